@@ -1,0 +1,61 @@
+/** What one agent knows, as `/status` shows it. Plain data; made on demand; nothing here steers. */
+import type { BalancerStatus } from "../balancer/backend.ts";
+import type { Candidate, VrrpState } from "../kube/record.ts";
+
+export interface CheckStatus {
+  readonly name: string;
+  /** null until the first verdict. */
+  readonly ok: boolean | null;
+  /** 0 = FAULT on failure; otherwise added to the effective priority. */
+  readonly weight: number;
+  /** What it adds right now. */
+  readonly contribution: number;
+  readonly detail: string;
+  readonly sinceMs: number;
+}
+
+export interface ElectionStatus {
+  readonly state: VrrpState;
+  /** Why the agent is in this state, one sentence an operator can act on. */
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly basePriority: number;
+  readonly effectivePriority: number;
+  readonly eligible: boolean;
+  readonly faults: readonly string[];
+  /** "" when nobody, null while the Lease has not been read. */
+  readonly holder: string | null;
+  readonly leaseTransitions: number | null;
+  /** Monotonic ms of the send time of the last successful renewal; null unless MASTER. */
+  readonly renewedAtMs: number | null;
+  /** Milliseconds since any record was read from the API. */
+  readonly lastReadAgeMs: number | null;
+  readonly candidates: readonly (Candidate & { readonly fresh: boolean })[];
+}
+
+export interface VipStatus {
+  readonly interface: string;
+  readonly link: "up" | "down" | "no-carrier" | "missing";
+  readonly addresses: readonly { readonly address: string; readonly bound: boolean }[];
+  /** The agent wants it bound. */
+  readonly wanted: boolean;
+  /** Milliseconds until the right to the VIP ends unless renewed; null when not wanted. */
+  readonly validForMs: number | null;
+  readonly announcements: number;
+  readonly readded: number;
+}
+
+export interface AgentStatus {
+  readonly node: string;
+  readonly role: "control-plane" | "balancer";
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly nowMs: number;
+  /** null with role balancer. */
+  readonly election: ElectionStatus | null;
+  readonly vip: VipStatus | null;
+  readonly balancer: BalancerStatus;
+  readonly checks: readonly CheckStatus[];
+  readonly apiServers: readonly string[];
+  readonly credentials: { readonly source: string; readonly expiresAt: string | null };
+}

@@ -1,0 +1,64 @@
+/** Addresses as values: parsed once at the edge, compared and printed in one canonical form. */
+import { isIPv4, isIPv6 } from "node:net";
+
+export type Family = 4 | 6;
+
+/** A numeric address in canonical text form (RFC 5952 for IPv6), without prefix or zone. */
+export interface IpAddress {
+  readonly family: Family;
+  readonly text: string;
+  /** 4 or 16 bytes, network order. */
+  readonly bytes: Uint8Array;
+}
+
+/** Parses `text`; undefined when it is not a numeric address. A zone (`%eth0`) is refused. */
+export function parseIp(text: string): IpAddress | undefined {
+  if (isIPv4(text)) {
+    return { family: 4, text, bytes: Uint8Array.from(text.split("."), Number) };
+  }
+  if (!isIPv6(text) || text.includes("%")) return undefined;
+  // The URL parser is the platform's own RFC 5952 serializer.
+  const canonical = new URL(`http://[${text}]/`).hostname.slice(1, -1);
+  return { family: 6, text: canonical, bytes: ipv6Bytes(canonical) };
+}
+
+function ipv6Bytes(canonical: string): Uint8Array {
+  const [head = "", tail] = canonical.split("::");
+  const groups = (part: string): number[] =>
+    part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16));
+  const left = groups(head);
+  const right = tail === undefined ? [] : groups(tail);
+  const middle = Array.from({ length: 8 - left.length - right.length }, () => 0);
+  const bytes = new Uint8Array(16);
+  [...left, ...middle, ...right].forEach((group, index) => {
+    bytes[index * 2] = group >> 8;
+    bytes[index * 2 + 1] = group & 0xff;
+  });
+  return bytes;
+}
+
+/** Text form of 4 or 16 bytes in network order. */
+export function ipFromBytes(bytes: Uint8Array): IpAddress {
+  if (bytes.length === 4) {
+    const copy = Uint8Array.from(bytes);
+    return { family: 4, text: copy.join("."), bytes: copy };
+  }
+  if (bytes.length !== 16) throw new RangeError(`an address has 4 or 16 bytes, not ${bytes.length}`);
+  const groups: string[] = [];
+  for (let i = 0; i < 16; i += 2) groups.push((((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0)).toString(16));
+  const parsed = parseIp(groups.join(":"));
+  if (parsed === undefined) throw new RangeError("unreachable: eight groups are an IPv6 address");
+  return parsed;
+}
+
+/** The address as a number, for VRRP's tie-break (RFC 9568 section 6.4.3). */
+export function ipNumber(address: IpAddress): bigint {
+  let value = 0n;
+  for (const byte of address.bytes) value = (value << 8n) | BigInt(byte);
+  return value;
+}
+
+/** `192.0.2.1:6443` or `[2001:db8::1]:6443`. */
+export function hostPort(host: string, port: number): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
