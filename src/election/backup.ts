@@ -1,0 +1,119 @@
+/**
+ * A node that does not hold the VIP: when does it claim? By compare-and-swap on the record it saw, at once if it is the best
+ * candidate, otherwise its rank times 100 ms later, so that a dead better one delays nobody for long.
+ */
+import { OFFER } from "../kube/record.ts";
+import type { Draft } from "./draft.ts";
+import { claimants, eligible, faultsOf, lastResorts } from "./facts.ts";
+import type { LeaseView } from "./lease-view.ts";
+import type { Candidate, Role } from "./types.ts";
+import { vacancy } from "./vacancy.ts";
+import type { Vacancy } from "./vacancy.ts";
+
+/** The k-th best candidate waits k times this long. Enough for a write (5 ms) and its echo by watch. */
+export const CLAIM_STEP_MS = 100;
+/** With nobody eligible for this long, a node whose only fault is its balancer serves all the same. */
+export const ALL_FAULT_MS = 2_000;
+/** An offer is answered at once or not at all: an old one may come from a holder that died with its VIP bound. */
+export const OFFER_FRESH_MS = 300;
+
+type Backup = Extract<Role, { kind: "BACKUP" }>;
+
+export function decideBackup(draft: Draft, role: Backup): void {
+  const { settings, state, nowMs } = draft;
+  const { view } = state;
+  if (view === null || state.namesake !== null) return dropResumed(draft, view);
+  const free = vacancy(settings, view);
+  if (free.kind !== "ours") dropResumed(draft, view);
+  if (state.write !== null) return;
+  if (nowMs < role.retryAtMs) return draft.wakeAt(role.retryAtMs);
+  switch (free.kind) {
+    case "ours":
+      return resume(draft, view);
+    case "held":
+      if (offeredToUs(draft, view)) return claim(draft, view, true);
+      return claimFrom(draft, view, free.freeAtMs, free);
+    case "free":
+      return claimFrom(draft, view, free.sinceMs, free);
+  }
+}
+
+/** The address that a previous process left is ours only as long as the Lease may still name us. */
+function dropResumed(draft: Draft, view: LeaseView | null): void {
+  const { resumeUntilMs } = draft.state;
+  if (resumeUntilMs === null) return;
+  if (view === null) return draft.wakeAt(resumeUntilMs);
+  draft.unbind();
+  draft.set({ resumeUntilMs: null });
+}
+
+/**
+ * The Lease names us: we were restarted, or a claim that we had given up was applied after all. A fit node takes it up (with
+ * a `test` on renewTime: only if nobody has); an unfit one gives it back rather than letting the others wait.
+ */
+function resume(draft: Draft, view: LeaseView): void {
+  const { state } = draft;
+  const unfit = state.stopping !== null || (faultsOf(state).length > 0 && betterExists(draft, view));
+  if (!unfit) return claim(draft, view, false);
+  if (view.record === null) return;
+  draft.send({ kind: "release", held: view.record }, draft.settings.renewDeadlineMs);
+}
+
+function betterExists(draft: Draft, view: LeaseView): boolean {
+  return claimants(draft.settings, draft.state, view, draft.nowMs).some((candidate) => candidate.node !== draft.settings.node);
+}
+
+function offeredToUs(draft: Draft, view: LeaseView): boolean {
+  return (
+    view.record?.annotations[OFFER] === draft.settings.node &&
+    eligible(draft.state) &&
+    draft.nowMs - view.offerAtMs < OFFER_FRESH_MS
+  );
+}
+
+function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacancy): void {
+  const { settings, state, nowMs } = draft;
+  if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
+  const able = withoutLost(claimants(settings, state, view, nowMs), free);
+  const resort = able.length > 0 ? [] : lastResorts(settings, state, view, nowMs);
+  const atMs = able.length > 0 ? claimTime(draft, able, freeAtMs, free) : resortTime(draft, resort, freeAtMs);
+  if (able.length > 0 && state.allFaultSinceMs !== null) draft.set({ allFaultSinceMs: null });
+  if (nowMs < atMs) return draft.wakeAt(atMs);
+  claim(draft, view, false);
+}
+
+/** The holder whose Lease has run out is no candidate: it has just shown that it cannot renew. */
+function withoutLost(candidates: readonly Candidate[], free: Vacancy): readonly Candidate[] {
+  return free.kind === "held" ? candidates.filter((candidate) => candidate.node !== free.holder) : candidates;
+}
+
+/** Infinity when this node is not among those who may claim. */
+function claimTime(draft: Draft, able: readonly Candidate[], freeAtMs: number, free: Vacancy): number {
+  const { settings, state } = draft;
+  const rank = able.findIndex((candidate) => candidate.node === settings.node);
+  if (rank < 0) return Number.POSITIVE_INFINITY;
+  // Nobody's priority can be read while there is no Lease: VRRP's own skew decides (RFC 9568 section 6.1), the tie goes to whoever is first.
+  if (free.kind === "free" && free.why === "absent") {
+    return freeAtMs + ((256 - state.self.effective) / 256) * 1_000;
+  }
+  // Candidates are those whose priority all others can read.
+  if (!publishedByAll(draft)) return Number.POSITIVE_INFINITY;
+  return freeAtMs + rank * CLAIM_STEP_MS;
+}
+
+function publishedByAll(draft: Draft): boolean {
+  const seen = draft.state.view?.candidates.get(draft.settings.node)?.candidate;
+  return seen !== undefined && seen.eligible && seen.effective === draft.state.self.effective;
+}
+
+function resortTime(draft: Draft, resort: readonly Candidate[], freeAtMs: number): number {
+  const { settings, state, nowMs } = draft;
+  const since = state.allFaultSinceMs ?? Math.max(freeAtMs, nowMs);
+  if (state.allFaultSinceMs === null) draft.set({ allFaultSinceMs: since });
+  const rank = resort.findIndex((candidate) => candidate.node === settings.node);
+  return rank < 0 || !state.self.ready ? Number.POSITIVE_INFINITY : since + ALL_FAULT_MS + rank * CLAIM_STEP_MS;
+}
+
+function claim(draft: Draft, view: LeaseView, offered: boolean): void {
+  draft.send({ kind: "claim", replaces: view.record, offered }, draft.settings.renewDeadlineMs);
+}

@@ -1,0 +1,97 @@
+/** One step being worked out: the state so far, the effects so far, and the next time to look. */
+import type { Candidate } from "../kube/record.ts";
+import type { LeaseWrite } from "../kube/store.ts";
+import type { Effect, ElectionSettings, ElectionState, PendingWrite, Role, Step } from "./types.ts";
+
+export class Draft {
+  readonly settings: ElectionSettings;
+  readonly nowMs: number;
+  state: ElectionState;
+  readonly #effects: Effect[] = [];
+  #wakeAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(settings: ElectionSettings, state: ElectionState, nowMs: number) {
+    this.settings = settings;
+    this.state = state;
+    this.nowMs = nowMs;
+  }
+
+  set(change: Partial<ElectionState>): void {
+    this.state = { ...this.state, ...change };
+  }
+
+  effect(effect: Effect): void {
+    this.#effects.push(effect);
+  }
+
+  /** Asks to be called again at `atMs` at the latest. */
+  wakeAt(atMs: number): void {
+    this.#wakeAtMs = Math.min(this.#wakeAtMs, atMs);
+  }
+
+  become(role: Role, reason: string): void {
+    const from = this.state.role.kind;
+    this.set({ role, reason, sinceMs: this.nowMs });
+    if (from !== role.kind) {
+      this.effect({ kind: "report", report: { kind: "transition", from, to: role.kind, reason } });
+    }
+  }
+
+  unbind(): void {
+    this.effect({ kind: "unbind" });
+    this.effect({ kind: "forget" });
+  }
+
+  /** A claim or renewal sent at `sentAtMs` was accepted: the right to the VIP counts from before it was sent. */
+  renewed(sentAtMs: number): void {
+    const { role } = this.state;
+    const untilMs = sentAtMs + this.settings.renewDeadlineMs;
+    if (role.kind === "RELEASING" || role.kind === "STOPPED") return;
+    // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
+    if (this.nowMs >= untilMs) return;
+    const nextRenewAtMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
+    if (role.kind === "MASTER") this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs } });
+    else {
+      this.become(
+        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs, handover: null, calmUntilMs: this.nowMs },
+        "holds the Lease",
+      );
+    }
+    this.set({ resumeUntilMs: null, allFaultSinceMs: null });
+    if (role.kind === "MASTER" && role.handover?.unbound === true) return;
+    this.effect({ kind: "hold", untilMs });
+    this.effect({ kind: "remember", renewedAtMs: sentAtMs });
+  }
+
+  /** When the refused or unanswered claim or renewal may be tried again. */
+  retryAt(atMs: number): void {
+    const { role } = this.state;
+    if (role.kind === "MASTER") this.set({ role: { ...role, nextRenewAtMs: atMs } });
+    if (role.kind === "BACKUP") this.set({ role: { ...role, retryAtMs: atMs } });
+  }
+
+  send(write: Extract<LeaseWrite, { kind: PendingWrite["kind"] }>, timeoutMs: number): void {
+    const id = this.#nextId();
+    this.set({ write: { id, kind: write.kind, sentAtMs: this.nowMs } });
+    this.effect({ kind: "write", id, write, timeoutMs });
+  }
+
+  sendOffer(write: Extract<LeaseWrite, { kind: "offer" }>, timeoutMs: number): void {
+    this.set({ offerInFlight: true });
+    this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs });
+  }
+
+  sendCandidate(candidate: Candidate): void {
+    this.effect({ kind: "write", id: this.#nextId(), write: { kind: "candidate", candidate }, timeoutMs: this.settings.renewDeadlineMs });
+  }
+
+  finish(): Step {
+    return { state: this.state, effects: this.#effects, wakeAtMs: this.#wakeAtMs };
+  }
+
+  #nextId(): number {
+    const id = this.state.nextId;
+    this.set({ nextId: id + 1 });
+    return id;
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * Runs the machine: one timer from the clock, effects to the store and the VIP, answers back in as events.
+ * Has no rules of its own.
+ */
+import type { ElectionStatus } from "../agent/status.ts";
+import type { Clock, Timer } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import { eligible, faultsOf, vrrpState } from "./facts.ts";
+import { isFresh } from "./lease-view.ts";
+import { initialState, READ_TIMEOUT_MS, step } from "./machine.ts";
+import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
+
+/** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
+export interface HeldVip {
+  hold(untilMs: number): void;
+  release(): void;
+}
+
+export interface ElectorDeps {
+  readonly settings: ElectionSettings;
+  readonly clock: Clock;
+  readonly store: LeaseStore;
+  readonly vip: HeldVip;
+  /** Keeps the last renewal for a process that comes after this one. */
+  readonly memory: { remember(renewedAtMs: number): void; forget(): void };
+  readonly log: Logger;
+  readonly onReport: (report: Report) => void;
+  /** Every finished claim, renewal and release, with its duration. */
+  readonly onWrite: (write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number) => void;
+}
+
+export interface Elector {
+  /** @param resume the last renewal of a previous process of this boot, if it is known */
+  start(resume: { readonly renewedAtMs: number } | null): void;
+  /** Tracking has news of this node. */
+  update(facts: SelfFacts): void;
+  /** Hands over or releases, then resolves. At most about 2 s, whatever the API does. */
+  stop(): Promise<void>;
+  status(): ElectionStatus;
+}
+
+export function createElector(deps: ElectorDeps): Elector {
+  const { settings, clock, store, vip, memory, log } = deps;
+  let state: ElectionState = initialState(settings, clock.now());
+  let timer: Timer | undefined;
+  let watch: { close(): void } | undefined;
+  let stopping: Promise<void> | undefined;
+  let onStopped: () => void = () => {};
+
+  const queue: ElectionEvent[] = [];
+  let dispatching = false;
+
+  /** Events that effects cause are taken in turn, so that each step sees the effects of the one before it done. */
+  function dispatch(event: ElectionEvent): void {
+    queue.push(event);
+    if (dispatching) return;
+    dispatching = true;
+    try {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) take(next);
+    } finally {
+      dispatching = false;
+    }
+  }
+
+  function take(event: ElectionEvent): void {
+    if (state.role.kind === "STOPPED") return;
+    const next = step(settings, state, event, clock.now());
+    state = next.state;
+    timer?.cancel();
+    timer = undefined;
+    if (next.wakeAtMs !== Number.POSITIVE_INFINITY && state.role.kind !== "STOPPED") {
+      timer = clock.after(next.wakeAtMs - clock.now(), () => dispatch({ kind: "wake" }));
+    }
+    for (const effect of next.effects) run(effect);
+  }
+
+  function run(effect: Effect): void {
+    switch (effect.kind) {
+      case "hold":
+        return vip.hold(effect.untilMs);
+      case "unbind":
+        return vip.release();
+      case "remember":
+        return memory.remember(effect.renewedAtMs);
+      case "forget":
+        return memory.forget();
+      case "read":
+        void read();
+        return;
+      case "write":
+        void write(effect);
+        return;
+      case "report":
+        return deps.onReport(effect.report);
+      case "stopped":
+        watch?.close();
+        return onStopped();
+    }
+  }
+
+  async function read(): Promise<void> {
+    const sentAtMs = clock.now();
+    const outcome = await store.read(READ_TIMEOUT_MS).catch((error: unknown) => {
+      log.error({ err: error }, "Reading the Lease failed unexpectedly");
+      return { kind: "no-answer", message: String(error) } as const;
+    });
+    dispatch({ kind: "read", sentAtMs, outcome });
+  }
+
+  async function write({ id, write, timeoutMs }: Extract<Effect, { kind: "write" }>): Promise<void> {
+    const sentAtMs = clock.now();
+    const outcome = await store.write(write, timeoutMs).catch((error: unknown) => {
+      log.error({ err: error, write: write.kind }, "Writing the Lease failed unexpectedly");
+      return { kind: "no-answer", ambiguous: true, message: String(error) } as const;
+    });
+    deps.onWrite(write.kind, outcome.kind, clock.now() - sentAtMs);
+    if (outcome.kind === "rejected" || outcome.kind === "no-answer") {
+      log.debug({ write: write.kind, outcome }, "A write of the Lease was not accepted");
+    }
+    dispatch({ kind: "written", id, write, sentAtMs, outcome });
+  }
+
+  return {
+    start(resume) {
+      dispatch({ kind: "start", resume });
+      watch = store.watch((record) => dispatch({ kind: "watched", record }));
+    },
+    update(facts) {
+      dispatch({ kind: "self", facts });
+    },
+    stop() {
+      stopping ??= new Promise((resolve) => {
+        onStopped = resolve;
+        if (state.role.kind === "STOPPED") resolve();
+        else dispatch({ kind: "stop" });
+      });
+      return stopping;
+    },
+    status: () => electionStatus(settings, state, clock.now()),
+  };
+}
+
+function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs: number): ElectionStatus {
+  const { role, view } = state;
+  return {
+    state: vrrpState(state),
+    reason: state.reason,
+    sinceMs: state.sinceMs,
+    basePriority: settings.base,
+    effectivePriority: state.self.effective,
+    eligible: eligible(state),
+    faults: faultsOf(state),
+    holder: view === null ? null : (view.record?.holder ?? ""),
+    leaseTransitions: view?.record?.leaseTransitions ?? null,
+    renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,
+    lastReadAgeMs: view === null ? null : nowMs - Math.max(view.acceptedAtMs, state.readOkAtMs ?? 0),
+    candidates:
+      view === null
+        ? []
+        : [...view.candidates.values()].map((seen) => ({ ...seen.candidate, fresh: isFresh(view, seen) })),
+  };
+}

@@ -1,0 +1,143 @@
+/** What follows from the facts about this node and its peers: eligibility, state, candidacy, namesakes. */
+import type { Candidate, VrrpState } from "../kube/record.ts";
+import { MOVE_TO } from "../kube/record.ts";
+import type { Draft } from "./draft.ts";
+import { freshCandidates, SILENCE_MS } from "./lease-view.ts";
+import type { LeaseView } from "./lease-view.ts";
+import { ranked } from "./ranking.ts";
+import type { ElectionSettings, ElectionState } from "./types.ts";
+
+/** Fault reported while another machine uses our node name. */
+export const NAMESAKE_FAULT = "duplicate-node-name";
+/** The fault that alone does not keep a node from serving when every candidate is in FAULT. */
+const BALANCER_FAULT = "balancer";
+
+export function isHolder(state: ElectionState): boolean {
+  return state.role.kind === "MASTER";
+}
+
+export function faultsOf(state: ElectionState): readonly string[] {
+  return state.namesake === null ? state.self.faults : [...state.self.faults, NAMESAKE_FAULT];
+}
+
+/** May become holder. Every check must have spoken: a node that knows nothing of itself is no candidate. */
+export function eligible(state: ElectionState): boolean {
+  return state.stopping === null && state.self.ready && faultsOf(state).length === 0;
+}
+
+/** The VRRP state that people see. */
+export function vrrpState(state: ElectionState): VrrpState {
+  switch (state.role.kind) {
+    case "MASTER":
+      return "MASTER";
+    case "STOPPED":
+    case "RELEASING":
+      return "INIT";
+    case "BACKUP":
+      if (faultsOf(state).length > 0) return "FAULT";
+      return state.view === null || !state.self.ready ? "INIT" : "BACKUP";
+  }
+}
+
+/** This node as its annotation describes it; the counter is put in when it is written. */
+export function desiredCandidate(draft: Draft): Candidate {
+  return selfCandidate(draft.settings, draft.state, draft.nowMs);
+}
+
+export function selfCandidate(settings: ElectionSettings, state: ElectionState, nowMs: number): Candidate {
+  return {
+    node: settings.node,
+    base: settings.base,
+    effective: state.self.effective,
+    eligible: eligible(state),
+    state: vrrpState(state),
+    faults: faultsOf(state),
+    preempt: wantsToPreempt(settings, state, nowMs),
+    ip: settings.ip,
+    mac: state.self.mac,
+    instance: settings.instance,
+    version: settings.version,
+    counter: state.counter,
+  };
+}
+
+/** Peers that count, from the newest record. */
+export function peers(settings: ElectionSettings, view: LeaseView): readonly Candidate[] {
+  return freshCandidates(view).filter((candidate) => candidate.node !== settings.node);
+}
+
+/** Candidates that may claim, best first, this node among them by its own knowledge. */
+export function claimants(settings: ElectionSettings, state: ElectionState, view: LeaseView, nowMs: number): readonly Candidate[] {
+  const self = selfCandidate(settings, state, nowMs);
+  return ranked([...peers(settings, view), self].filter((candidate) => candidate.eligible));
+}
+
+/** When nobody is eligible: those whose only fault is that no API server answers them. Any of them is as good as a healthy one. */
+export function lastResorts(settings: ElectionSettings, state: ElectionState, view: LeaseView, nowMs: number): readonly Candidate[] {
+  if (state.stopping !== null) return [];
+  const self = selfCandidate(settings, state, nowMs);
+  const all = [...peers(settings, view), self];
+  if (all.some((candidate) => candidate.eligible)) return [];
+  return ranked(all.filter((candidate) => candidate.faults.length === 1 && candidate.faults[0] === BALANCER_FAULT));
+}
+
+/** The node that a person wants to hold the VIP; "" when nobody said so. */
+export function moveTarget(view: LeaseView): string {
+  return view.record?.annotations[MOVE_TO] ?? "";
+}
+
+function wantsToPreempt(settings: ElectionSettings, state: ElectionState, nowMs: number): boolean {
+  if (settings.nopreempt) return false;
+  if (settings.preemptDelayMs === 0) return true;
+  return state.outrankingSinceMs !== null && nowMs - state.outrankingSinceMs >= settings.preemptDelayMs;
+}
+
+/**
+ * The preempt delay runs while a lower holder is seen, and starts over when a better or equal one appears, as keepalived's
+ * does. It delays preemption only: a dead holder is replaced at once.
+ */
+export function trackOutranking(draft: Draft): void {
+  const { settings, state, nowMs } = draft;
+  if (settings.nopreempt || settings.preemptDelayMs === 0) return;
+  const holder = state.view?.record?.holder ?? "";
+  const holding = holder === "" || holder === settings.node ? undefined : state.view?.candidates.get(holder)?.candidate;
+  const lower = holding !== undefined && eligible(state) && state.self.effective > holding.effective;
+  if (!lower) {
+    if (state.outrankingSinceMs !== null) draft.set({ outrankingSinceMs: null });
+    return;
+  }
+  const since = state.outrankingSinceMs ?? nowMs;
+  if (state.outrankingSinceMs === null) draft.set({ outrankingSinceMs: since });
+  if (nowMs < since + settings.preemptDelayMs) draft.wakeAt(since + settings.preemptDelayMs);
+}
+
+/**
+ * Two machines of one name would each take the other's Lease for their own. The later one finds the first one's annotation and
+ * stands back until its counter has been silent; a machine that was installed anew thus waits once.
+ */
+export function trackNamesake(draft: Draft): void {
+  const { settings, state, nowMs } = draft;
+  const own = state.view?.candidates.get(settings.node)?.candidate;
+  if (own === undefined || own.instance === settings.instance) {
+    if (state.namesake !== null) draft.set({ namesake: null });
+    return;
+  }
+  // We have published under this name: whoever overwrote it came later and must give way, not we.
+  if (state.counter > 0 && state.namesake === null) {
+    draft.set({ published: "" });
+    return;
+  }
+  if (state.namesake?.instance === own.instance && state.namesake.counter === own.counter) return;
+  if (state.namesake === null) draft.effect({ kind: "report", report: { kind: "namesake", instance: own.instance } });
+  draft.set({ namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
+}
+
+/** The namesake has been silent while we could read: it is gone, the name is ours. */
+export function settleNamesake(draft: Draft): void {
+  const { namesake, readOkAtMs } = draft.state;
+  if (namesake === null) return;
+  // Only a read from after the silence proves it: an API that says nothing is no silence of the namesake's.
+  if (readOkAtMs !== null && readOkAtMs >= namesake.untilMs) {
+    draft.set({ namesake: null, counter: namesake.counter });
+  } else if (draft.nowMs < namesake.untilMs) draft.wakeAt(namesake.untilMs);
+}

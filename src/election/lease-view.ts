@@ -1,0 +1,115 @@
+/**
+ * What this agent has seen of the Lease, and when. Orders records that come by watch, read and
+ * write, and notes local times of change: the only times the election ever reasons about.
+ */
+import { parseCandidate } from "../kube/record-codec.ts";
+import { CANDIDATE_PREFIX, OFFER } from "../kube/record.ts";
+import type { Candidate, LeaseRecord } from "../kube/record.ts";
+
+/** A peer whose counter stood still for this long while other writes were seen is not counted any more. */
+export const SILENCE_MS = 30_000;
+
+export interface SeenCandidate {
+  /** The annotation as it stands, to notice a change without parsing it again. */
+  readonly text: string;
+  readonly candidate: Candidate;
+  /** When its counter (or instance) last changed before our eyes. */
+  readonly aliveAtMs: number;
+}
+
+export interface LeaseView {
+  /** null: the Lease does not exist. */
+  readonly record: LeaseRecord | null;
+  /** When the record above was accepted. */
+  readonly acceptedAtMs: number;
+  /** When holderIdentity, renewTime or leaseTransitions last changed; expiry counts from here. */
+  readonly changedAtMs: number;
+  /** When the record last differed in anything: "other writes are seen". */
+  readonly writtenAtMs: number;
+  /** The last holder that was not empty; null when none was ever seen. */
+  readonly lastHolder: string | null;
+  /** When the offer took its present value: an old offer is not accepted. */
+  readonly offerAtMs: number;
+  readonly candidates: ReadonlyMap<string, SeenCandidate>;
+}
+
+/** How a record came: `read` is a quorum read, sent at `sentAtMs`. */
+export type Source = { readonly kind: "watch" } | { readonly kind: "write" } | { readonly kind: "read"; readonly sentAtMs: number };
+
+/** The view after one more record, or the same object when the record is not news. */
+export function observe(view: LeaseView | null, record: LeaseRecord | null, source: Source, nowMs: number): LeaseView {
+  if (view !== null && !supersedes(view, record, source)) return view;
+  const before = view?.record ?? null;
+  const changed = view === null || !sameTenure(before, record);
+  const written = view === null || before?.resourceVersion !== record?.resourceVersion;
+  const offerBefore = before?.annotations[OFFER];
+  const offer = record?.annotations[OFFER];
+  return {
+    record,
+    acceptedAtMs: nowMs,
+    changedAtMs: changed ? nowMs : view.changedAtMs,
+    writtenAtMs: written ? nowMs : view.writtenAtMs,
+    lastHolder: record !== null && record.holder !== "" ? record.holder : (view?.lastHolder ?? null),
+    offerAtMs: view === null || offer !== offerBefore ? nowMs : view.offerAtMs,
+    candidates: record === null ? (view?.candidates ?? new Map()) : observeCandidates(view, record, nowMs),
+  };
+}
+
+/**
+ * A lower resourceVersion is old news (watches and hedged answers come late), but a quorum read that was sent after the
+ * newest record had been accepted is the truth even so: etcd was restored from a backup. An absence has
+ * no version, so only such a read (or the answer to our own write) can tell it.
+ */
+function supersedes(view: LeaseView, record: LeaseRecord | null, source: Source): boolean {
+  if (source.kind === "read" && source.sentAtMs >= view.acceptedAtMs) return true;
+  if (record === null) return false;
+  if (view.record === null) return source.kind !== "read";
+  return version(record) > version(view.record);
+}
+
+/** Comparable as numbers since Kubernetes 1.35, and ever so with etcd; anything else counts as oldest. */
+function version(record: LeaseRecord): bigint {
+  return /^\d{1,20}$/.test(record.resourceVersion) ? BigInt(record.resourceVersion) : -1n;
+}
+
+function sameTenure(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.holder === b.holder && a.renewTime === b.renewTime && a.leaseTransitions === b.leaseTransitions;
+}
+
+function observeCandidates(view: LeaseView | null, record: LeaseRecord, nowMs: number): ReadonlyMap<string, SeenCandidate> {
+  const seen = new Map<string, SeenCandidate>();
+  for (const [key, text] of Object.entries(record.annotations)) {
+    if (!key.startsWith(CANDIDATE_PREFIX)) continue;
+    const node = key.slice(CANDIDATE_PREFIX.length);
+    const known = view?.candidates.get(node);
+    if (known?.text === text) {
+      seen.set(node, known);
+      continue;
+    }
+    const candidate = parseCandidate(node, text);
+    if (candidate === undefined) continue;
+    const moved =
+      known === undefined ||
+      known.candidate.counter !== candidate.counter ||
+      known.candidate.instance !== candidate.instance;
+    seen.set(node, { text, candidate, aliveAtMs: moved ? nowMs : known.aliveAtMs });
+  }
+  return seen;
+}
+
+/**
+ * Candidates whose agent is believed alive. Silence is held against one only while other writes arrive: with the
+ * API server down everybody is silent, and nobody is gone.
+ */
+export function freshCandidates(view: LeaseView): readonly Candidate[] {
+  const fresh: Candidate[] = [];
+  for (const seen of view.candidates.values()) {
+    if (isFresh(view, seen)) fresh.push(seen.candidate);
+  }
+  return fresh;
+}
+
+export function isFresh(view: LeaseView, seen: SeenCandidate): boolean {
+  return view.writtenAtMs - seen.aliveAtMs < SILENCE_MS;
+}

@@ -1,0 +1,237 @@
+/**
+ * Decides what this node does next. Pure: same state and event, same answer; no clock, no I/O.
+ *
+ * It is level-triggered. An event changes facts; then `decide` looks at all of them together and says what is due
+ * now and when it wants to be woken. So no timer can be forgotten, and an agent that was frozen for a minute
+ * finds, first of all, that its deadline has passed.
+ *
+ * Time enters only as `nowMs` (monotonic). Times that other nodes wrote into the Lease are never compared with
+ * ours: their clocks may be wrong, and all we need is "has the record changed since I last looked".
+ */
+import type { Candidate } from "../kube/record.ts";
+import { decideBackup } from "./backup.ts";
+import { desiredCandidate, isHolder, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
+import { observe } from "./lease-view.ts";
+import type { Source } from "./lease-view.ts";
+import { decideMaster } from "./master.ts";
+import { Draft } from "./draft.ts";
+import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
+
+/** Everybody also reads on a timer: a watch may stall, or lie silent. */
+export const READ_INTERVAL_MS = 2_000;
+/** Time-out of one read; writes of a renewal have until the deadline. */
+export const READ_TIMEOUT_MS = 4_000;
+/** A candidate says that it is alive at least this often. */
+export const BUMP_MS = 10_000;
+/** After a failure of the API, before the same thing is tried again. */
+export const RETRY_MS = 500;
+/** A stopping agent that is not holder waits this long for its last words to be written. */
+const STOP_MS = 1_000;
+
+const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "" };
+
+export function initialState(settings: ElectionSettings, nowMs: number): ElectionState {
+  return {
+    role: { kind: "BACKUP", retryAtMs: nowMs },
+    reason: "started",
+    sinceMs: nowMs,
+    view: null,
+    self: { ...NOTHING_KNOWN, effective: settings.base },
+    stopping: null,
+    resumeUntilMs: null,
+    write: null,
+    nextId: 1,
+    offerInFlight: false,
+    readInFlight: false,
+    readAtMs: nowMs,
+    readOkAtMs: null,
+    publishInFlight: false,
+    publishedAtMs: Number.NEGATIVE_INFINITY,
+    published: "",
+    counter: 0,
+    outrankingSinceMs: null,
+    namesake: null,
+    allFaultSinceMs: null,
+  };
+}
+
+export function step(settings: ElectionSettings, state: ElectionState, event: ElectionEvent, nowMs: number): Step {
+  const draft = new Draft(settings, state, nowMs);
+  // Before anything is believed or sent: has our right run out while we were not looking?
+  enforceDeadline(draft);
+  apply(draft, event);
+  decide(draft);
+  return draft.finish();
+}
+
+/** Invariant 3 and 4: past the renew deadline the VIP goes first, whatever the event has to say. */
+function enforceDeadline(draft: Draft): void {
+  const { role, resumeUntilMs } = draft.state;
+  if (role.kind === "MASTER" && draft.nowMs >= role.renewedAtMs + draft.settings.renewDeadlineMs) {
+    draft.unbind();
+    draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, "the Lease could not be renewed before the deadline");
+  }
+  if (resumeUntilMs !== null && draft.nowMs >= resumeUntilMs) {
+    draft.unbind();
+    draft.set({ resumeUntilMs: null });
+  }
+}
+
+function apply(draft: Draft, event: ElectionEvent): void {
+  switch (event.kind) {
+    case "start":
+      return applyStart(draft, event.resume);
+    case "watched":
+      // "Deleted" has no version to order it by: believe a read, and read now.
+      if (event.record === null) draft.set({ readAtMs: draft.nowMs });
+      else see(draft, event.record, { kind: "watch" });
+      return;
+    case "read":
+      return applyRead(draft, event);
+    case "written":
+      return applyWritten(draft, event);
+    case "self":
+      draft.set({ self: event.facts });
+      return;
+    case "stop":
+      if (draft.state.stopping === null) draft.set({ stopping: { sinceMs: draft.nowMs } });
+      return;
+    case "wake":
+      return;
+  }
+}
+
+/** A process that was restarted within the deadline keeps its address while it asks whether the Lease still names it. */
+function applyStart(draft: Draft, resume: { readonly renewedAtMs: number } | null): void {
+  if (resume === null) return;
+  const untilMs = resume.renewedAtMs + draft.settings.renewDeadlineMs;
+  if (resume.renewedAtMs > draft.nowMs || draft.nowMs >= untilMs) return;
+  draft.set({ resumeUntilMs: untilMs });
+  draft.effect({ kind: "hold", untilMs });
+}
+
+function applyRead(draft: Draft, event: Extract<ElectionEvent, { kind: "read" }>): void {
+  draft.set({ readInFlight: false });
+  switch (event.outcome.kind) {
+    case "ok":
+      draft.set({ readAtMs: draft.nowMs + READ_INTERVAL_MS, readOkAtMs: draft.nowMs });
+      see(draft, event.outcome.record, { kind: "read", sentAtMs: event.sentAtMs });
+      return;
+    case "rejected":
+    case "no-answer":
+      draft.set({ readAtMs: draft.nowMs + RETRY_MS });
+      return;
+  }
+}
+
+function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "written" }>): void {
+  const { outcome, write, sentAtMs } = event;
+  if (outcome.kind === "ok") see(draft, outcome.record, { kind: "write" });
+  // The store read after the refusal, so after the write was sent: a quorum read of that age.
+  if (outcome.kind === "conflict") see(draft, outcome.record, { kind: "read", sentAtMs });
+  if (write.kind === "candidate") {
+    draft.set({ publishInFlight: false });
+    if (outcome.kind !== "ok") draft.set({ published: "", publishedAtMs: draft.nowMs });
+    return;
+  }
+  if (write.kind === "offer") {
+    draft.set({ offerInFlight: false });
+    return;
+  }
+  const pending = draft.state.write;
+  if (pending === null || pending.id !== event.id) return;
+  draft.set({ write: null });
+  switch (write.kind) {
+    case "claim":
+    case "renew":
+      if (outcome.kind === "ok") draft.renewed(sentAtMs);
+      else draft.retryAt(outcome.kind === "conflict" ? draft.nowMs : draft.nowMs + RETRY_MS);
+      return;
+    case "release":
+      if (draft.state.role.kind === "RELEASING") draft.set({ role: { kind: "RELEASING", untilMs: draft.nowMs } });
+      else draft.retryAt(draft.nowMs + RETRY_MS);
+      return;
+  }
+}
+
+function see(draft: Draft, record: Parameters<typeof observe>[1], source: Source): void {
+  const view = observe(draft.state.view, record, source, draft.nowMs);
+  if (view === draft.state.view) return;
+  draft.set({ view });
+  trackNamesake(draft);
+}
+
+function decide(draft: Draft): void {
+  settleNamesake(draft);
+  trackOutranking(draft);
+  // A step may open the next one (BACKUP after a loss, RELEASING after a hand-over): look again until nothing changes role.
+  for (let round = 0; round < 4; round += 1) {
+    const before = draft.state.role.kind;
+    decideRole(draft);
+    if (draft.state.role.kind === before) break;
+  }
+  decidePublish(draft);
+  decideRead(draft);
+}
+
+function decideRole(draft: Draft): void {
+  const { role, stopping, write, publishInFlight } = draft.state;
+  switch (role.kind) {
+    case "MASTER":
+      return decideMaster(draft, role);
+    case "BACKUP":
+      if (stopping === null) return decideBackup(draft, role);
+      // Last words: withdraw our candidacy, and find out what became of a claim under way.
+      if ((write === null && !publishInFlight && lastWordsWritten(draft)) || draft.nowMs >= stopping.sinceMs + STOP_MS) {
+        draft.unbind();
+        draft.become({ kind: "STOPPED" }, "stopped");
+        draft.effect({ kind: "stopped" });
+      } else draft.wakeAt(stopping.sinceMs + STOP_MS);
+      return;
+    case "RELEASING":
+      if (draft.nowMs < role.untilMs) return draft.wakeAt(role.untilMs);
+      draft.become({ kind: "STOPPED" }, "stopped");
+      draft.effect({ kind: "stopped" });
+      return;
+    case "STOPPED":
+      return;
+  }
+}
+
+function lastWordsWritten(draft: Draft): boolean {
+  const { view } = draft.state;
+  return view === null || view.record === null || draft.state.published === fingerprint(desiredCandidate(draft));
+}
+
+/** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
+function decidePublish(draft: Draft): void {
+  const { view, publishInFlight, role } = draft.state;
+  if (role.kind === "STOPPED" || publishInFlight || view === null || view.record === null) return;
+  if (draft.state.namesake !== null) return;
+  const candidate = desiredCandidate(draft);
+  const text = fingerprint(candidate);
+  const { published, publishedAtMs } = draft.state;
+  const dueAtMs = publishedAtMs + (published === "" ? RETRY_MS : BUMP_MS);
+  if (text === published || published === "") {
+    if (draft.nowMs < dueAtMs) return draft.wakeAt(dueAtMs);
+  }
+  const counter = Math.max(draft.state.counter, view.candidates.get(draft.settings.node)?.candidate.counter ?? 0) + 1;
+  draft.set({ publishInFlight: true, published: text, publishedAtMs: draft.nowMs, counter });
+  draft.wakeAt(draft.nowMs + BUMP_MS);
+  draft.sendCandidate({ ...candidate, counter });
+}
+
+function fingerprint(candidate: Candidate): string {
+  return JSON.stringify({ ...candidate, counter: 0 });
+}
+
+function decideRead(draft: Draft): void {
+  const { role, readInFlight, view } = draft.state;
+  if (role.kind === "STOPPED" || readInFlight) return;
+  // The holder's renewals bring the record with them.
+  const idle = isHolder(draft.state) && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
+  const atMs = Math.max(draft.state.readAtMs, idle);
+  if (draft.nowMs < atMs) return draft.wakeAt(atMs);
+  draft.set({ readInFlight: true });
+  draft.effect({ kind: "read" });
+}

@@ -1,0 +1,140 @@
+/**
+ * The holder: renews, gives way to a better node without a gap, and lets go when another is named.
+ * Preemption is cooperative: the holder decides, the others only say who they are.
+ */
+import { OFFER } from "../kube/record.ts";
+import type { Draft } from "./draft.ts";
+import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
+import type { LeaseView } from "./lease-view.ts";
+import { outranks, ranked } from "./ranking.ts";
+import type { Candidate, Handover, HandoverReason, Role } from "./types.ts";
+
+/** A successor that has not claimed by then is passed over. */
+export const OFFER_MS = 300;
+/** A hand-over that nobody took by then is over: a stopping holder releases, a healthy one stays. */
+export const HANDOVER_MS = 1_000;
+/** A healthy holder whose offer nobody took waits this long before it offers again. */
+export const CALM_MS = 10_000;
+/** The last words of a stopping holder may take this long. */
+const RELEASE_MS = 1_000;
+/** The fault that makes a bound VIP useless: it goes before anything else is tried. */
+const INTERFACE_FAULT = "interface";
+
+type Master = Extract<Role, { kind: "MASTER" }>;
+
+export function decideMaster(draft: Draft, role: Master): void {
+  const { settings, state, nowMs } = draft;
+  const { view } = state;
+  draft.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
+  if (view?.record && view.record.holder !== "" && view.record.holder !== settings.node) {
+    draft.unbind();
+    return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${view.record.holder} holds the Lease`);
+  }
+  if (view !== null && decideHandover(draft, role, view)) return;
+  decideRenewal(draft);
+}
+
+function decideRenewal(draft: Draft): void {
+  const { settings, state, nowMs } = draft;
+  const { role, view, write } = state;
+  if (role.kind !== "MASTER" || write !== null || view === null) return;
+  if (nowMs < role.nextRenewAtMs) return draft.wakeAt(role.nextRenewAtMs);
+  const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
+  if (timeoutMs <= 0) return;
+  const { record } = view;
+  if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs);
+  // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.
+  draft.effect({ kind: "report", report: { kind: "recreate" } });
+  draft.send({ kind: "claim", replaces: record, offered: false }, timeoutMs);
+}
+
+/** Returns true when the role has changed. */
+function decideHandover(draft: Draft, role: Master, view: LeaseView): boolean {
+  const { settings, state, nowMs } = draft;
+  if (view.record?.holder !== settings.node) return state.stopping === null ? false : giveUp(draft, role, view, "stop");
+  const wish = handoverWish(draft, role, view);
+  if (wish === null) {
+    if (role.handover !== null) endHandover(draft, role, view);
+    return false;
+  }
+  const handover: Handover = role.handover ?? { reason: wish.reason, startedAtMs: nowMs, tried: [], offer: null, unbound: false };
+  const overAtMs = handover.startedAtMs + HANDOVER_MS;
+  const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));
+  const offerUntilMs = handover.offer === null ? nowMs : handover.offer.sentAtMs + OFFER_MS;
+  if (nowMs < overAtMs && nowMs < offerUntilMs) {
+    draft.wakeAt(Math.min(offerUntilMs, overAtMs));
+    return false;
+  }
+  if (nowMs >= overAtMs || next === undefined) return giveUp(draft, { ...role, handover }, view, wish.reason);
+  if (state.offerInFlight) {
+    // The API is slow with our last offer; sending the next one would only race it.
+    draft.set({ role: { ...role, handover } });
+    draft.wakeAt(overAtMs);
+    return false;
+  }
+  // A VIP on a dead link serves nobody, and must not come back beside the successor's.
+  const unbound = faultsOf(state).includes(INTERFACE_FAULT);
+  if (unbound) draft.unbind();
+  const offer = { to: next.node, sentAtMs: nowMs };
+  draft.set({ role: { ...role, handover: { ...handover, tried: [...handover.tried, next.node], offer, unbound } } });
+  draft.effect({ kind: "report", report: { kind: "handover", reason: wish.reason, to: next.node } });
+  draft.sendOffer({ kind: "offer", held: view.record, to: next.node }, HANDOVER_MS);
+  draft.wakeAt(nowMs + OFFER_MS);
+  return false;
+}
+
+interface Wish {
+  readonly reason: HandoverReason;
+  /** Best first. Empty only for `stop`. */
+  readonly successors: readonly Candidate[];
+}
+
+/** Why, and to whom, the holder should give way; null: stay. */
+function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null {
+  const { settings, state, nowMs } = draft;
+  const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
+  if (state.stopping !== null) return { reason: "stop", successors: able };
+  if (able.length === 0) return null;
+  if (faultsOf(state).length > 0) {
+    // Strict VRRP: a backup with nopreempt accepts any advertisement, so the holder is not displaced.
+    return settings.nopreemptStrict ? null : calm(draft, role, { reason: "fault", successors: able });
+  }
+  const target = moveTarget(view);
+  if (target === settings.node) return null;
+  const wished = able.filter((candidate) => candidate.node === target);
+  if (wished.length > 0) return calm(draft, role, { reason: "move-to", successors: wished });
+  const self = selfCandidate(settings, state, nowMs);
+  const better = able.filter((candidate) => candidate.preempt && outranks(candidate, self));
+  return better.length > 0 ? calm(draft, role, { reason: "preempt", successors: better }) : null;
+}
+
+/** After an offer that nobody took, not again at once. */
+function calm(draft: Draft, role: Master, wish: Wish): Wish | null {
+  if (role.handover !== null || draft.nowMs >= role.calmUntilMs) return wish;
+  draft.wakeAt(role.calmUntilMs);
+  return null;
+}
+
+function giveUp(draft: Draft, role: Master, view: LeaseView, reason: HandoverReason): boolean {
+  if (reason !== "stop") {
+    endHandover(draft, role, view);
+    return false;
+  }
+  draft.unbind();
+  const ours = view.record?.holder === draft.settings.node;
+  draft.become({ kind: "RELEASING", untilMs: draft.nowMs + (ours ? RELEASE_MS : 0) }, "released");
+  draft.set({ write: null });
+  if (ours && view.record !== null) draft.send({ kind: "release", held: view.record }, RELEASE_MS);
+  return true;
+}
+
+/** Stay: withdraw the offer, so that a late successor's claim fails, and bind again if we had let go. */
+function endHandover(draft: Draft, role: Master, view: LeaseView): void {
+  const { settings, nowMs } = draft;
+  draft.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS } });
+  draft.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
+  draft.effect({ kind: "hold", untilMs: role.renewedAtMs + settings.renewDeadlineMs });
+  if (view.record?.annotations[OFFER] !== undefined && !draft.state.offerInFlight) {
+    draft.sendOffer({ kind: "offer", held: view.record, to: null }, HANDOVER_MS);
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * Who is better. The one place that orders candidates: higher effective priority, then the higher node
+ * IP as a number (RFC 9568 section 6.4.3), then the name. Pure.
+ */
+import type { Candidate } from "../kube/record.ts";
+import { ipNumber, parseIp } from "../net.ts";
+
+/** Negative when `a` is better. Zero only for one and the same node. */
+export function compareCandidates(a: Candidate, b: Candidate): number {
+  if (a.effective !== b.effective) return b.effective - a.effective;
+  const left = addressRank(a.ip);
+  const right = addressRank(b.ip);
+  if (left !== right) return left > right ? -1 : 1;
+  if (a.node === b.node) return 0;
+  return a.node < b.node ? -1 : 1;
+}
+
+/** Best first. */
+export function ranked(candidates: readonly Candidate[]): readonly Candidate[] {
+  return [...candidates].sort(compareCandidates);
+}
+
+/**
+ * True when `challenger` may take the VIP from a healthy `holder`. Only a higher effective priority does; an equal one
+ * never preempts (RFC 9568 section 6.4.2), however high its address, or two equal nodes would pass the VIP to and fro.
+ */
+export function outranks(challenger: Candidate, holder: Candidate): boolean {
+  return challenger.effective > holder.effective;
+}
+
+function addressRank(text: string): bigint {
+  const address = parseIp(text);
+  return address === undefined ? -1n : ipNumber(address);
+}

@@ -1,0 +1,39 @@
+/**
+ * Is the VIP free to claim, and from when? Pure; the one place that reads a Lease for this.
+ */
+import { RELEASED_BY } from "../kube/record.ts";
+import type { LeaseView } from "./lease-view.ts";
+import type { ElectionSettings } from "./types.ts";
+
+/** A new cluster's agents start within moments of each other: let all of them say their priority first. */
+export const SETTLE_MS = 1_000;
+
+export type Vacancy =
+  /** Somebody holds it, or did; free at `freeAtMs` unless the record changes. */
+  | { readonly kind: "held"; readonly holder: string; readonly freeAtMs: number }
+  /** It names us: we may take it up again at once. */
+  | { readonly kind: "ours" }
+  /** Free since `sinceMs` (which may lie ahead). */
+  | { readonly kind: "free"; readonly sinceMs: number; readonly why: "new" | "released" | "emptied" | "absent" };
+
+export function vacancy(settings: ElectionSettings, view: LeaseView): Vacancy {
+  const { record } = view;
+  const afterFence = view.changedAtMs + settings.leaseDurationMs;
+  // Deleted, or not there yet. A holder that we cannot see may have its VIP bound until its fence has run out; if it lives it
+  // creates the Lease again itself, long before.
+  if (record === null) return { kind: "free", sinceMs: afterFence, why: "absent" };
+  if (record.holder === settings.node) return { kind: "ours" };
+  if (record.holder !== "") {
+    const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs);
+    return { kind: "held", holder: record.holder, freeAtMs };
+  }
+  const releasedBy = record.annotations[RELEASED_BY] ?? "";
+  if (releasedBy !== "" && (view.lastHolder === null || view.lastHolder === releasedBy)) {
+    return { kind: "free", sinceMs: view.changedAtMs, why: "released" };
+  }
+  // The Lease as the manifest ships it: nobody has ever held it.
+  if (view.lastHolder === null && record.renewTime === null && (record.leaseTransitions ?? 0) === 0) {
+    return { kind: "free", sinceMs: view.changedAtMs + SETTLE_MS, why: "new" };
+  }
+  return { kind: "free", sinceMs: afterFence, why: "emptied" };
+}
