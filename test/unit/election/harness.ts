@@ -1,0 +1,158 @@
+/** Drives the pure machine by hand: facts in, effects out. */
+import { formatCandidate } from "../../../src/kube/record-codec.ts";
+import { CANDIDATE_PREFIX } from "../../../src/kube/record.ts";
+import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
+import type { LeaseWrite, WriteOutcome } from "../../../src/kube/store.ts";
+import { initialState, step } from "../../../src/election/machine.ts";
+import type { Effect, ElectionEvent, ElectionSettings, ElectionState, SelfFacts } from "../../../src/election/types.ts";
+
+export const SETTINGS: ElectionSettings = {
+  node: "n1",
+  instance: "i1",
+  ip: "10.88.0.11",
+  version: "0.0.0",
+  base: 100,
+  leaseDurationMs: 10_000,
+  renewDeadlineMs: 4_000,
+  renewIntervalMs: 1_000,
+  nopreempt: true,
+  nopreemptStrict: false,
+  preemptDelayMs: 0,
+};
+
+const HEALTHY: SelfFacts = { effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01" };
+
+export function candidate(node: string, change: Partial<Candidate> = {}): Candidate {
+  const number = Number(node.slice(1));
+  return {
+    node,
+    base: 100,
+    effective: 100,
+    eligible: true,
+    state: "BACKUP",
+    faults: [],
+    preempt: false,
+    ip: `10.88.0.${10 + number}`,
+    mac: "02:00:00:00:00:02",
+    instance: `i${number}`,
+    version: "0.0.0",
+    counter: 1,
+    ...change,
+  };
+}
+
+export function record(change: Partial<LeaseRecord> = {}, candidates: readonly Candidate[] = []): LeaseRecord {
+  const notes = Object.fromEntries(candidates.map((c) => [`${CANDIDATE_PREFIX}${c.node}`, formatCandidate(c)]));
+  return {
+    uid: "u1",
+    resourceVersion: "1",
+    holder: "",
+    leaseDurationMs: 10_000,
+    acquireTime: null,
+    renewTime: null,
+    leaseTransitions: null,
+    ...change,
+    annotations: { ...notes, ...change.annotations },
+  };
+}
+
+/** A Lease held by `holder`, renewed for the n-th time. */
+export function held(holder: string, n: number, candidates: readonly Candidate[] = [], change: Partial<LeaseRecord> = {}): LeaseRecord {
+  return record(
+    {
+      resourceVersion: String(100 + n),
+      holder,
+      acquireTime: "2026-01-01T00:00:00.000000Z",
+      renewTime: `2026-01-01T00:00:${String(n % 60).padStart(2, "0")}.000000Z`,
+      leaseTransitions: 3,
+      ...change,
+    },
+    candidates,
+  );
+}
+
+type SentWrite = Extract<Effect, { kind: "write" }>;
+
+/** One node under test. Candidate writes are answered at once, as a healthy API does; the rest is up to the test. */
+export class Subject {
+  readonly settings: ElectionSettings;
+  state: ElectionState;
+  nowMs = 0;
+  bound = false;
+  boundUntilMs = 0;
+  wakeAtMs = 0;
+  readonly log: Effect[] = [];
+  readonly open: (SentWrite & { readonly sentAtMs: number })[] = [];
+
+  constructor(change: Partial<ElectionSettings> = {}) {
+    this.settings = { ...SETTINGS, ...change };
+    this.state = initialState(this.settings, 0);
+  }
+
+  event(event: ElectionEvent): void {
+    const next = step(this.settings, this.state, event, this.nowMs);
+    this.state = next.state;
+    this.wakeAtMs = next.wakeAtMs;
+    for (const effect of next.effects) {
+      this.log.push(effect);
+      if (effect.kind === "hold") {
+        this.bound = true;
+        this.boundUntilMs = effect.untilMs;
+      }
+      if (effect.kind === "unbind") this.bound = false;
+      if (effect.kind === "write") this.open.push({ ...effect, sentAtMs: this.nowMs });
+    }
+  }
+
+  /** Runs up to `atMs`, waking the machine whenever it asked to be. */
+  to(atMs: number): this {
+    for (let wakes = 0; this.wakeAtMs <= atMs; wakes += 1) {
+      if (wakes > 1_000) throw new Error("the machine asks to be woken without end");
+      this.nowMs = Math.max(this.nowMs, this.wakeAtMs);
+      this.event({ kind: "wake" });
+    }
+    this.nowMs = atMs;
+    this.event({ kind: "wake" });
+    return this;
+  }
+
+  healthy(change: Partial<SelfFacts> = {}): this {
+    this.event({ kind: "self", facts: { ...HEALTHY, effective: this.settings.base, ...change } });
+    return this;
+  }
+
+  sees(seen: LeaseRecord | null): this {
+    this.event({ kind: "read", sentAtMs: this.nowMs, outcome: { kind: "ok", record: seen } });
+    return this;
+  }
+
+  watches(seen: LeaseRecord | null): this {
+    this.event({ kind: "watched", record: seen });
+    return this;
+  }
+
+  /** The unanswered writes of a kind. */
+  sent<K extends LeaseWrite["kind"]>(kind: K): (Extract<LeaseWrite, { kind: K }> & { readonly sentAtMs: number })[] {
+    return this.open
+      .filter((effect) => effect.write.kind === kind)
+      .map((effect) => ({ ...(effect.write as Extract<LeaseWrite, { kind: K }>), sentAtMs: effect.sentAtMs }));
+  }
+
+  /** Answers the oldest open write of a kind. */
+  answer(kind: LeaseWrite["kind"], outcome: WriteOutcome): this {
+    const index = this.open.findIndex((effect) => effect.write.kind === kind);
+    const [effect] = this.open.splice(index, 1);
+    if (index < 0 || effect === undefined) throw new Error(`no ${kind} is waiting for an answer`);
+    this.event({ kind: "written", id: effect.id, write: effect.write, sentAtMs: effect.sentAtMs, outcome });
+    return this;
+  }
+
+  /** Becomes MASTER at the present time, with `others` as peers. */
+  master(others: readonly Candidate[] = []): this {
+    const self = candidate(this.settings.node, { instance: this.settings.instance, effective: this.settings.base });
+    this.healthy().sees(record({ resourceVersion: "50", annotations: { "leasehold.dev/released-by": "n9" } }, [self, ...others]));
+    this.to(this.nowMs + 1_000);
+    this.answer("claim", { kind: "ok", record: held(this.settings.node, 0, [self, ...others]) });
+    return this;
+  }
+}
