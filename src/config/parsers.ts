@@ -1,0 +1,271 @@
+/** Text of one variable to a value. Pure; a refusal says what is wrong, `expects` says what would be right. */
+import { parseIp, type IpAddress } from "../net.ts";
+import { suggest } from "./suggest.ts";
+
+export type Parsed<T> = { readonly kind: "ok"; readonly value: T } | { readonly kind: "wrong"; readonly because: string };
+
+export interface Parser<T> {
+  /** What a right value looks like; ends the sentence "use ...". */
+  readonly expects: string;
+  /** `text` is trimmed and not empty. */
+  parse(text: string): Parsed<T>;
+}
+
+const ok = <T>(value: T): Parsed<T> => ({ kind: "ok", value });
+const wrong = (because: string): { readonly kind: "wrong"; readonly because: string } => ({ kind: "wrong", because });
+
+export function wholeNumber(min: number, max: number, reasons: Readonly<Record<number, string>> = {}): Parser<number> {
+  return {
+    expects: `a whole number from ${min} to ${max}`,
+    parse(text) {
+      if (!/^[+-]?\d{1,15}$/.test(text)) return wrong("is not a whole number");
+      const value = Number(text);
+      const reason = reasons[value];
+      if (reason !== undefined) return wrong(reason);
+      if (value < min || value > max) return wrong("is out of range");
+      return ok(value);
+    },
+  };
+}
+
+/** VRRP's 0 and 255 have meanings of their own (RFC 9568 section 5.2.4), so they get an answer of their own. */
+export const priority: Parser<number> = wholeNumber(1, 254, {
+  0: "is VRRP's word for \"I give up the address\", not a priority",
+  255: "is VRRP's priority of the address owner, and no node may own the VIP",
+});
+
+export const port: Parser<number> = { ...wholeNumber(1, 65_535), expects: "a port from 1 to 65535" };
+
+/** keepalived's range. */
+export const weight: Parser<number> = wholeNumber(-253, 253);
+
+const BOOLEANS = new Map([
+  ["true", true], ["yes", true], ["on", true], ["1", true],
+  ["false", false], ["no", false], ["off", false], ["0", false],
+]);
+
+export const boolean: Parser<boolean> = {
+  expects: "true or false",
+  parse(text) {
+    const value = BOOLEANS.get(text.toLowerCase());
+    return value === undefined ? wrong("is neither true nor false") : ok(value);
+  },
+};
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
+const DURATION_PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
+
+/** Milliseconds of a Go duration such as `1m30s`; undefined when it is none. A bare 0 needs no unit. */
+function durationMs(text: string): number | undefined {
+  if (text === "0") return 0;
+  if (text.length > 32 || !DURATION.test(text)) return undefined;
+  let total = 0;
+  for (const [, amount = "", unit = ""] of text.matchAll(DURATION_PART)) total += Number(amount) * (UNIT_MS[unit] ?? 0);
+  return Math.round(total);
+}
+
+/** The shortest text that parses to `ms`, for messages. */
+export function formatDuration(ms: number): string {
+  if (ms !== 0 && ms % 60_000 === 0) return `${ms / 60_000}m`;
+  return ms === 0 || ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
+}
+
+/** A duration in milliseconds, `min` and `max` included, given as text that this parser reads itself. */
+export function duration(min: string, max: string): Parser<number> {
+  const minMs = durationMs(min) ?? 0;
+  const maxMs = durationMs(max) ?? Number.POSITIVE_INFINITY;
+  return {
+    expects: `a duration such as 250ms, 1s or 1m30s, from ${min} to ${max}`,
+    parse(text) {
+      const ms = durationMs(text);
+      if (ms === undefined) return wrong(/^\d+(?:\.\d+)?$/.test(text) ? "has no unit" : "is not a duration");
+      if (ms < minMs || ms > maxMs) return wrong("is out of range");
+      return ok(ms);
+    },
+  };
+}
+
+/** The Lease counts whole seconds (`leaseDurationSeconds`). */
+export function wholeSeconds(min: string, max: string): Parser<number> {
+  const base = duration(min, max);
+  return {
+    expects: `${base.expects}, in whole seconds`,
+    parse(text) {
+      const parsed = base.parse(text);
+      if (parsed.kind === "ok" && parsed.value % 1_000 !== 0) return wrong("is not a whole number of seconds");
+      return parsed;
+    },
+  };
+}
+
+export function oneOf<const T extends string>(words: readonly T[]): Parser<T> {
+  return {
+    expects: `one of ${words.join(", ")}`,
+    parse(text) {
+      const found = words.find((word) => word === text.toLowerCase());
+      if (found !== undefined) return ok(found);
+      const near = suggest(text, words);
+      return wrong(near === undefined ? "is not known" : `is not known (did you mean ${near}?)`);
+    },
+  };
+}
+
+/** Why an address can be nobody's own: undefined when it can. */
+function notAHost(address: IpAddress): string | undefined {
+  const [first = 0, second = 0] = address.bytes;
+  if (address.bytes.every((byte) => byte === 0)) return "is the unspecified address";
+  if (address.family === 4) {
+    if (first === 0) return "is in 0.0.0.0/8, which no host can have";
+    if (first === 127) return "is a loopback address";
+    if (first >= 224 && first < 240) return "is a multicast address";
+    if (first >= 240) return "is a reserved or broadcast address";
+    return undefined;
+  }
+  if (address.text === "::1") return "is a loopback address";
+  if (address.text.startsWith("::ffff:")) return "is an IPv4 address in IPv6 form";
+  if (first === 0xff) return "is a multicast address";
+  if (first === 0xfe && (second & 0xc0) === 0x80) return "is a link-local address";
+  return undefined;
+}
+
+export const hostAddress: Parser<IpAddress> = {
+  expects: "a numeric IPv4 or IPv6 address such as 192.0.2.11 or 2001:db8::11",
+  parse(text) {
+    const address = parseIp(text);
+    if (address === undefined) return wrong("is not a numeric address");
+    const reason = notAHost(address);
+    return reason === undefined ? ok(address) : wrong(reason);
+  },
+};
+
+/** The VIP is bound as /32 or /128 and nothing else: a wider prefix would bring a route of its own. */
+const vip: Parser<IpAddress> = {
+  expects: hostAddress.expects,
+  parse(text) {
+    const [head = "", prefix, ...rest] = text.split("/");
+    const parsed = hostAddress.parse(head);
+    if (parsed.kind === "wrong" || prefix === undefined) return parsed;
+    const whole = parsed.value.family === 4 ? "32" : "128";
+    if (prefix === whole && rest.length === 0) return parsed;
+    return wrong(`has a prefix; a VIP is always bound as /${whole}, so leave it out`);
+  },
+};
+
+/** More than this is a typing error, and each one costs an announcement a second. */
+const MAX_LIST = 16;
+
+function list<T>(item: Parser<T>, noun: string, identity: (value: T) => string): Parser<readonly T[]> {
+  return {
+    expects: `${item.expects}; several separated by commas`,
+    parse(text) {
+      const values: T[] = [];
+      const seen = new Set<string>();
+      for (const part of text.split(",").map((piece) => piece.trim())) {
+        if (part === "") return wrong(`has an empty ${noun}`);
+        const parsed = item.parse(part);
+        if (parsed.kind === "wrong") return wrong(`has ${JSON.stringify(part)}, which ${parsed.because}`);
+        const id = identity(parsed.value);
+        if (seen.has(id)) return wrong(`names ${id} twice`);
+        seen.add(id);
+        values.push(parsed.value);
+        if (values.length > MAX_LIST) return wrong(`has more than ${MAX_LIST} entries`);
+      }
+      return ok(values);
+    },
+  };
+}
+
+export const vips: Parser<readonly IpAddress[]> = list(vip, "address", (address) => address.text);
+
+export interface Endpoint {
+  readonly address: IpAddress;
+  /** undefined: the default of that setting. */
+  readonly port: number | undefined;
+}
+
+/** Never a DNS name: the resolver may be the first thing that is down when these are needed. */
+const endpoint: Parser<Endpoint> = {
+  expects: "a numeric address with or without a port, such as 192.0.2.11, 192.0.2.11:6443 or [2001:db8::11]:6443",
+  parse(text) {
+    const bare = parseIp(text);
+    const match = bare === undefined ? /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) : null;
+    const address = bare ?? parseIp(match?.[1] ?? match?.[2] ?? "");
+    if (address === undefined) return wrong("is not a numeric address with or without a port");
+    if (match?.[1] !== undefined && address.family === 4) return wrong("has brackets round an IPv4 address");
+    const reason = address.text.startsWith("127.") || address.text === "::1" ? undefined : notAHost(address);
+    if (reason !== undefined) return wrong(reason);
+    if (match?.[3] === undefined) return ok({ address, port: undefined });
+    const parsedPort = port.parse(match[3]);
+    if (parsedPort.kind === "wrong") return wrong(`has a port that ${parsedPort.because}`);
+    return ok({ address, port: parsedPort.value });
+  },
+};
+
+export const endpoints: Parser<readonly Endpoint[]> = list(
+  endpoint, "entry", ({ address, port }) => `${address.text}${port === undefined ? "" : ` port ${port}`}`,
+);
+
+/** Where the ops server listens. All addresses (0.0.0.0 and ::) are allowed, with a warning elsewhere. */
+export const listenAddress: Parser<{ readonly host: string; readonly port: number }> = {
+  expects: "a numeric address and a port, such as 127.0.0.1:10080 or [::1]:10080",
+  parse(text) {
+    const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+    const address = parseIp(match?.[1] ?? match?.[2] ?? "");
+    if (match === null || address === undefined) return wrong("is not an address with a port");
+    const parsedPort = port.parse(match[3] ?? "");
+    if (parsedPort.kind === "wrong") return wrong(`has a port that ${parsedPort.because}`);
+    return ok({ host: address.text, port: parsedPort.value });
+  },
+};
+
+function matching(pattern: RegExp, maxLength: number, expects: string, because: string): Parser<string> {
+  return {
+    expects,
+    parse: (text) => (text.length <= maxLength && pattern.test(text) ? ok(text) : wrong(because)),
+  };
+}
+
+export const absolutePath: Parser<string> = matching(/^\/[^\0]*$/, 4096, "an absolute path", "is not an absolute path");
+
+/** RFC 1123 label and subdomain, as Kubernetes names things. */
+export const dnsLabel: Parser<string> = matching(
+  /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 63,
+  "lower-case letters, digits and '-', at most 63", "is not a Kubernetes name",
+);
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+export const dnsSubdomain: Parser<string> = matching(
+  SUBDOMAIN, 253, "lower-case letters, digits, '-' and '.', at most 253", "is not a Kubernetes name",
+);
+
+/**
+ * A node's name is also the end of its annotation's name, `candidate.<node>`, and Kubernetes
+ * limits that part of an annotation's name to 63 characters.
+ */
+export const nodeName: Parser<string> = matching(
+  SUBDOMAIN, 63 - "candidate.".length,
+  "the node's Kubernetes name: lower-case letters, digits, '-' and '.', at most 53", "is not a node name that fits",
+);
+
+/** The kernel's own rule for interface names (dev_valid_name): 15 bytes, no slash, colon or space. */
+export const interfaceName: Parser<string> = matching(
+  /^(?!\.{1,2}$)[^\s/:]+$/, 15, "the name of a network interface such as eth0", "is not an interface name",
+);
+
+export const httpPath: Parser<string> = matching(
+  /^\/[\x21-\x7e]*$/, 1024, "a path such as /readyz", "is not a URL path",
+);
+
+/** A command line; how it is split is the check's affair. */
+export const commandLine: Parser<string> = matching(/^\S/, 4096, "a command with its arguments", "is not a command");
+
+export const httpUrl: Parser<string> = {
+  expects: "a URL such as http://127.0.0.1:8080/healthz",
+  parse(text) {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url === undefined) return wrong("is not a URL");
+    if (url.protocol !== "http:" && url.protocol !== "https:") return wrong("is neither http nor https");
+    if (url.username !== "" || url.password !== "") return wrong("has a password in it");
+    return ok(text);
+  },
+};

@@ -1,0 +1,177 @@
+/** Rules between settings. Each is skipped while one of the values it reads is wrong by itself. */
+import { hostPort } from "../net.ts";
+import type { IpAddress } from "../net.ts";
+import { formatDuration } from "./parsers.ts";
+import type { Endpoint } from "./parsers.ts";
+import { PREFIX, SETTINGS, SETTING_NAMES } from "./settings.ts";
+import type { SettingName, Values } from "./settings.ts";
+
+interface Facts {
+  readonly values: Values;
+  /** Set by the user, as against a default. */
+  readonly isSet: (name: SettingName) => boolean;
+}
+
+interface Rule {
+  readonly uses: readonly SettingName[];
+  /** One sentence each; none: the rule holds. */
+  check(facts: Facts): readonly string[];
+}
+
+/**
+ * The kernel removes an address up to 1 s after its lifetime has passed, and two machines' clocks may run
+ * 5 % apart each way: the last moment the VIP can still be ours, on the fastest reckoning, must come before
+ * the first moment somebody else may claim it.
+ */
+const KERNEL_SLACK_SECONDS = 1;
+const DRIFT = 0.05;
+const LONGEST_LIFETIME_SECONDS = 3;
+/** The VIP is refreshed every 500 ms; a lifetime of 1 s would not outlast one late refresh and its rounding. */
+const SHORTEST_LIFETIME_SECONDS = 2;
+
+function fits(renewDeadlineMs: number, lifetimeSeconds: number, leaseDurationMs: number): boolean {
+  const lastHeldMs = renewDeadlineMs + (lifetimeSeconds + KERNEL_SLACK_SECONDS) * 1_000;
+  return lastHeldMs * (1 + DRIFT) < leaseDurationMs * (1 - DRIFT);
+}
+
+/**
+ * How long the kernel keeps the VIP after the last refresh: whole seconds, because IFA_CACHEINFO has no finer
+ * unit, the longest that fits (design invariant 3). undefined when none fits.
+ */
+export function addressLifetimeSeconds(renewDeadlineMs: number, leaseDurationMs: number): number | undefined {
+  for (let seconds = LONGEST_LIFETIME_SECONDS; seconds >= SHORTEST_LIFETIME_SECONDS; seconds--) {
+    if (fits(renewDeadlineMs, seconds, leaseDurationMs)) return seconds;
+  }
+  return undefined;
+}
+
+function fencedInTime({ values }: Facts): readonly string[] {
+  const { RENEW_DEADLINE: deadlineMs, LEASE_DURATION: leaseMs } = values;
+  if (addressLifetimeSeconds(deadlineMs, leaseMs) !== undefined) return [];
+  const tailMs = (SHORTEST_LIFETIME_SECONDS + KERNEL_SLACK_SECONDS) * 1_000;
+  const leastLeaseSeconds = Math.floor(((deadlineMs + tailMs) * (1 + DRIFT)) / (1 - DRIFT) / 1_000) + 1;
+  const mostDeadlineMs = Math.floor(((leaseMs * (1 - DRIFT)) / (1 + DRIFT) - tailMs - 1) / 100) * 100;
+  const shorter = mostDeadlineMs >= 500 ? `${PREFIX}RENEW_DEADLINE of at most ${formatDuration(mostDeadlineMs)} or a ` : "";
+  return [
+    `${PREFIX}RENEW_DEADLINE=${formatDuration(deadlineMs)} is too long for ${PREFIX}LEASE_DURATION=${formatDuration(leaseMs)}: ` +
+      `(renew deadline + address lifetime of at least ${SHORTEST_LIFETIME_SECONDS}s + 1s) x 1.05 must be below lease duration x 0.95, ` +
+      `else two nodes could hold the VIP; use a ${shorter}${PREFIX}LEASE_DURATION of at least ${leastLeaseSeconds}s`,
+  ];
+}
+
+const same = (a: IpAddress, b: IpAddress): boolean => a.family === b.family && a.text === b.text;
+
+function vipIsNobodysOwn({ values }: Facts): readonly string[] {
+  const own = values.NODE_IP;
+  if (own === undefined || values.VIP?.some((vip) => same(vip, own)) !== true) return [];
+  return [
+    `${PREFIX}VIP="${own.text}" is this node's own address (${PREFIX}NODE_IP): VRRP's address owner has no fence here; use an address that no machine has`,
+  ];
+}
+
+function neverThroughTheVip(name: "BACKENDS" | "API_SERVERS", list: readonly Endpoint[] | undefined, values: Values): readonly string[] {
+  const vips = values.VIP ?? [];
+  return (list ?? [])
+    .filter(({ address }) => vips.some((vip) => same(vip, address)))
+    .map(({ address }) => `${PREFIX}${name} has the VIP ${address.text} itself; use the API servers' own addresses`);
+}
+
+function noLoop({ values }: Facts): readonly string[] {
+  const own = values.NODE_IP;
+  return (values.BACKENDS ?? [])
+    .map(({ address, port }) => ({ address, port: port ?? values.BACKEND_PORT }))
+    .filter(({ port }) => port === values.BALANCER_PORT)
+    .filter(({ address }) => address.text.startsWith("127.") || address.text === "::1" || (own !== undefined && same(own, address)))
+    .map(({ address, port }) => `${PREFIX}BACKENDS has ${hostPort(address.text, port)}, which is this node's own balancer; use the API server's port`);
+}
+
+function portsApart({ values }: Facts): readonly string[] {
+  const problems: string[] = [];
+  const { BALANCER_PORT: balancer, BACKEND_PORT: backend, OPS_ADDRESS: ops } = values;
+  // A worker has no API server of its own, so its balancer may have that port.
+  const apiServerHere = values.ROLE === "control-plane";
+  if (apiServerHere && balancer === backend) {
+    problems.push(`${PREFIX}BALANCER_PORT="${balancer}" is the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 8443`);
+  }
+  if (ops.port === balancer) {
+    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the balancer's port (${PREFIX}BALANCER_PORT); use another such as 10080`);
+  }
+  if (apiServerHere && ops.port === backend) {
+    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 10080`);
+  }
+  return problems;
+}
+
+export const RULES: readonly Rule[] = [
+  {
+    uses: ["VIP", "ROLE"],
+    check: ({ values }) =>
+      values.ROLE === "control-plane" && values.VIP === undefined
+        ? [`${PREFIX}VIP is not set; use ${SETTINGS.VIP.parser.expects}`]
+        : [],
+  },
+  { uses: ["RENEW_DEADLINE", "LEASE_DURATION"], check: fencedInTime },
+  {
+    uses: ["RENEW_INTERVAL", "RENEW_DEADLINE"],
+    check: ({ values: { RENEW_INTERVAL: interval, RENEW_DEADLINE: deadline } }) =>
+      interval * 1.2 < deadline
+        ? []
+        : [`${PREFIX}RENEW_INTERVAL=${formatDuration(interval)} is too long: x 1.2 it must be below ${PREFIX}RENEW_DEADLINE=${formatDuration(deadline)}, so that one renewal may fail; use at most ${formatDuration(Math.floor((deadline / 1.2 - 1) / 10) * 10)}`],
+  },
+  { uses: ["VIP", "NODE_IP"], check: vipIsNobodysOwn },
+  { uses: ["VIP", "BACKENDS"], check: ({ values }) => neverThroughTheVip("BACKENDS", values.BACKENDS, values) },
+  { uses: ["VIP", "API_SERVERS"], check: ({ values }) => neverThroughTheVip("API_SERVERS", values.API_SERVERS, values) },
+  { uses: ["BACKENDS", "BACKEND_PORT", "BALANCER_PORT", "NODE_IP"], check: noLoop },
+  { uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "ROLE"], check: portsApart },
+];
+
+function weightUnderNopreempt({ values, isSet }: Facts): readonly string[] {
+  if (!values.NOPREEMPT) return [];
+  const weights = [
+    "TRACK_BALANCER_WEIGHT", "TRACK_APISERVER_WEIGHT", "TRACK_INTERFACE_WEIGHT",
+    "TRACK_FILE_WEIGHT", "TRACK_EXEC_WEIGHT", "TRACK_HTTP_WEIGHT",
+  ] as const;
+  return weights
+    .filter((name) => isSet(name) && values[name] !== 0)
+    .map((name) => `${PREFIX}${name}=${values[name]} lowers a holder's rank but does not take the VIP from it while ${PREFIX}NOPREEMPT is true; use weight 0 (FAULT) or ${PREFIX}NOPREEMPT=false`);
+}
+
+/** Wishes that will not come true, and settings that are bold. The agent starts all the same. */
+export const WARNINGS: readonly Rule[] = [
+  {
+    uses: ["NOPREEMPT", "TRACK_BALANCER_WEIGHT", "TRACK_APISERVER_WEIGHT", "TRACK_INTERFACE_WEIGHT", "TRACK_FILE_WEIGHT", "TRACK_EXEC_WEIGHT", "TRACK_HTTP_WEIGHT"],
+    check: weightUnderNopreempt,
+  },
+  {
+    uses: ["NOPREEMPT", "PREEMPT_DELAY"],
+    check: ({ values }) =>
+      values.NOPREEMPT && values.PREEMPT_DELAY > 0 ? [`${PREFIX}PREEMPT_DELAY has no effect while ${PREFIX}NOPREEMPT is true`] : [],
+  },
+  {
+    uses: ["NOPREEMPT", "NOPREEMPT_STRICT"],
+    check: ({ values }) =>
+      values.NOPREEMPT_STRICT && !values.NOPREEMPT ? [`${PREFIX}NOPREEMPT_STRICT has no effect while ${PREFIX}NOPREEMPT is false`] : [],
+  },
+  {
+    uses: ["TRACK_FILE", "TRACK_EXEC", "TRACK_HTTP"],
+    check: ({ values, isSet }) =>
+      (["TRACK_FILE", "TRACK_EXEC", "TRACK_HTTP"] as const)
+        .filter((name) => values[name] === undefined && isSet(`${name}_WEIGHT`))
+        .map((name) => `${PREFIX}${name}_WEIGHT has no effect without ${PREFIX}${name}`),
+  },
+  {
+    uses: ["OPS_ADDRESS"],
+    check: ({ values: { OPS_ADDRESS: ops } }) =>
+      ops.host.startsWith("127.") || ops.host === "::1"
+        ? []
+        : [`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" is reachable from other machines, and nothing there asks for a password`],
+  },
+  {
+    uses: ["ROLE"],
+    check: ({ values, isSet }) =>
+      values.ROLE === "balancer"
+        ? SETTING_NAMES.filter((name) => SETTINGS[name].electionOnly && isSet(name))
+            .map((name) => `${PREFIX}${name} has no effect with ${PREFIX}ROLE=balancer`)
+        : [],
+  },
+];

@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { parseConfig } from "../../../src/config.ts";
+import type { Config } from "../../../src/config.ts";
+import { SETTING_NAMES } from "../../../src/config/settings.ts";
+
+const VIP = { LEASEHOLD_VIP: "192.0.2.10" };
+
+function accepted(env: Record<string, string>): { config: Config; warnings: readonly string[] } {
+  const result = parseConfig({ ...VIP, ...env }, "N1");
+  if (result.kind === "error") assert.fail(result.problems.join("\n"));
+  return result;
+}
+
+function refused(env: Record<string, string>): readonly string[] {
+  const result = parseConfig({ ...VIP, ...env }, "n1");
+  if (result.kind === "ok") assert.fail("was accepted");
+  return result.problems;
+}
+
+function refusedOnce(env: Record<string, string>, ...patterns: readonly RegExp[]): void {
+  const problems = refused(env);
+  assert.equal(problems.length, 1, problems.join("\n"));
+  for (const pattern of patterns) assert.match(problems[0] ?? "", pattern);
+}
+
+describe("a configuration", () => {
+  test("needs the VIP and nothing else", () => {
+    const { config, warnings } = accepted({});
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(config.vips.map(({ text }) => text), ["192.0.2.10"]);
+    assert.equal(config.nodeName, "n1");
+    assert.equal(config.leaseDurationMs, 10_000);
+    assert.equal(config.renewDeadlineMs, 4_000);
+    assert.equal(config.renewIntervalMs, 1_000);
+    assert.equal(config.addressLifetimeSeconds, 3);
+    assert.equal(config.priority, 100);
+    assert.equal(config.nopreempt, true);
+    assert.equal(config.balancerPort, 8443);
+    assert.equal(config.backendPort, 6443);
+    assert.deepEqual([config.opsHost, config.opsPort], ["127.0.0.1", 10080]);
+    assert.ok(Object.isFrozen(config));
+    refusedOnceWithoutVip();
+  });
+
+  function refusedOnceWithoutVip(): void {
+    const result = parseConfig({}, "n1");
+    assert.equal(result.kind, "error");
+    assert.ok(result.kind === "error" && result.problems.length === 1);
+    assert.match(result.problems[0] ?? "", /^LEASEHOLD_VIP is not set; use a numeric IPv4/);
+  }
+
+  test("of a worker needs not even that, and says which settings mean nothing there", () => {
+    const result = parseConfig({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_PRIORITY: "200", LEASEHOLD_BALANCER_PORT: "6443" }, "w1");
+    assert.ok(result.kind === "ok");
+    assert.deepEqual(result.warnings, ["LEASEHOLD_PRIORITY has no effect with LEASEHOLD_ROLE=balancer"]);
+  });
+
+  test("reports every problem at once, each with variable, value and what would be right", () => {
+    const problems = refused({
+      LEASEHOLD_PRIORITY: "abc", LEASEHOLD_LEASE_DURATION: "10", LEASEHOLD_PRIORTY: "1", LEASEHOLD_LOG_LEVEL: "wran", LEASEHOLD_NODE_IP: "n1.example",
+    });
+    assert.deepEqual(problems, [
+      'LEASEHOLD_PRIORTY="1" is not a setting; did you mean LEASEHOLD_PRIORITY?',
+      'LEASEHOLD_NODE_IP="n1.example" is not a numeric address; use a numeric IPv4 or IPv6 address such as 192.0.2.11 or 2001:db8::11',
+      'LEASEHOLD_LEASE_DURATION="10" has no unit; use a duration such as 250ms, 1s or 1m30s, from 2s to 10m, in whole seconds',
+      'LEASEHOLD_PRIORITY="abc" is not a whole number; use a whole number from 1 to 254',
+      'LEASEHOLD_LOG_LEVEL="wran" is not known (did you mean warn?); use one of error, warn, info, debug',
+    ]);
+  });
+
+  test("knows the words of keepalived and client-go", () => {
+    refusedOnce({ LEASEHOLD_RETRY_PERIOD: "2s" }, /did you mean LEASEHOLD_RENEW_INTERVAL\?/);
+    refusedOnce({ LEASEHOLD_QWERTZUIOP: "1" }, /`leasehold --help` lists all of them/);
+    refusedOnce({ LEASEHOLD_constructor: "1" }, /is not a setting/);
+  });
+
+  test("ignores other variables, and takes an empty one as not set", () => {
+    assert.equal(accepted({ PATH: "/bin", LEASEHOLD_PRIORITY: " " }).config.priority, 100);
+  });
+
+  test("refuses VRRP's reserved priorities with VRRP's reasons", () => {
+    refusedOnce({ LEASEHOLD_PRIORITY: "0" }, /give up the address/);
+    refusedOnce({ LEASEHOLD_PRIORITY: "255" }, /address owner.*1 to 254/);
+    refusedOnce({ LEASEHOLD_PRIORITY: "256" }, /out of range/);
+    assert.equal(accepted({ LEASEHOLD_PRIORITY: "254" }).config.priority, 254);
+  });
+
+  test("takes weights from -253 to 253", () => {
+    assert.equal(accepted({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-253", LEASEHOLD_NOPREEMPT: "false" }).config.trackApiserverWeight, -253);
+    refusedOnce({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-254" }, /from -253 to 253/);
+  });
+
+  test("takes several VIPs of both families, with a whole prefix at most, none of them twice", () => {
+    const { config } = accepted({ LEASEHOLD_VIP: "192.0.2.10/32, 2001:DB8::0010/128,192.0.2.12" });
+    assert.deepEqual(config.vips.map(({ text }) => text), ["192.0.2.10", "2001:db8::10", "192.0.2.12"]);
+    refusedOnce({ LEASEHOLD_VIP: "192.0.2.10/24" }, /always bound as \/32/);
+    refusedOnce({ LEASEHOLD_VIP: "2001:db8::1/32" }, /always bound as \/128/);
+    refusedOnce({ LEASEHOLD_VIP: "192.0.2.10/32/32" }, /always bound/);
+    refusedOnce({ LEASEHOLD_VIP: "2001:db8::1,2001:db8:0::1" }, /names 2001:db8::1 twice/);
+    refusedOnce({ LEASEHOLD_VIP: "192.0.2.10,," }, /empty address/);
+  });
+
+  for (const [vip, reason] of [
+    ["127.0.0.1", /loopback/], ["::1", /loopback/], ["0.0.0.0", /unspecified/], ["::", /unspecified/], ["224.0.0.18", /multicast/],
+    ["ff02::12", /multicast/], ["255.255.255.255", /broadcast/], ["fe80::1", /link-local/], ["::ffff:192.0.2.1", /IPv4 address in IPv6 form/],
+    ["fe80::1%eth0", /not a numeric address/], ["api.example.com", /not a numeric address/],
+  ] as const) {
+    test(`refuses ${vip} as the VIP`, () => refusedOnce({ LEASEHOLD_VIP: vip }, reason, /LEASEHOLD_VIP="/));
+  }
+
+  test("refuses a VIP that is the node's own address, however it is written", () => {
+    refusedOnce({ LEASEHOLD_NODE_IP: "192.0.2.10" }, /own address/);
+    refusedOnce({ LEASEHOLD_VIP: "2001:db8::1", LEASEHOLD_NODE_IP: "2001:0db8::0001" }, /own address/);
+  });
+
+  test("keeps the VIP out of the backends and the API servers", () => {
+    refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.11,192.0.2.10" }, /LEASEHOLD_BACKENDS has the VIP/);
+    refusedOnce({ LEASEHOLD_API_SERVERS: "192.0.2.10:6443" }, /LEASEHOLD_API_SERVERS has the VIP/);
+  });
+
+  test("reads backends with and without a port, and knows its own", () => {
+    const { config } = accepted({
+      LEASEHOLD_NODE_IP: "192.0.2.11", LEASEHOLD_BACKEND_PORT: "7443",
+      LEASEHOLD_BACKENDS: "192.0.2.11, 192.0.2.12:6443, [2001:db8::3]:6443, 2001:db8::4",
+    });
+    assert.deepEqual(config.backends, [
+      { id: "192.0.2.11:7443", host: "192.0.2.11", port: 7443, local: true },
+      { id: "192.0.2.12:6443", host: "192.0.2.12", port: 6443, local: false },
+      { id: "[2001:db8::3]:6443", host: "2001:db8::3", port: 6443, local: false },
+      { id: "[2001:db8::4]:7443", host: "2001:db8::4", port: 7443, local: false },
+    ]);
+    refusedOnce({ LEASEHOLD_BACKENDS: "n2:6443" }, /not a numeric address/);
+    refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.12:0" }, /port that is out of range/);
+    refusedOnce({ LEASEHOLD_BACKENDS: "127.0.0.1:8443" }, /own balancer/);
+  });
+
+  test("keeps its ports apart", () => {
+    refusedOnce({ LEASEHOLD_BALANCER_PORT: "6443" }, /own API server/);
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:8443" }, /balancer's port/);
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:6443" }, /own API server/);
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "10080" }, /127\.0\.0\.1:10080/);
+  });
+
+  test("refuses a host name that is no node name, and a node name too long for an annotation", () => {
+    const result = parseConfig(VIP, "under_score");
+    assert.ok(result.kind === "error");
+    assert.match(result.problems.join("\n"), /LEASEHOLD_NODE_NAME is not set and the host name "under_score"/);
+    assert.equal(accepted({ LEASEHOLD_NODE_NAME: "a".repeat(53) }).config.nodeName.length, 53);
+    refusedOnce({ LEASEHOLD_NODE_NAME: "a".repeat(54) }, /at most 53/);
+  });
+
+  test("warns of wishes that will not come true", () => {
+    assert.match(accepted({ LEASEHOLD_TRACK_HTTP: "http://127.0.0.1/", LEASEHOLD_TRACK_HTTP_WEIGHT: "-20" }).warnings.join("\n"), /does not take the VIP from it/);
+    assert.match(accepted({ LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings.join("\n"), /PREEMPT_DELAY has no effect/);
+    assert.match(accepted({ LEASEHOLD_NOPREEMPT: "no", LEASEHOLD_NOPREEMPT_STRICT: "yes" }).warnings.join("\n"), /NOPREEMPT_STRICT has no effect/);
+    assert.match(accepted({ LEASEHOLD_TRACK_EXEC_WEIGHT: "0" }).warnings.join("\n"), /no effect without LEASEHOLD_TRACK_EXEC/);
+    assert.match(accepted({ LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10080" }).warnings.join("\n"), /reachable from other machines/);
+    assert.deepEqual(accepted({ LEASEHOLD_OPS_ADDRESS: "[::1]:10080", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings, []);
+  });
+});
+
+describe("the timing rules", () => {
+  test("shorten the address lifetime where 3 s do not fit", () => {
+    assert.equal(accepted({ LEASEHOLD_LEASE_DURATION: "7s", LEASEHOLD_RENEW_DEADLINE: "3s" }).config.addressLifetimeSeconds, 2);
+  });
+
+  test("refuse a deadline that leaves no room, and name values that would do", () => {
+    const [problem = ""] = refused({ LEASEHOLD_RENEW_DEADLINE: "8s" });
+    const deadline = /RENEW_DEADLINE of at most (\S+)/.exec(problem)?.[1] ?? "";
+    const lease = /LEASE_DURATION of at least (\S+)/.exec(problem)?.[1] ?? "";
+    accepted({ LEASEHOLD_RENEW_DEADLINE: deadline });
+    accepted({ LEASEHOLD_RENEW_DEADLINE: "8s", LEASEHOLD_LEASE_DURATION: lease });
+    refused({ LEASEHOLD_RENEW_DEADLINE: "8s", LEASEHOLD_LEASE_DURATION: `${Number.parseInt(lease, 10) - 1}s` });
+  });
+
+  test("leave time for one failed renewal", () => {
+    refusedOnce({ LEASEHOLD_RENEW_INTERVAL: "3400ms" }, /at most 3330ms/);
+    accepted({ LEASEHOLD_RENEW_INTERVAL: "3330ms" });
+  });
+
+  test("always fence before another may claim, whatever is accepted", () => {
+    fc.assert(fc.property(fc.integer({ min: 2, max: 60 }), fc.integer({ min: 500, max: 60_000 }), (leaseSeconds, deadlineMs) => {
+      const result = parseConfig({
+        ...VIP, LEASEHOLD_LEASE_DURATION: `${leaseSeconds}s`, LEASEHOLD_RENEW_DEADLINE: `${deadlineMs}ms`, LEASEHOLD_RENEW_INTERVAL: "100ms",
+      }, "n1");
+      if (result.kind === "error") {
+        assert.ok((deadlineMs + 3_000) * 1.05 >= leaseSeconds * 950);
+        return;
+      }
+      const { renewDeadlineMs, addressLifetimeSeconds, leaseDurationMs } = result.config;
+      assert.ok((renewDeadlineMs + addressLifetimeSeconds * 1_000 + 1_000) * 1.05 < leaseDurationMs * 0.95);
+    }));
+  });
+});
+
+test("arbitrary text in any variable is an answer, never an exception", () => {
+  fc.assert(fc.property(fc.constantFrom(...SETTING_NAMES), fc.oneof(fc.string(), fc.ipV4(), fc.ipV6(), fc.webUrl()), (name, text) => {
+    const result = parseConfig({ ...VIP, [`LEASEHOLD_${name}`]: text }, "n1");
+    if (result.kind === "error") assert.ok(result.problems.some((problem) => problem.includes(`LEASEHOLD_${name}`)));
+  }), { numRuns: 500 });
+});
