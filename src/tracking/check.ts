@@ -1,0 +1,30 @@
+/** What the tracker knows of a check: when to run it, how, and what its results are worth. */
+import type { CheckRule, Outcome } from "../election/tracking.ts";
+
+export interface CheckSpec extends CheckRule {
+  readonly intervalMs: number;
+  /** A run that takes longer counts as a failure; its own result, when it comes, is ignored. */
+  readonly timeoutMs: number;
+  /**
+   * One run. null: nothing is known yet, no verdict. `signal` is aborted at the time-out and when the tracker stops; the
+   * promise settles when nothing of the run is left (a child process is gone), and no other run starts before.
+   */
+  run(signal: AbortSignal): Outcome | null | Promise<Outcome | null>;
+  /** Calls `poke` when a run is worth while before its time. */
+  watch?(poke: () => void): { close(): void };
+}
+
+/** What another part of the agent says of itself. `ok` null: it does not know yet. */
+export interface Finding {
+  readonly ok: boolean | null;
+  readonly detail: string;
+}
+
+export function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** ENOENT and its like; "" when the error has none. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
