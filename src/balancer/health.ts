@@ -1,0 +1,173 @@
+/** The health checks' rhythm: when each backend is probed, and at once when something says that it changed. */
+import type { Clock, Timer } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import type { Backend, BackendId } from "./backend.ts";
+import type { CheckResult } from "./pool.ts";
+import { Probe, type CheckTls, type Outcome } from "./probe.ts";
+
+export interface HealthSettings {
+  readonly checkPath: string;
+  readonly checkIntervalMs: number;
+  readonly checkTimeoutMs: number;
+}
+
+export interface HealthDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly settings: HealthSettings;
+  /** The credentials now in force; undefined while there are none. */
+  readonly tls: () => CheckTls | undefined;
+  readonly onResult: (id: BackendId, result: CheckResult) => void;
+}
+
+/**
+ * A server that answers and then closes would be probed without pause otherwise; the first signal is always
+ * followed at once.
+ */
+const SIGNAL_GAP_MS = 100;
+
+export class Health {
+  readonly #deps: HealthDeps;
+  readonly #checkers = new Map<BackendId, Checker>();
+
+  constructor(deps: HealthDeps) {
+    this.#deps = deps;
+  }
+
+  /** Checks these from now on, new ones at once. */
+  setBackends(backends: readonly Backend[]): void {
+    const ids = new Set(backends.map((backend) => backend.id));
+    for (const [id, checker] of this.#checkers) {
+      if (ids.has(id)) continue;
+      checker.stop();
+      this.#checkers.delete(id);
+    }
+    for (const backend of backends) {
+      if (!this.#checkers.has(backend.id)) this.#checkers.set(backend.id, new Checker(this.#deps, backend));
+    }
+  }
+
+  /** Somebody had trouble with that backend: look now. */
+  probeNow(id: BackendId): void {
+    this.#checkers.get(id)?.signal();
+  }
+
+  /** The credentials have changed: every connection is made anew with them, at once. */
+  updateTls(): void {
+    for (const checker of this.#checkers.values()) checker.updateTls();
+  }
+
+  stop(): void {
+    this.setBackends([]);
+  }
+}
+
+type Phase =
+  | { readonly kind: "waiting"; readonly timer: Timer }
+  /** `again`: something happened since this check began; its result may be out of date. */
+  | { readonly kind: "checking"; again: boolean }
+  | { readonly kind: "stopped" };
+
+class Checker {
+  readonly #deps: HealthDeps;
+  readonly #backend: Backend;
+  readonly #probe: Probe;
+  #phase: Phase = { kind: "stopped" };
+  #startedMs = Number.NEGATIVE_INFINITY;
+  #signalledMs = Number.NEGATIVE_INFINITY;
+  #warning: Outcome["warning"];
+
+  constructor(deps: HealthDeps, backend: Backend) {
+    this.#deps = deps;
+    this.#backend = backend;
+    this.#probe = new Probe({
+      clock: deps.clock,
+      backend,
+      path: deps.settings.checkPath,
+      timeoutMs: deps.settings.checkTimeoutMs,
+      tls: deps.tls,
+      onClosed: () => this.signal(),
+    });
+    this.#run();
+  }
+
+  signal(): void {
+    switch (this.#phase.kind) {
+      case "stopped":
+        return;
+      case "checking":
+        this.#phase.again = true;
+        return;
+      case "waiting": {
+        this.#phase.timer.cancel();
+        const nowMs = this.#deps.clock.now();
+        const inMs = this.#signalledMs + SIGNAL_GAP_MS - nowMs;
+        if (inMs > 0) {
+          this.#wait(inMs, () => this.#signalled());
+        } else {
+          this.#signalled();
+        }
+      }
+    }
+  }
+
+  updateTls(): void {
+    if (this.#phase.kind === "stopped") return;
+    this.#probe.reset();
+    this.signal();
+  }
+
+  stop(): void {
+    if (this.#phase.kind === "waiting") this.#phase.timer.cancel();
+    this.#phase = { kind: "stopped" };
+    this.#probe.close();
+  }
+
+  #signalled(): void {
+    this.#signalledMs = this.#deps.clock.now();
+    this.#run();
+  }
+
+  #wait(ms: number, then: () => void): void {
+    this.#phase = { kind: "waiting", timer: this.#deps.clock.after(Math.max(0, ms), then) };
+  }
+
+  #run(): void {
+    this.#startedMs = this.#deps.clock.now();
+    const phase = { kind: "checking" as const, again: false };
+    this.#phase = phase;
+    void this.#check(phase);
+  }
+
+  async #check(phase: Phase & { readonly kind: "checking" }): Promise<void> {
+    const outcome = await this.#probe.check();
+    // Stopped meanwhile: the result concerns nobody.
+    if (this.#phase === phase) this.#finished(outcome, phase.again);
+  }
+
+  #finished(outcome: Outcome, again: boolean): void {
+    const durationMs = this.#deps.clock.now() - this.#startedMs;
+    const { checkIntervalMs } = this.#deps.settings;
+    this.#wait(again ? SIGNAL_GAP_MS : checkIntervalMs - durationMs, () => (again ? this.#signalled() : this.#run()));
+    if (outcome.kind === "ready" && outcome.warning !== this.#warning) {
+      this.#warning = outcome.warning;
+      this.#warn(outcome);
+    }
+    this.#deps.log.debug({ backend: this.#backend.id, result: outcome.kind, reason: outcome.reason, durationMs }, "backend checked");
+    this.#deps.onResult(this.#backend.id, { kind: outcome.kind, reason: outcome.reason, durationMs });
+  }
+
+  #warn(outcome: Outcome): void {
+    const fields = { backend: this.#backend.id, reason: outcome.reason };
+    switch (outcome.warning) {
+      case "unauthorized":
+        this.#deps.log.warn(fields, "the API server refuses our credentials on its readiness check; taken as ready");
+        return;
+      case "unverified":
+        this.#deps.log.warn(fields, "no credentials to check the API server with; only TCP and TLS are tried");
+        return;
+      case undefined:
+        this.#deps.log.info(fields, "the backend is checked in full again");
+    }
+  }
+}

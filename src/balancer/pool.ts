@@ -1,0 +1,198 @@
+/**
+ * Which API servers exist, how they are, and who may serve: pure rules, shared by the proxy and the kernel fast
+ * path. The health checks feed results in; nothing here knows how they were come by.
+ */
+import type { Backend, BackendId, Grade } from "./backend.ts";
+
+/**
+ * What one check found, worst last.
+ * `ready`: 200, or 401/403 (our credentials are at fault, not the server).
+ * `not-ready`: it answered something else. `slow`: TCP and TLS work, the answer did not come in time.
+ * `silent`: TCP or TLS fail too. `refused`: refused or reset at once: no process is there.
+ */
+export interface CheckResult {
+  readonly kind: "ready" | "not-ready" | "slow" | "silent" | "refused";
+  /** In the words of an operator: "200", "500", "timeout", "refused", "tls: ...". */
+  readonly reason: string;
+  readonly durationMs: number;
+}
+
+export interface PoolSettings {
+  /** Successes in a row that bring a backend back to UP. */
+  readonly rise: number;
+  /** Failures in a row that take it out (a refusal counts at once). */
+  readonly fall: number;
+}
+
+export interface Member {
+  readonly backend: Backend;
+  readonly grade: Grade;
+  readonly reason: string;
+  /** Of the last change of grade. */
+  readonly sinceMs: number;
+  readonly checkMs: number | null;
+  /** Of the last result; undefined before the first. */
+  readonly last: CheckResult["kind"] | undefined;
+  /** Results in a row: successes, failures of any kind, failures of TCP or TLS. */
+  readonly passes: number;
+  readonly fails: number;
+  readonly silents: number;
+  /** Start of the present run of time-outs in DRAIN. */
+  readonly timeoutsSinceMs: number | undefined;
+  /** When it came back, for slow start; undefined if it was UP from its first check. */
+  readonly returnedMs: number | undefined;
+  /** No longer in the list: takes no new connections, checked until its sessions are gone. */
+  readonly leaving: boolean;
+  /** Its old connections have been closed since it went DOWN. */
+  readonly closed: boolean;
+}
+
+export interface Pool {
+  readonly members: readonly Member[];
+  /** When the old connections of a DOWN backend were last closed. */
+  readonly lastCloseMs: number;
+}
+
+/** A backend that only times out is DRAIN this long, then DOWN. */
+export const DRAIN_TIMEOUT_MS = 10_000;
+/**
+ * Between closing the connections of one DOWN backend and the next: several at once look like a fault of our own
+ * (network, credentials), and all clients reconnecting together is what an API server recovers from worst.
+ */
+export const CLOSE_GAP_MS = 1000;
+
+export const emptyPool: Pool = { members: [], lastCloseMs: Number.NEGATIVE_INFINITY };
+
+/**
+ * The list as configured or discovered. `local` (undefined on a worker) is in whatever the list says. Members that
+ * stay keep what is known about them; those that go leave once {@link forget} says that their sessions are gone.
+ */
+export function withBackends(pool: Pool, list: readonly Backend[], local: Backend | undefined, nowMs: number): Pool {
+  const wanted = new Map<BackendId, Backend>();
+  for (const backend of local === undefined ? list : [local, ...list]) {
+    if (!wanted.has(backend.id)) wanted.set(backend.id, backend);
+  }
+  const kept = pool.members.map((member) => {
+    const backend = wanted.get(member.backend.id);
+    wanted.delete(member.backend.id);
+    return { ...member, backend: backend ?? member.backend, leaving: backend === undefined };
+  });
+  const added = [...wanted.values()].map((backend) => newMember(backend, nowMs));
+  return { ...pool, members: [...kept, ...added] };
+}
+
+/** Drops a member that has left the list and has no session left. */
+export function forget(pool: Pool, id: BackendId): Pool {
+  return { ...pool, members: pool.members.filter((member) => member.backend.id !== id || !member.leaving) };
+}
+
+export function withResult(pool: Pool, id: BackendId, result: CheckResult, nowMs: number, settings: PoolSettings): Pool {
+  const members = pool.members.map((member) =>
+    member.backend.id === id ? graded(member, result, nowMs, settings) : member,
+  );
+  return { ...pool, members };
+}
+
+/**
+ * Who takes new connections: those UP. If none is, all that answer (a cluster-wide fault of /readyz, as when etcd
+ * stumbles, must not take the address away), and those not yet checked.
+ */
+export function serving(pool: Pool): readonly Member[] {
+  const present = pool.members.filter((member) => !member.leaving);
+  const up = present.filter((member) => member.grade === "UP");
+  return up.length > 0 ? up : present.filter((member) => member.grade === "UNKNOWN" || answers(member));
+}
+
+/** Checked and fit to take connections: the balancer works if there is one. */
+export function isServing(pool: Pool): boolean {
+  return serving(pool).some((member) => member.grade !== "UNKNOWN");
+}
+
+/**
+ * Whose old connections to close: of one DOWN backend at a time, and only while another one serves, so never the
+ * last one's.
+ */
+export function nextToClose(pool: Pool, nowMs: number): { readonly id: BackendId; readonly inMs: number } | undefined {
+  if (!isServing(pool)) return undefined;
+  const keep = new Set(serving(pool).map((member) => member.backend.id));
+  const next = pool.members
+    .filter((member) => member.grade === "DOWN" && !member.closed && !keep.has(member.backend.id))
+    .sort((a, b) => a.sinceMs - b.sinceMs)[0];
+  if (next === undefined) return undefined;
+  return { id: next.backend.id, inMs: Math.max(0, pool.lastCloseMs + CLOSE_GAP_MS - nowMs) };
+}
+
+export function withClosed(pool: Pool, id: BackendId, nowMs: number): Pool {
+  const members = pool.members.map((member) => (member.backend.id === id ? { ...member, closed: true } : member));
+  return { members, lastCloseMs: nowMs };
+}
+
+function newMember(backend: Backend, nowMs: number): Member {
+  return {
+    backend,
+    grade: "UNKNOWN",
+    reason: "not checked yet",
+    sinceMs: nowMs,
+    checkMs: null,
+    last: undefined,
+    passes: 0,
+    fails: 0,
+    silents: 0,
+    timeoutsSinceMs: undefined,
+    returnedMs: undefined,
+    leaving: false,
+    closed: false,
+  };
+}
+
+/** A DOWN backend whose TCP and TLS work, though it is too slow to say that it is ready, is better than none. */
+function answers(member: Member): boolean {
+  return member.grade === "DRAIN" || member.last === "ready" || member.last === "not-ready" || member.last === "slow";
+}
+
+function graded(member: Member, result: CheckResult, nowMs: number, settings: PoolSettings): Member {
+  const ok = result.kind === "ready";
+  const timedOut = result.kind === "slow" || result.kind === "silent";
+  const counted: Member = {
+    ...member,
+    reason: result.reason,
+    checkMs: result.durationMs,
+    last: result.kind,
+    passes: ok ? member.passes + 1 : 0,
+    fails: ok ? 0 : member.fails + 1,
+    silents: result.kind === "silent" ? member.silents + 1 : 0,
+    timeoutsSinceMs: timedOut && member.grade === "DRAIN" ? (member.timeoutsSinceMs ?? nowMs) : undefined,
+  };
+  const grade = nextGrade(counted, result.kind, nowMs, settings);
+  if (grade === member.grade) return counted;
+  return {
+    ...counted,
+    grade,
+    sinceMs: nowMs,
+    timeoutsSinceMs: grade === "DRAIN" && timedOut ? nowMs : undefined,
+    returnedMs: grade !== "UP" ? undefined : member.grade === "UNKNOWN" ? undefined : nowMs,
+    closed: false,
+  };
+}
+
+/** `member` with this result counted, but still of its old grade. */
+function nextGrade(member: Member, result: CheckResult["kind"], nowMs: number, settings: PoolSettings): Grade {
+  if (result === "refused") return "DOWN";
+  switch (member.grade) {
+    case "UNKNOWN":
+      // The first result decides, as with keepalived's checks in their init state.
+      return result === "ready" ? "UP" : result === "silent" ? "DOWN" : "DRAIN";
+    case "UP":
+      if (member.silents >= settings.fall) return "DOWN";
+      return member.fails >= settings.fall ? "DRAIN" : "UP";
+    case "DRAIN":
+      if (member.passes >= settings.rise) return "UP";
+      if (member.silents >= settings.fall) return "DOWN";
+      return member.timeoutsSinceMs !== undefined && nowMs - member.timeoutsSinceMs >= DRAIN_TIMEOUT_MS
+        ? "DOWN"
+        : "DRAIN";
+    case "DOWN":
+      if (member.passes >= settings.rise) return "UP";
+      return result === "ready" || result === "not-ready" ? "DRAIN" : "DOWN";
+  }
+}

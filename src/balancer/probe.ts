@@ -1,0 +1,270 @@
+/**
+ * One health check's network side: `GET /readyz` over a kept-alive TLS connection, and what its failures mean. Each
+ * instance has one backend and one check at a time (see `health.ts`).
+ */
+import { Agent, request, type IncomingMessage } from "node:http";
+import { connect as tcpConnect, type Socket } from "node:net";
+import { connect as tlsConnect, createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
+import type { Clock } from "../clock.ts";
+import type { Backend } from "./backend.ts";
+import type { CheckResult } from "./pool.ts";
+
+/** The API server's name in its certificate is `kubernetes`, whatever address it is reached by. */
+export interface CheckTls {
+  readonly ca: string | Buffer;
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+  readonly servername: string;
+}
+
+export type Outcome = Pick<CheckResult, "kind" | "reason"> & {
+  /** The check passed, but an operator should know this. */
+  readonly warning?: "unauthorized" | "unverified";
+};
+
+export interface ProbeDeps {
+  readonly clock: Clock;
+  readonly backend: Backend;
+  readonly path: string;
+  readonly timeoutMs: number;
+  /** undefined: no credentials yet. */
+  readonly tls: () => CheckTls | undefined;
+  /** The kept connection ended while no check was under way. */
+  readonly onClosed: () => void;
+}
+
+/** /readyz answers "ok"; a failing one lists its checks, a few kilobytes. */
+const MAX_BODY_BYTES = 65_536;
+
+/** A connection with TLS done. node:http asks its agent for one: this agent knows this one and opens no other. */
+interface Connection {
+  readonly socket: TLSSocket;
+  readonly agent: Agent;
+}
+
+/** `context`: with our credentials; undefined: without, and so unverified. */
+interface Trust {
+  readonly context: SecureContext | undefined;
+  readonly servername: string;
+}
+
+type Opened =
+  | { readonly kind: "open"; readonly connection: Connection }
+  | { readonly kind: "failed"; readonly outcome: Outcome };
+
+type Answer =
+  | { readonly kind: "status"; readonly status: number; readonly reusable: boolean }
+  | { readonly kind: "ended"; readonly reason: string }
+  | { readonly kind: "timeout" }
+  | { readonly kind: "malformed"; readonly reason: string };
+
+export class Probe {
+  readonly #deps: ProbeDeps;
+  /** Open, TLS done, no request on it unless a check is under way. */
+  #kept: Connection | undefined;
+  #busy = false;
+  #closed = false;
+  /** Ends what is under way. */
+  #abort: (() => void) | undefined;
+  /** Counts resets: a connection that was being opened during one is used once and not kept. */
+  #generation = 0;
+
+  constructor(deps: ProbeDeps) {
+    this.#deps = deps;
+  }
+
+  /** Never rejects. Takes up to twice the time-out: when an answer is late, TCP and TLS are tried by themselves. */
+  async check(): Promise<Outcome> {
+    this.#busy = true;
+    try {
+      return await this.#check();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** The next check opens a connection of its own (new credentials, or the end of the probe). */
+  reset(): void {
+    this.#generation++;
+    const kept = this.#kept;
+    this.#kept = undefined;
+    kept?.socket.destroy();
+  }
+
+  /** For good; a check under way ends at once. */
+  close(): void {
+    this.#closed = true;
+    this.reset();
+    this.#abort?.();
+  }
+
+  async #check(): Promise<Outcome> {
+    const deadlineMs = this.#deps.clock.now() + this.#deps.timeoutMs;
+    const kept = this.#kept;
+    if (kept !== undefined) {
+      const answer = await this.#ask(kept, deadlineMs);
+      // Only a new connection tells whether the server closed an idle one, or is gone.
+      if (answer.kind !== "ended") return await this.#judge(answer, false);
+      this.reset();
+    }
+    const trust = this.#trust();
+    const generation = this.#generation;
+    const opened = await this.#open(trust, deadlineMs);
+    if (opened.kind === "failed") return opened.outcome;
+    if (trust.context === undefined) {
+      opened.connection.socket.destroy();
+      return { kind: "ready", reason: "tls answers, not verified", warning: "unverified" };
+    }
+    this.#keep(opened.connection, generation);
+    const answer = await this.#ask(opened.connection, deadlineMs);
+    if (this.#kept !== opened.connection) opened.connection.socket.destroy();
+    return await this.#judge(answer, true);
+  }
+
+  /** Credentials that do not parse, or do not belong together, are as good as none. */
+  #trust(): Trust {
+    const tls = this.#deps.tls();
+    if (tls === undefined) return { context: undefined, servername: "kubernetes" };
+    try {
+      const { ca, cert, key, servername } = tls;
+      return { context: createSecureContext({ ca, cert, key }), servername };
+    } catch {
+      return { context: undefined, servername: tls.servername };
+    }
+  }
+
+  async #judge(answer: Answer, fresh: boolean): Promise<Outcome> {
+    switch (answer.kind) {
+      case "status": {
+        if (!answer.reusable) this.reset();
+        const reason = String(answer.status);
+        if (answer.status === 200) return { kind: "ready", reason };
+        if (answer.status === 401 || answer.status === 403) return { kind: "ready", reason, warning: "unauthorized" };
+        return { kind: "not-ready", reason };
+      }
+      case "malformed":
+        this.reset();
+        return { kind: "not-ready", reason: answer.reason };
+      case "ended":
+        this.reset();
+        return { kind: "refused", reason: answer.reason };
+      case "timeout": {
+        this.reset();
+        if (fresh) return { kind: "slow", reason: "timeout" };
+        const generation = this.#generation;
+        const again = await this.#open(this.#trust(), this.#deps.clock.now() + this.#deps.timeoutMs);
+        if (again.kind === "failed") return again.outcome;
+        this.#keep(again.connection, generation);
+        return { kind: "slow", reason: "timeout" };
+      }
+    }
+  }
+
+  #keep(connection: Connection, generation: number): void {
+    if (generation !== this.#generation) return;
+    this.#kept = connection;
+    connection.socket.once("close", () => {
+      if (this.#kept !== connection) return;
+      this.#kept = undefined;
+      if (!this.#busy) this.#deps.onClosed();
+    });
+  }
+
+  #open(trust: Trust, deadlineMs: number): Promise<Opened> {
+    const { clock, backend } = this.#deps;
+    if (this.#closed) return Promise.resolve({ kind: "failed", outcome: { kind: "silent", reason: "stopped" } });
+    const tcp = tcpConnect({ host: backend.host, port: backend.port, noDelay: true });
+    return new Promise((resolve) => {
+      let tls: TLSSocket | undefined;
+      const fail = (outcome: Outcome): void => {
+        timer.cancel();
+        tls?.destroy();
+        tcp.destroy();
+        resolve({ kind: "failed", outcome });
+      };
+      const timer = clock.after(deadlineMs - clock.now(), () =>
+        fail({ kind: "silent", reason: tls === undefined ? "timeout: tcp" : "timeout: tls" }),
+      );
+      this.#abort = () => fail({ kind: "silent", reason: "stopped" });
+      tcp.on("error", (error: NodeJS.ErrnoException) => fail(failedOpen(error)));
+      tcp.once("connect", () => {
+        const socket = startTls(tcp, trust);
+        tls = socket;
+        // Stays for the connection's life: without a listener an error would end the process.
+        socket.on("error", (error: NodeJS.ErrnoException) => fail(failedOpen(error)));
+        socket.once("secureConnect", () => {
+          timer.cancel();
+          const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+          agent.createConnection = () => socket;
+          resolve({ kind: "open", connection: { socket, agent } });
+        });
+      });
+    });
+  }
+
+  #ask({ agent }: Connection, deadlineMs: number): Promise<Answer> {
+    const { clock, backend, path } = this.#deps;
+    return new Promise((resolve) => {
+      const headers = { "user-agent": "leasehold" };
+      const call = request({ agent, host: backend.host, port: backend.port, path, headers });
+      const done = (answer: Answer): void => {
+        timer.cancel();
+        if (answer.kind !== "status") call.destroy();
+        resolve(answer);
+      };
+      const timer = clock.after(deadlineMs - clock.now(), () => done({ kind: "timeout" }));
+      this.#abort = () => done({ kind: "timeout" });
+      call.on("error", (error: NodeJS.ErrnoException) => done(failedAsk(error)));
+      call.once("response", (response) => readBody(response, done));
+      call.end();
+    });
+  }
+}
+
+function readBody(response: IncomingMessage, done: (answer: Answer) => void): void {
+  const status = response.statusCode ?? 0;
+  let bytes = 0;
+  response.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) done({ kind: "malformed", reason: "http: the answer is too long" });
+  });
+  response.once("end", () => {
+    const closing = (response.headers.connection ?? "").toLowerCase() === "close" || response.httpVersion !== "1.1";
+    done({ kind: "status", status, reusable: !closing });
+  });
+  response.once("error", () => done({ kind: "ended", reason: "reset" }));
+}
+
+function startTls(socket: Socket, { context, servername }: Trust): TLSSocket {
+  return context === undefined
+    ? // Only asks whether somebody speaks TLS there; nothing is sent or believed.
+      tlsConnect({ socket, servername, rejectUnauthorized: false })
+    : tlsConnect({ socket, servername, secureContext: context, ALPNProtocols: ["http/1.1"] });
+}
+
+const ENDED: Readonly<Record<string, string>> = { ECONNREFUSED: "refused", ECONNRESET: "reset", EPIPE: "reset" };
+
+function failedAsk(error: NodeJS.ErrnoException): Answer {
+  const code = error.code ?? error.message;
+  if (code.startsWith("HPE_")) return { kind: "malformed", reason: `http: ${code}` };
+  // TLS 1.3 refuses a client's certificate only after the handshake.
+  if (code.startsWith("ERR_SSL_")) return { kind: "malformed", reason: tlsReason(code) };
+  return { kind: "ended", reason: ENDED[code] ?? code };
+}
+
+function tlsReason(code: string): string {
+  return `tls: ${code.replace(/^ERR_SSL_/u, "").toLowerCase()}`;
+}
+
+/** What a failure of TCP or TLS says about the server. */
+function failedOpen(error: NodeJS.ErrnoException): Outcome {
+  const code = error.code ?? error.message;
+  const ended = ENDED[code];
+  if (ended !== undefined) return { kind: "refused", reason: ended };
+  // Network unreachable, no neighbour (EHOSTUNREACH), out of descriptors: nothing from the server itself.
+  if (error.syscall !== undefined) return { kind: "silent", reason: code };
+  // An alert, or bytes that are not TLS: clients fail here just as well.
+  if (code.startsWith("ERR_SSL_")) return { kind: "silent", reason: tlsReason(code) };
+  // It speaks TLS but we do not believe its certificate. Perhaps our CA is the stale one: keep old connections.
+  return { kind: "not-ready", reason: tlsReason(code) };
+}
