@@ -1,0 +1,244 @@
+/**
+ * The call rules over the API server list: own node first, the next one at once on an error and after 500 ms without an
+ * answer, none cancelled before the deadline, the first success counts. So a server that is dead, hung or 2 s slow
+ * costs half a second once. Its only sources of asynchrony are the clock and the transport.
+ */
+import type { Clock, Timer } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import { ApiNoAnswer } from "./transport.ts";
+import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, WatchHandlers } from "./transport.ts";
+
+/** A request without an answer for this long is sent to the next server as well. */
+export const HEDGE_MS = 500;
+/** A silent or slow server is asked last for this long. One that refuses is not: its refusal costs nothing. */
+const SUSPECT_MS = 5000;
+
+export type CallOutcome =
+  | {
+      readonly kind: "answer";
+      readonly response: ApiResponse;
+      /** Another try of this request may have been, or may yet be, carried out. */
+      readonly uncertain: boolean;
+    }
+  | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly uncertain: boolean; readonly message: string };
+
+/** One finished try, for metrics. */
+export interface RequestReport {
+  readonly server: string;
+  readonly verb: ApiRequest["method"] | "WATCH";
+  /** HTTP status, or why there was none. */
+  readonly code: number | NoAnswer | "end";
+  readonly durationMs: number;
+}
+
+export interface ApiClient {
+  /** Never rejects. Resolves within `timeoutMs`. */
+  call(request: ApiRequest, timeoutMs: number): Promise<CallOutcome>;
+  /**
+   * Watches at the best server until the stream ends, fails, or says nothing for `silentMs` (then it ends with an error). The
+   * caller opens the next one, which goes to another server after a failure.
+   */
+  watch(path: string, silentMs: number, handlers: WatchHandlers): { close(): void };
+}
+
+export interface ApiClientDeps {
+  readonly transport: ApiTransport;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onRequest?: (report: RequestReport) => void;
+}
+
+export function createApiClient(deps: ApiClientDeps): ApiClient {
+  const { transport, clock, log } = deps;
+  const slow = new Map<string, number>();
+  const badWatch = new Map<string, number>();
+
+  function ordered(suspects: Map<string, number>): readonly string[] {
+    const nowMs = clock.now();
+    const servers = transport.servers();
+    for (const [server, untilMs] of suspects) {
+      if (untilMs <= nowMs || !servers.includes(server)) suspects.delete(server);
+    }
+    return [...servers.filter((server) => !suspects.has(server)), ...servers.filter((server) => suspects.has(server))];
+  }
+
+  function suspect(server: string): void {
+    if (!slow.has(server)) log.debug({ server }, "API server is slow or silent; asked last for a while");
+    slow.set(server, clock.now() + SUSPECT_MS);
+  }
+
+  return {
+    call(request, timeoutMs) {
+      return new Promise((resolve) => {
+        const sound = (server: string): void => void slow.delete(server);
+        new Call(request, ordered(slow), { ...deps, suspect, sound, resolve }).start(timeoutMs);
+      });
+    },
+
+    watch(path, silentMs, handlers) {
+      const server = ordered(badWatch).find((candidate) => !slow.has(candidate)) ?? ordered(badWatch)[0];
+      let open = true;
+      let stream: { close(): void } | undefined;
+      let silence: Timer | undefined;
+      const startMs = clock.now();
+      const end = (reason: Parameters<WatchHandlers["onEnd"]>[0]): void => {
+        if (!open) return;
+        open = false;
+        silence?.cancel();
+        stream?.close();
+        if (server !== undefined) {
+          const code = reason.kind === "status" ? reason.status : reason.kind === "end" ? "end" : "silent";
+          deps.onRequest?.({ server, verb: "WATCH", code, durationMs: clock.now() - startMs });
+          if (reason.kind === "error") badWatch.set(server, clock.now() + SUSPECT_MS);
+        }
+        handlers.onEnd(reason);
+      };
+      const listen = (): void => {
+        silence?.cancel();
+        silence = clock.after(silentMs, () => end({ kind: "error", message: `no event for ${silentMs} ms` }));
+      };
+      if (server === undefined) {
+        silence = clock.after(0, () => end({ kind: "error", message: "no API server is known" }));
+      } else {
+        listen();
+        stream = transport.watch(server, path, {
+          onEvent: (type, object) => {
+            if (!open) return;
+            listen();
+            handlers.onEvent(type, object);
+          },
+          onEnd: end,
+        });
+        // It may have ended before it had a name.
+        if (!open) stream.close();
+      }
+      return {
+        close: () => {
+          if (!open) return;
+          open = false;
+          silence?.cancel();
+          stream?.close();
+        },
+      };
+    },
+  };
+}
+
+interface CallDeps extends ApiClientDeps {
+  readonly suspect: (server: string) => void;
+  readonly sound: (server: string) => void;
+  readonly resolve: (outcome: CallOutcome) => void;
+}
+
+/** One request on its way to one server after the other. */
+class Call {
+  readonly #request: ApiRequest;
+  readonly #deps: CallDeps;
+  readonly #waiting: string[];
+  /** Servers asked and not yet heard, with the time they were asked. */
+  readonly #asked = new Map<string, number>();
+  #endMs = 0;
+  #guard: Timer | undefined;
+  #hedge: Timer | undefined;
+  #settled = false;
+  #uncertain = false;
+  #remembered: ApiResponse | undefined;
+  #failure: ApiNoAnswer | undefined;
+
+  constructor(request: ApiRequest, servers: readonly string[], deps: CallDeps) {
+    this.#request = request;
+    this.#deps = deps;
+    this.#waiting = [...servers];
+  }
+
+  start(timeoutMs: number): void {
+    const { clock } = this.#deps;
+    this.#endMs = clock.now() + timeoutMs;
+    // The transport has the same deadline; this one keeps the promise even if it is late.
+    this.#guard = clock.after(timeoutMs, () => this.#giveUp());
+    this.#next();
+  }
+
+  #next(): void {
+    this.#hedge?.cancel();
+    if (this.#settled) return;
+    const { clock, transport } = this.#deps;
+    const nowMs = clock.now();
+    const server = nowMs < this.#endMs ? this.#waiting.shift() : undefined;
+    if (server === undefined) {
+      if (this.#asked.size === 0) this.#giveUp();
+      return;
+    }
+    this.#asked.set(server, nowMs);
+    this.#hedge = clock.after(HEDGE_MS, () => this.#next());
+    transport.send(server, this.#request, this.#endMs - nowMs).then(
+      (response) => this.#answered(server, nowMs, response),
+      (error: unknown) => this.#failed(server, nowMs, error),
+    );
+  }
+
+  #answered(server: string, sentMs: number, response: ApiResponse): void {
+    this.#asked.delete(server);
+    const durationMs = this.#deps.clock.now() - sentMs;
+    this.#deps.onRequest?.({ server, verb: this.#request.method, code: response.status, durationMs });
+    if (durationMs < HEDGE_MS) this.#deps.sound(server);
+    if (this.#settled) return;
+    if (isFinal(response.status)) {
+      for (const [other, askedMs] of this.#asked) {
+        if (this.#deps.clock.now() - askedMs >= HEDGE_MS) this.#deps.suspect(other);
+      }
+      this.#settle({ kind: "answer", response, uncertain: this.#uncertain || this.#asked.size > 0 });
+      return;
+    }
+    // A 5xx may come from a server that gave up waiting for etcd: the write may still be carried out.
+    if (response.status >= 500) this.#uncertain = true;
+    this.#remembered ??= response;
+    this.#next();
+  }
+
+  #failed(server: string, sentMs: number, error: unknown): void {
+    this.#asked.delete(server);
+    const failure =
+      error instanceof ApiNoAnswer
+        ? error
+        : new ApiNoAnswer(server, "silent", true, `unexpected: ${String(error)}`, { cause: error });
+    const durationMs = this.#deps.clock.now() - sentMs;
+    this.#deps.onRequest?.({ server, verb: this.#request.method, code: failure.reason, durationMs });
+    if (failure.reason === "silent" || failure.reason === "tls") this.#deps.suspect(server);
+    if (this.#settled) return;
+    if (failure.sent) this.#uncertain = true;
+    this.#failure = failure;
+    // Every server would say the same of our credentials.
+    if (failure.reason === "credentials") this.#waiting.length = 0;
+    this.#next();
+  }
+
+  #giveUp(): void {
+    if (this.#settled) return;
+    const uncertain = this.#uncertain || this.#asked.size > 0;
+    if (this.#remembered !== undefined) {
+      this.#settle({ kind: "answer", response: this.#remembered, uncertain });
+      return;
+    }
+    for (const server of this.#asked.keys()) this.#deps.suspect(server);
+    const message =
+      this.#failure?.message ?? (this.#asked.size > 0 ? "no answer before the deadline" : "no API server is known");
+    const reason = this.#asked.size > 0 ? "silent" : (this.#failure?.reason ?? "silent");
+    this.#settle({ kind: "no-answer", reason, uncertain, message });
+  }
+
+  #settle(outcome: CallOutcome): void {
+    this.#settled = true;
+    this.#hedge?.cancel();
+    this.#guard?.cancel();
+    this.#deps.resolve(outcome);
+  }
+}
+
+/**
+ * Answers that another server would only repeat. 429 and 5xx are one server's own trouble. So may be 401 and 403: one
+ * that has just started does not know the RBAC objects or the new CA yet.
+ */
+function isFinal(status: number): boolean {
+  return status < 500 && status !== 401 && status !== 403 && status !== 429;
+}

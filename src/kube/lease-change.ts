@@ -1,0 +1,173 @@
+/**
+ * A write of the Lease as a value: what must be true of the record, and what changes. From it come the JSON Patch (the
+ * normal way), the edited object (the way round a patch that cannot apply), and the verdict on a
+ * record that was read after an unclear outcome. Pure.
+ */
+import { isObject } from "./record-codec.ts";
+import type { JsonObject } from "./record-codec.ts";
+import { OFFER, RELEASED_BY } from "./record.ts";
+import type { LeaseRecord } from "./record.ts";
+import type { LeaseWrite } from "./store.ts";
+
+export interface LeaseChange {
+  /** The record that the tests were made from. */
+  readonly from: LeaseRecord;
+  readonly tests: {
+    readonly holder: string;
+    readonly acquireTime: string | null;
+    readonly leaseTransitions: number | null;
+    /** undefined: not tested. */
+    readonly renewTime?: string | null;
+    readonly offer?: string;
+  };
+  /** Members of `spec` to set. */
+  readonly spec: Readonly<Record<string, string | number>>;
+  /** Annotations to set, or to remove (null). */
+  readonly annotations: Readonly<Record<string, string | null>>;
+}
+
+export interface PatchOperation {
+  readonly op: "test" | "add" | "remove";
+  readonly path: string;
+  readonly value?: unknown;
+}
+
+export interface WriteContext {
+  readonly node: string;
+  readonly leaseDurationSeconds: number;
+  /** MicroTime of this write; differs from the one it replaces. */
+  readonly now: string;
+}
+
+/** leaseTransitions is an int32 in the API. */
+const MAX_TRANSITIONS = 2 ** 31 - 1;
+
+/** A write that changes a Lease which exists. */
+export type ChangingWrite =
+  | { readonly kind: "claim"; readonly replaces: LeaseRecord; readonly offered: boolean }
+  | Extract<LeaseWrite, { kind: "renew" | "offer" | "release" }>;
+
+export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseChange {
+  const { node, leaseDurationSeconds, now } = context;
+  if (write.kind === "claim") return claim(write.replaces, write.offered, context);
+  const from = write.held;
+  const tests = tenure(from);
+  if (write.kind === "offer") return { from, tests, spec: {}, annotations: { [OFFER]: write.to } };
+  if (write.kind === "release") {
+    // As client-go writes a released Lease: duration 1 (0 is invalid), both times new.
+    const spec = { holderIdentity: "", leaseDurationSeconds: 1, acquireTime: now, renewTime: now };
+    return { from, tests, spec, annotations: { [OFFER]: null, [RELEASED_BY]: node } };
+  }
+  const repair = from.leaseDurationMs !== leaseDurationSeconds * 1000;
+  return { from, tests, spec: { renewTime: now, ...(repair ? { leaseDurationSeconds } : {}) }, annotations: {} };
+}
+
+function claim(from: LeaseRecord, offered: boolean, { node, leaseDurationSeconds, now }: WriteContext): LeaseChange {
+  const adopts = from.holder === node;
+  const transitions = from.leaseTransitions ?? 0;
+  const next = transitions >= MAX_TRANSITIONS || transitions < 0 ? 1 : transitions + 1;
+  return {
+    from,
+    tests: {
+      ...tenure(from),
+      renewTime: from.renewTime,
+      ...(offered ? { offer: from.annotations[OFFER] ?? "" } : {}),
+    },
+    spec: {
+      holderIdentity: node,
+      leaseDurationSeconds,
+      acquireTime: adopts ? (from.acquireTime ?? now) : now,
+      renewTime: now,
+      leaseTransitions: adopts ? transitions : next,
+    },
+    // Whatever `from` says of them: an offer made meanwhile must not outlive the tenure it was made in.
+    annotations: { [OFFER]: null, [RELEASED_BY]: null },
+  };
+}
+
+function tenure(record: LeaseRecord): LeaseChange["tests"] {
+  return { holder: record.holder, acquireTime: record.acquireTime, leaseTransitions: record.leaseTransitions };
+}
+
+/** The change as RFC 6902: first everything that is tested, then everything that is set. */
+export function jsonPatch(change: LeaseChange): readonly PatchOperation[] {
+  const { from, tests, spec, annotations } = change;
+  const operations: PatchOperation[] = [];
+  const test = (path: string, value: unknown): void => void operations.push({ op: "test", path, value });
+  test("/spec/holderIdentity", isNeverHeld(from) ? null : tests.holder);
+  if (tests.renewTime !== undefined) test("/spec/renewTime", tests.renewTime);
+  test("/spec/acquireTime", tests.acquireTime);
+  test("/spec/leaseTransitions", tests.leaseTransitions);
+  if (tests.offer !== undefined) test(annotationPath(OFFER), tests.offer);
+  for (const [member, value] of Object.entries(spec)) operations.push({ op: "add", path: `/spec/${member}`, value });
+  return [...operations, ...annotationOperations(from, annotations)];
+}
+
+function annotationOperations(from: LeaseRecord, annotations: LeaseChange["annotations"]): readonly PatchOperation[] {
+  const entries = Object.entries(annotations);
+  if (Object.keys(from.annotations).length === 0) {
+    // No map to add into, or to remove from. The test keeps us from erasing one that has come meanwhile.
+    const set = entries.filter((entry): entry is [string, string] => entry[1] !== null);
+    if (entries.length === 0) return [];
+    const none: PatchOperation = { op: "test", path: "/metadata/annotations", value: null };
+    if (set.length === 0) return [none];
+    return [none, { op: "add", path: "/metadata/annotations", value: Object.fromEntries(set) }];
+  }
+  return entries.flatMap(([key, value]): PatchOperation[] => {
+    const path = annotationPath(key);
+    if (value !== null) return [{ op: "add", path, value }];
+    // RFC 6902 section 4.2: `remove` of an absent member fails the whole patch; after an `add` it cannot be absent.
+    return [
+      { op: "add", path, value: "" },
+      { op: "remove", path },
+    ];
+  });
+}
+
+/** RFC 6901: "/" in a key is written "~1". */
+function annotationPath(key: string): string {
+  return `/metadata/annotations/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}
+
+/**
+ * A Lease as the manifest ships it has no holderIdentity at all, a released one has "". A `test` tells the two
+ * apart, the record does not. A wrong guess costs a read and an update, nothing else.
+ */
+function isNeverHeld(record: LeaseRecord): boolean {
+  return record.holder === "" && record.acquireTime === null && record.renewTime === null;
+}
+
+/** Would every `test` of the change pass on `record`? */
+export function testsPass(change: LeaseChange, record: LeaseRecord): boolean {
+  const { tests } = change;
+  return (
+    record.holder === tests.holder &&
+    record.acquireTime === tests.acquireTime &&
+    record.leaseTransitions === tests.leaseTransitions &&
+    (tests.renewTime === undefined || record.renewTime === tests.renewTime) &&
+    (tests.offer === undefined || record.annotations[OFFER] === tests.offer)
+  );
+}
+
+/** Is `record` the Lease after this change? A record with the holder and the renewTime that we wrote is ours. */
+export function isApplied(change: LeaseChange, record: LeaseRecord): boolean {
+  const { spec, annotations } = change;
+  const renewTime = spec["renewTime"];
+  if (renewTime !== undefined) {
+    return record.holder === (spec["holderIdentity"] ?? change.tests.holder) && record.renewTime === renewTime;
+  }
+  const marked = Object.entries(annotations).every(([key, value]) => (record.annotations[key] ?? null) === value);
+  return marked && testsPass(change, record);
+}
+
+/** The Lease as read, with the change made: the body of a PUT, which its resourceVersion guards. */
+export function edited(change: LeaseChange, lease: JsonObject): JsonObject {
+  const metadata = isObject(lease["metadata"]) ? lease["metadata"] : {};
+  const annotations = { ...(isObject(metadata["annotations"]) ? metadata["annotations"] : {}) };
+  for (const [key, value] of Object.entries(change.annotations)) {
+    if (value === null) delete annotations[key];
+    else annotations[key] = value;
+  }
+  const spec = isObject(lease["spec"]) ? lease["spec"] : {};
+  return { ...lease, metadata: { ...metadata, annotations }, spec: { ...spec, ...change.spec } };
+}

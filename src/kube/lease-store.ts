@@ -1,0 +1,219 @@
+/**
+ * The election's Lease over the Kubernetes API: JSON Patches with `test` as compare-and-swap, merge patches for
+ * annotations, and a read wherever an answer leaves open what has happened.
+ */
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import type { ApiClient, CallOutcome } from "./api.ts";
+import { edited, isApplied, jsonPatch, leaseChange, testsPass } from "./lease-change.ts";
+import type { LeaseChange } from "./lease-change.ts";
+import { watchLease } from "./lease-watch.ts";
+import { formatCandidate, formatMicroTime, isObject, parseLease } from "./record-codec.ts";
+import type { JsonObject } from "./record-codec.ts";
+import { CANDIDATE_PREFIX } from "./record.ts";
+import type { Candidate, LeaseRecord } from "./record.ts";
+import type { LeaseStore, ReadOutcome, WriteOutcome } from "./store.ts";
+import type { ApiRequest } from "./transport.ts";
+
+/** Updates and merge patches that met somebody else's write are tried again this often, time permitting. */
+const MAX_ATTEMPTS = 3;
+
+export interface LeaseStoreDeps {
+  readonly api: ApiClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly namespace: string;
+  readonly name: string;
+  /** This node: the holderIdentity that we write. */
+  readonly node: string;
+  /** Written in whole seconds, rounded up. */
+  readonly leaseDurationMs: number;
+}
+
+/** A read with the object as it came, for a PUT that keeps what we do not know of. */
+type Fetched =
+  | { readonly kind: "ok"; readonly record: LeaseRecord; readonly lease: JsonObject }
+  | { readonly kind: "absent" }
+  | Exclude<ReadOutcome, { kind: "ok" }>;
+
+export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
+  const { api, clock, namespace, name, node } = deps;
+  const collection = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases`;
+  const path = `${collection}/${encodeURIComponent(name)}`;
+  const leaseDurationSeconds = Math.max(1, Math.ceil(deps.leaseDurationMs / 1000));
+  let lastMicros = 0n;
+
+  /** Differs from `replaced` and from the last one, also while the wall clock stands still: it tells our writes apart. */
+  function newRenewTime(replaced: string | null): string {
+    let micros = BigInt(clock.wall().getTime()) * 1000n;
+    if (micros === lastMicros) micros += 1n;
+    if (formatMicroTime(micros) === replaced) micros += 1n;
+    lastMicros = micros;
+    return formatMicroTime(micros);
+  }
+
+  async function fetchLease(timeoutMs: number): Promise<Fetched> {
+    const outcome = await api.call({ method: "GET", path }, timeoutMs);
+    if (outcome.kind === "no-answer") return { kind: "no-answer", message: outcome.message };
+    const { status, body, server } = outcome.response;
+    if (status === 404 && isNotFound(body)) return { kind: "absent" };
+    if (status !== 200) return { kind: "rejected", status, message: statusMessage(body) };
+    const record = parseLease(body);
+    if (record === undefined || !isObject(body)) return { kind: "no-answer", message: `${server} sent something that is no Lease` };
+    return { kind: "ok", record, lease: body };
+  }
+
+  async function writeChange(change: LeaseChange, timeoutMs: number): Promise<WriteOutcome> {
+    const endMs = clock.now() + timeoutMs;
+    let request: ApiRequest = {
+      method: "PATCH",
+      path,
+      contentType: "application/json-patch+json",
+      body: jsonPatch(change),
+    };
+    let mayBeApplied = false;
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await api.call(request, endMs - clock.now());
+      mayBeApplied ||= outcome.uncertain;
+      const done = written(outcome);
+      if (done !== undefined) return done;
+      if (!isDoubtful(outcome, mayBeApplied) || endMs - clock.now() <= 0) return failed(outcome, mayBeApplied);
+
+      const read = await fetchLease(endMs - clock.now());
+      if (read.kind === "absent") return { kind: "conflict", record: null };
+      if (read.kind !== "ok") return undecided(outcome, read, mayBeApplied);
+      if (isApplied(change, read.record)) return { kind: "ok", record: read.record };
+      if (!testsPass(change, read.record)) return { kind: "conflict", record: read.record };
+      // Nobody has touched what we test. Either nothing has arrived, or the patch cannot apply here (its
+      // parent is missing, RFC 6902 section 4.1) or met an annotation's write: now with a resourceVersion.
+      if (!isAnswer(outcome, 409, 422) || attempt >= MAX_ATTEMPTS || endMs - clock.now() <= 0) {
+        return failed(outcome, mayBeApplied);
+      }
+      request = { method: "PUT", path, contentType: "application/json", body: edited(change, read.lease) };
+    }
+  }
+
+  async function create(now: string, timeoutMs: number): Promise<WriteOutcome> {
+    const endMs = clock.now() + timeoutMs;
+    const request: ApiRequest = {
+      method: "POST",
+      path: collection,
+      contentType: "application/json",
+      body: {
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        metadata: { name, namespace },
+        spec: { holderIdentity: node, leaseDurationSeconds, acquireTime: now, renewTime: now, leaseTransitions: 0 },
+      },
+    };
+    const outcome = await api.call(request, timeoutMs);
+    const done = written(outcome);
+    if (done !== undefined) return done;
+    if (!isAnswer(outcome, 409) && !outcome.uncertain) return failed(outcome, false);
+    if (endMs - clock.now() <= 0) return failed(outcome, outcome.uncertain);
+    const read = await fetchLease(endMs - clock.now());
+    if (read.kind === "absent") {
+      return isAnswer(outcome, 409) ? { kind: "conflict", record: null } : failed(outcome, outcome.uncertain);
+    }
+    if (read.kind !== "ok") return undecided(outcome, read, outcome.uncertain);
+    const ours = read.record.holder === node && read.record.renewTime === now;
+    return ours ? { kind: "ok", record: read.record } : { kind: "conflict", record: read.record };
+  }
+
+  async function annotate(candidate: Candidate, timeoutMs: number): Promise<WriteOutcome> {
+    const endMs = clock.now() + timeoutMs;
+    const annotations = { [`${CANDIDATE_PREFIX}${candidate.node}`]: formatCandidate(candidate) };
+    const request: ApiRequest = {
+      method: "PATCH",
+      path,
+      contentType: "application/merge-patch+json",
+      body: { metadata: { annotations } },
+    };
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await api.call(request, endMs - clock.now());
+      const done = written(outcome);
+      if (done !== undefined) return done;
+      // The server itself retries a patch that meets another write, and answers 409 only when it was unlucky for long.
+      const again = isAnswer(outcome, 409) && attempt < MAX_ATTEMPTS && endMs - clock.now() > 0;
+      if (!again) return failed(outcome, outcome.uncertain);
+    }
+  }
+
+  async function read(timeoutMs: number): Promise<ReadOutcome> {
+    const fetched = await fetchLease(timeoutMs);
+    if (fetched.kind === "ok") return { kind: "ok", record: fetched.record };
+    return fetched.kind === "absent" ? { kind: "ok", record: null } : fetched;
+  }
+
+  return {
+    read,
+
+    write(write, timeoutMs) {
+      if (write.kind === "candidate") return annotate(write.candidate, timeoutMs);
+      if (write.kind === "claim") {
+        const { replaces, offered } = write;
+        const now = newRenewTime(replaces?.renewTime ?? null);
+        if (replaces === null) return create(now, timeoutMs);
+        return writeChange(leaseChange({ kind: "claim", replaces, offered }, { node, leaseDurationSeconds, now }), timeoutMs);
+      }
+      const now = newRenewTime(write.held.renewTime);
+      return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs);
+    },
+
+    watch(onRecord) {
+      return watchLease({ ...deps, collection, readLease: read }, onRecord);
+    },
+  };
+}
+
+/** The outcome where the answer alone decides it: the Lease as written, or that there is none. */
+function written(outcome: CallOutcome): WriteOutcome | undefined {
+  if (outcome.kind !== "answer") return undefined;
+  const { status, body } = outcome.response;
+  if (status === 200 || status === 201) {
+    const record = parseLease(body);
+    return record === undefined ? undefined : { kind: "ok", record };
+  }
+  if (status === 404 && isNotFound(body)) return { kind: "conflict", record: null };
+  return undefined;
+}
+
+/** Only a read can tell what has become of the write. */
+function isDoubtful(outcome: CallOutcome, mayBeApplied: boolean): boolean {
+  return mayBeApplied || isAnswer(outcome, 200, 201, 409, 422);
+}
+
+function isAnswer(outcome: CallOutcome, ...statuses: readonly number[]): boolean {
+  return outcome.kind === "answer" && statuses.includes(outcome.response.status);
+}
+
+function failed(outcome: CallOutcome, ambiguous: boolean): WriteOutcome {
+  if (outcome.kind === "no-answer") return { kind: "no-answer", ambiguous, message: outcome.message };
+  const { status, body } = outcome.response;
+  // A success that we could not read, or a 5xx of a server that may yet carry it out, is no refusal.
+  if (status < 300) return { kind: "no-answer", ambiguous: true, message: "the answer is no Lease" };
+  return { kind: "rejected", status, message: statusMessage(body) };
+}
+
+/** The write's own answer left it open, and so did the read. */
+function undecided(
+  outcome: CallOutcome,
+  read: Exclude<Fetched, { kind: "ok" | "absent" }>,
+  mayBeApplied: boolean,
+): WriteOutcome {
+  if (isAnswer(outcome, 409, 422) && !mayBeApplied && read.kind === "rejected") return read;
+  if (isAnswer(outcome, 409, 422)) {
+    return { kind: "no-answer", ambiguous: mayBeApplied, message: `conflict, then ${read.message}` };
+  }
+  return failed(outcome, mayBeApplied);
+}
+
+/** A 404 of the API itself; something else on that port may say 404 as well. */
+function isNotFound(body: unknown): boolean {
+  return isObject(body) && body["kind"] === "Status" && (body["reason"] ?? "NotFound") === "NotFound";
+}
+
+function statusMessage(body: unknown): string {
+  const message = isObject(body) ? body["message"] : body;
+  return typeof message === "string" ? message.slice(0, 300) : "";
+}

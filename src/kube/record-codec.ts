@@ -1,0 +1,106 @@
+/**
+ * Lease JSON and candidate annotations to values and back. Pure. What comes in was written by another agent, another
+ * version of it, or a person with kubectl: every member is checked, and what does not fit is ignored whole.
+ */
+import { parseIp } from "../net.ts";
+import type { Candidate, LeaseRecord, VrrpState } from "./record.ts";
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The Lease of an API server's answer; undefined when `body` is not one. */
+export function parseLease(body: unknown): LeaseRecord | undefined {
+  if (!isObject(body) || (body["kind"] !== undefined && body["kind"] !== "Lease")) return undefined;
+  const metadata = body["metadata"];
+  if (!isObject(metadata)) return undefined;
+  const { uid, resourceVersion } = metadata;
+  if (typeof uid !== "string" || typeof resourceVersion !== "string" || resourceVersion === "") return undefined;
+  const spec = isObject(body["spec"]) ? body["spec"] : {};
+  return {
+    uid,
+    resourceVersion,
+    holder: text(spec["holderIdentity"]) ?? "",
+    leaseDurationMs: positiveSeconds(spec["leaseDurationSeconds"]),
+    acquireTime: text(spec["acquireTime"]),
+    renewTime: text(spec["renewTime"]),
+    leaseTransitions: integer(spec["leaseTransitions"]),
+    annotations: stringMap(metadata["annotations"]),
+  };
+}
+
+function text(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+function integer(value: unknown): number | null {
+  return typeof value === "number" && Number.isSafeInteger(value) ? value : null;
+}
+
+function positiveSeconds(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value * 1000 : 0;
+}
+
+function stringMap(value: unknown): Readonly<Record<string, string>> {
+  if (!isObject(value)) return {};
+  return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+}
+
+const MAX_CANDIDATE_LENGTH = 2048;
+const MAX_FAULTS = 16;
+const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
+const MAC = /^(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5})?$/;
+/** Check names, instance and version: printable without surprises in a log or a terminal. */
+const WORD = /^[\w.:+-]{1,64}$/;
+
+/** The value of `leasehold.dev/candidate.<node>`; the node's name is the key's. */
+export function formatCandidate(candidate: Candidate): string {
+  const { base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter } = candidate;
+  return JSON.stringify({ base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter });
+}
+
+/** undefined when any member is missing or out of its range. Unknown members are ignored: a newer agent's. */
+export function parseCandidate(node: string, value: string): Candidate | undefined {
+  if (!NODE_NAME.test(node) || value.length > MAX_CANDIDATE_LENGTH) return undefined;
+  let json: unknown;
+  try {
+    json = JSON.parse(value);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(json)) return undefined;
+  const { base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter } = json;
+  if (!isPriority(base) || !isPriority(effective)) return undefined;
+  if (typeof eligible !== "boolean" || typeof preempt !== "boolean" || !isVrrpState(state)) return undefined;
+  if (!Array.isArray(faults) || faults.length > MAX_FAULTS || !faults.every(isWord)) return undefined;
+  if (typeof ip !== "string" || parseIp(ip)?.text !== ip) return undefined;
+  if (typeof mac !== "string" || !MAC.test(mac)) return undefined;
+  if (!isWord(instance) || !isWord(version)) return undefined;
+  if (typeof counter !== "number" || !Number.isSafeInteger(counter) || counter < 0) return undefined;
+  return { node, base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter };
+}
+
+function isPriority(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 254;
+}
+
+function isVrrpState(value: unknown): value is VrrpState {
+  return value === "INIT" || value === "BACKUP" || value === "MASTER" || value === "FAULT";
+}
+
+function isWord(value: unknown): value is string {
+  return typeof value === "string" && WORD.test(value);
+}
+
+/**
+ * Kubernetes' MicroTime: RFC 3339 with exactly six fractional digits. client-node's V1MicroTime is a Date, cuts the
+ * digits after the third, and so cannot repeat in a `test` what it has read.
+ *
+ * @param micros microseconds since 1970; years 1970 to 9999
+ */
+export function formatMicroTime(micros: bigint): string {
+  const seconds = new Date(Number(micros / 1000n)).toISOString().slice(0, 19);
+  return `${seconds}.${(micros % 1_000_000n).toString().padStart(6, "0")}Z`;
+}
