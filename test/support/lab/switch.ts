@@ -1,0 +1,115 @@
+/**
+ * The Ethernet switch between the nodes: a Linux bridge in a namespace of its own. It learns
+ * from gratuitous ARP as real ones do; faults are nftables rules on the frames it forwards.
+ */
+import { run, attempt } from "./command.ts";
+
+/** A fault that lasts until it is disposed of. */
+export interface Fault extends AsyncDisposable {
+  /** Ends the fault; idempotent. */
+  heal(): Promise<void>;
+}
+
+export interface DropSpec {
+  /** Node whose frames are dropped; any when absent. */
+  readonly from?: string;
+  /** Node that does not get them; any when absent. */
+  readonly to?: string;
+  /** Further nft match in the bridge family, such as `ether type arp` or `tcp dport 6443`. */
+  readonly match?: string;
+  /** 1-100; all of them when absent. */
+  readonly percent?: number;
+}
+
+export function portOf(node: string): string {
+  return `p-${node}`;
+}
+
+function nothing(): void {}
+
+const BASE = `
+table bridge lab {
+  chain forward { type filter hook forward priority 0; }
+}
+`;
+
+export class Switch {
+  readonly namespace: string;
+  readonly #rules = new Map<number, string>();
+  #nextId = 1;
+  /** Rules are written one after the other: each write replaces the whole chain. */
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(namespace: string) {
+    this.namespace = namespace;
+  }
+
+  /** The bridge itself, quick to forward and without the filters that would see L3 in it. */
+  async start(): Promise<void> {
+    const script = [
+      // bridge-nf-call-*: else bridged frames pass this namespace's iptables hooks and conntrack.
+      "for f in iptables ip6tables arptables; do",
+      "  [ -e /proc/sys/net/bridge/bridge-nf-call-$f ] && echo 0 >/proc/sys/net/bridge/bridge-nf-call-$f; done",
+      "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 2>/dev/null",
+      "ip link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0 && ip link set br0 up || exit 1",
+      "nft -f -",
+    ].join("\n");
+    await this.execute(["sh", "-c", script], BASE);
+  }
+
+  async drop(spec: DropSpec): Promise<Fault> {
+    const parts = [
+      spec.from === undefined ? "" : `iifname "${portOf(spec.from)}"`,
+      spec.to === undefined ? "" : `oifname "${portOf(spec.to)}"`,
+      spec.match ?? "",
+      spec.percent === undefined ? "" : `numgen random mod 100 < ${spec.percent}`,
+      "drop",
+    ];
+    const id = this.#nextId++;
+    this.#rules.set(id, parts.filter((part) => part !== "").join(" "));
+    await this.#write();
+    const heal = async (): Promise<void> => {
+      if (this.#rules.delete(id)) await this.#write();
+    };
+    return { heal, [Symbol.asyncDispose]: heal };
+  }
+
+  async heal(): Promise<void> {
+    this.#rules.clear();
+    await this.#write();
+  }
+
+  #write(): Promise<void> {
+    const write = (): Promise<string> => {
+      const rules = [...this.#rules.values()].map((rule) => `add rule bridge lab forward ${rule}\n`);
+      return this.execute(["nft", "-f", "-"], `flush chain bridge lab forward\n${rules.join("")}`);
+    };
+    const next = this.#writing.then(write).then(nothing);
+    this.#writing = next.then(nothing, nothing); // the caller of this write gets the error, the next one starts afresh
+    return next;
+  }
+
+  /** Pulls (`down`) or plugs in the cable: the node sees its carrier go and come. */
+  async setPort(node: string, state: "up" | "down"): Promise<void> {
+    await run(["ip", "-n", this.namespace, "link", "set", portOf(node), state]);
+  }
+
+  /** What the node sends takes `delayMs` longer. Needs the kernel's sch_netem. */
+  async delay(node: string, delayMs: number): Promise<Fault> {
+    const port = portOf(node);
+    // The port's egress is what the node receives: one side is enough to lengthen the round trip.
+    const set = ["tc", "-n", this.namespace, "qdisc", "replace", "dev", port, "root", "netem", "delay", `${delayMs}ms`];
+    const result = await attempt(set);
+    if (result.code !== 0) {
+      throw new Error(`this kernel cannot delay frames (sch_netem): ${result.stderr.trim()}`);
+    }
+    const heal = async (): Promise<void> => {
+      await attempt(["tc", "-n", this.namespace, "qdisc", "del", "dev", port, "root"]);
+    };
+    return { heal, [Symbol.asyncDispose]: heal };
+  }
+
+  execute(argv: readonly string[], input = ""): Promise<string> {
+    return run(["nsenter", `--net=/run/netns/${this.namespace}`, ...argv], { input });
+  }
+}
