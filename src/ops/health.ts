@@ -1,0 +1,76 @@
+/**
+ * Is this agent well? Pure: a status in, verdicts out. Liveness never depends on an API server: in an outage
+ * every agent would be restarted just when it is needed.
+ */
+import type { AgentStatus, ElectionStatus, VipStatus } from "../agent/status.ts";
+
+export interface HealthCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  /** Why not; "" when ok. */
+  readonly detail: string;
+}
+
+/** The worker is restarted by the agent itself long before; only when that has failed may kubelet do it. */
+const DEAD_WORKER_MS = 30_000;
+/** The kernel removes the VIP at most 4 s after its last refresh; an agent that still shows it bound has stopped turning. */
+const STUCK_FENCE_MS = 5_000;
+
+const passed = (name: string): HealthCheck => ({ name, ok: true, detail: "" });
+const failed = (name: string, detail: string): HealthCheck => ({ name, ok: false, detail });
+const check = (name: string, ok: boolean, detail: string): HealthCheck => (ok ? passed(name) : failed(name, detail));
+
+function fence(vip: VipStatus): HealthCheck {
+  const overdueMs = -(vip.validForMs ?? 0);
+  const bound = vip.addresses.some((address) => address.bound);
+  return check("fence", !(bound && overdueMs > STUCK_FENCE_MS), `the VIP is bound ${Math.round(overdueMs)} ms after the right to it ended`);
+}
+
+/** The loops turn. That an answer comes at all shows that the main one does. */
+export function liveness(status: AgentStatus): readonly HealthCheck[] {
+  const { heartbeatAgeMs } = status.balancer;
+  return [
+    passed("ping"),
+    check("worker", heartbeatAgeMs <= DEAD_WORKER_MS, `the balancer's worker thread has been silent for ${Math.round(heartbeatAgeMs)} ms`),
+    ...(status.vip === null ? [] : [fence(status.vip)]),
+  ];
+}
+
+function election({ state, faults, reason }: ElectionStatus): HealthCheck {
+  switch (state) {
+    case "MASTER":
+    case "BACKUP":
+      return passed("election");
+    case "FAULT":
+      return failed("election", `FAULT: ${faults.join(", ")}`);
+    case "INIT":
+      return failed("election", `INIT: ${reason}`);
+  }
+}
+
+/** MASTER has every address, all others have none. */
+function role(state: ElectionStatus["state"], vip: VipStatus): HealthCheck {
+  const master = state === "MASTER";
+  const odd = vip.addresses.filter(({ bound }) => bound !== master).map(({ address }) => address);
+  return check("vip", odd.length === 0, `${state}, yet ${odd.join(", ")} ${master ? "is not bound" : "is bound"}`);
+}
+
+/** The agent does what its role asks, and carries traffic. */
+export function readiness(status: AgentStatus): readonly HealthCheck[] {
+  const { balancer } = status;
+  const vip = status.election === null || status.vip === null ? [] : [role(status.election.state, status.vip)];
+  return [
+    ...(status.election === null ? [] : [election(status.election)]),
+    ...vip,
+    check("listener", balancer.listening, `port ${balancer.port} does not accept connections`),
+    check("backends", balancer.backends.some(({ grade }) => grade === "UP"), "no backend is UP"),
+  ];
+}
+
+/** The text that Kubernetes' own components answer with. */
+export function healthText(endpoint: string, checks: readonly HealthCheck[], verbose: boolean): { readonly ok: boolean; readonly text: string } {
+  const ok = checks.every((each) => each.ok);
+  if (ok && !verbose) return { ok, text: "ok" };
+  const lines = checks.map((each) => (each.ok ? `[+]${each.name} ok` : `[-]${each.name} failed: ${each.detail}`));
+  return { ok, text: `${[...lines, `${endpoint} check ${ok ? "passed" : "failed"}`].join("\n")}\n` };
+}

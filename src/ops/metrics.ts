@@ -1,0 +1,217 @@
+/**
+ * Every metric of the agent, declared in one place. What happens is counted through {@link Metrics} when it
+ * happens; what is, is read from the {@link AgentStatus} at each scrape. No label ever holds a client's address.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { AgentStatus, ElectionStatus, VipStatus } from "../agent/status.ts";
+import type { BalancerStatus } from "../balancer/backend.ts";
+import type { VrrpState } from "../kube/record.ts";
+import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
+
+/** What the parts of the agent tell as it happens. Durations in milliseconds. */
+export interface Metrics {
+  /** `reason` becomes a label: beyond 32 different ones it is counted as "other". */
+  transition(to: VrrpState | "STOPPED", reason: string): void;
+  /** One finished write to the Lease, with how it ended. */
+  leaseWrite(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void;
+  /** One try of a request at one API server; `code` is the HTTP status or why there was none. */
+  apiRequest(server: string, verb: string, code: number | string, durationMs: number): void;
+  backendCheck(backend: string, result: string, durationMs: number): void;
+  announcementFailed(): void;
+  /** Another machine answered for the VIP. */
+  addressConflict(): void;
+}
+
+export interface AgentMetrics extends Metrics {
+  readonly contentType: string;
+  /** The text of /metrics. `wallMs`: the wall-clock time that goes with `status.nowMs`. */
+  render(status: AgentStatus, wallMs: number): Promise<string>;
+}
+
+export interface MetricsOptions {
+  readonly version: string;
+  readonly nodeVersion: string;
+  /** As `leader_election_master_status` names it. */
+  readonly leaseName: string;
+}
+
+const STATES: readonly VrrpState[] = ["INIT", "BACKUP", "MASTER", "FAULT"];
+const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
+const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
+const MOST_REASONS = 32;
+const LONGEST_LABEL = 64;
+
+/** Keeps free text from making a new time series each time. */
+function bounded(most: number): (text: string) => string {
+  const seen = new Set<string>();
+  return (text) => {
+    const label = text.slice(0, LONGEST_LABEL);
+    if (!seen.has(label) && seen.size >= most) return "other";
+    seen.add(label);
+    return label;
+  };
+}
+
+/** Before the first ":", which is where a check's result stops being a word: "tls: certificate has expired". */
+const word = (text: string): string => text.split(":", 1)[0] ?? "";
+
+function declare(registry: Registry) {
+  const registers = [registry];
+  const counter = (name: string, help: string, labelNames: readonly string[] = []) => new Counter({ name, help, labelNames, registers });
+  const gauge = (name: string, help: string, labelNames: readonly string[] = []) => new Gauge({ name, help, labelNames, registers });
+  const histogram = (name: string, help: string, labelNames: readonly string[] = []) =>
+    new Histogram({ name, help, labelNames, registers, buckets: REQUEST_SECONDS });
+  return {
+    buildInfo: gauge("leasehold_build_info", "Always 1; the labels tell the versions.", ["version", "node_version"]),
+    uptime: gauge("leasehold_uptime_seconds", "Time since the agent started."),
+
+    master: gauge("leader_election_master_status", "1 on the node that holds the Lease, 0 on the others.", ["name"]),
+    slowpath: counter("leader_election_slowpath_total", "Writes to the Lease that met a conflict and had to read first.", ["name"]),
+    state: gauge("leasehold_state", "1 for the VRRP state that the agent is in, 0 for the others.", ["state"]),
+    priority: gauge("leasehold_priority", "Base (configured) and effective (after tracking weights) priority.", ["type"]),
+    eligible: gauge("leasehold_eligible", "1 when this node may become the holder."),
+    fault: gauge("leasehold_fault", "1 for each check that keeps this node in FAULT.", ["check"]),
+    candidates: gauge("leasehold_candidates", "Candidates that this node knows to be alive, itself included."),
+    transitions: counter("leasehold_transitions_total", "Changes of this agent's role.", ["to", "reason"]),
+    leaseTransitions: gauge("leasehold_lease_transitions", "How often the Lease has changed its holder, as the Lease says."),
+    leaseReadAge: gauge("leasehold_lease_read_age_seconds", "Time since the Lease was last read."),
+    renewSeconds: histogram("leasehold_lease_renew_duration_seconds", "Duration of successful renewals."),
+    renewErrors: counter("leasehold_lease_renew_errors_total", "Renewals that failed.", ["reason"]),
+    leaseWrites: counter("leasehold_lease_writes_total", "Writes to the Lease.", ["kind", "result"]),
+    lastRenew: gauge("leasehold_lease_last_renew_timestamp_seconds", "When the last successful renewal was sent; absent unless MASTER."),
+
+    vipBound: gauge("leasehold_vip_bound", "1 while the address is bound on this node.", ["vip", "interface"]),
+    vipExpiry: gauge("leasehold_vip_expiry_seconds", "Time until the right to the VIP ends unless renewed; absent when not wanted."),
+    linkUp: gauge("leasehold_link_up", "1 while the VIP's interface is up and has a carrier.", ["interface"]),
+    readded: counter("leasehold_vip_readded_total", "Times that somebody else had removed the VIP and it was bound again."),
+    announcements: counter("leasehold_announcements_sent_total", "Gratuitous ARP (arp) and unsolicited neighbour advertisements (ndp).", ["vip", "protocol"]),
+    announcementErrors: counter("leasehold_announcement_errors_total", "Announcements that could not be sent."),
+    conflicts: counter("leasehold_address_conflicts_total", "Times that another machine answered for the VIP."),
+
+    listening: gauge("leasehold_balancer_listening", "1 while the balancer accepts connections."),
+    workerAge: gauge("leasehold_balancer_heartbeat_age_seconds", "Time since the balancer's worker thread last answered."),
+    connections: gauge("leasehold_balancer_connections", "Client connections open now."),
+    refused: counter("leasehold_balancer_refused_total", "Connections refused because of the limit or for want of a backend."),
+    backendUp: gauge("leasehold_backend_up", "1 while the backend takes new connections.", ["backend"]),
+    backendGrade: gauge("leasehold_backend_grade", "1 for the backend's grade, 0 for the others.", ["backend", "grade"]),
+    backendChecks: counter("leasehold_backend_checks_total", "Health checks by result.", ["backend", "result"]),
+    backendCheckSeconds: histogram("leasehold_backend_check_duration_seconds", "Duration of health checks.", ["backend"]),
+    active: gauge("leasehold_connections_active", "Connections open to the backend.", ["backend"]),
+    sessions: counter("leasehold_connections_total", "Connections to the backend by result.", ["backend", "result"]),
+    bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", ["backend", "direction"]),
+
+    checkUp: gauge("leasehold_check_up", "1 while the tracking check succeeds; absent before its first verdict.", ["check"]),
+    apiRequests: counter("leasehold_api_requests_total", "Tries of the agent's own API requests; code is the HTTP status or why there was none.", ["server", "verb", "code"]),
+    apiSeconds: histogram("leasehold_api_request_duration_seconds", "Duration of those tries; watches are not timed.", ["server", "verb"]),
+    certificateExpiry: gauge("leasehold_client_certificate_expiration_timestamp_seconds", "When the client certificate in use expires."),
+  };
+}
+
+type Declared = ReturnType<typeof declare>;
+const flag = (value: boolean): number => (value ? 1 : 0);
+
+/** A counter whose total is kept elsewhere. Prometheus takes a total that shrank for a restart, which is what it is. */
+function total(metric: Counter, labels: Readonly<Record<string, string>>, value: number): void {
+  metric.inc(labels, Math.max(0, value));
+}
+
+function showElection(metrics: Declared, election: ElectionStatus, nowMs: number, wallMs: number, name: string): void {
+  metrics.master.set({ name }, flag(election.state === "MASTER"));
+  for (const state of STATES) metrics.state.set({ state }, flag(election.state === state));
+  metrics.priority.set({ type: "base" }, election.basePriority);
+  metrics.priority.set({ type: "effective" }, election.effectivePriority);
+  metrics.eligible.set(flag(election.eligible));
+  for (const check of election.faults) metrics.fault.set({ check }, 1);
+  metrics.candidates.set(election.candidates.filter(({ fresh }) => fresh).length);
+  if (election.leaseTransitions !== null) metrics.leaseTransitions.set(election.leaseTransitions);
+  if (election.lastReadAgeMs !== null) metrics.leaseReadAge.set(election.lastReadAgeMs / 1_000);
+  if (election.renewedAtMs !== null) metrics.lastRenew.set((wallMs - (nowMs - election.renewedAtMs)) / 1_000);
+}
+
+function showVip(metrics: Declared, vip: VipStatus): void {
+  for (const { address, bound } of vip.addresses) {
+    metrics.vipBound.set({ vip: address, interface: vip.interface }, flag(bound));
+    total(metrics.announcements, { vip: address, protocol: address.includes(":") ? "ndp" : "arp" }, vip.announcements);
+  }
+  metrics.linkUp.set({ interface: vip.interface }, flag(vip.link === "up"));
+  if (vip.validForMs !== null) metrics.vipExpiry.set(vip.validForMs / 1_000);
+  total(metrics.readded, {}, vip.readded);
+}
+
+function showBalancer(metrics: Declared, balancer: BalancerStatus): void {
+  metrics.listening.set(flag(balancer.listening));
+  metrics.workerAge.set(balancer.heartbeatAgeMs / 1_000);
+  metrics.connections.set(balancer.connections);
+  total(metrics.refused, {}, balancer.refused);
+  for (const { id: backend, ...stats } of balancer.backends) {
+    metrics.backendUp.set({ backend }, flag(stats.grade === "UP"));
+    for (const grade of GRADES) metrics.backendGrade.set({ backend, grade }, flag(stats.grade === grade));
+    metrics.active.set({ backend }, stats.active);
+    total(metrics.sessions, { backend, result: "ok" }, stats.sessions);
+    total(metrics.sessions, { backend, result: "error" }, stats.connectErrors);
+    total(metrics.bytes, { backend, direction: "in" }, stats.bytesIn);
+    total(metrics.bytes, { backend, direction: "out" }, stats.bytesOut);
+  }
+}
+
+/** A registry of its own, so that two agents in one process (the simulation) do not meet. */
+export function createMetrics(options: MetricsOptions): AgentMetrics {
+  const registry = new Registry();
+  // The default of 10 ms wakes an idle agent a hundred times a second.
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 200 });
+  const metrics = declare(registry);
+  const reasonLabel = bounded(MOST_REASONS);
+  const resultLabel = bounded(MOST_REASONS);
+  metrics.buildInfo.set({ version: options.version, node_version: options.nodeVersion }, 1);
+  metrics.slowpath.inc({ name: options.leaseName }, 0);
+  metrics.announcementErrors.inc(0);
+  metrics.conflicts.inc(0);
+
+  /** What was true at the last scrape and has no place in this one must not stay. */
+  const snapshots: readonly { reset(): void }[] = [
+    metrics.master, metrics.state, metrics.priority, metrics.fault, metrics.vipBound, metrics.linkUp, metrics.announcements, metrics.readded,
+    metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
+  ];
+  const sometimes: readonly Gauge[] = [
+    metrics.eligible, metrics.candidates, metrics.leaseTransitions, metrics.leaseReadAge, metrics.lastRenew, metrics.vipExpiry, metrics.certificateExpiry,
+  ];
+
+  function show(status: AgentStatus, wallMs: number): void {
+    for (const metric of snapshots) metric.reset();
+    // reset() leaves a metric without labels at 0, which would be a claim; remove() leaves none.
+    for (const metric of sometimes) metric.remove();
+    metrics.uptime.set(status.uptimeMs / 1_000);
+    if (status.election !== null) showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
+    if (status.vip !== null) showVip(metrics, status.vip);
+    showBalancer(metrics, status.balancer);
+    for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
+    const expiryMs = Date.parse(status.credentials.expiresAt ?? "");
+    if (!Number.isNaN(expiryMs)) metrics.certificateExpiry.set(expiryMs / 1_000);
+  }
+
+  return {
+    contentType: registry.contentType,
+    transition: (to, reason) => metrics.transitions.inc({ to, reason: reasonLabel(reason) }),
+    leaseWrite(write, outcome, durationMs) {
+      metrics.leaseWrites.inc({ kind: write, result: outcome });
+      if (outcome === "conflict") metrics.slowpath.inc({ name: options.leaseName });
+      if (write !== "renew") return;
+      if (outcome === "ok") metrics.renewSeconds.observe(durationMs / 1_000);
+      else metrics.renewErrors.inc({ reason: outcome });
+    },
+    apiRequest(server, verb, code, durationMs) {
+      metrics.apiRequests.inc({ server, verb, code: String(code) });
+      if (verb !== "WATCH") metrics.apiSeconds.observe({ server, verb }, durationMs / 1_000);
+    },
+    backendCheck(backend, result, durationMs) {
+      metrics.backendChecks.inc({ backend, result: resultLabel(word(result)) });
+      metrics.backendCheckSeconds.observe({ backend }, durationMs / 1_000);
+    },
+    announcementFailed: () => metrics.announcementErrors.inc(),
+    addressConflict: () => metrics.conflicts.inc(),
+    render(status, wallMs) {
+      show(status, wallMs);
+      return registry.metrics();
+    },
+  };
+}

@@ -1,0 +1,48 @@
+/** A status of a healthy MASTER, and how to change parts of it. */
+import type { AgentStatus, ElectionStatus, VipStatus } from "../../../src/agent/status.ts";
+import type { BackendStatus, BalancerStatus } from "../../../src/balancer/backend.ts";
+
+export interface Changes {
+  readonly election?: Partial<ElectionStatus> | null;
+  readonly vip?: Partial<VipStatus> | null;
+  readonly balancer?: Partial<BalancerStatus>;
+  readonly agent?: Partial<AgentStatus>;
+}
+
+export const backend: BackendStatus = {
+  id: "192.0.2.11:6443", host: "192.0.2.11", port: 6443, local: true, grade: "UP", reason: "200", sinceMs: 900_000, checkMs: 3,
+  active: 2, sessions: 7, connectErrors: 1, bytesIn: 100, bytesOut: 2_000,
+};
+
+const election: ElectionStatus = {
+  state: "MASTER", reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
+  holder: "n1", leaseTransitions: 4, renewedAtMs: 999_500, lastReadAgeMs: 250,
+  candidates: [
+    { node: "n1", base: 100, effective: 100, eligible: true, state: "MASTER", faults: [], preempt: false, ip: "192.0.2.11", mac: "", instance: "a", version: "0.1.0", counter: 1, fresh: true },
+    { node: "n2", base: 90, effective: 90, eligible: true, state: "BACKUP", faults: [], preempt: false, ip: "192.0.2.12", mac: "", instance: "b", version: "0.1.0", counter: 1, fresh: false },
+  ],
+};
+
+const vip: VipStatus = {
+  interface: "eth0", link: "up", addresses: [{ address: "192.0.2.10", bound: true }, { address: "2001:db8::10", bound: true }],
+  wanted: true, validForMs: 3_500, announcements: 6, readded: 0,
+};
+
+const balancer: BalancerStatus = { listening: true, port: 8443, heartbeatAgeMs: 100, connections: 2, refused: 0, backends: [backend] };
+
+export function exampleStatus(changes: Changes = {}): AgentStatus {
+  return {
+    node: "n1", role: "control-plane", version: "0.1.0", uptimeMs: 60_000, nowMs: 1_000_000,
+    election: changes.election === null ? null : { ...election, ...changes.election },
+    vip: changes.vip === null ? null : { ...vip, ...changes.vip },
+    balancer: { ...balancer, ...changes.balancer },
+    checks: [{ name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 }, { name: "apiserver", ok: null, weight: -50, contribution: 0, detail: "", sinceMs: 1 }],
+    apiServers: ["192.0.2.11:6443"],
+    credentials: { source: "/etc/kubernetes/leasehold/kubeconfig", expiresAt: "2027-01-01T00:00:00Z" },
+    ...changes.agent,
+  };
+}
+
+export const released: readonly { readonly address: string; readonly bound: boolean }[] = [
+  { address: "192.0.2.10", bound: false }, { address: "2001:db8::10", bound: false },
+];

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { HealthCheck } from "../../../src/ops/health.ts";
+import { healthText, liveness, readiness } from "../../../src/ops/health.ts";
+import { backend, exampleStatus, released } from "./example.ts";
+
+const failing = (checks: readonly HealthCheck[]): readonly string[] => checks.filter(({ ok }) => !ok).map(({ name }) => name);
+
+describe("liveness", () => {
+  test("is given for a healthy agent and a worker's", () => {
+    assert.deepEqual(failing(liveness(exampleStatus())), []);
+    assert.deepEqual(failing(liveness(exampleStatus({ election: null, vip: null }))), []);
+  });
+  test("does not depend on API servers, backends or the role", () => {
+    const status = exampleStatus({
+      election: { state: "FAULT", faults: ["balancer"], lastReadAgeMs: null, holder: null, renewedAtMs: null },
+      vip: { addresses: released, wanted: false, validForMs: null },
+      balancer: { listening: false, backends: [{ ...backend, grade: "DOWN" }] },
+      agent: { apiServers: [], credentials: { source: "none", expiresAt: null } },
+    });
+    assert.deepEqual(failing(liveness(status)), []);
+  });
+  test("ends when the balancer's worker stays silent", () => {
+    assert.deepEqual(failing(liveness(exampleStatus({ balancer: { heartbeatAgeMs: 30_001 } }))), ["worker"]);
+  });
+  test("ends when the VIP is still bound long after the right to it, and only then", () => {
+    assert.deepEqual(failing(liveness(exampleStatus({ vip: { validForMs: -5_001 } }))), ["fence"]);
+    assert.deepEqual(failing(liveness(exampleStatus({ vip: { validForMs: -4_000 } }))), []);
+    assert.deepEqual(failing(liveness(exampleStatus({ vip: { validForMs: -60_000, addresses: released } }))), []);
+  });
+});
+
+describe("readiness", () => {
+  test("is given to a MASTER that has every address and a BACKUP that has none", () => {
+    assert.deepEqual(failing(readiness(exampleStatus())), []);
+    assert.deepEqual(failing(readiness(exampleStatus({ election: { state: "BACKUP" }, vip: { addresses: released } }))), []);
+  });
+  test("is refused to a MASTER that lacks one address and a BACKUP that has one", () => {
+    const half = [{ address: "192.0.2.10", bound: true }, { address: "2001:db8::10", bound: false }];
+    for (const [state, odd] of [["MASTER", "2001:db8::10 is not bound"], ["BACKUP", "192.0.2.10 is bound"]] as const) {
+      const checks = readiness(exampleStatus({ election: { state }, vip: { addresses: half } }));
+      assert.deepEqual(failing(checks), ["vip"]);
+      assert.match(checks.find(({ name }) => name === "vip")?.detail ?? "", new RegExp(odd));
+    }
+  });
+  test("is refused in FAULT and INIT, with the reason", () => {
+    const fault = readiness(exampleStatus({ election: { state: "FAULT", faults: ["balancer", "interface"] }, vip: { addresses: released } }));
+    assert.deepEqual(fault.filter(({ ok }) => !ok), [{ name: "election", ok: false, detail: "FAULT: balancer, interface" }]);
+    assert.deepEqual(failing(readiness(exampleStatus({ election: { state: "INIT" }, vip: { addresses: released } }))), ["election"]);
+  });
+  test("needs the listener and a backend that is UP, on workers too", () => {
+    const balancer = { listening: false, backends: [{ ...backend, grade: "DRAIN" as const }] };
+    assert.deepEqual(failing(readiness(exampleStatus({ election: null, vip: null, balancer }))), ["listener", "backends"]);
+  });
+});
+
+describe("the answer", () => {
+  const checks = [{ name: "ping", ok: true, detail: "" }, { name: "vip", ok: false, detail: "is not bound" }];
+  test("is ok in a word, or every check when asked", () => {
+    assert.deepEqual(healthText("livez", checks.slice(0, 1), false), { ok: true, text: "ok" });
+    assert.deepEqual(healthText("livez", checks.slice(0, 1), true), { ok: true, text: "[+]ping ok\nlivez check passed\n" });
+  });
+  test("lists every check when one fails", () => {
+    assert.deepEqual(healthText("readyz", checks, false), { ok: false, text: "[+]ping ok\n[-]vip failed: is not bound\nreadyz check failed\n" });
+  });
+});

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createMetrics } from "../../../src/ops/metrics.ts";
+import { backend, exampleStatus, released } from "./example.ts";
+
+const make = () => createMetrics({ version: "0.1.0", nodeVersion: "v24.0.0", leaseName: "leasehold" });
+const WALL_MS = Date.UTC(2026, 0, 1);
+
+function lines(text: string, name: string): string[] {
+  return text.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `)).toSorted();
+}
+
+describe("/metrics", () => {
+  test("tells client-go's dashboards who leads, and ours the rest", async () => {
+    const text = await make().render(exampleStatus(), WALL_MS);
+    assert.deepEqual(lines(text, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 1']);
+    assert.deepEqual(lines(text, "leader_election_slowpath_total"), ['leader_election_slowpath_total{name="leasehold"} 0']);
+    assert.deepEqual(lines(text, "leasehold_build_info"), ['leasehold_build_info{version="0.1.0",node_version="v24.0.0"} 1']);
+    assert.deepEqual(lines(text, "leasehold_state"), [
+      'leasehold_state{state="BACKUP"} 0', 'leasehold_state{state="FAULT"} 0', 'leasehold_state{state="INIT"} 0', 'leasehold_state{state="MASTER"} 1',
+    ]);
+    assert.deepEqual(lines(text, "leasehold_vip_bound"), [
+      'leasehold_vip_bound{vip="192.0.2.10",interface="eth0"} 1', 'leasehold_vip_bound{vip="2001:db8::10",interface="eth0"} 1',
+    ]);
+    assert.deepEqual(lines(text, "leasehold_announcements_sent_total"), [
+      'leasehold_announcements_sent_total{vip="192.0.2.10",protocol="arp"} 6', 'leasehold_announcements_sent_total{vip="2001:db8::10",protocol="ndp"} 6',
+    ]);
+    assert.deepEqual(lines(text, "leasehold_vip_expiry_seconds"), ["leasehold_vip_expiry_seconds 3.5"]);
+    assert.deepEqual(lines(text, "leasehold_lease_last_renew_timestamp_seconds"), [`leasehold_lease_last_renew_timestamp_seconds ${WALL_MS / 1_000 - 0.5}`]);
+    assert.deepEqual(lines(text, "leasehold_candidates"), ["leasehold_candidates 1"]);
+    assert.deepEqual(lines(text, "leasehold_backend_up"), ['leasehold_backend_up{backend="192.0.2.11:6443"} 1']);
+    assert.deepEqual(lines(text, "leasehold_bytes_total"), [
+      'leasehold_bytes_total{backend="192.0.2.11:6443",direction="in"} 100', 'leasehold_bytes_total{backend="192.0.2.11:6443",direction="out"} 2000',
+    ]);
+    assert.deepEqual(lines(text, "leasehold_check_up"), ['leasehold_check_up{check="balancer"} 1']);
+    assert.deepEqual(lines(text, "leasehold_client_certificate_expiration_timestamp_seconds"), [`leasehold_client_certificate_expiration_timestamp_seconds ${Date.UTC(2027, 0, 1) / 1_000}`]);
+    assert.equal(lines(text, "nodejs_eventloop_lag_p99_seconds").length, 1);
+  });
+
+  test("keeps nothing of the last scrape that is no longer true", async () => {
+    const metrics = make();
+    await metrics.render(exampleStatus({ election: { faults: ["balancer"] } }), WALL_MS);
+    const text = await metrics.render(exampleStatus({
+      election: { state: "BACKUP", renewedAtMs: null },
+      vip: { interface: "eth1", addresses: released, validForMs: null },
+      balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
+      agent: { credentials: { source: "none", expiresAt: null } },
+    }), WALL_MS);
+    assert.deepEqual(lines(text, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 0']);
+    assert.deepEqual(lines(text, "leasehold_vip_bound").map((line) => line.replace(/.*vip="([^"]*)",interface="([^"]*)"/, "$1 $2")), [
+      "192.0.2.10 eth1} 0", "2001:db8::10 eth1} 0",
+    ]);
+    for (const gone of ["leasehold_fault", "leasehold_vip_expiry_seconds", "leasehold_lease_last_renew_timestamp_seconds", "leasehold_client_certificate_expiration_timestamp_seconds"]) {
+      assert.deepEqual(lines(text, gone), [], gone);
+    }
+    assert.doesNotMatch(text, /192\.0\.2\.11:6443/);
+    // Totals are set anew at each scrape, not added up.
+    assert.match(text, /leasehold_bytes_total\{backend="192\.0\.2\.12:6443",direction="in"\} 100\n/);
+  });
+
+  test("of a worker speak of no election", async () => {
+    const text = await make().render(exampleStatus({ election: null, vip: null }), WALL_MS);
+    assert.deepEqual(lines(text, "leader_election_master_status"), []);
+    assert.deepEqual(lines(text, "leasehold_state"), []);
+    assert.deepEqual(lines(text, "leasehold_balancer_listening"), ["leasehold_balancer_listening 1"]);
+  });
+
+  test("count what happened", async () => {
+    const metrics = make();
+    metrics.transition("MASTER", "claimed");
+    metrics.leaseWrite("renew", "ok", 6);
+    metrics.leaseWrite("renew", "no-answer", 4_000);
+    metrics.leaseWrite("claim", "conflict", 6);
+    metrics.apiRequest("192.0.2.11:6443", "PATCH", 200, 5);
+    metrics.apiRequest("192.0.2.11:6443", "WATCH", "end", 60_000);
+    metrics.backendCheck("192.0.2.11:6443", "tls: certificate has expired", 5);
+    metrics.announcementFailed();
+    metrics.addressConflict();
+    const text = await metrics.render(exampleStatus(), WALL_MS);
+    for (const line of [
+      'leasehold_transitions_total{to="MASTER",reason="claimed"} 1',
+      "leasehold_lease_renew_duration_seconds_count 1",
+      'leasehold_lease_renew_errors_total{reason="no-answer"} 1',
+      'leader_election_slowpath_total{name="leasehold"} 1',
+      'leasehold_lease_writes_total{kind="claim",result="conflict"} 1',
+      'leasehold_api_requests_total{server="192.0.2.11:6443",verb="PATCH",code="200"} 1',
+      'leasehold_api_request_duration_seconds_count{server="192.0.2.11:6443",verb="PATCH"} 1',
+      'leasehold_backend_checks_total{backend="192.0.2.11:6443",result="tls"} 1',
+      "leasehold_announcement_errors_total 1",
+      "leasehold_address_conflicts_total 1",
+    ]) {
+      assert.ok(text.includes(`${line}\n`), line);
+    }
+    assert.doesNotMatch(text, /request_duration_seconds_count\{[^}]*WATCH/);
+  });
+
+  test("make no more than 32 time series of reasons", async () => {
+    const metrics = make();
+    for (let i = 0; i < 100; i++) metrics.transition("BACKUP", `reason ${i}`);
+    const series = lines(await metrics.render(exampleStatus(), WALL_MS), "leasehold_transitions_total");
+    assert.equal(series.length, 33);
+    assert.ok(series.includes('leasehold_transitions_total{to="BACKUP",reason="other"} 68'));
+  });
+
+  test("of two agents in one process do not meet", async () => {
+    const [one, other] = [make(), make()];
+    one.addressConflict();
+    assert.deepEqual(lines(await other.render(exampleStatus(), WALL_MS), "leasehold_address_conflicts_total"), ["leasehold_address_conflicts_total 0"]);
+  });
+});
