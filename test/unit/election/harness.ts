@@ -151,7 +151,7 @@ export class Subject {
   master(others: readonly Candidate[] = []): this {
     const self = candidate(this.settings.node, { instance: this.settings.instance, effective: this.settings.base });
     this.healthy().sees(record({ resourceVersion: "50", annotations: { "leasehold.dev/released-by": "n9" } }, [self, ...others]));
-    this.to(this.nowMs + 1_000);
+    for (let waits = 0; waits < 20 && this.sent("claim").length === 0; waits += 1) this.to(this.nowMs + 50);
     this.answer("claim", { kind: "ok", record: held(this.settings.node, 0, [self, ...others]) });
     return this;
   }
