@@ -1,0 +1,144 @@
+/** {@link VipKernel} on Linux: rtnetlink for addresses, AF_PACKET for announcements. */
+import { LeaseholdError } from "../errors.ts";
+import { arpAnnouncement } from "../linux/arp.ts";
+import { SystemCallError } from "../linux/libc.ts";
+import { unsolicitedAdvertisement } from "../linux/ndp.ts";
+import {
+  RTMGRP_IPV4_IFADDR,
+  RTMGRP_IPV6_IFADDR,
+  RTMGRP_LINK,
+  addAddress,
+  dumpAddresses,
+  getLink,
+  parseAddress,
+  parseLink,
+  removeAddress,
+  type AddressEntry,
+  type LinkEntry,
+} from "../linux/rtnetlink.ts";
+import { openPacketSocket, openRouteSocket, subscribe } from "../linux/sockets.ts";
+import type { Logger } from "../log.ts";
+import type { IpAddress } from "../net.ts";
+import type { LinkState, VipKernel } from "./kernel.ts";
+
+export interface LinuxKernelDeps {
+  /** The VIP's interface, by name: one that is deleted and made again is followed. */
+  readonly interfaceName: string;
+  readonly log: Logger;
+}
+
+/** Opens the sockets; `close` gives them back and changes nothing else. @throws {LeaseholdError} LH_NATIVE: no NET_ADMIN or NET_RAW */
+export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): void } {
+  const { interfaceName, log } = deps;
+  const route = openRouteSocket();
+  const packet = openPacketSocketOr(() => route.close());
+
+  function findLink(): LinkEntry | undefined {
+    try {
+      return route.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? [])[0];
+    } catch (error) {
+      if (error instanceof SystemCallError && error.errnoName === "ENODEV") return undefined;
+      throw error;
+    }
+  }
+
+  function requireLink(): LinkEntry {
+    const link = findLink();
+    if (link === undefined) throw new LeaseholdError("LH_INTERFACE", `there is no interface ${interfaceName}`);
+    return link;
+  }
+
+  function listAddresses(): readonly AddressEntry[] {
+    return route.query(dumpAddresses(), "list addresses").flatMap((message) => parseAddress(message) ?? []);
+  }
+
+  /** Where `addresses` are bound now, on any interface. */
+  function locate(addresses: readonly IpAddress[]): readonly AddressEntry[] {
+    const wanted = new Set(addresses.map((address) => address.text));
+    return listAddresses().filter((entry) => wanted.has(entry.address.text));
+  }
+
+  function unbind(addresses: readonly IpAddress[]): void {
+    const bound = locate(addresses);
+    if (bound.length === 0) return;
+    const requests = bound.map((entry) => removeAddress(entry.linkIndex, entry.address, entry.prefixLength));
+    for (const [index, fate] of route.batch(requests, "remove address").entries()) {
+      if (fate.kind === "done") continue;
+      // Gone meanwhile: it expired, or its interface went away.
+      if (fate.error.errnoName === "EADDRNOTAVAIL" || fate.error.errnoName === "ENODEV") continue;
+      throw new LeaseholdError("LH_NATIVE", `${bound[index]?.address.text}: ${fate.error.message}`, { cause: fate.error });
+    }
+  }
+
+  return {
+    link() {
+      const link = findLink();
+      return link && linkState(link);
+    },
+    addresses: () =>
+      listAddresses().map(({ address, prefixLength, linkIndex, ours, validSeconds }) => ({ address, prefixLength, linkIndex, ours, validSeconds })),
+    bind(addresses, lifetimeSeconds) {
+      const link = requireLink();
+      const fates = route.batch(addresses.map((address) => addAddress(link, address, lifetimeSeconds)), "add address");
+      for (const [index, fate] of fates.entries()) {
+        if (fate.kind === "done") continue;
+        // Moved together or not at all: half a VIP would keep the other family's clients from the next holder.
+        try {
+          unbind(addresses);
+        } catch (error) {
+          // They end with their lifetime; what the caller must know is why the bind failed.
+          log.error({ error }, "taking back the other addresses failed");
+        }
+        throw new LeaseholdError("LH_NATIVE", `${addresses[index]?.text} on ${link.name}: ${fate.error.message}`, { cause: fate.error });
+      }
+    },
+    unbind,
+    announce(addresses) {
+      const link = requireLink();
+      if (!link.up || !link.carrier) throw new LeaseholdError("LH_LINK_DOWN", `${link.name} is ${link.up ? "without carrier" : "down"}`);
+      // A link without ARP (tunnel, point to point) has no neighbours to tell.
+      if (!link.ethernet) return;
+      for (const address of addresses) {
+        for (const frame of announcements(link, address)) send(link, frame);
+      }
+    },
+    onChange: (callback) =>
+      subscribe(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, (portId) => portId !== 0 && portId === route.portId(), callback),
+    close() {
+      route.close();
+      packet.close();
+    },
+  };
+
+  function send(link: LinkEntry, frame: Uint8Array): void {
+    try {
+      packet.send(link.index, frame);
+    } catch (error) {
+      // The link went down, or away, since it was looked at.
+      if (error instanceof SystemCallError && ["ENETDOWN", "ENXIO", "ENODEV"].includes(error.errnoName)) {
+        throw new LeaseholdError("LH_LINK_DOWN", `${link.name}: ${error.message}`, { cause: error });
+      }
+      throw error;
+    }
+  }
+}
+
+/** Both forms of ARP, because stacks and switches differ in which they learn from. */
+function announcements(link: LinkEntry, address: IpAddress): readonly Uint8Array[] {
+  if (address.family === 6) return [unsolicitedAdvertisement(link.macBytes, address.bytes, link.ipv6Forwarding)];
+  return [arpAnnouncement("request", link.macBytes, address.bytes), arpAnnouncement("reply", link.macBytes, address.bytes)];
+}
+
+function linkState(link: LinkEntry): LinkState {
+  const mac = Array.from(link.macBytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  return { name: link.name, index: link.index, mac, up: link.up, carrier: link.carrier };
+}
+
+function openPacketSocketOr(undo: () => void): ReturnType<typeof openPacketSocket> {
+  try {
+    return openPacketSocket();
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}

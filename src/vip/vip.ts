@@ -1,0 +1,324 @@
+/**
+ * The VIP of one agent: bound with a finite lifetime, refreshed and announced only while the right to it lasts.
+ *
+ * The fence (design, invariant 3). The kernel removes the addresses when nobody refreshes them, so an agent that is killed or hung loses the VIP
+ * without doing anything. What is left to do here is never to give them back by mistake: a process that was stopped wakes up with its timers
+ * overdue, in any order, and RTM_NEWADDR re-creates an address that has expired. So every path first reads the clock, and reads it again after
+ * each bind, refresh and announcement, because the process may be stopped between any two instructions.
+ */
+import type { Clock, Timer } from "../clock.ts";
+import { LeaseholdError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { IpAddress } from "../net.ts";
+import { createAnnouncer } from "./announcer.ts";
+import type { BoundAddress, LinkState, VipKernel } from "./kernel.ts";
+
+/** How often a node looks whether an address is where it must not be, should the kernel's reports stay out. */
+const CHECK_MS = 1000;
+/** A failed removal is tried again after this time. */
+const RETRY_MS = 100;
+
+export interface VipDeps {
+  readonly clock: Clock;
+  readonly kernel: VipKernel;
+  readonly log: Logger;
+  /** All of the group, of either family: moved together or not at all. */
+  readonly addresses: readonly IpAddress[];
+  /** The kernel removes what was not refreshed for this long (and up to 1 s more). Whole seconds. */
+  readonly lifetimeSeconds: number;
+  /** Default 500. */
+  readonly refreshMs?: number;
+  /** Announcements after the first burst, default 60 000. */
+  readonly announceRefreshMs?: number;
+  /** Something in {@link VipStatus} has changed, apart from the counters of announcements. */
+  readonly onChange?: () => void;
+  /** The VIP is held but cannot be bound. Called once for each new reason; tried again at every refresh and change of links. */
+  readonly onFailure?: (error: LeaseholdError) => void;
+}
+
+export interface VipStatus {
+  /** We have the right to it. */
+  readonly held: boolean;
+  /** And the kernel has all addresses, as of the last look. */
+  readonly bound: boolean;
+  /** Clock time of the last transition to bound. */
+  readonly boundSinceMs: number | undefined;
+  /** Clock time at which the right ends unless it is extended. */
+  readonly untilMs: number | undefined;
+  /** Why it is not bound although held. */
+  readonly failure: LeaseholdError | undefined;
+  readonly announcements: number;
+  /** How often an address was put back that somebody else had removed. */
+  readonly readded: number;
+  /** How often the right ran out while the VIP was held. */
+  readonly fenced: number;
+  /** How often an address was found bound without the right to it, and removed. */
+  readonly strays: number;
+}
+
+export interface Vip {
+  /**
+   * We have the right to the VIP until `untilMs` ({@link Clock.now}): binds if needed, extends, and unbinds by itself when the time has come. A time earlier
+   * than one already given changes nothing; one that has passed binds nothing. Never throws.
+   */
+  hold(untilMs: number): void;
+  /** Unbinds at once, before it returns. Idempotent. A failure is logged and tried again. Never throws. */
+  release(): void;
+  /** Starts the announcement schedule anew, if held. */
+  announce(): void;
+  /**
+   * At start: what a predecessor left bound is kept when `keep` (until `hold`, `release`, or its lifetime ends), and else removed. Gives what it found.
+   */
+  reap(keep: boolean): readonly BoundAddress[];
+  status(): VipStatus;
+  /** Releases, and ends all timers. */
+  stop(): void;
+}
+
+type State =
+  /** No right to it. */
+  | { readonly kind: "idle" }
+  /** A predecessor's addresses may stay; whether we have a right to them is being found out. */
+  | { readonly kind: "adoptable" }
+  | { readonly kind: "held"; untilMs: number; boundSinceMs: number | undefined; failure: LeaseholdError | undefined; link: LinkState | undefined };
+
+type Held = Extract<State, { kind: "held" }>;
+
+export function createVip(deps: VipDeps): Vip {
+  const { clock, kernel, log, addresses, lifetimeSeconds } = deps;
+  const texts = addresses.map((address) => address.text);
+  const counters = { announcements: 0, readded: 0, fenced: 0, strays: 0 };
+  let state: State = { kind: "idle" };
+  let refreshTimer: Timer | undefined;
+  let deadlineTimer: Timer | undefined;
+  let retryTimer: Timer | undefined;
+  const announcer = createAnnouncer({ clock, refreshMs: deps.announceRefreshMs ?? 60_000, send: sendAnnouncement });
+  const checkTimer = clock.every(CHECK_MS, look);
+  const subscription = kernel.onChange(look);
+
+  /** Unbinds if the right has run out. True while it lasts: only then may anything be bound or sent. */
+  function mayHold(held: Held): boolean {
+    if (state !== held) return false;
+    if (clock.now() < held.untilMs) return true;
+    counters.fenced++;
+    log.warn({ addresses: texts, overdueMs: clock.now() - held.untilMs }, "right to the VIP ran out, unbinding");
+    drop();
+    return false;
+  }
+
+  function drop(): void {
+    state = { kind: "idle" };
+    refreshTimer?.cancel();
+    deadlineTimer?.cancel();
+    announcer.stop();
+    unbindNow();
+    deps.onChange?.();
+  }
+
+  function unbindNow(): void {
+    retryTimer?.cancel();
+    retryTimer = undefined;
+    try {
+      kernel.unbind(addresses);
+    } catch (error) {
+      log.error({ error, addresses: texts }, "unbinding the VIP failed, trying again");
+      retryTimer = clock.after(RETRY_MS, () => {
+        if (state.kind !== "held") unbindNow();
+      });
+    }
+  }
+
+  /** Binds, or refreshes, and sees to it that neighbours know when that made a difference. */
+  function ensureBound(held: Held): void {
+    if (!mayHold(held)) return;
+    const before = held.boundSinceMs !== undefined;
+    try {
+      const link = kernel.link();
+      const present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+      const stray = link !== undefined && present.some((entry) => entry.linkIndex !== link.index);
+      // The interface was renamed, or configured anew: the VIP is on the wrong one.
+      if (stray) kernel.unbind(addresses);
+      if (!mayHold(held)) return;
+      kernel.bind(addresses, lifetimeSeconds);
+      if (!mayHold(held)) return;
+      const missing = stray || texts.some((text) => !present.some((entry) => entry.address.text === text));
+      succeeded(held, link, before && missing);
+    } catch (error) {
+      failed(held, error);
+    }
+  }
+
+  function succeeded(held: Held, link: LinkState | undefined, readded: boolean): void {
+    const first = held.boundSinceMs === undefined;
+    const moved = !sameLink(held.link, link);
+    if (readded) {
+      counters.readded++;
+      log.warn({ addresses: texts }, "VIP was removed by somebody else, bound again");
+    } else if (first) {
+      log.info({ addresses: texts, interface: link?.name }, "VIP bound");
+    }
+    held.link = link;
+    held.failure = undefined;
+    held.boundSinceMs ??= clock.now();
+    // Neighbours have to hear of a new holder, a new MAC, and on a new or returned wire they may be new themselves.
+    if (first || readded || moved) announcer.start();
+    if (first || readded) deps.onChange?.();
+  }
+
+  function failed(held: Held, cause: unknown): void {
+    const error = cause instanceof LeaseholdError ? cause : new LeaseholdError("LH_NATIVE", String(cause), { cause });
+    const news = held.failure?.message !== error.message;
+    held.failure = error;
+    held.boundSinceMs = undefined;
+    held.link = undefined;
+    announcer.stop();
+    if (!mayHold(held) || !news) return;
+    log.error({ error, addresses: texts }, "VIP could not be bound, trying again");
+    deps.onFailure?.(error);
+    deps.onChange?.();
+  }
+
+  /** Something changed, or a second has passed: are the addresses where they should be, and nowhere else? */
+  function look(): void {
+    switch (state.kind) {
+      case "held":
+        lookAsHolder(state);
+        return;
+      case "adoptable":
+        return;
+      case "idle":
+        removeStrays();
+        return;
+    }
+  }
+
+  function lookAsHolder(held: Held): void {
+    if (!mayHold(held)) return;
+    try {
+      const link = kernel.link();
+      const present = kernel.addresses();
+      const complete = texts.every((text) => present.some((entry) => entry.address.text === text && entry.linkIndex === link?.index));
+      // Refreshing on each report would answer reports with reports; only a difference is acted on.
+      if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
+    } catch (error) {
+      failed(held, error);
+    }
+  }
+
+  function removeStrays(): void {
+    try {
+      if (leftOvers().length === 0) return;
+    } catch (error) {
+      log.error({ error }, "listing the addresses failed");
+      return;
+    }
+    counters.strays++;
+    log.warn({ addresses: texts }, "VIP found bound without the right to it, unbinding");
+    unbindNow();
+  }
+
+  function leftOvers(): readonly BoundAddress[] {
+    return kernel.addresses().filter((entry) => entry.ours && texts.includes(entry.address.text));
+  }
+
+  function sendAnnouncement(): void {
+    const held = state;
+    if (held.kind !== "held" || held.boundSinceMs === undefined || !mayHold(held)) return;
+    try {
+      kernel.announce(addresses);
+      counters.announcements++;
+    } catch (error) {
+      // Without a link nobody listens; its return starts the schedule anew.
+      log.debug({ error, addresses: texts }, "announcing the VIP failed");
+    }
+    mayHold(held);
+  }
+
+  function armDeadline(held: Held): void {
+    deadlineTimer?.cancel();
+    deadlineTimer = clock.after(held.untilMs - clock.now(), () => {
+      // Extended meanwhile, or the timer was a fraction of a millisecond early.
+      if (mayHold(held)) armDeadline(held);
+    });
+  }
+
+  return {
+    hold(untilMs) {
+      const now = clock.now();
+      if (state.kind === "held") {
+        // A right that lapsed and was then renewed (the answer waited in a socket while we were stopped) is a right: the deadline counts from before
+        // the request was sent. What may have expired in the kernel is seen, and announced, by ensureBound.
+        const lapsed = now >= state.untilMs;
+        state.untilMs = Math.max(state.untilMs, untilMs);
+        if (mayHold(state) && (lapsed || state.boundSinceMs === undefined)) ensureBound(state);
+        return;
+      }
+      if (untilMs <= now) {
+        if (state.kind === "adoptable") drop();
+        return;
+      }
+      retryTimer?.cancel();
+      const held: Held = { kind: "held", untilMs, boundSinceMs: undefined, failure: undefined, link: undefined };
+      state = held;
+      armDeadline(held);
+      refreshTimer = clock.every(deps.refreshMs ?? 500, () => ensureBound(held));
+      ensureBound(held);
+    },
+    release() {
+      switch (state.kind) {
+        case "held":
+          log.info({ addresses: texts }, "VIP released");
+          drop();
+          return;
+        case "adoptable":
+          drop();
+          return;
+        case "idle":
+          return;
+      }
+    },
+    announce() {
+      if (state.kind === "held" && state.boundSinceMs !== undefined) announcer.start();
+    },
+    reap(keep) {
+      if (state.kind === "held") return [];
+      const found = leftOvers();
+      if (found.length > 0 && keep) {
+        state = { kind: "adoptable" };
+      } else if (found.length > 0) {
+        log.info({ addresses: found.map((entry) => entry.address.text) }, "removing the VIP that a predecessor left");
+        unbindNow();
+      }
+      return found;
+    },
+    status() {
+      const held = state.kind === "held" ? state : undefined;
+      return {
+        held: held !== undefined,
+        bound: held?.boundSinceMs !== undefined,
+        boundSinceMs: held?.boundSinceMs,
+        untilMs: held?.untilMs,
+        failure: held?.failure,
+        ...counters,
+      };
+    },
+    stop() {
+      if (state.kind !== "idle") drop();
+      checkTimer.cancel();
+      retryTimer?.cancel();
+      announcer.stop();
+      subscription.close();
+    },
+  };
+}
+
+function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.index === b.index && a.mac === b.mac && a.up === b.up && a.carrier === b.carrier;
+}
+
+/** The VIPs that are a node's own, permanent addresses: a configuration error, because nothing would take them away from a failed node. */
+export function foreignOwner(kernel: VipKernel, vips: readonly IpAddress[]): readonly BoundAddress[] {
+  const texts = new Set(vips.map((vip) => vip.text));
+  return kernel.addresses().filter((entry) => texts.has(entry.address.text) && !entry.ours && entry.validSeconds === null);
+}
