@@ -1,0 +1,206 @@
+/**
+ * The credentials in use: our own kubeconfig, and admin.conf while ours is missing, expired or turned away. Both
+ * files may come after the agent, be replaced under it, or be a directory by mistake: they are read again whenever their
+ * directory changes, and on a timer, for ever.
+ */
+import { watch } from "node:fs";
+import type { FSWatcher } from "node:fs";
+import { dirname } from "node:path";
+import type { Clock, Timer } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import { readKubeconfig } from "./kubeconfig.ts";
+import type { ClientCredentials, KubeconfigRead } from "./kubeconfig.ts";
+
+/** inotify tells most changes at once; this finds the rest: referenced files elsewhere, a directory that comes later. */
+const REREAD_MS = 2000;
+/** Several events belong to one change of a file. */
+const SETTLE_MS = 50;
+/** Credentials that were turned away are tried again after this long: RBAC may have come meanwhile. */
+const REJECTED_MS = 30_000;
+
+export interface CredentialsDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Our own kubeconfig. */
+  readonly ownPath: string;
+  /** The fallback, admin.conf. */
+  readonly adminPath: string;
+  /** What {@link Credentials.current} answers has changed. */
+  readonly onChange: () => void;
+}
+
+export interface Credentials {
+  /** Resolves when both files have been read, whatever was in them. */
+  start(): Promise<void>;
+  stop(): void;
+  /** Reads both files now (SIGHUP). */
+  reload(): Promise<void>;
+  /** What may be tried, best first; empty while there is no usable kubeconfig. */
+  usable(): readonly ClientCredentials[];
+  /** The first of {@link usable}. */
+  current(): ClientCredentials | undefined;
+  /** An API server turned them away with 401 or 403. */
+  rejected(credentials: ClientCredentials, status: number): void;
+  /** An API server took them. */
+  accepted(credentials: ClientCredentials): void;
+}
+
+interface Source {
+  readonly path: string;
+  last: KubeconfigRead | undefined;
+  /** The last good content; stays while the file is broken, goes when it is removed. */
+  credentials: ClientCredentials | undefined;
+  rejected: { readonly status: number; readonly untilMs: number } | undefined;
+  /** The last complaint, so that each is logged once. */
+  complaint: string;
+}
+
+export function createCredentials(deps: CredentialsDeps): Credentials {
+  const { clock, log } = deps;
+  const own: Source = newSource(deps.ownPath);
+  const admin: Source = newSource(deps.adminPath);
+  const sources = deps.ownPath === deps.adminPath ? [own] : [own, admin];
+  const watchers = new Map<string, FSWatcher>();
+  let stopped = true;
+  let timer: Timer | undefined;
+  let settle: Timer | undefined;
+  let reading: Promise<void> | undefined;
+  let rereadAfter = false;
+  let inForce: string | undefined;
+  let lastTaken: Source | undefined;
+
+  /** Not usable now; own comes first among equals. */
+  function trouble(source: Source): number {
+    const expired = (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
+    const rejected = source.rejected !== undefined && source.rejected.untilMs > clock.now();
+    return (expired ? 1 : 0) + (rejected ? 1 : 0);
+  }
+
+  function usable(): readonly ClientCredentials[] {
+    return sources
+      .filter((source) => source.credentials !== undefined)
+      .sort((a, b) => trouble(a) - trouble(b))
+      .flatMap((source) => source.credentials ?? []);
+  }
+
+  function tellChange(): void {
+    const fingerprint = usable()[0]?.fingerprint;
+    if (fingerprint === inForce) return;
+    inForce = fingerprint;
+    deps.onChange();
+  }
+
+  async function readAll(): Promise<void> {
+    for (const source of sources) take(source, await readKubeconfig(source.path));
+    // admin.conf may be absent for good; it is missed only where ours is not there either.
+    for (const source of sources) complain(source);
+    if (!stopped) tellChange();
+  }
+
+  function take(source: Source, read: KubeconfigRead): void {
+    source.last = read;
+    if (read.kind === "missing") source.credentials = undefined;
+    if (read.kind !== "ok") return;
+    if (read.credentials.fingerprint === source.credentials?.fingerprint) return;
+    source.credentials = read.credentials;
+    source.rejected = undefined;
+    log.info({ path: source.path, expiresAt: read.credentials.expiresAt?.toISOString() ?? null }, "Kubeconfig read");
+  }
+
+  function complain(source: Source): void {
+    const { last, path } = source;
+    const missed = source === own || own.credentials === undefined;
+    const complaint = last?.kind === "broken" ? last.error.message : last?.kind === "missing" && missed ? last.why : "";
+    if (complaint === source.complaint) return;
+    source.complaint = complaint;
+    if (last?.kind === "broken") log.warn({ path, err: last.error }, "Kubeconfig is broken; read again until it is good");
+    else if (last?.kind === "missing" && missed) log.warn({ path, reason: last.why }, "Kubeconfig is missing; waited for");
+  }
+
+  /** One read at a time; a request during a read is another read after it. */
+  function reload(): Promise<void> {
+    if (reading !== undefined) {
+      rereadAfter = true;
+      return reading;
+    }
+    reading = (async () => {
+      for (;;) {
+        rereadAfter = false;
+        await readAll();
+        if (!rereadAfter || stopped) return;
+      }
+    })().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  }
+
+  function watchDirectories(): void {
+    for (const directory of new Set(sources.map((source) => dirname(source.path)))) {
+      if (watchers.has(directory)) continue;
+      try {
+        const watcher = watch(directory, { persistent: false }, () => {
+          settle?.cancel();
+          settle = clock.after(SETTLE_MS, () => void reload());
+        });
+        const forget = (): void => {
+          watcher.close();
+          watchers.delete(directory);
+        };
+        watcher.on("error", forget);
+        watchers.set(directory, watcher);
+      } catch {
+        // Not there yet, or no inotify watch left: the timer does it.
+      }
+    }
+  }
+
+  function reasonForAdmin(): string {
+    if (own.rejected !== undefined) return `ours was answered ${own.rejected.status}`;
+    if (own.last?.kind === "broken") return own.last.error.message;
+    return own.credentials === undefined ? "ours is missing" : "ours has expired";
+  }
+
+  return {
+    async start() {
+      stopped = false;
+      watchDirectories();
+      timer = clock.every(REREAD_MS, () => {
+        watchDirectories();
+        void reload();
+      });
+      await reload();
+    },
+    stop() {
+      stopped = true;
+      timer?.cancel();
+      settle?.cancel();
+      for (const watcher of watchers.values()) watcher.close();
+      watchers.clear();
+    },
+    reload,
+    usable,
+    current: () => usable()[0],
+    rejected(credentials, status) {
+      const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
+      if (source === undefined) return;
+      source.rejected = { status, untilMs: clock.now() + REJECTED_MS };
+      tellChange();
+    },
+    accepted(credentials) {
+      const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
+      if (source === undefined) return;
+      if (source !== lastTaken) {
+        if (source === admin) log.warn({ path: admin.path, reason: reasonForAdmin() }, "Using admin.conf in place of our own kubeconfig");
+        else if (lastTaken === admin) log.info({ path: own.path }, "Using our own kubeconfig again");
+      }
+      lastTaken = source;
+      source.rejected = undefined;
+      tellChange();
+    },
+  };
+}
+
+function newSource(path: string): Source {
+  return { path, last: undefined, credentials: undefined, rejected: undefined, complaint: "" };
+}

@@ -1,0 +1,105 @@
+/**
+ * Where the API servers are, from the EndpointSlices of the `kubernetes` Service, which every kube-apiserver writes
+ * itself into. Polled: a watch would be one more connection, for a list that changes when a node is added.
+ */
+import type { Clock, Timer } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import { parseIp } from "../net.ts";
+import type { ApiClient } from "./api.ts";
+import { isObject } from "./record-codec.ts";
+import type { HostPort } from "./servers.ts";
+
+const PATH =
+  "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes";
+const POLL_MS = 10_000;
+/** Until the first answer that names anybody. */
+const FIRST_POLL_MS = 1000;
+const TIMEOUT_MS = 5000;
+/** No control plane has so many; a broken list does not flood the pool. */
+const MAX_SERVERS = 64;
+
+export interface EndpointsDeps {
+  readonly api: ApiClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Every list that differs from the one before. Never empty: an API that names nobody is wrong. */
+  readonly onServers: (servers: readonly HostPort[]) => void;
+}
+
+export function watchEndpoints(deps: EndpointsDeps): { close(): void } {
+  const { api, clock, log } = deps;
+  let closed = false;
+  let timer: Timer | undefined;
+  let last = "";
+  let refused: number | undefined;
+
+  async function poll(): Promise<void> {
+    const outcome = await api.call({ method: "GET", path: PATH }, TIMEOUT_MS);
+    if (closed) return;
+    timer = clock.after(POLL_MS, () => void poll());
+    if (outcome.kind === "answer" && outcome.response.status === 200) {
+      refused = undefined;
+      const servers = parseEndpointSlices(outcome.response.body);
+      const text = JSON.stringify(servers);
+      if (servers.length > 0 && text !== last) {
+        last = text;
+        deps.onServers(servers);
+      }
+    } else if (outcome.kind === "answer" && outcome.response.status !== refused) {
+      refused = outcome.response.status;
+      log.warn({ status: refused }, "API servers cannot be discovered; known and configured ones are used");
+    }
+    if (last === "") {
+      timer.cancel();
+      timer = clock.after(FIRST_POLL_MS, () => void poll());
+    }
+  }
+
+  void poll();
+  return {
+    close() {
+      closed = true;
+      timer?.cancel();
+    },
+  };
+}
+
+/**
+ * The numeric addresses of both families, sorted so that the order of the answer is no change. Whether one is ready is
+ * not asked: our own health checks know better, and sooner.
+ */
+export function parseEndpointSlices(body: unknown): readonly HostPort[] {
+  const found = new Map<string, HostPort>();
+  for (const slice of list(isObject(body) ? body["items"] : undefined)) {
+    if (!isObject(slice)) continue;
+    const port = httpsPort(slice["ports"]);
+    if (port === undefined) continue;
+    for (const endpoint of list(slice["endpoints"])) {
+      for (const text of list(isObject(endpoint) ? endpoint["addresses"] : undefined)) {
+        const address = typeof text === "string" ? parseIp(text) : undefined;
+        if (address === undefined || !isUnicast(address.bytes)) continue;
+        if (found.size < MAX_SERVERS) found.set(`${address.text} ${port}`, { host: address.text, port });
+      }
+    }
+  }
+  return [...found.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, server]) => server);
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+/** The port called "https", as kube-apiserver names it, or the only one. */
+function httpsPort(ports: unknown): number | undefined {
+  const objects = list(ports).filter(isObject);
+  const port = objects.find((each) => each["name"] === "https") ?? (objects.length === 1 ? objects[0] : undefined);
+  const number = port?.["port"];
+  return typeof number === "number" && Number.isInteger(number) && number >= 1 && number <= 65_535 ? number : undefined;
+}
+
+/** Not unspecified, loopback or multicast: nothing that another node could have. */
+function isUnicast(bytes: Uint8Array): boolean {
+  const first = bytes[0] ?? 0;
+  if (bytes.length === 4) return first !== 0 && first !== 127 && first < 224;
+  return first !== 0xff && bytes.subarray(0, 15).some((byte) => byte !== 0);
+}

@@ -1,0 +1,110 @@
+/**
+ * Kubernetes Events on the Lease (`kubectl describe lease leasehold`), with client-go's reason `LeaderElection`. Best effort:
+ * nothing waits for one, and a flood of them is cut off.
+ */
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import type { ApiClient } from "./api.ts";
+import { formatMicroTime } from "./record-codec.ts";
+
+const TIMEOUT_MS = 5000;
+/** So many at once, and one more every REFILL_MS. */
+const BURST = 10;
+const REFILL_MS = 10_000;
+/** Limits of events.k8s.io/v1, in bytes. */
+const MAX_NOTE = 1000;
+const MAX_REASON = 128;
+
+export interface LeaseEvent {
+  readonly type: "Normal" | "Warning";
+  /** UpperCamelCase; `LeaderElection` for changes of the holder, as client-go has it. */
+  readonly reason: string;
+  /** UpperCamelCase: what was done. */
+  readonly action: string;
+  /** One sentence, e.g. "n1 became leader". */
+  readonly note: string;
+}
+
+export interface EventRecorderDeps {
+  readonly api: ApiClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly namespace: string;
+  readonly leaseName: string;
+  readonly node: string;
+}
+
+export interface EventRecorder {
+  /**
+   * Sends the event and forgets it.
+   * @param leaseUid of the Lease, when known: `kubectl describe` finds the event by it
+   */
+  record(event: LeaseEvent, leaseUid: string | undefined): void;
+}
+
+export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
+  const { api, clock, log, namespace, leaseName, node } = deps;
+  let tokens = BURST;
+  let refilledMs = clock.now();
+  let serial = 0;
+  let complained = false;
+
+  function allowed(): boolean {
+    const earned = Math.floor((clock.now() - refilledMs) / REFILL_MS);
+    tokens = Math.min(BURST, tokens + earned);
+    refilledMs += earned * REFILL_MS;
+    if (tokens === 0) return false;
+    tokens--;
+    return true;
+  }
+
+  async function send(event: LeaseEvent, leaseUid: string | undefined): Promise<void> {
+    const micros = BigInt(clock.wall().getTime()) * 1000n;
+    const body = {
+      apiVersion: "events.k8s.io/v1",
+      kind: "Event",
+      // As client-go names them, plus a counter: two events may share a microsecond.
+      metadata: { name: `${leaseName}.${micros.toString(16)}${(serial++ % 4096).toString(16).padStart(3, "0")}`, namespace },
+      eventTime: formatMicroTime(micros),
+      type: event.type,
+      reason: cut(event.reason, MAX_REASON),
+      action: cut(event.action, MAX_REASON),
+      note: cut(event.note, MAX_NOTE),
+      reportingController: "leasehold.dev/agent",
+      reportingInstance: cut(node, MAX_REASON),
+      regarding: {
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        name: leaseName,
+        namespace,
+        ...(leaseUid === undefined ? {} : { uid: leaseUid }),
+      },
+    };
+    const path = `/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`;
+    const outcome = await api.call({ method: "POST", path, contentType: "application/json", body }, TIMEOUT_MS);
+    if (outcome.kind === "answer" && outcome.response.status < 300) return;
+    const why = outcome.kind === "answer" ? { status: outcome.response.status } : { reason: outcome.message };
+    if (outcome.kind === "answer" && !complained) {
+      complained = true;
+      log.warn(why, "Events on the Lease are not accepted; going on without");
+    } else {
+      log.debug(why, "Event not recorded");
+    }
+  }
+
+  return {
+    record(event, leaseUid) {
+      if (allowed()) void send(event, leaseUid);
+      else log.debug({ eventReason: event.reason }, "Event dropped, too many of them");
+    },
+  };
+}
+
+/** At most `bytes` of UTF-8, never half a character. */
+function cut(text: string, bytes: number): string {
+  const buffer = Buffer.from(text, "utf8");
+  if (buffer.length <= bytes) return text;
+  let end = bytes;
+  while (end > 0 && ((buffer[end] ?? 0) & 0xc0) === 0x80) end--;
+  return buffer.toString("utf8", 0, end);
+}

@@ -1,0 +1,127 @@
+/**
+ * One kubeconfig file to what a TLS connection needs. client-node knows the format (contexts, embedded `*-data` or file
+ * references); everything it may hand us is checked here, and nothing of it ever reaches a log.
+ */
+import { createHash, X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { createSecureContext } from "node:tls";
+import { KubeConfig } from "@kubernetes/client-node";
+import { LeaseholdError } from "../errors.ts";
+
+/** How we authenticate, and whom we trust. Servers are not taken from the file: they may be names, or the VIP itself. */
+export interface ClientCredentials {
+  readonly path: string;
+  readonly ca: string;
+  /** undefined with a token. */
+  readonly clientCertificate: { readonly cert: string; readonly key: string } | undefined;
+  readonly token: string | undefined;
+  /** `tls-server-name` of the file; the API servers' certificates are all valid for `kubernetes`. */
+  readonly servername: string;
+  /** End of the client certificate; null with a token. */
+  readonly expiresAt: Date | null;
+  /** Changes when anything above does. */
+  readonly fingerprint: string;
+}
+
+/** The file is not there (yet). A hostPath of a missing file is an empty directory: that counts as missing too. */
+export type KubeconfigRead =
+  | { readonly kind: "ok"; readonly credentials: ClientCredentials }
+  | { readonly kind: "missing"; readonly why: string }
+  | { readonly kind: "broken"; readonly error: LeaseholdError };
+
+export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return { kind: "missing", why: "no such file" };
+    if (code === "EISDIR") return { kind: "missing", why: "it is a directory, as a hostPath of a missing file becomes" };
+    return { kind: "broken", error: broken(path, `cannot be read: ${code}`) };
+  }
+  try {
+    return { kind: "ok", credentials: await credentialsOf(path, text) };
+  } catch (error) {
+    if (error instanceof LeaseholdError) return { kind: "broken", error };
+    return { kind: "broken", error: broken(path, "is not a kubeconfig") };
+  }
+}
+
+async function credentialsOf(path: string, text: string): Promise<ClientCredentials> {
+  const config = parse(path, text);
+  const cluster = config.getCurrentCluster();
+  const user = config.getCurrentUser();
+  if (cluster === null) throw broken(path, "its current-context names no cluster");
+  if (user === null) throw broken(path, "its current-context names no user");
+  if (cluster.skipTLSVerify) throw broken(path, "insecure-skip-tls-verify is not accepted");
+  const ca = await material(path, "certificate-authority", cluster.caData, cluster.caFile);
+  if (ca === undefined) throw broken(path, "the cluster has no certificate-authority");
+  checked(path, "certificate-authority", () => new X509Certificate(ca));
+
+  const cert = await material(path, "client-certificate", user.certData, user.certFile);
+  const key = await material(path, "client-key", user.keyData, user.keyFile);
+  const token = typeof user.token === "string" && user.token.trim() !== "" ? user.token.trim() : undefined;
+  const clientCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
+  if (clientCertificate === undefined && token === undefined) {
+    throw broken(path, "the user has neither a client certificate with its key nor a token");
+  }
+  const expiresAt =
+    clientCertificate === undefined
+      ? null
+      : checked(path, "client-certificate", () => new X509Certificate(clientCertificate.cert).validToDate);
+  checked(path, "client-key", () => createSecureContext({ ca, ...clientCertificate }));
+  const servername = typeof cluster.tlsServerName === "string" && cluster.tlsServerName !== "" ? cluster.tlsServerName : "kubernetes";
+  const parts = [path, ca, cert ?? "", key ?? "", token ?? "", servername];
+  const fingerprint = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
+  return { path, ca, clientCertificate, token, servername, expiresAt, fingerprint };
+}
+
+function parse(path: string, text: string): KubeConfig {
+  const config = new KubeConfig();
+  try {
+    config.loadFromString(text);
+    config.makePathsAbsolute(dirname(path));
+  } catch (error) {
+    throw broken(path, `is not a kubeconfig: ${parseFailure(error)}`);
+  }
+  return config;
+}
+
+/** The YAML parser's message quotes the lines around the fault, which may be a key: only its kind and place are told. */
+function parseFailure(error: unknown): string {
+  if (typeof error === "object" && error !== null && "reason" in error && typeof error.reason === "string") {
+    const mark = "mark" in error ? error.mark : undefined;
+    const line = typeof mark === "object" && mark !== null && "line" in mark ? Number(mark.line) + 1 : "?";
+    return `${error.reason} (line ${line})`;
+  }
+  // client-node's own complaints name the member only, as in "users[0].name is missing".
+  if (error instanceof Error && /^\w+\[\d+\][\w.]* is missing$/.test(error.message)) return error.message;
+  return "it has another structure";
+}
+
+async function material(path: string, member: string, data: unknown, file: unknown): Promise<string | undefined> {
+  if (typeof data === "string" && data !== "") return Buffer.from(data, "base64").toString("utf8");
+  if (typeof file !== "string" || file === "") return undefined;
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw broken(path, `${member} ${file} cannot be read: ${errorCode(error)}`);
+  }
+}
+
+function checked<T>(path: string, member: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    throw broken(path, `${member} is damaged or does not fit: ${errorCode(error)}`);
+  }
+}
+
+function broken(path: string, what: string): LeaseholdError {
+  return new LeaseholdError("LH_KUBECONFIG", `${path}: ${what}`);
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+}

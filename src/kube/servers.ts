@@ -1,0 +1,50 @@
+/**
+ * The API server list: own node first, then peers, best-known first. Numeric only, and never the VIP: a request through
+ * the address that the request is about to move proves nothing. Pure.
+ */
+import { hostPort, parseIp } from "../net.ts";
+import type { IpAddress } from "../net.ts";
+
+export interface ApiServerSources {
+  /** This node's address; undefined while it is unknown. */
+  readonly own: string | undefined;
+  /** `LEASEHOLD_API_SERVERS`: if there are any, they are the list, with the own node's moved to the front. */
+  readonly configured: readonly HostPort[];
+  /** From the `kubernetes` EndpointSlice. */
+  readonly discovered: readonly HostPort[];
+  /** Node addresses that candidates give in the Lease. */
+  readonly candidates: readonly string[];
+  /** What a former run found, from disk. */
+  readonly remembered: readonly HostPort[];
+  readonly vips: readonly IpAddress[];
+  /** Port of the own API server and of those known by node address only. */
+  readonly port: number;
+}
+
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Canonical `ip:port`, without duplicates. */
+export function apiServerList(sources: ApiServerSources): readonly string[] {
+  const { own, configured, port } = sources;
+  const at = (host: string): HostPort => ({ host, port });
+  const ownServer = own === undefined ? [] : [at(own)];
+  const all =
+    configured.length > 0
+      ? [...configured.filter(({ host }) => isSame(host, own)), ...configured]
+      : [...ownServer, ...sources.discovered, ...sources.candidates.map(at), ...sources.remembered];
+  const vips = new Set(sources.vips.map((vip) => vip.text));
+  const servers = new Set<string>();
+  for (const { host, port } of all) {
+    const address = parseIp(host);
+    if (address === undefined || vips.has(address.text) || !Number.isInteger(port) || port < 1 || port > 65_535) continue;
+    servers.add(hostPort(address.text, port));
+  }
+  return [...servers];
+}
+
+function isSame(host: string, own: string | undefined): boolean {
+  return own !== undefined && parseIp(host)?.text === parseIp(own)?.text;
+}

@@ -1,0 +1,268 @@
+/**
+ * `ApiTransport` over undici: one pool of kept-alive TLS connections per API server and credentials, a deadline per try
+ * over everything, and an exact word for every failure. See docs/adr/0002-transport-under-client-node.md.
+ */
+import { Pool } from "undici";
+import type { Dispatcher } from "undici";
+import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
+import type { Credentials } from "./credentials.ts";
+import type { ClientCredentials } from "./kubeconfig.ts";
+import { LineSplitter } from "./line-splitter.ts";
+import { noAnswerReason } from "./no-answer.ts";
+import { ApiNoAnswer } from "./transport.ts";
+import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "./transport.ts";
+
+/** A Lease is a few kilobytes, an EndpointSlice of API servers as well. */
+const MAX_BODY_BYTES = 4 * 1024 * 1024;
+const MAX_EVENT_BYTES = 1024 * 1024;
+/** A connection attempt may outlive the request it was made for by no more than this. */
+const CONNECT_TIMEOUT_MS = 5000;
+/** From opening a watch to its response headers, which kube-apiserver sends at once. */
+const WATCH_OPEN_MS = 5000;
+/** Hung requests occupy a connection each until their deadline; there are never so many. */
+const MAX_CONNECTIONS = 32;
+/** Shorter than the 90 s after which Go's HTTP server closes an idle connection: no request meets a closing one. */
+const IDLE_MS = 60_000;
+const TCP_KEEPALIVE_MS = 10_000;
+
+export interface UndiciTransportDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly credentials: Pick<Credentials, "usable" | "rejected" | "accepted">;
+  /** The API server list, see {@link ApiTransport.servers}. */
+  readonly servers: () => readonly string[];
+  readonly userAgent: string;
+}
+
+export interface UndiciTransport extends ApiTransport {
+  /** Ends every connection and request. */
+  close(): Promise<void>;
+}
+
+export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTransport {
+  const { clock, log, credentials } = deps;
+  const pools = new Map<string, Pool>();
+  let closed = false;
+
+  function poolFor(server: string, used: ClientCredentials): Pool {
+    const key = `${server} ${used.fingerprint}`;
+    const known = pools.get(key);
+    if (known !== undefined) return known;
+    retire(key);
+    const pool = new Pool(`https://${server}`, {
+      allowH2: false,
+      connections: MAX_CONNECTIONS,
+      pipelining: 1,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: IDLE_MS,
+      keepAliveMaxTimeout: IDLE_MS,
+      connect: {
+        ca: used.ca,
+        ...used.clientCertificate,
+        servername: used.servername,
+        keepAlive: true,
+        keepAliveInitialDelay: TCP_KEEPALIVE_MS,
+      },
+    });
+    pools.set(key, pool);
+    return pool;
+  }
+
+  /** Pools of servers and credentials that are no more: closed once their requests have ended. */
+  function retire(except: string): void {
+    const servers = new Set(deps.servers());
+    const fingerprints = new Set(credentials.usable().map((each) => each.fingerprint));
+    for (const [key, pool] of pools) {
+      const [server = "", fingerprint = ""] = key.split(" ");
+      if (key === except || (servers.has(server) && fingerprints.has(fingerprint))) continue;
+      pools.delete(key);
+      pool.close().catch((error: unknown) => log.debug({ err: error, server }, "Closing API connections failed"));
+    }
+  }
+
+  function headersFor(used: ClientCredentials, request: Pick<ApiRequest, "contentType" | "body">): Record<string, string> {
+    return {
+      accept: "application/json",
+      "user-agent": deps.userAgent,
+      ...(used.token === undefined ? {} : { authorization: `Bearer ${used.token}` }),
+      ...(request.body === undefined ? {} : { "content-type": request.contentType ?? "application/json" }),
+    };
+  }
+
+  /** One exchange with one set of credentials. */
+  function exchange(server: string, used: ClientCredentials, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
+    return new Promise((resolve, reject) => {
+      let settled = false;
+      let sent = false;
+      let status = 0;
+      let length = 0;
+      const chunks: Buffer[] = [];
+      let controller: Dispatcher.DispatchController | undefined;
+      const fail = (error: ApiNoAnswer): void => {
+        if (settled) return;
+        settled = true;
+        deadline.cancel();
+        reject(error);
+        controller?.abort(error);
+      };
+      const deadline = clock.after(timeoutMs, () =>
+        fail(new ApiNoAnswer(server, "silent", sent, `${server}: no answer within ${Math.round(timeoutMs)} ms`)),
+      );
+      const options: Dispatcher.DispatchOptions = {
+        method: request.method,
+        path: request.path,
+        headers: headersFor(used, request),
+        body: request.body === undefined ? null : JSON.stringify(request.body),
+      };
+      poolFor(server, used).dispatch(options, {
+        onRequestStart(started) {
+          // Its deadline passed while it waited for a connection: never send it. (Thrown, not aborted, which would
+          // cost the connection.)
+          if (settled) throw new Error("the deadline has passed");
+          controller = started;
+          sent = true;
+        },
+        onResponseStart(_controller, statusCode) {
+          if (statusCode >= 200) status = statusCode;
+        },
+        onResponseData(_controller, chunk) {
+          length += chunk.length;
+          if (length > MAX_BODY_BYTES) {
+            fail(new ApiNoAnswer(server, "refused", true, `${server}: its answer exceeds ${MAX_BODY_BYTES} bytes`));
+          } else {
+            chunks.push(chunk);
+          }
+        },
+        onResponseEnd() {
+          if (settled) return;
+          settled = true;
+          deadline.cancel();
+          resolve({ server, status, body: parseBody(Buffer.concat(chunks)) });
+        },
+        onResponseError(_controller, error) {
+          fail(new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${error.message}`, { cause: error }));
+        },
+      });
+    });
+  }
+
+  async function send(server: string, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
+    const endMs = clock.now() + timeoutMs;
+    let first: ApiResponse | undefined;
+    for (const used of closed ? [] : credentials.usable()) {
+      const leftMs = endMs - clock.now();
+      if (first !== undefined && leftMs <= 0) break;
+      const response = await exchange(server, used, request, leftMs);
+      if (!isTurnedAway(response.status, request.path)) {
+        credentials.accepted(used);
+        return response;
+      }
+      credentials.rejected(used, response.status);
+      first ??= response;
+    }
+    if (first !== undefined) return first;
+    throw new ApiNoAnswer(server, "credentials", false, closed ? "closed" : "there is no usable kubeconfig");
+  }
+
+  return {
+    servers: deps.servers,
+    send,
+    watch(server, path, handlers) {
+      const used = closed ? undefined : credentials.usable()[0];
+      if (used === undefined) {
+        const soon = clock.after(0, () => handlers.onEnd({ kind: "error", message: "there is no usable kubeconfig" }));
+        return { close: () => soon.cancel() };
+      }
+      return openWatch(server, path, handlers, {
+        clock,
+        dispatch: (handler) => poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
+        onStatus: (status) => {
+          if (isTurnedAway(status, path)) credentials.rejected(used, status);
+        },
+      });
+    },
+    async close() {
+      closed = true;
+      const open = [...pools.values()];
+      pools.clear();
+      await Promise.all(open.map((pool) => pool.destroy(new Error("closed"))));
+    },
+  };
+}
+
+interface WatchDeps {
+  readonly clock: Clock;
+  readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
+  readonly onStatus: (status: number) => void;
+}
+
+function openWatch(server: string, path: string, handlers: WatchHandlers, deps: WatchDeps): { close(): void } {
+  let over = false;
+  let status = 0;
+  let controller: Dispatcher.DispatchController | undefined;
+  const lines = new LineSplitter(MAX_EVENT_BYTES);
+  const end = (reason: Parameters<WatchHandlers["onEnd"]>[0] | undefined): void => {
+    if (over) return;
+    over = true;
+    opening.cancel();
+    if (reason !== undefined) handlers.onEnd(reason);
+    controller?.abort(new Error(`watch of ${path} ended`));
+  };
+  const fail = (message: string): void => end({ kind: "error", message: `${server}: ${message}` });
+  const opening = deps.clock.after(WATCH_OPEN_MS, () => fail(`no answer within ${WATCH_OPEN_MS} ms`));
+  deps.dispatch({
+    onRequestStart(started) {
+      if (over) throw new Error("the watch was closed before it was sent");
+      controller = started;
+    },
+    onResponseStart(_controller, statusCode) {
+      if (over || statusCode < 200) return;
+      status = statusCode;
+      opening.cancel();
+      if (status === 200) return;
+      deps.onStatus(status);
+      end({ kind: "status", status });
+    },
+    onResponseData(_controller, chunk) {
+      if (over || status !== 200) return;
+      const complete = lines.push(chunk);
+      if (complete === undefined) return fail(`an event exceeds ${MAX_EVENT_BYTES} bytes`);
+      for (const line of complete) {
+        const event = parseEvent(line);
+        if (event === undefined) return fail("sent something that is no watch event");
+        handlers.onEvent(event.type, event.object);
+        if (over) return;
+      }
+    },
+    onResponseEnd: () => end({ kind: "end" }),
+    onResponseError: (_controller, error) => fail(error.message),
+  });
+  return { close: () => end(undefined) };
+}
+
+/**
+ * 401 is about who we are: it condemns the credentials. 403 is about one thing we asked for: it does so only for the
+ * Lease, without which there is no point; that we may not write Events is no reason to become admin.
+ */
+function isTurnedAway(status: number, path: string): boolean {
+  return status === 401 || (status === 403 && path.startsWith("/apis/coordination.k8s.io/"));
+}
+
+function parseBody(bytes: Buffer): unknown {
+  if (bytes.length === 0) return undefined;
+  const text = bytes.toString("utf8");
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function parseEvent(line: string): { readonly type: string; readonly object: unknown } | undefined {
+  const event = parseBody(Buffer.from(line));
+  if (typeof event !== "object" || event === null || !("type" in event) || !("object" in event)) return undefined;
+  return typeof event.type === "string" ? { type: event.type, object: event.object } : undefined;
+}
