@@ -1,0 +1,54 @@
+/** The command line, as a value. Pure. */
+import { suggest } from "../config/suggest.ts";
+
+export type Command =
+  | { readonly kind: "run" }
+  | { readonly kind: "version"; readonly output: "text" | "json" }
+  | { readonly kind: "help" }
+  /** Exit status 2, with this message on standard error. */
+  | { readonly kind: "usage-error"; readonly message: string };
+
+export const COMMANDS = ["run", "version", "help"] as const;
+const FLAGS = ["--help", "-h", "--version", "--output", "-o"] as const;
+
+function usageError(problem: string, near: string | undefined): Command {
+  const advice = near === undefined ? "`leasehold --help` lists what there is" : `did you mean ${near}?`;
+  return { kind: "usage-error", message: `leasehold: ${problem}; ${advice}` };
+}
+
+const unknownFlag = (flag: string): Command => usageError(`unknown flag ${JSON.stringify(flag)}`, suggest(flag, FLAGS));
+
+/** What follows `version`. */
+function versionCommand(rest: readonly string[]): Command {
+  let output: "text" | "json" = "text";
+  const words = rest.flatMap((arg) => (/^(?:-o|--output)=/.test(arg) ? [arg.slice(0, arg.indexOf("=")), arg.slice(arg.indexOf("=") + 1)] : [arg]));
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? "";
+    if (word !== "-o" && word !== "--output") return word.startsWith("-") ? unknownFlag(word) : usageError(`version takes no argument ${JSON.stringify(word)}`, undefined);
+    const value = words[++i];
+    if (value !== "json" && value !== "text") return usageError(`${word} is json or text, not ${JSON.stringify(value ?? "")}`, suggest(value ?? "", ["json", "text"]));
+    output = value;
+  }
+  return { kind: "version", output };
+}
+
+/** `argv` without the interpreter and the script: `process.argv.slice(2)`. */
+export function parseArgs(argv: readonly string[]): Command {
+  if (argv.includes("--help") || argv.includes("-h")) return { kind: "help" };
+  const [first = "run", ...rest] = argv;
+  switch (first) {
+    case "run":
+    case "help": {
+      const [extra] = rest;
+      if (extra === undefined) return { kind: first };
+      if (extra.startsWith("-")) return unknownFlag(extra);
+      return usageError(`${first} takes no argument ${JSON.stringify(extra)}: settings are environment variables`, undefined);
+    }
+    case "version":
+    case "--version":
+      return versionCommand(rest);
+    default:
+      if (first.startsWith("-")) return unknownFlag(first);
+      return usageError(`unknown command ${JSON.stringify(first)}`, suggest(first, COMMANDS));
+  }
+}

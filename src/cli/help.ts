@@ -1,0 +1,44 @@
+/** `leasehold --help`, written from the table of settings. */
+import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../config/settings.ts";
+
+const WIDTH = 100;
+const INDENT = "      ";
+
+const USAGE = `Usage: leasehold [COMMAND]
+
+One highly available address for a kubeadm control plane: VRRP's rules over a Kubernetes Lease,
+and a health-checked TCP balancer on every node.
+
+Commands:
+  run                      run the agent until SIGTERM or SIGINT (default)
+  version [-o json|text]   print the version
+  help                     print this text
+
+Exit status: 0 clean stop, 1 failure, 2 wrong usage or configuration.
+
+Settings are environment variables. Durations look like 250ms, 1s or 1m30s.
+`;
+
+function wrap(text: string): string {
+  const lines: string[] = [];
+  let line = INDENT;
+  for (const word of text.split(" ")) {
+    if (line !== INDENT && line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = INDENT;
+    }
+    line += line === INDENT ? word : ` ${word}`;
+  }
+  return [...lines, line].join("\n");
+}
+
+export function helpText(): string {
+  const sections = SECTIONS.map((section) => {
+    const settings = SETTING_NAMES.filter((name) => SETTINGS[name].section === section).map((name) => {
+      const { shown, doc } = SETTINGS[name];
+      return `  ${PREFIX}${name}  (${shown === "required" ? shown : `default: ${shown}`})\n${wrap(doc)}`;
+    });
+    return `\n${section}:\n${settings.join("\n")}\n`;
+  });
+  return USAGE + sections.join("");
+}
