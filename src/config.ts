@@ -66,7 +66,10 @@ export interface Config {
   readonly opsPort: number;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "json" | "text";
+  /** On a tmpfs: must not outlive a reboot. */
   readonly stateDir: string;
+  /** On disk: outlives a reboot. */
+  readonly dataDir: string;
   readonly machineIdFile: string;
 }
 
@@ -180,6 +183,7 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
     stateDir: values.STATE_DIR,
+    dataDir: values.DATA_DIR,
     machineIdFile: values.MACHINE_ID_FILE,
   });
 }

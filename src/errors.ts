@@ -6,6 +6,8 @@ export const ERRORS = {
   LH_CONFIG: "Correct the variables named above; `leasehold --help` lists all of them.",
   LH_NATIVE: "A system call failed. Check that the container has NET_ADMIN and NET_RAW.",
   LH_INTERFACE: "Set LEASEHOLD_INTERFACE to the interface whose network holds the VIP.",
+  LH_AMBIGUOUS_INTERFACE: "Set LEASEHOLD_INTERFACE to one of the interfaces named above.",
+  LH_ADDRESS_OWNER: "Choose a VIP that is no machine's own address: nothing could take it away from a failed node.",
   LH_LINK_DOWN: "The VIP's interface is down or has no carrier. Check the cable and the switch port.",
   LH_NODE_IP: "Set LEASEHOLD_NODE_IP to this node's own address on the VIP's network.",
   LH_KUBECONFIG: "Make the kubeconfig with `kubeadm kubeconfig user` and mount its directory, see README.",

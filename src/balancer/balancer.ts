@@ -46,6 +46,8 @@ export interface BalancerDeps {
   readonly tls: () => CheckTls | undefined;
   /** `proxy/worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
   readonly workerUrl: URL;
+  /** Every finished check, for metrics. */
+  readonly onCheck?: (id: BackendId, result: CheckResult) => void;
 }
 
 export interface Balancer {
@@ -111,6 +113,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   }
 
   function checked(id: BackendId, result: CheckResult): void {
+    deps.onCheck?.(id, result);
     const before = pool;
     const next = withResult(pool, id, result, clock.now(), grading);
     const was = before.members.find((member) => member.backend.id === id);

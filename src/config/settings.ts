@@ -170,7 +170,10 @@ export const SETTINGS = {
   LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", { section: "Operations", doc: "Least severe level that is logged." }),
   LOG_FORMAT: withDefault(parsers.oneOf(["json", "text"]), "json", { section: "Operations", doc: "JSON, one object a line, or text for people." }),
   STATE_DIR: withDefault(parsers.absolutePath, "/run/leasehold", {
-    section: "Operations", doc: "Directory for what a restarted agent must know: the last renewal, the last known backends.",
+    section: "Operations", doc: "Directory, on a tmpfs, for what a restarted agent must know: the last renewal. Gone after a reboot, as it must be.",
+  }),
+  DATA_DIR: withDefault(parsers.absolutePath, "/var/lib/leasehold", {
+    section: "Operations", doc: "Directory that outlives a reboot, for the last known API servers: at a cold start of the whole cluster nobody else can name them.",
   }),
   MACHINE_ID_FILE: withDefault(parsers.absolutePath, "/etc/machine-id", {
     section: "Operations", doc: "Tells two machines of one name apart; only a hash of it leaves the node.",

@@ -38,6 +38,8 @@ export interface Elector {
   /** Hands over or releases, then resolves. At most about 2 s, whatever the API does. */
   stop(): Promise<void>;
   status(): ElectionStatus;
+  /** Of the Lease last seen; for Events that regard it. */
+  leaseUid(): string | undefined;
 }
 
 export function createElector(deps: ElectorDeps): Elector {
@@ -138,6 +140,7 @@ export function createElector(deps: ElectorDeps): Elector {
       return stopping;
     },
     status: () => electionStatus(settings, state, clock.now()),
+    leaseUid: () => state.view?.record?.uid,
   };
 }
 

@@ -82,7 +82,8 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
     };
     const path = `/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`;
     const outcome = await api.call({ method: "POST", path, contentType: "application/json", body }, TIMEOUT_MS);
-    if (outcome.kind === "answer" && outcome.response.status < 300) return;
+    // 409: a second try of the same request found the first one done.
+    if (outcome.kind === "answer" && (outcome.response.status < 300 || outcome.response.status === 409)) return;
     const why = outcome.kind === "answer" ? { status: outcome.response.status } : { reason: outcome.message };
     if (outcome.kind === "answer" && !complained) {
       complained = true;

@@ -36,7 +36,7 @@ export function readNetwork(): Network {
 
 /**
  * The interface whose connected subnets hold every one of `vips`; or `configured`, if that exists.
- * @throws {LeaseholdError} LH_INTERFACE when there is none, or more than one (the message names them)
+ * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more than one (the message names them)
  */
 export function chooseInterface(network: Network, vips: readonly IpAddress[], configured: string | undefined): LinkEntry {
   if (configured !== undefined) {
@@ -52,7 +52,7 @@ export function chooseInterface(network: Network, vips: readonly IpAddress[], co
   }
   if (another !== undefined) {
     const names = candidates.map((link) => link.name).join(", ");
-    throw new LeaseholdError("LH_INTERFACE", `more than one interface has a network that holds ${wanted}: ${names}`);
+    throw new LeaseholdError("LH_AMBIGUOUS_INTERFACE", `more than one interface has a network that holds ${wanted}: ${names}`);
   }
   return only;
 }

@@ -34,6 +34,8 @@ export interface VipDeps {
   readonly onChange?: () => void;
   /** The VIP is held but cannot be bound. Called once for each new reason; tried again at every refresh and change of links. */
   readonly onFailure?: (error: LeaseholdError) => void;
+  /** An announcement could not be sent, for metrics. */
+  readonly onAnnouncementFailed?: () => void;
 }
 
 export interface VipStatus {
@@ -230,6 +232,7 @@ export function createVip(deps: VipDeps): Vip {
     } catch (error) {
       // Without a link nobody listens; its return starts the schedule anew.
       log.debug({ error, addresses: texts }, "announcing the VIP failed");
+      deps.onAnnouncementFailed?.();
     }
     mayHold(held);
   }

@@ -1,0 +1,247 @@
+/**
+ * One node's life: builds the election, the VIP and the balancer, starts and stops them, and passes
+ * what one learns on to the others. Has no rules of its own.
+ */
+import { join } from "node:path";
+import type { Backend, BalancerStatus } from "../balancer/backend.ts";
+import { createBalancer } from "../balancer/balancer.ts";
+import type { Balancer } from "../balancer/balancer.ts";
+import type { CheckTls } from "../balancer/probe.ts";
+import { readRemembered, writeRemembered } from "../balancer/remembered.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { createApiClient } from "../kube/api.ts";
+import { createCredentials } from "../kube/credentials.ts";
+import type { Credentials } from "../kube/credentials.ts";
+import { watchEndpoints } from "../kube/endpoints.ts";
+import { createEventRecorder } from "../kube/events.ts";
+import type { ClientCredentials } from "../kube/kubeconfig.ts";
+import { apiServerList } from "../kube/servers.ts";
+import type { HostPort } from "../kube/servers.ts";
+import { createUndiciTransport } from "../kube/undici-transport.ts";
+import type { UndiciTransport } from "../kube/undici-transport.ts";
+import { readNetwork } from "../linux/links.ts";
+import type { Logger } from "../log.ts";
+import { hostPort } from "../net.ts";
+import { createMetrics } from "../ops/metrics.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { createOps } from "../ops/server.ts";
+import { createCandidacy } from "./candidacy.ts";
+import type { Candidacy } from "./candidacy.ts";
+import { machineInstance } from "./persistence.ts";
+import { findPlace } from "./place.ts";
+import type { Place } from "./place.ts";
+import type { AgentStatus } from "./status.ts";
+
+export interface AgentDeps {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly version: string;
+  readonly nodeVersion: string;
+  /** The balancer's worker: `proxy/worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
+  readonly workerUrl: URL;
+}
+
+export interface Agent {
+  /**
+   * Resolves when everything runs; may wait for the network to come up first.
+   * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LISTEN, LH_NATIVE
+   */
+  start(): Promise<void>;
+  /** Hands over or releases, lets connections drain, ends. Idempotent. */
+  stop(): Promise<void>;
+  /** Reads files again; unbinds nothing (SIGHUP). */
+  reload(): void;
+  /** The process is about to die: takes the VIP away, synchronously. */
+  abandon(): void;
+}
+
+/** Everything that needs to know where the node stands. */
+interface Parts {
+  readonly transport: UndiciTransport;
+  readonly credentials: Credentials;
+  readonly balancer: Balancer;
+  readonly candidacy: Candidacy | undefined;
+  /** Asks the cluster for its API servers until closed. */
+  discover(): { close(): void };
+}
+
+export function createAgent(deps: AgentDeps): Agent {
+  const { config, clock, log, version } = deps;
+  const startedMs = clock.now();
+  const stopped = new AbortController();
+  const metrics = createMetrics({ version, nodeVersion: deps.nodeVersion, leaseName: config.leaseName });
+  const ops = createOps({ host: config.opsHost, port: config.opsPort, status, metrics, log, clock });
+  let parts: Parts | undefined;
+  let discovery: { close(): void } | undefined;
+  let stopping: Promise<void> | undefined;
+
+  async function start(): Promise<void> {
+    await ops.start();
+    const isCandidate = config.role === "control-plane";
+    const place = isCandidate ? await findPlace(config, { clock, log, readNetwork }, stopped.signal) : undefined;
+    if (place !== undefined) log.info({ interface: place.interfaceName, nodeIp: place.nodeIp.text }, "Interface for the VIP found");
+    parts = createParts(deps, place, metrics);
+    // First of all: an address that was left to us must be kept, or go.
+    parts.candidacy?.adopt();
+    await parts.credentials.start();
+    // The election does not wait for the listener: a taken port is the balancer's fault, and its check says so.
+    parts.candidacy?.start();
+    discovery = parts.discover();
+    await parts.balancer.start();
+  }
+
+  async function stop(): Promise<void> {
+    stopped.abort();
+    // The VIP first; then nothing new arrives, and what is there may finish.
+    await parts?.candidacy?.stop();
+    discovery?.close();
+    await parts?.balancer.stop();
+    parts?.candidacy?.close();
+    parts?.credentials.stop();
+    await parts?.transport.close();
+    await ops.stop();
+  }
+
+  function status(): AgentStatus {
+    const nowMs = clock.now();
+    const current = parts?.credentials.current();
+    return {
+      node: config.nodeName,
+      role: config.role,
+      version,
+      uptimeMs: nowMs - startedMs,
+      nowMs,
+      election: parts?.candidacy?.electionStatus() ?? null,
+      vip: parts?.candidacy?.vipStatus() ?? null,
+      balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
+      checks: parts?.candidacy?.checks() ?? [],
+      apiServers: parts?.transport.servers() ?? [],
+      credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null },
+    };
+  }
+
+  return {
+    start,
+    stop() {
+      stopping ??= stop();
+      return stopping;
+    },
+    reload() {
+      void parts?.credentials.reload();
+      parts?.candidacy?.recheck();
+    },
+    abandon: () => parts?.candidacy?.abandon(),
+  };
+}
+
+function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics): Parts {
+  const { config, clock, log, version } = deps;
+  const own = place?.nodeIp ?? config.nodeIp;
+  const local = place === undefined ? undefined : toBackend({ host: place.nodeIp.text, port: config.backendPort });
+  const rememberedFile = join(config.dataDir, "api-servers.json");
+  const remembered = readRemembered(rememberedFile, log);
+  let discovered: readonly HostPort[] = [];
+
+  function toBackend({ host, port }: HostPort): Backend {
+    return { id: hostPort(host, port), host, port, local: host === own?.text };
+  }
+
+  const credentials = createCredentials({
+    clock,
+    log,
+    ownPath: config.kubeconfig,
+    adminPath: config.adminKubeconfig,
+    onChange: () => balancer.updateTls(),
+  });
+  const transport = createUndiciTransport({
+    clock,
+    log,
+    credentials,
+    userAgent: `leasehold/${version}`,
+    servers: () =>
+      apiServerList({
+        own: place?.nodeIp.text,
+        configured: config.apiServers,
+        discovered: [...config.backends, ...discovered],
+        candidates: candidacy?.electionStatus().candidates.map((candidate) => candidate.ip) ?? [],
+        remembered,
+        vips: config.vips,
+        port: config.backendPort,
+      }),
+  });
+  const api = createApiClient({
+    transport,
+    clock,
+    log,
+    onRequest: ({ server, verb, code, durationMs }) => metrics.apiRequest(server, verb, code, durationMs),
+  });
+  const balancer = createBalancer({
+    clock,
+    log,
+    settings: config,
+    workerUrl: deps.workerUrl,
+    local,
+    tls: () => checkTls(credentials.current()),
+    onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
+  });
+  const candidacy =
+    place === undefined
+      ? undefined
+      : createCandidacy({
+          config,
+          clock,
+          log,
+          version,
+          place,
+          instance: machineInstance(config.machineIdFile, config.stateDir, log),
+          api,
+          balancer,
+          metrics,
+          events: createEventRecorder({
+            api,
+            clock,
+            log,
+            namespace: config.leaseNamespace,
+            leaseName: config.leaseName,
+            node: config.nodeName,
+          }),
+        });
+
+  /** What was configured is the whole list; else what the cluster says, or said when it was last asked. */
+  function applyBackends(): void {
+    const list = [config.backends, discovered, remembered].find((source) => source.length > 0) ?? [];
+    const isVip = ({ host }: HostPort): boolean => config.vips.some((vip) => vip.text === host);
+    balancer.setBackends(list.filter((backend) => !isVip(backend)).map(toBackend));
+  }
+
+  applyBackends();
+  return {
+    transport,
+    credentials,
+    balancer,
+    candidacy,
+    discover: () =>
+      watchEndpoints({
+        api,
+        clock,
+        log,
+        onServers: (servers) => {
+          discovered = servers;
+          writeRemembered(rememberedFile, servers.map(toBackend), log);
+          applyBackends();
+        },
+      }),
+  };
+}
+
+function checkTls(credentials: ClientCredentials | undefined): CheckTls | undefined {
+  const pair = credentials?.clientCertificate;
+  return credentials === undefined || pair === undefined ? undefined : { ca: credentials.ca, servername: credentials.servername, ...pair };
+}
+
+/** While the network is being waited for. */
+function notYet(port: number): BalancerStatus {
+  return { listening: false, port, heartbeatAgeMs: 0, connections: 0, refused: 0, backends: [] };
+}

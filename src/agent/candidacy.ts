@@ -1,0 +1,212 @@
+/** A control-plane node's part in the election: the VIP, the checks and the elector, wired to each other. */
+import type { Balancer } from "../balancer/balancer.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { createElector } from "../election/elector.ts";
+import type { Report } from "../election/types.ts";
+import { LeaseholdError } from "../errors.ts";
+import type { ApiClient } from "../kube/api.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import { createLeaseStore } from "../kube/lease-store.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import type { Finding } from "../tracking/check.ts";
+import { checksFromConfig } from "../tracking/checks.ts";
+import { createTracker } from "../tracking/tracker.ts";
+import { createVipKernel } from "../vip/linux-kernel.ts";
+import { createVip, foreignOwner } from "../vip/vip.ts";
+import { createPersistence } from "./persistence.ts";
+import type { Place } from "./place.ts";
+import type { CheckStatus, ElectionStatus, VipStatus } from "./status.ts";
+
+export interface CandidacyDeps {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly version: string;
+  readonly place: Place;
+  /** Hash of the machine id. */
+  readonly instance: string;
+  readonly api: ApiClient;
+  readonly balancer: Balancer;
+  readonly metrics: Metrics;
+  readonly events: EventRecorder;
+}
+
+export interface Candidacy {
+  /**
+   * Keeps the address that the previous process of this agent left, while its right lasts, or removes it.
+   * @throws {LeaseholdError} LH_ADDRESS_OWNER
+   */
+  adopt(): void;
+  start(): void;
+  /** Hands over or releases; the VIP is gone when this resolves. */
+  stop(): Promise<void>;
+  /** Gives the sockets back. */
+  close(): void;
+  /** Unbinds at once, synchronously. */
+  abandon(): void;
+  recheck(): void;
+  electionStatus(): ElectionStatus;
+  vipStatus(): VipStatus;
+  checks(): readonly CheckStatus[];
+}
+
+/** The VIP's own fault: it could not be bound, whatever the checks say. */
+const VIP_FAULT = "vip";
+
+export function createCandidacy(deps: CandidacyDeps): Candidacy {
+  const { config, clock, log, version, place, instance, balancer, metrics, events } = deps;
+  const node = config.nodeName;
+  const kernel = createVipKernel({ interfaceName: place.interfaceName, log });
+  const memory = createPersistence({ log, clock, stateDir: config.stateDir, node, instance });
+  const vip = createVip({
+    clock,
+    kernel,
+    log,
+    addresses: config.vips,
+    lifetimeSeconds: config.addressLifetimeSeconds,
+    announceRefreshMs: config.announceRefreshMs,
+    onChange: update,
+    onFailure: update,
+    onAnnouncementFailed: () => metrics.announcementFailed(),
+  });
+  const tracker = createTracker({
+    clock,
+    log,
+    basePriority: config.priority,
+    checks: checksFromConfig(config, { clock, kernel, balancer: () => balancer.working(), apiserver: localApiServer }),
+  });
+  const store = createLeaseStore({
+    api: deps.api,
+    clock,
+    log,
+    namespace: config.leaseNamespace,
+    name: config.leaseName,
+    node,
+    leaseDurationMs: config.leaseDurationMs,
+  });
+  const elector = createElector({
+    settings: {
+      node,
+      instance,
+      ip: place.nodeIp.text,
+      version,
+      base: config.priority,
+      leaseDurationMs: config.leaseDurationMs,
+      renewDeadlineMs: config.renewDeadlineMs,
+      renewIntervalMs: config.renewIntervalMs,
+      nopreempt: config.nopreempt,
+      nopreemptStrict: config.nopreemptStrict,
+      preemptDelayMs: config.preemptDelayMs,
+    },
+    clock,
+    store,
+    vip,
+    memory,
+    log,
+    onReport: report,
+    onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
+  });
+  const resume = memory.recall();
+  const subscriptions = [
+    tracker.onChange(update),
+    kernel.onChange(update),
+    {
+      close: balancer.onChange(() => {
+        tracker.poke("balancer");
+        tracker.poke("apiserver");
+      }),
+    },
+  ];
+  let mac = "";
+
+  /** This node's API server as the balancer's checks see it, so that nothing probes it twice. */
+  function localApiServer(): Finding {
+    const local = balancer.status().backends.find((backend) => backend.local);
+    if (local === undefined || local.grade === "UNKNOWN") return { ok: null, detail: "not checked yet" };
+    return { ok: local.grade === "UP", detail: local.reason };
+  }
+
+  function update(): void {
+    const { effective, faults, ready } = tracker.summary();
+    const failed = vip.status().failure !== undefined;
+    mac = kernel.link()?.mac ?? mac;
+    elector.update({ effective, faults: failed ? [...faults, VIP_FAULT] : faults, ready, mac });
+  }
+
+  function report(what: Report): void {
+    switch (what.kind) {
+      case "transition":
+        log.info({ state: what.to, prevState: what.from, reason: what.reason }, "State changed");
+        metrics.transition(elector.status().state, what.reason);
+        if (what.to === "MASTER") announceLeader("BecomeLeader", `${node} became leader`);
+        if (what.from === "MASTER") announceLeader("StopLeading", `${node} stopped leading`);
+        return;
+      case "handover":
+        if (what.to === null) log.warn({ reason: what.reason }, "No successor took the VIP, it stays here");
+        else log.info({ reason: what.reason, successor: what.to }, "Offering the VIP");
+        return;
+      case "namesake":
+        log.error(
+          { err: new LeaseholdError("LH_DUPLICATE_NODE", `another machine (instance ${what.instance}) uses the node name ${node}`) },
+          "Node name is in use",
+        );
+        return;
+      case "recreate":
+        log.warn({}, "The Lease was deleted or emptied by somebody, writing it again");
+        return;
+    }
+  }
+
+  function announceLeader(action: string, note: string): void {
+    events.record({ type: "Normal", reason: "LeaderElection", action, note }, elector.leaseUid());
+  }
+
+  return {
+    adopt() {
+      const owned = foreignOwner(kernel, config.vips).map((entry) => entry.address.text);
+      if (owned.length > 0) {
+        kernel.close();
+        throw new LeaseholdError("LH_ADDRESS_OWNER", `LEASEHOLD_VIP ${owned.join(", ")} is this machine's own address`);
+      }
+      const mayKeep = resume !== null && clock.now() < resume.renewedAtMs + config.renewDeadlineMs;
+      vip.reap(mayKeep);
+      // Extends the address now: reading kubeconfigs and starting threads may take longer than it lives.
+      elector.start(mayKeep ? resume : null);
+    },
+    start() {
+      tracker.start();
+      update();
+    },
+    async stop() {
+      await elector.stop();
+      tracker.stop();
+    },
+    close() {
+      for (const subscription of subscriptions) subscription.close();
+      vip.stop();
+      kernel.close();
+    },
+    abandon: () => vip.stop(),
+    recheck: () => tracker.recheck(),
+    electionStatus: () => elector.status(),
+    vipStatus,
+    checks: () => tracker.statuses(),
+  };
+
+  function vipStatus(): VipStatus {
+    const link = kernel.link();
+    const bound = new Set(kernel.addresses().map((entry) => entry.address.text));
+    const { held, untilMs, announcements, readded } = vip.status();
+    return {
+      interface: place.interfaceName,
+      link: link === undefined ? "missing" : !link.up ? "down" : !link.carrier ? "no-carrier" : "up",
+      addresses: config.vips.map(({ text }) => ({ address: text, bound: bound.has(text) })),
+      wanted: held,
+      validForMs: untilMs === undefined ? null : untilMs - clock.now(),
+      announcements,
+      readded,
+    };
+  }
+}

@@ -1,0 +1,60 @@
+/** Where this node stands: the VIP's interface and the node's own address on it. */
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config.ts";
+import { LeaseholdError } from "../errors.ts";
+import { chooseInterface, chooseNodeIp } from "../linux/links.ts";
+import type { Network } from "../linux/links.ts";
+import type { Logger } from "../log.ts";
+import type { IpAddress } from "../net.ts";
+
+export interface Place {
+  readonly interfaceName: string;
+  readonly nodeIp: IpAddress;
+}
+
+export interface PlaceDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly readNetwork: () => Network;
+}
+
+/** At boot the agent may be faster than the network. */
+const RETRY_MS = 1_000;
+
+/**
+ * Waits until there is an interface for the VIPs, for ever: a machine whose network comes late is no reason to end.
+ * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE: waiting would not help
+ */
+export async function findPlace(
+  config: Pick<Config, "vips" | "interface" | "nodeIp">,
+  deps: PlaceDeps,
+  signal: AbortSignal,
+): Promise<Place> {
+  let complaint = "";
+  for (;;) {
+    try {
+      const network = deps.readNetwork();
+      const link = chooseInterface(network, config.vips, config.interface);
+      return { interfaceName: link.name, nodeIp: config.nodeIp ?? chooseNodeIp(network, link, config.vips) };
+    } catch (error) {
+      if (!(error instanceof LeaseholdError) || (error.code !== "LH_INTERFACE" && error.code !== "LH_NODE_IP")) throw error;
+      if (error.message !== complaint) deps.log.warn({ err: error }, "No interface for the VIP yet, waiting");
+      complaint = error.message;
+    }
+    await pause(deps.clock, RETRY_MS, signal);
+  }
+}
+
+function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stopped = (): void => {
+      timer.cancel();
+      reject(new Error("stopped while waiting for the network"));
+    };
+    const timer = clock.after(delayMs, () => {
+      signal.removeEventListener("abort", stopped);
+      resolve();
+    });
+    signal.addEventListener("abort", stopped, { once: true });
+  });
+}

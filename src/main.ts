@@ -1,0 +1,44 @@
+/** The composition root: what the process is made of. The only reader of its environment and the only exit. */
+import { hostname } from "node:os";
+import { parseArgs } from "./cli/args.ts";
+import { helpText } from "./cli/help.ts";
+import { run } from "./cli/run.ts";
+import { versionText } from "./cli/version.ts";
+import { systemClock } from "./clock.ts";
+import { bootTimeMs } from "./linux/libc.ts";
+import { VERSION } from "./version.ts";
+
+async function main(): Promise<number> {
+  const command = parseArgs(process.argv.slice(2));
+  switch (command.kind) {
+    case "help":
+      process.stdout.write(helpText());
+      return 0;
+    case "version":
+      process.stdout.write(
+        versionText({ version: VERSION, nodeVersion: process.version, platform: `${process.platform}/${process.arch}` }, command.output),
+      );
+      return 0;
+    case "usage-error":
+      process.stderr.write(`${command.message}\n`);
+      return 2;
+    case "run":
+      return run({
+        env: process.env,
+        hostname: hostname(),
+        clock: systemClock(bootTimeMs),
+        nodeVersion: process.version,
+        printError: (text) => void process.stderr.write(text),
+        onSignal(callback) {
+          for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => callback("stop"));
+          process.on("SIGHUP", () => callback("reload"));
+        },
+        onFatal(callback) {
+          process.on("uncaughtException", callback);
+          process.on("unhandledRejection", callback);
+        },
+      });
+  }
+}
+
+process.exit(await main());
