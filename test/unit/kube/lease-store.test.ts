@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { OFFER, RELEASED_BY } from "../../../src/kube/record.ts";
+import { A, candidate, held, INVALID, lease, NOT_FOUND, NOTE, NOW, PATH, record, setUp } from "./lease-fixture.ts";
+
+describe("conflicts and ambiguity", () => {
+  test("422, and the read names another: a conflict with what was read", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { status: 422, body: INVALID } },
+      { method: "GET", path: PATH, reply: { status: 200, body: lease(held("n3"), NOTE, "9") } },
+    );
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    assert.deepEqual(outcome, { kind: "conflict", record: record(held("n3"), NOTE, "9") });
+    transport.done();
+  });
+
+  test("422 though the tests should have passed: goes on with a resourceVersion update that keeps what it does not know", async () => {
+    const { transport, write } = setUp();
+    const read = { ...lease(held("n2"), { other: "kept", [RELEASED_BY]: "n2" }, "9"), extra: [1] };
+    const spec = { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 5 };
+    const put = { ...lease(spec, { other: "kept" }, "9"), extra: [1] };
+    transport.expect(
+      { method: "PATCH", reply: { status: 422, body: INVALID } },
+      { method: "GET", reply: { status: 200, body: read } },
+      { method: "PUT", path: PATH, contentType: "application/json", reply: (request) => {
+        assert.deepEqual(request.body, put);
+        return { status: 200, body: lease(spec, { other: "kept" }, "10") };
+      } },
+    );
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    assert.deepEqual(outcome, { kind: "ok", record: record(spec, { other: "kept" }, "10") });
+    transport.done();
+  });
+
+  test("a stale update (409) is read and tried again, for a candidate's write is no reason to lose the Lease", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { status: 422, body: INVALID } },
+      { method: "GET", reply: { status: 200, body: lease(held("n1"), NOTE, "9") } },
+      { method: "PUT", reply: { status: 409 } },
+      { method: "GET", reply: { status: 200, body: lease(held("n1"), NOTE, "10") } },
+      { method: "PUT", reply: { status: 200, body: lease(held("n1", { renewTime: NOW }), NOTE, "11") } },
+    );
+    assert.equal((await write({ kind: "renew", held: record(held("n1"), NOTE) })).kind, "ok");
+    transport.done();
+  });
+
+  test("it does not go on for ever", async () => {
+    const { transport, write } = setUp();
+    const read = { method: "GET", reply: { status: 200, body: lease(held("n1")) } } as const;
+    transport.expect({ method: "PATCH", reply: { status: 422, body: INVALID } }, read);
+    transport.expect({ method: "PUT", reply: { status: 409 } }, read, { method: "PUT", reply: { status: 422, body: INVALID } }, read);
+    const outcome = await write({ kind: "renew", held: record(held("n1")) });
+    assert.deepEqual(outcome, { kind: "rejected", status: 422, message: INVALID.message });
+    transport.done();
+  });
+
+  test("a lost answer, and the read names us with our own renewTime: ours", async () => {
+    const { transport, write } = setUp();
+    const after = held("n1", { renewTime: NOW, acquireTime: NOW, leaseTransitions: 5 });
+    transport.expect(
+      { method: "PATCH", reply: { fail: "refused", sent: true } },
+      { method: "GET", reply: { status: 200, body: lease(after) } },
+    );
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    assert.deepEqual(outcome, { kind: "ok", record: record(after) });
+    transport.done();
+  });
+
+  test("the hedged twin of an applied claim answers 422: the read tells that the claim is ours", async () => {
+    const { transport, write } = setUp([A, "192.0.2.2:6443"]);
+    const after = held("n1", { renewTime: NOW, acquireTime: NOW, leaseTransitions: 5 });
+    transport.expect(
+      { server: A, method: "PATCH", reply: { hang: true } },
+      { server: "192.0.2.2:6443", method: "PATCH", reply: { status: 422, body: INVALID } },
+      { server: "192.0.2.2:6443", method: "GET", reply: { status: 200, body: lease(after) } },
+    );
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false }, 4000, 600);
+    assert.deepEqual(outcome, { kind: "ok", record: record(after) });
+    transport.done();
+  });
+
+  test("a lost answer, and the read shows the old record: it may still be applied", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { fail: "refused", sent: true } },
+      { method: "GET", reply: { status: 200, body: lease(held("n2")) } },
+    );
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    assert.deepEqual(outcome, { kind: "no-answer", ambiguous: true, message: "scripted refused" });
+    transport.done();
+  });
+
+  test("a lost answer, and another node has the Lease: a conflict", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { fail: "refused", sent: true } },
+      { method: "GET", reply: { status: 200, body: lease(held("n3")) } },
+    );
+    assert.equal((await write({ kind: "renew", held: record(held("n1")) })).kind, "conflict");
+    transport.done();
+  });
+
+  test("silence until the deadline leaves no time to read: ambiguous", async () => {
+    const { transport, write } = setUp();
+    transport.expect({ method: "PATCH", reply: { hang: true } });
+    const outcome = await write({ kind: "renew", held: record(held("n1")) }, 1000, 1000);
+    assert.equal(outcome.kind === "no-answer" && outcome.ambiguous, true);
+    transport.done();
+  });
+
+  test("refused by everybody: not ambiguous, and nothing is read", async () => {
+    const { transport, write } = setUp();
+    transport.expect({ method: "PATCH", reply: { fail: "refused", sent: false } });
+    const outcome = await write({ kind: "renew", held: record(held("n1")) });
+    assert.deepEqual(outcome, { kind: "no-answer", ambiguous: false, message: "scripted refused" });
+    transport.done();
+  });
+
+  test("a 500 may come from a write that etcd carries out later: it is read", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { status: 500, body: { kind: "Status", message: "etcdserver: request timed out" } } },
+      { method: "GET", reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
+    );
+    assert.equal((await write({ kind: "renew", held: record(held("n1")) })).kind, "ok");
+    transport.done();
+  });
+
+  test("403 and 429 are refusals with the server's words", async () => {
+    const { transport, write } = setUp();
+    for (const status of [401, 403, 429]) {
+      transport.expect({ method: "PATCH", reply: { status, body: { kind: "Status", message: "no" } } });
+      assert.deepEqual(await write({ kind: "renew", held: record(held("n1")) }), { kind: "rejected", status, message: "no" });
+    }
+    transport.done();
+  });
+
+  test("no Lease any more: a conflict with nothing", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { status: 404, body: NOT_FOUND } },
+      { method: "PATCH", reply: { status: 404, body: NOT_FOUND } },
+    );
+    assert.deepEqual(await write({ kind: "renew", held: record(held("n1")) }), { kind: "conflict", record: null });
+    assert.deepEqual(await write({ kind: "candidate", candidate: candidate() }), { kind: "conflict", record: null });
+    transport.done();
+  });
+
+  test("two create it at once: the slower one gets a conflict with the other's record", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "POST", reply: { status: 409, body: { kind: "Status", reason: "AlreadyExists" } } },
+      { method: "GET", reply: { status: 200, body: lease(held("n2")) } },
+    );
+    const outcome = await write({ kind: "claim", replaces: null, offered: false });
+    assert.deepEqual(outcome, { kind: "conflict", record: record(held("n2")) });
+    transport.done();
+  });
+
+  test("its own second try finds the Lease created by the first: ours", async () => {
+    const { transport, write } = setUp([A, "192.0.2.2:6443"]);
+    transport.expect(
+      { method: "POST", reply: { fail: "refused", sent: true } },
+      { method: "POST", reply: { status: 409, body: { kind: "Status", reason: "AlreadyExists" } } },
+      { method: "GET", reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
+    );
+    assert.equal((await write({ kind: "claim", replaces: null, offered: false })).kind, "ok");
+    transport.done();
+  });
+
+  test("an offer whose answer was lost is found by its annotation", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { fail: "refused", sent: true } },
+      { method: "GET", reply: { status: 200, body: lease(held("n1"), { [OFFER]: "n2" }) } },
+    );
+    assert.equal((await write({ kind: "offer", held: record(held("n1"), NOTE), to: "n2" })).kind, "ok");
+    transport.done();
+  });
+
+  test("a candidate's merge patch that meets 409 is sent again", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { status: 409 } },
+      { method: "PATCH", reply: { status: 200, body: lease(held("n2")) } },
+    );
+    assert.equal((await write({ kind: "candidate", candidate: candidate() })).kind, "ok");
+    transport.done();
+  });
+});
+
+describe("reading", () => {
+  test("404 of the API is no Lease, 404 of anything else is a refusal", async () => {
+    const { transport, store } = setUp();
+    transport.expect(
+      { method: "GET", path: PATH, reply: { status: 404, body: NOT_FOUND } },
+      { method: "GET", path: PATH, reply: { status: 404, body: "404 page not found" } },
+      { method: "GET", path: PATH, reply: { status: 200, body: "<html>" } },
+    );
+    assert.deepEqual(await store.read(1000), { kind: "ok", record: null });
+    assert.deepEqual(await store.read(1000), { kind: "rejected", status: 404, message: "404 page not found" });
+    assert.equal((await store.read(1000)).kind, "no-answer");
+    transport.done();
+  });
+});
