@@ -38,8 +38,6 @@ export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  /** The port that asked for what is reported; 0 for the kernel's own doing. */
-  readonly portId: number;
   readonly payload: Uint8Array;
 }
 
@@ -78,7 +76,6 @@ export function parseMessages(datagram: Uint8Array): readonly NetlinkMessage[] |
       type: view.getUint16(offset + 4, LITTLE_ENDIAN),
       flags: view.getUint16(offset + 6, LITTLE_ENDIAN),
       sequence: view.getUint32(offset + 8, LITTLE_ENDIAN),
-      portId: view.getUint32(offset + 12, LITTLE_ENDIAN),
       payload: datagram.subarray(offset + HEADER_LENGTH, offset + length),
     });
     offset += align4(length);

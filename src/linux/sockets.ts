@@ -55,8 +55,6 @@ export interface RouteSocket {
   batch(requests: readonly NetlinkRequest[], what: string): readonly Acknowledgement[];
   /** The data that a request (a dump or a single get) brings. @throws {SystemCallError} with the kernel's answer */
   query(request: NetlinkRequest, what: string): readonly NetlinkMessage[];
-  /** Every change that this socket makes is reported to the multicast groups under this number; 0 before the first answer. */
-  portId(): number;
   close(): void;
 }
 
@@ -67,7 +65,6 @@ export function openRouteSocket(): RouteSocket {
   const buffer = new Uint8Array(BUFFER_BYTES);
   const on = new Uint8Array(Int32Array.of(1).buffer);
   let sequence = 0;
-  let portId = 0;
   try {
     bindSocket(fd, kernel);
     // The kernel's own words with an error ("IPv6 is disabled on this device"), and no copy of the request.
@@ -85,9 +82,7 @@ export function openRouteSocket(): RouteSocket {
     // A copy: parsed messages point into it and outlive the next datagram.
     const messages = parseMessages(buffer.slice(0, received.length));
     if (messages === undefined) throw protocolError(what, "the answer is malformed");
-    const mine = messages.filter((message) => message.sequence >= first && message.sequence <= last);
-    portId = mine[0]?.portId ?? portId;
-    return mine;
+    return messages.filter((message) => message.sequence >= first && message.sequence <= last);
   }
 
   function send(requests: readonly NetlinkRequest[]): { first: number; last: number } {
@@ -151,7 +146,6 @@ export function openRouteSocket(): RouteSocket {
       }
       throw protocolError(what, `interrupted by changes ${DUMP_TRIES} times`);
     },
-    portId: () => portId,
     close: () => closeSocket(fd),
   };
 }
@@ -161,33 +155,27 @@ function protocolError(what: string, detail: string): LeaseholdError {
 }
 
 /**
- * Calls back when the kernel reports a change to one of the multicast `groups` that `isOurOwn` (given the reporter's port) does not claim.
+ * Calls back when the kernel reports a change to one of the multicast `groups`, the caller's own changes included (IPv6 does not tell whose they
+ * are). Messages are counted, not read: whoever listens looks at the state, so that lost ones (ENOBUFS) are just another change.
  *
  * libuv polls the descriptor (see `onReadable`), so a lost link is known within a millisecond and an idle node is never woken; draining on a
- * timer would cost ten wake-ups a second for an answer after 100 ms. Lost messages (ENOBUFS) are just another change: whoever listens looks at
- * the state, never at the messages.
+ * timer would cost ten wake-ups a second for an answer after 100 ms.
  */
-export function subscribe(groups: number, isOurOwn: (portId: number) => boolean, callback: () => void): { close(): void } {
+export function subscribe(groups: number, callback: () => void): { close(): void } {
   const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-  const buffer = new Uint8Array(BUFFER_BYTES);
+  // What does not fit is cut off, nobody reads it.
+  const buffer = new Uint8Array(16);
   try {
     bindSocket(fd, netlinkAddress(groups));
   } catch (error) {
     closeSocket(fd);
     throw error;
   }
-  const drain = (): void => {
+  const poll = onReadable(fd, () => {
     let changed = false;
-    for (;;) {
-      const received = receiveDatagram(fd, buffer);
-      if (received.kind === "empty") break;
-      // "overrun" and "truncated" have no messages: something was lost, so something may have changed.
-      const messages = received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined;
-      changed ||= messages === undefined || messages.some((message) => !isOurOwn(message.portId));
-    }
+    while (receiveDatagram(fd, buffer).kind !== "empty") changed = true;
     if (changed) callback();
-  };
-  const poll = onReadable(fd, drain);
+  });
   let open = true;
   return {
     close() {

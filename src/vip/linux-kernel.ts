@@ -102,8 +102,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
         for (const frame of announcements(link, address)) send(link, frame);
       }
     },
-    onChange: (callback) =>
-      subscribe(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, (portId) => portId !== 0 && portId === route.portId(), callback),
+    onChange: (callback) => subscribe(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, callback),
     close() {
       route.close();
       packet.close();
