@@ -208,7 +208,7 @@ export const endpoints: Parser<readonly Endpoint[]> = list(
 
 /** Where the ops server listens. All addresses (0.0.0.0 and ::) are allowed, with a warning elsewhere. */
 export const listenAddress: Parser<{ readonly host: string; readonly port: number }> = {
-  expects: "a numeric address and a port, such as 127.0.0.1:10080 or [::1]:10080",
+  expects: "a numeric address and a port, such as 127.0.0.1:10081 or [::1]:10081",
   parse(text) {
     const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
     const address = parseIp(match?.[1] ?? match?.[2] ?? "");

@@ -94,10 +94,10 @@ function portsApart({ values }: Facts): readonly string[] {
     problems.push(`${PREFIX}BALANCER_PORT="${balancer}" is the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 8443`);
   }
   if (ops.port === balancer) {
-    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the balancer's port (${PREFIX}BALANCER_PORT); use another such as 10080`);
+    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the balancer's port (${PREFIX}BALANCER_PORT); use another such as 10081`);
   }
   if (apiServerHere && ops.port === backend) {
-    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 10080`);
+    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 10081`);
   }
   return problems;
 }

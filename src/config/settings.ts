@@ -164,7 +164,7 @@ export const SETTINGS = {
   CHECK_RISE: withDefault(parsers.wholeNumber(1, 100), "2", { section: "Balancer", doc: "Successes in a row until a backend is UP." }),
   CHECK_FALL: withDefault(parsers.wholeNumber(1, 100), "3", { section: "Balancer", doc: "Failures in a row until a backend is no longer UP." }),
 
-  OPS_ADDRESS: withDefault(parsers.listenAddress, "127.0.0.1:10080", {
+  OPS_ADDRESS: withDefault(parsers.listenAddress, "127.0.0.1:10081", {
     section: "Operations", doc: "Where /livez, /readyz, /healthz, /metrics and /status are served. No authentication: leave it on loopback unless the network is trusted.",
   }),
   LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", { section: "Operations", doc: "Least severe level that is logged." }),

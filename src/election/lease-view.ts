@@ -31,10 +31,14 @@ export interface LeaseView {
   /** When the offer took its present value: an old offer is not accepted. */
   readonly offerAtMs: number;
   readonly candidates: ReadonlyMap<string, SeenCandidate>;
+  /** When a candidate last came, or became eligible or not. */
+  readonly candidacyAtMs: number;
 }
 
 /** How a record came: `read` is a quorum read, sent at `sentAtMs`. */
 export type Source = { readonly kind: "watch" } | { readonly kind: "write" } | { readonly kind: "read"; readonly sentAtMs: number };
+
+const NOBODY: ReadonlyMap<string, SeenCandidate> = new Map();
 
 /** The view after one more record, or the same object when the record is not news. */
 export function observe(view: LeaseView | null, record: LeaseRecord | null, source: Source, nowMs: number): LeaseView {
@@ -42,6 +46,7 @@ export function observe(view: LeaseView | null, record: LeaseRecord | null, sour
   const before = view?.record ?? null;
   const changed = view === null || !sameTenure(before, record);
   const written = view === null || before?.resourceVersion !== record?.resourceVersion;
+  const candidates = record === null ? (view?.candidates ?? NOBODY) : observeCandidates(view, record, nowMs);
   const offerBefore = before?.annotations[OFFER];
   const offer = record?.annotations[OFFER];
   return {
@@ -51,7 +56,8 @@ export function observe(view: LeaseView | null, record: LeaseRecord | null, sour
     writtenAtMs: written ? nowMs : view.writtenAtMs,
     lastHolder: record !== null && record.holder !== "" ? record.holder : (view?.lastHolder ?? null),
     offerAtMs: view === null || offer !== offerBefore ? nowMs : view.offerAtMs,
-    candidates: record === null ? (view?.candidates ?? new Map()) : observeCandidates(view, record, nowMs),
+    candidates,
+    candidacyAtMs: view !== null && sameCandidacies(view.candidates, candidates) ? view.candidacyAtMs : nowMs,
   };
 }
 
@@ -96,6 +102,14 @@ function observeCandidates(view: LeaseView | null, record: LeaseRecord, nowMs: n
     seen.set(node, { text, candidate, aliveAtMs: moved ? nowMs : known.aliveAtMs });
   }
   return seen;
+}
+
+function sameCandidacies(before: ReadonlyMap<string, SeenCandidate>, after: ReadonlyMap<string, SeenCandidate>): boolean {
+  if (before.size !== after.size) return false;
+  for (const [node, { candidate }] of after) {
+    if (before.get(node)?.candidate.eligible !== candidate.eligible) return false;
+  }
+  return true;
 }
 
 /**

@@ -2,11 +2,14 @@
  * Is the VIP free to claim, and from when? Pure; the one place that reads a Lease for this.
  */
 import { RELEASED_BY } from "../kube/record.ts";
+import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
 import type { ElectionSettings } from "./types.ts";
 
-/** A new cluster's agents start within moments of each other: let all of them say their priority first. */
+/** A new cluster's agents start within moments of each other: the VIP is claimed when for this long no candidate came or changed. */
 export const SETTLE_MS = 1_000;
+/** But a candidate whose checks have not spoken (INIT) is waited for no longer than this, nor is a restless cluster. */
+export const SETTLE_LIMIT_MS = 5_000;
 
 export type Vacancy =
   /** Somebody holds it, or did; free at `freeAtMs` unless the record changes. */
@@ -33,7 +36,14 @@ export function vacancy(settings: ElectionSettings, view: LeaseView): Vacancy {
   }
   // The Lease as the manifest ships it: nobody has ever held it.
   if (view.lastHolder === null && record.renewTime === null && (record.leaseTransitions ?? 0) === 0) {
-    return { kind: "free", sinceMs: view.changedAtMs + SETTLE_MS, why: "new" };
+    return { kind: "free", sinceMs: settledAt(view), why: "new" };
   }
   return { kind: "free", sinceMs: afterFence, why: "emptied" };
+}
+
+/** Nobody waits for this VIP but a person who has just installed it: the best node matters more than a second. */
+function settledAt(view: LeaseView): number {
+  const limitMs = view.changedAtMs + SETTLE_LIMIT_MS;
+  const starting = freshCandidates(view).some((candidate) => candidate.state === "INIT");
+  return starting ? limitMs : Math.min(limitMs, Math.max(view.changedAtMs, view.candidacyAtMs) + SETTLE_MS);
 }

@@ -39,7 +39,7 @@ describe("a configuration", () => {
     assert.equal(config.nopreempt, true);
     assert.equal(config.balancerPort, 8443);
     assert.equal(config.backendPort, 6443);
-    assert.deepEqual([config.opsHost, config.opsPort], ["127.0.0.1", 10080]);
+    assert.deepEqual([config.opsHost, config.opsPort], ["127.0.0.1", 10081]);
     assert.ok(Object.isFrozen(config));
     refusedOnceWithoutVip();
   });
@@ -140,7 +140,7 @@ describe("a configuration", () => {
     refusedOnce({ LEASEHOLD_BALANCER_PORT: "6443" }, /own API server/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:8443" }, /balancer's port/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:6443" }, /own API server/);
-    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "10080" }, /127\.0\.0\.1:10080/);
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "10081" }, /127\.0\.0\.1:10081/);
   });
 
   test("refuses a host name that is no node name, and a node name too long for an annotation", () => {
@@ -156,8 +156,8 @@ describe("a configuration", () => {
     assert.match(accepted({ LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings.join("\n"), /PREEMPT_DELAY has no effect/);
     assert.match(accepted({ LEASEHOLD_NOPREEMPT: "no", LEASEHOLD_NOPREEMPT_STRICT: "yes" }).warnings.join("\n"), /NOPREEMPT_STRICT has no effect/);
     assert.match(accepted({ LEASEHOLD_TRACK_EXEC_WEIGHT: "0" }).warnings.join("\n"), /no effect without LEASEHOLD_TRACK_EXEC/);
-    assert.match(accepted({ LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10080" }).warnings.join("\n"), /reachable from other machines/);
-    assert.deepEqual(accepted({ LEASEHOLD_OPS_ADDRESS: "[::1]:10080", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings, []);
+    assert.match(accepted({ LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10081" }).warnings.join("\n"), /reachable from other machines/);
+    assert.deepEqual(accepted({ LEASEHOLD_OPS_ADDRESS: "[::1]:10081", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings, []);
   });
 });
 

@@ -1,0 +1,218 @@
+/** What most scenarios start from: virtual nodes, each with its own etcd, kube-apiserver and agent, and a client. */
+import { spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { AgentStatus } from "../../src/agent/status.ts";
+import { silentLogger } from "../../src/log.ts";
+import { findBinaries } from "../support/control-plane/binaries.ts";
+import { startControlPlane } from "../support/control-plane/cluster.ts";
+import type { ControlPlane } from "../support/control-plane/cluster.ts";
+import type { ControlPlaneNode } from "../support/control-plane/node.ts";
+import { Fetcher } from "../support/lab/fetcher.ts";
+import type { Host } from "../support/lab/host.ts";
+import { createLab } from "../support/lab/lab.ts";
+import type { Lab } from "../support/lab/lab.ts";
+import { OwnershipSampler } from "../support/lab/ownership.ts";
+import type { LabProcess } from "../support/lab/process.ts";
+
+const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.meta.url));
+const OPS = "http://127.0.0.1:10081";
+export const LEASE = ["-n", "kube-system", "lease", "leasehold"] as const;
+
+/** One control-plane node. */
+export class ClusterNode {
+  readonly host: Host;
+  readonly plane: ControlPlaneNode;
+  readonly #fetcher: Fetcher;
+  readonly #settings: () => Readonly<Record<string, string>>;
+  agent: LabProcess | undefined;
+
+  constructor(host: Host, plane: ControlPlaneNode, fetcher: Fetcher, settings: () => Readonly<Record<string, string>>) {
+    this.host = host;
+    this.plane = plane;
+    this.#fetcher = fetcher;
+    this.#settings = settings;
+  }
+
+  get name(): string {
+    return this.host.name;
+  }
+
+  async startAgent(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
+    this.agent = await this.host.spawn([process.execPath, BUNDLE, "run"], {
+      name: "agent",
+      env: {
+        ...this.host.agentEnvironment(),
+        LEASEHOLD_DATA_DIR: join(this.host.directory, "lib"),
+        LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent,
+        LEASEHOLD_ADMIN_KUBECONFIG: join(this.host.directory, "no-admin.conf"),
+        LEASEHOLD_LOG_LEVEL: "debug",
+        ...this.#settings(),
+        ...env,
+      },
+    });
+    return this.agent;
+  }
+
+  /** Ends the agent and waits for it: SIGTERM as the kubelet does, or SIGKILL. */
+  async endAgent(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
+    if (this.agent?.running !== true) return;
+    this.agent.kill(signal);
+    await this.agent.exited;
+  }
+
+  async status(): Promise<AgentStatus> {
+    const { status, body } = await this.#fetcher.get(`${OPS}/status`);
+    if (status !== 200) throw new Error(`${this.name}: /status answered ${status}: ${body}`);
+    return JSON.parse(body);
+  }
+
+  async get(path: string): Promise<{ readonly status: number; readonly body: string }> {
+    return this.#fetcher.get(`${OPS}${path}`);
+  }
+
+  async state(): Promise<string> {
+    return (await this.status()).election?.state ?? "none";
+  }
+}
+
+export interface ClusterOptions {
+  /** Default 3. */
+  readonly size?: number;
+  readonly vips?: (lab: Lab) => readonly string[];
+  /** Settings of every agent beside LEASEHOLD_VIP. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export class Cluster implements AsyncDisposable {
+  readonly lab: Lab;
+  readonly plane: ControlPlane;
+  readonly nodes: readonly ClusterNode[];
+  readonly client: Host;
+  readonly vips: readonly string[];
+  /** Settings of agents that start from now on. */
+  settings: Readonly<Record<string, string>>;
+
+  constructor(lab: Lab, plane: ControlPlane, hosts: readonly Host[], client: Host, vips: readonly string[], settings: Readonly<Record<string, string>>) {
+    this.lab = lab;
+    this.plane = plane;
+    this.client = client;
+    this.vips = vips;
+    this.settings = settings;
+    this.nodes = hosts.map(
+      (host) =>
+        new ClusterNode(host, plane.node(host.name), lab.own(new Fetcher(host)), () => ({ LEASEHOLD_VIP: this.vips.join(","), ...this.settings })),
+    );
+  }
+
+  get vip(): string {
+    return this.vips[0] ?? "";
+  }
+
+  node(name: string): ClusterNode {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new Error(`no node ${name}`);
+    return found;
+  }
+
+  others(node: ClusterNode): readonly ClusterNode[] {
+    return this.nodes.filter((other) => other !== node);
+  }
+
+  /** Starts all agents, with settings per node; returns when one is MASTER and the others are BACKUP. */
+  async startAgents(perNode: Readonly<Record<string, Readonly<Record<string, string>>>> = {}): Promise<ClusterNode> {
+    await Promise.all(this.nodes.map((node) => node.startAgent(perNode[node.name] ?? {})));
+    return this.settled();
+  }
+
+  /** Ends all agents in order and puts the Lease back as the manifest ships it. */
+  async reset(): Promise<void> {
+    await this.lab.heal();
+    await Promise.all(this.nodes.map((node) => node.endAgent()));
+    for (const node of this.nodes) {
+      // What a killed agent left must not wait for the kernel: the next scenario starts clean.
+      for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
+    }
+    await this.kubectl(["delete", ...LEASE, "--ignore-not-found"]);
+    await this.plane.applyRbac();
+    this.settings = {};
+  }
+
+  /** The one MASTER, when there is exactly one and every other running agent is BACKUP. */
+  async settled(timeoutMs = 20_000): Promise<ClusterNode> {
+    return this.lab.until(
+      async () => {
+        const running = this.nodes.filter((node) => node.agent?.running === true);
+        const states = await Promise.all(running.map((node) => node.state()));
+        const masters = running.filter((_, index) => states[index] === "MASTER");
+        if (masters.length !== 1 || states.some((state) => state !== "MASTER" && state !== "BACKUP")) {
+          throw new Error(`states: ${states.join(" ")}`);
+        }
+        return masters[0];
+      },
+      timeoutMs,
+      "one MASTER, the others BACKUP",
+    );
+  }
+
+  /** Nodes whose kernel has the VIP, now. */
+  async bound(vip = this.vip): Promise<readonly string[]> {
+    const sampler = await OwnershipSampler.start(new Map(this.nodes.map((node) => [node.name, node.host.namespace])));
+    try {
+      return await sampler.holders(vip);
+    } finally {
+      await sampler[Symbol.asyncDispose]();
+    }
+  }
+
+  kubectl(args: readonly string[], input?: string): Promise<string> {
+    const [first] = this.plane.nodes;
+    if (first === undefined) throw new Error("a cluster has nodes");
+    const alive = this.plane.nodes.find((node) => node.apiServer.running) ?? first;
+    return alive.kubectl(args, input === undefined ? {} : { input });
+  }
+
+  async lease(): Promise<{ readonly metadata: { readonly annotations?: Record<string, string> }; readonly spec: Record<string, unknown> }> {
+    return JSON.parse(await this.kubectl(["get", ...LEASE, "-o", "json"]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.endAgent("SIGKILL")));
+    await this.plane[Symbol.asyncDispose]();
+    await this.lab.stop();
+  }
+}
+
+/** A ready cluster without agents; undefined, with the reason, where no API server can be had. */
+export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const found = await findBinaries();
+  if (found.kind === "unavailable") throw new Error(found.reason);
+  const lab = await createLab();
+  try {
+    const names = Array.from({ length: options.size ?? 3 }, (_, index) => `n${index + 1}`);
+    const hosts = await Promise.all(names.map((name) => lab.node(name)));
+    const client = await lab.client("client");
+    const vips = options.vips?.(lab) ?? [lab.vip4];
+    const dir = join(lab.directory, "control-plane");
+    mkdirSync(dir, { recursive: true });
+    const plane = await startControlPlane({
+      binaries: found.binaries,
+      vips: [...vips],
+      dir,
+      log: silentLogger,
+      nodes: hosts.map((host) => ({
+        name: host.name,
+        ip: host.ipv4,
+        run: (argv, { stdio }) => {
+          const [file = "", ...args] = host.inside(argv);
+          return spawn(file, args, { stdio });
+        },
+      })),
+    });
+    return new Cluster(lab, plane, hosts, client, vips, options.settings ?? {});
+  } catch (error) {
+    await lab.stop();
+    throw error;
+  }
+}
