@@ -45,7 +45,10 @@ export class ArpCapture implements AsyncDisposable {
       let text = "";
       const timer = setTimeout(() => reject(new Error(`tcpdump does not start: ${text}`)), 5000);
       child.once("error", reject);
-      child.once("exit", (code) => reject(new Error(`tcpdump: exit ${code}: ${text}`)));
+      child.once("exit", (code) => {
+        const rootless = text.includes("Couldn't change to") ? "; without root it needs the Debian package uidmap and a line in /etc/subuid" : "";
+        reject(new Error(`tcpdump: exit ${code}: ${text.trim()}${rootless}`));
+      });
       child.stderr?.setEncoding("utf8").on("data", (more: string) => {
         text += more;
         if (!text.includes("listening on")) return;

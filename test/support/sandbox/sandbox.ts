@@ -5,6 +5,8 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { LAB_TOOLS, TOOL_PATH, missingTools } from "./tools.ts";
 
 /** Not LEASEHOLD_*: agents refuse variables of that prefix which they do not know. */
@@ -33,14 +35,33 @@ export function sandboxObstacle(): string | undefined {
 }
 
 /**
+ * Without root, a user namespace brings it. One that maps only this user forbids setgroups(2)
+ * (user_namespaces(7)), which tcpdump cannot do without: with uidmap and subordinate ids map more.
+ */
+function userNamespace(): string[] {
+  if (process.getuid?.() === 0) return [];
+  return ["--user", "--map-root-user", ...(missingTools(["newuidmap"]) === undefined && hasSubordinateIds() ? ["--map-auto"] : [])];
+}
+
+function hasSubordinateIds(): boolean {
+  const { username, uid } = userInfo();
+  return ["/etc/subuid", "/etc/subgid"].every((file) => {
+    try {
+      return readFileSync(file, "utf8").split("\n").some((line) => line.startsWith(`${username}:`) || line.startsWith(`${uid}:`));
+    } catch {
+      return false;
+    }
+  });
+}
+
+/**
  * Starts `argv` in a sandbox of its own. The child leads a process group: signal `-pid` to
  * reach all of it. It dies with this process, also when this one gets SIGKILL.
  */
 export function spawnInSandbox(argv: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
-  const rootless = process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"];
   const command = [
     "--pdeathsig", "KILL", "--",
-    "unshare", ...rootless, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
+    "unshare", ...userNamespace(), "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
     "sh", "-c", INIT, "lab-init", ...argv,
   ]; // prettier-ignore
   return spawn("setpriv", command, {

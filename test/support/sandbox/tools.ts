@@ -14,6 +14,7 @@ const PACKAGES = {
   setpriv: "util-linux",
   mount: "mount",
   tcpdump: "tcpdump",
+  newuidmap: "uidmap",
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
