@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { createCredentials } from "../../../src/kube/credentials.ts";
+import type { Credentials } from "../../../src/kube/credentials.ts";
+import { readKubeconfig } from "../../../src/kube/kubeconfig.ts";
+import type { LogFields, Logger } from "../../../src/log.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { authority, issue } from "../../support/balancer/pki.ts";
+import { kubeconfigText } from "./kubeconfig-fixture.ts";
+
+const ca = authority("kubernetes-ca");
+const ownText = kubeconfigText(ca, issue(ca, "leasehold"));
+const adminText = kubeconfigText(ca, issue(ca, "admin"));
+const directory = await mkdtemp(join(tmpdir(), "leasehold-credentials-"));
+const running: Credentials[] = [];
+let files = 0;
+after(async () => {
+  for (const credentials of running) credentials.stop();
+  await rm(directory, { recursive: true });
+});
+
+interface Line {
+  readonly level: string;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+function recorder(lines: Line[]): Logger {
+  const at = (level: string) => (fields: LogFields, message: string) => void lines.push({ level, message, fields });
+  return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug"), child: () => recorder(lines) };
+}
+
+/** The wall clock stands inside the test certificates' life of a day. */
+async function setUp(content: { readonly own?: string; readonly admin?: string }, wall = new Date()) {
+  const folder = join(directory, String(files++));
+  await mkdir(folder);
+  const ownPath = join(folder, "leasehold.conf");
+  const adminPath = join(folder, "admin.conf");
+  if (content.own !== undefined) await writeFile(ownPath, content.own);
+  if (content.admin !== undefined) await writeFile(adminPath, content.admin);
+  const clock = new FakeClock(1_000_000, wall);
+  const lines: Line[] = [];
+  let changes = 0;
+  const credentials = createCredentials({ clock, log: recorder(lines), ownPath, adminPath, onChange: () => changes++ });
+  running.push(credentials);
+  await credentials.start();
+  const inUse = () => credentials.usable().map(({ path }) => path.slice(folder.length + 1));
+  return { ownPath, adminPath, clock, credentials, lines, inUse, changes: () => changes };
+}
+
+describe("which credentials", () => {
+  test("ours before admin.conf", async () => {
+    const { inUse, changes, lines } = await setUp({ own: ownText, admin: adminText });
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+    assert.equal(changes(), 1);
+    assert.deepEqual(lines.map(({ level }) => level), ["info", "info"]);
+  });
+
+  test("admin.conf with a warning while ours is missing, and ours when it has come", async () => {
+    const { ownPath, credentials, inUse, lines, changes } = await setUp({ admin: adminText });
+    assert.deepEqual(inUse(), ["admin.conf"]);
+    credentials.accepted(credentials.current() ?? assert.fail());
+    const warning = lines.find(({ message }) => message.startsWith("Using admin.conf"));
+    assert.equal(warning?.level, "warn");
+    assert.equal(warning?.fields["reason"], "ours is missing");
+
+    await writeFile(ownPath, ownText);
+    await credentials.reload();
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+    assert.equal(changes(), 2);
+    credentials.accepted(credentials.current() ?? assert.fail());
+    assert.equal(lines.at(-1)?.message, "Using our own kubeconfig again");
+  });
+
+  test("ours turned away: admin.conf goes first for half a minute, then ours is tried again", async () => {
+    const { credentials, clock, inUse, lines } = await setUp({ own: ownText, admin: adminText });
+    const [own, admin] = credentials.usable();
+    assert.ok(own !== undefined && admin !== undefined);
+    credentials.rejected(own, 403);
+    credentials.accepted(admin);
+    assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
+    assert.equal(lines.at(-1)?.fields["reason"], "ours was answered 403");
+    clock.advance(30_000);
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+  });
+
+  test("both turned away: ours first again, for it is the one that gets its rights", async () => {
+    const { credentials, inUse } = await setUp({ own: ownText, admin: adminText });
+    for (const each of credentials.usable()) credentials.rejected(each, 403);
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+  });
+
+  test("a new file is tried at once, however its predecessor fared", async () => {
+    const { credentials, ownPath, inUse } = await setUp({ own: ownText, admin: adminText });
+    credentials.rejected(credentials.current() ?? assert.fail(), 401);
+    await writeFile(ownPath, kubeconfigText(ca, issue(ca, "leasehold")));
+    await credentials.reload();
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+  });
+
+  test("expired ones come last but stay: our wall clock may be the wrong one", async () => {
+    const tomorrow = new Date(Date.now() + 3 * 86_400_000);
+    const { inUse, credentials, lines, adminPath } = await setUp({ own: ownText }, tomorrow);
+    assert.deepEqual(inUse(), ["leasehold.conf"]);
+    await writeFile(adminPath, kubeconfigText(ca, issue(ca, "admin")).replace(/client-certificate-data: .*\n.*client-key-data: .*/, "token: abc"));
+    await credentials.reload();
+    assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
+    credentials.accepted(credentials.current() ?? assert.fail());
+    assert.equal(lines.at(-1)?.fields["reason"], "ours has expired");
+  });
+
+  test("a file that breaks keeps its last good content, one that is removed does not", async () => {
+    const { credentials, ownPath, inUse, lines } = await setUp({ own: ownText, admin: adminText });
+    await writeFile(ownPath, ownText.slice(0, 300));
+    await credentials.reload();
+    await credentials.reload();
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+    assert.equal(lines.filter(({ level }) => level === "warn").length, 1, "each complaint once");
+    await rm(ownPath);
+    await credentials.reload();
+    assert.deepEqual(inUse(), ["admin.conf"]);
+  });
+
+  test("a change of the file is noticed without being told: the directory is watched", async () => {
+    const { clock, ownPath, inUse } = await setUp({});
+    await writeFile(ownPath, ownText);
+    // inotify is real and waited for; the poll (the one timer until then) never comes due.
+    for (let i = 0; i < 2000 && inUse().length === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (clock.pendingTimers > 1) clock.advance(50);
+    }
+    assert.deepEqual(inUse(), ["leasehold.conf"]);
+  });
+
+  test("stopped, it leaves no timer", async () => {
+    const { clock, credentials } = await setUp({ own: ownText });
+    credentials.stop();
+    assert.equal(clock.pendingTimers, 0);
+  });
+});
+
+describe("reading a kubeconfig", () => {
+  async function read(text: string) {
+    const path = join(directory, `file-${files++}`);
+    await writeFile(path, text);
+    return { path, result: await readKubeconfig(path) };
+  }
+
+  test("embedded data: CA, certificate, key, the name kubernetes and the end of the certificate", async () => {
+    const { result } = await read(ownText);
+    assert.equal(result.kind, "ok");
+    assert.equal(result.kind === "ok" && result.credentials.ca, ca.cert);
+    assert.equal(result.kind === "ok" && result.credentials.servername, "kubernetes");
+    const left = result.kind === "ok" ? (result.credentials.expiresAt?.getTime() ?? 0) - Date.now() : 0;
+    assert.ok(left > 0 && left <= 86_400_000);
+  });
+
+  test("file references are relative to the kubeconfig, and a new content is a new fingerprint", async () => {
+    const client = issue(ca, "leasehold");
+    await writeFile(join(directory, "c.crt"), client.cert);
+    await writeFile(join(directory, "c.key"), client.key);
+    const text = ownText
+      .replace(/client-certificate-data: .*/, "client-certificate: c.crt")
+      .replace(/client-key-data: .*/, "client-key: c.key");
+    const first = await read(text);
+    assert.equal(first.result.kind === "ok" && first.result.credentials.clientCertificate?.cert, client.cert);
+    const next = issue(ca, "leasehold");
+    await writeFile(join(directory, "c.crt"), next.cert);
+    await writeFile(join(directory, "c.key"), next.key);
+    const second = await readKubeconfig(first.path);
+    assert.ok(first.result.kind === "ok" && second.kind === "ok");
+    assert.notEqual(first.result.credentials.fingerprint, second.credentials.fingerprint);
+  });
+
+  test("tls-server-name of the file is heeded", async () => {
+    const { result } = await read(ownText.replace("    server:", "    tls-server-name: other\n    server:"));
+    assert.equal(result.kind === "ok" && result.credentials.servername, "other");
+  });
+
+  test("a file that is missing, and a directory in its place, are missing", async () => {
+    assert.equal((await readKubeconfig(join(directory, "none"))).kind, "missing");
+    assert.equal((await readKubeconfig(directory)).kind, "missing");
+  });
+
+  const secret = Buffer.from("TOP-SECRET").toString("base64");
+  const wrong: Record<string, [text: string, told: RegExp]> = {
+    "an empty file": ["", /is not a kubeconfig/],
+    "text": ["hello", /its current-context names no cluster|is not a kubeconfig/],
+    "a list": ["- a\n- b\n", /its current-context names no cluster|is not a kubeconfig/],
+    "broken YAML beside a key": [`users:\n- client-key-data: ${secret}\n  b: [`, /is not a kubeconfig: .* \(line \d+\)/],
+    "a user without a name": [ownText.replace("- name: leasehold\n", "- nam: leasehold\n"), /users\[0\]\.name is missing/],
+    "no such context": [ownText.replace("current-context: leasehold@", "current-context: other@"), /current-context names no cluster/],
+    "no CA": [ownText.replace(/ +certificate-authority-data: .*\n/, ""), /no certificate-authority/],
+    "a CA that is none": [ownText.replace(/certificate-authority-data: .*/, `certificate-authority-data: ${secret}`), /certificate-authority is damaged/],
+    "no verification": [ownText.replace("    server:", "    insecure-skip-tls-verify: true\n    server:"), /insecure-skip-tls-verify is not accepted/],
+    "no credentials": [ownText.replace(/ +client-key-data: .*\n/, ""), /neither a client certificate/],
+    "another's key": [ownText.replace(/client-key-data: .*/, /client-key-data: .*/.exec(adminText)?.[0] ?? ""), /client-key is damaged or does not fit/],
+    "a key that is none": [ownText.replace(/client-key-data: .*/, `client-key-data: ${secret}`), /client-key is damaged/],
+    "a reference to nothing": [ownText.replace(/client-key-data: .*/, "client-key: nowhere.key"), /client-key .*nowhere\.key cannot be read: ENOENT/],
+  };
+  for (const [what, [text, told]] of Object.entries(wrong)) {
+    test(`${what}: told with the path, without its contents`, async () => {
+      const { path, result } = await read(text);
+      assert.equal(result.kind, "broken");
+      const { error } = result.kind === "broken" ? result : assert.fail();
+      assert.equal(error.code, "LH_KUBECONFIG");
+      assert.match(error.message, told);
+      assert.ok(error.message.startsWith(path));
+      assert.equal(error.cause, undefined, "a cause would be logged with its own words");
+      assert.ok(!error.message.includes(secret) && !error.message.includes("SECRET"));
+    });
+  }
+});
