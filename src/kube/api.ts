@@ -9,7 +9,7 @@ import { ApiNoAnswer } from "./transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, WatchHandlers } from "./transport.ts";
 
 /** A request without an answer for this long is sent to the next server as well. */
-export const HEDGE_MS = 500;
+const HEDGE_MS = 500;
 /** A silent or slow server is asked last for this long. One that refuses is not: its refusal costs nothing. */
 const SUSPECT_MS = 5000;
 
