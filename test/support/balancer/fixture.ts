@@ -4,6 +4,9 @@ import { connect, type Socket } from "node:net";
 import { createBalancer, type Balancer, type BalancerDeps, type BalancerSettings } from "../../../src/balancer/balancer.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { silentLogger } from "../../../src/log.ts";
+import type { Backend, BackendId } from "../../../src/balancer/backend.ts";
+import type { ProxyBackend, ProxySettings } from "../../../src/balancer/proxy/messages.ts";
+import { ProxyThread } from "../../../src/balancer/proxy/thread.ts";
 
 export const clock = systemClock(() => performance.now());
 
@@ -78,4 +81,44 @@ export async function exchange(port: number, text: string): Promise<Ending> {
   const ending = readAll(socket);
   socket.end(text);
   return await ending;
+}
+
+export interface ProxyUnderTest {
+  readonly port: number;
+  readonly thread: ProxyThread;
+  /** Backends that the worker found unreachable, in order. */
+  readonly failed: readonly BackendId[];
+  /** These take new connections from now on. */
+  serve(backends: readonly Backend[]): void;
+  closeSessions(id: BackendId): void;
+  stop(drainMs?: number): Promise<void>;
+}
+
+/** The worker alone, without health checks: what it is told stands. */
+export async function startProxy(backends: readonly Backend[], changes: Partial<ProxySettings> = {}): Promise<ProxyUnderTest> {
+  const failed: BackendId[] = [];
+  let current = backends;
+  const listed = (): readonly ProxyBackend[] =>
+    current.map((backend) => ({ ...backend, serving: true, returnedAgoMs: undefined }));
+  const thread = new ProxyThread({
+    clock,
+    log: silentLogger,
+    settings: { port: 0, algorithm: "roundrobin", maxConnections: 1000, slowStartMs: 0, connectTimeoutMs: 300, ...changes },
+    workerUrl,
+    backends: listed,
+    onConnectFailed: (id) => void failed.push(id),
+    onChange: () => {},
+  });
+  await thread.start();
+  return {
+    port: thread.listening ?? 0,
+    thread,
+    failed,
+    serve: (backends) => {
+      current = backends;
+      thread.post({ kind: "backends", backends: listed() });
+    },
+    closeSessions: (id) => thread.post({ kind: "close-sessions", id }),
+    stop: (drainMs = 0) => thread.stop(drainMs),
+  };
 }

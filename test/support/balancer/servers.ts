@@ -1,5 +1,6 @@
 /** Backends for the balancer's tests, on loopback, each with a fault to play. */
-import { createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { Worker } from "node:worker_threads";
 import type { Backend } from "../../../src/balancer/backend.ts";
 import { hostPort } from "../../../src/net.ts";
 
@@ -57,4 +58,26 @@ export async function freePort(): Promise<number> {
   const server = await startServer(() => {});
   await server.close();
   return server.port;
+}
+
+/** A port whose SYNs are dropped. */
+export async function startBlackHole(): Promise<{ readonly backend: Backend; close(): Promise<void> }> {
+  const gate = new SharedArrayBuffer(4);
+  const worker = new Worker(new URL("./deaf-listener.ts", import.meta.url), { workerData: gate });
+  const port = await new Promise<number>((resolve, reject) => {
+    worker.once("error", reject);
+    worker.once("message", (address: { readonly port: number }) => resolve(address.port));
+  });
+  // The accept queue takes backlog + 1 connections; a few more make sure, and stay unanswered.
+  const fillers = Array.from({ length: 4 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  return {
+    backend: backendAt(port),
+    async close() {
+      for (const filler of fillers) filler.destroy();
+      Atomics.store(new Int32Array(gate), 0, 1);
+      Atomics.notify(new Int32Array(gate), 0);
+      await worker.terminate();
+    },
+  };
 }
