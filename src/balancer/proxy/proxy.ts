@@ -58,7 +58,7 @@ export class Proxy {
     this.#host = {
       clock: deps.clock,
       connectTimeoutMs: deps.settings.connectTimeoutMs,
-      choose: (source, tried) => this.#choose(source, tried),
+      choose: (client, tried) => this.#choose(client, tried),
       attached: (session, target) => {
         target.active++;
         this.#entries.get(target.id)?.held.add(session);
@@ -125,9 +125,9 @@ export class Proxy {
     }
   }
 
-  #choose(source: string, tried: readonly Target[]): Target | undefined {
+  #choose(client: Socket, tried: readonly Target[]): Target | undefined {
     const nowMs = this.#deps.clock.now();
-    const slowStartMs = this.#deps.settings.slowStartMs;
+    const { algorithm, slowStartMs } = this.#deps.settings;
     const candidates: (Candidate & { readonly entry: Entry })[] = [];
     let suspects = 0;
     for (const entry of this.#serving) {
@@ -141,7 +141,9 @@ export class Proxy {
       suspects === 0 || suspects === candidates.length
         ? candidates
         : candidates.filter(({ entry }) => entry.suspectUntilMs <= nowMs);
-    return pick(this.#deps.settings.algorithm, fit, { source, turn: this.#turn++, random: this.#deps.random })?.entry;
+    // The address costs a system call; only one algorithm asks for it.
+    const source = algorithm === "source" ? (client.remoteAddress ?? "") : "";
+    return pick(algorithm, fit, { source, turn: this.#turn++, random: this.#deps.random })?.entry;
   }
 
   #failed(target: Target, reason: string): void {

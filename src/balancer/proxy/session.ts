@@ -21,7 +21,7 @@ export interface SessionHost {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** The best backend for this client but those already tried. */
-  choose(source: string, tried: readonly Target[]): Target | undefined;
+  choose(client: Socket, tried: readonly Target[]): Target | undefined;
   attached(session: Session, target: Target): void;
   detached(session: Session, target: Target): void;
   failed(target: Target, reason: string): void;
@@ -92,7 +92,7 @@ export class Session {
   #next(): void {
     const target =
       this.#tried.length < MAX_TRIES && !this.#clientClosed
-        ? this.#host.choose(this.#client.remoteAddress ?? "", this.#tried)
+        ? this.#host.choose(this.#client, this.#tried)
         : undefined;
     if (target === undefined) {
       if (!this.#clientClosed) this.#host.refused();
