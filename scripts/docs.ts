@@ -1,0 +1,82 @@
+/**
+ * Writes what the table of settings says into docs/configuration.md, README.md and manifests/leasehold.yaml,
+ * between their markers. `--check` writes nothing and exits 1 when a file is out of date.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../src/config/settings.ts";
+import type { Section, SettingName } from "../src/config/settings.ts";
+
+const root = new URL("../", import.meta.url);
+
+const cell = (text: string): string => text.replaceAll("|", "\\|");
+const shown = (name: SettingName): string => {
+  const { fallback, shown: text } = SETTINGS[name];
+  return fallback === undefined ? text : `\`${text}\``;
+};
+const inSection = (section: Section): readonly SettingName[] => SETTING_NAMES.filter((name) => SETTINGS[name].section === section);
+
+function readmeTable(): string {
+  const rows = SETTING_NAMES.map((name) => `| \`${PREFIX}${name}\` | ${cell(shown(name))} | ${cell(SETTINGS[name].doc)} |`);
+  return ["| variable | default | meaning |", "|---|---|---|", ...rows].join("\n");
+}
+
+function reference(): string {
+  return SECTIONS.map((section) => {
+    const entries = inSection(section).map((name) => {
+      const { parser, doc, electionOnly } = SETTINGS[name];
+      const scope = electionOnly ? `\n* No effect with \`${PREFIX}ROLE=balancer\`` : "";
+      return `### ${PREFIX}${name}\n\n${doc}\n\n* Default: ${shown(name)}\n* Value: ${parser.expects}${scope}`;
+    });
+    return `## ${section}\n\n${entries.join("\n\n")}`;
+  }).join("\n\n");
+}
+
+/** Set by the manifest itself. */
+const IN_MANIFEST: readonly SettingName[] = ["VIP", "NODE_NAME"];
+
+/** Every other setting with its default, commented out. */
+function manifestSettings(): string {
+  return SECTIONS.flatMap((section) => {
+    const names = inSection(section).filter((name) => !IN_MANIFEST.includes(name));
+    const lines = names.map((name) => {
+      const { fallback, shown: text } = SETTINGS[name];
+      const entry = `        # - {name: ${PREFIX}${name}, value: ${JSON.stringify(fallback ?? "")}}`;
+      return fallback === undefined ? `${entry}  # ${text.replaceAll("`", "")}` : entry;
+    });
+    return lines.length === 0 ? [] : [`        # ${section}`, ...lines];
+  }).join("\n");
+}
+
+interface Target {
+  readonly file: string;
+  readonly begin: string;
+  readonly end: string;
+  readonly text: string;
+}
+
+const MARKDOWN = { begin: "<!-- settings:begin (written by scripts/docs.ts) -->", end: "<!-- settings:end -->" };
+const TARGETS: readonly Target[] = [
+  { file: "README.md", ...MARKDOWN, text: `\n${readmeTable()}\n` },
+  { file: "docs/configuration.md", ...MARKDOWN, text: `\n${reference()}\n` },
+  {
+    file: "manifests/leasehold.yaml",
+    begin: "        # settings:begin (written by scripts/docs.ts)",
+    end: "        # settings:end",
+    text: manifestSettings(),
+  },
+];
+
+const check = process.argv.includes("--check");
+let stale = 0;
+for (const { file, begin, end, text } of TARGETS) {
+  const path = new URL(file, root);
+  const before = readFileSync(path, "utf8");
+  const [start, stop] = [before.indexOf(`${begin}\n`), before.indexOf(end)];
+  if (start < 0 || stop < start) throw new Error(`${file} lacks its markers`);
+  const after = `${before.slice(0, start + begin.length + 1)}${text}\n${before.slice(stop)}`;
+  if (after === before) continue;
+  stale++;
+  console.log(check ? `${file} is out of date: run \`npm run docs\`` : `${file} written`);
+  if (!check) writeFileSync(path, after);
+}
+if (check && stale > 0) process.exitCode = 1;
