@@ -52,8 +52,8 @@ export interface Summary {
   readonly ready: boolean;
 }
 
-export const PRIORITY_MIN = 1;
-export const PRIORITY_MAX = 254;
+const PRIORITY_MIN = 1;
+const PRIORITY_MAX = 254;
 /** keepalived's lowest weight: a file whose value x weight is below it puts the node into FAULT. */
 const LOWEST_CONTRIBUTION = -253;
 

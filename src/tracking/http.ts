@@ -53,7 +53,6 @@ function get(target: URL, secureContext: SecureContext | undefined, signal: Abor
       // The whole answer has to come: a server that stalls in its body fails by time-out.
       response.on("end", verdict);
       response.on("error", (error) => fail(`status ${status}, then ${message(error)}`));
-      response.on("close", () => fail(`status ${status}, then closed`));
     });
     call.on("error", (error) => fail(message(error)));
     // Without an answer and without an error, e.g. after an upgrade that nobody asked for.
