@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { loadAllYaml, loadYaml } from "@kubernetes/client-node";
+import type { V1Lease, V1Pod, V1Role, V1RoleBinding } from "@kubernetes/client-node";
+import { parseConfig } from "../../../src/config.ts";
+import { createMetrics } from "../../../src/ops/metrics.ts";
+import { VERSION } from "../../../src/version.ts";
+import { exampleStatus } from "../ops/example.ts";
+import { kubectl } from "./kubectl.ts";
+
+const read = (name: string): string => readFileSync(new URL(`../../../manifests/${name}`, import.meta.url), "utf8");
+
+interface Resource {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+function resources(yaml: string): readonly Resource[] {
+  return loadAllYaml(yaml);
+}
+
+interface Kinds {
+  readonly Lease: V1Lease;
+  readonly Role: V1Role;
+  readonly RoleBinding: V1RoleBinding;
+}
+
+function named<K extends keyof Kinds>(yaml: string, kind: K, name: string): Kinds[K] {
+  const found: Kinds[K] | undefined = loadAllYaml(yaml).find((each: Resource) => each.kind === kind && each.metadata.name === name);
+  if (found === undefined) assert.fail(`there is no ${kind} ${name}`);
+  return found;
+}
+
+/** Without client-node's classes, for comparisons. */
+const plain = (value: unknown): unknown => structuredClone(value);
+
+const names = (list: readonly Resource[]): string[] => list.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ""}/${metadata.name}`).toSorted();
+
+describe("the static pod", () => {
+  const pod = loadYaml<V1Pod>(read("leasehold.yaml"));
+  const container = pod.spec?.containers[0];
+
+  test("has no field that kubectl does not know", async () => {
+    // `label --local` prints whatever the file says; `set image --local` decodes it into the Pod type first, which
+    // drops a misspelt field and refuses a value of the wrong type.
+    const file = ["--local", "-f", "manifests/leasehold.yaml", "-o", "json"];
+    const written = JSON.parse(await kubectl("label", ...file, "test=1"));
+    const known = JSON.parse(await kubectl("set", "image", ...file, "leasehold=other:1"));
+    delete written.metadata.labels.test;
+    written.spec.containers[0].image = "other:1";
+    delete known.status;
+    assert.deepEqual(known, written);
+  });
+
+  test("has what the agent needs and nothing more", () => {
+    const security = container?.securityContext;
+    assert.deepEqual(plain(security), {
+      runAsUser: 0, runAsGroup: 0, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "NET_RAW"] },
+    });
+    assert.equal(pod.spec?.hostNetwork, true);
+    assert.equal(pod.spec?.hostPID, undefined);
+    assert.equal(pod.spec?.priorityClassName, "system-node-critical");
+    assert.equal(pod.spec?.enableServiceLinks, false);
+    assert.equal(pod.spec?.securityContext?.seccompProfile?.type, "RuntimeDefault");
+    assert.equal(container?.resources?.limits?.["cpu"], undefined);
+  });
+
+  test("is accepted by the agent, with the VIP as the only setting of a person", () => {
+    const env = Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value ?? "n1"]));
+    assert.deepEqual(Object.keys(env), ["LEASEHOLD_VIP", "LEASEHOLD_NODE_NAME"]);
+    assert.equal(parseConfig(env, "host").kind, "ok");
+  });
+
+  test("offers settings that the agent accepts when they are uncommented", () => {
+    const shown = read("leasehold.yaml").split("\n").filter((line) => line.includes("# - {name: "));
+    const env: Record<string, string> = { LEASEHOLD_VIP: "192.0.2.10" };
+    for (const line of shown) {
+      const [entry] = loadYaml<readonly { readonly name: string; readonly value: string }[]>(line.replace("# - ", "- "));
+      assert.ok(entry !== undefined);
+      env[entry.name] = entry.value;
+    }
+    assert.ok(Object.keys(env).length > 30);
+    const result = parseConfig(env, "n1");
+    assert.deepEqual(result.kind === "error" ? result.problems : [], []);
+  });
+
+  test("probes where the agent listens, on loopback", () => {
+    const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10" }, "n1");
+    assert.ok(parsed.kind === "ok");
+    const { opsHost, opsPort, drainTimeoutMs } = parsed.config;
+    for (const [probe, path] of [[container?.livenessProbe, "/livez"], [container?.startupProbe, "/livez"], [container?.readinessProbe, "/readyz"]] as const) {
+      assert.deepEqual(plain(probe?.httpGet), { host: opsHost, port: opsPort, path });
+    }
+    assert.ok(read("monitoring/podmonitor.yaml").includes(`portNumber: ${opsPort}\n`));
+    assert.ok(drainTimeoutMs + 2_000 < (pod.spec?.terminationGracePeriodSeconds ?? 0) * 1_000);
+  });
+
+  test("mounts every directory that the settings name, and writes only to its own two", () => {
+    const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10" }, "n1");
+    assert.ok(parsed.kind === "ok");
+    const mounts = container?.volumeMounts ?? [];
+    const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile } = parsed.config;
+    for (const path of [kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile]) {
+      assert.ok(mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)), path);
+    }
+    assert.deepEqual(mounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath), [stateDir, dataDir]);
+    for (const { name, mountPath } of mounts) {
+      assert.equal(pod.spec?.volumes?.find((volume) => volume.name === name)?.hostPath?.path, mountPath);
+    }
+  });
+
+  test("is of this version", () => {
+    assert.equal(container?.image, `leasehold:${VERSION}`);
+    assert.equal(pod.metadata?.labels?.["app.kubernetes.io/version"], VERSION);
+  });
+});
+
+describe("the cluster's part", () => {
+  test("is what kustomize makes of it", async () => {
+    assert.deepEqual(names(resources(await kubectl("kustomize", "manifests"))), [
+      "FlowSchema /leasehold", "Lease kube-system/leasehold", "Role default/leasehold-endpoints", "Role kube-system/leasehold",
+      "RoleBinding default/leasehold-endpoints", "RoleBinding kube-system/leasehold",
+    ]);
+    assert.deepEqual(names(resources(await kubectl("kustomize", "manifests/monitoring"))), ["PodMonitor kube-system/leasehold", "PrometheusRule kube-system/leasehold"]);
+  });
+
+  test("ships the Lease with an annotation, for a patch has to find a parent, and with no holder", () => {
+    const lease = named(read("rbac.yaml"), "Lease", "leasehold");
+    assert.ok(Object.keys(lease.metadata?.annotations ?? {}).length > 0);
+    assert.equal(lease.spec, undefined);
+  });
+
+  test("gives the user one Lease, and no cluster-wide right", () => {
+    const role = named(read("rbac.yaml"), "Role", "leasehold");
+    const leases = role.rules?.filter(({ resources }) => resources?.includes("leases")) ?? [];
+    assert.deepEqual(leases.map(({ verbs, resourceNames }) => ({ verbs, resourceNames })), [
+      { verbs: ["get", "list", "watch", "update", "patch"], resourceNames: ["leasehold"] },
+      { verbs: ["create"], resourceNames: undefined },
+    ]);
+    assert.ok(!names(resources(read("rbac.yaml"))).some((name) => name.startsWith("Cluster")));
+    const verbs = role.rules?.flatMap((rule) => rule.verbs) ?? [];
+    assert.ok(!verbs.includes("*") && !verbs.includes("delete"));
+    for (const name of ["leasehold", "leasehold-endpoints"]) {
+      const binding = named(read("rbac.yaml"), "RoleBinding", name);
+      assert.deepEqual(plain(binding.subjects), [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "leasehold" }]);
+      assert.equal(binding.roleRef.name, name);
+    }
+  });
+
+  test("names the Lease as the agent does by default", () => {
+    const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10" }, "n1");
+    assert.ok(parsed.kind === "ok");
+    const { metadata } = named(read("rbac.yaml"), "Lease", parsed.config.leaseName);
+    assert.equal(metadata?.namespace, parsed.config.leaseNamespace);
+  });
+});
+
+describe("the alerts", () => {
+  interface Alert {
+    readonly alert: string;
+    readonly expr: string;
+    readonly annotations: Readonly<Record<string, string>>;
+    readonly labels: { readonly severity: string };
+  }
+  const rule = loadYaml<{ readonly spec: { readonly groups: readonly { readonly rules: readonly Alert[] }[] } }>(read("monitoring/prometheusrule.yaml"));
+  const alerts = rule.spec.groups.flatMap(({ rules }) => rules);
+
+  test("ask only for metrics that the agent has", async () => {
+    const metrics = createMetrics({ version: VERSION, nodeVersion: process.version, leaseName: "leasehold" });
+    const text = await metrics.render(exampleStatus(), 0);
+    for (const { alert, expr } of alerts) {
+      const asked = [...expr.matchAll(/\b(?:leasehold|leader_election)_[a-z_]+/g)].map(([name]) => name);
+      assert.ok(asked.length > 0 || expr.startsWith("up{"), alert);
+      for (const name of asked) assert.ok(text.includes(`# TYPE ${name} `), `${alert}: ${name}`);
+    }
+  });
+
+  test("each say what is wrong, and where to read on", () => {
+    const runbook = readFileSync(new URL("../../../docs/architecture.md", import.meta.url), "utf8");
+    for (const { alert, annotations, labels } of alerts) {
+      assert.ok(annotations["summary"] !== undefined && annotations["description"] !== undefined, alert);
+      assert.equal(annotations["runbook_url"], "docs/architecture.md#when-an-alert-fires");
+      assert.match(labels.severity, /^(?:warning|critical)$/);
+      assert.ok(runbook.includes(alert.replace("Leasehold", "")), `the runbook is silent on ${alert}`);
+    }
+  });
+});
