@@ -98,13 +98,6 @@ function validateLeaseSpec(spec: JsonObject): readonly Cause[] {
 
 function validateEvent(object: JsonObject): readonly Cause[] {
   const causes: Cause[] = [];
-  const namespace = isObject(object["metadata"]) ? object["metadata"]["namespace"] : undefined;
-  const about = isObject(object["regarding"]) ? (object["regarding"]["namespace"] ?? "") : "";
-  // Cluster-scoped objects have their events in `default`.
-  if (about !== namespace && !(about === "" && namespace === "default")) {
-    const message = `Invalid value: ${JSON.stringify(about)}: does not match event.namespace`;
-    causes.push({ reason: "FieldValueInvalid", field: "involvedObject.namespace", message });
-  }
   const required = (member: string): boolean => typeof object[member] !== "string" || object[member] === "";
   if (required("eventTime")) causes.push({ reason: "FieldValueRequired", field: "eventTime", message: "Required value" });
   for (const member of ["reportingController", "reportingInstance", "action", "reason"]) {

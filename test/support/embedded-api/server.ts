@@ -100,9 +100,7 @@ export class EmbeddedServer {
       socket.once("close", () => this.#sockets.delete(socket));
       // Such as a reset: TLS hears of it too and ends.
       socket.on("error", () => {});
-      void this.#awake().then(() => {
-        if (!socket.destroyed) this.#https.emit("connection", socket);
-      });
+      void this.#serve(socket);
     });
     this.#listener = listener;
   }
@@ -124,6 +122,11 @@ export class EmbeddedServer {
   continue(): void {
     this.#hung = false;
     for (const resume of this.#waiting.splice(0)) resume();
+  }
+
+  async #serve(socket: Socket): Promise<void> {
+    await this.#awake();
+    if (!socket.destroyed) this.#https.emit("connection", socket);
   }
 
   async #awake(): Promise<void> {
@@ -180,13 +183,15 @@ export class EmbeddedServer {
   }
 
   async #watch(url: string, response: ServerResponse): Promise<void> {
-    // In order, also across a stop.
-    let tail: Promise<void> = Promise.resolve();
+    // Events wait here while the server is stopped.
+    const pending: WatchEvent[] = [];
+    const flush = async (): Promise<void> => {
+      await this.#awake();
+      for (const event of pending.splice(0)) if (!response.destroyed) response.write(`${JSON.stringify(event)}\n`);
+    };
     const write = (event: WatchEvent): void => {
-      tail = tail.then(async () => {
-        await this.#awake();
-        if (!response.destroyed) response.write(`${JSON.stringify(event)}\n`);
-      });
+      pending.push(event);
+      void flush();
     };
     const opened = this.#store.watch(url, write);
     if (opened.kind === "refused") {

@@ -228,7 +228,7 @@ export class ObjectStore {
     } catch (error) {
       if (!(error instanceof DecodeFailed)) throw error;
       const message = `Invalid value: ${JSON.stringify(JSON.stringify(patched))}: ${error.message}`;
-      return invalid(" ", "", [{ reason: "FieldValueInvalid", field: "patch", message }], {});
+      return invalid("", "", [{ reason: "FieldValueInvalid", field: "patch", message }], {});
     }
   }
 
@@ -323,14 +323,15 @@ function nameMismatch(metadata: JsonObject, name: string): StoreResponse | undef
 
 function decode(resource: ResourceType, body: JsonObject): { readonly metadata: JsonObject; readonly content: JsonObject } {
   const { apiVersion, kind } = body;
-  if (kind !== undefined && kind !== resource.kind) {
+  // Absent, null and "" are the kind that the path names.
+  if ((kind ?? "") !== "" && kind !== resource.kind) {
     throw new DecodeFailed(`${textOf(kind)} in version "${textOf(apiVersion)}" cannot be handled as a ${resource.kind}`);
   }
   return { metadata: decodeMetadata(body["metadata"]), content: resource.decode(body) };
 }
 
 function validate(resource: ResourceType, metadata: JsonObject, content: JsonObject): StoreResponse | undefined {
-  const causes = [...validateMetadata(metadata), ...resource.validate({ ...content, metadata })];
+  const causes = [...validateMetadata(metadata), ...resource.validate(content)];
   if (causes.length === 0) return undefined;
   const name = typeof metadata["name"] === "string" ? metadata["name"] : "";
   const about = { ...(name === "" ? {} : { name }), group: resource.group, kind: resource.kind };
