@@ -1,0 +1,344 @@
+/**
+ * N API servers over one etcd, seen through a transport that only promises what TCP and TLS do. Each server and etcd fail in
+ * their own ways; what a write does to the Lease happens at one instant, in the store that all of them share.
+ */
+import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "../../src/kube/transport.ts";
+import { ApiNoAnswer } from "../../src/kube/transport.ts";
+import type { Network } from "./network.ts";
+import type { SimProcess } from "./process.ts";
+import type { Random } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { LeaseTable } from "./lease-table.ts";
+import type { Change } from "./lease-table.ts";
+
+/** kube-apiserver gives etcd this long. */
+const ETCD_TIMEOUT_MS = 7_000;
+
+export type ServerMode =
+  | { readonly kind: "up" }
+  /** The process is gone: connections are refused at once. */
+  | { readonly kind: "down" }
+  /** Stopped or swapped out: accepts and says nothing; what has reached it is carried out when it comes back. */
+  | { readonly kind: "hung" }
+  /** The machine is gone: nothing answers at all. */
+  | { readonly kind: "dark" }
+  | { readonly kind: "slow"; readonly beforeMs: number; readonly afterMs: number }
+  /** Answers `status` to a part of the requests, without carrying them out. */
+  | { readonly kind: "failing"; readonly status: number; readonly rate: number }
+  /** Carries writes out and never says so. */
+  | { readonly kind: "mute"; readonly rate: number };
+
+export interface Write {
+  /** Number of the node, -1 for a person. */
+  readonly author: number;
+  readonly request: ApiRequest;
+  readonly response: { readonly status: number };
+  readonly change: Change;
+}
+
+interface Stream {
+  readonly node: number;
+  readonly server: number;
+  readonly process: SimProcess;
+  readonly handlers: WatchHandlers;
+  /** Index of the next event in the table's history. */
+  next: number;
+  lastDeliveryMs: number;
+  open: boolean;
+}
+
+export class ControlPlane {
+  readonly #scheduler: Scheduler;
+  readonly #network: Network;
+  readonly #random: Random;
+  readonly #names: readonly string[];
+  readonly table: LeaseTable;
+  readonly modes: ServerMode[];
+  /** Watches of these servers stay open and say nothing. */
+  readonly deafWatch: boolean[];
+  /** Machines that are switched off; they are no etcd members meanwhile. */
+  readonly powered: boolean[];
+  /** Answer to every request of a node (credentials, flow control); 0: none. */
+  readonly refusal: number[];
+  /** Faults that take etcd's quorum away altogether. */
+  quorumFaults = 0;
+  #stalledUntilMs = 0;
+  #waiting: { readonly server: number; readonly untilMs: number; readonly run: () => void; readonly giveUp: () => void }[] = [];
+  #streams: Stream[] = [];
+  readonly #onWrite: (write: Write) => void;
+  #parkedByHang: { readonly server: number; readonly run: () => void }[] = [];
+
+  constructor(scheduler: Scheduler, network: Network, random: Random, names: readonly string[], onWrite: (write: Write) => void) {
+    this.#scheduler = scheduler;
+    this.#network = network;
+    this.#random = random;
+    this.#names = names;
+    this.#onWrite = onWrite;
+    this.table = new LeaseTable();
+    this.modes = names.map(() => ({ kind: "up" }));
+    this.deafWatch = names.map(() => false);
+    this.powered = names.map(() => true);
+    this.refusal = names.map(() => 0);
+    network.onHeal(() => this.changed());
+  }
+
+  /** Something about servers, etcd or the wire is different now: look who can go on. */
+  changed(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const one of waiting) {
+      if (this.#scheduler.nowMs >= one.untilMs) continue;
+      if (this.quorate(one.server)) one.run();
+      else this.#waiting.push(one);
+    }
+    const parked = this.#parkedByHang;
+    this.#parkedByHang = [];
+    for (const one of parked) {
+      const mode = this.modes[one.server]?.kind;
+      if (mode === "hung") this.#parkedByHang.push(one);
+      else if (mode !== "down" && mode !== "dark") this.#scheduler.after(this.#random.between(0.5, 30), one.run);
+    }
+    for (const stream of this.#streams) this.#pump(stream);
+  }
+
+  setMode(server: number, mode: ServerMode): void {
+    this.modes[server] = mode;
+    if (mode.kind === "down") this.tearWatches(server);
+    if (mode.kind === "dark") this.#streams = this.#streams.filter((stream) => stream.server !== server);
+    this.changed();
+  }
+
+  tearWatches(server: number): void {
+    for (const stream of this.#streams.filter((one) => one.server === server)) {
+      this.#endStream(stream, { kind: "error", message: "connection reset" });
+    }
+  }
+
+  /** etcd elects a leader: nothing is written or read for so long. */
+  stall(forMs: number): void {
+    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.#scheduler.nowMs + forMs);
+  }
+
+  /** True when this server's etcd is among a majority of all members that hear each other. */
+  quorate(server: number): boolean {
+    if (this.quorumFaults > 0 || this.powered[server] !== true) return false;
+    // etcd needs its peers both ways; members reach one another through the leader, so a chain is not enough, a common hub is.
+    for (let leader = 0; leader < this.powered.length; leader += 1) {
+      if (this.powered[leader] !== true || !this.#network.both(leader, server)) continue;
+      const members = this.powered.filter((on, member) => on && this.#network.both(leader, member)).length;
+      if (members * 2 > this.powered.length) return true;
+    }
+    return false;
+  }
+
+  /** A node can read and write through this server, in good time. */
+  usable(node: number, server: number): boolean {
+    return this.modes[server]?.kind === "up" && this.quorate(server) && this.#network.both(node, server);
+  }
+
+  /** kubectl on some machine with a working API server. False when there is none. */
+  person(request: ApiRequest): boolean {
+    if (!this.#names.some((_, server) => this.quorate(server) && this.modes[server]?.kind !== "down")) return false;
+    this.#apply(-1, request);
+    return true;
+  }
+
+  /** `kubectl delete lease`. */
+  delete(): void {
+    const change = this.table.remove();
+    if (!change.changed) return;
+    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change });
+    for (const stream of this.#streams) this.#pump(stream);
+  }
+
+  /** etcd is restored from the last snapshot; every API server is restarted with it. */
+  restore(): boolean {
+    const before = this.table.record;
+    if (!this.table.restore()) return false;
+    for (const stream of [...this.#streams]) this.#endStream(stream, { kind: "error", message: "connection reset" });
+    const after = this.table.record;
+    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change: { before, after, changed: true } });
+    return true;
+  }
+
+  address(server: number): string {
+    return `10.0.0.${11 + server}:6443`;
+  }
+
+  transport(node: number, process: SimProcess): ApiTransport {
+    const order = [node, ...[...this.#names.keys()].filter((server) => server !== node)];
+    const addresses = order.map((server) => this.address(server));
+    const serverOf = (address: string): number => order[addresses.indexOf(address)] ?? node;
+    return {
+      servers: () => addresses,
+      send: (address, request, timeoutMs) => this.#send(node, process, serverOf(address), request, timeoutMs),
+      watch: (address, path, handlers) => this.#watch(node, process, serverOf(address), path, handlers),
+    };
+  }
+
+  #send(node: number, process: SimProcess, server: number, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
+    const address = this.address(server);
+    return new Promise((resolve, reject) => {
+      const timer = process.after(timeoutMs, () =>
+        reject(new ApiNoAnswer(address, "silent", true, `${address}: no answer within ${Math.round(timeoutMs)} ms`)),
+      );
+      const answer = (status: number, body: unknown): void => {
+        this.#network.send(server, node, this.#scheduler.nowMs, () =>
+          process.deliver(() => {
+            timer.cancel();
+            resolve({ server: address, status, body });
+          }),
+        );
+      };
+      const refuse = (wasSent: boolean): void => {
+        this.#network.send(server, node, this.#scheduler.nowMs, () =>
+          process.deliver(() => {
+            timer.cancel();
+            reject(new ApiNoAnswer(address, "refused", wasSent, `${address}: connection refused`));
+          }),
+        );
+      };
+      this.#network.send(node, server, process.trueMs, () => this.#arrive(node, server, request, answer, refuse));
+    });
+  }
+
+  #arrive(
+    node: number,
+    server: number,
+    request: ApiRequest,
+    answer: (status: number, body: unknown) => void,
+    refuse: (wasSent: boolean) => void,
+  ): void {
+    const mode = this.modes[server] ?? { kind: "up" };
+    const serve = (afterMs: number, mute: boolean): void =>
+      this.#serve(node, server, request, (status, body) => {
+        if (mute) return;
+        if (afterMs === 0) answer(status, body);
+        else this.#scheduler.after(afterMs, () => answer(status, body));
+      });
+    switch (mode.kind) {
+      case "down":
+        return refuse(false);
+      case "dark":
+        return;
+      case "hung":
+        this.#parkedByHang.push({ server, run: () => serve(0, false) });
+        return;
+      case "slow":
+        this.#scheduler.after(this.#random.between(0.5, 1) * mode.beforeMs, () => serve(this.#random.between(0.5, 1) * mode.afterMs, false));
+        return;
+      case "failing":
+        if (this.#random.chance(mode.rate)) return answer(mode.status, status(mode.status, "the server is unwell"));
+        return serve(0, false);
+      case "mute":
+        return serve(0, this.#random.chance(mode.rate));
+      case "up":
+        return serve(0, false);
+    }
+  }
+
+  #serve(node: number, server: number, request: ApiRequest, answer: (status: number, body: unknown) => void): void {
+    const refusal = this.refusal[node] ?? 0;
+    if (refusal !== 0) return answer(refusal, status(refusal, "refused"));
+    const run = (): void => {
+      const { status: code, body } = this.#apply(node, request);
+      answer(code, body);
+    };
+    const workMs = this.#random.logarithmic(1, 8) + Math.max(0, this.#stalledUntilMs - this.#scheduler.nowMs);
+    this.#scheduler.after(workMs, () => {
+      // Killed meanwhile: the client sees its connection end, this one was not carried out.
+      const mode = this.modes[server]?.kind;
+      if (mode === "down" || mode === "dark") return;
+      if (this.quorate(server)) return run();
+      this.#wait(server, run, answer);
+    });
+  }
+
+  /** Without quorum: the proposal waits, and is carried out if quorum returns in time, even if the client has gone by then. */
+  #wait(server: number, run: () => void, answer: (status: number, body: unknown) => void): void {
+    const giveUp = (): void => answer(500, status(500, "etcdserver: request timed out"));
+    const one = { server, untilMs: this.#scheduler.nowMs + ETCD_TIMEOUT_MS, run, giveUp };
+    this.#waiting.push(one);
+    this.#scheduler.at(one.untilMs, () => {
+      if (!this.#waiting.includes(one)) return;
+      this.#waiting = this.#waiting.filter((other) => other !== one);
+      giveUp();
+      // "Timed out" says nothing about the proposal: it may be committed when the members find each other.
+      if (this.#random.chance(0.2)) this.#waiting.push({ ...one, untilMs: Number.POSITIVE_INFINITY, run: () => void run() });
+    });
+  }
+
+  #apply(author: number, request: ApiRequest): { readonly status: number; readonly body: unknown } {
+    const { response, change } = this.table.handle(request);
+    if (request.method !== "GET") this.#onWrite({ author, request, response, change });
+    if (change.changed) for (const stream of this.#streams) this.#pump(stream);
+    return response;
+  }
+
+  #watch(node: number, process: SimProcess, server: number, path: string, handlers: WatchHandlers): { close(): void } {
+    const query = new URL(path, "http://api").searchParams;
+    const stream: Stream = { node, server, process, handlers, next: 0, lastDeliveryMs: 0, open: true };
+    this.#network.send(node, server, process.trueMs, () => this.#opened(stream, query));
+    return {
+      close: () => {
+        stream.open = false;
+        this.#streams = this.#streams.filter((other) => other !== stream);
+      },
+    };
+  }
+
+  #opened(stream: Stream, query: URLSearchParams): void {
+    const mode = this.modes[stream.server]?.kind;
+    if (!stream.open || mode === "dark" || mode === "hung") return;
+    if (mode === "down") return this.#endStream(stream, { kind: "error", message: "connection refused" });
+    const refusal = this.refusal[stream.node] ?? 0;
+    if (refusal !== 0) return this.#endStream(stream, { kind: "status", status: refusal });
+    const from = this.table.watchFrom(query.get("resourceVersion"));
+    if (from === "expired") {
+      this.#deliver(stream, (handlers) => handlers.onEvent("ERROR", status(410, "too old resource version")));
+      return this.#endStream(stream, { kind: "end" });
+    }
+    stream.next = from;
+    this.#streams.push(stream);
+    this.#pump(stream);
+    const lifeMs = Number(query.get("timeoutSeconds") ?? "60") * 1_000;
+    this.#scheduler.after(lifeMs, () => {
+      if (stream.open && this.modes[stream.server]?.kind === "up") this.#endStream(stream, { kind: "end" });
+    });
+  }
+
+  #pump(stream: Stream): void {
+    const { server } = stream;
+    if (!stream.open || !stream.process.alive) return;
+    if (this.deafWatch[server] === true || this.modes[server]?.kind === "hung" || !this.quorate(server)) return;
+    if (!this.#network.open(server, stream.node)) return;
+    for (const event of this.table.eventsFrom(stream.next)) {
+      this.#deliver(stream, (handlers) => handlers.onEvent(event.type, event.object));
+    }
+    stream.next = this.table.historyEnd;
+  }
+
+  #deliver(stream: Stream, what: (handlers: WatchHandlers) => void): void {
+    const atMs = Math.max(stream.lastDeliveryMs, this.#scheduler.nowMs + this.#random.between(0.2, 4) + this.#network.delay(stream.server, stream.node));
+    stream.lastDeliveryMs = atMs;
+    this.#scheduler.at(atMs, () =>
+      stream.process.deliver(() => {
+        if (stream.open) what(stream.handlers);
+      }),
+    );
+  }
+
+  #endStream(stream: Stream, reason: Parameters<WatchHandlers["onEnd"]>[0]): void {
+    this.#streams = this.#streams.filter((other) => other !== stream);
+    // The end of a connection does not get through a cut either: the client hears nothing more.
+    if (!this.#network.open(stream.server, stream.node)) return;
+    this.#deliver(stream, (handlers) => {
+      stream.open = false;
+      handlers.onEnd(reason);
+    });
+  }
+}
+
+function status(code: number, message: string): unknown {
+  return { kind: "Status", apiVersion: "v1", status: "Failure", code, message };
+}

@@ -1,0 +1,259 @@
+/** One control-plane machine: clocks, kernel, /run, and the agent: the product's own elector, Lease store, call rules and VIP. */
+import type { ElectionStatus } from "../../src/agent/status.ts";
+import type { ElectionSettings, Report, SelfFacts } from "../../src/election/types.ts";
+import type { Elector } from "../../src/election/elector.ts";
+import type { LogFields, Logger } from "../../src/log.ts";
+import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
+import { parseIp } from "../../src/net.ts";
+import type { IpAddress } from "../../src/net.ts";
+import type { Vip } from "../../src/vip/vip.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import { SimKernel } from "./kernel.ts";
+import { MachineClock, SimProcess } from "./process.ts";
+import type { Production } from "./production.ts";
+import type { Random } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+export const LIFETIME_SECONDS = 3;
+
+export interface NodeDeps {
+  readonly scheduler: Scheduler;
+  readonly plane: ControlPlane;
+  readonly random: Random;
+  readonly production: Production;
+  readonly index: number;
+  readonly settings: ElectionSettings;
+  readonly vips: readonly string[];
+  readonly rate: number;
+  readonly wallOffsetMs: number;
+  readonly trace: (text: string) => void;
+  readonly onBug: (text: string) => void;
+  readonly onAnnounce: () => void;
+  readonly onRole: (role: string) => void;
+}
+
+interface Agent {
+  readonly process: SimProcess;
+  readonly elector: Elector;
+  readonly vip: Vip;
+  /** Kept as the agent reports it, so that a frozen one can be judged by what it last believed. */
+  role: Extract<Report, { kind: "transition" }>["to"];
+  /** Send time of its last accepted claim or renewal, machine's clock. */
+  renewedAtMs: number | null;
+  stopping: boolean;
+  readonly startedMs: number;
+}
+
+export class SimNode {
+  readonly #deps: NodeDeps;
+  readonly name: string;
+  readonly index: number;
+  readonly settings: ElectionSettings;
+  readonly clock: MachineClock;
+  readonly kernel: SimKernel;
+  readonly addresses: readonly IpAddress[];
+  powered = true;
+  agent: Agent | undefined;
+  /** What lies in /run/leasehold. */
+  #memory: { readonly renewedAtMs: number } | null = null;
+  readonly #faults = new Map<string, number>();
+  #delta = 0;
+  #ready = false;
+  #generation = 0;
+  /** Its last agent has stopped by itself. */
+  exited = false;
+  /** Send time of the last renewal that any process on this machine got, machine's clock. */
+  lastRenewedAtMs = Number.NEGATIVE_INFINITY;
+  /** Set when this node's process ran in the present step. */
+  touched = false;
+
+  constructor(deps: NodeDeps) {
+    const { scheduler, random, index } = deps;
+    this.#deps = deps;
+    this.index = index;
+    this.settings = deps.settings;
+    this.name = deps.settings.node;
+    const originMs = random.between(10_000, 5_000_000);
+    this.clock = new MachineClock(scheduler, deps.rate, originMs, Date.UTC(2026, 0, 1) + deps.wallOffsetMs);
+    this.kernel = new SimKernel(scheduler, this.clock, random.fork("kernel"), `02:00:00:00:00:0${index + 1}`, deps.onAnnounce);
+    this.addresses = deps.vips.map((text) => parseIp(text)).filter((address) => address !== undefined);
+  }
+
+  get facts(): SelfFacts {
+    const effective = Math.min(254, Math.max(1, this.settings.base + this.#delta));
+    return { effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac };
+  }
+
+  /** By its own checks; what the others know of it may be older. */
+  get eligible(): boolean {
+    return this.agent !== undefined && !this.agent.stopping && this.#ready && this.facts.faults.length === 0;
+  }
+
+  status(): ElectionStatus | undefined {
+    return this.agent?.elector.status();
+  }
+
+  /** Its agent believes to be MASTER, and its right has not run out by its own clock. */
+  get confirmed(): boolean {
+    const { agent } = this;
+    if (agent === undefined || agent.role !== "MASTER" || agent.renewedAtMs === null) return false;
+    return this.clock.bootMs(this.clock.trueNowMs) < agent.renewedAtMs + this.settings.renewDeadlineMs;
+  }
+
+  /** The container starts, as the composition root does it. */
+  start(): void {
+    const { scheduler, plane, random, production, settings, trace } = this.#deps;
+    if (!this.powered || this.agent !== undefined) return;
+    const generation = ++this.#generation;
+    const touch = (): void => {
+      this.touched = true;
+    };
+    const process = new SimProcess(scheduler, this.clock, random.fork(`process${generation}`), touch, (error) =>
+      this.#deps.onBug(`the process would have crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+    );
+    const log = this.#logger();
+    const vip = production.createVip({
+      clock: process,
+      kernel: this.kernel.for(process),
+      log,
+      addresses: this.addresses,
+      lifetimeSeconds: LIFETIME_SECONDS,
+    });
+    const api = production.createApiClient({ transport: plane.transport(this.index, process), clock: process, log });
+    const store = production.createLeaseStore({
+      api,
+      clock: process,
+      log,
+      namespace: "kube-system",
+      name: "leasehold",
+      node: settings.node,
+      leaseDurationMs: settings.leaseDurationMs,
+    });
+    const elector = production.createElector({
+      settings,
+      clock: process,
+      store,
+      vip,
+      memory: {
+        remember: (renewedAtMs) => {
+          this.#memory = { renewedAtMs };
+          this.lastRenewedAtMs = Math.max(this.lastRenewedAtMs, renewedAtMs);
+          if (this.agent !== undefined) this.agent.renewedAtMs = renewedAtMs;
+        },
+        forget: () => {
+          this.#memory = null;
+        },
+      },
+      log,
+      onReport: (report) => this.#report(report),
+      onWrite: (write, outcome, durationMs) => this.#wrote(write, outcome, durationMs),
+    });
+    this.agent = { process, elector, vip, role: "BACKUP", renewedAtMs: null, stopping: false, startedMs: scheduler.nowMs };
+    this.#ready = false;
+    this.exited = false;
+    trace("agent starts");
+    process.deliver(() => {
+      const saved = this.#memory;
+      const nowMs = process.now();
+      const resume = saved !== null && saved.renewedAtMs <= nowMs ? saved : null;
+      vip.reap(resume !== null && nowMs < resume.renewedAtMs + settings.renewDeadlineMs);
+      elector.start(resume);
+      elector.update(this.facts);
+    });
+    // The first round of checks.
+    scheduler.after(random.between(50, 1_500), () => {
+      if (this.#generation !== generation) return;
+      this.#ready = true;
+      this.#tell();
+    });
+  }
+
+  /** SIGKILL. */
+  crash(): void {
+    if (this.agent === undefined) return;
+    this.agent.process.kill();
+    this.agent = undefined;
+    this.#generation += 1;
+    this.#deps.trace("agent is killed");
+  }
+
+  /** SIGTERM; `done` when the process has exited by itself. */
+  stop(done: () => void): void {
+    const { agent } = this;
+    if (agent === undefined || agent.stopping) return;
+    this.#deps.trace("SIGTERM");
+    agent.process.deliver(() => {
+      agent.stopping = true;
+      void agent.elector.stop().then(() => {
+        agent.vip.stop();
+        agent.process.kill();
+        if (this.agent === agent) {
+          this.agent = undefined;
+          this.exited = true;
+          this.#generation += 1;
+        }
+        this.#deps.trace("agent has exited");
+        done();
+      });
+    });
+  }
+
+  powerOff(): void {
+    this.crash();
+    this.powered = false;
+    this.#memory = null;
+    this.lastRenewedAtMs = Number.NEGATIVE_INFINITY;
+    this.kernel.powerOff();
+    this.#deps.trace("power is gone");
+  }
+
+  powerOn(): void {
+    this.powered = true;
+    this.#deps.trace("machine boots");
+  }
+
+  /** A check turns bad; gives the cure. Several may have turned the same one bad. */
+  fail(check: string): () => void {
+    const change = (by: number): void => {
+      this.#faults.set(check, (this.#faults.get(check) ?? 0) + by);
+      this.#tell();
+    };
+    change(1);
+    return () => change(-1);
+  }
+
+  weigh(by: number): void {
+    this.#delta += by;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { agent } = this;
+    agent?.process.deliver(() => {
+      if (this.agent === agent) agent.elector.update(this.facts);
+    });
+  }
+
+  #report(report: Report): void {
+    const { kind, ...rest } = report;
+    this.#deps.trace(`${kind} ${JSON.stringify(rest)}`);
+    if (report.kind !== "transition") return;
+    if (this.agent !== undefined) this.agent.role = report.to;
+    this.#deps.onRole(report.to);
+  }
+
+  #wrote(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void {
+    if (write === "renew" && outcome === "ok") return;
+    this.#deps.trace(`${write}: ${outcome} after ${durationMs.toFixed(0)} ms`);
+  }
+
+  #logger(): Logger {
+    const { trace, onBug } = this.#deps;
+    const line = (level: string) => (fields: LogFields, message: string) => {
+      if (message.includes("unexpectedly")) onBug(`${message}: ${String(fields["err"])}`);
+      trace(`${level}: ${message}`);
+    };
+    const logger: Logger = { error: line("error"), warn: line("warn"), info: line("info"), debug: () => {}, child: () => logger };
+    return logger;
+  }
+}

@@ -1,0 +1,224 @@
+/** What happens in one run: the cluster and the faults, drawn from the seed. Data only, so that a failing plan can be printed and shrunk. */
+import { Random } from "./random.ts";
+
+export interface NodePlan {
+  readonly base: number;
+  /** Local ms per true ms, 0.95 to 1.05. */
+  readonly rate: number;
+  readonly wallOffsetMs: number;
+  readonly startMs: number;
+}
+
+export type Person =
+  | { readonly kind: "delete" }
+  | { readonly kind: "empty" }
+  | { readonly kind: "holder"; readonly holder: string }
+  | { readonly kind: "future" }
+  | { readonly kind: "duration"; readonly seconds: number }
+  | { readonly kind: "transitions" }
+  | { readonly kind: "move-to"; readonly to: string | null }
+  | { readonly kind: "wipe" }
+  | { readonly kind: "garbage"; readonly node: number }
+  | { readonly kind: "offer"; readonly to: string }
+  | { readonly kind: "restore" };
+
+export type ServerFault = "down" | "hung" | "slow" | "late" | "failing" | "mute" | "deaf" | "torn";
+
+export type Fault = { readonly atMs: number } & (
+  | { readonly kind: "pause"; readonly node: number; readonly forMs: number }
+  /** Frozen inside the next system call that binds or announces. */
+  | { readonly kind: "stall"; readonly node: number; readonly forMs: number }
+  /** SIGKILL; started again after `forMs`, on the same boot. */
+  | { readonly kind: "crash"; readonly node: number; readonly forMs: number }
+  /** SIGTERM; started again after `forMs`. */
+  | { readonly kind: "stop"; readonly node: number; readonly forMs: number }
+  /** The machine loses power and boots again. */
+  | { readonly kind: "power"; readonly node: number; readonly forMs: number }
+  | { readonly kind: "isolate"; readonly node: number; readonly forMs: number }
+  /** Nodes of the bit mask on one side. `segment`: only the VIP's Ethernet, `routed`: only the rest. */
+  | { readonly kind: "partition"; readonly mask: number; readonly layer: "both" | "routed" | "segment"; readonly forMs: number }
+  | { readonly kind: "one-way"; readonly from: number; readonly to: number; readonly forMs: number }
+  /** The VIP's link loses its carrier; the API stays reachable by another one unless `api`. */
+  | { readonly kind: "link"; readonly node: number; readonly api: boolean; readonly forMs: number }
+  | { readonly kind: "lossy"; readonly rate: number; readonly extraMs: number; readonly forMs: number }
+  | { readonly kind: "server"; readonly server: number; readonly how: ServerFault; readonly ms: number; readonly forMs: number }
+  | { readonly kind: "quorum"; readonly forMs: number }
+  | { readonly kind: "leader"; readonly forMs: number }
+  | { readonly kind: "compact" }
+  | { readonly kind: "refusal"; readonly node: number; readonly status: number; readonly forMs: number }
+  | { readonly kind: "wall"; readonly node: number; readonly byMs: number }
+  | { readonly kind: "check"; readonly node: number; readonly check: string; readonly forMs: number }
+  | { readonly kind: "priority"; readonly node: number; readonly delta: number; readonly forMs: number }
+  | { readonly kind: "flush"; readonly node: number }
+  | { readonly kind: "person"; readonly does: Person }
+);
+
+export const PROFILES = ["chaos", "fence", "api", "people", "planned", "persistent"] as const;
+export type Profile = (typeof PROFILES)[number];
+
+export interface Plan {
+  readonly seed: string;
+  readonly profile: Profile;
+  readonly nodes: readonly NodePlan[];
+  readonly nopreempt: boolean;
+  readonly nopreemptStrict: boolean;
+  readonly preemptDelayMs: number;
+  readonly vips: readonly string[];
+  /** How the Lease is at first. */
+  readonly lease: "absent" | "shipped";
+  readonly faults: readonly Fault[];
+  /** True ms. The last `quietMs` of it are without faults. */
+  readonly lengthMs: number;
+}
+
+type Kind = Fault["kind"];
+
+/** What may happen in which profile, and how often compared with the others. */
+const MIX: Readonly<Record<Exclude<Profile, "persistent">, Readonly<Partial<Record<Kind, number>>>>> = {
+  chaos: {
+    pause: 8, stall: 4, crash: 5, stop: 5, power: 3, isolate: 4, partition: 4, "one-way": 4, link: 3, lossy: 3, server: 12,
+    quorum: 2, leader: 3, compact: 1, refusal: 2, wall: 3, check: 6, priority: 6, flush: 1, person: 6,
+  },
+  fence: { pause: 10, stall: 8, crash: 6, power: 3, isolate: 5, partition: 3, "one-way": 4, server: 5, quorum: 2, wall: 2, flush: 1, stop: 3 },
+  api: { server: 20, quorum: 3, leader: 4, lossy: 5, compact: 3, refusal: 4, "one-way": 5, stop: 3, priority: 4, crash: 2 },
+  people: { person: 20, crash: 3, pause: 3, stop: 3, server: 3, priority: 4, check: 3 },
+  planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3 },
+};
+
+const QUIET_MS = 60_000;
+
+export function makePlan(seed: string, profile: Profile): Plan {
+  const random = new Random(`${profile}/${seed}`);
+  const size = random.integer(2, random.chance(0.3) ? 7 : 5);
+  const samePriority = random.chance(0.4);
+  const nodes = Array.from({ length: size }, (): NodePlan => ({
+    base: samePriority ? 100 : random.integer(50, 150),
+    rate: random.chance(0.3) ? random.pick([0.95, 1.05]) : random.between(0.95, 1.05),
+    wallOffsetMs: random.chance(0.3) ? random.between(-7_200_000, 7_200_000) : random.between(-50, 50),
+    startMs: random.between(0, 3_000),
+  }));
+  const lengthMs = profile === "persistent" ? 3_600_000 : random.between(120_000, 300_000);
+  const nopreempt = random.chance(0.5);
+  const plan: Plan = {
+    seed,
+    profile,
+    nodes,
+    nopreempt,
+    nopreemptStrict: nopreempt && random.chance(0.1),
+    preemptDelayMs: random.chance(0.25) ? random.integer(1_000, 10_000) : 0,
+    vips: random.chance(0.3) ? ["10.0.0.100", "fd00::100"] : ["10.0.0.100"],
+    lease: random.chance(0.5) ? "absent" : "shipped",
+    faults: [],
+    lengthMs,
+  };
+  return { ...plan, faults: profile === "persistent" ? onePersistent(random, size, lengthMs) : many(random, profile, size, lengthMs) };
+}
+
+function many(random: Random, profile: Exclude<Profile, "persistent">, size: number, lengthMs: number): readonly Fault[] {
+  const faults: Fault[] = [];
+  // From a fault now and then to a storm of them.
+  const gapMs = random.logarithmic(1_500, 40_000);
+  let atMs = random.between(500, 15_000);
+  while (atMs < lengthMs - QUIET_MS - 1_000) {
+    const kind = random.weighted(MIX[profile]);
+    const limitMs = lengthMs - QUIET_MS - atMs;
+    // A planned move has the API to itself: the next one comes when it is over.
+    const calm = profile === "planned";
+    faults.push(draw(random, kind, atMs, size, limitMs, calm));
+    atMs += calm ? random.between(16_000, 30_000) : -Math.log(1 - random.unit()) * gapMs;
+  }
+  return faults;
+}
+
+function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: number, calm: boolean): Fault {
+  const node = random.integer(0, size - 1);
+  const forMs = Math.min(limitMs, random.logarithmic(100, 60_000));
+  switch (kind) {
+    case "pause":
+      return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(1, 120_000)) };
+    case "stall":
+      return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(1, 30_000)) };
+    case "crash":
+      return { atMs, kind, node, forMs: calm || random.chance(0.5) ? random.between(800, 1_600) : forMs };
+    case "stop":
+      return { atMs, kind, node, forMs: Math.min(limitMs, random.between(2_500, 20_000)) };
+    case "power":
+      return { atMs, kind, node, forMs: Math.min(limitMs, random.between(5_000, 60_000)) };
+    case "isolate":
+    case "quorum":
+      return kind === "quorum" ? { atMs, kind, forMs } : { atMs, kind, node, forMs };
+    case "partition":
+      return { atMs, kind, mask: random.integer(1, 2 ** size - 2), layer: random.pick(["both", "both", "routed", "segment"]), forMs };
+    case "one-way":
+      return { atMs, kind, from: node, to: (node + random.integer(1, size - 1)) % size, forMs };
+    case "link":
+      return { atMs, kind, node, api: random.chance(0.5), forMs };
+    case "lossy":
+      return { atMs, kind, rate: random.between(0, 0.3), extraMs: random.logarithmic(1, 1_000), forMs };
+    case "server":
+      return { atMs, kind, server: node, how: random.pick(["down", "hung", "slow", "late", "failing", "mute", "deaf", "torn"]), ms: random.logarithmic(50, 6_000), forMs };
+    case "leader":
+      return { atMs, kind, forMs: random.between(1_000, 1_150) };
+    case "compact":
+      return { atMs, kind };
+    case "refusal":
+      return { atMs, kind, node, status: random.pick([401, 403, 429]), forMs };
+    case "wall":
+      return { atMs, kind, node, byMs: random.pick([-1, 1]) * random.logarithmic(10, 4 * 3_600_000) };
+    case "check":
+      return { atMs, kind, node, check: random.pick(calm ? ["balancer", "exec"] : ["balancer", "interface", "exec"]), forMs };
+    case "priority":
+      return { atMs, kind, node, delta: random.pick([-50, -20, 20, 50]), forMs };
+    case "flush":
+      return { atMs, kind, node };
+    case "person":
+      return { atMs, kind, does: calm ? moveTo(random, size) : drawPerson(random, size) };
+  }
+}
+
+function moveTo(random: Random, size: number): Person {
+  return { kind: "move-to", to: random.chance(0.3) ? null : `n${random.integer(1, size)}` };
+}
+
+function drawPerson(random: Random, size: number): Person {
+  const someone = `n${random.integer(1, size)}`;
+  switch (random.pick(["delete", "empty", "holder", "future", "duration", "transitions", "move-to", "wipe", "garbage", "offer", "restore"] as const)) {
+    case "delete":
+      return { kind: "delete" };
+    case "empty":
+      return { kind: "empty" };
+    case "holder":
+      return { kind: "holder", holder: random.chance(0.5) ? "stranger" : someone };
+    case "future":
+      return { kind: "future" };
+    case "duration":
+      return { kind: "duration", seconds: random.pick([1, 5, 15, 30]) };
+    case "transitions":
+      return { kind: "transitions" };
+    case "move-to":
+      return random.chance(0.2) ? { kind: "move-to", to: "nobody" } : moveTo(random, size);
+    case "wipe":
+      return { kind: "wipe" };
+    case "garbage":
+      return { kind: "garbage", node: random.integer(0, size - 1) };
+    case "offer":
+      return { kind: "offer", to: someone };
+    case "restore":
+      return { kind: "restore" };
+  }
+}
+
+/** One fault that begins and stays, for an hour: the VIP must not wander. */
+function onePersistent(random: Random, size: number, lengthMs: number): readonly Fault[] {
+  const kind = random.weighted<Kind>({ isolate: 2, partition: 3, "one-way": 4, link: 3, lossy: 3, server: 10, refusal: 2, check: 3, priority: 2, power: 1 });
+  const atMs = random.between(20_000, 40_000);
+  const fault = draw(random, kind, atMs, size, lengthMs, false);
+  if (fault.kind === "lossy") return [{ ...fault, rate: fault.rate / 3, extraMs: Math.min(fault.extraMs, 500), forMs: lengthMs }];
+  return "forMs" in fault ? [{ ...fault, forMs: lengthMs }] : [fault];
+}
+
+/** One line for people. */
+export function describeFault(fault: Fault): string {
+  const { atMs, kind, ...rest } = fault;
+  return `${(atMs / 1_000).toFixed(3).padStart(9)}s  ${kind} ${JSON.stringify(rest, (_, value: unknown) => (typeof value === "number" ? Math.round(value * 1_000) / 1_000 : value))}`;
+}

@@ -1,0 +1,63 @@
+/** Runs one plan to its end, or to the first thing that must not happen. */
+import { Health } from "./health.ts";
+import { INVARIANTS } from "./invariants.ts";
+import type { Checks } from "./invariants.ts";
+import { makePlan } from "./plan.ts";
+import type { Plan, Profile } from "./plan.ts";
+import type { Production } from "./production.ts";
+import { World } from "./world.ts";
+
+export interface Violation {
+  /** Name of the invariant, or "crash". */
+  readonly invariant: string;
+  readonly detail: string;
+  readonly atMs: number;
+}
+
+export interface RunResult {
+  readonly plan: Plan;
+  readonly violation: Violation | undefined;
+  readonly trace: readonly string[];
+  readonly events: number;
+  /** True ms that were simulated. */
+  readonly simulatedMs: number;
+}
+
+export function runSeed(seed: string, profile: Profile, production: Production): Promise<RunResult> {
+  return runPlan(makePlan(seed, profile), production);
+}
+
+export async function runPlan(plan: Plan, production: Production): Promise<RunResult> {
+  let violation: Violation | undefined;
+  const violate = (invariant: string, detail: string | undefined): void => {
+    if (detail === undefined || violation !== undefined) return;
+    violation = { invariant, detail, atMs: world.scheduler.nowMs };
+    world.say("VIOLATE", `${invariant}: ${detail}`);
+  };
+  const checks: [string, Checks][] = [];
+  const world = new World(plan, production, {
+    onWrite: (write) => {
+      for (const [name, check] of checks) violate(name, check.write?.(write));
+    },
+    onBug: (text) => violate("processNeverExits", text),
+  });
+  const health = new Health(world);
+  for (const [name, invariant] of Object.entries(INVARIANTS)) checks.push([name, invariant(world, health)]);
+  const bound = world.nodes.map(() => false);
+
+  await world.scheduler.runUntil(plan.lengthMs, () => {
+    for (const node of world.nodes) node.agent?.process.settleStall();
+    health.sample();
+    for (const node of world.nodes) {
+      if (node.kernel.bound !== bound[node.index]) {
+        bound[node.index] = node.kernel.bound;
+        world.say(node.name, node.kernel.bound ? "VIP is bound here" : "VIP is gone from here");
+      }
+    }
+    for (const [name, check] of checks) violate(name, check.step?.());
+    for (const node of world.nodes) node.touched = false;
+    return violation === undefined;
+  });
+  if (violation === undefined) for (const [name, check] of checks) violate(name, check.end?.());
+  return { plan, violation, trace: world.trace, events: world.scheduler.events, simulatedMs: world.scheduler.nowMs };
+}
