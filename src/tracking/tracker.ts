@@ -39,6 +39,8 @@ interface Run {
   readonly timeout: Timer;
   /** Its time is over: what it still says is ignored. */
   overdue: boolean;
+  /** When it counts as a failure, for the first time or once more. */
+  failsAtMs: number;
 }
 
 interface Entry {
@@ -112,7 +114,12 @@ export function createTracker(deps: TrackerDeps): Tracker {
   function begin(entry: Entry): void {
     const { spec } = entry;
     const abort = new AbortController();
-    const run: Run = { abort, overdue: false, timeout: clock.after(spec.timeoutMs, () => expire(entry, run)) };
+    const run: Run = {
+      abort,
+      overdue: false,
+      failsAtMs: clock.now() + spec.timeoutMs,
+      timeout: clock.after(spec.timeoutMs, () => expire(entry, run)),
+    };
     entry.run = run;
     entry.again = false;
     let result: Outcome | null | Promise<Outcome | null>;
@@ -133,6 +140,7 @@ export function createTracker(deps: TrackerDeps): Tracker {
 
   function expire(entry: Entry, run: Run): void {
     run.overdue = true;
+    run.failsAtMs = clock.now() + entry.spec.timeoutMs;
     record(entry, timeoutOf(entry.spec));
     run.abort.abort();
   }
@@ -146,13 +154,25 @@ export function createTracker(deps: TrackerDeps): Tracker {
   }
 
   function tick(entry: Entry): void {
-    if (entry.run === null) {
+    const { run } = entry;
+    if (run === null) {
       begin(entry);
       return;
     }
-    entry.skipped += 1;
-    // A run that outlives its time-out (a child in uninterruptible sleep) must not freeze the last verdict.
-    if (entry.run.overdue) record(entry, timeoutOf(entry.spec));
+    const { spec } = entry;
+    const failsNow = clock.now() >= run.failsAtMs;
+    if (failsNow && run.overdue) {
+      // A run that outlives its time-out (a child in uninterruptible sleep) must not freeze the last verdict.
+      run.failsAtMs = clock.now() + spec.timeoutMs;
+      record(entry, timeoutOf(spec));
+    } else if (failsNow) {
+      // Time-out and interval are the same by default: which timer comes first must not matter.
+      run.timeout.cancel();
+      expire(entry, run);
+    }
+    // After an overdue run this one begins as soon as that is gone; otherwise, or when one waits already, it falls out.
+    if (!run.overdue || entry.again) entry.skipped += 1;
+    if (run.overdue) entry.again = true;
   }
 
   function soon(entry: Entry): void {

@@ -149,6 +149,27 @@ describe("the tracker", () => {
     assert.equal(stuck.runs.length, 1);
   });
 
+  test("counts one failure for each hanging run when time-out and interval are the same", async () => {
+    const hanging = new Manual();
+    let first = true;
+    const run = (signal: AbortSignal) => (first ? ((first = false), PASS) : hanging.run(signal));
+    const { clock, tracker } = track(spec({ fall: 3, timeoutMs: 1_000, run }));
+    const aborted = async (): Promise<void> => {
+      clock.advance(1_000);
+      assert.equal(hanging.last.signal.aborted, true);
+      await hanging.last.end(null);
+    };
+    tracker.start();
+    clock.advance(1_000);
+    await aborted();
+    await aborted();
+    assert.deepEqual(tracker.summary().faults, []);
+    await aborted();
+    assert.deepEqual(tracker.summary().faults, ["c"]);
+    assert.equal(hanging.runs.length, 4, "the next run takes the place of the one that was ended");
+    assert.equal(tracker.skipped().get("c"), 0);
+  });
+
   test("takes a check that throws or rejects for a failed one", async () => {
     const rejecting = new Manual();
     const { tracker } = track(
