@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { sleep } from "../support/lab/clock.ts";
+import { monotonicMs } from "../support/lab/clock.ts";
+import { ClientProbe, describeAttempts, longestGap } from "../support/lab/probe.ts";
+import type { ArpCapture } from "../support/lab/capture.ts";
+import type { OwnershipSampler } from "../support/lab/ownership.ts";
+import { Cluster, createCluster, LEASE } from "./cluster.ts";
+
+const ROUNDS = Number(process.env["LAB_ROUNDS"] ?? 50);
+
+let cluster: Cluster;
+let arp: ArpCapture;
+let ownership: OwnershipSampler;
+
+before(async () => {
+  cluster = await createCluster();
+  arp = await cluster.lab.captureArp();
+  ownership = await cluster.lab.ownership();
+});
+after(async () => cluster[Symbol.asyncDispose]());
+afterEach(async () => cluster.reset());
+
+/** The VIP of VIP:8443 as a client sees it: a new connection every 5 ms. */
+function probe(): Promise<ClientProbe> {
+  return ClientProbe.start(cluster.client, { host: cluster.vip, port: 8443, timeoutMs: 1_000 }, `probe-${(serial += 1)}`);
+}
+let serial = 0;
+
+function since(fromMs: number) {
+  return ownership.timeline(cluster.vip).between(fromMs);
+}
+
+describe("cold start", () => {
+  test("the highest priority wins, whoever starts first", async () => {
+    const fromMs = monotonicMs();
+    const master = await cluster.startAgents({ n1: { LEASEHOLD_PRIORITY: "100" }, n2: { LEASEHOLD_PRIORITY: "120" }, n3: { LEASEHOLD_PRIORITY: "110" } });
+    assert.equal(master.name, "n2");
+    assert.deepEqual(await cluster.bound(), ["n2"]);
+    assert.deepEqual(arp.announcers(cluster.vip, fromMs), ["n2"]);
+  });
+
+  test(`equal priorities: exactly one GARP source in each of ${ROUNDS} rounds`, { timeout: 600_000 }, async () => {
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      const fromMs = monotonicMs();
+      const master = await cluster.startAgents();
+      assert.deepEqual(arp.announcers(cluster.vip, fromMs), [master.name], `round ${round}`);
+      assert.ok(since(fromMs).maxSimultaneous() <= 1, `round ${round}: ${since(fromMs).describe()}`);
+      // All at once, so that no round ends in a hand-over, which is another scenario.
+      await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));
+      await cluster.reset();
+    }
+  });
+});
+
+describe("the holder stops or dies", () => {
+  test("SIGTERM: another takes over, the longest gap is 150 ms at most", async () => {
+    const old = await cluster.startAgents();
+    await using client = await probe();
+    await sleep(1_000);
+    const fromMs = monotonicMs();
+    await old.endAgent("SIGTERM");
+    assert.deepEqual(old.agent?.exit?.code, 0);
+    const next = await cluster.settled();
+    await sleep(1_000);
+    const attempts = await client.stop();
+    const gap = longestGap(attempts.filter((attempt) => attempt.sentMs > fromMs - 500));
+    assert.ok(gap.ms <= 150, describeAttempts(attempts));
+    assert.deepEqual(await cluster.bound(), [next.name]);
+    assert.ok(since(fromMs).longestDualMs() <= 1_000, since(fromMs).describe());
+  });
+
+  test("SIGKILL for good: the kernel takes the VIP away before another binds it", async () => {
+    const old = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    await old.endAgent("SIGKILL");
+    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 5_000, "the kernel removes the address");
+    const goneMs = monotonicMs() - fromMs;
+    assert.ok(goneMs <= 4_500, `the address lived ${goneMs} ms`);
+    const next = await cluster.settled();
+    assert.notEqual(next, old);
+    assert.deepEqual(await cluster.bound(), [next.name]);
+    assert.equal(since(fromMs).dualMs(), 0, since(fromMs).describe());
+  });
+
+  test("SIGKILL and a restart in time: the VIP never moves", async () => {
+    const holder = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    await holder.endAgent("SIGKILL");
+    await sleep(1_000);
+    await holder.startAgent();
+    await sleep(12_000);
+    assert.equal(await cluster.settled(), holder);
+    assert.deepEqual(
+      since(fromMs).intervals().map((interval) => interval.holders),
+      [[holder.name]],
+    );
+  });
+
+  test("SIGSTOP past the lease, then SIGCONT: it sends nothing and has no address", async () => {
+    const old = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    old.agent?.stop();
+    const next = await cluster.lab.until(
+      async () => {
+        const states = await Promise.all(cluster.others(old).map(async (node) => ((await node.state()) === "MASTER" ? node : undefined)));
+        return states.find((node) => node !== undefined);
+      },
+      20_000,
+      "another node is MASTER",
+    );
+    const continuedMs = monotonicMs();
+    old.agent?.cont();
+    assert.equal(await cluster.settled(), next);
+    await sleep(2_000);
+    assert.ok(!arp.announcers(cluster.vip, continuedMs).includes(old.name), "a frozen holder announced after it woke up");
+    assert.deepEqual(await cluster.bound(), [next.name]);
+    assert.equal(since(fromMs).dualMs(), 0, since(fromMs).describe());
+  });
+});
+
+describe("the network", () => {
+  test("link cut: another node takes over, and the old one comes back as BACKUP", async () => {
+    const old = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    await old.host.link.down();
+    const next = await cluster.lab.until(
+      async () => {
+        const states = await Promise.all(cluster.others(old).map(async (node) => ((await node.state()) === "MASTER" ? node : undefined)));
+        return states.find((node) => node !== undefined);
+      },
+      20_000,
+      "another node is MASTER",
+    );
+    await old.host.link.up();
+    assert.equal(await cluster.settled(), next);
+    assert.ok(since(fromMs).longestDualMs() <= 1_000, since(fromMs).describe());
+  });
+
+  test("partition: the cut-off holder lets go at its deadline, long before another may claim", async () => {
+    const old = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    const fault = await cluster.lab.isolate(old.host);
+    const next = await cluster.lab.until(
+      async () => {
+        const states = await Promise.all(cluster.others(old).map(async (node) => ((await node.state()) === "MASTER" ? node : undefined)));
+        return states.find((node) => node !== undefined);
+      },
+      20_000,
+      "another node is MASTER",
+    );
+    assert.equal(since(fromMs).dualMs(), 0, since(fromMs).describe());
+    await fault.heal();
+    assert.equal(await cluster.settled(), next);
+    assert.deepEqual(await cluster.bound(), [next.name]);
+  });
+
+  test("a VIP deleted by hand is back within 1 s, and announced", async () => {
+    const master = await cluster.startAgents();
+    const deletedMs = monotonicMs();
+    await master.host.run(["ip", "addr", "del", `${cluster.vip}/32`, "dev", "eth0"]);
+    await cluster.lab.until(async () => (await cluster.bound()).includes(master.name), 1_000, "the VIP is back");
+    await cluster.lab.until(() => arp.announcements(cluster.vip, deletedMs).length > 0, 2_000, "it is announced");
+  });
+});
+
+describe("preemption", () => {
+  const low = { n1: { LEASEHOLD_PRIORITY: "50" }, n2: { LEASEHOLD_PRIORITY: "50" } };
+
+  async function startLow(): Promise<void> {
+    await Promise.all([cluster.node("n1").startAgent(low.n1), cluster.node("n2").startAgent(low.n2)]);
+    await cluster.settled();
+  }
+
+  test("nopreempt, the default: a better node that comes later leaves the holder alone", async () => {
+    await startLow();
+    const holder = await cluster.settled();
+    await cluster.node("n3").startAgent({ LEASEHOLD_PRIORITY: "200" });
+    await sleep(5_000);
+    assert.equal(await cluster.settled(), holder);
+  });
+
+  test("preempt: a better node takes over without a gap", async () => {
+    await startLow();
+    await using client = await probe();
+    await sleep(500);
+    const fromMs = monotonicMs();
+    await cluster.node("n3").startAgent({ LEASEHOLD_PRIORITY: "200", LEASEHOLD_NOPREEMPT: "false" });
+    await cluster.lab.until(async () => (await cluster.settled()).name === "n3", 15_000, "n3 preempts");
+    await sleep(500);
+    const attempts = await client.stop();
+    assert.ok(longestGap(attempts).ms <= 150, describeAttempts(attempts));
+    assert.equal(since(fromMs).longestGapMs(), 0, since(fromMs).describe());
+  });
+
+  test("preempt delay: the better node waits that long", async () => {
+    await startLow();
+    const holder = await cluster.settled();
+    await cluster.node("n3").startAgent({ LEASEHOLD_PRIORITY: "200", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "6s" });
+    await cluster.lab.until(async () => (await cluster.node("n3").state()) === "BACKUP", 10_000, "n3 is BACKUP");
+    await sleep(3_000);
+    assert.equal(await cluster.settled(), holder, "before the delay is over");
+    await cluster.lab.until(async () => (await cluster.settled()).name === "n3", 15_000, "n3 preempts after the delay");
+  });
+
+  test("move-to: the named node takes over, whatever its priority", async () => {
+    const holder = await cluster.startAgents({ n1: { LEASEHOLD_PRIORITY: "200" } });
+    const target = cluster.others(holder)[1];
+    assert.ok(target !== undefined);
+    await cluster.kubectl(["annotate", ...LEASE, `leasehold.dev/move-to=${target.name}`]);
+    await cluster.lab.until(async () => (await cluster.settled()).name === target.name, 10_000, "the named node holds");
+  });
+});
+
+describe("people edit the Lease", () => {
+  test("deleted: the holder writes it again, the VIP stays", async () => {
+    const holder = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    await cluster.kubectl(["delete", ...LEASE]);
+    await cluster.lab.until(async () => (await cluster.lease()).spec["holderIdentity"] === holder.name, 5_000, "the Lease is back");
+    await sleep(2_000);
+    assert.deepEqual(since(fromMs).intervals().map((interval) => interval.holders), [[holder.name]]);
+  });
+
+  test("emptied: the holder takes it up again, the VIP stays", async () => {
+    const holder = await cluster.startAgents();
+    const fromMs = monotonicMs();
+    await cluster.kubectl(["patch", ...LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}']);
+    await cluster.lab.until(async () => (await cluster.lease()).spec["holderIdentity"] === holder.name, 5_000, "the Lease names the holder again");
+    await sleep(2_000);
+    assert.deepEqual(since(fromMs).intervals().map((interval) => interval.holders), [[holder.name]]);
+  });
+
+  test("a stranger written into it holds nothing: the VIP is back after the lease duration", async () => {
+    await cluster.startAgents();
+    await cluster.kubectl(["patch", ...LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":"nobody-knows","renewTime":"2099-01-01T00:00:00.000000Z"}}']);
+    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 5_000, "the holder lets go");
+    await cluster.settled(20_000);
+  });
+});
+
+describe("refusals", () => {
+  test("a VIP that is a node's own address ends the agent with exit status 2", async () => {
+    const [node] = cluster.nodes;
+    assert.ok(node !== undefined);
+    await node.startAgent({ LEASEHOLD_VIP: cluster.node("n1").host.ipv4, LEASEHOLD_INTERFACE: "eth0" });
+    const exit = await node.agent?.exited;
+    assert.equal(exit?.code, 2);
+    assert.match(node.agent?.log() ?? "", /LH_ADDRESS_OWNER|NODE_IP/);
+  });
+
+  test("a second machine of the same node name is refused while the first one lives", async () => {
+    const master = await cluster.startAgents();
+    const [twin] = cluster.others(master);
+    assert.ok(twin !== undefined);
+    await twin.endAgent();
+    await twin.startAgent({ LEASEHOLD_NODE_NAME: master.name });
+    await cluster.lab.until(async () => (await twin.status()).election?.faults.includes("duplicate-node-name"), 10_000, "the twin is in FAULT");
+    assert.match(twin.agent?.log() ?? "", /LH_DUPLICATE_NODE/);
+    assert.equal(await master.state(), "MASTER");
+    assert.deepEqual(await cluster.bound(), [master.name]);
+  });
+});
