@@ -246,7 +246,7 @@ for (const kind of kinds) {
           { op: "add", path: "/spec/leaseTransitions", value: 1 },
         ),
       );
-      const statuses = (await Promise.all(claims)).map(({ status }) => status).sort();
+      const statuses = (await Promise.all(claims)).map(({ status }) => status).sort((a, b) => a - b);
       assert.deepEqual(statuses, [200, 422, 422, 422, 422, 422, 422, 422]);
     });
 

@@ -99,7 +99,7 @@ export interface WatchLine {
 const TIMEOUT_MS = 5000;
 
 /** HTTP and nothing else, so that what is compared is the servers. @param anonymous without a client certificate */
-export async function rawClient(target: Target, anonymous = false): Promise<RawClient> {
+export async function rawClient(target: Pick<Target, "server" | "adminKubeconfig">, anonymous = false): Promise<RawClient> {
   const read = await readKubeconfig(target.adminKubeconfig);
   if (read.kind !== "ok") throw new Error(`${target.adminKubeconfig}: ${JSON.stringify(read)}`);
   const { ca, clientCertificate } = read.credentials;

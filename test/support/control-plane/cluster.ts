@@ -68,7 +68,7 @@ export class ControlPlane implements AsyncDisposable {
 
   /** Applies what users apply: `manifests/rbac.yaml`. */
   async applyRbac(): Promise<void> {
-    if (existsSync(RBAC)) await this.#first().kubectl(["apply", "-f", RBAC]);
+    await this.#first().kubectl(["apply", "-f", RBAC]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

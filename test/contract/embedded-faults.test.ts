@@ -1,0 +1,97 @@
+/** The embedded servers' faults do what the real ones' do: the Lease store meets each of them. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import type { LeaseRecord } from "../../src/kube/record.ts";
+import type { WriteOutcome } from "../../src/kube/store.ts";
+import type { EmbeddedApi } from "../support/embedded-api/embedded-api.ts";
+import { startEmbeddedApi } from "../support/embedded-api/embedded-api.ts";
+import type { Agent } from "./agent.ts";
+import { startAgent } from "./agent.ts";
+import { rawClient } from "./target.ts";
+
+describe("two embedded API servers over one store:", { timeout: 60_000 }, () => {
+  let dir: string;
+  let api: EmbeddedApi;
+  let agent: Agent;
+  let held: LeaseRecord;
+
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), "leasehold-faults-"));
+    api = await startEmbeddedApi({ servers: ["s1", "s2"].map((name) => ({ name, ip: "127.0.0.1", port: 0 })), dir });
+    const servers = api.servers.map(({ address }) => address);
+    agent = await startAgent("n1", servers, api.kubeconfigs.get("s1")?.agent ?? "");
+    const outcome = await agent.store.write({ kind: "claim", replaces: null, offered: false }, 4000);
+    assert.ok(outcome.kind === "ok", JSON.stringify(outcome));
+    held = outcome.record;
+  });
+  afterEach(async () => {
+    await agent[Symbol.asyncDispose]();
+    await api[Symbol.asyncDispose]();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  const renew = (timeoutMs = 4000): Promise<WriteOutcome> => agent.store.write({ kind: "renew", held }, timeoutMs);
+  const both = (change: (faults: EmbeddedApi["servers"][number]["faults"]) => void): void => {
+    for (const { faults } of api.servers) change(faults);
+  };
+
+  test("one killed: its connections are reset, the other serves; started again it serves on the same port", async () => {
+    const { address } = api.server("s1");
+    await api.server("s1").kill();
+    assert.equal((await renew()).kind, "ok");
+    await api.server("s2").kill();
+    assert.equal((await renew(1000)).kind, "no-answer");
+    await api.server("s1").start();
+    assert.equal(api.server("s1").address, address);
+    assert.equal((await renew()).kind, "ok");
+  });
+
+  test("stopped, a server takes connections and says nothing; continued, it answers what has waited", async () => {
+    for (const server of api.servers) server.stop();
+    const outcome = await renew(1500);
+    assert.ok(outcome.kind === "no-answer" && outcome.ambiguous, JSON.stringify(outcome));
+    const waiting = renew();
+    for (const server of api.servers) server.continue();
+    assert.equal((await waiting).kind, "ok");
+  });
+
+  test("a connection reset in the middle of the answer: the write was applied, and the store finds out", async () => {
+    api.server("s1").faults.resetInAnswer = true;
+    const outcome = await renew();
+    assert.ok(outcome.kind === "ok", JSON.stringify(outcome));
+    assert.notEqual(outcome.record.renewTime, held.renewTime);
+  });
+
+  test("a slow server costs the hedge, not the deadline", async () => {
+    api.server("s1").faults.delayMs = 3000;
+    assert.equal((await renew(2500)).kind, "ok");
+  });
+
+  test("a server that is not ready says so on /readyz, and goes on serving", async () => {
+    const { faults } = api.server("s1");
+    const client = await rawClient({ server: api.server("s1").address, adminKubeconfig: api.kubeconfigs.get("s1")?.admin ?? "" });
+    assert.equal((await client.call("GET", "/readyz")).status, 200);
+    faults.notReady = true;
+    assert.equal((await client.call("GET", "/readyz")).status, 500);
+    assert.equal((await renew()).kind, "ok");
+  });
+
+  test("429, 403 and etcd's errors are refusals, reads go on without a quorum", async () => {
+    both((faults) => (faults.tooManyRequests = true));
+    const busy = await renew(1000);
+    assert.ok(busy.kind === "rejected" && busy.status === 429, JSON.stringify(busy));
+    both((faults) => (faults.tooManyRequests = false));
+    both((faults) => (faults.refuseWrites = true));
+    const unable = await renew(1000);
+    assert.ok(unable.kind === "rejected" && unable.status === 500, JSON.stringify(unable));
+    const read = await agent.store.read(1000);
+    assert.ok(read.kind === "ok" && read.record?.renewTime === held.renewTime, JSON.stringify(read));
+    both((faults) => (faults.refuseWrites = false));
+    both((faults) => (faults.forbidden = true));
+    const forbidden = await renew(1000);
+    assert.ok(forbidden.kind === "rejected" && forbidden.status === 403, JSON.stringify(forbidden));
+  });
+});
