@@ -8,7 +8,7 @@ import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { LeaseTable } from "./lease-table.ts";
+import { LEASE_PATH, LeaseTable } from "./lease-table.ts";
 import type { Change } from "./lease-table.ts";
 
 /** kube-apiserver gives etcd this long. */
@@ -145,7 +145,7 @@ export class ControlPlane {
 
   /** `kubectl delete lease`. */
   delete(): void {
-    const change = this.table.remove();
+    const { change } = this.table.handle({ method: "DELETE", path: LEASE_PATH });
     if (!change.changed) return;
     this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change });
     for (const stream of this.#streams) this.#pump(stream);

@@ -149,7 +149,8 @@ export const theKernelIsTheFence: Invariant = (world) => ({
       if (!node.kernel.bound) continue;
       const ageMs = node.clock.bootMs(world.scheduler.nowMs) - node.lastRenewedAtMs;
       if (ageMs > RENEW_DEADLINE_MS + (LIFETIME_SECONDS + 1) * 1_000) return `${node.name} has the VIP ${ageMs.toFixed(0)} ms after its last renewal`;
-      if (node.agent?.process.running === true && ageMs > RENEW_DEADLINE_MS + TIMER_SLACK_MS && node.touched) {
+      const process = node.agent?.process;
+      if (process?.running === true && !process.catchingUp && ageMs > RENEW_DEADLINE_MS + TIMER_SLACK_MS && node.touched) {
         return `${node.name} is running and has the VIP ${ageMs.toFixed(0)} ms after its last renewal`;
       }
     }
@@ -224,6 +225,11 @@ export const candidatesNeverBreakRenewals: Invariant = (world) => ({
 export const boundInTime: Invariant = (world, health) => {
   let unserved: number | undefined;
   return {
+    // Whoever has claimed and dies before it serves starts the wait anew.
+    write(write) {
+      if (newHolder(world, write) !== undefined && unserved !== undefined) unserved = world.scheduler.nowMs;
+      return undefined;
+    },
     step() {
       const nowMs = world.scheduler.nowMs;
       const serving = boundNodes(world).some((node) => node.powered && node.kernel.link.carrier && health.connected(node));
@@ -340,8 +346,8 @@ export const theWireFollows: Invariant = (world, health) => {
       }
       if (alone?.node !== node) alone = { node, sinceMs: nowMs };
       if (nowMs - alone.sinceMs < 6_000) return undefined;
-      const last = world.announcers.at(-1);
-      return last?.node === node.index ? undefined : `${node.name} has the VIP, but the last to announce it was n${(last?.node ?? -1) + 1}`;
+      const last = world.lastAnnouncer;
+      return last === node.index ? undefined : `${node.name} has the VIP, but the last to announce it was n${(last ?? -1) + 1}`;
     },
   };
 };

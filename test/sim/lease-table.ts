@@ -1,11 +1,11 @@
 /**
- * The one Lease in etcd, with its history for watches. What a request does to it is decided by the object store
- * below; this file keeps what came before and after, for watches, people and invariants.
+ * The one Lease in etcd, with its history for watches. What a request does to it is decided by the embedded API's store, which `test/contract` holds
+ * against kube-apiserver; this file keeps what came before and after, for watches, people and invariants.
  */
 import type { LeaseRecord } from "../../src/kube/record.ts";
 import { parseLease } from "../../src/kube/record-codec.ts";
 import type { ApiRequest } from "../../src/kube/transport.ts";
-import { ObjectStore } from "./object-store.ts";
+import { ObjectStore } from "../support/embedded-api/store.ts";
 
 export const COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 export const LEASE_PATH = `${COLLECTION}/leasehold`;
@@ -22,11 +22,27 @@ interface HistoryEvent {
   readonly version: number;
 }
 
+interface TableRequest {
+  readonly method: ApiRequest["method"] | "DELETE";
+  readonly path: string;
+  readonly contentType?: ApiRequest["contentType"];
+  readonly body?: unknown;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
 export class LeaseTable {
-  #store = new ObjectStore();
-  readonly #history: HistoryEvent[] = [];
+  #store = this.#newStore();
+  /** Every write so far: a backup is a number of them. */
+  #log: TableRequest[] = [];
+  #uids = 0;
+  #history: HistoryEvent[] = [];
   #compactedTo = 0;
-  #snapshot: ObjectStore | undefined;
+  #backup: number | undefined;
+  #object: unknown;
   #record: LeaseRecord | null = null;
 
   get record(): LeaseRecord | null {
@@ -37,18 +53,15 @@ export class LeaseTable {
     return this.#history.length;
   }
 
-  handle(request: ApiRequest): { readonly response: { readonly status: number; readonly body: unknown }; readonly change: Change } {
+  handle(request: TableRequest): { readonly response: Answer; readonly change: Change } {
     const before = this.#record;
-    const response = this.#store.handle(request);
-    if (request.method === "GET") return { response, change: { before, after: before, changed: false } };
+    if (request.method === "GET") {
+      const response = this.#store.handle({ method: "GET", path: request.path });
+      return { response, change: { before, after: before, changed: false } };
+    }
+    this.#log.push(request);
+    const response = this.#write(request);
     return { response, change: this.#note(before) };
-  }
-
-  /** `kubectl delete lease`. */
-  remove(): Change {
-    const before = this.#record;
-    this.#store.remove(LEASE_PATH);
-    return this.#note(before);
   }
 
   eventsFrom(index: number): readonly HistoryEvent[] {
@@ -66,37 +79,59 @@ export class LeaseTable {
   }
 
   compact(): void {
-    this.#compactedTo = this.#store.version;
+    this.#compactedTo = this.#version();
   }
 
-  takeSnapshot(): void {
-    this.#snapshot = this.#store.clone();
+  backUp(): void {
+    this.#backup = this.#log.length;
   }
 
-  /** etcd restored from a backup: an older Lease, and resourceVersions begin again where they were then. */
+  /** etcd restored from the backup: an older Lease, and resourceVersions begin again where they were then. */
   restore(): boolean {
-    if (this.#snapshot === undefined) return false;
-    this.#store = this.#snapshot.clone();
-    this.#record = this.#read();
-    this.#history.length = 0;
-    this.#compactedTo = this.#store.version;
+    if (this.#backup === undefined) return false;
+    const log = this.#log.slice(0, this.#backup);
+    this.#log = log;
+    this.#uids = 0;
+    this.#store = this.#newStore();
+    for (const request of log) this.#write(request);
+    this.#history = [];
+    this.#look();
+    this.#compactedTo = this.#version();
     return true;
   }
 
+  #newStore(): ObjectStore {
+    return new ObjectStore({
+      wall: () => new Date(Date.UTC(2026, 0, 1)),
+      uid: () => `uid-${String((this.#uids += 1)).padStart(6, "0")}`,
+    });
+  }
+
+  #write(request: TableRequest): Answer {
+    const body = request.body === undefined ? undefined : JSON.stringify(request.body);
+    return this.#store.handle({ method: request.method, path: request.path, contentType: request.contentType ?? "application/json", body });
+  }
+
   #note(before: LeaseRecord | null): Change {
-    const object = this.#store.get(LEASE_PATH);
-    this.#record = this.#read();
+    const deleted = this.#object;
+    this.#look();
     const after = this.#record;
     const changed = before?.resourceVersion !== after?.resourceVersion || before?.uid !== after?.uid;
     if (changed) {
       const type = before === null ? "ADDED" : after === null ? "DELETED" : "MODIFIED";
-      this.#history.push({ type, object: object ?? this.#history.at(-1)?.object, version: this.#store.version });
+      this.#history.push({ type, object: this.#object ?? deleted, version: this.#version() });
     }
     return { before, after, changed };
   }
 
-  #read(): LeaseRecord | null {
-    const object = this.#store.get(LEASE_PATH);
-    return object === undefined ? null : (parseLease(object) ?? null);
+  #look(): void {
+    const { status, body } = this.#store.handle({ method: "GET", path: LEASE_PATH });
+    this.#object = status === 200 ? body : undefined;
+    this.#record = status === 200 ? (parseLease(body) ?? null) : null;
+  }
+
+  /** The Lease's, or the last one that it had: nothing else is ever written. */
+  #version(): number {
+    return this.#record === null ? (this.#history.at(-1)?.version ?? 0) + 1 : Number(this.#record.resourceVersion);
   }
 }

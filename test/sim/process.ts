@@ -60,6 +60,7 @@ export class SimProcess implements Clock {
   #life: Life = { kind: "running" };
   /** Callbacks that came due while the process was frozen; they run late, in order. */
   #backlog: (() => void)[] = [];
+  #thawedMs = Number.NEGATIVE_INFINITY;
   /** How far this process is ahead of the world: it was frozen within the callback that runs now. */
   #leadMs = 0;
 
@@ -73,6 +74,11 @@ export class SimProcess implements Clock {
 
   get running(): boolean {
     return this.#life.kind === "running";
+  }
+
+  /** It has just thawed, and what came due meanwhile has not all run yet. */
+  get catchingUp(): boolean {
+    return this.#thawedMs === this.#scheduler.nowMs;
   }
 
   get alive(): boolean {
@@ -162,6 +168,7 @@ export class SimProcess implements Clock {
   #thaw(): void {
     if (this.#life.kind !== "paused" || this.#life.untilMs > this.#scheduler.nowMs) return;
     this.#life = { kind: "running" };
+    this.#thawedMs = this.#scheduler.nowMs;
     const backlog = this.#backlog;
     this.#backlog = [];
     // Each in an event of its own, so that promises settle in between; those not yet run are caught by the next pause.

@@ -28,7 +28,7 @@ export class World {
   readonly nodes: readonly SimNode[];
   readonly trace: string[] = [];
   /** Which node announced the VIP last, as its segment's switches and neighbours remember it. */
-  readonly announcers: { readonly node: number; readonly atMs: number }[] = [];
+  lastAnnouncer: number | undefined;
   /** Until when people's doings may keep the Lease from being claimed. */
   disturbedUntilMs = 0;
   /** When somebody last wrote a name of another's choosing into holderIdentity, or the Lease went back in time. */
@@ -76,7 +76,9 @@ export class World {
         wallOffsetMs: node.wallOffsetMs,
         trace: (text) => this.say(name, text),
         onBug: (text) => hooks.onBug(`${name}: ${text}`),
-        onAnnounce: () => this.announcers.push({ node: index, atMs: this.scheduler.nowMs }),
+        onAnnounce: () => {
+          this.lastAnnouncer = index;
+        },
         onRole: () => {},
       });
     });
@@ -313,7 +315,7 @@ export class World {
 
   /** The first such wish takes the backup, the next one brings it back. */
   #restore(): void {
-    if (!this.plane.restore()) this.plane.table.takeSnapshot();
+    if (!this.plane.restore()) this.plane.table.backUp();
     else this.forcedAtMs = this.scheduler.nowMs;
   }
 }
