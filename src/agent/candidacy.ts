@@ -14,7 +14,7 @@ import type { Finding } from "../tracking/check.ts";
 import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
-import { createVip, foreignOwner } from "../vip/vip.ts";
+import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { Place } from "./place.ts";
 import type { CheckStatus, ElectionStatus, VipStatus } from "./status.ts";
@@ -34,10 +34,7 @@ export interface CandidacyDeps {
 }
 
 export interface Candidacy {
-  /**
-   * Keeps the address that the previous process of this agent left, while its right lasts, or removes it.
-   * @throws {LeaseholdError} LH_ADDRESS_OWNER
-   */
+  /** Keeps the address that the previous process of this agent left, while its right lasts, or removes it. */
   adopt(): void;
   start(): void;
   /** Hands over or releases; the VIP is gone when this resolves. */
@@ -165,11 +162,6 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
 
   return {
     adopt() {
-      const owned = foreignOwner(kernel, config.vips).map((entry) => entry.address.text);
-      if (owned.length > 0) {
-        kernel.close();
-        throw new LeaseholdError("LH_ADDRESS_OWNER", `LEASEHOLD_VIP ${owned.join(", ")} is this machine's own address`);
-      }
       const mayKeep = resume !== null && clock.now() < resume.renewedAtMs + config.renewDeadlineMs;
       vip.reap(mayKeep);
       // Extends the address now: reading kubeconfigs and starting threads may take longer than it lives.

@@ -6,6 +6,7 @@ import { chooseInterface, chooseNodeIp } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
 import type { Logger } from "../log.ts";
 import type { IpAddress } from "../net.ts";
+import { foreignOwner } from "../vip/vip.ts";
 
 export interface Place {
   readonly interfaceName: string;
@@ -23,7 +24,7 @@ const RETRY_MS = 1_000;
 
 /**
  * Waits until there is an interface for the VIPs, for ever: a machine whose network comes late is no reason to end.
- * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE: waiting would not help
+ * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER: waiting would not help
  */
 export async function findPlace(
   config: Pick<Config, "vips" | "interface" | "nodeIp">,
@@ -34,6 +35,8 @@ export async function findPlace(
   for (;;) {
     try {
       const network = deps.readNetwork();
+      const owned = foreignOwner({ addresses: () => network.addresses }, config.vips).map((entry) => entry.address.text);
+      if (owned.length > 0) throw new LeaseholdError("LH_ADDRESS_OWNER", `LEASEHOLD_VIP ${owned.join(", ")} is this machine's own address`);
       const link = chooseInterface(network, config.vips, config.interface);
       return { interfaceName: link.name, nodeIp: config.nodeIp ?? chooseNodeIp(network, link, config.vips) };
     } catch (error) {

@@ -15,6 +15,11 @@ export const OFFER_MS = 300;
 export const HANDOVER_MS = 1_000;
 /** A healthy holder whose offer nobody took waits this long before it offers again. */
 export const CALM_MS = 10_000;
+/**
+ * A holder that sees its offer taken stays bound this much longer: the watch that tells it may be faster than the answer that lets the successor bind. Its own
+ * fence still holds.
+ */
+export const LINGER_MS = 50;
 /** The last words of a stopping holder may take this long. */
 const RELEASE_MS = 1_000;
 /** The fault that makes a bound VIP useless: it goes before anything else is tried. */
@@ -27,6 +32,9 @@ export function decideMaster(draft: Draft, role: Master): void {
   const { view } = state;
   draft.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
   if (view?.record && view.record.holder !== "" && view.record.holder !== settings.node) {
+    const taken = role.handover?.unbound === false && role.handover.offer?.to === view.record.holder;
+    const untilMs = taken ? view.changedAtMs + LINGER_MS : nowMs;
+    if (nowMs < untilMs) return draft.wakeAt(untilMs);
     draft.unbind();
     return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${view.record.holder} holds the Lease`);
   }

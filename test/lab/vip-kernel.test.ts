@@ -78,10 +78,15 @@ function throwsCode(code: ErrorCode, pattern: RegExp, call: () => void): void {
 /** Frames with v0's MAC as their source, as they reach the neighbour. */
 class Capture implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
   #pcap = Buffer.alloc(0);
+  #said = "";
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#exited = once(child, "exit");
+    // Read to its end: tcpdump dies of a closed stderr, and a dead one captures nothing, which some tests expect to see.
+    child.stderr?.on("data", (chunk: Buffer) => (this.#said += String(chunk)));
     child.stdout?.on("data", (chunk: Buffer) => (this.#pcap = Buffer.concat([this.#pcap, chunk])));
   }
 
@@ -89,12 +94,9 @@ class Capture implements AsyncDisposable {
     const filter = `ether src ${MAC} and (arp or (icmp6 and ip6[40] == 136))`;
     const argv = ["netns", "exec", "peer", "tcpdump", "-i", "v1", "-n", "-U", "--immediate-mode", "-w", "-", filter];
     const child = spawn("ip", argv, { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "";
-    for await (const chunk of child.stderr) {
-      said += String(chunk);
-      if (said.includes("listening on")) break;
-    }
-    return new Capture(child);
+    const capture = new Capture(child);
+    await until("tcpdump", 5000, () => capture.#said.includes("listening on"));
+    return capture;
   }
 
   /** Hexadecimal, in order of arrival. */
@@ -111,8 +113,9 @@ class Capture implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    assert.equal(this.#child.exitCode ?? this.#child.signalCode, null, `tcpdump ended: ${this.#said}`);
     this.#child.kill("SIGTERM");
-    await once(this.#child, "exit");
+    await this.#exited;
   }
 }
 

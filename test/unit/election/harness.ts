@@ -133,9 +133,8 @@ export class Subject {
 
   /** The unanswered writes of a kind. */
   sent<K extends LeaseWrite["kind"]>(kind: K): (Extract<LeaseWrite, { kind: K }> & { readonly sentAtMs: number })[] {
-    return this.open
-      .filter((effect) => effect.write.kind === kind)
-      .map((effect) => ({ ...(effect.write as Extract<LeaseWrite, { kind: K }>), sentAtMs: effect.sentAtMs }));
+    const isOfKind = (write: LeaseWrite): write is Extract<LeaseWrite, { kind: K }> => write.kind === kind;
+    return this.open.flatMap(({ write, sentAtMs }) => (isOfKind(write) ? [{ ...write, sentAtMs }] : []));
   }
 
   /** Answers the oldest open write of a kind. */

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { createCluster } from "./cluster.ts";
+import type { Cluster, ClusterNode } from "./cluster.ts";
+
+let cluster: Cluster;
+let serial = 0;
+
+before(async () => {
+  cluster = await createCluster();
+});
+after(async () => cluster[Symbol.asyncDispose]());
+afterEach(async () => {
+  for (const { etcd, apiServer } of cluster.plane.nodes) {
+    for (const program of [etcd, apiServer]) {
+      if (!program.running) await program.start();
+      program.continue();
+    }
+  }
+  await cluster.plane.ready();
+  await cluster.reset();
+});
+
+/** What a kubectl behind the VIP sees: a new verified TLS connection and `GET /readyz` every 20 ms. */
+function probe(): Promise<ClientProbe> {
+  const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
+  const options = { host: cluster.vip, port: 8443, intervalMs: 20, timeoutMs: 3_000, path: "/livez", tls: { caFile } };
+  return ClientProbe.start(cluster.client, options, `tls-probe-${(serial += 1)}`);
+}
+
+/** Fails when `holder` is not MASTER at any look, or another node has the VIP. */
+async function staysWith(holder: ClusterNode, forMs: number): Promise<void> {
+  const endMs = monotonicMs() + forMs;
+  while (monotonicMs() < endMs) {
+    assert.equal(await holder.state(), "MASTER", cluster.lab.tails(10));
+    assert.deepEqual(await cluster.bound(), [holder.name]);
+    await sleep(500);
+  }
+}
+
+describe("the holder's own API server", () => {
+  test("killed: the VIP does not move, and after 100 ms no new connection fails", async () => {
+    const holder = await cluster.startAgents();
+    await using client = await probe();
+    await sleep(1_000);
+    const killedMs = monotonicMs();
+    await holder.plane.apiServer.kill();
+    await staysWith(holder, 8_000);
+    const attempts = await client.stop();
+    const late = failures(attempts.filter((attempt) => attempt.sentMs > killedMs + 100));
+    assert.equal(late.length, 0, describeAttempts(attempts));
+    assert.ok(attempts.length > 100, describeAttempts(attempts));
+  });
+
+  test("hung: the VIP stays, renewals go on, and new connections are served again within 6 s", async () => {
+    const holder = await cluster.startAgents();
+    await using client = await probe();
+    await sleep(1_000);
+    const hungMs = monotonicMs();
+    holder.plane.apiServer.stop();
+    await staysWith(holder, 14_000);
+    const attempts = await client.stop();
+    const late = failures(attempts.filter((attempt) => attempt.sentMs > hungMs + 6_000));
+    assert.equal(late.length, 0, describeAttempts(attempts));
+  });
+
+  test("killed, and a better node wants to preempt: the VIP moves to it", async () => {
+    const holder = await cluster.startAgents({
+      n1: { LEASEHOLD_PRIORITY: "120" },
+      n2: { LEASEHOLD_NOPREEMPT: "false" },
+      n3: { LEASEHOLD_NOPREEMPT: "false" },
+    });
+    assert.equal(holder.name, "n1");
+    await holder.plane.apiServer.kill();
+    await cluster.lab.until(async () => (await cluster.settled()).name !== "n1", 15_000, "a node with an API server takes over");
+  });
+});
+
+describe("the control plane as a whole", () => {
+  test("all API servers down: nothing exits, and the VIP stays until the renew deadline, then is back with them", async () => {
+    const holder = await cluster.startAgents();
+    const downMs = monotonicMs();
+    await Promise.all(cluster.plane.nodes.map((node) => node.apiServer.kill()));
+    while (monotonicMs() < downMs + 2_500) {
+      assert.deepEqual(await cluster.bound(), [holder.name]);
+      await sleep(100);
+    }
+    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 5_000, "the deadline has passed");
+    await sleep(3_000);
+    for (const node of cluster.nodes) {
+      assert.equal(node.agent?.running, true, `${node.name} is gone`);
+      assert.equal((await node.get("/livez")).status, 200, `${node.name} /livez`);
+      assert.equal((await node.get("/readyz")).status, 500, `${node.name} /readyz`);
+    }
+    await Promise.all(cluster.plane.nodes.map((node) => node.apiServer.start()));
+    await cluster.plane.ready();
+    const next = await cluster.settled(30_000);
+    assert.deepEqual(await cluster.bound(), [next.name]);
+  });
+
+  test("etcd without quorum: nobody has two VIPs, and one node holds it when quorum is back", async () => {
+    await cluster.startAgents();
+    const [first, second] = cluster.plane.nodes;
+    await Promise.all([first?.etcd.kill(), second?.etcd.kill()]);
+    const endMs = monotonicMs() + 12_000;
+    while (monotonicMs() < endMs) {
+      assert.ok((await cluster.bound()).length <= 1);
+      await sleep(200);
+    }
+    await Promise.all([first?.etcd.start(), second?.etcd.start()]);
+    await cluster.plane.ready();
+    const next = await cluster.settled(30_000);
+    assert.deepEqual(await cluster.bound(), [next.name]);
+  });
+});
+
+test("credentials that come after the agent: it waits, then takes part", async () => {
+  const [node] = cluster.nodes;
+  assert.ok(node !== undefined);
+  const path = join(node.host.directory, "late", "kubeconfig");
+  await node.startAgent({ LEASEHOLD_KUBECONFIG: path });
+  await sleep(3_000);
+  assert.equal(await node.state(), "INIT");
+  await node.host.run(["sh", "-c", `mkdir -p ${join(node.host.directory, "late")} && cp ${node.plane.kubeconfigs.agent} ${path}`]);
+  assert.equal(await cluster.settled(), node);
+});

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, afterEach, before, test } from "node:test";
+import type { ArpCapture } from "../support/lab/capture.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import type { OwnershipSampler } from "../support/lab/ownership.ts";
+import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { createCluster } from "./cluster.ts";
+import type { Cluster } from "./cluster.ts";
+
+let cluster: Cluster;
+let arp: ArpCapture;
+let ownership: OwnershipSampler;
+
+before(async () => {
+  cluster = await createCluster({ vips: (lab) => [lab.vip4, lab.vip6] });
+  arp = await cluster.lab.captureArp();
+  ownership = await cluster.lab.ownership();
+});
+after(async () => cluster[Symbol.asyncDispose]());
+afterEach(async () => cluster.reset());
+
+const families: readonly { readonly name: string; readonly use: (v4: string, v6: string) => readonly string[] }[] = [
+  { name: "IPv4", use: (v4) => [v4] },
+  { name: "IPv6", use: (_, v6) => [v6] },
+  { name: "dual stack", use: (v4, v6) => [v4, v6] },
+];
+
+for (const { name, use } of families) {
+  test(`${name}: bound, announced, served, and moved as one`, async () => {
+    const { vip4, vip6 } = cluster.lab;
+    const vips = use(vip4, vip6);
+    const unused = [vip4, vip6].filter((vip) => !vips.includes(vip));
+    cluster.settings = { LEASEHOLD_VIP: vips.join(",") };
+    const fromMs = monotonicMs();
+    const old = await cluster.startAgents();
+    for (const vip of vips) {
+      assert.deepEqual(await cluster.bound(vip), [old.name], vip);
+      assert.deepEqual(arp.announcers(vip, fromMs), [old.name], vip);
+    }
+    for (const vip of unused) assert.deepEqual(await cluster.bound(vip), [], vip);
+
+    const caFile = join(old.plane.etcKubernetes, "pki", "ca.crt");
+    for (const vip of vips) {
+      await using client = await ClientProbe.start(
+        cluster.client,
+        { host: vip, port: 8443, intervalMs: 20, timeoutMs: 2_000, path: "/readyz", tls: { caFile } },
+        `probe-${name.replace(" ", "-")}-${vips.indexOf(vip)}`,
+      );
+      await sleep(1_000);
+      const attempts = await client.stop();
+      assert.ok(attempts.length > 10 && failures(attempts).length === 0, `${vip}: ${describeAttempts(attempts)}`);
+    }
+
+    const movedMs = monotonicMs();
+    await old.endAgent("SIGTERM");
+    const next = await cluster.settled();
+    for (const vip of vips) {
+      assert.deepEqual(await cluster.bound(vip), [next.name], vip);
+      assert.deepEqual(arp.announcers(vip, movedMs), [next.name], vip);
+      const timeline = ownership.timeline(vip).between(movedMs);
+      assert.ok(timeline.longestGapMs() <= 150, `${vip}: ${timeline.describe()}`);
+    }
+  });
+}
