@@ -1,0 +1,98 @@
+/** Looks at the cluster a few times a second and tells what has changed. Steers nothing. */
+import { monotonicMs, sleep } from "../../test/support/lab/clock.ts";
+import type { Attempt } from "../../test/support/lab/probe.ts";
+import type { DemoCluster, NodeName } from "./cluster.ts";
+
+export interface NodeView {
+  readonly name: NodeName;
+  readonly priority: number;
+  /** undefined: the agent does not run, or does not answer. */
+  readonly state: string | undefined;
+  readonly effectivePriority: number | undefined;
+  /** Its kernel has the VIP, whatever its agent believes. */
+  readonly hasVip: boolean;
+  readonly apiServes: boolean;
+  readonly backends: readonly { readonly id: string; readonly grade: string }[];
+}
+
+export interface DemoEvent {
+  readonly atMs: number;
+  readonly text: string;
+}
+
+export interface Snapshot {
+  readonly startedMs: number;
+  readonly nowMs: number;
+  readonly vip: string;
+  readonly endpoint: string;
+  readonly nodes: readonly NodeView[];
+  readonly attempts: readonly Attempt[];
+  readonly events: readonly DemoEvent[];
+}
+
+const EVERY_MS = 200;
+
+export class Observer {
+  readonly events: DemoEvent[] = [];
+  readonly #cluster: DemoCluster;
+  readonly #startedMs = monotonicMs();
+  readonly #show: (snapshot: Snapshot) => void;
+  #nodes: readonly NodeView[] = [];
+  #ended = false;
+
+  /** `show` gets each snapshot, five a second. */
+  constructor(cluster: DemoCluster, show: (snapshot: Snapshot) => void) {
+    this.#cluster = cluster;
+    this.#show = show;
+  }
+
+  say(text: string): void {
+    this.events.push({ atMs: monotonicMs(), text });
+  }
+
+  snapshot(): Snapshot {
+    const { vip, endpoint, probe } = this.#cluster;
+    const nowMs = monotonicMs();
+    return { startedMs: this.#startedMs, nowMs, vip, endpoint, nodes: this.#nodes, attempts: probe.attempts(), events: this.events };
+  }
+
+  /** Looks until {@link end} is called. */
+  async run(): Promise<void> {
+    while (!this.#ended) {
+      const holders = await this.#cluster.ownership.holders(this.#cluster.vip);
+      const nodes = await Promise.all(
+        this.#cluster.nodes.map(async (node): Promise<NodeView> => {
+          const status = await node.status();
+          return {
+            name: node.name,
+            priority: node.priority,
+            state: status?.election?.state,
+            effectivePriority: status?.election?.effectivePriority,
+            hasVip: holders.includes(node.name),
+            apiServes: node.apiServes,
+            backends: status?.balancer.backends.map(({ id, grade }) => ({ id, grade })) ?? [],
+          };
+        }),
+      );
+      for (const node of nodes) this.#compare(this.#nodes.find(({ name }) => name === node.name), node);
+      this.#nodes = nodes;
+      this.#show(this.snapshot());
+      await sleep(EVERY_MS);
+    }
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  #compare(before: NodeView | undefined, now: NodeView): void {
+    if (before?.state !== now.state && now.state !== undefined) this.say(`${now.name}: ${before?.state ?? "starts as"}${before?.state === undefined ? "" : " ->"} ${now.state}`);
+    if (before !== undefined && before.hasVip !== now.hasVip) this.say(`${now.name}: ${now.hasVip ? "has" : "no longer has"} the VIP`);
+    // Only the holder's balancer has clients.
+    if (before === undefined || !now.hasVip) return;
+    for (const { id, grade } of now.backends) {
+      const was = before.backends.find((backend) => backend.id === id)?.grade;
+      if (was !== undefined && was !== grade) this.say(`${now.name}: backend ${id} is ${grade}`);
+    }
+  }
+}
