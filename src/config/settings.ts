@@ -113,7 +113,7 @@ export const SETTINGS = {
   }),
   TRACK_EXEC_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_EXEC." }),
   TRACK_HTTP: optional(parsers.httpUrl, "none", {
-    ...tracking, doc: "A URL to GET; 2xx is success.",
+    ...tracking, doc: "A URL to GET; 2xx or 3xx is success.",
   }),
   TRACK_HTTP_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_HTTP." }),
   TRACK_INTERVAL: withDefault(parsers.duration("100ms", "10m"), "1s", {
@@ -152,7 +152,7 @@ export const SETTINGS = {
   SLOW_START: withDefault(parsers.duration("0s", "1h"), "30s", {
     section: "Balancer", doc: "A backend that came back gets its full share only after this time.",
   }),
-  CONNECT_TIMEOUT: withDefault(parsers.duration("50ms", "1m"), "2s", {
+  CONNECT_TIMEOUT: withDefault(parsers.duration("50ms", "1m"), "1s", {
     section: "Balancer", doc: "Time for one backend to accept a connection before the next one is tried.",
   }),
   DRAIN_TIMEOUT: withDefault(parsers.duration("0s", "10m"), "3s", {
