@@ -1,0 +1,111 @@
+/** A machine with one interface, addresses that end by the clock, and a log of what was asked of it. */
+import type { Clock } from "../../../src/clock.ts";
+import { LeaseholdError } from "../../../src/errors.ts";
+import type { IpAddress } from "../../../src/net.ts";
+import type { BoundAddress, LinkState, VipKernel } from "../../../src/vip/kernel.ts";
+
+interface Entry {
+  readonly address: IpAddress;
+  readonly linkIndex: number;
+  readonly ours: boolean;
+  readonly endsMs: number;
+}
+
+export class FakeKernel implements VipKernel {
+  currentLink: LinkState | undefined = { name: "eth0", index: 2, mac: "02:00:00:00:00:0a", up: true, carrier: true };
+  /** What is done in the middle of the next call of that name, after it took effect: a process can be stopped anywhere. */
+  readonly during: Partial<Record<"bind" | "announce" | "link" | "addresses", () => void>> = {};
+  /** Thrown by every unbind and list while set. */
+  broken: LeaseholdError | undefined;
+  /** Times of announcements, binds and unbinds. */
+  readonly announcedMs: number[] = [];
+  readonly boundMs: number[] = [];
+  readonly unboundMs: number[] = [];
+  listeners = new Set<() => void>();
+  #entries: Entry[] = [];
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  link(): LinkState | undefined {
+    this.#interrupt("link");
+    return this.currentLink;
+  }
+
+  addresses(): readonly BoundAddress[] {
+    if (this.broken) throw this.broken;
+    this.#interrupt("addresses");
+    this.#expire();
+    return this.#entries.map(({ address, linkIndex, ours, endsMs }) => ({
+      address,
+      prefixLength: address.family === 4 ? 32 : 128,
+      linkIndex,
+      ours,
+      validSeconds: endsMs === Infinity ? null : Math.ceil((endsMs - this.#clock.now()) / 1000),
+    }));
+  }
+
+  bind(addresses: readonly IpAddress[], lifetimeSeconds: number): void {
+    this.boundMs.push(this.#clock.now());
+    const link = this.currentLink;
+    if (link === undefined) throw new LeaseholdError("LH_INTERFACE", "there is no interface eth0");
+    for (const address of addresses) this.put(address, lifetimeSeconds, link.index);
+    this.#interrupt("bind");
+  }
+
+  unbind(addresses: readonly IpAddress[]): void {
+    this.unboundMs.push(this.#clock.now());
+    if (this.broken) throw this.broken;
+    for (const address of addresses) this.remove(address);
+  }
+
+  announce(): void {
+    const link = this.currentLink;
+    if (link?.up !== true || !link.carrier) throw new LeaseholdError("LH_LINK_DOWN", "eth0 is without carrier");
+    this.announcedMs.push(this.#clock.now());
+    this.#interrupt("announce");
+  }
+
+  onChange(callback: () => void): { close(): void } {
+    this.listeners.add(callback);
+    return { close: () => void this.listeners.delete(callback) };
+  }
+
+  /** What the kernel does by itself: tells all listeners. */
+  report(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  put(address: IpAddress, lifetimeSeconds = Infinity, linkIndex = 2, ours = true): void {
+    this.remove(address);
+    this.#entries.push({ address, linkIndex, ours, endsMs: this.#clock.now() + lifetimeSeconds * 1000 });
+  }
+
+  remove(address: IpAddress): void {
+    this.#entries = this.#entries.filter((entry) => entry.address.text !== address.text);
+  }
+
+  /** The interface goes, and its addresses with it; or another one of that name comes. */
+  setLink(link: LinkState | undefined): void {
+    this.#entries = this.#entries.filter((entry) => entry.linkIndex === link?.index);
+    this.currentLink = link;
+    this.report();
+  }
+
+  bound(): readonly string[] {
+    this.#expire();
+    return this.#entries.map((entry) => entry.address.text);
+  }
+
+  #expire(): void {
+    this.#entries = this.#entries.filter((entry) => entry.endsMs > this.#clock.now());
+  }
+
+  #interrupt(call: keyof FakeKernel["during"]): void {
+    const action = this.during[call];
+    delete this.during[call];
+    action?.();
+  }
+}

@@ -1,0 +1,485 @@
+/** The fence and the announcements, on a clock that moves only when told to. */
+import { strict as assert } from "node:assert";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { LeaseholdError } from "../../../src/errors.ts";
+import { silentLogger, type Logger } from "../../../src/log.ts";
+import { parseIp, type IpAddress } from "../../../src/net.ts";
+import type { LinkState } from "../../../src/vip/kernel.ts";
+import { createVip, foreignOwner, type Vip } from "../../../src/vip/vip.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { FakeKernel } from "./fake-kernel.ts";
+
+const ip = (text: string): IpAddress => parseIp(text) ?? assert.fail(`${text} is no address`);
+const V4 = ip("192.0.2.100");
+const V6 = ip("2001:db8::100");
+const BOTH = [V4.text, V6.text];
+
+interface Bench {
+  readonly clock: FakeClock;
+  readonly kernel: FakeKernel;
+  readonly vip: Vip;
+  readonly failures: LeaseholdError[];
+  readonly lines: string[];
+  readonly startMs: number;
+  /** Milliseconds from the start. */
+  since(times: readonly number[]): readonly number[];
+}
+
+function bench(): Bench {
+  const clock = new FakeClock();
+  const kernel = new FakeKernel(clock);
+  const failures: LeaseholdError[] = [];
+  const lines: string[] = [];
+  const write = (level: string) => (_: unknown, message: string) => void lines.push(`${level}: ${message}`);
+  const log: Logger = { ...silentLogger, error: write("error"), warn: write("warn") };
+  const vip = createVip({ clock, kernel, log, addresses: [V4, V6], lifetimeSeconds: 3, onFailure: (error) => failures.push(error) });
+  const startMs = clock.now();
+  return { clock, kernel, vip, failures, lines, startMs, since: (times) => times.map((time) => time - startMs) };
+}
+
+describe("holding", () => {
+  test("binds all addresses and announces them before it returns", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 4000);
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.equal(kernel.announcedMs.length, 1);
+    assert.deepEqual(vip.status(), {
+      held: true,
+      bound: true,
+      boundSinceMs: clock.now(),
+      untilMs: clock.now() + 4000,
+      failure: undefined,
+      announcements: 1,
+      readded: 0,
+      fenced: 0,
+      strays: 0,
+    });
+  });
+
+  test("refreshes every 500 ms, and no report about that makes it refresh more", () => {
+    const { clock, kernel, vip, since } = bench();
+    vip.hold(clock.now() + 10_000);
+    for (let i = 0; i < 8; i++) {
+      clock.advance(250);
+      kernel.report();
+    }
+    assert.deepEqual(since(kernel.boundMs), [0, 500, 1000, 1500, 2000]);
+  });
+
+  test("ends at the time that was given, and not a moment later", () => {
+    const { clock, kernel, vip, since } = bench();
+    vip.hold(clock.now() + 1234);
+    clock.advance(1233);
+    assert.deepEqual(kernel.bound(), BOTH);
+    clock.advance(1);
+    assert.deepEqual(kernel.bound(), []);
+    assert.deepEqual(since(kernel.unboundMs), [1234]);
+    assert.equal(vip.status().held, false);
+    assert.equal(vip.status().fenced, 1);
+    const binds = kernel.boundMs.length;
+    clock.advance(60_000);
+    assert.equal(kernel.boundMs.length, binds);
+  });
+
+  test("is extended, never shortened", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 4000);
+    clock.advance(3000);
+    vip.hold(clock.now() + 4000);
+    vip.hold(clock.now() + 100);
+    clock.advance(3999);
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.equal(kernel.announcedMs.length, 5, "extending does not announce anew");
+    clock.advance(1);
+    assert.deepEqual(kernel.bound(), []);
+  });
+
+  test("with a time that has passed binds and sends nothing", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now());
+    vip.hold(clock.now() - 1);
+    assert.deepEqual(kernel.boundMs, []);
+    assert.deepEqual(kernel.announcedMs, []);
+    assert.equal(vip.status().held, false);
+  });
+});
+
+describe("releasing", () => {
+  test("unbinds before it returns, once, and leaves no timer that binds again", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 4000);
+    vip.release();
+    assert.deepEqual(kernel.bound(), []);
+    vip.release();
+    assert.equal(kernel.unboundMs.length, 1);
+    const announced = kernel.announcedMs.length;
+    clock.advance(10_000);
+    assert.equal(kernel.boundMs.length, 1);
+    assert.equal(kernel.announcedMs.length, announced);
+  });
+
+  test("that fails is logged and tried again every 100 ms until it succeeds", () => {
+    const { clock, kernel, vip, lines } = bench();
+    vip.hold(clock.now() + 4000);
+    kernel.broken = new LeaseholdError("LH_NATIVE", "remove address: EPERM");
+    vip.release();
+    assert.deepEqual(lines, ["error: unbinding the VIP failed, trying again"]);
+    clock.advance(250);
+    assert.equal(kernel.unboundMs.length, 3);
+    kernel.broken = undefined;
+    clock.advance(100);
+    assert.deepEqual(kernel.bound(), []);
+    clock.advance(900);
+    assert.equal(kernel.unboundMs.length, 4);
+  });
+
+  test("that failed is not tried again after the VIP was won back", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 4000);
+    kernel.broken = new LeaseholdError("LH_NATIVE", "remove address: EPERM");
+    vip.release();
+    kernel.broken = undefined;
+    vip.hold(clock.now() + 4000);
+    clock.advance(2000);
+    assert.deepEqual(kernel.bound(), BOTH);
+  });
+
+  test("stop releases and leaves no timer and no listener", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 4000);
+    vip.stop();
+    assert.deepEqual(kernel.bound(), []);
+    assert.equal(clock.pendingTimers, 0);
+    assert.equal(kernel.listeners.size, 0);
+  });
+});
+
+describe("a process that was stopped and woke up after its right", () => {
+  for (const pauseMs of [3000, 5000, 60_000]) {
+    test(`for ${pauseMs / 1000} s: whatever timer runs first, it unbinds and sends nothing`, () => {
+      const { clock, kernel, vip } = bench();
+      vip.hold(clock.now() + 2000);
+      clock.advance(300);
+      const before = { announced: kernel.announcedMs.length, bound: kernel.boundMs.length };
+      clock.jump(pauseMs);
+      clock.advance(0);
+      assert.deepEqual(kernel.bound(), []);
+      assert.equal(kernel.announcedMs.length, before.announced);
+      assert.equal(kernel.boundMs.length, before.bound);
+      assert.equal(vip.status().fenced, 1);
+    });
+  }
+
+  test("with a report or an announcement asked for before any timer: it unbinds too", () => {
+    for (const wake of [(b: Bench) => b.kernel.report(), (b: Bench) => b.vip.announce()]) {
+      const b = bench();
+      b.vip.hold(b.clock.now() + 2000);
+      b.clock.jump(2500);
+      wake(b);
+      assert.deepEqual(b.kernel.bound(), []);
+      assert.equal(b.kernel.announcedMs.length, 1);
+      assert.equal(b.kernel.boundMs.length, 1);
+    }
+  });
+
+  test("with an extension that still counts: it goes on, and announces what had expired meanwhile", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 2000);
+    clock.jump(3500);
+    assert.deepEqual(kernel.bound(), []);
+    vip.hold(clock.now() + 1000);
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.equal(kernel.announcedMs.length, 2);
+    assert.equal(vip.status().fenced, 0);
+  });
+
+  for (const call of ["link", "addresses", "bind", "announce"] as const) {
+    test(`stopped within the call "${call}": what that call did is undone before anything else is sent`, () => {
+      const { clock, kernel, vip } = bench();
+      kernel.during[call] = () => clock.jump(2500);
+      vip.hold(clock.now() + 2000);
+      assert.deepEqual(kernel.bound(), []);
+      assert.equal(kernel.announcedMs.length, call === "announce" ? 1 : 0);
+      assert.equal(vip.status().held, false);
+      clock.advance(5000);
+      assert.deepEqual(kernel.bound(), []);
+    });
+
+    test(`stopped within "${call}" of a refresh or a later announcement: the same`, () => {
+      const { clock, kernel, vip } = bench();
+      vip.hold(clock.now() + 2000);
+      clock.advance(100);
+      kernel.during[call] = () => clock.jump(2500);
+      clock.advance(1000);
+      assert.deepEqual(kernel.bound(), []);
+      assert.equal(vip.status().fenced, 1);
+    });
+  }
+
+  test("in any order of pauses, extensions, reports and releases nothing is bound, refreshed or sent without the right", () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant("advance"), ms: fc.nat({ max: 3000 }) }),
+      fc.record({ kind: fc.constant("jump"), ms: fc.nat({ max: 6000 }) }),
+      fc.record({ kind: fc.constant("hold"), ms: fc.integer({ min: -500, max: 4000 }) }),
+      fc.record({ kind: fc.constantFrom("release", "report", "announce", "delete"), ms: fc.constant(0) }),
+      fc.record({ kind: fc.constant("interrupt"), ms: fc.nat({ max: 5000 }), call: fc.constantFrom("bind", "announce", "link", "addresses") }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const { clock, kernel, vip } = bench();
+        let rightMs = -Infinity;
+        const seen = { bound: 0, announced: 0 };
+        const check = (): void => {
+          // The calls recorded since the last look were made at their time with the right of then; rights only end by time or release.
+          for (const time of kernel.boundMs.slice(seen.bound)) assert.ok(time < rightMs, `bind at ${time}, right until ${rightMs}`);
+          for (const time of kernel.announcedMs.slice(seen.announced)) assert.ok(time < rightMs, `announcement at ${time}, right until ${rightMs}`);
+          seen.bound = kernel.boundMs.length;
+          seen.announced = kernel.announcedMs.length;
+        };
+        for (const step of steps) {
+          switch (step.kind) {
+            case "advance":
+              clock.advance(step.ms);
+              if (clock.now() >= rightMs) assert.deepEqual(kernel.bound(), []);
+              break;
+            case "jump":
+              clock.jump(step.ms);
+              break;
+            case "hold":
+              rightMs = vip.status().held ? Math.max(rightMs, clock.now() + step.ms) : clock.now() + step.ms;
+              vip.hold(clock.now() + step.ms);
+              break;
+            case "release":
+              vip.release();
+              assert.deepEqual(kernel.bound(), []);
+              check();
+              rightMs = -Infinity;
+              break;
+            case "report":
+              kernel.report();
+              break;
+            case "announce":
+              vip.announce();
+              break;
+            case "delete":
+              kernel.remove(V6);
+              break;
+            default:
+              if ("call" in step) kernel.during[step.call as "bind"] = () => clock.jump(step.ms);
+          }
+          check();
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe("announcements", () => {
+  test("follow the schedule 0, 0.25, 1, 2, 5 s and then once a minute", () => {
+    const { clock, kernel, vip, since } = bench();
+    for (let second = 0; second < 200; second++) {
+      vip.hold(clock.now() + 4000);
+      clock.advance(1000);
+    }
+    assert.deepEqual(since(kernel.announcedMs), [0, 250, 1000, 2000, 5000, 65_000, 125_000, 185_000]);
+    assert.equal(vip.status().announcements, 8);
+  });
+
+  test("start anew on request", () => {
+    const { clock, kernel, vip, since } = bench();
+    vip.hold(clock.now() + 20_000);
+    clock.advance(7000);
+    vip.announce();
+    clock.advance(1500);
+    assert.deepEqual(since(kernel.announcedMs).slice(5), [7000, 7250, 8000]);
+  });
+
+  test("on request of a node that holds nothing send nothing", () => {
+    const { kernel, vip } = bench();
+    vip.announce();
+    assert.deepEqual(kernel.announcedMs, []);
+  });
+
+  test("that a pause delayed are sent once, not one for each that is overdue", () => {
+    const { clock, kernel, vip, since } = bench();
+    vip.hold(clock.now() + 20_000);
+    clock.advance(100);
+    clock.jump(2400);
+    clock.advance(0);
+    // One catches up; the refresh found the addresses still there (they last 3 s).
+    assert.deepEqual(since(kernel.announcedMs), [0, 2500]);
+    clock.advance(2500);
+    assert.deepEqual(since(kernel.announcedMs), [0, 2500, 5000]);
+  });
+
+  const changes: readonly (readonly [string, (link: LinkState) => LinkState])[] = [
+    ["another MAC", (link) => ({ ...link, mac: "02:00:00:00:00:0b" })],
+    ["a return of the carrier", (link) => link],
+  ];
+  for (const [name, change] of changes) {
+    test(`start anew after ${name}`, () => {
+      const { clock, kernel, vip, since } = bench();
+      vip.hold(clock.now() + 30_000);
+      clock.advance(7000);
+      const link = kernel.currentLink ?? assert.fail();
+      kernel.setLink({ ...link, carrier: false });
+      clock.advance(100);
+      assert.equal(kernel.announcedMs.length, 5);
+      kernel.setLink(change(link));
+      clock.advance(1000);
+      assert.deepEqual(since(kernel.announcedMs).slice(5), [7100, 7350, 8100]);
+      assert.equal(vip.status().readded, 0);
+    });
+  }
+});
+
+describe("what others do to the machine", () => {
+  test("one address deleted is put back at the report, counted, and announced", () => {
+    const { clock, kernel, vip, since, lines } = bench();
+    vip.hold(clock.now() + 30_000);
+    clock.advance(7100);
+    kernel.remove(V6);
+    kernel.report();
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.equal(vip.status().readded, 1);
+    assert.deepEqual(since(kernel.announcedMs).slice(5), [7100]);
+    assert.deepEqual(lines, ["warn: VIP was removed by somebody else, bound again"]);
+  });
+
+  test("and without any report within a second", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 30_000);
+    clock.advance(7100);
+    kernel.remove(V4);
+    clock.advance(1000);
+    assert.deepEqual([...kernel.bound()].sort(), [...BOTH].sort());
+    assert.equal(vip.status().readded, 1);
+  });
+
+  test("an interface that goes is one failure reported, and followed when it comes back as another", () => {
+    const { clock, kernel, vip, failures } = bench();
+    vip.hold(clock.now() + 30_000);
+    const link = kernel.currentLink ?? assert.fail();
+    kernel.setLink(undefined);
+    clock.advance(3000);
+    assert.deepEqual(
+      failures.map((error) => error.code),
+      ["LH_INTERFACE"],
+    );
+    assert.equal(vip.status().bound, false);
+    assert.equal(vip.status().held, true);
+    const announced = kernel.announcedMs.length;
+    kernel.setLink({ ...link, index: 9 });
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.equal(vip.status().bound, true);
+    assert.equal(vip.status().failure, undefined);
+    assert.equal(kernel.announcedMs.length, announced + 1);
+    assert.ok(kernel.addresses().every((entry) => entry.linkIndex === 9));
+    kernel.setLink(undefined);
+    assert.equal(failures.length, 2, "a new failure is reported again");
+  });
+
+  test("a VIP on an interface that has another name now is moved", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 30_000);
+    const link = kernel.currentLink ?? assert.fail();
+    // Renamed: the old one still has the addresses.
+    kernel.currentLink = { ...link, index: 9 };
+    kernel.report();
+    assert.deepEqual(
+      kernel.addresses().map((entry) => entry.linkIndex),
+      [9, 9],
+    );
+  });
+
+  test("a failure to bind is not thrown at the elector", () => {
+    const { clock, kernel, vip, failures } = bench();
+    kernel.currentLink = undefined;
+    vip.hold(clock.now() + 4000);
+    assert.equal(failures.length, 1);
+    clock.advance(4000);
+    assert.deepEqual(vip.status(), { ...vip.status(), held: false, bound: false, fenced: 1 });
+  });
+});
+
+describe("a backup", () => {
+  test("that finds our VIP bound removes it at the report, or within a second", () => {
+    for (const reported of [true, false]) {
+      const { clock, kernel, vip } = bench();
+      kernel.put(V4, 3);
+      if (reported) kernel.report();
+      else clock.advance(1000);
+      assert.deepEqual(kernel.bound(), []);
+      assert.equal(vip.status().strays, 1);
+    }
+  });
+
+  test("leaves alone what is not ours", () => {
+    const { clock, kernel, vip } = bench();
+    kernel.put(V4, Infinity, 2, false);
+    clock.advance(5000);
+    vip.release();
+    assert.deepEqual(kernel.bound(), [V4.text]);
+    assert.deepEqual(kernel.unboundMs, []);
+  });
+});
+
+describe("at start", () => {
+  test("what a predecessor left is removed when it may not be adopted", () => {
+    const { kernel, vip } = bench();
+    kernel.put(V4, 3);
+    assert.deepEqual(
+      vip.reap(false).map((entry) => entry.address.text),
+      [V4.text],
+    );
+    assert.deepEqual(kernel.bound(), []);
+  });
+
+  test("what may be adopted stays until it is held, and is announced then", () => {
+    const { clock, kernel, vip } = bench();
+    kernel.put(V4, 3);
+    kernel.put(V6, 3);
+    assert.equal(vip.reap(true).length, 2);
+    clock.advance(2000);
+    kernel.report();
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.deepEqual(kernel.announcedMs, []);
+    vip.hold(clock.now() + 4000);
+    clock.advance(2000);
+    assert.deepEqual(kernel.bound(), BOTH);
+    assert.equal(vip.status().readded, 0);
+    assert.deepEqual(kernel.unboundMs, []);
+  });
+
+  test("what was to be adopted is removed by release, or by a right that has passed", () => {
+    for (const end of [(b: Bench) => b.vip.release(), (b: Bench) => b.vip.hold(b.clock.now() - 1)]) {
+      const b = bench();
+      b.kernel.put(V4, 3);
+      b.vip.reap(true);
+      end(b);
+      assert.deepEqual(b.kernel.bound(), []);
+    }
+  });
+
+  test("with nothing left over the node is a plain backup", () => {
+    const { clock, kernel, vip } = bench();
+    assert.deepEqual(vip.reap(true), []);
+    kernel.put(V4, 3);
+    clock.advance(1000);
+    assert.deepEqual(kernel.bound(), []);
+    assert.equal(vip.status().strays, 1);
+  });
+
+  test("a VIP that is the node's own permanent address is found", () => {
+    const { kernel } = bench();
+    kernel.put(V6, 3);
+    assert.deepEqual(foreignOwner(kernel, [V4, V6]), []);
+    kernel.put(V4, Infinity, 2, false);
+    assert.deepEqual(
+      foreignOwner(kernel, [V4, V6]).map((entry) => entry.address.text),
+      [V4.text],
+    );
+  });
+});
