@@ -124,9 +124,7 @@ export function createVip(deps: VipDeps): Vip {
       kernel.unbind(addresses);
     } catch (error) {
       log.error({ error, addresses: texts }, "unbinding the VIP failed, trying again");
-      retryTimer = clock.after(RETRY_MS, () => {
-        if (state.kind !== "held") unbindNow();
-      });
+      retryTimer = clock.after(RETRY_MS, unbindNow);
     }
   }
 

@@ -79,7 +79,8 @@ export class FakeKernel implements VipKernel {
   }
 
   put(address: IpAddress, lifetimeSeconds = Infinity, linkIndex = 2, ours = true): void {
-    this.remove(address);
+    // An address can be on several interfaces; on the same one it is refreshed.
+    this.#entries = this.#entries.filter((entry) => entry.address.text !== address.text || entry.linkIndex !== linkIndex);
     this.#entries.push({ address, linkIndex, ours, endsMs: this.#clock.now() + lifetimeSeconds * 1000 });
   }
 

@@ -23,7 +23,7 @@ interface Bench {
   readonly lines: string[];
   readonly startMs: number;
   /** Milliseconds from the start. */
-  since(times: readonly number[]): readonly number[];
+  readonly since: (times: readonly number[]) => readonly number[];
 }
 
 function bench(): Bench {
