@@ -63,9 +63,19 @@ class AddressReader {
   }
 }
 
+interface Sample {
+  readonly atMs: number;
+  /** All addresses of each node. */
+  readonly addresses: ReadonlyMap<string, readonly string[]>;
+}
+
+function holdersIn(sample: Sample, address: string): string[] {
+  return [...sample.addresses].filter(([, all]) => all.includes(address)).map(([node]) => node).sort();
+}
+
 export class OwnershipSampler implements AsyncDisposable {
   readonly #readers: ReadonlyMap<string, AddressReader>;
-  readonly #samples: { readonly atMs: number; readonly addresses: ReadonlyMap<string, readonly string[]> }[] = [];
+  readonly #samples: Sample[] = [];
   readonly #timer: NodeJS.Timeout;
   #pending: Promise<void> | undefined;
 
@@ -96,15 +106,13 @@ export class OwnershipSampler implements AsyncDisposable {
   async holders(address: string): Promise<readonly string[]> {
     await this.#pending; // one that began before this call may be older than what the caller did
     await this.#sample();
-    return this.timeline(address).samples.at(-1)?.holders ?? [];
+    const last = this.#samples.at(-1);
+    return last === undefined ? [] : holdersIn(last, address);
   }
 
   /** Addresses in the kernel's own notation (`fd77::100`, not `fd77:0::100`). */
   timeline(address: string): OwnershipTimeline {
-    const samples: OwnershipSample[] = this.#samples.map(({ atMs, addresses }) => ({
-      atMs,
-      holders: [...addresses].filter(([, all]) => all.includes(address)).map(([node]) => node).sort(),
-    }));
+    const samples: OwnershipSample[] = this.#samples.map((sample) => ({ atMs: sample.atMs, holders: holdersIn(sample, address) }));
     return new OwnershipTimeline(address, samples);
   }
 

@@ -95,6 +95,14 @@ export function longestGap(attempts: readonly Attempt[]): Gap {
   return worst;
 }
 
+/**
+ * The longest time in which the client sent nothing. No gap can be measured finer than this: on a busy machine it is the
+ * client's own process that had to wait for a processor, not the service.
+ */
+export function longestPauseMs(attempts: readonly Attempt[]): number {
+  return attempts.reduce((worst, attempt, index) => Math.max(worst, attempt.sentMs - (attempts[index - 1]?.sentMs ?? attempt.sentMs)), 0);
+}
+
 export function failures(attempts: readonly Attempt[]): Attempt[] {
   return attempts.filter((attempt) => !attempt.ok);
 }
@@ -105,5 +113,7 @@ export function describeAttempts(attempts: readonly Attempt[]): string {
   const causes = Map.groupBy(failed, (attempt) => attempt.error);
   const list = [...causes].map(([error, all]) => `${all.length} ${error}`).join(", ");
   const gap = longestGap(attempts);
-  return `${attempts.length} probes, ${failed.length} failed${list === "" ? "" : ` (${list})`}, longest gap ${gap.ms.toFixed(0)} ms`;
+  const pauseMs = longestPauseMs(attempts);
+  const pause = pauseMs < 50 ? "" : ` (the client itself sent nothing for ${pauseMs.toFixed(0)} ms)`;
+  return `${attempts.length} probes, ${failed.length} failed${list === "" ? "" : ` (${list})`}, longest gap ${gap.ms.toFixed(0)} ms${pause}`;
 }
