@@ -64,6 +64,6 @@ let due = 0;
 function next(): void {
   probe();
   due = Math.max(due + 1, Math.ceil((monotonicMs() - startMs) / intervalMs));
-  setTimeout(next, startMs + due * intervalMs - monotonicMs());
+  setTimeout(next, Math.max(0, startMs + due * intervalMs - monotonicMs()));
 }
 next();
