@@ -1,8 +1,8 @@
-/** Child process of `load.ts`: the proxy alone, with the backend ports of its arguments. */
+/** Child process of `proxy.ts`: the proxy alone, with the backend ports of its arguments. */
 import { ProxyThread } from "../../../src/balancer/proxy/thread.ts";
 import { silentLogger } from "../../../src/log.ts";
-import { clock, workerUrl } from "./fixture.ts";
-import { backendAt } from "./servers.ts";
+import { clock, workerUrl } from "../../support/balancer/fixture.ts";
+import { backendAt } from "../../support/balancer/servers.ts";
 
 const backends = process.argv.slice(2).map((port) => ({
   ...backendAt(Number(port)),

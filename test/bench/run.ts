@@ -1,0 +1,102 @@
+/**
+ * `npm run bench -- NAME [--rounds N] [--json FILE]`: runs one benchmark; prints ours, the programs beside it and the goals.
+ * Exit code 1 when a goal is missed, 2 for wrong arguments, 69 where it cannot run here. Without a name: the list.
+ */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { failover } from "./failover/failover.ts";
+import { proxy } from "./proxy/proxy.ts";
+import { missedGoals, table } from "./report.ts";
+import type { Benchmark, Sample } from "./report.ts";
+import { findBinaries } from "../support/control-plane/binaries.ts";
+import { useProjectNode } from "../support/runner/node-version.ts";
+import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
+
+const BENCHMARKS: readonly Benchmark[] = [failover, proxy];
+const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h
+
+useProjectNode();
+process.exit(await main());
+
+async function main(): Promise<number> {
+  const asked = parse();
+  if (typeof asked === "string") {
+    process.stderr.write(`${asked}\n${list()}`);
+    return 2;
+  }
+  const benchmark = BENCHMARKS.find(({ name }) => name === asked.name);
+  if (benchmark === undefined) {
+    process.stdout.write(list());
+    return 0;
+  }
+  const obstacle = await prepare(benchmark);
+  if (obstacle !== undefined) {
+    process.stderr.write(`${obstacle}\n`);
+    return CANNOT_RUN;
+  }
+  if (benchmark.needsLab) await enterSandbox();
+  return measure(benchmark, asked.rounds ?? benchmark.defaultRounds, asked.json);
+}
+
+interface Asked {
+  /** undefined: show the list. */
+  readonly name: string | undefined;
+  readonly rounds: number | undefined;
+  readonly json: string | undefined;
+}
+
+/** What was asked for, or what is wrong with it. */
+function parse(): string | Asked {
+  try {
+    const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string" }, json: { type: "string" } } });
+    const [name, ...more] = positionals;
+    if (more.length > 0) return "one benchmark at a time";
+    if (name !== undefined && BENCHMARKS.every((benchmark) => benchmark.name !== name)) return `no benchmark ${name}`;
+    const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+    if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) return "--rounds takes a whole number from 1";
+    return { name, rounds, json: values.json };
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function list(): string {
+  return BENCHMARKS.map(({ name, summary, defaultRounds }) => `${name.padEnd(12)} ${summary} (${defaultRounds} rounds)\n`).join("");
+}
+
+/** What needs the network or the sources, before the sandbox takes them away; answers why it cannot run, in a sentence. */
+async function prepare(benchmark: Benchmark): Promise<string | undefined> {
+  try {
+    benchmark.anchorVersion();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  if (!benchmark.needsLab || insideSandbox()) return undefined;
+  const script = fileURLToPath(new URL("../../scripts/build.ts", import.meta.url));
+  const built = spawnSync(process.execPath, [script], { encoding: "utf8", timeout: 120_000 });
+  if (built.status !== 0) return `the build failed:\n${built.stderr}`;
+  const found = await findBinaries((line) => process.stderr.write(`control plane: ${line}\n`));
+  return found.kind === "found" ? undefined : found.reason;
+}
+
+async function measure(benchmark: Benchmark, rounds: number, json: string | undefined): Promise<number> {
+  const beside = benchmark.anchorVersion();
+  process.stdout.write(`${benchmark.name}: ${benchmark.summary}; ${rounds} rounds; beside ${beside}\n`);
+  const samples: Sample[] = [];
+  await benchmark.run(rounds, (sample) => {
+    samples.push(sample);
+    process.stderr.write(`round ${sample.round}  ${sample.subject}  ${sample.metric}: ${sample.value.toFixed(2)}\n`);
+  });
+  process.stdout.write(`${table(benchmark, samples)}\n`);
+  const missed = missedGoals(benchmark, samples);
+  if (json !== undefined) {
+    // Without the machine, raw figures mean nothing to whoever reads them later.
+    const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, memoryBytes: totalmem(), kernel: release(), node: process.versions.node };
+    const result = { benchmark: benchmark.name, at: new Date().toISOString(), rounds, machine, anchor: beside, missed, samples };
+    writeFileSync(json, `${JSON.stringify(result, null, 2)}\n`);
+  }
+  return missed.length === 0 ? 0 : 1;
+}
