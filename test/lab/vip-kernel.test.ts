@@ -306,7 +306,7 @@ function insideSandbox(): void {
     kernel.unbind([V4]);
   });
 
-  test("changes of links and addresses are reported within 100 ms", async () => {
+  test("changes of links and addresses are reported well within a second", async () => {
     const kernel = openKernel();
     let reports = 0;
     open.push(kernel.onChange(() => reports++));
@@ -321,7 +321,7 @@ function insideSandbox(): void {
       for (let seen = -1; seen !== reports; await sleep(100)) seen = reports;
       const before = reports;
       run("ip", ...command);
-      await until(what, 100, () => reports > before);
+      await until(what, 500, () => reports > before);
     }
   });
 
@@ -340,7 +340,7 @@ function insideSandbox(): void {
     for (let i = 1; i <= 3; i++) {
       const before = reports;
       run("ip", "address", "add", `192.0.2.${i + 10}/24`, "dev", "v0");
-      await until(`report ${i} after the loss`, 100, () => reports > before);
+      await until(`report ${i} after the loss`, 500, () => reports > before);
       await sleep(20);
     }
   });
