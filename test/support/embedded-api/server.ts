@@ -187,7 +187,7 @@ export class EmbeddedServer {
     const pending: WatchEvent[] = [];
     const flush = async (): Promise<void> => {
       await this.#awake();
-      for (const event of pending.splice(0)) if (!response.destroyed) response.write(`${JSON.stringify(event)}\n`);
+      for (const event of pending.splice(0)) if (!response.destroyed && !response.writableEnded) response.write(`${JSON.stringify(event)}\n`);
     };
     const write = (event: WatchEvent): void => {
       pending.push(event);
