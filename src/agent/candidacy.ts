@@ -51,6 +51,8 @@ export interface Candidacy {
 
 /** The VIP's own fault: it could not be bound, whatever the checks say. */
 const VIP_FAULT = "vip";
+/** A worker thread and the first checks of all backends take this long at most; until then nothing is known against the balancer. */
+const STARTUP_MS = 5_000;
 
 export function createCandidacy(deps: CandidacyDeps): Candidacy {
   const { config, clock, log, version, place, instance, balancer, metrics, events } = deps;
@@ -72,7 +74,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     clock,
     log,
     basePriority: config.priority,
-    checks: checksFromConfig(config, { clock, kernel, balancer: () => balancer.working(), apiserver: localApiServer }),
+    checks: checksFromConfig(config, { clock, kernel, balancer: balancerWorks, apiserver: localApiServer }),
   });
   const store = createLeaseStore({
     api: deps.api,
@@ -106,6 +108,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
   });
   const resume = memory.recall();
+  const createdMs = clock.now();
   const subscriptions = [
     tracker.onChange(update),
     kernel.onChange(update),
@@ -117,6 +120,11 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     },
   ];
   let mac = "";
+
+  function balancerWorks(): Finding {
+    const { ok, detail } = balancer.working();
+    return { ok: !ok && clock.now() < createdMs + STARTUP_MS ? null : ok, detail };
+  }
 
   /** This node's API server as the balancer's checks see it, so that nothing probes it twice. */
   function localApiServer(): Finding {
