@@ -4,23 +4,22 @@
  *
  * `node scripts/build.ts [OUTDIR]`, default dist/.
  */
-import { readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const outdir = process.argv[2] ?? `${root}dist`;
+const outdir = resolve(process.argv[2] ?? `${root}dist`);
 const { version }: { readonly version: string } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
 
-// A file that an older build left must not be shipped. Only what this script makes is removed.
-for (const name of ["leasehold.js", "proxy-worker.js"]) {
-  for (const file of [name, `${name}.map`]) rmSync(`${outdir}/${file}`, { force: true });
-}
+// Written beside and renamed: whoever starts an agent meanwhile gets the old bundle or the new one, never none.
+const staging = mkdtempSync(join(dirname(outdir), ".build-"));
 
 const result = await build({
   absWorkingDir: root,
   entryPoints: { leasehold: "src/main.ts", "proxy-worker": "src/balancer/proxy/worker.ts" },
-  outdir,
+  outdir: staging,
   bundle: true,
   platform: "node",
   target: "node24",
@@ -37,6 +36,12 @@ const result = await build({
   metafile: true,
 });
 
+mkdirSync(outdir, { recursive: true });
+for (const name of readdirSync(staging)) {
+  renameSync(join(staging, name), join(outdir, name));
+}
+rmSync(staging, { recursive: true });
+
 for (const [file, { bytes }] of Object.entries(result.metafile.outputs)) {
-  if (file.endsWith(".js")) console.log(`${file}  ${Math.round(bytes / 1024)} KiB`);
+  if (file.endsWith(".js")) console.log(`${basename(file)}  ${Math.round(bytes / 1024)} KiB`);
 }

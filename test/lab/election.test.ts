@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
-import { ClientProbe, describeAttempts, longestGap } from "../support/lab/probe.ts";
+import { ClientProbe, describeAttempts, longestGap, longestPauseMs } from "../support/lab/probe.ts";
 import type { ArpCapture } from "../support/lab/capture.ts";
+import type { Attempt } from "../support/lab/probe.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
 import { createCluster, LEASE } from "./cluster.ts";
 import type { Cluster } from "./cluster.ts";
@@ -26,6 +27,12 @@ function probe(): Promise<ClientProbe> {
   return ClientProbe.start(cluster.client, { host: cluster.vip, port: 8443, timeoutMs: 1_000 }, `probe-${(serial += 1)}`);
 }
 let serial = 0;
+
+/** The longest gap that a client saw, less what it slept through itself: its process may have had to wait for a processor. */
+function gapMs(attempts: readonly Attempt[]): number {
+  const paused = longestPauseMs(attempts);
+  return longestGap(attempts).ms - (paused > 50 ? paused : 0);
+}
 
 function since(fromMs: number) {
   return ownership.timeline(cluster.vip).between(fromMs);
@@ -64,8 +71,7 @@ describe("the holder stops or dies", () => {
     const next = await cluster.settled();
     await sleep(1_000);
     const attempts = await client.stop();
-    const gap = longestGap(attempts.filter((attempt) => attempt.sentMs > fromMs - 500));
-    assert.ok(gap.ms <= 150, describeAttempts(attempts));
+    assert.ok(gapMs(attempts.filter((attempt) => attempt.sentMs > fromMs - 500)) <= 150, describeAttempts(attempts));
     assert.deepEqual(await cluster.bound(), [next.name]);
     assert.ok(since(fromMs).longestDualMs() <= 1_000, since(fromMs).describe());
   });
@@ -189,7 +195,7 @@ describe("preemption", () => {
     await cluster.lab.until(async () => (await cluster.settled()).name === "n3", 15_000, "n3 preempts");
     await sleep(500);
     const attempts = await client.stop();
-    assert.ok(longestGap(attempts).ms <= 150, describeAttempts(attempts));
+    assert.ok(gapMs(attempts) <= 150, describeAttempts(attempts));
     assert.ok(since(fromMs).longestGapMs() <= 100, since(fromMs).describe());
   });
 
