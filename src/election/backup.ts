@@ -56,6 +56,8 @@ function resume(draft: Draft, view: LeaseView): void {
   const unfit = state.stopping !== null || (faultsOf(state).length > 0 && betterExists(draft, view));
   if (!unfit) return claim(draft, view, false);
   if (view.record === null) return;
+  // Unbind, then release: never the other way round.
+  dropResumed(draft, view);
   draft.send({ kind: "release", held: view.record }, draft.settings.renewDeadlineMs);
 }
 

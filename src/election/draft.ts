@@ -1,5 +1,6 @@
 /** One step being worked out: the state so far, the effects so far, and the next time to look. */
-import type { Candidate } from "../kube/record.ts";
+import { OFFER } from "../kube/record.ts";
+import type { Candidate, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite } from "../kube/store.ts";
 import type { Effect, ElectionSettings, ElectionState, PendingWrite, Role, Step } from "./types.ts";
 
@@ -43,22 +44,23 @@ export class Draft {
   }
 
   /** A claim or renewal sent at `sentAtMs` was accepted: the right to the VIP counts from before it was sent. */
-  renewed(sentAtMs: number): void {
+  renewed(sentAtMs: number, record: LeaseRecord): void {
     const { role } = this.state;
     const untilMs = sentAtMs + this.settings.renewDeadlineMs;
     if (role.kind === "RELEASING" || role.kind === "STOPPED") return;
     // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
     if (this.nowMs >= untilMs) return;
     const nextRenewAtMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
-    if (role.kind === "MASTER") this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs } });
+    const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
+    if (role.kind === "MASTER") this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs, offered } });
     else {
       this.become(
-        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs, handover: null, calmUntilMs: this.nowMs },
+        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs, handover: null, offered: null, calmUntilMs: this.nowMs },
         "holds the Lease",
       );
     }
     this.set({ resumeUntilMs: null, allFaultSinceMs: null });
-    if (role.kind === "MASTER" && role.handover?.unbound === true) return;
+    if (offered?.unbound === true || (role.kind === "MASTER" && role.handover?.unbound === true)) return;
     this.effect({ kind: "hold", untilMs });
     this.effect({ kind: "remember", renewedAtMs: sentAtMs });
   }
@@ -77,7 +79,11 @@ export class Draft {
   }
 
   sendOffer(write: Extract<LeaseWrite, { kind: "offer" }>, timeoutMs: number): void {
+    const { role } = this.state;
     this.set({ offerInFlight: true });
+    if (write.to !== null && role.kind === "MASTER" && role.offered === null) {
+      this.set({ role: { ...role, offered: { sinceMs: this.nowMs, unbound: false, retryAtMs: this.nowMs } } });
+    }
     this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs });
   }
 

@@ -9,11 +9,12 @@
  * ours: their clocks may be wrong, and all we need is "has the record changed since I last looked".
  */
 import type { Candidate } from "../kube/record.ts";
+import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
 import { desiredCandidate, isHolder, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
-import { decideMaster } from "./master.ts";
+import { decideMaster, offerAnswered, OFFER_HOLD_MS } from "./master.ts";
 import { Draft } from "./draft.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 
@@ -70,6 +71,10 @@ function enforceDeadline(draft: Draft): void {
   if (role.kind === "MASTER" && draft.nowMs >= role.renewedAtMs + draft.settings.renewDeadlineMs) {
     draft.unbind();
     draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, "the Lease could not be renewed before the deadline");
+  }
+  if (role.kind === "MASTER" && role.offered?.unbound === false && draft.nowMs >= role.offered.sinceMs + OFFER_HOLD_MS) {
+    draft.unbind();
+    draft.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
   }
   if (resumeUntilMs !== null && draft.nowMs >= resumeUntilMs) {
     draft.unbind();
@@ -136,6 +141,7 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
   }
   if (write.kind === "offer") {
     draft.set({ offerInFlight: false });
+    offerAnswered(draft, write, sentAtMs, outcome);
     return;
   }
   const pending = draft.state.write;
@@ -144,14 +150,21 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
   switch (write.kind) {
     case "claim":
     case "renew":
-      if (outcome.kind === "ok") draft.renewed(sentAtMs);
+      if (outcome.kind === "ok") draft.renewed(sentAtMs, outcome.record);
       else draft.retryAt(outcome.kind === "conflict" ? draft.nowMs : draft.nowMs + RETRY_MS);
       return;
     case "release":
-      if (draft.state.role.kind === "RELEASING") draft.set({ role: { kind: "RELEASING", untilMs: draft.nowMs } });
+      if (draft.state.role.kind === "RELEASING") releaseAnswered(draft, draft.state.role.untilMs, outcome);
       else draft.retryAt(draft.nowMs + RETRY_MS);
       return;
   }
+}
+
+/** A renewal that was under way may have come first: the Lease still names us, so release what it made of it. */
+function releaseAnswered(draft: Draft, untilMs: number, outcome: WriteOutcome): void {
+  if (outcome.kind === "conflict" && outcome.record?.holder === draft.settings.node && draft.nowMs < untilMs) {
+    draft.send({ kind: "release", held: outcome.record }, untilMs - draft.nowMs);
+  } else draft.set({ role: { kind: "RELEASING", untilMs: draft.nowMs } });
 }
 
 function see(draft: Draft, record: Parameters<typeof observe>[1], source: Source): void {

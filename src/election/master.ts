@@ -3,6 +3,7 @@
  * Preemption is cooperative: the holder decides, the others only say who they are.
  */
 import { OFFER } from "../kube/record.ts";
+import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Draft } from "./draft.ts";
 import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -11,6 +12,11 @@ import type { Candidate, Handover, HandoverReason, Role } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
 export const OFFER_MS = 300;
+/**
+ * An offered VIP stays bound this long on our word alone; then it must be clear that nobody has taken it, for the answer that tells may be lost and the watch
+ * silent. Keeps two nodes from having it for more than 1 s, also with clocks 5 % apart.
+ */
+export const OFFER_HOLD_MS = 900;
 /** A hand-over that nobody took by then is over: a stopping holder releases, a healthy one stays. */
 export const HANDOVER_MS = 1_000;
 /** A healthy holder whose offer nobody took waits this long before it offers again. */
@@ -19,7 +25,9 @@ export const CALM_MS = 10_000;
  * A holder that sees its offer taken stays bound this much longer: the watch that tells it may be faster than the answer that lets the successor bind. Its own
  * fence still holds.
  */
-export const LINGER_MS = 50;
+export const LINGER_MS = 200;
+/** Between two tries to withdraw an offer. */
+const RETRY_MS = 500;
 /** The last words of a stopping holder may take this long. */
 const RELEASE_MS = 1_000;
 /** The fault that makes a bound VIP useless: it goes before anything else is tried. */
@@ -32,20 +40,26 @@ export function decideMaster(draft: Draft, role: Master): void {
   const { view } = state;
   draft.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
   if (view?.record && view.record.holder !== "" && view.record.holder !== settings.node) {
-    const taken = role.handover?.unbound === false && role.handover.offer?.to === view.record.holder;
-    const untilMs = taken ? view.changedAtMs + LINGER_MS : nowMs;
-    if (nowMs < untilMs) return draft.wakeAt(untilMs);
+    const { handover } = role;
+    if (handover?.unbound === false && handover.offer?.to === view.record.holder) {
+      const takenAtMs = handover.takenAtMs ?? nowMs;
+      draft.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
+      if (nowMs < takenAtMs + LINGER_MS) return draft.wakeAt(takenAtMs + LINGER_MS);
+    }
     draft.unbind();
     return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${view.record.holder} holds the Lease`);
   }
+  if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
   if (view !== null && decideHandover(draft, role, view)) return;
+  withdrawOffer(draft);
   decideRenewal(draft);
 }
 
 function decideRenewal(draft: Draft): void {
   const { settings, state, nowMs } = draft;
   const { role, view, write } = state;
-  if (role.kind !== "MASTER" || write !== null || view === null) return;
+  // One at a time: an offer names the renewTime that it was made at. It takes 1 s at most.
+  if (role.kind !== "MASTER" || write !== null || state.offerInFlight || view === null) return;
   if (nowMs < role.nextRenewAtMs) return draft.wakeAt(role.nextRenewAtMs);
   const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
   if (timeoutMs <= 0) return;
@@ -62,10 +76,10 @@ function decideHandover(draft: Draft, role: Master, view: LeaseView): boolean {
   if (view.record?.holder !== settings.node) return state.stopping === null ? false : giveUp(draft, role, view, "stop");
   const wish = handoverWish(draft, role, view);
   if (wish === null) {
-    if (role.handover !== null) endHandover(draft, role, view);
+    if (role.handover !== null) endHandover(draft, role);
     return false;
   }
-  const handover: Handover = role.handover ?? { reason: wish.reason, startedAtMs: nowMs, tried: [], offer: null, unbound: false };
+  const handover: Handover = role.handover ?? { reason: wish.reason, startedAtMs: nowMs, tried: [], offer: null, unbound: false, takenAtMs: null };
   const overAtMs = handover.startedAtMs + HANDOVER_MS;
   const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));
   const offerUntilMs = handover.offer === null ? nowMs : handover.offer.sentAtMs + OFFER_MS;
@@ -74,8 +88,8 @@ function decideHandover(draft: Draft, role: Master, view: LeaseView): boolean {
     return false;
   }
   if (nowMs >= overAtMs || next === undefined) return giveUp(draft, { ...role, handover }, view, wish.reason);
-  if (state.offerInFlight) {
-    // The API is slow with our last offer; sending the next one would only race it.
+  if (state.offerInFlight || state.write !== null) {
+    // The API is slow with our last offer or renewal; sending the next one would only race it.
     draft.set({ role: { ...role, handover } });
     draft.wakeAt(overAtMs);
     return false;
@@ -125,7 +139,7 @@ function calm(draft: Draft, role: Master, wish: Wish): Wish | null {
 
 function giveUp(draft: Draft, role: Master, view: LeaseView, reason: HandoverReason): boolean {
   if (reason !== "stop") {
-    endHandover(draft, role, view);
+    endHandover(draft, role);
     return false;
   }
   draft.unbind();
@@ -136,13 +150,38 @@ function giveUp(draft: Draft, role: Master, view: LeaseView, reason: HandoverRea
   return true;
 }
 
-/** Stay: withdraw the offer, so that a late successor's claim fails, and bind again if we had let go. */
-function endHandover(draft: Draft, role: Master, view: LeaseView): void {
+/** Stay, bind again if we had let go, and find out at once that nobody has taken the offer. */
+function endHandover(draft: Draft, role: Master): void {
   const { settings, nowMs } = draft;
-  draft.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS } });
+  draft.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs } });
   draft.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
-  draft.effect({ kind: "hold", untilMs: role.renewedAtMs + settings.renewDeadlineMs });
-  if (view.record?.annotations[OFFER] !== undefined && !draft.state.offerInFlight) {
-    draft.sendOffer({ kind: "offer", held: view.record, to: null }, HANDOVER_MS);
+  if (role.offered?.unbound !== true) draft.effect({ kind: "hold", untilMs: role.renewedAtMs + settings.renewDeadlineMs });
+}
+
+/** Withdraws an offer that nobody took, so that a late successor's claim fails. */
+function withdrawOffer(draft: Draft): void {
+  const { state, settings, nowMs } = draft;
+  const { role, view } = state;
+  if (role.kind !== "MASTER" || role.offered === null || role.handover !== null) return;
+  if (view?.record?.holder !== settings.node || view.record.annotations[OFFER] === undefined) return;
+  if (state.offerInFlight || state.write !== null) return;
+  if (nowMs < role.offered.retryAtMs) return draft.wakeAt(role.offered.retryAtMs);
+  draft.set({ role: { ...role, offered: { ...role.offered, retryAtMs: nowMs + RETRY_MS } } });
+  draft.sendOffer({ kind: "offer", held: view.record, to: null }, HANDOVER_MS);
+}
+
+export function offerAnswered(draft: Draft, write: Extract<LeaseWrite, { kind: "offer" }>, sentAtMs: number, outcome: WriteOutcome): void {
+  const { role } = draft.state;
+  if (role.kind !== "MASTER") return;
+  if (outcome.kind === "ok" && write.to === null) {
+    // The renewal that shows it gone may come at once.
+    draft.set({ role: { ...role, nextRenewAtMs: draft.nowMs } });
+  } else if (outcome.kind === "ok" && role.offered?.unbound === false) {
+    // It has replaced every earlier one, untaken.
+    draft.set({ role: { ...role, offered: { ...role.offered, sinceMs: sentAtMs } } });
+  } else if (outcome.kind === "conflict" && role.handover !== null && outcome.record?.holder === draft.settings.node) {
+    // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
+    const tried = role.handover.tried.filter((node) => node !== write.to);
+    draft.set({ role: { ...role, handover: { ...role.handover, tried, offer: null } } });
   }
 }

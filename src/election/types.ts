@@ -46,6 +46,19 @@ export interface PendingOffer {
 
 export type HandoverReason = "stop" | "fault" | "move-to" | "preempt";
 
+/**
+ * An offer of ours that may have been taken, or may be, without our knowing. Cleared by a renewal that was sent after it and
+ * found it gone: the offer names the renewTime it was made at, so no late copy of it can be carried out any more.
+ */
+export interface Offered {
+  /** When the earliest offer was sent that is not known to have been replaced. */
+  readonly sinceMs: number;
+  /** We have waited long enough: the VIP is let go until it is clear whose it is. */
+  readonly unbound: boolean;
+  /** No withdrawal is tried before this. */
+  readonly retryAtMs: number;
+}
+
 /** Giving the VIP to a better node while still holding it (make before break, ADR 0005). */
 export interface Handover {
   readonly reason: HandoverReason;
@@ -54,6 +67,8 @@ export interface Handover {
   readonly offer: PendingOffer | null;
   /** The VIP has been let go already: its link is dead. */
   readonly unbound: boolean;
+  /** When the successor was first seen to have claimed. */
+  readonly takenAtMs: number | null;
 }
 
 /**
@@ -68,6 +83,7 @@ export type Role =
       readonly renewedAtMs: number;
       readonly nextRenewAtMs: number;
       readonly handover: Handover | null;
+      readonly offered: Offered | null;
       /** No preemption or move is tried before this, after one that nobody took. */
       readonly calmUntilMs: number;
     }

@@ -51,7 +51,9 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
   const { node, leaseDurationSeconds, now } = context;
   if (write.kind === "claim") return claim(write.replaces, write.offered, context);
   const from = write.held;
-  const tests = tenure(from);
+  // A renewal tests the tenure alone: one of ours may have been applied without our knowing. Offers and releases name the renewTime too: a copy that
+  // arrives late, from before a renewal or a restart, must not give away what is held by now (issue 4).
+  const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };
   if (write.kind === "offer") return { from, tests, spec: {}, annotations: { [OFFER]: write.to } };
   if (write.kind === "release") {
     // As client-go writes a released Lease: duration 1 (0 is invalid), both times new.

@@ -14,9 +14,9 @@ export type LeaseWrite =
   | { readonly kind: "claim"; readonly replaces: LeaseRecord | null; readonly offered: boolean }
   /** Stay holder. `test`s holderIdentity, acquireTime and leaseTransitions of `held`, not renewTime. */
   | { readonly kind: "renew"; readonly held: LeaseRecord }
-  /** Offer the Lease to a candidate, or withdraw the offer (null). Tests the holder. */
+  /** Offer the Lease to a candidate, or withdraw the offer (null). `test`s the tenure and renewTime: no late copy outlives the next renewal. */
   | { readonly kind: "offer"; readonly held: LeaseRecord; readonly to: string | null }
-  /** Empty the Lease: holder "", duration 1 s, `released-by` this node, no offer. Tests the holder. */
+  /** Empty the Lease: holder "", duration 1 s, `released-by` this node, no offer. `test`s the tenure and renewTime. */
   | { readonly kind: "release"; readonly held: LeaseRecord }
   /** This node's own annotation, by merge patch: never conflicts, never makes a renewal fail. */
   | { readonly kind: "candidate"; readonly candidate: Candidate };

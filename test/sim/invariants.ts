@@ -5,9 +5,10 @@
 import { OFFER } from "../../src/kube/record.ts";
 import { parseCandidate } from "../../src/kube/record-codec.ts";
 import { CANDIDATE_PREFIX } from "../../src/kube/record.ts";
+import { LINGER_MS } from "../../src/election/master.ts";
 import type { Candidate, LeaseRecord } from "../../src/kube/record.ts";
 import type { Write } from "./control-plane.ts";
-import { Health } from "./health.ts";
+import type { Health } from "./health.ts";
 import { LIFETIME_SECONDS } from "./node.ts";
 import type { SimNode } from "./node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "./world.ts";
@@ -83,14 +84,14 @@ function testsOf(body: unknown): ReadonlyMap<string, unknown> {
 }
 
 /**
- * Never two confirmed MASTERs: while the Lease names another, an agent that believes to hold it, with its right not yet run out, is one that is
- * handing over and has not seen the answer yet (1 s).
+ * Never two confirmed MASTERs: while the Lease names another, an agent that runs, believes to hold it, with its right not yet run out, and has not let the
+ * VIP go, is one that is handing over and has not seen the answer yet (1 s).
  */
 export const oneConfirmedMaster: Invariant = (world) => {
   let since: number | undefined;
   return {
     step() {
-      const confirmed = world.nodes.filter((node) => node.confirmed && node.agent?.process.alive === true);
+      const confirmed = world.nodes.filter((node) => node.confirmed && node.agent?.process.running === true && !node.agent.process.catchingUp);
       const nowMs = world.scheduler.nowMs;
       if (confirmed.length < 2 || forced(world)) since = undefined;
       else since ??= nowMs;
@@ -111,9 +112,13 @@ export const claimsOnlyWhatIsFree: Invariant = (world) => ({
   },
 });
 
-/** Two nodes have the VIP bound for at most 1 s at a time in one segment. */
+/**
+ * Two nodes have the VIP bound for at most 1 s at a time in one segment. One exception, and its bound: an old holder that is killed or frozen between
+ * its offer and its successor's claim unbinds nothing any more, and its kernel does so after the address lifetime and one second.
+ */
 export const atMostOneSecondInTwoPlaces: Invariant = (world) => {
   const since = new Map<string, number>();
+  const sleptMs = new Map<string, number>();
   return {
     step() {
       const bound = boundNodes(world);
@@ -130,7 +135,12 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world) => {
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          if (nowMs - start > OVERLAP_MS + TIMER_SLACK_MS) return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
+          const awake = [a, b].every((node) => node.agent?.process.running === true && !node.agent.process.catchingUp);
+          const limitMs = awake ? OVERLAP_MS : ((LIFETIME_SECONDS + 1) * 1_000) / 0.95;
+          if (!awake) sleptMs.set(pair, nowMs);
+          // Restarted or thawed within that time: it finds out at its next answer.
+          const graceMs = nowMs - (sleptMs.get(pair) ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS ? LIFETIME_SECONDS * 1_000 : 0;
+          if (nowMs - start > limitMs + graceMs + TIMER_SLACK_MS) return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
       for (const pair of since.keys()) if (!present.has(pair)) since.delete(pair);
@@ -158,28 +168,56 @@ export const theKernelIsTheFence: Invariant = (world) => ({
   },
 });
 
-/** Invariant 4: the step in which an agent learns that another holds the Lease ends with the VIP unbound. */
-export const unbindsBeforeAnythingElse: Invariant = (world) => ({
-  step() {
-    for (const node of world.nodes) {
-      if (!node.touched || !node.kernel.bound || node.agent?.process.running !== true) continue;
-      const holder = node.status()?.holder ?? "";
-      if (holder !== "" && holder !== node.name) return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;
-    }
-    return undefined;
-  },
-});
+/**
+ * Invariant 4: the step in which an agent learns that another holds the Lease ends with the VIP unbound; where it had offered it to that one, it
+ * lets a moment (LINGER_MS) pass for the successor to bind, as its own clock counts them.
+ */
+export const unbindsBeforeAnythingElse: Invariant = (world) => {
+  const sinceMs = world.nodes.map((): number | undefined => undefined);
+  /** Who has claimed by an offer, and may thus be waited for. */
+  const offered = new Set<string>();
+  return {
+    write(write) {
+      const node = newHolder(world, write);
+      if (node === undefined) return undefined;
+      if (write.change.before?.annotations[OFFER] === node.name) offered.add(node.name);
+      else offered.delete(node.name);
+      return undefined;
+    },
+    step() {
+      for (const node of world.nodes) {
+        if (!node.touched) continue;
+        const process = node.agent?.process;
+        const holder = node.kernel.bound && process?.running === true && !process.catchingUp ? (node.status()?.holder ?? "") : "";
+        if (holder === "" || holder === node.name) {
+          sinceMs[node.index] = undefined;
+          continue;
+        }
+        const start = (sinceMs[node.index] ??= world.scheduler.nowMs);
+        const allowedMs = offered.has(holder) ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
+        if (world.scheduler.nowMs - start >= allowedMs && !forced(world)) return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;
+      }
+      return undefined;
+    },
+  };
+};
 
 /** Invariant 7, and "move only to a better node": a holder that is not stopping gives the Lease away only where another could serve. */
-export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => ({
-  write({ author, change }) {
-    const node = world.nodes[author];
-    if (node === undefined || !change.changed || change.before?.holder !== node.name || change.after?.holder !== "") return undefined;
-    if (node.agent === undefined || node.agent.stopping) return undefined;
-    const able = world.nodes.some((other) => other !== node && published(change.before, other.name)?.eligible === true);
-    return able ? undefined : `${node.name} released the Lease with nobody to take it`;
-  },
-});
+export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
+  const lastEligible = new Map<SimNode, number>();
+  return {
+    write({ author, change }) {
+      const nowMs = world.scheduler.nowMs;
+      for (const other of world.nodes) if (published(change.before, other.name)?.eligible === true) lastEligible.set(other, nowMs);
+      const node = world.nodes[author];
+      if (node === undefined || !change.changed || change.before?.holder !== node.name || change.after?.holder !== "") return undefined;
+      if (node.agent === undefined || node.agent.stopping) return undefined;
+      // What it knows of the others may be some seconds old.
+      const able = world.nodes.some((other) => other !== node && nowMs - (lastEligible.get(other) ?? Number.NEGATIVE_INFINITY) < RENEW_DEADLINE_MS);
+      return able ? undefined : `${node.name} released the Lease with nobody to take it`;
+    },
+  };
+};
 
 /** A release finds the address gone already, and an agent that has exited leaves none. */
 export const releasesLeaveNoAddress: Invariant = (world) => ({
@@ -201,15 +239,14 @@ export const candidatesNeverBreakRenewals: Invariant = (world) => ({
     const before = change.before;
     if (node === undefined || before === null || before.holder !== node.name) return undefined;
     if (response.status !== 422 && response.status !== 409) return undefined;
-    if (request.method === "POST") return undefined;
+    if (request.method !== "PATCH") return undefined;
     const tests = testsOf(request.body);
     // Claims name the renewTime as well: adopting one's own Lease may meet one's own late renewal.
     if (tests.has("/spec/renewTime") || [...tests.keys()].some((path) => path.startsWith("/metadata"))) return undefined;
     const named =
-      request.method === "PUT" ||
-      (tests.get("/spec/holderIdentity") === before.holder &&
-        tests.get("/spec/acquireTime") === before.acquireTime &&
-        tests.get("/spec/leaseTransitions") === before.leaseTransitions);
+      tests.get("/spec/holderIdentity") === before.holder &&
+      tests.get("/spec/acquireTime") === before.acquireTime &&
+      tests.get("/spec/leaseTransitions") === before.leaseTransitions;
     return named ? `${node.name}'s renewal was refused (${response.status}) though nobody had touched its tenure` : undefined;
   },
 });
@@ -225,9 +262,12 @@ export const candidatesNeverBreakRenewals: Invariant = (world) => ({
 export const boundInTime: Invariant = (world, health) => {
   let unserved: number | undefined;
   return {
-    // Whoever has claimed and dies before it serves starts the wait anew.
+    // Whoever has claimed and dies before it serves starts the wait anew; so does a renewal of one that has lost its right since it
+    // was sent, and that TCP or etcd carried out late.
     write(write) {
-      if (newHolder(world, write) !== undefined && unserved !== undefined) unserved = world.scheduler.nowMs;
+      const author = world.nodes[write.author];
+      const late = write.change.changed && write.change.before?.holder === author?.name && author?.agent?.role !== "MASTER";
+      if ((late || newHolder(world, write) !== undefined) && unserved !== undefined) unserved = world.scheduler.nowMs;
       return undefined;
     },
     step() {
@@ -235,7 +275,12 @@ export const boundInTime: Invariant = (world, health) => {
       const serving = boundNodes(world).some((node) => node.powered && node.kernel.link.carrier && health.connected(node));
       if (serving) unserved = undefined;
       else unserved ??= nowMs;
-      if (unserved === undefined || nowMs - unserved < LEASE_DURATION_MS) return undefined;
+      if (unserved === undefined) return undefined;
+      // VRRP to the letter: a holder in FAULT is not displaced, and its VIP serves nobody.
+      if (world.plan.nopreemptStrict && world.nodes.some((node) => node.confirmed && node.facts.faults.length > 0)) {
+        unserved = nowMs;
+        return undefined;
+      }
       for (const node of world.nodes) {
         const goodSince = health.goodSince(node);
         if (goodSince === undefined) continue;
@@ -274,6 +319,8 @@ export const healthyHoldersStay: Invariant = (world, health) => ({
 /** When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the one that the rules want. */
 export const endsWellAndWithTheBest: Invariant = (world) => ({
   end() {
+    // One fault that stays may take the quorum with it.
+    if (world.plan.profile === "persistent") return undefined;
     const bound = boundNodes(world);
     const record = world.plane.table.record;
     if (bound.length !== 1) return `at the end ${bound.length} nodes have the VIP`;

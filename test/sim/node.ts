@@ -93,10 +93,10 @@ export class SimNode {
     return this.agent?.elector.status();
   }
 
-  /** Its agent believes to be MASTER, and its right has not run out by its own clock. */
+  /** Its agent believes to be MASTER and to have the VIP, and its right has not run out by its own clock. */
   get confirmed(): boolean {
     const { agent } = this;
-    if (agent === undefined || agent.role !== "MASTER" || agent.renewedAtMs === null) return false;
+    if (agent === undefined || agent.role !== "MASTER" || agent.renewedAtMs === null || !agent.vip.status().held) return false;
     return this.clock.bootMs(this.clock.trueNowMs) < agent.renewedAtMs + this.settings.renewDeadlineMs;
   }
 
@@ -184,18 +184,21 @@ export class SimNode {
     this.#deps.trace("SIGTERM");
     agent.process.deliver(() => {
       agent.stopping = true;
-      void agent.elector.stop().then(() => {
-        agent.vip.stop();
-        agent.process.kill();
-        if (this.agent === agent) {
-          this.agent = undefined;
-          this.exited = true;
-          this.#generation += 1;
-        }
-        this.#deps.trace("agent has exited");
-        done();
-      });
+      void this.#exit(agent, done);
     });
+  }
+
+  async #exit(agent: Agent, done: () => void): Promise<void> {
+    await agent.elector.stop();
+    agent.vip.stop();
+    agent.process.kill();
+    if (this.agent === agent) {
+      this.agent = undefined;
+      this.exited = true;
+      this.#generation += 1;
+    }
+    this.#deps.trace("agent has exited");
+    done();
   }
 
   powerOff(): void {

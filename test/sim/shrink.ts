@@ -1,5 +1,4 @@
 /** Makes a failing plan smaller while it still breaks the same invariant: fewer faults, then nothing after the breach. */
-import type { Fault, Plan } from "./plan.ts";
 import { describeFault } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { runPlan } from "./simulation.ts";
@@ -11,22 +10,22 @@ const MAX_RUNS = 150;
 export async function shrink(failed: RunResult, production: Production): Promise<RunResult> {
   const invariant = failed.violation?.invariant;
   if (invariant === undefined) return failed;
+  const before = failed.plan.faults.filter((fault) => fault.atMs <= (failed.violation?.atMs ?? 0));
   let best = failed;
-  let runs = 0;
-  const accepts = async (faults: readonly Fault[]): Promise<boolean> => {
-    runs += 1;
-    const result = await runPlan({ ...best.plan, faults }, production);
-    if (result.violation?.invariant !== invariant) return false;
-    best = result;
-    return true;
-  };
-  await accepts(best.plan.faults.filter((fault) => fault.atMs <= (failed.violation?.atMs ?? 0)));
-  // Halves, quarters, ... single faults (delta debugging without complements).
-  for (let size = Math.ceil(best.plan.faults.length / 2); size >= 1 && runs < MAX_RUNS; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let start = 0; start < best.plan.faults.length && runs < MAX_RUNS; ) {
-      const faults = best.plan.faults.filter((_, index) => index < start || index >= start + size);
-      if (!(await accepts(faults))) start += size;
+  let size = before.length;
+  let start = 0;
+  let attempt = before;
+  for (let run = 0; run < MAX_RUNS && size >= 1; run += 1) {
+    const result = await runPlan({ ...best.plan, faults: attempt }, production);
+    if (result.violation?.invariant === invariant) best = result;
+    else start += size;
+    // All, halves, quarters, ... single faults (delta debugging without complements).
+    if (run === 0 || start >= best.plan.faults.length) {
+      size = size === 1 ? 0 : Math.ceil(size / 2);
+      start = 0;
     }
+    const [from, end] = [start, start + size];
+    attempt = best.plan.faults.filter((_, index) => index < from || index >= end);
   }
   return best;
 }

@@ -177,7 +177,7 @@ describe("handing over", () => {
     assert.equal(subject.bound, true);
     subject.watches(held("n2", 9, [n1, n2]));
     assert.equal(subject.bound, true, "the successor may not have bound it yet");
-    assert.equal(subject.to(subject.nowMs + 50).bound, false);
+    assert.equal(subject.to(subject.nowMs + 200).bound, false);
   });
 
   test("a successor that does not claim within 300 ms is passed over", () => {

@@ -119,6 +119,7 @@ describe("patches, byte for byte", () => {
     const { transport, write } = setUp();
     const tenure = [
       test_("/spec/holderIdentity", "n1"),
+      test_("/spec/renewTime", EARLIER),
       test_("/spec/acquireTime", EARLIER),
       test_("/spec/leaseTransitions", 4),
     ];
@@ -135,6 +136,7 @@ describe("patches, byte for byte", () => {
     const { transport, write } = setUp();
     const body = patch(
       test_("/spec/holderIdentity", "n1"),
+      test_("/spec/renewTime", EARLIER),
       test_("/spec/acquireTime", EARLIER),
       test_("/spec/leaseTransitions", 4),
       test_("/metadata/annotations", null),
@@ -149,6 +151,7 @@ describe("patches, byte for byte", () => {
     const { transport, write } = setUp();
     const body = patch(
       test_("/spec/holderIdentity", "n1"),
+      test_("/spec/renewTime", EARLIER),
       test_("/spec/acquireTime", EARLIER),
       test_("/spec/leaseTransitions", 4),
       add("/spec/holderIdentity", ""),

@@ -1,0 +1,164 @@
+/**
+ * Deliberate faults in the product's code, one at a time: a simulation that finds none of them proves nothing. Each replaces one piece of text
+ * in one module while it is loaded; the files stay as they are. A mutant whose text is gone fails its test, and is adapted.
+ */
+import { registerHooks } from "node:module";
+import type { Profile } from "./plan.ts";
+
+export interface Mutant {
+  readonly name: string;
+  /** Path below src/. */
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** Where it shows soonest. */
+  readonly profile: Profile;
+  /** Any of these invariants is broken by it. */
+  readonly caughtBy: readonly string[];
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "compares the renewTime that another node wrote with its own wall clock",
+    file: "election/vacancy.ts",
+    from: "const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs);",
+    to: "const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs) + (Date.parse(record.renewTime ?? '') - Date.UTC(2026, 0, 1)) - view.changedAtMs;",
+    profile: "fence",
+    caughtBy: ["claimsOnlyWhatIsFree", "healthyHoldersStay", "boundInTime", "atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "refreshes the address after the deadline",
+    file: "vip/vip.ts",
+    from: "if (clock.now() < held.untilMs) return true;",
+    to: "if (clock.now() < held.untilMs + 60_000) return true;",
+    profile: "fence",
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
+  },
+  {
+    name: "releases before it unbinds",
+    file: "election/master.ts",
+    from: '  draft.unbind();\n  const ours = view.record?.holder === draft.settings.node;',
+    to: "  const ours = view.record?.holder === draft.settings.node;",
+    profile: "fence",
+    caughtBy: ["releasesLeaveNoAddress"],
+  },
+  {
+    name: "claims without naming the record it replaces",
+    file: "kube/lease-change.ts",
+    from: "      renewTime: from.renewTime,\n      ...(offered",
+    to: "      ...(offered",
+    profile: "fence",
+    caughtBy: ["compareAndSwapDecides"],
+  },
+  {
+    name: "believes records in whatever order they come",
+    file: "election/lease-view.ts",
+    from: "return version(record) > version(view.record);",
+    to: "return version(record) !== version(view.record);",
+    profile: "api",
+    caughtBy: ["unbindsBeforeAnythingElse", "plannedMovesLoseNoTime", "healthyHoldersStay", "oneConfirmedMaster", "endsWellAndWithTheBest", "atMostOneSecondInTwoPlaces", "claimsOnlyWhatIsFree", "boundInTime"],
+  },
+  {
+    name: "takes a change of annotations for a sign of the holder's life",
+    file: "election/lease-view.ts",
+    from: "const changed = view === null || !sameTenure(before, record);",
+    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameTenure(before, record);",
+    profile: "fence",
+    caughtBy: ["boundInTime"],
+  },
+  {
+    name: "lets an equal priority preempt",
+    file: "election/ranking.ts",
+    from: "return challenger.effective > holder.effective;",
+    to: "return challenger.effective >= holder.effective;",
+    profile: "planned",
+    caughtBy: ["healthyHoldersStay"],
+  },
+  {
+    name: "lets go without an offer, and others claim in its stead",
+    file: "election/backup.ts",
+    from: "draft.nowMs - view.offerAtMs < OFFER_FRESH_MS",
+    to: "draft.nowMs - view.offerAtMs < -1",
+    profile: "planned",
+    caughtBy: ["plannedMovesLoseNoTime", "endsWellAndWithTheBest"],
+  },
+  {
+    name: "does not enforce its own deadline",
+    file: "election/elector.ts",
+    from: "return vip.hold(effect.untilMs);",
+    to: "return vip.hold(effect.untilMs + 8_000);",
+    profile: "fence",
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
+  },
+  {
+    name: "never reads on a timer",
+    file: "election/machine.ts",
+    from: "readAtMs: draft.nowMs + READ_INTERVAL_MS, readOkAtMs",
+    to: "readAtMs: draft.nowMs + 1e9, readOkAtMs",
+    profile: "api",
+    caughtBy: ["boundInTime", "healthyHoldersStay", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces", "endsWellAndWithTheBest"],
+  },
+  {
+    name: "keeps an offered VIP for as long as its Lease might last",
+    file: "election/master.ts",
+    from: "export const OFFER_HOLD_MS = 900;",
+    to: "export const OFFER_HOLD_MS = 900_000;",
+    profile: "api",
+    caughtBy: ["atMostOneSecondInTwoPlaces", "oneConfirmedMaster"],
+  },
+  {
+    name: "releases and offers whatever has been renewed or restarted since",
+    file: "kube/lease-change.ts",
+    from: 'const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };',
+    to: "const tests = tenure(from);",
+    profile: "fence",
+    caughtBy: ["releasesLeaveNoAddress"],
+  },
+  {
+    name: "takes a Lease that a person emptied for a released one",
+    file: "election/vacancy.ts",
+    from: 'return { kind: "free", sinceMs: afterFence, why: "emptied" };',
+    to: 'return { kind: "free", sinceMs: view.changedAtMs, why: "emptied" };',
+    profile: "people",
+    caughtBy: ["claimsOnlyWhatIsFree", "healthyHoldersStay"],
+  },
+  {
+    name: "counts the deadline from the answer instead of from the request",
+    file: "election/draft.ts",
+    from: "    const untilMs = sentAtMs + this.settings.renewDeadlineMs;\n    if (role.kind",
+    to: "    sentAtMs = this.nowMs;\n    const untilMs = sentAtMs + this.settings.renewDeadlineMs;\n    if (role.kind",
+    profile: "fence",
+    caughtBy: ["claimsOnlyWhatIsFree", "theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
+  },
+];
+
+const MARK = "?mutant=";
+const SOURCE = new URL("../../src/", import.meta.url).href;
+
+/** The query that makes `loadProduction` load this mutant. Every module below src/ is loaded anew for it. */
+export function markOf(mutant: Mutant): string {
+  return `${MARK}${MUTANTS.indexOf(mutant)}`;
+}
+
+/** Mutants whose text was found and replaced. */
+export const applied = new Set<Mutant>();
+
+export function installMutants(): void {
+  registerHooks({
+    resolve(specifier, context, next) {
+      const resolved = next(specifier, context);
+      const mark = context.parentURL?.split(MARK)[1];
+      if (mark === undefined || !resolved.url.startsWith(SOURCE) || resolved.url.includes(MARK)) return resolved;
+      return { ...resolved, url: `${resolved.url}${MARK}${mark}` };
+    },
+    load(url, context, next) {
+      const loaded = next(url, context);
+      const mutant = MUTANTS[Number(url.split(MARK)[1] ?? "-1")];
+      if (mutant === undefined || !url.startsWith(`${SOURCE}${mutant.file}`) || loaded.source === undefined || loaded.source === null) return loaded;
+      const text = typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source);
+      if (text.split(mutant.from).length !== 2) throw new Error(`mutant "${mutant.name}": its text is not exactly once in ${mutant.file}`);
+      applied.add(mutant);
+      return { ...loaded, source: text.replace(mutant.from, () => mutant.to) };
+    },
+  });
+}
