@@ -158,15 +158,20 @@ function endHandover(draft: Draft, role: Master): void {
   if (role.offered?.unbound !== true) draft.effect({ kind: "hold", untilMs: role.renewedAtMs + settings.renewDeadlineMs });
 }
 
-/** Withdraws an offer that nobody took, so that a late successor's claim fails. */
+/**
+ * Withdraws an offer that nobody took, so that a late successor's claim fails. Also one that we do not know of, from a person or a late copy of a request:
+ * whoever sees it first may take it, at any time.
+ */
 function withdrawOffer(draft: Draft): void {
   const { state, settings, nowMs } = draft;
   const { role, view } = state;
-  if (role.kind !== "MASTER" || role.offered === null || role.handover !== null) return;
+  if (role.kind !== "MASTER" || role.handover !== null) return;
   if (view?.record?.holder !== settings.node || view.record.annotations[OFFER] === undefined) return;
   if (state.offerInFlight || state.write !== null) return;
-  if (nowMs < role.offered.retryAtMs) return draft.wakeAt(role.offered.retryAtMs);
-  draft.set({ role: { ...role, offered: { ...role.offered, retryAtMs: nowMs + RETRY_MS } } });
+  const offered = role.offered ?? { sinceMs: nowMs, unbound: false, retryAtMs: nowMs };
+  if (nowMs < offered.retryAtMs) return draft.wakeAt(offered.retryAtMs);
+  draft.wakeAt(offered.sinceMs + OFFER_HOLD_MS);
+  draft.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + RETRY_MS } } });
   draft.sendOffer({ kind: "offer", held: view.record, to: null }, HANDOVER_MS);
 }
 

@@ -34,6 +34,15 @@ export interface Write {
   readonly request: ApiRequest;
   readonly response: { readonly status: number };
   readonly change: Change;
+  /** When the request left, by the clock of the machine it left. */
+  readonly sentMs: number;
+}
+
+interface Call {
+  readonly node: number;
+  readonly server: number;
+  readonly request: ApiRequest;
+  readonly sentMs: number;
 }
 
 interface Stream {
@@ -139,7 +148,7 @@ export class ControlPlane {
   /** kubectl on some machine with a working API server. False when there is none. */
   person(request: ApiRequest): boolean {
     if (!this.#names.some((_, server) => this.quorate(server) && this.modes[server]?.kind !== "down")) return false;
-    this.#apply(-1, request);
+    this.#apply(-1, request, 0);
     return true;
   }
 
@@ -147,7 +156,7 @@ export class ControlPlane {
   delete(): void {
     const { change } = this.table.handle({ method: "DELETE", path: LEASE_PATH });
     if (!change.changed) return;
-    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change });
+    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change, sentMs: 0 });
     for (const stream of this.#streams) this.#pump(stream);
   }
 
@@ -157,7 +166,7 @@ export class ControlPlane {
     if (!this.table.restore()) return false;
     for (const stream of this.#streams) this.#endStream(stream, { kind: "error", message: "connection reset" });
     const after = this.table.record;
-    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change: { before, after, changed: true } });
+    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change: { before, after, changed: true }, sentMs: 0 });
     return true;
   }
 
@@ -178,6 +187,7 @@ export class ControlPlane {
 
   #send(node: number, process: SimProcess, server: number, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
     const address = this.address(server);
+    const sentMs = process.now();
     return new Promise((resolve, reject) => {
       const timer = process.after(timeoutMs, () =>
         reject(new ApiNoAnswer(address, "silent", true, `${address}: no answer within ${Math.round(timeoutMs)} ms`)),
@@ -198,20 +208,19 @@ export class ControlPlane {
           }),
         );
       };
-      this.#network.send(node, server, process.trueMs, () => this.#arrive(node, server, request, answer, refuse));
+      this.#network.send(node, server, process.trueMs, () => this.#arrive({ node, server, request, sentMs }, answer, refuse));
     });
   }
 
   #arrive(
-    node: number,
-    server: number,
-    request: ApiRequest,
+    call: Call,
     answer: (status: number, body: unknown) => void,
     refuse: (wasSent: boolean) => void,
   ): void {
+    const { server } = call;
     const mode = this.modes[server] ?? { kind: "up" };
     const serve = (afterMs: number, mute: boolean): void =>
-      this.#serve(node, server, request, (status, body) => {
+      this.#serve(call, (status, body) => {
         if (mute) return;
         // A watch may be faster than the answer to the write that it tells of (seen in the lab).
         this.#scheduler.after(afterMs + this.#random.logarithmic(0.1, 10), () => answer(status, body));
@@ -237,11 +246,11 @@ export class ControlPlane {
     }
   }
 
-  #serve(node: number, server: number, request: ApiRequest, answer: (status: number, body: unknown) => void): void {
+  #serve({ node, server, request, sentMs }: Call, answer: (status: number, body: unknown) => void): void {
     const refusal = this.refusal[node] ?? 0;
     if (refusal !== 0) return answer(refusal, status(refusal, "refused"));
     const run = (): void => {
-      const { status: code, body } = this.#apply(node, request);
+      const { status: code, body } = this.#apply(node, request, sentMs);
       answer(code, body);
     };
     const workMs = this.#random.logarithmic(1, 8) + Math.max(0, this.#stalledUntilMs - this.#scheduler.nowMs);
@@ -268,9 +277,9 @@ export class ControlPlane {
     });
   }
 
-  #apply(author: number, request: ApiRequest): { readonly status: number; readonly body: unknown } {
+  #apply(author: number, request: ApiRequest, sentMs: number): { readonly status: number; readonly body: unknown } {
     const { response, change } = this.table.handle(request);
-    if (request.method !== "GET") this.#onWrite({ author, request, response, change });
+    if (request.method !== "GET") this.#onWrite({ author, request, response, change, sentMs });
     if (change.changed) for (const stream of this.#streams) this.#pump(stream);
     return response;
   }

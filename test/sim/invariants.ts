@@ -202,16 +202,40 @@ export const unbindsBeforeAnythingElse: Invariant = (world) => {
   };
 };
 
+/**
+ * Whoever the Lease names, runs, is well, and renewed within the deadline keeps the VIP, whatever old news the watch brings; one that began to hand it
+ * over within the last two seconds, or is asked to stop, may be letting go.
+ */
+export const holdersHold: Invariant = (world) => {
+  const bound = world.nodes.map(() => false);
+  return {
+    step() {
+      const nowMs = world.scheduler.nowMs;
+      for (const node of world.nodes) {
+        const before = bound[node.index];
+        const now = (bound[node.index] = node.kernel.bound);
+        if (before !== true || now || node.agent?.process.running !== true || node.agent.process.catchingUp || !node.eligible) continue;
+        if (world.plane.table.record?.holder !== node.name || forced(world) || nowMs - node.agent.handoverMs < 2_000) continue;
+        // What was carried out and never answered is no right that it knows of.
+        const knownMs = node.agent.renewedAtMs ?? Number.NEGATIVE_INFINITY;
+        if (node.clock.bootMs(nowMs) - knownMs >= RENEW_DEADLINE_MS - TIMER_SLACK_MS || nowMs - world.flushedAtMs < 1) continue;
+        return `${node.name} is named by the Lease, has a right to the VIP, and let it go`;
+      }
+      return undefined;
+    },
+  };
+};
+
 /** Invariant 7, and "move only to a better node": a holder that is not stopping gives the Lease away only where another could serve. */
 export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
   const lastEligible = new Map<SimNode, number>();
   return {
-    write({ author, change }) {
+    write({ author, change, sentMs }) {
       const nowMs = world.scheduler.nowMs;
       for (const other of world.nodes) if (published(change.before, other.name)?.eligible === true) lastEligible.set(other, nowMs);
       const node = world.nodes[author];
       if (node === undefined || !change.changed || change.before?.holder !== node.name || change.after?.holder !== "") return undefined;
-      if (node.agent === undefined || node.agent.stopping) return undefined;
+      if (node.agent === undefined || node.agent.stopping || sentMs < node.clock.bootMs(node.agent.startedMs)) return undefined;
       // What it knows of the others may be some seconds old.
       const able = world.nodes.some((other) => other !== node && nowMs - (lastEligible.get(other) ?? Number.NEGATIVE_INFINITY) < RENEW_DEADLINE_MS);
       return able ? undefined : `${node.name} released the Lease with nobody to take it`;
@@ -406,6 +430,7 @@ export const INVARIANTS: Readonly<Record<string, Invariant>> = {
   atMostOneSecondInTwoPlaces,
   theKernelIsTheFence,
   unbindsBeforeAnythingElse,
+  holdersHold,
   keepsTheVipWhenNobodyIsBetter,
   releasesLeaveNoAddress,
   candidatesNeverBreakRenewals,

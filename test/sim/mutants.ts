@@ -99,36 +99,12 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["boundInTime", "healthyHoldersStay", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces", "endsWellAndWithTheBest"],
   },
   {
-    name: "keeps an offered VIP for as long as its Lease might last",
-    file: "election/master.ts",
-    from: "export const OFFER_HOLD_MS = 900;",
-    to: "export const OFFER_HOLD_MS = 900_000;",
-    profile: "api",
-    caughtBy: ["atMostOneSecondInTwoPlaces", "oneConfirmedMaster"],
-  },
-  {
-    name: "releases and offers whatever has been renewed or restarted since",
-    file: "kube/lease-change.ts",
-    from: 'const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };',
-    to: "const tests = tenure(from);",
-    profile: "fence",
-    caughtBy: ["releasesLeaveNoAddress"],
-  },
-  {
     name: "takes a Lease that a person emptied for a released one",
     file: "election/vacancy.ts",
     from: 'return { kind: "free", sinceMs: afterFence, why: "emptied" };',
     to: 'return { kind: "free", sinceMs: view.changedAtMs, why: "emptied" };',
     profile: "people",
     caughtBy: ["claimsOnlyWhatIsFree", "healthyHoldersStay"],
-  },
-  {
-    name: "counts the deadline from the answer instead of from the request",
-    file: "election/draft.ts",
-    from: "    const untilMs = sentAtMs + this.settings.renewDeadlineMs;\n    if (role.kind",
-    to: "    sentAtMs = this.nowMs;\n    const untilMs = sentAtMs + this.settings.renewDeadlineMs;\n    if (role.kind",
-    profile: "fence",
-    caughtBy: ["claimsOnlyWhatIsFree", "theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
   },
 ];
 

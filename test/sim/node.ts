@@ -41,6 +41,8 @@ interface Agent {
   /** Send time of its last accepted claim or renewal, machine's clock. */
   renewedAtMs: number | null;
   stopping: boolean;
+  /** When it last began, or gave up, to hand over. */
+  handoverMs: number;
   readonly startedMs: number;
 }
 
@@ -62,7 +64,7 @@ export class SimNode {
   #generation = 0;
   /** Its last agent has stopped by itself. */
   exited = false;
-  /** Send time of the last renewal that any process on this machine got, machine's clock. */
+  /** Send time of the latest claim or renewal of this machine that was carried out, machine's clock. */
   lastRenewedAtMs = Number.NEGATIVE_INFINITY;
   /** Set when this node's process ran in the present step. */
   touched = false;
@@ -137,7 +139,6 @@ export class SimNode {
       memory: {
         remember: (renewedAtMs) => {
           this.#memory = { renewedAtMs };
-          this.lastRenewedAtMs = Math.max(this.lastRenewedAtMs, renewedAtMs);
           if (this.agent !== undefined) this.agent.renewedAtMs = renewedAtMs;
         },
         forget: () => {
@@ -148,7 +149,7 @@ export class SimNode {
       onReport: (report) => this.#report(report),
       onWrite: (write, outcome, durationMs) => this.#wrote(write, outcome, durationMs),
     });
-    this.agent = { process, elector, vip, role: "BACKUP", renewedAtMs: null, stopping: false, startedMs: scheduler.nowMs };
+    this.agent = { process, elector, vip, role: "BACKUP", renewedAtMs: null, stopping: false, handoverMs: Number.NEGATIVE_INFINITY, startedMs: scheduler.nowMs };
     this.#ready = false;
     this.exited = false;
     trace("agent starts");
@@ -240,6 +241,7 @@ export class SimNode {
   #report(report: Report): void {
     const { kind, ...rest } = report;
     this.#deps.trace(`${kind} ${JSON.stringify(rest)}`);
+    if (report.kind === "handover" && this.agent !== undefined) this.agent.handoverMs = this.#deps.scheduler.nowMs;
     if (report.kind !== "transition") return;
     if (this.agent !== undefined) this.agent.role = report.to;
     this.#deps.onRole(report.to);

@@ -51,7 +51,13 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "priority"; readonly node: number; readonly delta: number; readonly forMs: number }
   | { readonly kind: "flush"; readonly node: number }
   | { readonly kind: "person"; readonly does: Person }
+  /** Waits for the next such write, and then hits one of the two nodes that it is about, in the worst moment. */
+  | { readonly kind: "strike"; readonly on: Moment; readonly who: "old" | "new"; readonly how: Blow; readonly delayMs: number; readonly forMs: number }
 );
+
+export type Moment = "offer" | "claim" | "release";
+/** `deafen`: what it sends arrives, and no answer comes back. */
+export type Blow = "pause" | "crash" | "isolate" | "deafen" | "stop";
 
 export const PROFILES = ["chaos", "fence", "api", "people", "planned", "persistent"] as const;
 export type Profile = (typeof PROFILES)[number];
@@ -77,9 +83,9 @@ type Kind = Fault["kind"];
 const MIX: Readonly<Record<Exclude<Profile, "persistent">, Readonly<Partial<Record<Kind, number>>>>> = {
   chaos: {
     pause: 8, stall: 4, crash: 5, stop: 5, power: 3, isolate: 4, partition: 4, "one-way": 4, link: 3, lossy: 3, server: 12,
-    quorum: 2, leader: 3, compact: 1, refusal: 2, wall: 3, check: 6, priority: 6, flush: 1, person: 6,
+    quorum: 2, leader: 3, compact: 1, refusal: 2, wall: 3, check: 6, priority: 6, flush: 1, person: 6, strike: 8,
   },
-  fence: { pause: 10, stall: 8, crash: 6, power: 3, isolate: 5, partition: 3, "one-way": 4, server: 5, quorum: 2, wall: 2, flush: 1, stop: 3 },
+  fence: { pause: 10, stall: 8, crash: 6, power: 3, isolate: 5, partition: 3, "one-way": 4, server: 5, quorum: 2, wall: 2, flush: 1, stop: 4, strike: 12, priority: 4 },
   api: { server: 20, quorum: 3, leader: 4, lossy: 5, compact: 3, refusal: 4, "one-way": 5, stop: 3, priority: 4, crash: 2 },
   people: { person: 20, crash: 3, pause: 3, stop: 3, server: 3, priority: 4, check: 3 },
   planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3 },
@@ -171,6 +177,16 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
       return { atMs, kind, node, delta: random.pick([-50, -20, 20, 50]), forMs };
     case "flush":
       return { atMs, kind, node };
+    case "strike":
+      return {
+        atMs,
+        kind,
+        on: random.pick(["offer", "claim", "release"]),
+        who: random.pick(["old", "new"]),
+        how: random.pick(["pause", "crash", "isolate", "deafen", "stop"]),
+        delayMs: random.chance(0.5) ? random.between(0, 15) : random.logarithmic(1, 2_000),
+        forMs,
+      };
     case "person":
       return { atMs, kind, does: calm ? moveTo(random, size) : drawPerson(random, size) };
   }

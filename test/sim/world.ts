@@ -37,6 +37,9 @@ export class World {
   movedAtMs = Number.NEGATIVE_INFINITY;
   /** Faults under way, by their number in the plan. */
   readonly active = new Set<Fault>();
+  /** When somebody last removed the addresses of a node by hand. */
+  flushedAtMs = Number.NEGATIVE_INFINITY;
+  #strikes: Extract<Fault, { kind: "strike" }>[] = [];
   readonly #random: Random;
 
   constructor(plan: Plan, production: Production, hooks: WorldHooks) {
@@ -47,6 +50,7 @@ export class World {
     this.network = new Network(this.scheduler, random.fork("network"), names.length);
     this.plane = new ControlPlane(this.scheduler, this.network, random.fork("plane"), names, (write) => {
       this.#traceWrite(write);
+      this.#strike(write);
       hooks.onWrite(write);
     });
     this.nodes = plan.nodes.map((node, index) => {
@@ -111,8 +115,13 @@ export class World {
     this.plane.person({ method: "POST", path: COLLECTION, contentType: "application/json", body });
   }
 
-  #traceWrite({ author, response, change, request }: Write): void {
+  #traceWrite({ author, response, change, request, sentMs }: Write): void {
     const who = author < 0 ? "person" : (this.nodes[author]?.name ?? "?");
+    const node = this.nodes[author];
+    // What the API carried out is what counts, whatever the agent thinks of it.
+    if (change.changed && node !== undefined && change.after?.holder === node.name && change.after.renewTime !== change.before?.renewTime) {
+      node.lastRenewedAtMs = Math.max(node.lastRenewedAtMs, sentMs);
+    }
     if (!change.changed) {
       this.say("lease", `${who}: ${request.method} answered ${response.status}`);
       return;
@@ -197,9 +206,44 @@ export class World {
         node?.weigh(fault.delta);
         return this.#until(fault, fault.forMs, () => node?.weigh(-fault.delta));
       case "flush":
+        this.flushedAtMs = scheduler.nowMs;
         return node?.kernel.flush();
       case "person":
         return this.#person(fault.does);
+      case "strike":
+        this.#strikes.push(fault);
+        return;
+    }
+  }
+
+  /** Faults that were waiting for this write. */
+  #strike({ author, change: { before, after } }: Write): void {
+    if (author < 0 || this.#strikes.length === 0) return;
+    const offer = after?.annotations[OFFER];
+    const moment = before?.holder !== after?.holder ? (after?.holder === "" ? "release" : "claim") : "offer";
+    if (moment === "offer" && (offer === undefined || offer === before?.annotations[OFFER])) return;
+    const names = { old: before?.holder ?? "", new: (moment === "offer" ? offer : after?.holder) ?? "" };
+    for (const strike of this.#strikes) {
+      const node = this.nodes.find((one) => one.name === names[strike.who]);
+      if (strike.on !== moment || node === undefined) continue;
+      this.#strikes = this.#strikes.filter((other) => other !== strike);
+      this.scheduler.after(strike.delayMs, () => this.#hit(node, strike));
+    }
+  }
+
+  #hit(node: SimNode, { how, forMs, atMs }: Extract<Fault, { kind: "strike" }>): void {
+    const { index } = node;
+    const others = this.nodes.filter((other) => other !== node).map((other) => other.index);
+    switch (how) {
+      case "pause":
+      case "crash":
+      case "stop":
+      case "isolate":
+        return this.#begin({ kind: how, node: index, forMs, atMs });
+      case "deafen":
+        this.#begin({ kind: "server", server: index, how: "mute", ms: 0, forMs, atMs });
+        for (const from of others) this.#begin({ kind: "one-way", from, to: index, forMs, atMs });
+        return;
     }
   }
 
