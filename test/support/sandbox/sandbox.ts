@@ -18,6 +18,8 @@ const MARK = "LAB_SANDBOX";
  */
 const INIT = `
 mount -t tmpfs tmpfs /run || exit 70
+# Also private: test data there is named by process id, which means nothing in another process namespace.
+mount -t tmpfs tmpfs /dev/shm || exit 70
 mkdir -p /run/netns /run/lock /run/lab
 ip link set lo up
 "$@"

@@ -1,0 +1,152 @@
+/**
+ * Histories that once broke something, or that only a deliberate hand composes. Each is a plan with a few faults; the seed varies clocks, delays and losses,
+ * so one scenario is many timelines.
+ */
+import type { Fault, Plan } from "./plan.ts";
+import { Random } from "./random.ts";
+
+export interface Scenario {
+  /** What must not happen again, as a sentence. */
+  readonly name: string;
+  readonly faults: readonly Fault[];
+  /** Base priorities; n1 holds when the faults begin (30 s) as it is the best, or has been for long. */
+  readonly bases: readonly number[];
+  readonly nopreempt: boolean;
+  readonly profile?: Plan["profile"];
+}
+
+const everyServer = (how: "late" | "mute" | "deaf" | "hung", atMs: number, forMs: number, servers: readonly number[]): readonly Fault[] =>
+  servers.map((server) => ({ atMs, kind: "server", server, how, ms: 3_900, forMs }));
+
+export const SCENARIOS = {
+  answersLostAfterAnOffer: {
+    name: "a holder whose offer was taken, and who hears nothing more, lets the VIP go within a second",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    faults: [
+      { atMs: 30_000, kind: "strike", on: "offer", who: "old", how: "deafen", delayMs: 1, forMs: 20_000 },
+      ...everyServer("deaf", 30_000, 20_000, [0]),
+      { atMs: 31_000, kind: "priority", node: 1, delta: 50, forMs: 60_000 },
+    ],
+  },
+  killedAfterItsOffer: {
+    name: "a holder that is killed between its offer and the claim leaves its address no longer than its lifetime and a second",
+    bases: [100, 90],
+    nopreempt: false,
+    faults: [
+      { atMs: 30_000, kind: "strike", on: "offer", who: "old", how: "crash", delayMs: 0.5, forMs: 20_000 },
+      { atMs: 31_000, kind: "priority", node: 1, delta: 50, forMs: 60_000 },
+    ],
+  },
+  releaseOfAProcessThatHasGone: {
+    name: "a release that arrives after the node was restarted takes nothing from its new process",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 29_900, kind: "isolate", node: 0, forMs: 5_000 },
+      { atMs: 30_000, kind: "stop", node: 0, forMs: 500 },
+    ],
+  },
+  restartedInFault: {
+    name: "a holder that finds itself in FAULT when it is restarted unbinds before it releases",
+    bases: [100, 90],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "crash", node: 0, forMs: 300 },
+      { atMs: 30_100, kind: "check", node: 0, check: "exec", forMs: 5_000 },
+    ],
+  },
+  strangersOffer: {
+    name: "an offer that the holder did not make is withdrawn before a node that was away finds it",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "isolate", node: 1, forMs: 45_000 },
+      { atMs: 48_000, kind: "person", does: { kind: "offer", to: "n2" } },
+    ],
+  },
+  stopWithNobodyToTakeIt: {
+    name: "the last healthy node unbinds before it releases",
+    bases: [100, 90],
+    nopreempt: true,
+    faults: [
+      { atMs: 25_000, kind: "check", node: 1, check: "exec", forMs: 60_000 },
+      { atMs: 30_000, kind: "stop", node: 0, forMs: 5_000 },
+    ],
+  },
+  oldNewsByWatch: {
+    name: "what a watch held back for long does not unseat the present holder",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      ...everyServer("deaf", 25_000, 20_000, [1]),
+      { atMs: 30_000, kind: "stop", node: 0, forMs: 3_000 },
+      { atMs: 32_000, kind: "person", does: { kind: "move-to", to: "n2" } },
+    ],
+  },
+  lateAnswersThenCutOff: {
+    name: "a right counts from before the request, however late the answer comes",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [...everyServer("late", 30_000, 6_000, [0, 1, 2]), { atMs: 33_900, kind: "isolate", node: 0, forMs: 20_000 }],
+  },
+  ownServerHangs: {
+    name: "a holder whose own API server hangs keeps the Lease through another",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: everyServer("hung", 30_000, 40_000, [0]),
+  },
+  quickRestart: {
+    name: "a restart within the fence neither moves nor interrupts the VIP",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "planned",
+    faults: [
+      { atMs: 30_000, kind: "crash", node: 0, forMs: 1_200 },
+      { atMs: 50_000, kind: "crash", node: 0, forMs: 1_600 },
+    ],
+  },
+  everyMoveThereIs: {
+    name: "move-to, preemption, SIGTERM and FAULT move the VIP without a gap",
+    bases: [100, 90, 80, 70],
+    nopreempt: false,
+    profile: "planned",
+    faults: [
+      { atMs: 30_000, kind: "person", does: { kind: "move-to", to: "n3" } },
+      { atMs: 50_000, kind: "person", does: { kind: "move-to", to: null } },
+      { atMs: 70_000, kind: "priority", node: 3, delta: 50, forMs: 40_000 },
+      { atMs: 90_000, kind: "stop", node: 3, forMs: 30_000 },
+      { atMs: 110_000, kind: "check", node: 0, check: "balancer", forMs: 20_000 },
+      { atMs: 150_000, kind: "stop", node: 0, forMs: 5_000 },
+    ],
+  },
+  powerLoss: {
+    name: "a holder that loses power is replaced within the lease duration and two seconds",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 30_000, kind: "power", node: 0, forMs: 60_000 }],
+  },
+} satisfies Readonly<Record<string, Scenario>>;
+
+export function scenarioPlan(scenario: Scenario, seed: string): Plan {
+  const random = new Random(`scenario/${scenario.name}/${seed}`);
+  const endMs = Math.max(...scenario.faults.map((fault) => fault.atMs + ("forMs" in fault ? fault.forMs : 0)));
+  return {
+    seed,
+    profile: scenario.profile ?? "chaos",
+    nodes: scenario.bases.map((base, index) => ({
+      base,
+      rate: random.chance(0.4) ? random.pick([0.95, 1.05]) : random.between(0.95, 1.05),
+      wallOffsetMs: random.between(-3_600_000, 3_600_000),
+      // n1 has the Lease to itself at first: it holds also where nobody preempts.
+      startMs: index === 0 ? 0 : random.between(15_000, 17_000),
+    })),
+    nopreempt: scenario.nopreempt,
+    nopreemptStrict: false,
+    preemptDelayMs: 0,
+    vips: ["10.0.0.100"],
+    lease: "shipped",
+    faults: scenario.faults,
+    lengthMs: endMs + 60_000,
+  };
+}

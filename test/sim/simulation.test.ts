@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { makePlan, PROFILES } from "./plan.ts";
+import { loadProduction } from "./production.ts";
+import { report, shrink } from "./shrink.ts";
+import { runPlan, runSeed } from "./simulation.ts";
+
+/** All profiles together; the regressions and the mutants beside it take about as long again. */
+const BUDGET_MS = 30_000;
+/** No less on a busy machine. */
+const LEAST_RUNS = 30;
+
+const production = await loadProduction();
+
+describe("the election in virtual time", () => {
+  test("one seed gives one timeline, byte for byte", async () => {
+    for (const profile of ["chaos", "people"] as const) {
+      const first = await runSeed("twice", profile, production);
+      const second = await runSeed("twice", profile, production);
+      assert.ok(first.trace.length > 50);
+      assert.equal(first.trace.join("\n"), second.trace.join("\n"));
+      assert.equal(first.events, second.events);
+    }
+  });
+
+  test("wall clocks that jump by hours change nothing but the times that people read", async () => {
+    for (let seed = 1; seed <= 4; seed += 1) {
+      const plan = makePlan(`wall-${seed}`, "fence");
+      const calm = { ...plan, nodes: plan.nodes.map((node) => ({ ...node, wallOffsetMs: 0 })), faults: plan.faults.filter((fault) => fault.kind !== "wall") };
+      const steps = calm.nodes.map((_, node) => ({ atMs: 20_000 + node * 17_000, kind: "wall", node, byMs: (node % 2 === 0 ? 1 : -1) * 5 * 3_600_000 }) as const);
+      const jumping = { ...calm, nodes: calm.nodes.map((node, index) => ({ ...node, wallOffsetMs: index * 7_777_000 })), faults: [...calm.faults, ...steps] };
+      const without = await runPlan(calm, production);
+      const withThem = await runPlan(jumping, production);
+      const story = (trace: readonly string[]): string => trace.filter((line) => !line.includes(" wall ")).join("\n");
+      assert.equal(story(withThem.trace), story(without.trace));
+    }
+  });
+
+  test("every invariant holds, whatever happens", async (t) => {
+    const started = performance.now();
+    let runs = 0;
+    let simulatedMs = 0;
+    // Another day, another stretch of seeds; printed, so that each can be repeated.
+    const from = Number(process.env["SIM_FROM"] ?? Math.floor(Date.now() / 86_400_000) * 1_000);
+    for (let seed = from; runs < LEAST_RUNS || performance.now() - started < BUDGET_MS; seed += 1) {
+      const profile = PROFILES[seed % (PROFILES.length - 1)] ?? "chaos";
+      const result = await runSeed(String(seed), profile, production);
+      runs += 1;
+      simulatedMs += result.simulatedMs;
+      if (result.violation === undefined) continue;
+      assert.fail(`\n${report(await shrink(result, production))}`);
+    }
+    const hours = simulatedMs / 3_600_000;
+    t.diagnostic(`seeds ${from} to ${from + runs - 1}: ${hours.toFixed(1)} simulated hours, ${(hours / ((performance.now() - started) / 1_000)).toFixed(2)} per second`);
+  });
+
+  test("a fault that stays for an hour does not make the VIP wander", async (t) => {
+    for (const seed of ["2", "5", "7"]) {
+      const result = await runSeed(seed, "persistent", production);
+      assert.equal(result.violation, undefined, `\n${report(result)}`);
+      t.diagnostic(`seed ${seed}: ${JSON.stringify(result.plan.faults[0])}`);
+    }
+  });
+});
