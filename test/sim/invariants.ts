@@ -266,7 +266,7 @@ export const candidatesNeverBreakRenewals: Invariant = (world) => ({
     if (request.method !== "PATCH") return undefined;
     const tests = testsOf(request.body);
     // Claims name the renewTime as well: adopting one's own Lease may meet one's own late renewal.
-    if (tests.has("/spec/renewTime") || [...tests.keys()].some((path) => path.startsWith("/metadata"))) return undefined;
+    if (tests.has("/spec/renewTime") || [...tests.keys()].some((path) => path.startsWith("/metadata/annotations"))) return undefined;
     const named =
       tests.get("/spec/holderIdentity") === before.holder &&
       tests.get("/spec/acquireTime") === before.acquireTime &&

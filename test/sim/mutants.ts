@@ -4,6 +4,8 @@
  */
 import { registerHooks } from "node:module";
 import type { Profile } from "./plan.ts";
+import { SCENARIOS } from "./scenarios.ts";
+import type { Scenario } from "./scenarios.ts";
 
 export interface Mutant {
   readonly name: string;
@@ -12,7 +14,7 @@ export interface Mutant {
   readonly from: string;
   readonly to: string;
   /** Where it shows soonest. */
-  readonly profile: Profile;
+  readonly shows: Profile | Scenario;
   /** Any of these invariants is broken by it. */
   readonly caughtBy: readonly string[];
 }
@@ -23,7 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/vacancy.ts",
     from: "const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs);",
     to: "const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs) + (Date.parse(record.renewTime ?? '') - Date.UTC(2026, 0, 1)) - view.changedAtMs;",
-    profile: "fence",
+    shows: "fence",
     caughtBy: ["claimsOnlyWhatIsFree", "healthyHoldersStay", "boundInTime", "atMostOneSecondInTwoPlaces"],
   },
   {
@@ -31,7 +33,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "vip/vip.ts",
     from: "if (clock.now() < held.untilMs) return true;",
     to: "if (clock.now() < held.untilMs + 60_000) return true;",
-    profile: "fence",
+    shows: "fence",
     caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
   },
   {
@@ -39,7 +41,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/master.ts",
     from: '  draft.unbind();\n  const ours = view.record?.holder === draft.settings.node;',
     to: "  const ours = view.record?.holder === draft.settings.node;",
-    profile: "fence",
+    shows: SCENARIOS.stopWithNobodyToTakeIt,
     caughtBy: ["releasesLeaveNoAddress"],
   },
   {
@@ -47,7 +49,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "kube/lease-change.ts",
     from: "      renewTime: from.renewTime,\n      ...(offered",
     to: "      ...(offered",
-    profile: "fence",
+    shows: "fence",
     caughtBy: ["compareAndSwapDecides"],
   },
   {
@@ -55,15 +57,15 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/lease-view.ts",
     from: "return version(record) > version(view.record);",
     to: "return version(record) !== version(view.record);",
-    profile: "api",
-    caughtBy: ["unbindsBeforeAnythingElse", "plannedMovesLoseNoTime", "healthyHoldersStay", "oneConfirmedMaster", "endsWellAndWithTheBest", "atMostOneSecondInTwoPlaces", "claimsOnlyWhatIsFree", "boundInTime"],
+    shows: SCENARIOS.oldNewsByWatch,
+    caughtBy: ["holdersHold", "plannedMovesLoseNoTime", "oneConfirmedMaster", "unbindsBeforeAnythingElse", "endsWellAndWithTheBest"],
   },
   {
     name: "takes a change of annotations for a sign of the holder's life",
     file: "election/lease-view.ts",
     from: "const changed = view === null || !sameTenure(before, record);",
     to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameTenure(before, record);",
-    profile: "fence",
+    shows: "fence",
     caughtBy: ["boundInTime"],
   },
   {
@@ -71,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/ranking.ts",
     from: "return challenger.effective > holder.effective;",
     to: "return challenger.effective >= holder.effective;",
-    profile: "planned",
+    shows: "planned",
     caughtBy: ["healthyHoldersStay"],
   },
   {
@@ -79,7 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/backup.ts",
     from: "draft.nowMs - view.offerAtMs < OFFER_FRESH_MS",
     to: "draft.nowMs - view.offerAtMs < -1",
-    profile: "planned",
+    shows: "planned",
     caughtBy: ["plannedMovesLoseNoTime", "endsWellAndWithTheBest"],
   },
   {
@@ -87,23 +89,63 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/elector.ts",
     from: "return vip.hold(effect.untilMs);",
     to: "return vip.hold(effect.untilMs + 8_000);",
-    profile: "fence",
+    shows: "fence",
     caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
   },
   {
-    name: "never reads on a timer",
-    file: "election/machine.ts",
-    from: "readAtMs: draft.nowMs + READ_INTERVAL_MS, readOkAtMs",
-    to: "readAtMs: draft.nowMs + 1e9, readOkAtMs",
-    profile: "api",
-    caughtBy: ["boundInTime", "healthyHoldersStay", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces", "endsWellAndWithTheBest"],
+    name: "asks its own API server only",
+    file: "kube/api.ts",
+    from: "this.#hedge = clock.after(HEDGE_MS, () => this.#next());",
+    to: "",
+    shows: SCENARIOS.ownServerHangs,
+    caughtBy: ["healthyHoldersStay", "plannedMovesLoseNoTime"],
+  },
+  {
+    name: "keeps the VIP when it sees another named",
+    file: "election/master.ts",
+    from: "    draft.unbind();\n    return draft.become",
+    to: "    return draft.become",
+    shows: "planned",
+    caughtBy: ["unbindsBeforeAnythingElse"],
+  },
+  {
+    name: "ties its renewals to the resourceVersion, which every candidate's write changes",
+    file: "kube/lease-change.ts",
+    from: '  test("/spec/leaseTransitions", tests.leaseTransitions);\n',
+    to: '  test("/spec/leaseTransitions", tests.leaseTransitions);\n  test("/metadata/resourceVersion", from.resourceVersion);\n',
+    shows: "planned",
+    caughtBy: ["candidatesNeverBreakRenewals"],
+  },
+  {
+    name: "keeps an offered VIP for as long as its Lease might last",
+    file: "election/master.ts",
+    from: "export const OFFER_HOLD_MS = 900;",
+    to: "export const OFFER_HOLD_MS = 900_000;",
+    shows: SCENARIOS.answersLostAfterAnOffer,
+    caughtBy: ["atMostOneSecondInTwoPlaces", "oneConfirmedMaster"],
+  },
+  {
+    name: "releases and offers whatever has been renewed or restarted since",
+    file: "kube/lease-change.ts",
+    from: 'const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };',
+    to: "const tests = tenure(from);",
+    shows: SCENARIOS.releaseOfAProcessThatHasGone,
+    caughtBy: ["releasesLeaveNoAddress", "healthyHoldersStay"],
+  },
+  {
+    name: "counts the deadline from the answer instead of from the request",
+    file: "election/draft.ts",
+    from: "    const untilMs = sentAtMs + this.settings.renewDeadlineMs;\n",
+    to: "    sentAtMs = this.nowMs;\n    const untilMs = sentAtMs + this.settings.renewDeadlineMs;\n",
+    shows: SCENARIOS.lateAnswersThenCutOff,
+    caughtBy: ["claimsOnlyWhatIsFree", "theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
   },
   {
     name: "takes a Lease that a person emptied for a released one",
     file: "election/vacancy.ts",
     from: 'return { kind: "free", sinceMs: afterFence, why: "emptied" };',
     to: 'return { kind: "free", sinceMs: view.changedAtMs, why: "emptied" };',
-    profile: "people",
+    shows: "people",
     caughtBy: ["claimsOnlyWhatIsFree", "healthyHoldersStay"],
   },
 ];

@@ -43,6 +43,8 @@ export const SCENARIOS = {
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
+      // Its own API server is down: what it says waits in TCP's queues.
+      { atMs: 29_900, kind: "server", server: 0, how: "down", ms: 0, forMs: 30_000 },
       { atMs: 29_900, kind: "isolate", node: 0, forMs: 5_000 },
       { atMs: 30_000, kind: "stop", node: 0, forMs: 500 },
     ],
@@ -94,6 +96,7 @@ export const SCENARIOS = {
     name: "a holder whose own API server hangs keeps the Lease through another",
     bases: [100, 90, 80],
     nopreempt: true,
+    profile: "planned",
     faults: everyServer("hung", 30_000, 40_000, [0]),
   },
   quickRestart: {
