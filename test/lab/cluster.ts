@@ -139,6 +139,12 @@ export class Cluster implements AsyncDisposable {
     this.settings = {};
   }
 
+  /** What the agents logged of their states, checks and offers, for messages. */
+  history(): string {
+    const lines = this.nodes.flatMap((node) => node.agent?.log().split("\n") ?? []);
+    return lines.filter((line) => /State changed|Offering|check (failed|recovered)|VIP bound|VIP released|not accepted|"Starting"/.test(line)).sort((a, b) => (stampOf(a) < stampOf(b) ? -1 : 1)).slice(-40).join("\n");
+  }
+
   /** The one MASTER, when there is exactly one and every other running agent is BACKUP. */
   async settled(timeoutMs = 20_000): Promise<ClusterNode> {
     return this.lab.until(
@@ -182,6 +188,10 @@ export class Cluster implements AsyncDisposable {
     await this.plane[Symbol.asyncDispose]();
     await this.lab.stop();
   }
+}
+
+function stampOf(line: string): string {
+  return /"ts":"([^"]+)"/.exec(line)?.[1] ?? "";
 }
 
 /** A ready cluster without agents; undefined, with the reason, where no API server can be had. */

@@ -51,7 +51,7 @@ describe("cold start", () => {
     for (let round = 1; round <= ROUNDS; round += 1) {
       const fromMs = monotonicMs();
       const master = await cluster.startAgents();
-      assert.deepEqual(arp.announcers(cluster.vip, fromMs), [master.name], `round ${round}`);
+      assert.deepEqual(arp.announcers(cluster.vip, fromMs), [master.name], `round ${round}: ${cluster.history()}`);
       assert.ok(since(fromMs).maxSimultaneous() <= 1, `round ${round}: ${since(fromMs).describe()}`);
       // All at once, so that no round ends in a hand-over, which is another scenario.
       await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));

@@ -9,7 +9,7 @@ import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../
 import { clock, until } from "../../support/balancer/fixture.ts";
 import { backendAt, freePort } from "../../support/balancer/servers.ts";
 
-const TIMEOUT_MS = 200;
+const TIMEOUT_MS = 1_000;
 
 function probeAt(t: TestContext, port: number, tls: () => CheckTls | undefined = () => checkTls): Probe {
   const probe = new Probe({
