@@ -1,6 +1,6 @@
 /** What most scenarios start from: virtual nodes, each with its own etcd, kube-apiserver and agent, and a client. */
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AgentStatus } from "../../src/agent/status.ts";
@@ -131,6 +131,8 @@ export class Cluster implements AsyncDisposable {
     await this.lab.heal();
     await Promise.all(this.nodes.map((node) => node.endAgent()));
     for (const node of this.nodes) {
+      // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the Lease, as it must after a restart.
+      rmSync(join(node.host.stateDirectory, "state.json"), { force: true });
       // What a killed agent left must not wait for the kernel: the next scenario starts clean.
       for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
     }
