@@ -39,15 +39,18 @@ export function decideMaster(draft: Draft, role: Master): void {
   const { settings, state, nowMs } = draft;
   const { view } = state;
   draft.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
-  if (view?.record && view.record.holder !== "" && view.record.holder !== settings.node) {
-    const { handover } = role;
-    if (handover?.unbound === false && handover.offer?.to === view.record.holder) {
+  const holder = view?.record?.holder ?? "";
+  const { handover } = role;
+  // Once the successor has been seen to hold it, this tenure is over, even if somebody empties the Lease in the moments that we linger.
+  const succeeded = handover !== null && handover.takenAtMs !== null;
+  if (holder !== settings.node && (holder !== "" || succeeded)) {
+    if (handover?.unbound === false && handover.offer?.to === holder) {
       const takenAtMs = handover.takenAtMs ?? nowMs;
       draft.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
       if (nowMs < takenAtMs + LINGER_MS) return draft.wakeAt(takenAtMs + LINGER_MS);
     }
     draft.unbind();
-    return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${view.record.holder} holds the Lease`);
+    return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, holder === "" ? "the successor has had the Lease" : `${holder} holds the Lease`);
   }
   if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
   if (view !== null && decideHandover(draft, role, view)) return;

@@ -336,7 +336,8 @@ export const healthyHoldersStay: Invariant = (world, health) => ({
     const holder = published(before, node.name);
     if (world.plan.nopreempt) return `${successor.name} took the VIP from ${node.name}, which was healthy for ${((nowMs - goodSince) / 1_000).toFixed(0)} s (nopreempt)`;
     if (taker === undefined || holder === undefined || nowMs - health.priorityChangedMs < HEALTHY_MS) return undefined;
-    return taker.effective > holder.effective ? undefined : `${successor.name} (${taker.effective}) preempted ${node.name} (${holder.effective})`;
+    // The holder knows its own priority before the Lease says so.
+    return taker.effective > Math.min(holder.effective, node.facts.effective) ? undefined : `${successor.name} (${taker.effective}) preempted ${node.name} (${holder.effective})`;
   },
 });
 
@@ -399,7 +400,8 @@ export const quickRestartsMoveNothing: Invariant = (world) => ({
     const holder = world.nodes.find((one) => one.name === write.change.before?.holder);
     const nowMs = world.scheduler.nowMs;
     const crash = world.plan.faults.find((fault) => fault.kind === "crash" && fault.node === holder?.index && nowMs > fault.atMs && nowMs < fault.atMs + 12_000);
-    if (crash === undefined || nowMs - world.movedAtMs < 12_000) return undefined;
+    // It may have been asked to hand over for a reason of its own.
+    if (crash === undefined || write.change.before?.annotations[OFFER] === node.name) return undefined;
     return `${node.name} took the VIP though ${holder?.name} was only restarted`;
   },
 });

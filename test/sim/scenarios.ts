@@ -123,6 +123,15 @@ export const SCENARIOS = {
       { atMs: 150_000, kind: "stop", node: 0, forMs: 5_000 },
     ],
   },
+  emptiedWhileLingering: {
+    name: "an old holder whose successor has been seen takes nothing back when the Lease is emptied a moment later",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "person", does: { kind: "move-to", to: "n2" } },
+      { atMs: 30_100, kind: "person", does: { kind: "empty" } },
+    ],
+  },
   powerLoss: {
     name: "a holder that loses power is replaced within the lease duration and two seconds",
     bases: [100, 90, 80],
