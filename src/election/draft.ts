@@ -62,7 +62,8 @@ export class Draft {
     this.set({ resumeUntilMs: null, allFaultSinceMs: null });
     if (offered?.unbound === true || (role.kind === "MASTER" && role.handover?.unbound === true)) return;
     this.effect({ kind: "hold", untilMs });
-    this.effect({ kind: "remember", renewedAtMs: sentAtMs });
+    // An offered VIP is no inheritance: a process restarted now must ask first.
+    if (offered === null) this.effect({ kind: "remember", renewedAtMs: sentAtMs });
   }
 
   /** When the refused or unanswered claim or renewal may be tried again. */
@@ -83,6 +84,7 @@ export class Draft {
     this.set({ offerInFlight: true });
     if (write.to !== null && role.kind === "MASTER" && role.offered === null) {
       this.set({ role: { ...role, offered: { sinceMs: this.nowMs, unbound: false, retryAtMs: this.nowMs } } });
+      this.effect({ kind: "forget" });
     }
     this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs });
   }

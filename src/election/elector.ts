@@ -15,6 +15,8 @@ import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, Se
 export interface HeldVip {
   hold(untilMs: number): void;
   release(): void;
+  /** Announces it anew, if held. */
+  announce(): void;
 }
 
 export interface ElectorDeps {
@@ -83,6 +85,8 @@ export function createElector(deps: ElectorDeps): Elector {
         return vip.hold(effect.untilMs);
       case "unbind":
         return vip.release();
+      case "announce":
+        return vip.announce();
       case "remember":
         return memory.remember(effect.renewedAtMs);
       case "forget":

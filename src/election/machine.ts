@@ -150,6 +150,8 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
   switch (write.kind) {
     case "claim":
     case "renew":
+      // A MASTER claims where the Lease was emptied under it. Another may have had it, and announced, in between.
+      if (outcome.kind === "ok" && write.kind === "claim" && draft.state.role.kind === "MASTER") draft.effect({ kind: "announce" });
       if (outcome.kind === "ok") draft.renewed(sentAtMs, outcome.record);
       else draft.retryAt(outcome.kind === "conflict" ? draft.nowMs : draft.nowMs + RETRY_MS);
       return;

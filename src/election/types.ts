@@ -135,6 +135,8 @@ export type Effect =
   /** Bind, or keep bound, until then. */
   | { readonly kind: "hold"; readonly untilMs: number }
   | { readonly kind: "unbind" }
+  /** Tell the neighbours anew where the VIP is, if it is held. */
+  | { readonly kind: "announce" }
   | { readonly kind: "remember"; readonly renewedAtMs: number }
   | { readonly kind: "forget" }
   | { readonly kind: "report"; readonly report: Report }

@@ -322,24 +322,33 @@ export const boundInTime: Invariant = (world, health) => {
 const HEALTHY_MS = 15_000;
 
 /** `nopreempt`: a healthy holder keeps the Lease unless somebody moves it. Without: only a candidate of higher published priority takes it. */
-export const healthyHoldersStay: Invariant = (world, health) => ({
-  write(write) {
-    const successor = newHolder(world, write);
-    const before = write.change.before;
-    const node = world.nodes.find((one) => one.name === before?.holder);
-    if (successor === undefined || node === undefined || forced(world)) return undefined;
-    const nowMs = world.scheduler.nowMs;
-    const goodSince = health.goodSince(node);
-    if (!node.eligible || goodSince === undefined || nowMs - goodSince < HEALTHY_MS || nowMs - world.disturbedUntilMs < HEALTHY_MS) return undefined;
-    if (nowMs - world.movedAtMs < HEALTHY_MS || world.moveTo === successor.name) return undefined;
-    const taker = published(before, successor.name);
-    const holder = published(before, node.name);
-    if (world.plan.nopreempt) return `${successor.name} took the VIP from ${node.name}, which was healthy for ${((nowMs - goodSince) / 1_000).toFixed(0)} s (nopreempt)`;
-    if (taker === undefined || holder === undefined || nowMs - health.priorityChangedMs < HEALTHY_MS) return undefined;
-    // The holder knows its own priority before the Lease says so.
-    return taker.effective > Math.min(holder.effective, node.facts.effective) ? undefined : `${successor.name} (${taker.effective}) preempted ${node.name} (${holder.effective})`;
-  },
-});
+export const healthyHoldersStay: Invariant = (world, health) => {
+  /** When a candidate's published priority last changed: an offer may answer what it said before (or what a late copy of its words said). */
+  const republished = new Map<string, number>();
+  return {
+    write(write) {
+      for (const { name } of write.change.changed ? world.nodes : []) {
+        const [was, is] = [published(write.change.before, name), published(write.change.after, name)];
+        if (was?.effective !== is?.effective) republished.set(name, world.scheduler.nowMs);
+      }
+      const successor = newHolder(world, write);
+      const before = write.change.before;
+      const node = world.nodes.find((one) => one.name === before?.holder);
+      if (successor === undefined || node === undefined || forced(world)) return undefined;
+      const nowMs = world.scheduler.nowMs;
+      const goodSince = health.goodSince(node);
+      if (!node.eligible || goodSince === undefined || nowMs - goodSince < HEALTHY_MS || nowMs - world.disturbedUntilMs < HEALTHY_MS) return undefined;
+      if (nowMs - world.movedAtMs < HEALTHY_MS || world.moveTo === successor.name) return undefined;
+      const taker = published(before, successor.name);
+      const holder = published(before, node.name);
+      if (world.plan.nopreempt) return `${successor.name} took the VIP from ${node.name}, which was healthy for ${((nowMs - goodSince) / 1_000).toFixed(0)} s (nopreempt)`;
+      if (nowMs - (republished.get(successor.name) ?? Number.NEGATIVE_INFINITY) < 2_000) return undefined;
+      if (taker === undefined || holder === undefined || nowMs - health.priorityChangedMs < HEALTHY_MS) return undefined;
+      // The holder knows its own priority before the Lease says so.
+      return taker.effective > Math.min(holder.effective, node.facts.effective) ? undefined : `${successor.name} (${taker.effective}) preempted ${node.name} (${holder.effective})`;
+    },
+  };
+};
 
 /** When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the one that the rules want. */
 export const endsWellAndWithTheBest: Invariant = (world) => ({
@@ -418,7 +427,8 @@ export const theWireFollows: Invariant = (world, health) => {
         return undefined;
       }
       if (alone?.node !== node) alone = { node, sinceMs: nowMs };
-      if (nowMs - alone.sinceMs < 6_000) return undefined;
+      // Another may have bound, announced and let go within one instant.
+      if (nowMs - Math.max(alone.sinceMs, world.announcerChangedMs) < 6_000) return undefined;
       const last = world.lastAnnouncer;
       return last === node.index ? undefined : `${node.name} has the VIP, but the last to announce it was n${(last ?? -1) + 1}`;
     },

@@ -85,8 +85,8 @@ export class SimKernel {
       announce: () => {
         this.#stall(process);
         if (!this.#link.up || !this.#link.carrier) throw new LeaseholdError("LH_LINK_DOWN", "eth0 has no carrier");
+        // A frame that was frozen in the system call leaves when the process thaws; that nobody is misled by it takes a holder that listens (issue 6).
         if (process.trueMs === this.#scheduler.nowMs) this.#onAnnounce();
-        else this.#scheduler.at(process.trueMs, this.#onAnnounce);
       },
       onChange: (callback) => {
         const listener = (): void => process.deliver(callback);

@@ -123,6 +123,26 @@ export const SCENARIOS = {
       { atMs: 150_000, kind: "stop", node: 0, forMs: 5_000 },
     ],
   },
+  takenAndReleasedUnseen: {
+    name: "a holder whose successor took the Lease and released it, unseen, announces again when it claims",
+    bases: [100, 90],
+    nopreempt: true,
+    faults: [
+      ...everyServer("hung", 25_000, 40_000, [0]),
+      { atMs: 28_000, kind: "strike", on: "offer", who: "new", how: "stop", delayMs: 4, forMs: 500 },
+      { atMs: 30_000, kind: "check", node: 0, check: "balancer", forMs: 20_000 },
+    ],
+  },
+  killedAfterItsOfferAndRestarted: {
+    name: "a process that is killed after its offer, restarted, and hears nothing, does not bind on the strength of its last renewal",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 28_000, kind: "strike", on: "offer", who: "old", how: "crash", delayMs: 7, forMs: 1_500 },
+      { atMs: 28_000, kind: "strike", on: "claim", who: "old", how: "deafen", delayMs: 3, forMs: 6_000 },
+      { atMs: 30_000, kind: "stop", node: 0, forMs: 5_000 },
+    ],
+  },
   emptiedWhileLingering: {
     name: "an old holder whose successor has been seen takes nothing back when the Lease is emptied a moment later",
     bases: [100, 90, 80],

@@ -29,6 +29,7 @@ export class World {
   readonly trace: string[] = [];
   /** Which node announced the VIP last, as its segment's switches and neighbours remember it. */
   lastAnnouncer: number | undefined;
+  announcerChangedMs = 0;
   /** Until when people's doings may keep the Lease from being claimed. */
   disturbedUntilMs = 0;
   /** When somebody last wrote a name of another's choosing into holderIdentity, or the Lease went back in time. */
@@ -81,6 +82,7 @@ export class World {
         trace: (text) => this.say(name, text),
         onBug: (text) => hooks.onBug(`${name}: ${text}`),
         onAnnounce: () => {
+          if (this.lastAnnouncer !== index) this.announcerChangedMs = this.scheduler.nowMs;
           this.lastAnnouncer = index;
         },
         onRole: () => {},
