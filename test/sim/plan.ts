@@ -91,7 +91,7 @@ const MIX: Readonly<Record<Exclude<Profile, "persistent">, Readonly<Partial<Reco
   planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3 },
 };
 
-const QUIET_MS = 60_000;
+export const QUIET_MS = 60_000;
 
 export function makePlan(seed: string, profile: Profile): Plan {
   const random = new Random(`${profile}/${seed}`);

@@ -6,7 +6,7 @@ import type { ServerMode, Write } from "./control-plane.ts";
 import { COLLECTION, LEASE_PATH } from "./lease-table.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
-import { describeFault } from "./plan.ts";
+import { describeFault, QUIET_MS } from "./plan.ts";
 import type { Fault, Person, Plan, ServerFault } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { Random } from "./random.ts";
@@ -233,8 +233,11 @@ export class World {
     }
   }
 
-  #hit(node: SimNode, { how, forMs, atMs }: Extract<Fault, { kind: "strike" }>): void {
+  #hit(node: SimNode, { how, forMs: wishedMs, atMs }: Extract<Fault, { kind: "strike" }>): void {
     const { index } = node;
+    // It may have waited for long: the end belongs to the quiet.
+    const forMs = Math.min(wishedMs, this.plan.lengthMs - QUIET_MS - this.scheduler.nowMs);
+    if (forMs <= 0) return;
     const others = this.nodes.filter((other) => other !== node).map((other) => other.index);
     switch (how) {
       case "pause":
