@@ -13,6 +13,8 @@ import type { Change } from "./lease-table.ts";
 
 /** kube-apiserver gives etcd this long. */
 const ETCD_TIMEOUT_MS = 7_000;
+/** What was proposed before may still be committed for so long after. */
+const LATE_PROPOSAL_MS = 10_000;
 
 export type ServerMode =
   | { readonly kind: "up" }
@@ -273,7 +275,7 @@ export class ControlPlane {
       this.#waiting = this.#waiting.filter((other) => other !== one);
       giveUp();
       // "Timed out" says nothing about the proposal: it may be committed when the members find each other.
-      if (this.#random.chance(0.2)) this.#waiting.push({ ...one, untilMs: Number.POSITIVE_INFINITY });
+      if (this.#random.chance(0.2)) this.#waiting.push({ ...one, untilMs: this.#scheduler.nowMs + LATE_PROPOSAL_MS });
     });
   }
 

@@ -302,7 +302,11 @@ export const boundInTime: Invariant = (world, health) => {
     // was sent, and that TCP or etcd carried out late.
     write(write) {
       const author = world.nodes[write.author];
-      const late = write.change.changed && write.change.before?.holder === author?.name && author?.agent?.role !== "MASTER";
+      const oldMs = (author?.clock.bootMs(world.scheduler.nowMs) ?? 0) - write.sentMs;
+      const late =
+        write.change.changed &&
+        write.change.before?.holder === author?.name &&
+        (author?.agent?.role !== "MASTER" || oldMs > RENEW_DEADLINE_MS);
       if ((late || newHolder(world, write) !== undefined) && unserved !== undefined) unserved = world.scheduler.nowMs;
       return undefined;
     },
@@ -322,7 +326,9 @@ export const boundInTime: Invariant = (world, health) => {
         if (goodSince === undefined) continue;
         const since = Math.max(unserved, goodSince, world.disturbedUntilMs);
         const freshlyBack = goodSince > unserved - 5_000 || world.disturbedUntilMs > unserved;
-        const allowedMs = LEASE_DURATION_MS / 0.95 + 2_000 + health.badServers() * 1_000 + (health.silentWatches() ? 2_200 : 0) + (freshlyBack ? 7_000 : 0);
+        // A person, or a restored etcd, may have written a longer one; the longer counts.
+        const durationMs = Math.max(LEASE_DURATION_MS, world.plane.table.record?.leaseDurationMs ?? 0);
+        const allowedMs = durationMs / 0.95 + 2_000 + health.badServers() * 1_000 + (health.silentWatches() ? 2_200 : 0) + (freshlyBack ? 7_000 : 0);
         if (nowMs - since > allowedMs) return `${node.name} could have served for ${((nowMs - since) / 1_000).toFixed(1)} s, and nobody has the VIP`;
       }
       return undefined;
