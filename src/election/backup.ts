@@ -3,10 +3,11 @@
  * candidate, otherwise its rank times 100 ms later, so that a dead better one delays nobody for long.
  */
 import { OFFER } from "../kube/record.ts";
+import type { Candidate } from "../kube/record.ts";
 import type { Draft } from "./draft.ts";
 import { claimants, eligible, faultsOf, lastResorts } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
-import type { Candidate, Role } from "./types.ts";
+import type { Role } from "./types.ts";
 import { vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
@@ -53,7 +54,7 @@ function dropResumed(draft: Draft, view: LeaseView | null): void {
  */
 function resume(draft: Draft, view: LeaseView): void {
   const { state } = draft;
-  const unfit = state.stopping !== null || (faultsOf(state).length > 0 && betterExists(draft, view));
+  const unfit = faultsOf(state).length > 0 && betterExists(draft, view);
   if (!unfit) return claim(draft, view, false);
   if (view.record === null) return;
   // Unbind, then release: never the other way round.

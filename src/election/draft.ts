@@ -2,7 +2,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite } from "../kube/store.ts";
-import type { Effect, ElectionSettings, ElectionState, PendingWrite, Role, Step } from "./types.ts";
+import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
 
 export class Draft {
   readonly settings: ElectionSettings;
@@ -73,9 +73,9 @@ export class Draft {
     if (role.kind === "BACKUP") this.set({ role: { ...role, retryAtMs: atMs } });
   }
 
-  send(write: Extract<LeaseWrite, { kind: PendingWrite["kind"] }>, timeoutMs: number): void {
+  send(write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>, timeoutMs: number): void {
     const id = this.#nextId();
-    this.set({ write: { id, kind: write.kind, sentAtMs: this.nowMs } });
+    this.set({ write: id });
     this.effect({ kind: "write", id, write, timeoutMs });
   }
 

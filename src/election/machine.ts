@@ -144,8 +144,7 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
     offerAnswered(draft, write, sentAtMs, outcome);
     return;
   }
-  const pending = draft.state.write;
-  if (pending === null || pending.id !== event.id) return;
+  if (draft.state.write !== event.id) return;
   draft.set({ write: null });
   switch (write.kind) {
     case "claim":

@@ -3,12 +3,13 @@
  * Preemption is cooperative: the holder decides, the others only say who they are.
  */
 import { OFFER } from "../kube/record.ts";
+import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Draft } from "./draft.ts";
 import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
-import type { Candidate, Handover, HandoverReason, Role } from "./types.ts";
+import type { Handover, HandoverReason, Role } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
 export const OFFER_MS = 300;

@@ -1,5 +1,5 @@
 /** The vocabulary of the election machine: settings, facts, events and effects. */
-import type { Candidate, LeaseRecord } from "../kube/record.ts";
+import type { LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite, ReadOutcome, WriteOutcome } from "../kube/store.ts";
 import type { LeaseView } from "./lease-view.ts";
 
@@ -30,13 +30,6 @@ export interface SelfFacts {
   readonly ready: boolean;
   /** MAC of the VIP's interface, "" while unknown. */
   readonly mac: string;
-}
-
-/** One write of the Lease at a time; the answer is matched by `id`, late ones of abandoned writes are only observed. */
-export interface PendingWrite {
-  readonly id: number;
-  readonly kind: "claim" | "renew" | "release";
-  readonly sentAtMs: number;
 }
 
 export interface PendingOffer {
@@ -100,7 +93,8 @@ export interface ElectionState {
   readonly stopping: { readonly sinceMs: number } | null;
   /** The right to the VIP that a previous process of this agent left us; null once used or void. */
   readonly resumeUntilMs: number | null;
-  readonly write: PendingWrite | null;
+  /** Id of the claim, renewal or release under way, one at a time; late answers of abandoned ones are only observed. */
+  readonly write: number | null;
   readonly nextId: number;
   readonly offerInFlight: boolean;
   readonly readInFlight: boolean;
@@ -154,5 +148,3 @@ export interface Step {
   /** Call again with `wake` at this time at the latest; Infinity: nothing is pending. */
   readonly wakeAtMs: number;
 }
-
-export type { Candidate };
