@@ -164,6 +164,18 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
+  /** The first other node that is MASTER, while `old` itself cannot be asked. */
+  async successorOf(old: ClusterNode): Promise<ClusterNode> {
+    return this.lab.until(
+      async () => {
+        const masters = await Promise.all(this.others(old).map(async (node) => ((await node.state()) === "MASTER" ? node : undefined)));
+        return masters.find((node) => node !== undefined);
+      },
+      20_000,
+      "another node is MASTER",
+    );
+  }
+
   /** Nodes whose kernel has the VIP, now. */
   async bound(vip = this.vip): Promise<readonly string[]> {
     const sampler = await OwnershipSampler.start(new Map(this.nodes.map((node) => [node.name, node.host.namespace])));

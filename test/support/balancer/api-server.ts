@@ -3,7 +3,7 @@ import { createServer as createHttp, type Server as HttpServer } from "node:http
 import type { Socket } from "node:net";
 import { TLSSocket, createSecureContext, type SecureContext } from "node:tls";
 import type { CheckTls } from "../../../src/balancer/probe.ts";
-import { authority, issue } from "./pki.ts";
+import { authority, issue, issueServing } from "./pki.ts";
 import { startServer, type TestServer } from "./servers.ts";
 
 export type Behaviour =
@@ -20,8 +20,8 @@ export type Behaviour =
   | { readonly kind: "flood" };
 
 const ca = authority("test-ca");
-const serverCert = issue(ca, "kubernetes");
-const strangerCert = issue(authority("another-ca"), "kubernetes");
+const serverCert = issueServing(ca);
+const strangerCert = issueServing(authority("another-ca"));
 
 const CLIENT = "leasehold";
 

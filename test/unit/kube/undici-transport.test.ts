@@ -14,10 +14,10 @@ import { createUndiciTransport } from "../../../src/kube/undici-transport.ts";
 import type { UndiciTransport } from "../../../src/kube/undici-transport.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { settle } from "./scripted-transport.ts";
-import { authority, issue } from "../../support/balancer/pki.ts";
+import { authority, issue, issueServing } from "../../support/balancer/pki.ts";
 
 const ca = authority("kubernetes-ca");
-const serving = issue(ca, "kubernetes");
+const serving = issueServing(ca);
 const GET: ApiRequest = { method: "GET", path: "/x" };
 const LEASE: ApiRequest = { method: "GET", path: "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold" };
 const cleanups: (() => Promise<void> | void)[] = [];
