@@ -39,6 +39,9 @@ export interface Config {
   readonly backends: readonly Backend[];
   readonly backendPort: number;
   readonly balancerPort: number;
+  readonly fastPath: "auto" | "on" | "off";
+  /** Ports of the VIP. */
+  readonly vipPorts: readonly number[];
   readonly algorithm: BalanceAlgorithm;
   readonly maxConnections: number;
   readonly slowStartMs: number;
@@ -155,6 +158,8 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     backends: backends(values.BACKENDS, values),
     backendPort: values.BACKEND_PORT,
     balancerPort: values.BALANCER_PORT,
+    fastPath: values.FASTPATH,
+    vipPorts: values.VIP_PORTS,
     algorithm: values.ALGORITHM,
     maxConnections: values.MAX_CONNECTIONS,
     slowStartMs: values.SLOW_START,

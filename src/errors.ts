@@ -15,6 +15,7 @@ export const ERRORS = {
   LH_API_STATUS: "The API server refused the request. Check the RBAC in manifests/rbac.yaml.",
   LH_DUPLICATE_NODE: "Two machines use one node name. Give each its own LEASEHOLD_NODE_NAME.",
   LH_LISTEN: "The port is taken. Stop the other program or choose another LEASEHOLD_BALANCER_PORT or LEASEHOLD_OPS_ADDRESS.",
+  LH_NFT: "The kernel's rules for the VIP could not be changed. Check that nft is in the image and that the kernel has nf_tables; see docs/fast-path.md.",
   LH_WORKER: "The balancer's worker thread ended. It is restarted; report this with the log.",
 } as const;
 

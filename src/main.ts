@@ -1,6 +1,7 @@
 /** The composition root: what the process is made of. The only reader of its environment and the only exit. */
 import { hostname } from "node:os";
 import { parseArgs } from "./cli/args.ts";
+import { cleanup } from "./cli/cleanup.ts";
 import { helpText } from "./cli/help.ts";
 import { run } from "./cli/run.ts";
 import { versionText } from "./cli/version.ts";
@@ -22,6 +23,11 @@ async function main(): Promise<number> {
     case "usage-error":
       process.stderr.write(`${command.message}\n`);
       return 2;
+    case "cleanup":
+      return cleanup({
+        print: (text) => void process.stdout.write(text),
+        printError: (text) => void process.stderr.write(text),
+      });
     case "run":
       return run({
         env: process.env,

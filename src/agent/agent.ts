@@ -31,6 +31,8 @@ import type { Candidacy } from "./candidacy.ts";
 import { machineInstance } from "./persistence.ts";
 import { findPlace } from "./place.ts";
 import type { Place } from "./place.ts";
+import type { DataPlane } from "./data-plane.ts";
+import { createDataPlane } from "./data-plane.ts";
 import type { AgentStatus } from "./status.ts";
 
 export interface AgentDeps {
@@ -63,6 +65,8 @@ interface Parts {
   readonly credentials: Credentials;
   readonly balancer: Balancer;
   readonly candidacy: Candidacy | undefined;
+  /** undefined without a VIP (role balancer). */
+  readonly dataPlane: DataPlane | undefined;
   /** Asks the cluster for its API servers until closed. */
   discover(): { close(): void };
 }
@@ -89,6 +93,7 @@ export function createAgent(deps: AgentDeps): Agent {
     // The election does not wait for the listener: a taken port is the balancer's fault, and its check says so.
     parts.candidacy?.start();
     discovery = parts.discover();
+    parts.dataPlane?.start();
     await parts.balancer.start();
   }
 
@@ -97,7 +102,9 @@ export function createAgent(deps: AgentDeps): Agent {
     // The VIP first; then nothing new arrives, and what is there may finish.
     await parts?.candidacy?.stop();
     discovery?.close();
+    parts?.dataPlane?.stop();
     await parts?.balancer.stop();
+    parts?.dataPlane?.close();
     parts?.candidacy?.close();
     parts?.credentials.stop();
     await parts?.transport.close();
@@ -116,6 +123,7 @@ export function createAgent(deps: AgentDeps): Agent {
       election: parts?.candidacy?.electionStatus() ?? null,
       vip: parts?.candidacy?.vipStatus() ?? null,
       balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
+      fastPath: parts?.dataPlane?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
       credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null },
@@ -186,7 +194,7 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
     tls: () => checkTls(credentials.current()),
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
-  const candidacy =
+  const candidacy: Candidacy | undefined =
     place === undefined
       ? undefined
       : createCandidacy({
@@ -199,6 +207,8 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
           api,
           balancer,
           metrics,
+          fastPathOffer: () => dataPlane?.offer() ?? null,
+          onReleased: () => dataPlane?.released(),
           events: createEventRecorder({
             api,
             clock,
@@ -208,6 +218,22 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
             node: config.nodeName,
           }),
         });
+
+  const dataPlane: DataPlane | undefined =
+    config.vips.length === 0
+      ? undefined
+      : createDataPlane({
+          config,
+          clock,
+          log,
+          place,
+          balancer,
+          election: () => candidacy?.electionStatus(),
+          link: () => candidacy?.link(),
+          holdsVip: () => candidacy?.holdsVip() ?? false,
+          onChange: () => candidacy?.update(),
+        });
+  balancer.onChange(() => dataPlane?.update());
 
   /** What was configured is the whole list; else what the cluster says, or said when it was last asked. */
   function applyBackends(): void {
@@ -222,6 +248,7 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
     credentials,
     balancer,
     candidacy,
+    dataPlane,
     discover: () =>
       watchEndpoints({
         api,

@@ -6,6 +6,7 @@ import { createElector } from "../election/elector.ts";
 import type { Report } from "../election/types.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { ApiClient } from "../kube/api.ts";
+import type { FastPathOffer } from "../kube/record.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { createLeaseStore } from "../kube/lease-store.ts";
 import type { Logger } from "../log.ts";
@@ -13,6 +14,7 @@ import type { Metrics } from "../ops/metrics.ts";
 import type { Finding } from "../tracking/check.ts";
 import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
+import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
@@ -31,6 +33,10 @@ export interface CandidacyDeps {
   readonly balancer: Balancer;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
+  /** What this node may tell the others of its data plane. */
+  readonly fastPathOffer: () => FastPathOffer | null;
+  /** The VIP has just been unbound here. Called synchronously. */
+  readonly onReleased: () => void;
 }
 
 export interface Candidacy {
@@ -44,6 +50,11 @@ export interface Candidacy {
   /** Unbinds at once, synchronously. */
   abandon(): void;
   recheck(): void;
+  /** What it tells the others of this node may have changed. */
+  update(): void;
+  /** Of the VIP's interface, as of now. */
+  link(): LinkState | undefined;
+  holdsVip(): boolean;
   electionStatus(): ElectionStatus;
   vipStatus(): VipStatus;
   checks(): readonly CheckStatus[];
@@ -66,7 +77,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     addresses: config.vips,
     lifetimeSeconds: config.addressLifetimeSeconds,
     announceRefreshMs: config.announceRefreshMs,
-    onChange: update,
+    onChange: vipChanged,
     onFailure: update,
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
@@ -120,6 +131,14 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     },
   ];
   let mac = "";
+  let wasBound = false;
+
+  function vipChanged(): void {
+    const { bound } = vip.status();
+    if (wasBound && !bound) deps.onReleased();
+    wasBound = bound;
+    update();
+  }
 
   function balancerWorks(): Finding {
     const { ok, detail } = balancer.working();
@@ -137,7 +156,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     const { effective, faults, ready } = tracker.summary();
     const failed = vip.status().failure !== undefined;
     mac = kernel.link()?.mac ?? mac;
-    elector.update({ effective, faults: failed ? [...faults, VIP_FAULT] : faults, ready, mac });
+    elector.update({ effective, faults: failed ? [...faults, VIP_FAULT] : faults, ready, mac, fastPath: deps.fastPathOffer() });
   }
 
   function report(what: Report): void {
@@ -190,6 +209,9 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     },
     abandon: () => vip.stop(),
     recheck: () => tracker.recheck(),
+    update,
+    link: () => kernel.link(),
+    holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
     vipStatus,
     checks: () => tracker.statuses(),

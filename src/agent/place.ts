@@ -11,6 +11,8 @@ import { foreignOwner } from "../vip/vip.ts";
 export interface Place {
   readonly interfaceName: string;
   readonly nodeIp: IpAddress;
+  /** The node's own on that interface, one for each family of the VIPs where it has one. */
+  readonly addresses: readonly IpAddress[];
 }
 
 export interface PlaceDeps {
@@ -38,7 +40,8 @@ export async function findPlace(
       const owned = foreignOwner({ addresses: () => network.addresses }, config.vips).map((entry) => entry.address.text);
       if (owned.length > 0) throw new LeaseholdError("LH_ADDRESS_OWNER", `LEASEHOLD_VIP ${owned.join(", ")} is this machine's own address`);
       const link = chooseInterface(network, config.vips, config.interface);
-      return { interfaceName: link.name, nodeIp: config.nodeIp ?? chooseNodeIp(network, link, config.vips) };
+      const nodeIp = config.nodeIp ?? chooseNodeIp(network, link, config.vips);
+      return { interfaceName: link.name, nodeIp, addresses: ownAddresses(network, link, config.vips, nodeIp) };
     } catch (error) {
       if (!(error instanceof LeaseholdError) || (error.code !== "LH_INTERFACE" && error.code !== "LH_NODE_IP")) throw error;
       if (error.message !== complaint) deps.log.warn({ err: error }, "No interface for the VIP yet, waiting");
@@ -46,6 +49,21 @@ export async function findPlace(
     }
     await pause(deps.clock, RETRY_MS, signal);
   }
+}
+
+function ownAddresses(network: Network, link: Network["links"][number], vips: readonly IpAddress[], nodeIp: IpAddress): readonly IpAddress[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const ofFamily = vips.filter((vip) => vip.family === family);
+    if (ofFamily.length === 0) return [];
+    if (nodeIp.family === family) return [nodeIp];
+    try {
+      return [chooseNodeIp(network, link, ofFamily)];
+    } catch (error) {
+      // It can hold a VIP of that family all the same; only the kernel's data plane cannot reach it there.
+      if (error instanceof LeaseholdError && error.code === "LH_NODE_IP") return [];
+      throw error;
+    }
+  });
 }
 
 function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {

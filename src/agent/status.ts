@@ -1,4 +1,5 @@
 /** What one agent knows, as `/status` shows it. Plain data; made on demand; nothing here steers. */
+import type { FastPathStatus } from "../balancer/fastpath/status.ts";
 import type { BalancerStatus } from "../balancer/backend.ts";
 import type { Candidate, VrrpState } from "../kube/record.ts";
 
@@ -55,6 +56,8 @@ export interface AgentStatus {
   readonly election: ElectionStatus | null;
   readonly vip: VipStatus | null;
   readonly balancer: BalancerStatus;
+  /** null without a VIP (role balancer), and while the network is being waited for. */
+  readonly fastPath: FastPathStatus | null;
   readonly checks: readonly CheckStatus[];
   readonly apiServers: readonly string[];
   readonly credentials: { readonly source: string; readonly expiresAt: string | null };

@@ -163,6 +163,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     },
     status() {
       const { connections, refused, backends } = thread.counters();
+      const takesNew = new Set(serving(pool).map((member) => member.backend.id));
       const counted = new Map(backends.map((counter) => [counter.id, counter]));
       return {
         listening: thread.listening !== undefined,
@@ -175,6 +176,8 @@ export function createBalancer(deps: BalancerDeps): Balancer {
           return {
             ...member.backend,
             grade: member.grade,
+            serving: member.grade !== "UNKNOWN" && takesNew.has(member.backend.id),
+            silent: member.last === "silent",
             reason: member.reason,
             sinceMs: member.sinceMs,
             checkMs: member.checkMs,

@@ -3,12 +3,14 @@ import { suggest } from "../config/suggest.ts";
 
 export type Command =
   | { readonly kind: "run" }
+  /** Removes the kernel's rules, which outlive the agent. */
+  | { readonly kind: "cleanup" }
   | { readonly kind: "version"; readonly output: "text" | "json" }
   | { readonly kind: "help" }
   /** Exit status 2, with this message on standard error. */
   | { readonly kind: "usage-error"; readonly message: string };
 
-export const COMMANDS = ["run", "version", "help"] as const;
+export const COMMANDS = ["run", "cleanup", "version", "help"] as const;
 const FLAGS = ["--help", "-h", "--version", "--output", "-o"] as const;
 
 function usageError(problem: string, near: string | undefined): Command {
@@ -38,6 +40,7 @@ export function parseArgs(argv: readonly string[]): Command {
   const [first = "run", ...rest] = argv;
   switch (first) {
     case "run":
+    case "cleanup":
     case "help": {
       const [extra] = rest;
       if (extra === undefined) return { kind: first };

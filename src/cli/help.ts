@@ -11,6 +11,7 @@ and a health-checked TCP balancer on every node.
 
 Commands:
   run                      run the agent until SIGTERM or SIGINT (default)
+  cleanup                  remove the kernel's rules, which a stopped agent leaves in place
   version [-o json|text]   print the version
   help                     print this text
 

@@ -176,6 +176,8 @@ function list<T>(item: Parser<T>, noun: string, identity: (value: T) => string):
   };
 }
 
+export const ports: Parser<readonly number[]> = list(port, "port", String);
+
 export const vips: Parser<readonly IpAddress[]> = list(vip, "address", (address) => address.text);
 
 export interface Endpoint {

@@ -142,6 +142,13 @@ export const SETTINGS = {
   BACKEND_PORT: withDefault(parsers.port, "6443", {
     section: "Balancer", doc: "Port of this node's API server, and of those given without one.",
   }),
+  FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"]), "auto", {
+    section: "Balancer",
+    doc: "The kernel's data plane (nftables). `auto` uses it where kernel and network allow, and says why where they do not; `on` does not let the network check turn it off; `off` sends everything through the proxy.",
+  }),
+  VIP_PORTS: withDefault(parsers.ports, "6443,8443", {
+    section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",
+  }),
   BALANCER_PORT: withDefault(parsers.port, "8443", { section: "Balancer", doc: "Port the balancer listens on, on every address of the node." }),
   ALGORITHM: withDefault(parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]), "leastconn", {
     section: "Balancer", doc: "How a backend is chosen, in HAProxy's words; `local` prefers this node's own API server.",
@@ -194,6 +201,8 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   RETRY_PERIOD: "RENEW_INTERVAL",
   PREEMPT: "NOPREEMPT",
   PORT: "BALANCER_PORT",
+  VIP_PORT: "VIP_PORTS",
+  FAST_PATH: "FASTPATH",
   SERVERS: "BACKENDS",
   GARP_REFRESH: "ANNOUNCE_REFRESH",
   GARP_MASTER_REFRESH: "ANNOUNCE_REFRESH",

@@ -29,7 +29,7 @@ export const RETRY_MS = 500;
 /** A stopping agent that is not holder waits this long for its last words to be written. */
 const STOP_MS = 1_000;
 
-const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "" };
+const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: null };
 
 export function initialState(settings: ElectionSettings, nowMs: number): ElectionState {
   return {

@@ -1,5 +1,5 @@
 /** The vocabulary of the election machine: settings, facts, events and effects. */
-import type { LeaseRecord } from "../kube/record.ts";
+import type { FastPathOffer, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite, ReadOutcome, WriteOutcome } from "../kube/store.ts";
 import type { LeaseView } from "./lease-view.ts";
 
@@ -30,6 +30,8 @@ export interface SelfFacts {
   readonly ready: boolean;
   /** MAC of the VIP's interface, "" while unknown. */
   readonly mac: string;
+  /** null while the kernel's data plane is not loaded here. */
+  readonly fastPath: FastPathOffer | null;
 }
 
 export interface PendingOffer {

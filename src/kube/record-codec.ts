@@ -3,7 +3,7 @@
  * version of it, or a person with kubectl: every member is checked, and what does not fit is ignored whole.
  */
 import { parseIp } from "../net.ts";
-import type { Candidate, LeaseRecord, VrrpState } from "./record.ts";
+import type { Candidate, FastPathOffer, LeaseRecord, VrrpState } from "./record.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -57,8 +57,8 @@ const WORD = /^[\w.:+-]{1,64}$/;
 
 /** The value of `leasehold.dev/candidate.<node>`; the node's name is the key's. */
 export function formatCandidate(candidate: Candidate): string {
-  const { base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter } = candidate;
-  return JSON.stringify({ base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter });
+  const { base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter } = candidate;
+  return JSON.stringify({ base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter });
 }
 
 /** undefined when any member is missing or out of its range. Unknown members are ignored: a newer agent's. */
@@ -79,7 +79,18 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
   if (typeof mac !== "string" || !MAC.test(mac)) return undefined;
   if (!isWord(instance) || !isWord(version)) return undefined;
   if (typeof counter !== "number" || !Number.isSafeInteger(counter) || counter < 0) return undefined;
-  return { node, base, effective, eligible, state, faults, preempt, ip, mac, instance, version, counter };
+  return { node, base, effective, eligible, state, faults, preempt, ip, mac, fastPath: parseFastPathOffer(json["fastPath"]), instance, version, counter };
+}
+
+/** Absent from an agent that knows nothing of it, and nothing else of a candidate depends on it: what does not fit is no offer. */
+export function parseFastPathOffer(value: unknown): FastPathOffer | null {
+  if (!isObject(value)) return null;
+  const { version, addresses } = value;
+  if (typeof version !== "number" || !Number.isSafeInteger(version) || version < 1) return null;
+  if (!Array.isArray(addresses) || addresses.length === 0 || addresses.length > 2) return null;
+  const texts = addresses.filter((text): text is string => typeof text === "string" && parseIp(text)?.text === text);
+  const families = new Set(texts.map((text) => parseIp(text)?.family));
+  return texts.length === addresses.length && families.size === texts.length ? { version, addresses: texts } : null;
 }
 
 function isPriority(value: unknown): value is number {

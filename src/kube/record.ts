@@ -26,6 +26,14 @@ export interface LeaseRecord {
 
 export type VrrpState = "INIT" | "BACKUP" | "MASTER" | "FAULT";
 
+/** A node says that packets to the VIP may be forwarded to it: it has the kernel's rules (docs/fast-path.md). */
+export interface FastPathOffer {
+  /** Of the data plane: nodes of different versions send each other nothing. */
+  readonly version: number;
+  /** Its own on the VIP's network, at most one of each family, canonical text. */
+  readonly addresses: readonly string[];
+}
+
 /** What one agent says about itself: the value of `leasehold.dev/candidate.<node>`, compact JSON. */
 export interface Candidate {
   readonly node: string;
@@ -44,6 +52,8 @@ export interface Candidate {
   readonly ip: string;
   /** MAC of the VIP's interface, aa:bb:cc:dd:ee:ff; "" while unknown. */
   readonly mac: string;
+  /** null while it has no such rules. */
+  readonly fastPath: FastPathOffer | null;
   /** Hash of the machine id: tells two machines of one name apart. */
   readonly instance: string;
   /** Agent's version. */

@@ -4,6 +4,7 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { AgentStatus, ElectionStatus, VipStatus } from "../agent/status.ts";
+import type { FastPathStatus } from "../balancer/fastpath/status.ts";
 import type { BalancerStatus } from "../balancer/backend.ts";
 import type { VrrpState } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
@@ -36,6 +37,7 @@ export interface MetricsOptions {
 }
 
 const STATES: readonly VrrpState[] = ["INIT", "BACKUP", "MASTER", "FAULT"];
+const DATA_PLANES: readonly FastPathStatus["mode"][] = ["starting", "fast-path", "proxy", "off"];
 const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
 const MOST_REASONS = 32;
@@ -100,6 +102,20 @@ function declare(registry: Registry) {
     sessions: counter("leasehold_connections_total", "Connections to the backend by result.", ["backend", "result"]),
     bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", ["backend", "direction"]),
 
+    dataPlane: gauge("leasehold_data_plane", "1 for what carries packets to the VIP's ports, 0 for the others.", ["mode"]),
+    slots: gauge("leasehold_fastpath_slots", "Of 1024 slots of new connections, those that this node as holder sends to that node.", ["node"]),
+    ringMember: gauge("leasehold_fastpath_ring_member", "1 while packets without a known connection are passed on to that node.", ["node"]),
+    unheard: gauge("leasehold_fastpath_unheard", "1 while packets in the VIP's name from that node do not arrive here: the network drops them.", ["node"]),
+    spread: counter("leasehold_fastpath_packets_total", "Packets to the VIP that this node's ingress gave to that node.", ["node"]),
+    spreadBytes: counter("leasehold_fastpath_bytes_total", "Bytes of those packets.", ["node"]),
+    ownConnections: counter("leasehold_fastpath_own_connections_total", "Connections of this node's own clients and pods, by API server.", ["backend"]),
+    secondChances: counter("leasehold_fastpath_second_chances_total", "Packets that met no connection here and were sent on to the next node of the ring."),
+    unknown: counter("leasehold_fastpath_unknown_total", "Packets that no node of the ring knew, answered with a reset here."),
+    settling: counter("leasehold_fastpath_settling_total", "The same, dropped instead because the members had just changed."),
+    kicked: counter("leasehold_fastpath_kicked_total", "Clients that were asked whether their connection lives, after an API server's death."),
+    destroyed: counter("leasehold_fastpath_destroyed_total", "Sockets of this node that were ended because their connection could not live on."),
+    restored: counter("leasehold_fastpath_restored_total", "Times that somebody else changed the rules and they were put back."),
+
     checkUp: gauge("leasehold_check_up", "1 while the tracking check succeeds; absent before its first verdict.", ["check"]),
     apiRequests: counter("leasehold_api_requests_total", "Tries of the agent's own API requests; code is the HTTP status or why there was none.", ["server", "verb", "code"]),
     apiSeconds: histogram("leasehold_api_request_duration_seconds", "Duration of those tries; watches are not timed.", ["server", "verb"]),
@@ -154,6 +170,24 @@ function showBalancer(metrics: Declared, balancer: BalancerStatus): void {
   }
 }
 
+function showFastPath(metrics: Declared, fastPath: FastPathStatus): void {
+  for (const mode of DATA_PLANES) metrics.dataPlane.set({ mode }, flag(fastPath.mode === mode));
+  for (const { node, slots, walkable, unheard, packets, bytes } of fastPath.nodes) {
+    metrics.slots.set({ node }, slots);
+    metrics.ringMember.set({ node }, flag(walkable));
+    metrics.unheard.set({ node }, flag(unheard));
+    total(metrics.spread, { node }, packets);
+    total(metrics.spreadBytes, { node }, bytes);
+  }
+  for (const { backend, connections } of fastPath.own) total(metrics.ownConnections, { backend }, connections);
+  total(metrics.secondChances, {}, fastPath.secondChances);
+  total(metrics.unknown, {}, fastPath.unknown);
+  total(metrics.settling, {}, fastPath.settling);
+  total(metrics.kicked, {}, fastPath.kicked);
+  total(metrics.destroyed, {}, fastPath.destroyed);
+  total(metrics.restored, {}, fastPath.restored);
+}
+
 /** A registry of its own, so that two agents in one process (the simulation) do not meet. */
 export function createMetrics(options: MetricsOptions): AgentMetrics {
   const registry = new Registry();
@@ -171,6 +205,8 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   const snapshots: readonly { reset(): void }[] = [
     metrics.master, metrics.state, metrics.priority, metrics.fault, metrics.vipBound, metrics.linkUp, metrics.announcements, metrics.readded,
     metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
+    metrics.dataPlane, metrics.slots, metrics.ringMember, metrics.unheard, metrics.spread, metrics.spreadBytes, metrics.ownConnections,
+    metrics.secondChances, metrics.unknown, metrics.settling, metrics.kicked, metrics.destroyed, metrics.restored,
   ];
   const sometimes: readonly Gauge[] = [
     metrics.eligible, metrics.candidates, metrics.leaseTransitions, metrics.leaseReadAge, metrics.lastRenew, metrics.vipExpiry, metrics.certificateExpiry,
@@ -184,6 +220,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     if (status.election !== null) showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
     if (status.vip !== null) showVip(metrics, status.vip);
     showBalancer(metrics, status.balancer);
+    if (status.fastPath !== null) showFastPath(metrics, status.fastPath);
     for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
     const expiryMs = Date.parse(status.credentials.expiresAt ?? "");
     if (!Number.isNaN(expiryMs)) metrics.certificateExpiry.set(expiryMs / 1_000);

@@ -20,7 +20,7 @@ function ok(outcome: WriteOutcome): LeaseRecord {
 
 function candidate(node: string, counter: number): Candidate {
   const fixed = { base: 100, effective: 100, eligible: true, state: "BACKUP", faults: [], preempt: false } as const;
-  return { node, ...fixed, ip: "192.0.2.1", mac: "", instance: "i", version: "0.1.0", counter };
+  return { node, ...fixed, ip: "192.0.2.1", mac: "", fastPath: null, instance: "i", version: "0.1.0", counter };
 }
 
 for (const kind of await targetKinds()) {

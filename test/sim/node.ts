@@ -83,7 +83,7 @@ export class SimNode {
 
   get facts(): SelfFacts {
     const effective = Math.min(254, Math.max(1, this.settings.base + this.#delta));
-    return { effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac };
+    return { effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac, fastPath: null };
   }
 
   /** By its own checks; what the others know of it may be older. */

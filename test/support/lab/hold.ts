@@ -12,9 +12,10 @@ export interface HoldOptions {
   readonly count?: number;
   /**
    * echo: sends a numbered line every `everyMs` and expects it back. listen: only listens to
-   * lines. watch: one GET of `path`, then only listens (chunk sizes and headers are lines too).
+   * lines. watch: one GET of `path`, then only listens (chunk sizes and headers are lines too). request: a GET of `path` every
+   * `everyMs` on the same connection; the answers' lines are lines.
    */
-  readonly mode: "echo" | "listen" | "watch";
+  readonly mode: "echo" | "listen" | "watch" | "request";
   /** Default 100. */
   readonly everyMs?: number;
   readonly tls?: TlsOptions;

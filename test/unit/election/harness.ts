@@ -20,7 +20,7 @@ export const SETTINGS: ElectionSettings = {
   preemptDelayMs: 0,
 };
 
-const HEALTHY: SelfFacts = { effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01" };
+const HEALTHY: SelfFacts = { effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: null };
 
 export function candidate(node: string, change: Partial<Candidate> = {}): Candidate {
   const number = Number(node.slice(1));
@@ -34,6 +34,7 @@ export function candidate(node: string, change: Partial<Candidate> = {}): Candid
     preempt: false,
     ip: `10.88.0.${10 + number}`,
     mac: "02:00:00:00:00:02",
+    fastPath: null,
     instance: `i${number}`,
     version: "0.0.0",
     counter: 1,

@@ -80,5 +80,5 @@ export function setUp(servers: readonly string[] = [A]) {
 
 export function candidate(): Candidate {
   const node = { node: "n1", base: 100, effective: 50, eligible: true, state: "BACKUP", faults: [], preempt: false } as const;
-  return { ...node, ip: "192.0.2.1", mac: "02:00:00:00:00:01", instance: "abc", version: "0.1.0", counter: 3 };
+  return { ...node, ip: "192.0.2.1", mac: "02:00:00:00:00:01", fastPath: null, instance: "abc", version: "0.1.0", counter: 3 };
 }

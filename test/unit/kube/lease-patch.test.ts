@@ -183,7 +183,7 @@ describe("patches, byte for byte", () => {
     const { transport, write } = setUp();
     const value =
       '{"base":100,"effective":50,"eligible":true,"state":"BACKUP","faults":[],"preempt":false,"ip":"192.0.2.1",' +
-      '"mac":"02:00:00:00:00:01","instance":"abc","version":"0.1.0","counter":3}';
+      '"mac":"02:00:00:00:00:01","fastPath":null,"instance":"abc","version":"0.1.0","counter":3}';
     const body = JSON.stringify({ metadata: { annotations: { "leasehold.dev/candidate.n1": value } } });
     transport.expect({ method: "PATCH", path: PATH, contentType: MERGE, body, reply: { status: 200, body: lease(held("n2")) } });
     assert.equal((await write({ kind: "candidate", candidate: candidate() })).kind, "ok");

@@ -19,6 +19,9 @@ const anyCandidate: fc.Arbitrary<Candidate> = fc.record(
   preempt: fc.boolean(),
   ip: fc.oneof(fc.ipV4(), fc.constant("2001:db8::1")),
   mac: fc.oneof(fc.constant(""), fc.array(hex, { minLength: 6, maxLength: 6 }).map((bytes) => bytes.join(":"))),
+  fastPath: fc.option(
+    fc.record({ version: fc.integer({ min: 1 }), addresses: fc.constantFrom(["192.0.2.1"], ["2001:db8::1"], ["192.0.2.1", "2001:db8::1"]) }, { noNullPrototype: true }),
+  ),
   instance: word,
   version: word,
   counter: fc.nat(),
@@ -48,14 +51,26 @@ describe("candidate annotations", () => {
     for (const [member, value] of damage) {
       assert.equal(parseCandidate("n1", JSON.stringify({ ...good, [member]: value })), undefined, `${member} = ${JSON.stringify(value)}`);
     }
-    for (const member of Object.keys(good)) {
+    for (const member of Object.keys(good).filter((name) => name !== "fastPath")) {
       const { [member]: _, ...rest } = good;
       assert.equal(parseCandidate("n1", JSON.stringify(rest)), undefined, `without ${member}`);
     }
   });
 
+  test("an offer of the fast path that does not fit is none, and hides nothing else", () => {
+    const text = (fastPath: unknown): string => JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), fastPath });
+    const offer = { version: 1, addresses: ["192.0.2.1", "2001:db8::1"] };
+    assert.deepEqual(parseCandidate("n1", text(offer))?.fastPath, offer);
+    const odd: readonly unknown[] = [
+      undefined, 2, "on", [], {}, { version: 1 }, { ...offer, version: 0 }, { ...offer, version: "1" }, { ...offer, addresses: [] },
+      { ...offer, addresses: ["n1"] }, { ...offer, addresses: ["192.0.2.1", "192.0.2.2"] }, { ...offer, addresses: ["192.0.2.1 }", "2001:db8::1"] },
+      { ...offer, addresses: ["192.0.2.1", "2001:db8::1", "192.0.2.3"] },
+    ];
+    for (const value of odd) assert.deepEqual(parseCandidate("n1", text(value)), candidate(), JSON.stringify(value));
+  });
+
   test("a newer agent's additional members do not hide it", () => {
-    const text = JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), fastPath: 2 });
+    const text = JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), another: 2 });
     assert.deepEqual(parseCandidate("n1", text), candidate());
   });
 

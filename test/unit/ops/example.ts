@@ -10,7 +10,7 @@ export interface Changes {
 }
 
 export const backend: BackendStatus = {
-  id: "192.0.2.11:6443", host: "192.0.2.11", port: 6443, local: true, grade: "UP", reason: "200", sinceMs: 900_000, checkMs: 3,
+  id: "192.0.2.11:6443", host: "192.0.2.11", port: 6443, local: true, grade: "UP", serving: true, silent: false, reason: "200", sinceMs: 900_000, checkMs: 3,
   active: 2, sessions: 7, connectErrors: 1, bytesIn: 100, bytesOut: 2_000,
 };
 
@@ -18,8 +18,8 @@ const election: ElectionStatus = {
   state: "MASTER", reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
   holder: "n1", leaseTransitions: 4, renewedAtMs: 999_500, lastReadAgeMs: 250,
   candidates: [
-    { node: "n1", base: 100, effective: 100, eligible: true, state: "MASTER", faults: [], preempt: false, ip: "192.0.2.11", mac: "", instance: "a", version: "0.1.0", counter: 1, fresh: true },
-    { node: "n2", base: 90, effective: 90, eligible: true, state: "BACKUP", faults: [], preempt: false, ip: "192.0.2.12", mac: "", instance: "b", version: "0.1.0", counter: 1, fresh: false },
+    { node: "n1", base: 100, effective: 100, eligible: true, state: "MASTER", faults: [], preempt: false, ip: "192.0.2.11", mac: "", fastPath: null, instance: "a", version: "0.1.0", counter: 1, fresh: true },
+    { node: "n2", base: 90, effective: 90, eligible: true, state: "BACKUP", faults: [], preempt: false, ip: "192.0.2.12", mac: "", fastPath: null, instance: "b", version: "0.1.0", counter: 1, fresh: false },
   ],
 };
 
@@ -36,6 +36,7 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     election: changes.election === null ? null : { ...election, ...changes.election },
     vip: changes.vip === null ? null : { ...vip, ...changes.vip },
     balancer: { ...balancer, ...changes.balancer },
+    fastPath: null,
     checks: [{ name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 }, { name: "apiserver", ok: null, weight: -50, contribution: 0, detail: "", sinceMs: 1 }],
     apiServers: ["192.0.2.11:6443"],
     credentials: { source: "/etc/kubernetes/leasehold/kubeconfig", expiresAt: "2027-01-01T00:00:00Z" },

@@ -53,12 +53,21 @@ function hold(id: number): void {
         break;
       }
       case "watch":
-        socket.write(`GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n\r\n`);
+        get();
         break;
+      case "request": {
+        const timer = setInterval(() => get(), options.everyMs ?? 100);
+        socket.on("close", () => clearInterval(timer));
+        get();
+        break;
+      }
       case "listen":
         break;
     }
   });
+  function get(): void {
+    socket.write(`GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n\r\n`);
+  }
   let text = "";
   socket.setEncoding("utf8").on("data", (chunk: string) => {
     const lines = (text + chunk).split("\n");

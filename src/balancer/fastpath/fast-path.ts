@@ -1,0 +1,277 @@
+/**
+ * The kernel's data plane of one node, kept as it should be: makes the plan when something it rests on has changed, loads it, puts it back when
+ * somebody removed it, and does what rules cannot: tells clients whose server is gone. The rules outlive the agent; `leasehold cleanup` removes them.
+ */
+import type { Clock, Timer } from "../../clock.ts";
+import type { FastPathOffer } from "../../kube/record.ts";
+import type { RulesetChange } from "../../linux/nftables-monitor.ts";
+import type { Logger } from "../../log.ts";
+import type { IpAddress } from "../../net.ts";
+import type { Counter, Nft } from "./nft.ts";
+import { makePlan } from "./plan.ts";
+import type { PlanBackend, PlanNode, PlanPeer } from "./plan.ts";
+import { DATA_PLANE_VERSION, OWN_SET, OWN_TIMEOUT_S, ruleset, SETTLING_SET } from "./ruleset.ts";
+import type { FastPathNode, RulesetPlan } from "./ruleset.ts";
+import { fastPathStatus } from "./status.ts";
+import type { FastPathStatus, Mode } from "./status.ts";
+import type { SetElements, TableFamily } from "./transaction.ts";
+import { createProofs } from "./proofs.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface FastPathDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly mode: "auto" | "on" | "off";
+  readonly vips: readonly IpAddress[];
+  readonly ports: readonly number[];
+  /** This control-plane node as of now; undefined on a worker, or while its link is missing. */
+  readonly node: () => Omit<PlanNode, "spreads"> | undefined;
+  readonly isWorker: boolean;
+  readonly backends: () => readonly PlanBackend[];
+  /** The other nodes, as the Lease (or, before it could be read, the disk) knows them; undefined while neither does. */
+  readonly peers: () => readonly PlanPeer[] | undefined;
+  /** The VIP is bound here. */
+  readonly holdsVip: () => boolean;
+  /** What is missing on this machine, in words. */
+  readonly missing: () => readonly string[];
+  readonly nft: Nft;
+  readonly watchRuleset: (onChange: (change: RulesetChange) => void) => { close(): void };
+  readonly sessions: Sessions;
+  /** Sends each peer a packet in the VIP's name, for its network check. */
+  readonly probe: (peers: readonly FastPathNode[]) => void;
+  /** What the node may offer to the others has changed. */
+  readonly onChange: () => void;
+}
+
+export interface FastPath {
+  start(): void;
+  /** Something that the plan rests on may have changed. */
+  update(): void;
+  /** The VIP has just been unbound here. Synchronous. */
+  released(): void;
+  /** For this node's annotation in the Lease; null while no packet may be forwarded to it. */
+  offer(): FastPathOffer | null;
+  status(): FastPathStatus;
+  /** Leaves the rules where they are. */
+  stop(): void;
+}
+
+const TICK_MS = 1_000;
+/** The own clients' set lives 30 s; two refreshes may fail. */
+const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
+/** After a failure; modules may be loaded, nft may be installed meanwhile. */
+const RETRY_MS = 15_000;
+/** What a predecessor left is better than a plan made of nothing: wait this long for the Lease, the disk or the first checks. */
+const PATIENCE_MS = 5_000;
+
+export function createFastPath(deps: FastPathDeps): FastPath {
+  const { clock, log, nft, sessions } = deps;
+  const startedMs = clock.now();
+  const proofs = createProofs({ clock, log, enforce: deps.mode === "auto" });
+  let mode: Mode = { kind: "starting" };
+  let loaded: { readonly text: string; readonly plan: RulesetPlan } | undefined;
+  let loading = false;
+  let again = false;
+  let retryAtMs = Number.NEGATIVE_INFINITY;
+  let refreshedMs = Number.NEGATIVE_INFINITY;
+  let counters: readonly Counter[] = [];
+  let restored = 0;
+  let monitor: { close(): void } | undefined;
+  let timer: Timer | undefined;
+  let stopped = false;
+  /** API servers that have gone DOWN since their clients were last told. */
+  const died = new Set<string>();
+  let grades = new Map<string, PlanBackend>();
+
+  function wantedPlan(spreads: boolean): RulesetPlan | undefined {
+    const node = deps.node();
+    const peers = deps.isWorker ? [] : deps.peers();
+    const backends = deps.backends();
+    const patient = clock.now() < startedMs + PATIENCE_MS;
+    if (patient && (peers === undefined || backends.length === 0 || backends.some((backend) => backend.grade === "UNKNOWN"))) return undefined;
+    if (!deps.isWorker && node === undefined) return undefined;
+    return makePlan(
+      { vips: deps.vips, ports: deps.ports, node: deps.isWorker || node === undefined ? undefined : { ...node, spreads } },
+      { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
+    );
+  }
+
+  /** Grades are looked at one by one: what happened between two plans must not be missed. */
+  function notice(): void {
+    const now = new Map(deps.backends().map((backend) => [backend.host, backend]));
+    for (const [host, backend] of now) {
+      if (backend.grade === "DOWN" && grades.get(host)?.grade !== "DOWN" && grades.has(host)) died.add(host);
+      if (backend.grade !== "DOWN") died.delete(host);
+    }
+    grades = now;
+    proofs.observe(deps.peers() ?? [], deps.backends());
+  }
+
+  async function converge(): Promise<void> {
+    if (loading) {
+      again = true;
+      return;
+    }
+    loading = true;
+    try {
+      do {
+        again = false;
+        await loadOnce();
+      } while (again);
+    } finally {
+      loading = false;
+    }
+  }
+
+  async function loadOnce(): Promise<void> {
+    notice();
+    const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
+    const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
+    await tryLoad(reason === "", reason);
+    if (died.size > 0) await tellClients();
+  }
+
+  /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
+  async function tryLoad(spreads: boolean, reason: string): Promise<void> {
+    if (clock.now() < retryAtMs) return;
+    const plan = wantedPlan(spreads);
+    if (plan === undefined) return;
+    const text = JSON.stringify(plan, planText);
+    if (loaded?.text === text) return;
+    try {
+      await nft.load(ruleset(plan), [...ownElements(plan), ...settlingElements(plan)]);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      if (spreads) return tryLoad(false, why);
+      loaded = undefined;
+      retryAtMs = clock.now() + RETRY_MS;
+      return become({ kind: "off", reason: why });
+    }
+    loaded = { text, plan };
+    refreshedMs = clock.now();
+    log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
+    become(spreads ? { kind: "fast-path" } : { kind: "proxy", reason });
+  }
+
+  function become(next: Mode): void {
+    const same = JSON.stringify(mode) === JSON.stringify(next);
+    mode = next;
+    if (same) return;
+    switch (next.kind) {
+      case "fast-path":
+        log.info({ mode: next.kind }, "Data plane");
+        break;
+      case "proxy":
+        if (deps.mode === "on") log.error({ mode: next.kind, reason: next.reason }, "Data plane");
+        else log.info({ mode: next.kind, reason: next.reason }, "Data plane");
+        break;
+      case "off":
+        log.warn({ mode: next.kind, reason: next.reason }, "Data plane");
+        break;
+      case "starting":
+        break;
+    }
+    deps.onChange();
+  }
+
+  /** Members came or went: for a moment nobody resets what only a node with the other list knows. Grades make no such doubt, hops are counted by members. */
+  function settlingElements(plan: RulesetPlan): readonly SetElements[] {
+    const members = (of: RulesetPlan | undefined): string => JSON.stringify(of?.wire?.peers.map((peer) => [peer.name, peer.mac]) ?? null);
+    if (plan.wire === undefined || loaded === undefined || members(plan) === members(loaded.plan)) return [];
+    return familiesOf(deps.vips).map((family) => ({ family, set: SETTLING_SET, elements: deps.ports.map(String) }));
+  }
+
+  function ownElements(plan: RulesetPlan): readonly SetElements[] {
+    return familiesOf(deps.vips).flatMap((family) => {
+      const version = family === "ip" ? 4 : 6;
+      if (!plan.own.some((target) => target.address.family === version)) return [];
+      return [{ family, set: OWN_SET, elements: deps.vips.filter((vip) => vip.family === version).map((vip) => vip.text) }];
+    });
+  }
+
+  async function tellClients(): Promise<void> {
+    const dead = [...died];
+    died.clear();
+    try {
+      await sessions.backendsDied(addressesOf(dead), deps.holdsVip());
+    } catch (error) {
+      log.warn({ err: error, backends: dead }, "Telling the clients of a dead API server failed");
+    }
+  }
+
+  /** An API server is known by one address, and its node may be reached by another family's as well. */
+  function addressesOf(hosts: readonly string[]): ReadonlySet<string> {
+    const wire = loaded?.plan.wire;
+    const nodes = wire === undefined ? [] : [wire.self, ...wire.peers].map((node) => node.addresses.map((address) => address.text));
+    return new Set(hosts.flatMap((host) => [host, ...(nodes.find((addresses) => addresses.includes(host)) ?? [])]));
+  }
+
+  async function tick(): Promise<void> {
+    await converge();
+    if (loaded === undefined || stopped) return;
+    const { plan } = loaded;
+    if (mode.kind === "fast-path" && plan.wire !== undefined) deps.probe(plan.wire.peers);
+    if (clock.now() < refreshedMs + REFRESH_MS) return;
+    refreshedMs = clock.now();
+    try {
+      await nft.refresh(ownElements(plan));
+      counters = await nft.counters();
+      if (mode.kind === "fast-path") await listen(plan);
+    } catch (error) {
+      log.warn({ err: error }, "The rules cannot be refreshed, loading them anew");
+      loaded = undefined;
+      retryAtMs = clock.now();
+    }
+  }
+
+  async function listen(plan: RulesetPlan): Promise<void> {
+    const families = familiesOf(deps.vips).map((family) => (family === "ip" ? 4 : 6));
+    const heard = new Set<string>();
+    for (const family of families) for (const mac of await nft.heard(family)) heard.add(mac);
+    proofs.heard(heard, plan.wire?.peers ?? []);
+  }
+
+  function rulesetChanged(change: RulesetChange): void {
+    const ours = change.lost || [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
+    if (!ours || nft.isOwn(change.port) || loaded === undefined) return;
+    restored += 1;
+    log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
+    loaded = undefined;
+    retryAtMs = clock.now();
+    void converge();
+  }
+
+  return {
+    start() {
+      monitor = deps.watchRuleset(rulesetChanged);
+      // Sockets that a killed predecessor's VIP left without an address hang until somebody tells them.
+      if (!deps.holdsVip()) sessions.vipGone();
+      timer = clock.every(TICK_MS, () => void tick());
+      void tick();
+    },
+    update: () => void (timer === undefined ? undefined : converge()),
+    released: () => sessions.vipGone(),
+    offer() {
+      const self = loaded?.plan.wire?.self;
+      if (mode.kind !== "fast-path" || self === undefined) return null;
+      return { version: DATA_PLANE_VERSION, addresses: self.addresses.map((address) => address.text) };
+    },
+    status: () => fastPathStatus({ mode, plan: loaded?.plan, counters, restored, ports: deps.ports, unheard: proofs.unheard(), told: sessions.told() }),
+    stop() {
+      stopped = true;
+      timer?.cancel();
+      timer = undefined;
+      monitor?.close();
+      monitor = undefined;
+    },
+  };
+}
+
+function familiesOf(vips: readonly IpAddress[]): readonly TableFamily[] {
+  return [...new Set(vips.map((vip): TableFamily => (vip.family === 4 ? "ip" : "ip6")))];
+}
+
+/** Addresses by their text. */
+function planText(_: string, value: unknown): unknown {
+  return typeof value === "object" && value !== null && "bytes" in value && "text" in value ? value.text : value;
+}

@@ -1,0 +1,125 @@
+/**
+ * Connections that cannot live on, and their owners: whoever only listens would not notice for many seconds. What a node's own
+ * kernel knows is ended there at once (SOCK_DESTROY); an idle client elsewhere gets a stray ACK, whose answer finds out the truth.
+ */
+import type { Conntrack, ConntrackEntry } from "../../linux/conntrack.ts";
+import type { SockDiag, TcpSocket } from "../../linux/sock-diag.ts";
+import { TCP_STATES_CONNECTED } from "../../linux/sock-diag.ts";
+import { strayAck } from "../../linux/tcp-frame.ts";
+import type { Logger } from "../../log.ts";
+import { hostPort, parseIp } from "../../net.ts";
+import type { IpAddress } from "../../net.ts";
+import type { Flow } from "./nft.ts";
+import type { Told } from "./status.ts";
+
+export interface SessionsDeps {
+  readonly log: Logger;
+  readonly vips: readonly IpAddress[];
+  readonly ports: readonly number[];
+  readonly sockets: Pick<SockDiag, "list" | "destroy">;
+  readonly conntrack: Pick<Conntrack, "list">;
+  readonly flows: (family: 4 | 6) => Promise<readonly Flow[]>;
+  /** Sends one whole Ethernet frame out of the VIP's interface; throws when it cannot. */
+  readonly send: (frame: Uint8Array) => void;
+  /** Of the VIP's interface; undefined while there is none. */
+  readonly mac: () => Uint8Array | undefined;
+  /** Lets other work of this thread go first. */
+  readonly pause: () => Promise<void>;
+}
+
+export interface Sessions {
+  /** The VIP has gone from here: sockets that had it as their own address send nothing any more, and would hang. Synchronous. */
+  vipGone(): void;
+  /** No packet gets to these API servers any more, or no answer comes. `holder`: the VIP is here, so clients elsewhere are ours to tell. */
+  backendsDied(addresses: ReadonlySet<string>, holder: boolean): Promise<void>;
+  told(): Told;
+}
+
+/** Frames between two pauses: some 2 ms of this thread. */
+const BATCH = 200;
+
+export function createSessions(deps: SessionsDeps): Sessions {
+  const { log, vips, ports, sockets } = deps;
+  const families = [...new Set(vips.map((vip) => vip.family))];
+  let kicked = 0;
+  let destroyed = 0;
+
+  function destroy(socket: TcpSocket): void {
+    if (sockets.destroy(socket)) destroyed += 1;
+  }
+
+  /** Through the VIP to one of `addresses`, as this node's conntrack has them. */
+  function connectionsTo(addresses: ReadonlySet<string>): readonly ConntrackEntry[] {
+    return vips.flatMap((address) =>
+      ports.flatMap((port) => deps.conntrack.list(address.family, { address, port }).filter((entry) => addresses.has(entry.reply.source.text))),
+    );
+  }
+
+  /** The server's side of them, if it is here, and the client's, if that is. Pods have sockets of their own that we cannot see. */
+  function endHere(addresses: ReadonlySet<string>): void {
+    const ends = new Set<string>();
+    for (const { original, reply } of connectionsTo(addresses)) {
+      ends.add(pair(reply.source, reply.sourcePort, reply.destination, reply.destinationPort));
+      ends.add(pair(original.source, original.sourcePort, original.destination, original.destinationPort));
+    }
+    if (ends.size === 0) return;
+    for (const family of families) {
+      for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) {
+        if (ends.has(pair(socket.local.address, socket.local.port, socket.remote.address, socket.remote.port))) destroy(socket);
+      }
+    }
+  }
+
+  /** All clients, as nobody knows whose server was the dead one: those whose connection lives answer with a duplicate ACK, and nothing happens. */
+  async function kick(): Promise<void> {
+    const sourceMac = deps.mac();
+    if (sourceMac === undefined) return;
+    let sent = 0;
+    for (const family of families) {
+      for (const flow of await deps.flows(family)) {
+        const frame = ackFor(flow, sourceMac);
+        if (frame === undefined) continue;
+        deps.send(frame);
+        kicked += 1;
+        if (++sent % BATCH === 0) await deps.pause();
+      }
+    }
+    log.info({ clients: sent }, "Clients asked whether their connection lives");
+  }
+
+  return {
+    vipGone() {
+      const own = new Set(vips.map((vip) => vip.text));
+      try {
+        for (const family of families) {
+          for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) if (own.has(socket.local.address.text)) destroy(socket);
+        }
+      } catch (error) {
+        // They find out by their own time-outs.
+        log.warn({ err: error }, "Sockets that had the VIP as their address could not be ended");
+      }
+    },
+    async backendsDied(addresses, holder) {
+      endHere(addresses);
+      if (holder) await kick();
+    },
+    told: () => ({ kicked, destroyed }),
+  };
+}
+
+function pair(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): string {
+  return `${hostPort(local.text, localPort)} ${hostPort(remote.text, remotePort)}`;
+}
+
+function ackFor(flow: Flow, sourceMac: Uint8Array): Uint8Array | undefined {
+  const source = parseIp(flow.vip);
+  const destination = parseIp(flow.client);
+  const destinationMac = macBytes(flow.mac);
+  if (source === undefined || destination === undefined || destinationMac === undefined) return undefined;
+  return strayAck({ sourceMac, destinationMac, source, destination, sourcePort: flow.vipPort, destinationPort: flow.clientPort });
+}
+
+/** undefined for anything but six octets. */
+export function macBytes(text: string): Uint8Array | undefined {
+  return /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i.test(text) ? Uint8Array.from(text.split(":"), (octet) => Number.parseInt(octet, 16)) : undefined;
+}
