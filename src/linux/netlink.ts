@@ -38,6 +38,8 @@ export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
+  /** nlmsg_pid: the netlink port of the socket whose request this answers, or whose change it tells of. */
+  readonly port: number;
   readonly payload: Uint8Array;
 }
 
@@ -76,6 +78,7 @@ export function parseMessages(datagram: Uint8Array): readonly NetlinkMessage[] |
       type: view.getUint16(offset + 4, LITTLE_ENDIAN),
       flags: view.getUint16(offset + 6, LITTLE_ENDIAN),
       sequence: view.getUint32(offset + 8, LITTLE_ENDIAN),
+      port: view.getUint32(offset + 12, LITTLE_ENDIAN),
       payload: datagram.subarray(offset + HEADER_LENGTH, offset + length),
     });
     offset += align4(length);

@@ -9,10 +9,12 @@ import {
   sendDatagram,
   setSocketOption,
   SystemCallError,
+  type Received,
 } from "./libc.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import {
   LITTLE_ENDIAN,
+  NLM_F_DUMP,
   NLM_F_DUMP_INTR,
   classifyReply,
   encodeMessage,
@@ -24,7 +26,12 @@ import {
 const AF_NETLINK = 16;
 const AF_PACKET = 17;
 const SOCK_RAW = 3;
+/** linux/netlink.h */
 const NETLINK_ROUTE = 0;
+export const NETLINK_SOCK_DIAG = 4;
+export const NETLINK_NETFILTER = 12;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
@@ -47,7 +54,7 @@ export type Acknowledgement =
   | { readonly kind: "done" }
   | { readonly kind: "failed"; readonly error: SystemCallError };
 
-export interface RouteSocket {
+export interface NetlinkSocket {
   /**
    * Sends all requests in one datagram and gives each one's fate, in order. The kernel works on them within the call, one after the other; an
    * error does not stop the next. Requests carry NLM_F_ACK. @throws {LeaseholdError} LH_NATIVE when the exchange itself fails
@@ -55,12 +62,25 @@ export interface RouteSocket {
   batch(requests: readonly NetlinkRequest[], what: string): readonly Acknowledgement[];
   /** The data that a request (a dump or a single get) brings. @throws {SystemCallError} with the kernel's answer */
   query(request: NetlinkRequest, what: string): readonly NetlinkMessage[];
+  /**
+   * The same for long dumps: what `parse` makes of each message, as it arrives, so that only what it keeps takes space. undefined is left out.
+   * `parse` must copy what it takes from the payload.
+   */
+  collect<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[];
   close(): void;
 }
 
-/** A NETLINK_ROUTE socket for requests. rtnetlink answers within sendto, so its answers can be read at once, without waiting. */
-export function openRouteSocket(): RouteSocket {
-  const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+export function openRouteSocket(): NetlinkSocket {
+  return openNetlinkSocket(NETLINK_ROUTE);
+}
+
+/**
+ * A netlink socket for requests. Route, sock_diag and netfilter all answer within sendto (netlink_rcv_skb and nfnetlink_rcv run in the sender's
+ * call). Of a dump the first piece is made there, and each next one at the end of the recv that took the one before (netlink_recvmsg calls
+ * netlink_dump). So there is always something to read until the end, without waiting.
+ */
+export function openNetlinkSocket(protocol: number): NetlinkSocket {
+  const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol);
   const kernel = netlinkAddress(0);
   const buffer = new Uint8Array(BUFFER_BYTES);
   const on = new Uint8Array(Int32Array.of(1).buffer);
@@ -75,12 +95,14 @@ export function openRouteSocket(): RouteSocket {
     throw error;
   }
 
-  /** One datagram's messages that answer us; those to an exchange that failed half-way are dropped by sequence. */
+  /**
+   * One datagram's messages that answer us; those to an exchange that failed half-way are dropped by sequence. They point into the buffer and
+   * end with the next datagram.
+   */
   function receive(first: number, last: number, what: string): readonly NetlinkMessage[] {
     const received = receiveDatagram(fd, buffer);
     if (received.kind !== "data") throw protocolError(what, `the answer is ${received.kind}`);
-    // A copy: parsed messages point into it and outlive the next datagram.
-    const messages = parseMessages(buffer.slice(0, received.length));
+    const messages = parseMessages(buffer.subarray(0, received.length));
     if (messages === undefined) throw protocolError(what, "the answer is malformed");
     return messages.filter((message) => message.sequence >= first && message.sequence <= last);
   }
@@ -93,20 +115,22 @@ export function openRouteSocket(): RouteSocket {
     return { first, last: sequence };
   }
 
-  function queryOnce(request: NetlinkRequest, what: string): readonly NetlinkMessage[] | "interrupted" {
+  function collectOnce<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[] | "interrupted" {
     const { first, last } = send([request]);
-    const data: NetlinkMessage[] = [];
+    const data: T[] = [];
     let interrupted = false;
-    const multipart = (request.flags & 0x300) === 0x300;
+    const multipart = (request.flags & NLM_F_DUMP) === NLM_F_DUMP;
     for (;;) {
       for (const message of receive(first, last, what)) {
         const reply = classifyReply(message);
         interrupted ||= (message.flags & NLM_F_DUMP_INTR) !== 0;
         switch (reply.kind) {
-          case "data":
-            data.push(message);
+          case "data": {
+            const parsed = parse(message);
+            if (parsed !== undefined) data.push(parsed);
             if (!multipart) return data;
             break;
+          }
           case "done":
           case "ack":
             if (reply.errno !== 0) throw new SystemCallError(what, reply.errno, reply.kind === "ack" ? reply.text : undefined);
@@ -116,6 +140,14 @@ export function openRouteSocket(): RouteSocket {
         }
       }
     }
+  }
+
+  function collect<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[] {
+    for (let i = 0; i < DUMP_TRIES; i++) {
+      const result = collectOnce(request, what, parse);
+      if (result !== "interrupted") return result;
+    }
+    throw protocolError(what, `interrupted by changes ${DUMP_TRIES} times`);
   }
 
   return {
@@ -139,13 +171,8 @@ export function openRouteSocket(): RouteSocket {
         return fate;
       });
     },
-    query(request, what) {
-      for (let i = 0; i < DUMP_TRIES; i++) {
-        const result = queryOnce(request, what);
-        if (result !== "interrupted") return result;
-      }
-      throw protocolError(what, `interrupted by changes ${DUMP_TRIES} times`);
-    },
+    query: (request, what) => collect(request, what, (message) => ({ ...message, payload: message.payload.slice() })),
+    collect,
     close: () => closeSocket(fd),
   };
 }
@@ -162,21 +189,59 @@ function protocolError(what: string, detail: string): LeaseholdError {
  * timer would cost ten wake-ups a second for an answer after 100 ms.
  */
 export function subscribe(groups: number, callback: () => void): { close(): void } {
-  const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
   // What does not fit is cut off, nobody reads it.
-  const buffer = new Uint8Array(16);
+  return listen(NETLINK_ROUTE, groups, new Uint8Array(16), () => {}, (receive) => {
+    let changed = false;
+    while (receive().kind !== "empty") changed = true;
+    if (changed) callback();
+  });
+}
+
+/**
+ * The same for who has to read the messages of the groups. "lost" stands where the kernel dropped some, or sent what cannot be read: whatever
+ * they told must be looked at. Messages point into a buffer and end with the callback.
+ */
+export function subscribeMessages(
+  protocol: number,
+  groups: number,
+  receiveBufferBytes: number,
+  callback: (messages: readonly NetlinkMessage[] | "lost") => void,
+): { close(): void } {
+  const buffer = new Uint8Array(BUFFER_BYTES);
+  const prepare = (fd: number): void => {
+    try {
+      setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, new Uint8Array(Int32Array.of(receiveBufferBytes).buffer));
+    } catch {
+      // Needs CAP_NET_ADMIN of the first user namespace. Without it more is lost, which every listener has to live with.
+    }
+  };
+  return listen(protocol, groups, buffer, prepare, (receive, isOpen) => {
+    while (isOpen()) {
+      const received = receive();
+      if (received.kind === "empty") return;
+      callback((received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined) ?? "lost");
+    }
+  });
+}
+
+/** A socket in multicast `groups`. `drain` reads until it is empty; `prepare` comes before the first message can. */
+function listen(
+  protocol: number,
+  groups: number,
+  buffer: Uint8Array,
+  prepare: (fd: number) => void,
+  drain: (receive: () => Received, isOpen: () => boolean) => void,
+): { close(): void } {
+  const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol);
   try {
+    prepare(fd);
     bindSocket(fd, netlinkAddress(groups));
   } catch (error) {
     closeSocket(fd);
     throw error;
   }
-  const poll = onReadable(fd, () => {
-    let changed = false;
-    while (receiveDatagram(fd, buffer).kind !== "empty") changed = true;
-    if (changed) callback();
-  });
   let open = true;
+  const poll = onReadable(fd, () => drain(() => receiveDatagram(fd, buffer), () => open));
   return {
     close() {
       if (!open) return;

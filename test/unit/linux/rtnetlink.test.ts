@@ -19,7 +19,7 @@ import { parseIp, type IpAddress } from "../../../src/net.ts";
 
 const ip = (text: string): IpAddress => parseIp(text) ?? assert.fail(`${text} is no address`);
 const hex = (...parts: readonly string[]): Uint8Array => Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
-const message = (type: number, payload: Uint8Array, flags = 0): NetlinkMessage => ({ type, flags, sequence: 1, payload });
+const message = (type: number, payload: Uint8Array, flags = 0): NetlinkMessage => ({ type, flags, sequence: 1, port: 0, payload });
 
 const LINK: LinkEntry = {
   index: 3,

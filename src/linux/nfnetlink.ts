@@ -1,0 +1,18 @@
+/** What ctnetlink and nftables have in common (linux/netfilter/nfnetlink.h). Pure. */
+import { viewOf } from "./bytes.ts";
+
+/** A message's type is subsystem and operation; its payload starts with struct nfgenmsg: family, version 0, resource id. */
+export const NFGENMSG_LENGTH = 4;
+export const NFNL_SUBSYS_CTNETLINK = 1;
+export const NFNL_SUBSYS_NFTABLES = 10;
+
+export const nfnetlinkType = (subsystem: number, operation: number): number => (subsystem << 8) | operation;
+
+/** Netfilter's attributes are in network order, whatever the machine's. undefined when it is too short. */
+export function readBe32(bytes: Uint8Array | undefined): number | undefined {
+  return bytes === undefined || bytes.length < 4 ? undefined : viewOf(bytes).getUint32(0);
+}
+
+export function readBe16(bytes: Uint8Array | undefined): number | undefined {
+  return bytes === undefined || bytes.length < 2 ? undefined : viewOf(bytes).getUint16(0);
+}
