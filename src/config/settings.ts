@@ -144,7 +144,7 @@ export const SETTINGS = {
   }),
   FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"]), "auto", {
     section: "Balancer",
-    doc: "The kernel's data plane (nftables). `auto` uses it where kernel and network allow, and says why where they do not; `on` does not let the network check turn it off; `off` sends everything through the proxy.",
+    doc: "The kernel's data plane (nftables). `auto` uses it where kernel and network allow, and says why where they do not; `on` does not let the network check take nodes out of it; `off` sends what comes over the wire through the proxy. A node's own clients go straight to an API server in any case.",
   }),
   VIP_PORTS: withDefault(parsers.ports, "6443,8443", {
     section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",

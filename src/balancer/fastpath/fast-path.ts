@@ -73,6 +73,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let loading = false;
   let again = false;
   let retryAtMs = Number.NEGATIVE_INFINITY;
+  let spreadsRefused: { readonly reason: string; readonly untilMs: number } | undefined;
   let refreshedMs = Number.NEGATIVE_INFINITY;
   let counters: readonly Counter[] = [];
   let restored = 0;
@@ -133,24 +134,35 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     if (died.size > 0) await tellClients();
   }
 
-  /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
+  /** The whole data plane; where the kernel does not take it, the same without ingress: the proxy takes the connections; else nothing. */
   async function tryLoad(spreads: boolean, reason: string): Promise<void> {
     if (clock.now() < retryAtMs) return;
+    const refused = spreads ? spreadsRefused : undefined;
+    if (refused !== undefined && clock.now() < refused.untilMs) return tryLoad(false, refused.reason);
+    try {
+      await bring(spreads, reason);
+      if (spreads) spreadsRefused = undefined;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      if (spreads) {
+        spreadsRefused = { reason: why, untilMs: clock.now() + RETRY_MS };
+        return tryLoad(false, why);
+      }
+      loaded = undefined;
+      retryAtMs = clock.now() + RETRY_MS;
+      become({ kind: "off", reason: why });
+    }
+  }
+
+  /** @throws when the plan cannot be made (no socket diagnosis) or the kernel does not take it */
+  async function bring(spreads: boolean, reason: string): Promise<void> {
     const plan = wantedPlan(spreads);
     if (plan === undefined) return;
     const text = JSON.stringify(plan, planText);
     if (loaded?.text === text) return;
-    try {
-      const elements = [...ownElements(plan), ...settlingElements(plan)];
-      await (broken ? nft.restore(ruleset(plan), elements) : nft.load(ruleset(plan), elements));
-      broken = false;
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      if (spreads) return tryLoad(false, why);
-      loaded = undefined;
-      retryAtMs = clock.now() + RETRY_MS;
-      return become({ kind: "off", reason: why });
-    }
+    const elements = [...ownElements(plan), ...settlingElements(plan)];
+    await (broken ? nft.restore(ruleset(plan), elements) : nft.load(ruleset(plan), elements));
+    broken = false;
     loaded = { text, plan };
     refreshedMs = clock.now();
     log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
@@ -181,7 +193,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   /** Members came or went: for a moment nobody resets what only a node with the other list knows. Grades make no such doubt, hops are counted by members. */
   function settlingElements(plan: RulesetPlan): readonly SetElements[] {
     const members = (of: RulesetPlan | undefined): string => JSON.stringify(of?.wire?.peers.map((peer) => [peer.name, peer.mac]) ?? null);
-    if (plan.wire === undefined || loaded === undefined || members(plan) === members(loaded.plan)) return [];
+    if (plan.wire === undefined || (loaded !== undefined && members(plan) === members(loaded.plan))) return [];
     return familiesOf(deps.vips).map((family) => ({ family, set: SETTLING_SET, elements: deps.ports.map(String) }));
   }
 

@@ -31,8 +31,6 @@ export function createProofs(deps: { readonly clock: Clock; readonly log: Logger
   return {
     heard(macs, peers) {
       const now = clock.now();
-      for (const { mac } of peers) if (!known.has(mac)) known.set(mac, now);
-      for (const mac of known.keys()) if (!peers.some((peer) => peer.mac === mac)) known.delete(mac);
       const next = new Set<string>();
       for (const { mac, name } of peers) {
         const early = now < (known.get(mac) ?? now) + CALIBRATION_MS;
@@ -47,6 +45,9 @@ export function createProofs(deps: { readonly clock: Clock; readonly log: Logger
       silent = next;
     },
     observe(peers, backends) {
+      const takingPart = new Set(peers.filter((peer) => peer.fastPath !== null).map((peer) => peer.mac));
+      for (const mac of takingPart) if (!known.has(mac)) known.set(mac, clock.now());
+      for (const mac of known.keys()) if (!takingPart.has(mac)) known.delete(mac);
       fresh = new Set(peers.filter((peer) => peer.fresh).map((peer) => peer.node));
       for (const peer of peers) {
         const backend = backends.find(({ host }) => peer.fastPath?.addresses.includes(host) === true);

@@ -100,7 +100,11 @@ export function createSessions(deps: SessionsDeps): Sessions {
       }
     },
     async backendsDied(addresses, holder) {
-      endHere(addresses);
+      try {
+        endHere(addresses);
+      } catch (error) {
+        log.warn({ err: error }, "Connections to a dead API server could not be ended here");
+      }
       if (holder) await kick();
     },
     told: () => ({ kicked, destroyed }),
