@@ -16,6 +16,8 @@ const RELISTEN_MS = 1000;
 /** A backend that just failed a connection comes last until the health check, told of it, has had its say. */
 const SUSPECT_MS = 1000;
 const BACKLOG = 4096;
+/** How long a session lives before it gets its keepalive; little beside the 30 s until the first probe. */
+const KEEPALIVE_SWEEP_MS = 5000;
 
 interface Entry extends Target {
   readonly held: Set<Session>;
@@ -52,6 +54,7 @@ export class Proxy {
   #refused = 0;
   #onEmpty: (() => void) | undefined;
   readonly #beat: Timer;
+  readonly #sweep: Timer;
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
@@ -77,6 +80,9 @@ export class Proxy {
       },
     };
     this.#beat = deps.clock.every(BEAT_INTERVAL_MS, () => deps.post({ kind: "beat", counters: this.counters() }));
+    this.#sweep = deps.clock.every(KEEPALIVE_SWEEP_MS, () => {
+      for (const session of this.#sessions) session.keepAlive();
+    });
     this.#open();
   }
 
@@ -220,6 +226,7 @@ export class Proxy {
       deadline.cancel();
       this.#onEmpty = undefined;
       this.#beat.cancel();
+      this.#sweep.cancel();
       for (const session of this.#sessions) session.finish();
       stopped();
     };
