@@ -39,6 +39,7 @@ export interface Config {
   readonly backends: readonly Backend[];
   readonly backendPort: number;
   readonly balancerPort: number;
+  readonly balancerWorkers: number;
   readonly algorithm: BalanceAlgorithm;
   readonly maxConnections: number;
   readonly slowStartMs: number;
@@ -155,6 +156,7 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     backends: backends(values.BACKENDS, values),
     backendPort: values.BACKEND_PORT,
     balancerPort: values.BALANCER_PORT,
+    balancerWorkers: values.BALANCER_WORKERS,
     algorithm: values.ALGORITHM,
     maxConnections: values.MAX_CONNECTIONS,
     slowStartMs: values.SLOW_START,

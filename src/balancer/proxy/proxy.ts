@@ -1,10 +1,11 @@
 /**
  * The TCP proxy: one listener, its sessions, the backends that serve. Runs in a worker thread (`worker.ts`), told
- * by the main thread who serves; several such threads could share a port (SO_REUSEPORT), they share no state.
+ * by the main thread who serves; several such threads listen on one port (`threads.ts`).
  */
 import { createServer, type Server, type Socket } from "node:net";
 import type { Clock, Timer } from "../../clock.ts";
 import type { BackendId } from "../backend.ts";
+import type { Held } from "./held.ts";
 import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
 import { BEAT_INTERVAL_MS } from "./messages.ts";
 import { pick, slowStartWeight, type Candidate } from "./pick.ts";
@@ -37,6 +38,7 @@ type Listener =
 export interface ProxyDeps {
   readonly clock: Clock;
   readonly settings: ProxySettings;
+  readonly held: Held;
   readonly random: () => number;
   readonly post: (message: FromProxy) => void;
 }
@@ -50,7 +52,7 @@ export class Proxy {
   #serving: readonly Entry[] = [];
   #listener: Listener = { kind: "closed" };
   #grace: Timer | undefined;
-  #turn = 0;
+  #turn: number;
   #refused = 0;
   #onEmpty: (() => void) | undefined;
   readonly #beat: Timer;
@@ -58,6 +60,8 @@ export class Proxy {
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
+    // Workers that all began with the first backend would give it one connection each.
+    this.#turn = deps.held.slot;
     this.#host = {
       clock: deps.clock,
       connectTimeoutMs: deps.settings.connectTimeoutMs,
@@ -76,6 +80,7 @@ export class Proxy {
       refused: () => this.#refused++,
       ended: (session) => {
         this.#sessions.delete(session);
+        deps.held.set(this.#sessions.size);
         if (this.#sessions.size === 0) this.#onEmpty?.();
       },
     };
@@ -160,13 +165,14 @@ export class Proxy {
   }
 
   #accept(client: Socket): void {
-    if (this.#sessions.size >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
+    if (this.#deps.held.total() >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
       this.#refused++;
       client.on("error", () => {});
       client.resetAndDestroy();
       return;
     }
     this.#sessions.add(new Session(this.#host, client));
+    this.#deps.held.set(this.#sessions.size);
   }
 
   #open(host = "::"): void {
@@ -196,7 +202,7 @@ export class Proxy {
       const timer = this.#deps.clock.after(RELISTEN_MS, () => this.#open());
       this.#listener = { kind: "waiting", timer };
     });
-    server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG });
+    server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG, reusePort: true });
   }
 
   #close(): void {
