@@ -150,6 +150,9 @@ export const SETTINGS = {
     section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",
   }),
   BALANCER_PORT: withDefault(parsers.port, "8443", { section: "Balancer", doc: "Port the balancer listens on, on every address of the node." }),
+  BALANCER_WORKERS: withDefault(parsers.wholeNumber(1, 32), "2", {
+    section: "Balancer", doc: "Threads that carry connections. Each balances for itself over what the kernel gives it.",
+  }),
   ALGORITHM: withDefault(parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]), "leastconn", {
     section: "Balancer", doc: "How a backend is chosen, in HAProxy's words; `local` prefers this node's own API server.",
   }),
