@@ -70,15 +70,20 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   const proofs = createProofs({ clock, log, enforce: deps.mode === "auto" });
   let mode: Mode = { kind: "starting" };
   let loaded: { readonly text: string; readonly plan: RulesetPlan } | undefined;
+  /** False when somebody else has been at the rules since `loaded` was. The plan of old stays: it is what the others still count on. */
+  let intact = true;
   let loading = false;
   let again = false;
   let retryAtMs = Number.NEGATIVE_INFINITY;
+  /** The kernel did not take the whole data plane: not asked again before. */
+  let refused: { readonly why: string; readonly untilMs: number } | undefined;
   let refreshedMs = Number.NEGATIVE_INFINITY;
   let counters: readonly Counter[] = [];
   let restored = 0;
   let monitor: { close(): void } | undefined;
   let timer: Timer | undefined;
   let stopped = false;
+  let complaint = "";
   /** API servers that have gone DOWN since their clients were last told. */
   const died = new Set<string>();
   let grades = new Map<string, PlanBackend>();
@@ -118,16 +123,27 @@ export function createFastPath(deps: FastPathDeps): FastPath {
         again = false;
         await loadOnce();
       } while (again);
+    } catch (error) {
+      // Nobody waits for this promise. What could not be read now may be at the next tick.
+      complain(error);
     } finally {
       loading = false;
     }
+  }
+
+  /** Once for each reason: it comes again with each tick. */
+  function complain(error: unknown): void {
+    const text = String(error);
+    if (text !== complaint) log.warn({ err: error }, "The data plane cannot be looked after");
+    complaint = text;
   }
 
   async function loadOnce(): Promise<void> {
     notice();
     const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
     const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
-    await tryLoad(reason === "", reason);
+    if (reason === "" && refused !== undefined && clock.now() < refused.untilMs) await tryLoad(false, refused.why);
+    else await tryLoad(reason === "", reason);
     if (died.size > 0) await tellClients();
   }
 
@@ -137,17 +153,25 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const plan = wantedPlan(spreads);
     if (plan === undefined) return;
     const text = JSON.stringify(plan, planText);
-    if (loaded?.text === text) return;
+    if (loaded?.text === text && intact) return;
+    const before = intact;
+    intact = true;
     try {
       await nft.load(ruleset(plan), [...ownElements(plan), ...settlingElements(plan)]);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      if (spreads) return tryLoad(false, why);
+      // What was is untouched.
+      intact &&= before;
+      if (spreads) {
+        refused = { why, untilMs: clock.now() + RETRY_MS };
+        return tryLoad(false, why);
+      }
       loaded = undefined;
       retryAtMs = clock.now() + RETRY_MS;
       return become({ kind: "off", reason: why });
     }
     loaded = { text, plan };
+    if (spreads) refused = undefined;
     refreshedMs = clock.now();
     log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
     become(spreads ? { kind: "fast-path" } : { kind: "proxy", reason });
@@ -219,8 +243,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       if (mode.kind === "fast-path") await listen(plan);
     } catch (error) {
       log.warn({ err: error }, "The rules cannot be refreshed, loading them anew");
-      loaded = undefined;
-      retryAtMs = clock.now();
+      intact = false;
     }
   }
 
@@ -233,11 +256,10 @@ export function createFastPath(deps: FastPathDeps): FastPath {
 
   function rulesetChanged(change: RulesetChange): void {
     const ours = change.lost || [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
-    if (!ours || nft.isOwn(change.port) || loaded === undefined) return;
+    if (!ours || nft.isOwn(change.port) || (loaded === undefined && !loading)) return;
     restored += 1;
     log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
-    loaded = undefined;
-    retryAtMs = clock.now();
+    intact = false;
     void converge();
   }
 
@@ -246,8 +268,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       monitor = deps.watchRuleset(rulesetChanged);
       // Sockets that a killed predecessor's VIP left without an address hang until somebody tells them.
       if (!deps.holdsVip()) sessions.vipGone();
-      timer = clock.every(TICK_MS, () => void tick());
-      void tick();
+      timer = clock.every(TICK_MS, () => void tick().catch(complain));
+      void tick().catch(complain);
     },
     update: () => void (timer === undefined ? undefined : converge()),
     released: () => sessions.vipGone(),
