@@ -97,6 +97,7 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
       return {
         name: config.nodeName,
         interfaceName: place.interfaceName,
+        interfaceIndex: link.index,
         addresses: place.addresses,
         mac: link.mac,
         backendPort: config.backendPort,

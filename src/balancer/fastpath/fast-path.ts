@@ -70,18 +70,20 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   const proofs = createProofs({ clock, log, enforce: deps.mode === "auto" });
   let mode: Mode = { kind: "starting" };
   let loaded: { readonly text: string; readonly plan: RulesetPlan } | undefined;
+  /** False when somebody else has been at the rules since `loaded` was. The plan of old stays: it is what the others still count on. */
+  let intact = true;
   let loading = false;
   let again = false;
   let retryAtMs = Number.NEGATIVE_INFINITY;
-  let spreadsRefused: { readonly reason: string; readonly untilMs: number } | undefined;
+  /** The kernel did not take the whole data plane: not asked again before. */
+  let refused: { readonly why: string; readonly untilMs: number } | undefined;
   let refreshedMs = Number.NEGATIVE_INFINITY;
   let counters: readonly Counter[] = [];
   let restored = 0;
-  /** Somebody else has changed the rules: until they are back, the kernel resets whatever it does not know. */
-  let broken = false;
   let monitor: { close(): void } | undefined;
   let timer: Timer | undefined;
   let stopped = false;
+  let complaint = "";
   /** API servers that have gone DOWN since their clients were last told. */
   const died = new Set<string>();
   let grades = new Map<string, PlanBackend>();
@@ -121,49 +123,56 @@ export function createFastPath(deps: FastPathDeps): FastPath {
         again = false;
         await loadOnce();
       } while (again);
+    } catch (error) {
+      // Nobody waits for this promise. What could not be read now may be at the next tick.
+      complain(error);
     } finally {
       loading = false;
     }
+  }
+
+  /** Once for each reason: it comes again with each tick. */
+  function complain(error: unknown): void {
+    const text = String(error);
+    if (text !== complaint) log.warn({ err: error }, "The data plane cannot be looked after");
+    complaint = text;
   }
 
   async function loadOnce(): Promise<void> {
     notice();
     const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
     const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
-    await tryLoad(reason === "", reason);
+    if (reason === "" && refused !== undefined && clock.now() < refused.untilMs) await tryLoad(false, refused.why);
+    else await tryLoad(reason === "", reason);
     if (died.size > 0) await tellClients();
   }
 
-  /** The whole data plane; where the kernel does not take it, the same without ingress: the proxy takes the connections; else nothing. */
+  /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
   async function tryLoad(spreads: boolean, reason: string): Promise<void> {
     if (clock.now() < retryAtMs) return;
-    const refused = spreads ? spreadsRefused : undefined;
-    if (refused !== undefined && clock.now() < refused.untilMs) return tryLoad(false, refused.reason);
+    const plan = wantedPlan(spreads);
+    if (plan === undefined) return;
+    const text = JSON.stringify(plan, planText);
+    if (loaded?.text === text && intact) return;
+    const before = intact;
+    intact = true;
     try {
-      await bring(spreads, reason);
-      if (spreads) spreadsRefused = undefined;
+      const elements = [...ownElements(plan), ...settlingElements(plan)];
+      await (before ? nft.load(ruleset(plan), elements) : nft.restore(ruleset(plan), elements));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
+      // What was is untouched.
+      intact &&= before;
       if (spreads) {
-        spreadsRefused = { reason: why, untilMs: clock.now() + RETRY_MS };
+        refused = { why, untilMs: clock.now() + RETRY_MS };
         return tryLoad(false, why);
       }
       loaded = undefined;
       retryAtMs = clock.now() + RETRY_MS;
-      become({ kind: "off", reason: why });
+      return become({ kind: "off", reason: why });
     }
-  }
-
-  /** @throws when the plan cannot be made (no socket diagnosis) or the kernel does not take it */
-  async function bring(spreads: boolean, reason: string): Promise<void> {
-    const plan = wantedPlan(spreads);
-    if (plan === undefined) return;
-    const text = JSON.stringify(plan, planText);
-    if (loaded?.text === text) return;
-    const elements = [...ownElements(plan), ...settlingElements(plan)];
-    await (broken ? nft.restore(ruleset(plan), elements) : nft.load(ruleset(plan), elements));
-    broken = false;
     loaded = { text, plan };
+    if (spreads) refused = undefined;
     refreshedMs = clock.now();
     log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
     become(spreads ? { kind: "fast-path" } : { kind: "proxy", reason });
@@ -193,7 +202,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   /** Members came or went: for a moment nobody resets what only a node with the other list knows. Grades make no such doubt, hops are counted by members. */
   function settlingElements(plan: RulesetPlan): readonly SetElements[] {
     const members = (of: RulesetPlan | undefined): string => JSON.stringify(of?.wire?.peers.map((peer) => [peer.name, peer.mac]) ?? null);
-    if (plan.wire === undefined || (loaded !== undefined && members(plan) === members(loaded.plan))) return [];
+    if (plan.wire === undefined || loaded === undefined || members(plan) === members(loaded.plan)) return [];
     return familiesOf(deps.vips).map((family) => ({ family, set: SETTLING_SET, elements: deps.ports.map(String) }));
   }
 
@@ -235,8 +244,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       if (mode.kind === "fast-path") await listen(plan);
     } catch (error) {
       log.warn({ err: error }, "The rules cannot be refreshed, loading them anew");
-      loaded = undefined;
-      retryAtMs = clock.now();
+      intact = false;
     }
   }
 
@@ -249,12 +257,10 @@ export function createFastPath(deps: FastPathDeps): FastPath {
 
   function rulesetChanged(change: RulesetChange): void {
     const ours = change.lost || [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
-    if (!ours || nft.isOwn(change.port) || loaded === undefined) return;
+    if (!ours || nft.isOwn(change.port) || (loaded === undefined && !loading)) return;
     restored += 1;
     log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
-    loaded = undefined;
-    broken = true;
-    retryAtMs = clock.now();
+    intact = false;
     void converge();
   }
 
@@ -263,8 +269,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       monitor = deps.watchRuleset(rulesetChanged);
       // Sockets that a killed predecessor's VIP left without an address hang until somebody tells them.
       if (!deps.holdsVip()) sessions.vipGone();
-      timer = clock.every(TICK_MS, () => void tick());
-      void tick();
+      timer = clock.every(TICK_MS, () => void tick().catch(complain));
+      void tick().catch(complain);
     },
     update: () => void (timer === undefined ? undefined : converge()),
     released: () => sessions.vipGone(),

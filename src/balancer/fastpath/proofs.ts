@@ -53,6 +53,8 @@ export function createProofs(deps: { readonly clock: Clock; readonly log: Logger
         const backend = backends.find(({ host }) => peer.fastPath?.addresses.includes(host) === true);
         const said = peer.said;
         if (backend?.grade === "DOWN" && backend.silent && !lost.has(peer.node)) lost.set(peer.node, said);
+        // Lost while only the disk knew of it: what the Lease then says first may be older than the loss.
+        else if (lost.get(peer.node) === "") lost.set(peer.node, said);
         else if (lost.has(peer.node) && lost.get(peer.node) !== said) lost.delete(peer.node);
       }
     },

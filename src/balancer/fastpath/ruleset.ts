@@ -47,6 +47,8 @@ export interface OwnTarget {
 /** The part of a control-plane node: packets that come over the wire. */
 export interface WirePlan {
   readonly interfaceName: string;
+  /** In no rule; but a link that was made anew under its name has another, and ingress has to be bound to that one. */
+  readonly interfaceIndex: number;
   readonly self: FastPathNode;
   /** Everyone else whose node has these rules, whatever the grade of its API server. */
   readonly peers: readonly FastPathNode[];
