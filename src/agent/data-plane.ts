@@ -59,9 +59,14 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
 
   /** While nothing listens, the API server is away: how it listened before still holds for its return. */
   function listensOnWildcard(): boolean {
-    const families = ([4, 6] as const).filter((family) => config.vips.some((vip) => vip.family === family));
-    const listens = ([4, 6] as const).some((family) => sockets.list(family, TCP_STATE_LISTEN).some((socket) => socket.local.port === config.backendPort));
-    if (listens) onWildcard = families.every((family) => wildcardListener(sockets, family, config.backendPort));
+    try {
+      const listening = FAMILIES.some((family) => sockets.list(family, TCP_STATE_LISTEN).some((socket) => socket.local.port === config.backendPort));
+      // One rule for all of the VIP's families: where it would never match it would send every SYN away.
+      if (listening) onWildcard = config.vips.every((vip) => wildcardListener(sockets, vip.family, config.backendPort));
+    } catch {
+      // A kernel without inet_diag. A dead API server then costs new connections until its check has noticed, no more.
+      onWildcard = false;
+    }
     return onWildcard;
   }
 
@@ -135,6 +140,7 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
   };
 }
 
+const FAMILIES = [4, 6] as const;
 const PROBE_TEXT = new TextEncoder().encode("leasehold network check");
 
 /** What the Lease says of the others, and while it cannot be read, what it last said: membership is never emptied because the API is silent. */

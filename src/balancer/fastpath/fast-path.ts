@@ -49,8 +49,8 @@ export interface FastPath {
   update(): void;
   /** The VIP has just been unbound here. Synchronous. */
   released(): void;
-  /** For this node's annotation in the Lease; null while no packet may be forwarded to it. */
-  offer(): FastPathOffer | null;
+  /** For this node's annotation in the Lease; null: no packet may be forwarded to it; undefined: what it said last still holds. */
+  offer(): FastPathOffer | null | undefined;
   status(): FastPathStatus;
   /** Leaves the rules where they are. */
   stop(): void;
@@ -61,6 +61,8 @@ const TICK_MS = 1_000;
 const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
 /** After a failure; modules may be loaded, nft may be installed meanwhile. */
 const RETRY_MS = 15_000;
+/** The rules are put back at once, but not twice within this time. */
+const RESTORE_GAP_MS = 200;
 /** What a predecessor left is better than a plan made of nothing: wait this long for the Lease, the disk or the first checks. */
 const PATIENCE_MS = 5_000;
 
@@ -80,6 +82,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let refreshedMs = Number.NEGATIVE_INFINITY;
   let counters: readonly Counter[] = [];
   let restored = 0;
+  let restoredMs = Number.NEGATIVE_INFINITY;
   let monitor: { close(): void } | undefined;
   let timer: Timer | undefined;
   let stopped = false;
@@ -167,9 +170,11 @@ export function createFastPath(deps: FastPathDeps): FastPath {
         refused = { why, untilMs: clock.now() + RETRY_MS };
         return tryLoad(false, why);
       }
-      loaded = undefined;
       retryAtMs = clock.now() + RETRY_MS;
-      return become({ kind: "off", reason: why });
+      if (loaded === undefined || !intact) return become({ kind: "off", reason: why });
+      // They are out of date and work; peers that were told otherwise would give up connections that live here.
+      log.warn({ reason: why }, "The rules could not be changed, the old ones stay");
+      return;
     }
     loaded = { text, plan };
     if (spreads) refused = undefined;
@@ -241,6 +246,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     try {
       await nft.refresh(ownElements(plan));
       counters = await nft.counters();
+      // A notification may be missed, and an empty set of own addresses is refreshed by nothing.
+      if (counters.length === 0 && ruleset(plan).some((table) => table.counters.length > 0)) throw new Error("the tables are gone");
       if (mode.kind === "fast-path") await listen(plan);
     } catch (error) {
       log.warn({ err: error }, "The rules cannot be refreshed, loading them anew");
@@ -259,6 +266,9 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const ours = change.lost || [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
     if (!ours || nft.isOwn(change.port) || (loaded === undefined && !loading)) return;
     restored += 1;
+    // Two programs that undo each other's work must not take the machine with them.
+    if (clock.now() < restoredMs + RESTORE_GAP_MS) retryAtMs = clock.now() + RESTORE_GAP_MS;
+    restoredMs = clock.now();
     log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
     intact = false;
     void converge();
@@ -276,6 +286,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     released: () => sessions.vipGone(),
     offer() {
       const self = loaded?.plan.wire?.self;
+      if (mode.kind === "starting") return undefined;
       if (mode.kind !== "fast-path" || self === undefined) return null;
       return { version: DATA_PLANE_VERSION, addresses: self.addresses.map((address) => address.text) };
     },

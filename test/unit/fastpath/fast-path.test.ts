@@ -130,7 +130,7 @@ const spreading = (tables: readonly Table[]): boolean => tables.some(({ family }
 describe("at the start", () => {
   test("loads at once when everything is known, and then offers itself", async () => {
     const bench = new Bench();
-    assert.equal(bench.fastPath.offer(), null);
+    assert.equal(bench.fastPath.offer(), undefined, "what a predecessor said still holds");
     await bench.start();
     assert.deepEqual(bench.loads.map(({ tables }) => tables), [["netdev", "ip"]]);
     assert.deepEqual(bench.fastPath.offer(), { version: 1, addresses: ["10.88.0.11"] });
@@ -255,6 +255,19 @@ describe("a kernel that does not take it all", () => {
     await bench.pass(1_000);
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.equal(bench.changes, 2);
+  });
+
+  test("that fails now and worked before leaves the old rules, and the offer", async () => {
+    const bench = await new Bench().start();
+    const offer = bench.fastPath.offer();
+    bench.refuses = () => true;
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.offer()], ["fast-path", offer]);
+    assert.equal(bench.log.at(-1), "warn The rules could not be changed, the old ones stay");
+    bench.refuses = () => false;
+    await bench.pass(16_000);
+    assert.equal(bench.loads.length, 2);
   });
 
   test("is not even tried where a requirement is missing, until it is there", async () => {

@@ -190,7 +190,7 @@ describe("delivery", () => {
 describe("a node's own clients and pods", () => {
   test("go to a backend, for as long as an agent refreshes the set", () => {
     const entry = "ip daddr @own tcp dport { 6443, 8443 } goto balance";
-    assert.equal(rules(three, "ip", "pre").at(-1), entry);
+    assert.equal(rules(three, "ip", "pre").at(-1), `iifname != "eth0" ${entry}`, "what comes over the wire is never an own client's");
     assert.deepEqual(rules(three, "ip", "out"), [entry]);
     assert.equal(table(three, "ip").sets.find(({ name }) => name === "own")?.spec, `type ipv4_addr; flags timeout; timeout ${OWN_TIMEOUT_S}s;`);
   });
@@ -247,7 +247,8 @@ describe("families", () => {
   test("without an own address of a family nothing is delivered in it", () => {
     const plan = rulesetPlan({ wire: wirePlan({ self: fastPathNode(1, [4]) }, [4, 6]) }, [4, 6]);
     assert.ok(!chainNames(plan, "ip6").includes("wire"));
-    assert.deepEqual(rules(plan, "ip6", "pre"), ["ip6 daddr @own tcp dport { 6443, 8443 } goto balance"]);
+    assert.ok(!chainNames(plan, "netdev").includes("spread6"));
+    assert.deepEqual(rules(plan, "ip6", "pre"), ['iifname != "eth0" ip6 daddr @own tcp dport { 6443, 8443 } goto balance']);
   });
 });
 
