@@ -24,7 +24,7 @@ export function decideBackup(draft: Draft, role: Backup): void {
   const { settings, state, nowMs } = draft;
   const { view } = state;
   if (view === null || state.namesake !== null) return dropResumed(draft, view);
-  const free = vacancy(settings, view);
+  const free = vacancy(settings, view, state.resumeUntilMs !== null);
   if (free.kind !== "ours") dropResumed(draft, view);
   if (state.write !== null) return;
   if (nowMs < role.retryAtMs) return draft.wakeAt(role.retryAtMs);
@@ -77,7 +77,7 @@ function offeredToUs(draft: Draft, view: LeaseView): boolean {
 function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacancy): void {
   const { settings, state, nowMs } = draft;
   if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
-  const able = withoutLost(claimants(settings, state, view, nowMs), free);
+  const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
   const resort = able.length > 0 ? [] : lastResorts(settings, state, view, nowMs);
   const atMs = able.length > 0 ? claimTime(draft, able, freeAtMs, free) : resortTime(draft, resort, freeAtMs);
   if (able.length > 0 && state.allFaultSinceMs !== null) draft.set({ allFaultSinceMs: null });
@@ -85,9 +85,9 @@ function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacanc
   claim(draft, view, false);
 }
 
-/** The holder whose Lease has run out is no candidate: it has just shown that it cannot renew. */
-function withoutLost(candidates: readonly Candidate[], free: Vacancy): readonly Candidate[] {
-  return free.kind === "held" ? candidates.filter((candidate) => candidate.node !== free.holder) : candidates;
+/** The holder whose Lease has run out is no candidate: it has just shown that it cannot renew. If it has our name it is not we. */
+function withoutLost(candidates: readonly Candidate[], free: Vacancy, self: string): readonly Candidate[] {
+  return free.kind === "held" && free.holder !== self ? candidates.filter((candidate) => candidate.node !== free.holder) : candidates;
 }
 
 /** Infinity when this node is not among those who may claim. */
@@ -106,7 +106,7 @@ function claimTime(draft: Draft, able: readonly Candidate[], freeAtMs: number, f
 
 function publishedByAll(draft: Draft): boolean {
   const seen = draft.state.view?.candidates.get(draft.settings.node)?.candidate;
-  return seen !== undefined && seen.eligible && seen.effective === draft.state.self.effective;
+  return seen !== undefined && seen.instance === draft.settings.instance && seen.eligible && seen.effective === draft.state.self.effective;
 }
 
 function resortTime(draft: Draft, resort: readonly Candidate[], freeAtMs: number): number {
@@ -118,5 +118,5 @@ function resortTime(draft: Draft, resort: readonly Candidate[], freeAtMs: number
 }
 
 function claim(draft: Draft, view: LeaseView, offered: boolean): void {
-  draft.send({ kind: "claim", replaces: view.record, offered }, draft.settings.renewDeadlineMs);
+  draft.send({ kind: "claim", replaces: view.record, offered, instance: draft.settings.instance }, draft.settings.renewDeadlineMs);
 }

@@ -9,6 +9,8 @@ import type { ElectionSettings, ElectionState } from "./types.ts";
 
 /** Fault reported while another machine uses our node name. */
 export const NAMESAKE_FAULT = "duplicate-node-name";
+/** So often one insists on one's name against another machine that insists as well. Some late copies of what it said once are no insisting. */
+const OVERWRITTEN_LIMIT = 10;
 /** The fault that alone does not keep a node from serving when every candidate is in FAULT. */
 const BALANCER_FAULT = "balancer";
 
@@ -119,24 +121,29 @@ export function trackOutranking(draft: Draft): void {
 }
 
 /**
- * Two machines of one name would each take the other's Lease for their own. The later one finds the first one's annotation and
- * stands back until its counter has been silent; a machine that was installed anew thus waits once.
+ * Of two machines of one name one serves, and says so under that name. The later one finds the first one's annotation and
+ * stands back until its counter has been silent; a machine that was installed anew thus waits once. (That they never both hold is not
+ * left to this: see tenure.ts.)
  */
-export function trackNamesake(draft: Draft): void {
+export function trackNamesake(draft: Draft, before: LeaseView | null): void {
   const { settings, state, nowMs } = draft;
   const own = state.view?.candidates.get(settings.node)?.candidate;
-  if (own === undefined || own.instance === settings.instance) {
-    if (state.namesake !== null) draft.set({ namesake: null });
-    return;
-  }
-  // We have published under this name: whoever overwrote it came later and must give way, not we.
-  if (state.counter > 0 && state.namesake === null) {
-    draft.set({ published: "" });
-    return;
-  }
+  // Our own words while we are silent are a late copy of what we said before we knew: they prove nothing.
+  if (own === undefined || own.instance === settings.instance) return;
+  if (before?.candidates.get(settings.node)?.candidate.instance === settings.instance) draft.set({ overwritten: state.overwritten + 1 });
+  if (state.namesake === null && ownsTheName(draft, own.instance)) return draft.set({ published: "" });
   if (state.namesake?.instance === own.instance && state.namesake.counter === own.counter) return;
   if (state.namesake === null) draft.effect({ kind: "report", report: { kind: "namesake", instance: own.instance } });
-  draft.set({ namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
+  draft.set({ overwritten: 0, namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
+}
+
+/**
+ * We have been heard under this name lately: whoever wrote over it came later and must give way, not we. Two that began at one moment both think so: one
+ * must yield, and it is the one whose instance is greater.
+ */
+function ownsTheName({ settings, state, nowMs }: Draft, other: string): boolean {
+  if (nowMs - state.publishedOkAtMs >= SILENCE_MS) return false;
+  return state.overwritten < OVERWRITTEN_LIMIT || settings.instance < other;
 }
 
 /** The namesake has been silent while we could read: it is gone, the name is ours. */

@@ -16,6 +16,7 @@ import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, offerAnswered } from "./master.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
+import { tenureOf } from "./tenure.ts";
 import { Draft } from "./draft.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 
@@ -49,10 +50,12 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
     readOkAtMs: null,
     publishInFlight: false,
     publishedAtMs: Number.NEGATIVE_INFINITY,
+    publishedOkAtMs: Number.NEGATIVE_INFINITY,
     published: "",
     counter: 0,
     outrankingSinceMs: null,
     namesake: null,
+    overwritten: 0,
     allFaultSinceMs: null,
   };
 }
@@ -137,7 +140,8 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
   if (outcome.kind === "conflict") see(draft, outcome.record, { kind: "read", sentAtMs });
   if (write.kind === "candidate") {
     draft.set({ publishInFlight: false });
-    if (outcome.kind !== "ok") draft.set({ published: "", publishedAtMs: draft.nowMs });
+    if (outcome.kind === "ok") draft.set({ publishedOkAtMs: sentAtMs });
+    else draft.set({ published: "", publishedAtMs: draft.nowMs });
     return;
   }
   if (write.kind === "offer") {
@@ -164,7 +168,7 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
 
 /** A renewal that was under way may have come first: the Lease still names us, so release what it made of it. */
 function releaseAnswered(draft: Draft, untilMs: number, outcome: WriteOutcome): void {
-  if (outcome.kind === "conflict" && outcome.record?.holder === draft.settings.node && draft.nowMs < untilMs) {
+  if (outcome.kind === "conflict" && outcome.record !== null && tenureOf(draft.settings, outcome.record) === "ours" && draft.nowMs < untilMs) {
     draft.send({ kind: "release", held: outcome.record }, untilMs - draft.nowMs);
   } else draft.set({ role: { kind: "RELEASING", untilMs: draft.nowMs } });
 }
@@ -172,8 +176,9 @@ function releaseAnswered(draft: Draft, untilMs: number, outcome: WriteOutcome): 
 function see(draft: Draft, record: Parameters<typeof observe>[1], source: Source): void {
   const view = observe(draft.state.view, record, source, draft.nowMs);
   if (view === draft.state.view) return;
+  const before = draft.state.view;
   draft.set({ view });
-  trackNamesake(draft);
+  trackNamesake(draft, before);
 }
 
 function decide(draft: Draft): void {

@@ -10,6 +10,8 @@ import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
+import { tenureOf } from "./tenure.ts";
+import type { Tenure } from "./tenure.ts";
 import type { Handover, HandoverReason, Role } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
@@ -40,19 +42,33 @@ export function decideMaster(draft: Draft, role: Master): void {
   const { handover } = role;
   // Once the successor has been seen to hold it, this tenure is over, even if somebody empties the Lease in the moments that we linger.
   const succeeded = handover !== null && handover.takenAtMs !== null;
-  if (holder !== settings.node && (holder !== "" || succeeded)) {
+  const tenure = tenureOf(settings, view?.record ?? null);
+  if (tenure === "namesake" || tenure === "another" || (tenure === "nobody" && succeeded)) {
     if (handover?.unbound === false && handover.offer?.to === holder) {
       const takenAtMs = handover.takenAtMs ?? nowMs;
       draft.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
       if (nowMs < takenAtMs + LINGER_MS) return draft.wakeAt(takenAtMs + LINGER_MS);
     }
     draft.unbind();
-    return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, holder === "" ? "the successor has had the Lease" : `${holder} holds the Lease`);
+    return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, lossReason(tenure, holder));
   }
   if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
   if (view !== null && decideHandover(draft, role, view)) return;
   withdrawOffer(draft);
   decideRenewal(draft);
+}
+
+function lossReason(tenure: Tenure, holder: string): string {
+  switch (tenure) {
+    case "nobody":
+      return "the successor has had the Lease";
+    case "namesake":
+      return `another machine named ${holder} holds the Lease`;
+    case "another":
+    case "ours":
+    case "unmarked":
+      return `${holder} holds the Lease`;
+  }
 }
 
 function decideRenewal(draft: Draft): void {
@@ -67,7 +83,7 @@ function decideRenewal(draft: Draft): void {
   if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.
   draft.effect({ kind: "report", report: { kind: "recreate" } });
-  draft.send({ kind: "claim", replaces: record, offered: false }, timeoutMs);
+  draft.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
 }
 
 /** Returns true when the role has changed. */

@@ -105,6 +105,8 @@ export interface ElectionState {
   readonly readOkAtMs: number | null;
   readonly publishInFlight: boolean;
   readonly publishedAtMs: number;
+  /** When the last words of ours that were accepted were sent. */
+  readonly publishedOkAtMs: number;
   /** What was last written of ourselves, without the counter. */
   readonly published: string;
   readonly counter: number;
@@ -112,6 +114,8 @@ export interface ElectionState {
   readonly outrankingSinceMs: number | null;
   /** Another machine under our name. */
   readonly namesake: { readonly instance: string; readonly counter: number; readonly untilMs: number } | null;
+  /** How often another machine has written over what we say of ourselves, all while we said it. */
+  readonly overwritten: number;
   /** Since when the VIP is vacant and no candidate is eligible. */
   readonly allFaultSinceMs: number | null;
 }

@@ -4,6 +4,7 @@
 import { RELEASED_BY } from "../kube/record.ts";
 import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
+import { tenureOf } from "./tenure.ts";
 import type { ElectionSettings } from "./types.ts";
 
 /** A new cluster's agents start within moments of each other: the VIP is claimed when for this long no candidate came or changed. */
@@ -19,13 +20,15 @@ export type Vacancy =
   /** Free since `sinceMs` (which may lie ahead). */
   | { readonly kind: "free"; readonly sinceMs: number; readonly why: "new" | "released" | "emptied" | "absent" };
 
-export function vacancy(settings: ElectionSettings, view: LeaseView): Vacancy {
+/** @param resumes this process follows one that held it a moment ago: a Lease that names the node is ours even if somebody removed the mark */
+export function vacancy(settings: ElectionSettings, view: LeaseView, resumes: boolean): Vacancy {
   const { record } = view;
   const afterFence = view.changedAtMs + settings.leaseDurationMs;
   // Deleted, or not there yet. A holder that we cannot see may have its VIP bound until its fence has run out; if it lives it
   // creates the Lease again itself, long before.
   if (record === null) return { kind: "free", sinceMs: afterFence, why: "absent" };
-  if (record.holder === settings.node) return { kind: "ours" };
+  const tenure = tenureOf(settings, record);
+  if (tenure === "ours" || (tenure === "unmarked" && resumes)) return { kind: "ours" };
   if (record.holder !== "") {
     const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs);
     return { kind: "held", holder: record.holder, freeAtMs };

@@ -5,7 +5,7 @@
  */
 import { isObject } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
-import { OFFER, RELEASED_BY } from "./record.ts";
+import { INSTANCE, OFFER, RELEASED_BY } from "./record.ts";
 import type { LeaseRecord } from "./record.ts";
 import type { LeaseWrite } from "./store.ts";
 
@@ -44,12 +44,12 @@ const MAX_TRANSITIONS = 2 ** 31 - 1;
 
 /** A write that changes a Lease which exists. */
 export type ChangingWrite =
-  | { readonly kind: "claim"; readonly replaces: LeaseRecord; readonly offered: boolean }
+  | { readonly kind: "claim"; readonly replaces: LeaseRecord; readonly offered: boolean; readonly instance: string }
   | Extract<LeaseWrite, { kind: "renew" | "offer" | "release" }>;
 
 export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseChange {
   const { node, leaseDurationSeconds, now } = context;
-  if (write.kind === "claim") return claim(write.replaces, write.offered, context);
+  if (write.kind === "claim") return claim(write, context);
   const from = write.held;
   // A renewal tests the tenure alone: one of ours may have been applied without our knowing. Offers and releases name the renewTime too: a copy that
   // arrives late, from before a renewal or a restart, must not give away what is held by now (issue 4).
@@ -64,8 +64,10 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
   return { from, tests, spec: { renewTime: now, ...(repair ? { leaseDurationSeconds } : {}) }, annotations: {} };
 }
 
-function claim(from: LeaseRecord, offered: boolean, { node, leaseDurationSeconds, now }: WriteContext): LeaseChange {
-  const adopts = from.holder === node;
+function claim(write: Extract<ChangingWrite, { kind: "claim" }>, { node, leaseDurationSeconds, now }: WriteContext): LeaseChange {
+  const { replaces: from, offered, instance } = write;
+  // What another machine of our name held is another tenure: its renewals must fail from now on.
+  const adopts = from.holder === node && from.annotations[INSTANCE] === instance;
   const transitions = from.leaseTransitions ?? 0;
   const next = transitions >= MAX_TRANSITIONS || transitions < 0 ? 1 : transitions + 1;
   return {
@@ -83,7 +85,7 @@ function claim(from: LeaseRecord, offered: boolean, { node, leaseDurationSeconds
       leaseTransitions: adopts ? transitions : next,
     },
     // Whatever `from` says of them: an offer made meanwhile must not outlive the tenure it was made in.
-    annotations: { [OFFER]: null, [RELEASED_BY]: null },
+    annotations: { [OFFER]: null, [RELEASED_BY]: null, [INSTANCE]: instance },
   };
 }
 
@@ -156,10 +158,17 @@ export function isApplied(change: LeaseChange, record: LeaseRecord): boolean {
   const { spec, annotations } = change;
   const renewTime = spec["renewTime"];
   if (renewTime !== undefined) {
-    return record.holder === (spec["holderIdentity"] ?? change.tests.holder) && record.renewTime === renewTime;
+    const named = record.holder === (spec["holderIdentity"] ?? change.tests.holder);
+    return named && record.renewTime === renewTime && !markedOtherwise(record, annotations[INSTANCE]);
   }
   const marked = Object.entries(annotations).every(([key, value]) => (record.annotations[key] ?? null) === value);
   return marked && testsPass(change, record);
+}
+
+/** Another machine of our name has claimed at the very microsecond: possible, if its clock says so. A mark that a person removed says nothing. */
+export function markedOtherwise(record: LeaseRecord, instance: string | null | undefined): boolean {
+  const mark = record.annotations[INSTANCE];
+  return mark !== undefined && instance !== null && instance !== undefined && mark !== instance;
 }
 
 /** The Lease as read, with the change made: the body of a PUT, which its resourceVersion guards. */

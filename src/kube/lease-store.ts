@@ -5,12 +5,12 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { ApiClient, CallOutcome } from "./api.ts";
-import { edited, isApplied, jsonPatch, leaseChange, testsPass } from "./lease-change.ts";
+import { edited, isApplied, jsonPatch, leaseChange, markedOtherwise, testsPass } from "./lease-change.ts";
 import type { LeaseChange } from "./lease-change.ts";
 import { watchLease } from "./lease-watch.ts";
 import { formatCandidate, formatMicroTime, isObject, parseLease } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
-import { CANDIDATE_PREFIX } from "./record.ts";
+import { CANDIDATE_PREFIX, INSTANCE } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
 import type { LeaseStore, ReadOutcome, WriteOutcome } from "./store.ts";
 import type { ApiRequest } from "./transport.ts";
@@ -93,7 +93,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     }
   }
 
-  async function create(now: string, timeoutMs: number): Promise<WriteOutcome> {
+  async function create(instance: string, now: string, timeoutMs: number): Promise<WriteOutcome> {
     const endMs = clock.now() + timeoutMs;
     const request: ApiRequest = {
       method: "POST",
@@ -102,7 +102,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
       body: {
         apiVersion: "coordination.k8s.io/v1",
         kind: "Lease",
-        metadata: { name, namespace },
+        metadata: { name, namespace, annotations: { [INSTANCE]: instance } },
         spec: { holderIdentity: node, leaseDurationSeconds, acquireTime: now, renewTime: now, leaseTransitions: 0 },
       },
     };
@@ -116,7 +116,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
       return isAnswer(outcome, 409) ? { kind: "conflict", record: null } : failed(outcome, outcome.uncertain);
     }
     if (read.kind !== "ok") return undecided(outcome, read, outcome.uncertain);
-    const ours = read.record.holder === node && read.record.renewTime === now;
+    const ours = read.record.holder === node && read.record.renewTime === now && !markedOtherwise(read.record, instance);
     return ours ? { kind: "ok", record: read.record } : { kind: "conflict", record: read.record };
   }
 
@@ -151,10 +151,10 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     write(write, timeoutMs) {
       if (write.kind === "candidate") return annotate(write.candidate, timeoutMs);
       if (write.kind === "claim") {
-        const { replaces, offered } = write;
+        const { replaces, offered, instance } = write;
         const now = newRenewTime(replaces?.renewTime ?? null);
-        if (replaces === null) return create(now, timeoutMs);
-        return writeChange(leaseChange({ kind: "claim", replaces, offered }, { node, leaseDurationSeconds, now }), timeoutMs);
+        if (replaces === null) return create(instance, now, timeoutMs);
+        return writeChange(leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }), timeoutMs);
       }
       const now = newRenewTime(write.held.renewTime);
       return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs);

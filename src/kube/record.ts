@@ -7,6 +7,8 @@ export const ANNOTATION_PREFIX = "leasehold.dev/";
 export const CANDIDATE_PREFIX = `${ANNOTATION_PREFIX}candidate.`;
 export const MOVE_TO = `${ANNOTATION_PREFIX}move-to`;
 export const OFFER = `${ANNOTATION_PREFIX}offer`;
+/** The instance (see {@link Candidate}) of the machine that claimed: a name may be given twice. */
+export const INSTANCE = `${ANNOTATION_PREFIX}holder-instance`;
 export const RELEASED_BY = `${ANNOTATION_PREFIX}released-by`;
 
 /** One version of the Lease. Times stay text: they are compared for change only, never as times. */

@@ -8,10 +8,10 @@ export type LeaseWrite =
   /**
    * Become holder. Compare-and-swap on what `replaces` says of holderIdentity, renewTime, acquireTime and
    * leaseTransitions (and of the offer, when `offered`). Removes offer and released-by. Where `replaces.holder` is
-   * this node already (adoption after a restart) acquireTime and leaseTransitions stay; otherwise acquireTime is
+   * this node already, by the same `instance` (adoption after a restart), acquireTime and leaseTransitions stay; otherwise acquireTime is
    * new and leaseTransitions one more. `replaces: null` creates the Lease.
    */
-  | { readonly kind: "claim"; readonly replaces: LeaseRecord | null; readonly offered: boolean }
+  | { readonly kind: "claim"; readonly replaces: LeaseRecord | null; readonly offered: boolean; readonly instance: string }
   /** Stay holder. `test`s holderIdentity, acquireTime and leaseTransitions of `held`, not renewTime. */
   | { readonly kind: "renew"; readonly held: LeaseRecord }
   /** Offer the Lease to a candidate, or withdraw the offer (null). `test`s the tenure and renewTime: no late copy outlives the next renewal. */

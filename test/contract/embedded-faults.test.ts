@@ -23,7 +23,7 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     api = await startEmbeddedApi({ servers: ["s1", "s2"].map((name) => ({ name, ip: "127.0.0.1", port: 0 })), dir });
     const servers = api.servers.map(({ address }) => address);
     agent = await startAgent("n1", servers, api.kubeconfigs.get("s1")?.agent ?? "");
-    const outcome = await agent.store.write({ kind: "claim", replaces: null, offered: false }, 4000);
+    const outcome = await agent.store.write({ kind: "claim", replaces: null, offered: false, instance: "i1" }, 4000);
     assert.ok(outcome.kind === "ok", JSON.stringify(outcome));
     held = outcome.record;
   });

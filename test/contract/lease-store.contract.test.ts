@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import type { Candidate, LeaseRecord } from "../../src/kube/record.ts";
-import { OFFER, RELEASED_BY } from "../../src/kube/record.ts";
+import { INSTANCE, OFFER, RELEASED_BY } from "../../src/kube/record.ts";
 import type { WriteOutcome } from "../../src/kube/store.ts";
 import type { Agent } from "./agent.ts";
 import { startAgent } from "./agent.ts";
@@ -45,8 +45,8 @@ for (const kind of await targetKinds()) {
       await admin.call("DELETE", LEASE);
     });
 
-    const claim = (agent: Agent, replaces: LeaseRecord | null, offered = false): Promise<WriteOutcome> =>
-      agent.store.write({ kind: "claim", replaces, offered }, TIMEOUT_MS);
+    const claim = (agent: Agent, replaces: LeaseRecord | null, offered = false, instance = "i1"): Promise<WriteOutcome> =>
+      agent.store.write({ kind: "claim", replaces, offered, instance }, TIMEOUT_MS);
     const renew = (agent: Agent, held: LeaseRecord): Promise<WriteOutcome> => agent.store.write({ kind: "renew", held }, TIMEOUT_MS);
     async function read(): Promise<LeaseRecord | null> {
       const outcome = await n1.store.read(TIMEOUT_MS);
@@ -78,7 +78,7 @@ for (const kind of await targetKinds()) {
       const second = ok(await renew(n1, first));
       assert.notEqual(second.renewTime, first.renewTime);
       assert.deepEqual([second.holder, second.acquireTime, second.leaseTransitions], ["n1", first.acquireTime, first.leaseTransitions]);
-      assert.deepEqual(Object.keys(second.annotations), ["leasehold.dev/candidate.n2"]);
+      assert.deepEqual(Object.keys(second.annotations).toSorted(), ["leasehold.dev/candidate.n2", INSTANCE]);
       ok(await renew(n1, first));
     });
 
@@ -105,6 +105,14 @@ for (const kind of await targetKinds()) {
       const adopted = ok(await claim(n1, held));
       assert.deepEqual([adopted.acquireTime, adopted.leaseTransitions], [held.acquireTime, held.leaseTransitions]);
       assert.notEqual(adopted.renewTime, held.renewTime);
+    });
+
+    test("another machine of the holder's name begins a tenure of its own, and the first one cannot renew", async () => {
+      const held = ok(await claim(n1, null));
+      const taken = ok(await claim(n1, held, false, "i2"));
+      assert.deepEqual([taken.holder, taken.annotations[INSTANCE]], ["n1", "i2"]);
+      assert.notEqual(taken.leaseTransitions, held.leaseTransitions);
+      assert.deepEqual(await renew(n1, held), { kind: "conflict", record: taken });
     });
 
     test("an offer is claimed once and is gone then; one that was withdrawn cannot be claimed", async () => {
@@ -137,7 +145,7 @@ for (const kind of await targetKinds()) {
       ]);
       for (const outcome of await Promise.all(writes)) ok(outcome);
       const record = await read();
-      assert.deepEqual(Object.keys(record?.annotations ?? {}).sort(), ["leasehold.dev/candidate.n1", "leasehold.dev/candidate.n2"]);
+      assert.deepEqual(Object.keys(record?.annotations ?? {}).sort(), ["leasehold.dev/candidate.n1", "leasehold.dev/candidate.n2", INSTANCE]);
     });
 
     test("renewing a Lease that somebody deleted conflicts with null", async () => {

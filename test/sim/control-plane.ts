@@ -177,7 +177,7 @@ export class ControlPlane {
   }
 
   transport(node: number, process: SimProcess): ApiTransport {
-    const order = [node, ...[...this.#names.keys()].filter((server) => server !== node)];
+    const order = [...this.#names.keys()].toSorted((a, b) => Number(b === node) - Number(a === node));
     const addresses = order.map((server) => this.address(server));
     const serverOf = (address: string): number => order[addresses.indexOf(address)] ?? node;
     return {

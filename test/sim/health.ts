@@ -51,14 +51,17 @@ export class Health {
     this.#badServers = servers.filter((works) => !works).length;
     this.#silentWatches = plane.deafWatch.includes(true) || this.#badServers > 0;
     const slow = network.lossRate > 0.02 || network.extraMs > 100;
+    for (const machine of this.#world.machines) {
+      this.#connected.set(machine, nodes.some((other) => quorate[other.index] === true && network.both(machine.index, other.index)));
+    }
     for (const node of nodes) {
-      this.#connected.set(node, nodes.some((other) => quorate[other.index] === true && network.both(node.index, other.index)));
       const usable = servers.some((works, server) => works && network.both(node.index, server));
       const good =
         usable &&
         !slow &&
         node.powered &&
         node.eligible &&
+        !this.#world.disputed(node) &&
         node.kernel.link.carrier &&
         node.agent?.process.running === true &&
         (plane.refusal[node.index] ?? 0) === 0;

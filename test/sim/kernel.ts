@@ -21,14 +21,14 @@ export class SimKernel {
   readonly #scheduler: Scheduler;
   readonly #machine: MachineClock;
   readonly #random: Random;
-  readonly #onAnnounce: () => void;
+  readonly #onAnnounce: (frozen: boolean) => void;
   readonly #listeners = new Set<() => void>();
   #bindings: Binding[] = [];
   #link: LinkState;
   /** A freeze that the next bind or announcement will run into. */
   #stallMs = 0;
 
-  constructor(scheduler: Scheduler, machine: MachineClock, random: Random, mac: string, onAnnounce: () => void) {
+  constructor(scheduler: Scheduler, machine: MachineClock, random: Random, mac: string, onAnnounce: (frozen: boolean) => void) {
     this.#scheduler = scheduler;
     this.#machine = machine;
     this.#random = random;
@@ -42,7 +42,9 @@ export class SimKernel {
 
   /** True when at least one VIP answers here now. */
   get bound(): boolean {
-    return this.#boundAt(this.#scheduler.nowMs).length > 0;
+    const { nowMs } = this.#scheduler;
+    if (this.#bindings.length === 0 || this.#machine.suspended) return false;
+    return this.#bindings.some((binding) => binding.fromMs <= nowMs && nowMs < binding.untilMs);
   }
 
   setCarrier(carrier: boolean): void {
@@ -55,6 +57,15 @@ export class SimKernel {
     this.#bindings = [];
     this.#listeners.clear();
     this.#stallMs = 0;
+  }
+
+  /** Lifetimes are counted in jiffies, which stand still meanwhile: what was bound is still there afterwards, and for as long as it had left. */
+  suspend(forMs: number): void {
+    for (const binding of this.#bindings) {
+      binding.untilMs += forMs;
+      binding.expiresMs += forMs;
+      this.#scheduler.at(binding.untilMs, () => this.#expired());
+    }
   }
 
   stallNextCall(forMs: number): void {
@@ -85,8 +96,11 @@ export class SimKernel {
       announce: () => {
         this.#stall(process);
         if (!this.#link.up || !this.#link.carrier) throw new LeaseholdError("LH_LINK_DOWN", "eth0 has no carrier");
-        // A frame that was frozen in the system call leaves when the process thaws; that nobody is misled by it takes a holder that listens (issue 6).
-        if (process.trueMs === this.#scheduler.nowMs) this.#onAnnounce();
+        if (process.trueMs === this.#scheduler.nowMs) return this.#onAnnounce(false);
+        // A frame that was frozen in the system call leaves when the process thaws, however old it is by then.
+        this.#scheduler.at(process.trueMs, () => {
+          if (process.alive && this.#link.carrier) this.#onAnnounce(true);
+        });
       },
       onChange: (callback) => {
         const listener = (): void => process.deliver(callback);

@@ -44,6 +44,8 @@ export class LeaseTable {
   #backup: number | undefined;
   #object: unknown;
   #record: LeaseRecord | null = null;
+  /** To whoever reads it; of one version they all get the same. */
+  #answer: Answer | undefined;
 
   get record(): LeaseRecord | null {
     return this.#record;
@@ -56,7 +58,8 @@ export class LeaseTable {
   handle(request: TableRequest): { readonly response: Answer; readonly change: Change } {
     const before = this.#record;
     if (request.method === "GET") {
-      const response = this.#store.handle({ method: "GET", path: request.path });
+      const known = request.path === LEASE_PATH ? this.#answer : undefined;
+      const response = known ?? this.#store.handle({ method: "GET", path: request.path });
       return { response, change: { before, after: before, changed: false } };
     }
     this.#log.push(request);
@@ -125,7 +128,8 @@ export class LeaseTable {
   }
 
   #look(): void {
-    const { status, body } = this.#store.handle({ method: "GET", path: LEASE_PATH });
+    this.#answer = this.#store.handle({ method: "GET", path: LEASE_PATH });
+    const { status, body } = this.#answer;
     this.#object = status === 200 ? body : undefined;
     this.#record = status === 200 ? (parseLease(body) ?? null) : null;
   }

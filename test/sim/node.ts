@@ -22,14 +22,15 @@ export interface NodeDeps {
   readonly random: Random;
   readonly production: Production;
   readonly index: number;
+  /** Tells namesakes apart. */
+  readonly label: string;
   readonly settings: ElectionSettings;
   readonly vips: readonly string[];
   readonly rate: number;
   readonly wallOffsetMs: number;
   readonly trace: (text: string) => void;
   readonly onBug: (text: string) => void;
-  readonly onAnnounce: () => void;
-  readonly onRole: (role: string) => void;
+  readonly onAnnounce: (frozen: boolean) => void;
 }
 
 interface Agent {
@@ -49,6 +50,7 @@ interface Agent {
 export class SimNode {
   readonly #deps: NodeDeps;
   readonly name: string;
+  readonly label: string;
   readonly index: number;
   readonly settings: ElectionSettings;
   readonly clock: MachineClock;
@@ -75,6 +77,7 @@ export class SimNode {
     this.index = index;
     this.settings = deps.settings;
     this.name = deps.settings.node;
+    this.label = deps.label;
     const originMs = random.between(10_000, 5_000_000);
     this.clock = new MachineClock(scheduler, deps.rate, originMs, Date.UTC(2026, 0, 1) + deps.wallOffsetMs);
     this.kernel = new SimKernel(scheduler, this.clock, random.fork("kernel"), `02:00:00:00:00:0${index + 1}`, deps.onAnnounce);
@@ -106,6 +109,7 @@ export class SimNode {
   start(): void {
     const { scheduler, plane, random, production, settings, trace } = this.#deps;
     if (!this.powered || this.agent !== undefined) return;
+    if (this.clock.suspended) return void scheduler.at(this.clock.resumedMs, () => this.start());
     const generation = ++this.#generation;
     const touch = (): void => {
       this.touched = true;
@@ -211,6 +215,13 @@ export class SimNode {
     this.#deps.trace("power is gone");
   }
 
+  /** The hypervisor suspends the machine, or somebody closes the lid. */
+  suspend(forMs: number): void {
+    this.clock.suspend(forMs);
+    this.kernel.suspend(forMs);
+    this.agent?.process.pause(this.clock.resumedMs);
+  }
+
   powerOn(): void {
     this.powered = true;
     this.#deps.trace("machine boots");
@@ -242,9 +253,7 @@ export class SimNode {
     const { kind, ...rest } = report;
     this.#deps.trace(`${kind} ${JSON.stringify(rest)}`);
     if (report.kind === "handover" && this.agent !== undefined) this.agent.handoverMs = this.#deps.scheduler.nowMs;
-    if (report.kind !== "transition") return;
-    if (this.agent !== undefined) this.agent.role = report.to;
-    this.#deps.onRole(report.to);
+    if (report.kind === "transition" && this.agent !== undefined) this.agent.role = report.to;
   }
 
   #wrote(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void {

@@ -28,6 +28,12 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "pause"; readonly node: number; readonly forMs: number }
   /** Frozen inside the next system call that binds or announces. */
   | { readonly kind: "stall"; readonly node: number; readonly forMs: number }
+  /** The whole machine stands still, and goes on where it was. */
+  | { readonly kind: "suspend"; readonly node: number; readonly forMs: number }
+  /** A host that is none of ours claims the VIP: it answers, and announces every `everyMs`. */
+  | { readonly kind: "foreign"; readonly everyMs: number; readonly forMs: number }
+  /** Another machine of this node's name is switched on, and off again. */
+  | { readonly kind: "namesake"; readonly node: number; readonly forMs: number }
   /** SIGKILL; started again after `forMs`, on the same boot. */
   | { readonly kind: "crash"; readonly node: number; readonly forMs: number }
   /** SIGTERM; started again after `forMs`. */
@@ -83,12 +89,12 @@ type Kind = Fault["kind"];
 const MIX: Readonly<Record<Exclude<Profile, "persistent">, Readonly<Partial<Record<Kind, number>>>>> = {
   chaos: {
     pause: 8, stall: 4, crash: 5, stop: 5, power: 3, isolate: 4, partition: 4, "one-way": 4, link: 3, lossy: 3, server: 12,
-    quorum: 2, leader: 3, compact: 1, refusal: 2, wall: 3, check: 6, priority: 6, flush: 1, person: 6, strike: 8,
+    quorum: 2, leader: 3, compact: 1, refusal: 2, wall: 3, check: 6, priority: 6, flush: 1, person: 6, strike: 8, suspend: 4, foreign: 2,
   },
-  fence: { pause: 10, stall: 8, crash: 6, power: 3, isolate: 5, partition: 3, "one-way": 4, server: 5, quorum: 2, wall: 2, flush: 1, stop: 4, strike: 12, priority: 4 },
-  api: { server: 20, quorum: 3, leader: 4, lossy: 5, compact: 3, refusal: 4, "one-way": 5, stop: 3, priority: 4, crash: 2 },
+  fence: { pause: 10, stall: 8, crash: 6, power: 3, isolate: 5, partition: 3, "one-way": 4, server: 5, quorum: 2, wall: 2, flush: 1, stop: 4, strike: 12, priority: 4, suspend: 8, foreign: 3, namesake: 4 },
+  api: { server: 20, quorum: 3, leader: 4, lossy: 5, compact: 3, refusal: 4, "one-way": 5, stop: 3, priority: 4, crash: 2, namesake: 2 },
   people: { person: 20, crash: 3, pause: 3, stop: 3, server: 3, priority: 4, check: 3 },
-  planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3 },
+  planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3, foreign: 2 },
 };
 
 export const QUIET_MS = 60_000;
@@ -142,6 +148,12 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
   switch (kind) {
     case "pause":
       return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(1, 120_000)) };
+    case "suspend":
+      return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(100, 60_000)) };
+    case "foreign":
+      return { atMs, kind, everyMs: random.logarithmic(500, 30_000), forMs };
+    case "namesake":
+      return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(2_000, 120_000)) };
     case "stall":
       return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(1, 30_000)) };
     case "crash":
@@ -226,7 +238,7 @@ function drawPerson(random: Random, size: number): Person {
 
 /** One fault that begins and stays, for an hour: the VIP must not wander. */
 function onePersistent(random: Random, size: number, lengthMs: number): readonly Fault[] {
-  const kind = random.weighted<Kind>({ isolate: 2, partition: 3, "one-way": 4, link: 3, lossy: 3, server: 10, refusal: 2, check: 3, priority: 2, power: 1 });
+  const kind = random.weighted<Kind>({ isolate: 2, partition: 3, "one-way": 4, link: 3, lossy: 3, server: 10, refusal: 2, check: 3, priority: 2, power: 1, foreign: 2, namesake: 2 });
   const atMs = random.between(20_000, 40_000);
   const fault = draw(random, kind, atMs, size, lengthMs, false);
   if (fault.kind === "lossy") return [{ ...fault, rate: fault.rate / 3, extraMs: Math.min(fault.extraMs, 500), forMs: lengthMs }];

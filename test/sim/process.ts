@@ -13,6 +13,10 @@ export class MachineClock {
   /** Local milliseconds per true millisecond. */
   readonly rate: number;
   #wallMs: number;
+  /** How long this machine has been suspended in all, what is still to come of it included: the kernel's and Node's timers do not count that time. */
+  suspendedMs = 0;
+  /** When it went on, or will. */
+  resumedMs = Number.NEGATIVE_INFINITY;
 
   constructor(scheduler: Scheduler, rate: number, originMs: number, wallMs: number) {
     this.#scheduler = scheduler;
@@ -41,6 +45,16 @@ export class MachineClock {
 
   get trueNowMs(): number {
     return this.#scheduler.nowMs;
+  }
+
+  get suspended(): boolean {
+    return this.#scheduler.nowMs < this.resumedMs;
+  }
+
+  /** The machine stops, its kernel included; CLOCK_BOOTTIME and the wall clock are found advanced afterwards. */
+  suspend(forMs: number): void {
+    this.suspendedMs += forMs;
+    this.resumedMs = this.#scheduler.nowMs + forMs;
   }
 }
 
@@ -158,11 +172,16 @@ export class SimProcess implements Clock {
     // Node's timers are late by a fraction of a millisecond, or by what runs before them; never early.
     const lateMs = this.#random.between(0, 2);
     const dueMs = this.#machine.trueAfter(this.trueMs, Math.max(0, delayMs)) + lateMs;
-    timer.planned = this.#scheduler.at(dueMs, () =>
-      this.deliver(() => {
-        if (!timer.cancelled) callback();
-      }),
-    );
+    const plan = (atMs: number, suspendedMs: number): void => {
+      timer.planned = this.#scheduler.at(atMs, () => {
+        const restMs = this.#machine.suspendedMs - suspendedMs;
+        if (restMs > 0) return plan(atMs + restMs, this.#machine.suspendedMs);
+        this.deliver(() => {
+          if (!timer.cancelled) callback();
+        });
+      });
+    };
+    plan(dueMs, this.#machine.suspendedMs);
   }
 
   #thaw(): void {

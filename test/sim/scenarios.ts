@@ -163,6 +163,61 @@ export const SCENARIOS = {
       { atMs: 30_100, kind: "person", does: { kind: "empty" } },
     ],
   },
+  foreignHost: {
+    name: "a foreign host that claims the VIP moves nothing, and when it is gone the neighbours are led back within a minute",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "planned",
+    faults: [
+      { atMs: 30_000, kind: "foreign", everyMs: 700, forMs: 20_000 },
+      // The run goes on for two minutes after that.
+      { atMs: 110_000, kind: "compact" },
+    ],
+  },
+  frozenAnnouncement: {
+    name: "a node that thaws in the middle of an announcement, long replaced, lets go at once, and misleads the neighbours for a minute at most",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "stall", node: 0, forMs: 15_000 },
+      { atMs: 30_100, kind: "flush", node: 0 },
+      { atMs: 110_000, kind: "compact" },
+    ],
+  },
+  suspended: {
+    name: "a machine that was suspended past its right lets the VIP go at its first timer, whatever its kernel believes",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "suspend", node: 0, forMs: 3_000 },
+      { atMs: 45_000, kind: "suspend", node: 0, forMs: 20_000 },
+    ],
+  },
+  suspendedAndKilled: {
+    name: "and if its agent dies before that, its kernel does so within what was left of the lifetime",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "suspend", node: 0, forMs: 20_000 },
+      { atMs: 30_001, kind: "crash", node: 0, forMs: 40_000 },
+    ],
+  },
+  twoOfOneNameAtOnce: {
+    name: "two machines of one name that start at one moment never both hold",
+    bases: [100, 90],
+    nopreempt: true,
+    faults: [{ atMs: 10, kind: "namesake", node: 0, forMs: 60_000 }],
+  },
+  cutOffAndReplacedByANamesake: {
+    name: "a node that comes back and finds that another machine has its name, and the Lease, does not take it for its own",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "isolate", node: 0, forMs: 60_000 },
+      { atMs: 31_000, kind: "namesake", node: 0, forMs: 120_000 },
+      { atMs: 80_000, kind: "person", does: { kind: "move-to", to: "n1" } },
+    ],
+  },
   powerLoss: {
     name: "a holder that loses power is replaced within the lease duration and two seconds",
     bases: [100, 90, 80],

@@ -43,19 +43,20 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
   });
   const health = new Health(world);
   for (const [name, invariant] of Object.entries(INVARIANTS)) checks.push([name, invariant(world, health)]);
-  const bound = world.nodes.map(() => false);
+  const steps = checks.flatMap(([name, { step }]) => (step === undefined ? [] : [[name, step] as const]));
+  const bound = world.machines.map(() => false);
 
   await world.scheduler.runUntil(plan.lengthMs, () => {
-    for (const node of world.nodes) node.agent?.process.settleStall();
+    for (const node of world.machines) node.agent?.process.settleStall();
     health.sample();
-    for (const node of world.nodes) {
+    for (const node of world.machines) {
       if (node.kernel.bound !== bound[node.index]) {
         bound[node.index] = node.kernel.bound;
-        world.say(node.name, node.kernel.bound ? "VIP is bound here" : "VIP is gone from here");
+        world.say(node.label, node.kernel.bound ? "VIP is bound here" : "VIP is gone from here");
       }
     }
-    for (const [name, check] of checks) violate(name, check.step?.());
-    for (const node of world.nodes) node.touched = false;
+    for (const [name, step] of steps) violate(name, step());
+    for (const node of world.machines) node.touched = false;
     return violation === undefined;
   });
   if (violation === undefined) for (const [name, check] of checks) violate(name, check.end?.());

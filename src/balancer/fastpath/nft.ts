@@ -1,5 +1,5 @@
 /**
- * Rules into the kernel and figures out of it, by the `nft` program: one call a change, one transaction a call (ADR 0007). Calls
+ * Rules into the kernel and figures out of it, by the `nft` program: one call a change, one transaction a call (ADR 0009). Calls
  * are made one after the other. Nothing here knows what the rules are for.
  */
 import { spawn } from "node:child_process";

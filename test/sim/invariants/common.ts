@@ -4,6 +4,7 @@ import { CANDIDATE_PREFIX } from "../../../src/kube/record.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
 import type { Health } from "../health.ts";
+import { LIFETIME_SECONDS } from "../node.ts";
 import type { SimNode } from "../node.ts";
 import type { World } from "../world.ts";
 
@@ -22,6 +23,8 @@ export type Invariant = (world: World, health: Health) => Checks;
 const FORCED_MS = 12_000;
 /** What the address of an agent that dies with an offer out lasts, from the offer on, in true time: the shortest lifetime and the kernel's second. */
 export const LEFT_OVER_MS = 2_000 / 0.95;
+const RESUMED_MS = 500 / 0.95 + 10;
+export const RESUMED_LEFT_OVER_MS = ((LIFETIME_SECONDS + 1) * 1_000) / 0.95;
 /** Slack for timers that fire late by what ran before them. */
 export const TIMER_SLACK_MS = 10;
 
@@ -29,20 +32,46 @@ export function forced(world: World): boolean {
   return world.scheduler.nowMs - world.forcedAtMs < FORCED_MS;
 }
 
+/** Namesakes included. */
 export function boundNodes(world: World): readonly SimNode[] {
-  return world.nodes.filter((node) => node.kernel.bound);
+  return world.machines.filter((node) => node.kernel.bound);
 }
+
+/** What annotations said lately: the same text is asked for at each of many writes. */
+const parsed = new Map<string, Candidate | undefined>();
+const PARSED_LIMIT = 1_000;
 
 export function published(record: LeaseRecord | null, node: string): Candidate | undefined {
   const text = record?.annotations[`${CANDIDATE_PREFIX}${node}`];
-  return text === undefined ? undefined : parseCandidate(node, text);
+  if (text === undefined) return undefined;
+  const key = `${node} ${text}`;
+  const known = parsed.get(key);
+  if (known !== undefined || parsed.has(key)) return known;
+  if (parsed.size >= PARSED_LIMIT) parsed.clear();
+  const candidate = parseCandidate(node, text);
+  parsed.set(key, candidate);
+  return candidate;
+}
+
+/**
+ * A machine that was suspended goes on with its address bound, its timers with what was left of them: a running agent sees the time that has passed at its next
+ * timer (a refresh comes every 500 ms, by its own clock), and a dead or frozen one leaves it to the kernel, which counts none of that time (3 s and its second).
+ */
+export function justResumed(world: World, node: SimNode): boolean {
+  return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
+}
+
+/** Its agent runs, and has worked off what came due while it was frozen. */
+export function awake(node: SimNode): boolean {
+  const process = node.agent?.process;
+  return process?.running === true && !process.catchingUp;
 }
 
 /** The node that a write makes holder in another's place; undefined when it is no such write. */
 export function newHolder(world: World, { author, change }: Write): SimNode | undefined {
-  const holder = change.after?.holder ?? "";
-  if (!change.changed || author < 0 || holder === "" || holder === (change.before?.holder ?? "")) return undefined;
-  return world.nodes.find((node) => node.name === holder);
+  if (!change.changed || author < 0) return undefined;
+  const holder = world.holderOf(change.after);
+  return holder === world.holderOf(change.before) ? undefined : holder;
 }
 
 /** Values by path of a JSON Patch's `test` operations. */

@@ -1,8 +1,9 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
 import { LINGER_MS } from "../../../src/election/master.ts";
 import { OFFER } from "../../../src/kube/record.ts";
+import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
-import { boundNodes, forced, LEFT_OVER_MS, newHolder, TIMER_SLACK_MS } from "./common.ts";
+import { awake, boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, RESUMED_LEFT_OVER_MS, TIMER_SLACK_MS } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Two nodes may answer for the VIP this long, in one segment. */
@@ -18,19 +19,20 @@ export const oneConfirmedMaster: Invariant = (world) => {
   let since: number | undefined;
   return {
     step() {
-      const confirmed = world.nodes.filter((node) => node.confirmed && node.agent?.process.running === true && !node.agent.process.catchingUp);
+      const confirmed = world.machines.filter((node) => node.confirmed && awake(node));
       const nowMs = world.scheduler.nowMs;
       if (confirmed.length < 2 || forced(world)) since = undefined;
       else since ??= nowMs;
       if (since === undefined || nowMs - since <= OVERLAP_MS) return undefined;
-      return `${confirmed.map((node) => node.name).join(" and ")} are confirmed MASTER for ${(nowMs - since).toFixed(0)} ms`;
+      return `${confirmed.map((node) => node.label).join(" and ")} are confirmed MASTER for ${(nowMs - since).toFixed(0)} ms`;
     },
   };
 };
 
 /**
  * Two nodes have the VIP bound for at most 1 s at a time in one segment. One exception, and its bound: an old holder that is killed or frozen between
- * its offer and its successor's claim unbinds nothing any more; its kernel does so at most 2 s, by its clock, after the offer was sent (ADR 0007).
+ * its offer and its successor's claim unbinds nothing any more; its kernel does so at most 2 s, by its clock, after the offer was sent (ADR 0007). On top of
+ * that comes what `justResumed` tells of machines that were suspended.
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world) => {
   const since = new Map<string, number>();
@@ -46,12 +48,12 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world) => {
       for (const a of bound) {
         for (const b of bound) {
           if (a.index >= b.index || !world.sameSegment(a, b)) continue;
-          const pair = `${a.name} and ${b.name}`;
+          const pair = `${a.label} and ${b.label}`;
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          const awake = [a, b].every((node) => node.agent?.process.running === true && !node.agent.process.catchingUp);
-          const limitMs = awake ? OVERLAP_MS : LEFT_OVER_MS;
+          const sleepers = [a, b].filter((node) => !awake(node));
+          const limitMs = sleepers.length === 0 ? OVERLAP_MS : sleepers.some((node) => justResumed(world, node)) ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS;
           if (nowMs - start > limitMs + TIMER_SLACK_MS) return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
@@ -63,17 +65,17 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world) => {
 
 /**
  * Invariant 3: the VIP is bound no longer than the renew deadline after the last renewal was sent, by the machine's own clock, while the agent runs;
- * and no longer than two seconds on top when the agent is dead or frozen: one that rounding up to whole seconds adds, one that the kernel may be late.
+ * and no longer than two seconds on top when the agent is dead or frozen: one that rounding up to whole seconds adds, one that the kernel may be late. A
+ * machine that was suspended begins to count again when it goes on: see `justResumed`.
  */
 export const theKernelIsTheFence: Invariant = (world) => ({
   step() {
-    for (const node of world.nodes) {
-      if (!node.kernel.bound) continue;
+    for (const node of boundNodes(world)) {
+      if (justResumed(world, node)) continue;
       const ageMs = node.clock.bootMs(world.scheduler.nowMs) - node.lastRenewedAtMs;
-      if (ageMs > RENEW_DEADLINE_MS + KERNEL_MS) return `${node.name} has the VIP ${ageMs.toFixed(0)} ms after its last renewal`;
-      const process = node.agent?.process;
-      if (process?.running === true && !process.catchingUp && ageMs > RENEW_DEADLINE_MS + TIMER_SLACK_MS && node.touched) {
-        return `${node.name} is running and has the VIP ${ageMs.toFixed(0)} ms after its last renewal`;
+      if (ageMs > RENEW_DEADLINE_MS + KERNEL_MS) return `${node.label} has the VIP ${ageMs.toFixed(0)} ms after its last renewal`;
+      if (awake(node) && ageMs > RENEW_DEADLINE_MS + TIMER_SLACK_MS && node.touched) {
+        return `${node.label} is running and has the VIP ${ageMs.toFixed(0)} ms after its last renewal`;
       }
     }
     return undefined;
@@ -99,8 +101,7 @@ export const unbindsBeforeAnythingElse: Invariant = (world) => {
     step() {
       for (const node of world.nodes) {
         if (!node.touched) continue;
-        const process = node.agent?.process;
-        const holder = node.kernel.bound && process?.running === true && !process.catchingUp ? (node.status()?.holder ?? "") : "";
+        const holder = node.kernel.bound && awake(node) ? (node.status()?.holder ?? "") : "";
         if (holder === "" || holder === node.name) {
           sinceMs[node.index] = undefined;
           continue;
@@ -116,7 +117,7 @@ export const unbindsBeforeAnythingElse: Invariant = (world) => {
 
 /**
  * Whoever the Lease names, runs, is well, and renewed within the deadline keeps the VIP, whatever old news the watch brings; one that began to hand it
- * over within the last two seconds, or is asked to stop, may be letting go.
+ * over within the last two seconds (those of a suspension not counted), or is asked to stop, may be letting go.
  */
 export const holdersHold: Invariant = (world) => {
   const bound = world.nodes.map(() => false);
@@ -126,12 +127,34 @@ export const holdersHold: Invariant = (world) => {
       for (const node of world.nodes) {
         const before = bound[node.index];
         const now = (bound[node.index] = node.kernel.bound);
-        if (before !== true || now || node.agent?.process.running !== true || node.agent.process.catchingUp || !node.eligible) continue;
-        if (world.plane.table.record?.holder !== node.name || forced(world) || nowMs - node.agent.handoverMs < 2_000) continue;
+        if (before !== true || now || node.agent === undefined || !awake(node) || !node.eligible) continue;
+        if (world.holderOf(world.plane.table.record) !== node || world.disputed(node) || forced(world) || nowMs - Math.max(node.agent.handoverMs, node.clock.resumedMs) < 2_000) continue;
         // What was carried out and never answered is no right that it knows of.
         const knownMs = node.agent.renewedAtMs ?? Number.NEGATIVE_INFINITY;
         if (node.clock.bootMs(nowMs) - knownMs >= RENEW_DEADLINE_MS - TIMER_SLACK_MS || nowMs - world.flushedAtMs < 1) continue;
         return `${node.name} is named by the Lease, has a right to the VIP, and let it go`;
+      }
+      return undefined;
+    },
+  };
+};
+
+/**
+ * Two machines of one name never both hold, in whatever segments: neither ever offers to the other, so a fence lies between them. At most they meet where a third
+ * one is offered the VIP by the one, passes it to the other at once, and the first is still letting its moment pass (LINGER_MS).
+ */
+export const namesakesNeverBothHold: Invariant = (world) => {
+  const sinceMs = new Map<SimNode, number>();
+  return {
+    step() {
+      const { nowMs } = world.scheduler;
+      for (const namesake of world.namesakes) {
+        const node = world.nodes.find((one) => one.name === namesake.name);
+        const both = node !== undefined && node.kernel.bound && namesake.kernel.bound && !justResumed(world, node);
+        if (!both) sinceMs.delete(namesake);
+        const since = both ? (sinceMs.get(namesake) ?? nowMs) : nowMs;
+        if (both) sinceMs.set(namesake, since);
+        if (nowMs - since > LINGER_MS / 0.95 + TIMER_SLACK_MS) return `${namesake.name} and its namesake both have the VIP for ${(nowMs - since).toFixed(0)} ms`;
       }
       return undefined;
     },

@@ -2,7 +2,7 @@
 import { OFFER } from "../../../src/kube/record.ts";
 import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
-import { boundNodes, forced, LEFT_OVER_MS, newHolder, published, testsOf } from "./common.ts";
+import { boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, published, testsOf } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Invariant 1: holder by one's own write only, and that write names the record it replaces: by `test`s, by resourceVersion, or by creating it. */
@@ -11,7 +11,7 @@ export const compareAndSwapDecides: Invariant = (world) => ({
     const node = newHolder(world, write);
     if (node === undefined) return undefined;
     const { request, change, author } = write;
-    if (node.index !== author) return `n${author + 1} wrote ${node.name} into holderIdentity`;
+    if (node.index !== author) return `${world.machines[author]?.label} wrote ${node.label} into holderIdentity`;
     if (request.method === "POST") return change.before === null ? undefined : "a Lease was created over another";
     if (request.method === "PUT") return undefined;
     const tests = testsOf(request.body);
@@ -28,7 +28,8 @@ export const compareAndSwapDecides: Invariant = (world) => ({
 
 /**
  * A claim that nobody offered finds no other node with the VIP bound, in whatever segment: the fence of the one before has run out. The exception is
- * that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has had the Lease and released it.
+ * that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has had the Lease and released it; and a machine that
+ * has just gone on after a suspension.
  */
 export const claimsOnlyWhatIsFree: Invariant = (world) => {
   const offeredMs = new Map<string, number>();
@@ -40,9 +41,9 @@ export const claimsOnlyWhatIsFree: Invariant = (world) => {
       const node = newHolder(world, write);
       if (node === undefined || forced(world) || before?.annotations[OFFER] === node.name) return undefined;
       const leftOver = (other: SimNode): boolean =>
-        other.agent?.process.running !== true && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS;
+        justResumed(world, other) || other.agent?.process.running !== true && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS;
       const others = boundNodes(world).filter((other) => other !== node && !leftOver(other));
-      return others.length === 0 ? undefined : `${node.name} claimed while ${others.map((other) => other.name).join(", ")} still had the VIP`;
+      return others.length === 0 ? undefined : `${node.label} claimed while ${others.map((other) => other.label).join(", ")} still had the VIP`;
     },
   };
 };
@@ -54,8 +55,8 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
     write({ author, change, sentMs }) {
       const nowMs = world.scheduler.nowMs;
       for (const other of world.nodes) if (published(change.before, other.name)?.eligible === true) lastEligible.set(other, nowMs);
-      const node = world.nodes[author];
-      if (node === undefined || !change.changed || change.before?.holder !== node.name || change.after?.holder !== "") return undefined;
+      const node = world.machines[author];
+      if (node === undefined || !change.changed || world.holderOf(change.before) !== node || change.after?.holder !== "") return undefined;
       if (node.agent === undefined || node.agent.stopping || sentMs < node.clock.bootMs(node.agent.startedMs)) return undefined;
       // What it knows of the others may be some seconds old.
       const able = world.nodes.some((other) => other !== node && nowMs - (lastEligible.get(other) ?? Number.NEGATIVE_INFINITY) < RENEW_DEADLINE_MS);
@@ -67,8 +68,8 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
 /** A release finds the address gone already, and an agent that has exited leaves none. */
 export const releasesLeaveNoAddress: Invariant = (world) => ({
   write({ author, change }) {
-    const node = world.nodes[author];
-    if (node === undefined || !change.changed || change.before?.holder !== node.name || change.after?.holder !== "") return undefined;
+    const node = world.machines[author];
+    if (node === undefined || !change.changed || world.holderOf(change.before) !== node || change.after?.holder !== "") return undefined;
     return node.kernel.bound ? `${node.name} released the Lease with the VIP still bound` : undefined;
   },
   step() {
@@ -80,9 +81,9 @@ export const releasesLeaveNoAddress: Invariant = (world) => ({
 /** Whoever still holds the Lease in the tenure that its request names can renew it, whatever candidates and people write beside it. */
 export const candidatesNeverBreakRenewals: Invariant = (world) => ({
   write({ author, change, request, response }) {
-    const node = world.nodes[author];
+    const node = world.machines[author];
     const before = change.before;
-    if (node === undefined || before === null || before.holder !== node.name) return undefined;
+    if (node === undefined || before === null || world.holderOf(before) !== node) return undefined;
     if (response.status !== 422 && response.status !== 409) return undefined;
     if (request.method !== "PATCH") return undefined;
     const tests = testsOf(request.body);
@@ -111,7 +112,7 @@ export const healthyHoldersStay: Invariant = (world, health) => {
       }
       const successor = newHolder(world, write);
       const before = write.change.before;
-      const node = world.nodes.find((one) => one.name === before?.holder);
+      const node = world.holderOf(before);
       if (successor === undefined || node === undefined || forced(world)) return undefined;
       const nowMs = world.scheduler.nowMs;
       const goodSince = health.goodSince(node);

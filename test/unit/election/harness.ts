@@ -1,6 +1,6 @@
 /** Drives the pure machine by hand: facts in, effects out. */
 import { formatCandidate } from "../../../src/kube/record-codec.ts";
-import { CANDIDATE_PREFIX } from "../../../src/kube/record.ts";
+import { CANDIDATE_PREFIX, INSTANCE } from "../../../src/kube/record.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../../../src/kube/store.ts";
 import { initialState, step } from "../../../src/election/machine.ts";
@@ -57,7 +57,7 @@ export function record(change: Partial<LeaseRecord> = {}, candidates: readonly C
   };
 }
 
-/** A Lease held by `holder`, renewed for the n-th time. */
+/** A Lease held by `holder` (n1: the machine i1), renewed for the n-th time. */
 export function held(holder: string, n: number, candidates: readonly Candidate[] = [], change: Partial<LeaseRecord> = {}): LeaseRecord {
   return record(
     {
@@ -67,6 +67,7 @@ export function held(holder: string, n: number, candidates: readonly Candidate[]
       renewTime: `2026-01-01T00:00:${String(n % 60).padStart(2, "0")}.000000Z`,
       leaseTransitions: 3,
       ...change,
+      annotations: { [INSTANCE]: holder.replace("n", "i"), ...change.annotations },
     },
     candidates,
   );

@@ -333,6 +333,46 @@ describe("restarting", () => {
     assert.equal(subject.sent("candidate").length, 0);
   });
 
+  test("a Lease that another machine of our name holds is not ours: not to take up, not to renew, not to release", () => {
+    const theirs = held("n1", 1, [n1], { annotations: { "leasehold.dev/holder-instance": "i7" } });
+    const backup = new Subject().healthy().sees(theirs);
+    assert.equal(backup.to(9_000).sees(theirs).sent("claim").length, 0);
+    assert.equal(backup.to(10_100).sent("claim").length, 1, "it has run out, as another's would have");
+    const holder = new Subject().master([n2]);
+    holder.watches(held("n1", 9, [n1], { annotations: { "leasehold.dev/holder-instance": "i7" } }));
+    assert.equal(holder.bound, false);
+    assert.equal(holder.state.role.kind, "BACKUP");
+    const stopping = new Subject().master();
+    stopping.event({ kind: "stop" });
+    stopping.answer("release", { kind: "conflict", record: held("n1", 9, [], { annotations: { "leasehold.dev/holder-instance": "i7" } }) });
+    assert.equal(stopping.sent("release").length, 0);
+  });
+
+  test("a process restarted within the deadline takes its Lease up though a person has wiped the annotations", () => {
+    for (const resume of [{ renewedAtMs: 0 }, null]) {
+      const subject = new Subject();
+      subject.nowMs = 1_000;
+      subject.event({ kind: "start", resume });
+      const { annotations: _, ...rest } = held("n1", 1);
+      subject.healthy().sees({ ...rest, annotations: {} });
+      assert.equal(subject.sent("claim").length, resume === null ? 0 : 1);
+    }
+  });
+
+  test("of two that began at one moment the one of the lesser instance keeps the name", () => {
+    for (const [instance, keeps] of [["i0", false], ["i2", true]] as const) {
+      const subject = new Subject().healthy().sees(held("n2", 0, [n2]));
+      const answer = (): void => void subject.answer("candidate", { kind: "ok", record: held("n2", 1, [n1, n2], { resourceVersion: String(200 + subject.nowMs) }) });
+      for (let round = 0; round < 12 && subject.sent("candidate").length > 0; round += 1) {
+        answer();
+        subject.watches(held("n2", 1, [candidate("n1", { instance, counter: 9 + round }), n2], { resourceVersion: String(201 + subject.nowMs) }));
+        subject.to(subject.nowMs + 600);
+      }
+      assert.equal(subject.state.namesake === null, keeps);
+      assert.equal(subject.sent("candidate").length > 0, keeps);
+    }
+  });
+
   test("a machine installed anew takes its name back after 30 s of silence", () => {
     const other = candidate("n1", { instance: "other", counter: 7 });
     const subject = new Subject().healthy().sees(held("n2", 1, [other, n2]));

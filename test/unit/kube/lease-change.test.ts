@@ -45,7 +45,7 @@ const context = { node: "n1", leaseDurationSeconds: 10, now: "2026-02-02T00:00:0
 const kind = fc.constantFrom("claim", "offer", "withdraw", "renew", "release");
 
 function writeOf(which: string, from: NonNullable<ReturnType<typeof parseLease>>): ChangingWrite {
-  if (which === "claim") return { kind: "claim", replaces: from, offered: false };
+  if (which === "claim") return { kind: "claim", replaces: from, offered: false, instance: "i1" };
   if (which === "offer") return { kind: "offer", held: from, to: "n3" };
   if (which === "withdraw") return { kind: "offer", held: from, to: null };
   return which === "renew" ? { kind: "renew", held: from } : { kind: "release", held: from };
@@ -95,6 +95,6 @@ describe("a change of the Lease", () => {
 
   test("leaseTransitions stays an int32", () => {
     const from = parseLease(lease({ holderIdentity: "n2", acquireTime: "x", leaseTransitions: 2 ** 31 - 1 })) ?? assert.fail();
-    assert.equal(leaseChange({ kind: "claim", replaces: from, offered: false }, context).spec["leaseTransitions"], 1);
+    assert.equal(leaseChange({ kind: "claim", replaces: from, offered: false, instance: "i1" }, context).spec["leaseTransitions"], 1);
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { OFFER } from "../../../src/kube/record.ts";
+import { INSTANCE, OFFER } from "../../../src/kube/record.ts";
 import { candidate, COLLECTION, EARLIER, held, lease, NOTE, NOW, PATH, record, setUp } from "./lease-fixture.ts";
 
 const MERGE = "application/merge-patch+json";
@@ -10,6 +10,7 @@ const test_ = (path: string, value: unknown) => ({ op: "test", path, value });
 const add = (path: string, value: unknown) => ({ op: "add", path, value });
 const drop = (path: string) => [add(path, ""), { op: "remove", path }];
 const OFFER_PATH = "/metadata/annotations/leasehold.dev~1offer";
+const INSTANCE_PATH = "/metadata/annotations/leasehold.dev~1holder-instance";
 const RELEASED_PATH = "/metadata/annotations/leasehold.dev~1released-by";
 
 describe("patches, byte for byte", () => {
@@ -27,10 +28,11 @@ describe("patches, byte for byte", () => {
       add("/spec/leaseTransitions", 5),
       ...drop(OFFER_PATH),
       ...drop(RELEASED_PATH),
+      add(INSTANCE_PATH, "i1"),
     );
     const after = { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 5 };
     transport.expect({ method: "PATCH", path: PATH, contentType: JSON_PATCH, body, reply: { status: 200, body: lease(after, NOTE, "8") } });
-    const outcome = await write({ kind: "claim", replaces: record(held("n2"), NOTE), offered: false });
+    const outcome = await write({ kind: "claim", replaces: record(held("n2"), NOTE), offered: false, instance: "i1" });
     assert.deepEqual(outcome, { kind: "ok", record: record(after, NOTE, "8") });
     transport.done();
   });
@@ -45,7 +47,7 @@ describe("patches, byte for byte", () => {
         return { status: 200, body: lease(held("n1")) };
       },
     });
-    await write({ kind: "claim", replaces: record(held("n2"), { [OFFER]: "n1" }), offered: true });
+    await write({ kind: "claim", replaces: record(held("n2"), { [OFFER]: "n1" }), offered: true, instance: "i1" });
     transport.done();
   });
 
@@ -63,9 +65,24 @@ describe("patches, byte for byte", () => {
       add("/spec/leaseTransitions", 4),
       ...drop(OFFER_PATH),
       ...drop(RELEASED_PATH),
+      add(INSTANCE_PATH, "i1"),
     );
     transport.expect({ method: "PATCH", body, reply: { status: 200, body: lease(held("n1")) } });
-    await write({ kind: "claim", replaces: record(held("n1"), NOTE), offered: false });
+    await write({ kind: "claim", replaces: record(held("n1"), { ...NOTE, [INSTANCE]: "i1" }), offered: false, instance: "i1" });
+    transport.done();
+  });
+
+  test("a claim of a Lease that another machine of our name holds is a tenure of its own", async () => {
+    const { transport, write } = setUp();
+    const operations = [add("/spec/acquireTime", NOW), add("/spec/leaseTransitions", 5)].map((operation) => JSON.stringify(operation));
+    transport.expect({
+      method: "PATCH",
+      reply: (request) => {
+        for (const operation of operations) assert.ok(JSON.stringify(request.body).includes(operation));
+        return { status: 200, body: lease(held("n1")) };
+      },
+    });
+    await write({ kind: "claim", replaces: record(held("n1"), { [INSTANCE]: "i2" }), offered: false, instance: "i1" });
     transport.done();
   });
 
@@ -82,9 +99,10 @@ describe("patches, byte for byte", () => {
       add("/spec/renewTime", NOW),
       add("/spec/leaseTransitions", 1),
       test_("/metadata/annotations", null),
+      add("/metadata/annotations", { [INSTANCE]: "i1" }),
     );
     transport.expect({ method: "PATCH", body, reply: { status: 200, body: lease(held("n1")) } });
-    await write({ kind: "claim", replaces: record({}), offered: false });
+    await write({ kind: "claim", replaces: record({}), offered: false, instance: "i1" });
     transport.done();
   });
 
@@ -171,11 +189,11 @@ describe("patches, byte for byte", () => {
     const body = JSON.stringify({
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
-      metadata: { name: "leasehold", namespace: "kube-system" },
+      metadata: { name: "leasehold", namespace: "kube-system", annotations: { [INSTANCE]: "i1" } },
       spec: { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 0 },
     });
     transport.expect({ method: "POST", path: COLLECTION, contentType: "application/json", body, reply: { status: 201, body: lease(held("n1")) } });
-    assert.equal((await write({ kind: "claim", replaces: null, offered: false })).kind, "ok");
+    assert.equal((await write({ kind: "claim", replaces: null, offered: false, instance: "i1" })).kind, "ok");
     transport.done();
   });
 

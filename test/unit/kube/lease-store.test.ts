@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { OFFER, RELEASED_BY } from "../../../src/kube/record.ts";
+import { INSTANCE, OFFER, RELEASED_BY } from "../../../src/kube/record.ts";
 import { A, candidate, held, INVALID, lease, NOT_FOUND, NOTE, NOW, PATH, record, setUp } from "./lease-fixture.ts";
 
 describe("conflicts and ambiguity", () => {
@@ -10,7 +10,7 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { status: 422, body: INVALID } },
       { method: "GET", path: PATH, reply: { status: 200, body: lease(held("n3"), NOTE, "9") } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
     assert.deepEqual(outcome, { kind: "conflict", record: record(held("n3"), NOTE, "9") });
     transport.done();
   });
@@ -19,7 +19,7 @@ describe("conflicts and ambiguity", () => {
     const { transport, write } = setUp();
     const read = { ...lease(held("n2"), { other: "kept", [RELEASED_BY]: "n2" }, "9"), extra: [1] };
     const spec = { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 5 };
-    const put = { ...lease(spec, { other: "kept" }, "9"), extra: [1] };
+    const put = { ...lease(spec, { other: "kept", [INSTANCE]: "i1" }, "9"), extra: [1] };
     transport.expect(
       { method: "PATCH", reply: { status: 422, body: INVALID } },
       { method: "GET", reply: { status: 200, body: read } },
@@ -28,7 +28,7 @@ describe("conflicts and ambiguity", () => {
         return { status: 200, body: lease(spec, { other: "kept" }, "10") };
       } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
     assert.deepEqual(outcome, { kind: "ok", record: record(spec, { other: "kept" }, "10") });
     transport.done();
   });
@@ -63,8 +63,20 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { fail: "refused", sent: true } },
       { method: "GET", reply: { status: 200, body: lease(after) } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
     assert.deepEqual(outcome, { kind: "ok", record: record(after) });
+    transport.done();
+  });
+
+  test("a lost answer, and the read names another machine of our name: not ours, even at the same microsecond", async () => {
+    const { transport, write } = setUp();
+    const after = { ...held("n1"), renewTime: NOW };
+    transport.expect(
+      { method: "PATCH", reply: { fail: "refused", sent: true } },
+      { method: "GET", reply: { status: 200, body: lease(after, { [INSTANCE]: "i2" }, "9") } },
+    );
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    assert.deepEqual(outcome, { kind: "conflict", record: record(after, { [INSTANCE]: "i2" }, "9") });
     transport.done();
   });
 
@@ -76,7 +88,7 @@ describe("conflicts and ambiguity", () => {
       { server: "192.0.2.2:6443", method: "PATCH", reply: { status: 422, body: INVALID } },
       { server: "192.0.2.2:6443", method: "GET", reply: { status: 200, body: lease(after) } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false }, 4000, 600);
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" }, 4000, 600);
     assert.deepEqual(outcome, { kind: "ok", record: record(after) });
     transport.done();
   });
@@ -87,7 +99,7 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { fail: "refused", sent: true } },
       { method: "GET", reply: { status: 200, body: lease(held("n2")) } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false });
+    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
     assert.deepEqual(outcome, { kind: "no-answer", ambiguous: true, message: "scripted refused" });
     transport.done();
   });
@@ -154,7 +166,7 @@ describe("conflicts and ambiguity", () => {
       { method: "POST", reply: { status: 409, body: { kind: "Status", reason: "AlreadyExists" } } },
       { method: "GET", reply: { status: 200, body: lease(held("n2")) } },
     );
-    const outcome = await write({ kind: "claim", replaces: null, offered: false });
+    const outcome = await write({ kind: "claim", replaces: null, offered: false, instance: "i1" });
     assert.deepEqual(outcome, { kind: "conflict", record: record(held("n2")) });
     transport.done();
   });
@@ -166,7 +178,7 @@ describe("conflicts and ambiguity", () => {
       { method: "POST", reply: { status: 409, body: { kind: "Status", reason: "AlreadyExists" } } },
       { method: "GET", reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
     );
-    assert.equal((await write({ kind: "claim", replaces: null, offered: false })).kind, "ok");
+    assert.equal((await write({ kind: "claim", replaces: null, offered: false, instance: "i1" })).kind, "ok");
     transport.done();
   });
 
