@@ -39,7 +39,8 @@ export interface Config {
   readonly backends: readonly Backend[];
   readonly backendPort: number;
   readonly balancerPort: number;
-  readonly balancerWorkers: number;
+  /** undefined: as many as suit the machine. */
+  readonly balancerWorkers: number | undefined;
   readonly algorithm: BalanceAlgorithm;
   readonly maxConnections: number;
   readonly slowStartMs: number;
