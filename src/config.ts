@@ -42,7 +42,8 @@ export interface Config {
   readonly fastPath: "auto" | "on" | "off";
   /** Ports of the VIP. */
   readonly vipPorts: readonly number[];
-  readonly balancerWorkers: number;
+  /** undefined: as many as suit the machine. */
+  readonly balancerWorkers: number | undefined;
   readonly algorithm: BalanceAlgorithm;
   readonly maxConnections: number;
   readonly slowStartMs: number;

@@ -1,4 +1,5 @@
 /** The balancer as the agent sees it: checks the API servers, and has worker threads carry connections to them. */
+import { availableParallelism } from "node:os";
 import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
@@ -6,7 +7,7 @@ import type { Backend, BackendId, BackendStatus, BalancerStatus } from "./backen
 import { Health } from "./health.ts";
 import type { CheckTls } from "./probe.ts";
 import type { ProxyBackend } from "./proxy/messages.ts";
-import { ProxyThreads } from "./proxy/threads.ts";
+import { ProxyThreads, workersFor } from "./proxy/threads.ts";
 import {
   emptyPool,
   forget,
@@ -93,7 +94,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       slowStartMs: settings.slowStartMs,
       connectTimeoutMs: settings.connectTimeoutMs,
     },
-    workers: settings.balancerWorkers,
+    workers: settings.balancerWorkers ?? workersFor(availableParallelism()),
     workerUrl: deps.workerUrl,
     backends: () => proxyBackends(pool, clock.now()),
     onConnectFailed: (id) => health.probeNow(id),

@@ -150,8 +150,8 @@ export const SETTINGS = {
     section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",
   }),
   BALANCER_PORT: withDefault(parsers.port, "8443", { section: "Balancer", doc: "Port the balancer listens on, on every address of the node." }),
-  BALANCER_WORKERS: withDefault(parsers.wholeNumber(1, 32), "2", {
-    section: "Balancer", doc: "Threads that carry connections. Each balances for itself over what the kernel gives it.",
+  BALANCER_WORKERS: optional(parsers.wholeNumber(1, 32), "2; 1 on fewer than 4 cores", {
+    section: "Balancer", doc: "Threads that carry connections; the kernel spreads clients over them, and each balances for itself. About 25 MB each.",
   }),
   ALGORITHM: withDefault(parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]), "leastconn", {
     section: "Balancer", doc: "How a backend is chosen, in HAProxy's words; `local` prefers this node's own API server.",

@@ -28,6 +28,8 @@ interface Entry extends Target {
 }
 
 type Listener =
+  /** Until the first list: other workers have the port, and know where to take a client. */
+  | { readonly kind: "idle" }
   | { readonly kind: "closed" }
   | { readonly kind: "opening"; readonly server: Server }
   | { readonly kind: "open"; readonly server: Server }
@@ -50,7 +52,7 @@ export class Proxy {
   readonly #sessions = new Set<Session>();
   /** Those that serve, as a list: chosen from at every connection. */
   #serving: readonly Entry[] = [];
-  #listener: Listener = { kind: "closed" };
+  #listener: Listener = { kind: "idle" };
   #grace: Timer | undefined;
   #turn: number;
   #refused = 0;
@@ -88,7 +90,6 @@ export class Proxy {
     this.#sweep = deps.clock.every(KEEPALIVE_SWEEP_MS, () => {
       for (const session of this.#sessions) session.keepAlive();
     });
-    this.#open();
   }
 
   /** `stopped` runs once everything has ended. */
@@ -127,6 +128,8 @@ export class Proxy {
     }
     this.#serving = serving;
     for (const entry of this.#entries.values()) this.#dropIfGone(entry);
+    // Also for a list of none: that the port can be had is worth knowing at the start.
+    if (this.#listener.kind === "idle") this.#open();
     if (this.#serving.length > 0) {
       this.#grace?.cancel();
       this.#grace = undefined;
@@ -217,6 +220,7 @@ export class Proxy {
       case "waiting":
         this.#listener.timer.cancel();
         break;
+      case "idle":
       case "closed":
       case "stopped":
         return;

@@ -15,6 +15,14 @@ export interface ProxyThreadsDeps extends Omit<ProxyThreadDeps, "settings" | "sh
   readonly workers: number;
 }
 
+/**
+ * On two cores, which the proxy shares with an API server and etcd, two threads carried no more than one, and took more
+ * CPU time for it (docs/benchmarks.md). Every thread costs memory: more than two are for those who ask.
+ */
+export function workersFor(cores: number): number {
+  return cores < 4 ? 1 : 2;
+}
+
 export class ProxyThreads {
   readonly #deps: ProxyThreadsDeps;
   /** None before the start. */

@@ -1,16 +1,16 @@
 /**
- * The proxy beside HAProxy and no balancer at all, on loopback: one thread each, and each with its defaults, which for
- * HAProxy is a thread per core. Client, servers and subject share the machine, so that rates mix all their costs:
- * beside each stands what the subject's process took of it, CPU time.
+ * The proxy beside HAProxy and no balancer at all, on loopback: one thread each, and each with its default number,
+ * which is a thread per core for HAProxy and `workersFor` for ours. Client, servers and subject share the machine, so
+ * that rates mix all their costs: beside each stands what the subject's process took of it, CPU time.
  */
 import { fork, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { SETTINGS } from "../../../src/config/settings.ts";
+import { workersFor } from "../../../src/balancer/proxy/threads.ts";
 import { until } from "../../support/balancer/fixture.ts";
 import { freePort } from "../../support/balancer/servers.ts";
 import { TOOL_PATH } from "../../support/sandbox/tools.ts";
@@ -82,8 +82,8 @@ async function run(rounds: number, record: (sample: Sample) => void): Promise<vo
     for (let i = 0; i < SERVERS; i++) ports.push((await forked(new URL("./server-child.ts", import.meta.url))).port);
     const entrants: Entrant[] = [];
     for (const mode of MODES) {
-      const workers = mode === "1 thread" ? "1" : SETTINGS.BALANCER_WORKERS.shown;
-      const ours = await forked(new URL("./proxy-child.ts", import.meta.url), [workers, ...ports.map(String)]);
+      const workers = mode === "1 thread" ? 1 : workersFor(availableParallelism());
+      const ours = await forked(new URL("./proxy-child.ts", import.meta.url), [workers, ...ports].map(String));
       const haproxy = await startHaproxy(mode, ports, directory, children);
       entrants.push({ name: DIRECT, mode, port: ports[0] ?? 0, pid: undefined }, { name: ANCHOR, mode, ...haproxy }, { name: OURS, mode, ...ours });
     }

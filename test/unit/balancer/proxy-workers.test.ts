@@ -9,6 +9,7 @@ import { sum, withoutSessions } from "../../../src/balancer/proxy/counters.ts";
 import { Held, heldMemory } from "../../../src/balancer/proxy/held.ts";
 import type { FromProxy, ProxySettings } from "../../../src/balancer/proxy/messages.ts";
 import { Proxy } from "../../../src/balancer/proxy/proxy.ts";
+import { workersFor } from "../../../src/balancer/proxy/threads.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
 import { clock, exchange, openClient, readAll, startProxy, until, type ProxyUnderTest } from "../../support/balancer/fixture.ts";
 import { startServer, type TestServer } from "../../support/balancer/servers.ts";
@@ -81,7 +82,8 @@ describe("several workers", () => {
     await until("nothing that was counted is lost", () => under.threads.counters().backends[0]?.sessions === CLIENTS + 1);
     kill(1);
     await until("the last old ones are gone", () => endings.length === CLIENTS);
-    await until("the first, started again, accepts alone", () => under.threads.listening !== undefined);
+    await until("the second is known to be dead", () => under.threads.counters().connections === 0);
+    await until("one has been started again", () => under.threads.listening !== undefined);
     assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
   });
 
@@ -148,6 +150,10 @@ describe("several workers", () => {
   });
 });
 
+test("a machine gets a second worker from four cores on, and never a third by itself", () => {
+  assert.deepEqual([1, 2, 3, 4, 8, 64].map(workersFor), [1, 1, 1, 2, 2, 2]);
+});
+
 describe("counters", () => {
   const backend = { id: "a", active: 2, sessions: 10, connectErrors: 1, bytesIn: 100, bytesOut: 1000 };
 
@@ -180,25 +186,36 @@ function timersTowards(port: number): readonly string[] {
     .map((fields) => fields[5]?.split(":")[0] ?? "");
 }
 
-test("a session that lasts gets a TCP keepalive on both sides", async (t) => {
-  const backend = await named(t, "a");
+/** In this thread: `ticks` runs what the clock would. */
+function proxyHere(t: TestContext): { readonly under: Proxy; readonly ticks: readonly (() => void)[]; readonly port: () => number | undefined } {
   const ticks: (() => void)[] = [];
   const posted: FromProxy[] = [];
-  const proxyHere = new Proxy({
+  const under = new Proxy({
     clock: { ...clock, every: (_, callback) => (ticks.push(callback), { cancel: () => {} }) },
     settings: { port: 0, algorithm: "roundrobin", maxConnections: 10, slowStartMs: 0, connectTimeoutMs: 500 },
     held: new Held({ memory: heldMemory(1), slot: 0 }),
     random: Math.random,
     post: (message) => posted.push(message),
   });
-  t.after(() => proxyHere.handle({ kind: "stop", drainMs: 0 }, () => {}));
-  proxyHere.handle({ kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] }, () => {});
-  let port: number | undefined;
-  await until("it listens", () => {
-    port = posted.find((message) => message.kind === "listening")?.port;
-    return port !== undefined;
-  });
-  const client = await openClient(port ?? 0);
+  t.after(() => under.handle({ kind: "stop", drainMs: 0 }, () => {}));
+  return { under, ticks, port: () => posted.find((message) => message.kind === "listening")?.port };
+}
+
+test("a worker does not accept before it knows a backend: another one has the port", async (t) => {
+  const backend = await named(t, "a");
+  const { under, port } = proxyHere(t);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(port(), undefined);
+  under.handle({ kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] }, () => {});
+  await until("it listens", () => port() !== undefined);
+});
+
+test("a session that lasts gets a TCP keepalive on both sides", async (t) => {
+  const backend = await named(t, "a");
+  const { under, ticks, port } = proxyHere(t);
+  under.handle({ kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] }, () => {});
+  await until("it listens", () => port() !== undefined);
+  const client = await openClient(port() ?? 0);
   t.after(() => client.destroy());
   await say(client, "!");
   const ends = [backend.port, client.localPort ?? 0];
