@@ -2,14 +2,15 @@
  * N API servers over one etcd, seen through a transport that only promises what TCP and TLS do. Each server and etcd fail in
  * their own ways; what a write does to the Lease happens at one instant, in the store that all of them share.
  */
-import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "../../src/kube/transport.ts";
+import type { ApiRequest, ApiResponse, ApiTransport } from "../../src/kube/transport.ts";
 import { ApiNoAnswer } from "../../src/kube/transport.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { LEASE_PATH, LeaseTable } from "./lease-table.ts";
+import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
 import type { Change } from "./lease-table.ts";
+import { Watches } from "./watches.ts";
 
 /** kube-apiserver gives etcd this long. */
 const ETCD_TIMEOUT_MS = 7_000;
@@ -47,17 +48,6 @@ interface Call {
   readonly sentMs: number;
 }
 
-interface Stream {
-  readonly node: number;
-  readonly server: number;
-  readonly process: SimProcess;
-  readonly handlers: WatchHandlers;
-  /** Index of the next event in the table's history. */
-  next: number;
-  lastDeliveryMs: number;
-  open: boolean;
-}
-
 export class ControlPlane {
   readonly #scheduler: Scheduler;
   readonly #network: Network;
@@ -75,7 +65,7 @@ export class ControlPlane {
   quorumFaults = 0;
   #stalledUntilMs = 0;
   #waiting: { readonly server: number; readonly untilMs: number; readonly run: () => void; readonly giveUp: () => void }[] = [];
-  #streams: Stream[] = [];
+  readonly #watches: Watches;
   readonly #onWrite: (write: Write) => void;
   #parkedByHang: { readonly server: number; readonly run: () => void }[] = [];
 
@@ -86,6 +76,7 @@ export class ControlPlane {
     this.#names = names;
     this.#onWrite = onWrite;
     this.table = new LeaseTable();
+    this.#watches = new Watches(this, scheduler, network, random);
     this.modes = names.map(() => ({ kind: "up" }));
     this.deafWatch = names.map(() => false);
     this.powered = names.map(() => true);
@@ -109,20 +100,18 @@ export class ControlPlane {
       if (mode === "hung") this.#parkedByHang.push(one);
       else if (mode !== "down" && mode !== "dark") this.#scheduler.after(this.#random.between(0.5, 30), one.run);
     }
-    for (const stream of this.#streams) this.#pump(stream);
+    this.#watches.pumpAll();
   }
 
   setMode(server: number, mode: ServerMode): void {
     this.modes[server] = mode;
     if (mode.kind === "down") this.tearWatches(server);
-    if (mode.kind === "dark") this.#streams = this.#streams.filter((stream) => stream.server !== server);
+    if (mode.kind === "dark") this.#watches.lose(server);
     this.changed();
   }
 
   tearWatches(server: number): void {
-    for (const stream of this.#streams.filter((one) => one.server === server)) {
-      this.#endStream(stream, { kind: "error", message: "connection reset" });
-    }
+    this.#watches.tear((one) => one === server);
   }
 
   /** etcd elects a leader: nothing is written or read for so long. */
@@ -159,14 +148,14 @@ export class ControlPlane {
     const { change } = this.table.handle({ method: "DELETE", path: LEASE_PATH });
     if (!change.changed) return;
     this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change, sentMs: 0 });
-    for (const stream of this.#streams) this.#pump(stream);
+    this.#watches.pumpAll();
   }
 
   /** etcd is restored from the last snapshot; every API server is restarted with it. */
   restore(): boolean {
     const before = this.table.record;
     if (!this.table.restore()) return false;
-    for (const stream of this.#streams) this.#endStream(stream, { kind: "error", message: "connection reset" });
+    this.#watches.tear(() => true);
     const after = this.table.record;
     this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change: { before, after, changed: true }, sentMs: 0 });
     return true;
@@ -183,7 +172,7 @@ export class ControlPlane {
     return {
       servers: () => addresses,
       send: (address, request, timeoutMs) => this.#send(node, process, serverOf(address), request, timeoutMs),
-      watch: (address, path, handlers) => this.#watch(node, process, serverOf(address), path, handlers),
+      watch: (address, path, handlers) => this.#watches.open(node, process, serverOf(address), path, handlers),
     };
   }
 
@@ -282,74 +271,7 @@ export class ControlPlane {
   #apply(author: number, request: ApiRequest, sentMs: number): { readonly status: number; readonly body: unknown } {
     const { response, change } = this.table.handle(request);
     if (request.method !== "GET") this.#onWrite({ author, request, response, change, sentMs });
-    if (change.changed) for (const stream of this.#streams) this.#pump(stream);
+    if (change.changed) this.#watches.pumpAll();
     return response;
   }
-
-  #watch(node: number, process: SimProcess, server: number, path: string, handlers: WatchHandlers): { close(): void } {
-    const query = new URL(path, "http://api").searchParams;
-    const stream: Stream = { node, server, process, handlers, next: 0, lastDeliveryMs: 0, open: true };
-    this.#network.send(node, server, process.trueMs, () => this.#opened(stream, query));
-    return {
-      close: () => {
-        stream.open = false;
-        this.#streams = this.#streams.filter((other) => other !== stream);
-      },
-    };
-  }
-
-  #opened(stream: Stream, query: URLSearchParams): void {
-    const mode = this.modes[stream.server]?.kind;
-    if (!stream.open || mode === "dark" || mode === "hung") return;
-    if (mode === "down") return this.#endStream(stream, { kind: "error", message: "connection refused" });
-    const refusal = this.refusal[stream.node] ?? 0;
-    if (refusal !== 0) return this.#endStream(stream, { kind: "status", status: refusal });
-    const from = this.table.watchFrom(query.get("resourceVersion"));
-    if (from === "expired") {
-      this.#deliver(stream, (handlers) => handlers.onEvent("ERROR", status(410, "too old resource version")));
-      return this.#endStream(stream, { kind: "end" });
-    }
-    stream.next = from;
-    this.#streams.push(stream);
-    this.#pump(stream);
-    const lifeMs = Number(query.get("timeoutSeconds") ?? "60") * 1_000;
-    this.#scheduler.after(lifeMs, () => {
-      if (stream.open && this.modes[stream.server]?.kind === "up") this.#endStream(stream, { kind: "end" });
-    });
-  }
-
-  #pump(stream: Stream): void {
-    const { server } = stream;
-    if (!stream.open || !stream.process.alive) return;
-    if (this.deafWatch[server] === true || this.modes[server]?.kind === "hung" || !this.quorate(server)) return;
-    if (!this.#network.open(server, stream.node)) return;
-    for (const event of this.table.eventsFrom(stream.next)) {
-      this.#deliver(stream, (handlers) => handlers.onEvent(event.type, event.object));
-    }
-    stream.next = this.table.historyEnd;
-  }
-
-  #deliver(stream: Stream, what: (handlers: WatchHandlers) => void): void {
-    const atMs = Math.max(stream.lastDeliveryMs, this.#scheduler.nowMs + this.#random.between(0.2, 4) + this.#network.delay(stream.server, stream.node));
-    stream.lastDeliveryMs = atMs;
-    this.#scheduler.at(atMs, () =>
-      stream.process.deliver(() => {
-        if (stream.open) what(stream.handlers);
-      }),
-    );
-  }
-
-  #endStream(stream: Stream, reason: Parameters<WatchHandlers["onEnd"]>[0]): void {
-    this.#streams = this.#streams.filter((other) => other !== stream);
-    // The end of a connection does not get through a cut either: the client hears nothing more.
-    if (!this.#network.open(stream.server, stream.node)) return;
-    this.#deliver(stream, (handlers) => {
-      stream.open = false;
-      handlers.onEnd(reason);
-    });
-  }
-}
-
-function status(code: number, message: string): unknown {
-  return { kind: "Status", apiVersion: "v1", status: "Failure", code, message };
 }

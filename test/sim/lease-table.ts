@@ -139,3 +139,8 @@ export class LeaseTable {
     return this.#record === null ? (this.#history.at(-1)?.version ?? 0) + 1 : Number(this.#record.resourceVersion);
   }
 }
+
+/** The body of an answer that is no object. */
+export function status(code: number, message: string): unknown {
+  return { kind: "Status", apiVersion: "v1", status: "Failure", code, message };
+}
