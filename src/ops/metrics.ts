@@ -103,11 +103,11 @@ function declare(registry: Registry) {
     bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", ["backend", "direction"]),
 
     dataPlane: gauge("leasehold_data_plane", "1 for what carries packets to the VIP's ports, 0 for the others.", ["mode"]),
-    slots: gauge("leasehold_fastpath_slots", "Of 1024 slots of new connections, those that this node as holder sends to that node.", ["node"]),
-    ringMember: gauge("leasehold_fastpath_ring_member", "1 while packets without a known connection are passed on to that node.", ["node"]),
-    unheard: gauge("leasehold_fastpath_unheard", "1 while packets in the VIP's name from that node do not arrive here: the network drops them.", ["node"]),
-    spread: counter("leasehold_fastpath_packets_total", "Packets to the VIP that this node's ingress gave to that node.", ["node"]),
-    spreadBytes: counter("leasehold_fastpath_bytes_total", "Bytes of those packets.", ["node"]),
+    slots: gauge("leasehold_fastpath_slots", "Of 1024 slots of new connections, those that this node as holder sends to that node.", ["peer"]),
+    ringMember: gauge("leasehold_fastpath_ring_member", "1 while packets without a known connection are passed on to that node.", ["peer"]),
+    unheard: gauge("leasehold_fastpath_unheard", "1 while packets in the VIP's name from that node do not arrive here: the network drops them.", ["peer"]),
+    spread: counter("leasehold_fastpath_packets_total", "Packets to the VIP that this node's ingress gave to that node.", ["peer"]),
+    spreadBytes: counter("leasehold_fastpath_bytes_total", "Bytes of those packets.", ["peer"]),
     ownConnections: counter("leasehold_fastpath_own_connections_total", "Connections of this node's own clients and pods, by API server.", ["backend"]),
     secondChances: counter("leasehold_fastpath_second_chances_total", "Packets that met no connection here and were sent on to the next node of the ring."),
     unknown: counter("leasehold_fastpath_unknown_total", "Packets that no node of the ring knew, answered with a reset here."),
@@ -172,12 +172,12 @@ function showBalancer(metrics: Declared, balancer: BalancerStatus): void {
 
 function showFastPath(metrics: Declared, fastPath: FastPathStatus): void {
   for (const mode of DATA_PLANES) metrics.dataPlane.set({ mode }, flag(fastPath.mode === mode));
-  for (const { node, slots, walkable, unheard, packets, bytes } of fastPath.nodes) {
-    metrics.slots.set({ node }, slots);
-    metrics.ringMember.set({ node }, flag(walkable));
-    metrics.unheard.set({ node }, flag(unheard));
-    total(metrics.spread, { node }, packets);
-    total(metrics.spreadBytes, { node }, bytes);
+  for (const { node: peer, slots, walkable, unheard, packets, bytes } of fastPath.nodes) {
+    metrics.slots.set({ peer }, slots);
+    metrics.ringMember.set({ peer }, flag(walkable));
+    metrics.unheard.set({ peer }, flag(unheard));
+    total(metrics.spread, { peer }, packets);
+    total(metrics.spreadBytes, { peer }, bytes);
   }
   for (const { backend, connections } of fastPath.own) total(metrics.ownConnections, { backend }, connections);
   total(metrics.secondChances, {}, fastPath.secondChances);

@@ -71,10 +71,10 @@ describe("/metrics", () => {
     };
     const text = await metrics.render(exampleStatus({ agent: { fastPath } }), WALL_MS);
     for (const line of [
-      'leasehold_fastpath_slots{node="n1"} 600', 'leasehold_fastpath_slots{node="n2"} 0',
-      'leasehold_fastpath_ring_member{node="n1"} 1', 'leasehold_fastpath_ring_member{node="n2"} 0',
-      'leasehold_fastpath_unheard{node="n1"} 0', 'leasehold_fastpath_unheard{node="n2"} 1',
-      'leasehold_fastpath_packets_total{node="n2"} 20', 'leasehold_fastpath_bytes_total{node="n1"} 1000',
+      'leasehold_fastpath_slots{peer="n1"} 600', 'leasehold_fastpath_slots{peer="n2"} 0',
+      'leasehold_fastpath_ring_member{peer="n1"} 1', 'leasehold_fastpath_ring_member{peer="n2"} 0',
+      'leasehold_fastpath_unheard{peer="n1"} 0', 'leasehold_fastpath_unheard{peer="n2"} 1',
+      'leasehold_fastpath_packets_total{peer="n2"} 20', 'leasehold_fastpath_bytes_total{peer="n1"} 1000',
       'leasehold_fastpath_own_connections_total{backend="192.0.2.11:6443"} 9',
       "leasehold_fastpath_second_chances_total 3", "leasehold_fastpath_unknown_total 4", "leasehold_fastpath_settling_total 5",
       "leasehold_fastpath_kicked_total 6", "leasehold_fastpath_destroyed_total 7", "leasehold_fastpath_restored_total 8",
