@@ -63,6 +63,12 @@ const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
 const RETRY_MS = 15_000;
 /** What a predecessor left is better than a plan made of nothing: wait this long for the Lease, the disk or the first checks. */
 const PATIENCE_MS = 5_000;
+/**
+ * When, after a death, idle clients are asked whether their connection lives. An answer that reaches a node which still sends on to the dead one is
+ * lost. The pulses of two nodes come to a verdict within one turn of each other (150 ms), health checks alone within seconds. A client answers
+ * no more than twice a second (tcp_invalid_ratelimit), so asking too early, or again too soon, costs half a second.
+ */
+const ASK_CLIENTS_MS = [150, 800, 5_000] as const;
 
 export function createFastPath(deps: FastPathDeps): FastPath {
   const { clock, log, nft, sessions } = deps;
@@ -196,8 +202,18 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   async function tellClients(): Promise<void> {
     const dead = [...died];
     died.clear();
+    await tell(dead, false);
+    for (const delayMs of ASK_CLIENTS_MS) {
+      clock.after(delayMs, () => {
+        const still = dead.filter((host) => grades.get(host)?.grade === "DOWN");
+        if (!stopped && still.length > 0 && deps.holdsVip()) void tell(still, true);
+      });
+    }
+  }
+
+  async function tell(dead: readonly string[], holder: boolean): Promise<void> {
     try {
-      await sessions.backendsDied(addressesOf(dead), deps.holdsVip());
+      await sessions.backendsDied(addressesOf(dead), holder);
     } catch (error) {
       log.warn({ err: error, backends: dead }, "Telling the clients of a dead API server failed");
     }
