@@ -68,7 +68,7 @@ const PATIENCE_MS = 5_000;
  * lost. The pulses of two nodes come to a verdict within one turn of each other (150 ms), health checks alone within seconds. A client answers
  * no more than twice a second (tcp_invalid_ratelimit), so asking too early, or again too soon, costs half a second.
  */
-const ASK_CLIENTS_MS = [150, 800, 5_000] as const;
+const ASK_CLIENTS_MS = [150, 700, 5_000] as const;
 
 export function createFastPath(deps: FastPathDeps): FastPath {
   const { clock, log, nft, sessions } = deps;
@@ -132,11 +132,12 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   async function loadOnce(): Promise<void> {
+    const noticedMs = clock.now();
     notice();
     const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
     const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
     await tryLoad(reason === "", reason);
-    if (died.size > 0) await tellClients();
+    if (died.size > 0) await tellClients(noticedMs);
   }
 
   /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
@@ -199,12 +200,12 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     });
   }
 
-  async function tellClients(): Promise<void> {
+  async function tellClients(noticedMs: number): Promise<void> {
     const dead = [...died];
     died.clear();
     await tell(dead, false);
     for (const delayMs of ASK_CLIENTS_MS) {
-      clock.after(delayMs, () => {
+      clock.after(noticedMs + delayMs - clock.now(), () => {
         const still = dead.filter((host) => grades.get(host)?.grade === "DOWN");
         if (!stopped && still.length > 0 && deps.holdsVip()) void tell(still, true);
       });
