@@ -7,6 +7,7 @@ import type { Backend, BalancerStatus } from "../balancer/backend.ts";
 import { createBalancer } from "../balancer/balancer.ts";
 import type { Balancer } from "../balancer/balancer.ts";
 import type { CheckTls } from "../balancer/probe.ts";
+import { openPulse } from "../balancer/pulse.ts";
 import { readRemembered, writeRemembered } from "../balancer/remembered.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
@@ -192,6 +193,7 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
     workerUrl: deps.workerUrl,
     local,
     tls: () => checkTls(credentials.current()),
+    pulse: openPulse({ clock, log, ownAddresses: () => new Set(readNetwork().addresses.map(({ address }) => address.text)) }),
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
   const candidacy: Candidacy | undefined =

@@ -21,8 +21,10 @@ export interface BackendStatus extends Backend {
   readonly grade: Grade;
   /** Takes new connections; false before its first check. */
   readonly serving: boolean;
-  /** Not even TCP answered its last check: its machine may be gone. */
+  /** Not even TCP answered its last check, or its machine was found gone. */
   readonly silent: boolean;
+  /** Times that its machine was found gone. */
+  readonly gone: number;
   /** Why, in the words of the last check: "200", "refused", "timeout", "500", "tls: ...". */
   readonly reason: string;
   /** Monotonic ms of the last change of grade. */

@@ -8,6 +8,7 @@ import { Health } from "./health.ts";
 import type { CheckTls } from "./probe.ts";
 import type { ProxyBackend } from "./proxy/messages.ts";
 import { ProxyThreads, workersFor } from "./proxy/threads.ts";
+import type { Pulse } from "./pulse.ts";
 import {
   emptyPool,
   forget,
@@ -48,6 +49,8 @@ export interface BalancerDeps {
   readonly tls: () => CheckTls | undefined;
   /** `proxy/worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
   readonly workerUrl: URL;
+  /** Finds lost machines before the checks do; undefined where it cannot. Stopped with the balancer. */
+  readonly pulse?: Pulse | undefined;
   /** Every finished check, for metrics. */
   readonly onCheck?: (id: BackendId, result: CheckResult) => void;
 }
@@ -116,7 +119,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   }
 
   function checked(id: BackendId, result: CheckResult): void {
-    deps.onCheck?.(id, result);
+    if (result.kind !== "gone") deps.onCheck?.(id, result);
     const before = pool;
     const next = withResult(pool, id, result, clock.now(), grading);
     const was = before.members.find((member) => member.backend.id === id);
@@ -127,6 +130,18 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       else log.warn(fields, "backend changed its grade");
     }
     apply(next, before);
+  }
+
+  /** Clients are told at once; its return is the checks' to find, which begin with the next one. */
+  function machineGone(id: BackendId, durationMs: number): void {
+    checked(id, { kind: "gone", reason: "machine silent", durationMs });
+    health.probeNow(id);
+  }
+
+  function watch(): void {
+    const backends = pool.members.map((member) => member.backend);
+    health.setBackends(backends);
+    deps.pulse?.setBackends(backends);
   }
 
   function closeOne(): void {
@@ -150,19 +165,20 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     if (gone.length === 0) return;
     const before = pool;
     apply(gone.reduce((rest, member) => forget(rest, member.backend.id), pool), before);
-    health.setBackends(pool.members.map((member) => member.backend));
+    watch();
   }
 
   return {
     async start() {
-      health.setBackends(pool.members.map((member) => member.backend));
+      watch();
+      deps.pulse?.start({ gone: machineGone, returned: (id) => health.probeNow(id) });
       sweep = clock.every(SWEEP_INTERVAL_MS, forgetGone);
       await threads.start();
     },
     setBackends(list) {
       const before = pool;
       apply(withBackends(pool, list, deps.local, clock.now()), before);
-      if (sweep !== undefined) health.setBackends(pool.members.map((member) => member.backend));
+      if (sweep !== undefined) watch();
     },
     status() {
       const { connections, refused, backends } = threads.counters();
@@ -180,7 +196,8 @@ export function createBalancer(deps: BalancerDeps): Balancer {
             ...member.backend,
             grade: member.grade,
             serving: member.grade !== "UNKNOWN" && takesNew.has(member.backend.id),
-            silent: member.last === "silent",
+            silent: member.last === "silent" || member.last === "gone",
+            gone: member.gone,
             reason: member.reason,
             sinceMs: member.sinceMs,
             checkMs: member.checkMs,
@@ -209,6 +226,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       closing?.cancel();
       sweep?.cancel();
       sweep = undefined;
+      deps.pulse?.stop();
       await threads.stop(settings.drainTimeoutMs);
       health.stop();
     },

@@ -8,10 +8,11 @@ import type { Backend, BackendId, Grade } from "./backend.ts";
  * What one check found, worst last.
  * `ready`: 200, or 401/403 (our credentials are at fault, not the server).
  * `not-ready`: it answered something else. `slow`: TCP and TLS work, the answer did not come in time.
- * `silent`: TCP or TLS fail too. `refused`: refused or reset at once: no process is there.
+ * `silent`: TCP or TLS fail too. `refused`: refused or reset at once: no process is there. `gone`: no check's, but the
+ * pulse's finding: its machine answers neither ICMP nor TCP.
  */
 export interface CheckResult {
-  readonly kind: "ready" | "not-ready" | "slow" | "silent" | "refused";
+  readonly kind: "ready" | "not-ready" | "slow" | "silent" | "refused" | "gone";
   /** In the words of an operator: "200", "500", "timeout", "refused", "tls: ...". */
   readonly reason: string;
   readonly durationMs: number;
@@ -45,6 +46,8 @@ export interface Member {
   readonly leaving: boolean;
   /** Its old connections have been closed since it went DOWN. */
   readonly closed: boolean;
+  /** Times that its machine was found gone. */
+  readonly gone: number;
 }
 
 export interface Pool {
@@ -142,6 +145,7 @@ function newMember(backend: Backend, nowMs: number): Member {
     returnedMs: undefined,
     leaving: false,
     closed: false,
+    gone: 0,
   };
 }
 
@@ -156,11 +160,12 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
   const counted: Member = {
     ...member,
     reason: result.reason,
-    checkMs: result.durationMs,
+    checkMs: result.kind === "gone" ? member.checkMs : result.durationMs,
     last: result.kind,
     passes: ok ? member.passes + 1 : 0,
     fails: ok ? 0 : member.fails + 1,
     silents: result.kind === "silent" ? member.silents + 1 : 0,
+    gone: result.kind === "gone" ? member.gone + 1 : member.gone,
     timeoutsSinceMs: timedOut && member.grade === "DRAIN" ? (member.timeoutsSinceMs ?? nowMs) : undefined,
   };
   const grade = nextGrade(counted, result.kind, nowMs, settings);
@@ -177,7 +182,7 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
 
 /** `member` with this result counted, but still of its old grade. */
 function nextGrade(member: Member, result: CheckResult["kind"], nowMs: number, settings: PoolSettings): Grade {
-  if (result === "refused") return "DOWN";
+  if (result === "refused" || result === "gone") return "DOWN";
   switch (member.grade) {
     case "UNKNOWN":
       // The first result decides, as with keepalived's checks in their init state.

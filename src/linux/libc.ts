@@ -49,6 +49,9 @@ const c = {
     "long sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)",
   ),
   recv: libc.func("long recv(int fd, void *buffer, size_t length, int flags)"),
+  recvfrom: libc.func(
+    "long recvfrom(int fd, void *buffer, size_t length, int flags, void *address, void *addressLength)",
+  ),
   setsockopt: libc.func("int setsockopt(int fd, int level, int option, const void *value, uint32_t length)"),
   close: libc.func("int close(int fd)"),
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
@@ -92,10 +95,15 @@ export type Received =
   /** The datagram was longer than the buffer; its end is lost. */
   | { readonly kind: "truncated"; readonly length: number };
 
-/** Reads one datagram into `buffer` without waiting. @throws {SystemCallError} */
-export function receiveDatagram(fd: Fd, buffer: Uint8Array): Received {
+/** Reads one datagram into `buffer` without waiting; into `from` goes the sender's `struct sockaddr_*`. @throws {SystemCallError} */
+export function receiveDatagram(fd: Fd, buffer: Uint8Array, from?: Uint8Array): Received {
+  const flags = MSG_DONTWAIT | MSG_TRUNC;
   for (;;) {
-    const length = Number(c.recv(fd, buffer, buffer.length, MSG_DONTWAIT | MSG_TRUNC));
+    const length = Number(
+      from === undefined
+        ? c.recv(fd, buffer, buffer.length, flags)
+        : c.recvfrom(fd, buffer, buffer.length, flags, from, Uint32Array.of(from.length)),
+    );
     if (length > buffer.length) return { kind: "truncated", length };
     if (length >= 0) return { kind: "data", length };
     const name = errnoName(koffi.errno());

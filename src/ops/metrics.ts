@@ -98,6 +98,7 @@ function declare(registry: Registry) {
     backendGrade: gauge("leasehold_backend_grade", "1 for the backend's grade, 0 for the others.", ["backend", "grade"]),
     backendChecks: counter("leasehold_backend_checks_total", "Health checks by result.", ["backend", "result"]),
     backendCheckSeconds: histogram("leasehold_backend_check_duration_seconds", "Duration of health checks.", ["backend"]),
+    backendGone: counter("leasehold_backend_gone_total", "Times that the backend's machine stopped answering at all.", ["backend"]),
     active: gauge("leasehold_connections_active", "Connections open to the backend.", ["backend"]),
     sessions: counter("leasehold_connections_total", "Connections to the backend by result.", ["backend", "result"]),
     bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", ["backend", "direction"]),
@@ -162,6 +163,7 @@ function showBalancer(metrics: Declared, balancer: BalancerStatus): void {
   for (const { id: backend, ...stats } of balancer.backends) {
     metrics.backendUp.set({ backend }, flag(stats.grade === "UP"));
     for (const grade of GRADES) metrics.backendGrade.set({ backend, grade }, flag(stats.grade === grade));
+    total(metrics.backendGone, { backend }, stats.gone);
     metrics.active.set({ backend }, stats.active);
     total(metrics.sessions, { backend, result: "ok" }, stats.sessions);
     total(metrics.sessions, { backend, result: "error" }, stats.connectErrors);
@@ -204,7 +206,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   /** What was true at the last scrape and has no place in this one must not stay. */
   const snapshots: readonly { reset(): void }[] = [
     metrics.master, metrics.state, metrics.priority, metrics.fault, metrics.vipBound, metrics.linkUp, metrics.announcements, metrics.readded,
-    metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
+    metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.backendGone, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
     metrics.dataPlane, metrics.slots, metrics.ringMember, metrics.unheard, metrics.spread, metrics.spreadBytes, metrics.ownConnections,
     metrics.secondChances, metrics.unknown, metrics.settling, metrics.kicked, metrics.destroyed, metrics.restored,
   ];

@@ -13,6 +13,21 @@ import { openClients, startTicker } from "./watchers.ts";
 
 let cluster: Cluster;
 let serial = 0;
+/** Machines that a scenario takes off the network; of no other may an agent say that it is gone, however busy this machine is. */
+const lost = new Set<ClusterNode>();
+
+async function isolate(node: ClusterNode): Promise<void> {
+  lost.add(node);
+  await cluster.lab.isolate(node.host);
+}
+
+/** Lines of earlier scenarios: a node's agents share one log. */
+const old = new Set<string>();
+
+/** What the agents said of machines that stopped answering. */
+function foundGone(): readonly string[] {
+  return cluster.nodes.flatMap((node) => node.agent?.log().split("\n") ?? []).filter((line) => line.includes('"machine silent"') && !old.has(line));
+}
 
 before(async () => {
   // A server that is told to stop says so on /readyz and goes on serving for this long: what "drain" is in real life.
@@ -20,6 +35,10 @@ before(async () => {
 });
 after(async () => cluster[Symbol.asyncDispose]());
 afterEach(async () => {
+  const found = foundGone();
+  const wrong = found.filter((line) => ![...lost].some((node) => line.includes(`"${node.host.ipv4}:6443"`)));
+  for (const line of found) old.add(line);
+  lost.clear();
   await cluster.lab.heal();
   for (const { apiServer } of cluster.plane.nodes) {
     if (!apiServer.running) await apiServer.start();
@@ -27,6 +46,7 @@ afterEach(async () => {
   }
   await cluster.plane.ready();
   await cluster.reset();
+  assert.deepEqual(wrong, [], "machines that were there were said to be gone");
 });
 
 /** A new verified TLS connection to VIP:6443 and a request every `intervalMs`. */
@@ -184,15 +204,21 @@ describe("an API server", () => {
 });
 
 describe("a node", () => {
-  test("cut off, not the holder: its clients are told, idle ones too; all others live", async () => {
+  test("cut off, not the holder: its clients are told, idle ones too, within two seconds; all others live", async (context) => {
     const holder = await startFastPath(cluster);
     const victim = another(holder);
     await using ticker = await startTicker(cluster, holder);
     await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
     const doomed = await servedBy(victim, cluster.client);
     assert.ok(doomed > 0, "nobody was served by it");
-    await cluster.lab.isolate(victim.host);
+    // A machine counts once it has answered for three seconds.
+    await sleep(3_500);
+    const cutMs = monotonicMs();
+    await isolate(victim);
     await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 10_000, "clients of the lost node are told");
+    const told = clients.watches.lost().map((each) => Math.round((each.closedMs ?? Number.NaN) - cutMs)).sort((x, y) => x - y);
+    context.diagnostic(`idle watches of the lost node were told after ${told.join(", ")} ms`);
+    assert.ok(told.every((ms) => ms < 2_000), `told after ${told.join(", ")} ms`);
     await sleep(1_000);
     assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
     watchesSawAll(clients, ticker);
@@ -203,7 +229,7 @@ describe("a node", () => {
     await using ticker = await startTicker(cluster, another(holder));
     await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
     const doomed = await servedBy(holder, cluster.client);
-    await cluster.lab.isolate(holder.host);
+    await isolate(holder);
     await cluster.successorOf(holder);
     const movedMs = monotonicMs();
     const silent = (): HeldConnection[] => [...clients.watches.alive(), ...clients.requests.alive()].filter((each) => (each.lines.at(-1)?.atMs ?? 0) < movedMs);
@@ -217,6 +243,34 @@ describe("a node", () => {
     const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
     const hung = silent();
     for (const watch of clients.watches.alive().filter((each) => !hung.includes(each))) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
+  });
+
+  test("cut off and back is found gone once and serves again within seconds", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await sleep(3_500);
+    await isolate(victim);
+    await cluster.lab.until(() => foundGone().length === 2, 5_000, "both others find it gone");
+    await sleep(2_000);
+    await cluster.lab.heal();
+    await fastPathReady(cluster);
+    assert.equal(foundGone().length, 2);
+    for (const node of cluster.others(victim)) {
+      const { balancer } = await node.status();
+      assert.deepEqual(balancer.backends.filter((backend) => backend.gone > 0).map((backend) => [backend.host, backend.gone]), [[victim.host.ipv4, 1]], node.name);
+    }
+  });
+
+  test("whose processes stand still is not gone: its kernel answers", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await sleep(3_500);
+    victim.plane.apiServer.stop();
+    victim.agent?.stop();
+    await sleep(3_000);
+    victim.agent?.cont();
+    victim.plane.apiServer.continue();
+    assert.deepEqual(foundGone(), []);
   });
 
   test("without rules never gets a packet, and is reached by the others' proxies all the same", async () => {

@@ -8,6 +8,7 @@ import type { RulesetChange } from "../../linux/nftables-monitor.ts";
 import type { Logger } from "../../log.ts";
 import type { IpAddress } from "../../net.ts";
 import type { Counter, Nft } from "./nft.ts";
+import { createDeaths } from "./deaths.ts";
 import { makePlan } from "./plan.ts";
 import type { PlanBackend, PlanNode, PlanPeer } from "./plan.ts";
 import { DATA_PLANE_VERSION, OWN_SET, OWN_TIMEOUT_S, ruleset, SETTLING_SET } from "./ruleset.ts";
@@ -87,9 +88,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let timer: Timer | undefined;
   let stopped = false;
   let complaint = "";
-  /** API servers that have gone DOWN since their clients were last told. */
-  const died = new Set<string>();
-  let grades = new Map<string, PlanBackend>();
+  const deaths = createDeaths({ clock, log, sessions, holdsVip: deps.holdsVip, addressesOf });
 
   function wantedPlan(spreads: boolean): RulesetPlan | undefined {
     const node = deps.node();
@@ -102,17 +101,6 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       { vips: deps.vips, ports: deps.ports, node: deps.isWorker || node === undefined ? undefined : { ...node, spreads } },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
     );
-  }
-
-  /** Grades are looked at one by one: what happened between two plans must not be missed. */
-  function notice(): void {
-    const now = new Map(deps.backends().map((backend) => [backend.host, backend]));
-    for (const [host, backend] of now) {
-      if (backend.grade === "DOWN" && grades.get(host)?.grade !== "DOWN" && grades.has(host)) died.add(host);
-      if (backend.grade !== "DOWN") died.delete(host);
-    }
-    grades = now;
-    proofs.observe(deps.peers() ?? [], deps.backends());
   }
 
   async function converge(): Promise<void> {
@@ -142,12 +130,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   async function loadOnce(): Promise<void> {
-    notice();
+    deaths.observe(deps.backends());
+    proofs.observe(deps.peers() ?? [], deps.backends());
     const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
     const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
     if (reason === "" && refused !== undefined && clock.now() < refused.untilMs) await tryLoad(false, refused.why);
     else await tryLoad(reason === "", reason);
-    if (died.size > 0) await tellClients();
+    await deaths.tell();
   }
 
   /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
@@ -219,16 +208,6 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     });
   }
 
-  async function tellClients(): Promise<void> {
-    const dead = [...died];
-    died.clear();
-    try {
-      await sessions.backendsDied(addressesOf(dead), deps.holdsVip());
-    } catch (error) {
-      log.warn({ err: error, backends: dead }, "Telling the clients of a dead API server failed");
-    }
-  }
-
   /** An API server is known by one address, and its node may be reached by another family's as well. */
   function addressesOf(hosts: readonly string[]): ReadonlySet<string> {
     const wire = loaded?.plan.wire;
@@ -293,6 +272,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     status: () => fastPathStatus({ mode, plan: loaded?.plan, counters, restored, ports: deps.ports, unheard: proofs.unheard(), told: sessions.told() }),
     stop() {
       stopped = true;
+      deaths.stop();
       timer?.cancel();
       timer = undefined;
       monitor?.close();

@@ -5,6 +5,7 @@ import { describe, test, type TestContext } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import type { Balancer, BalancerDeps, BalancerSettings } from "../../../src/balancer/balancer.ts";
 import type { BackendStatus } from "../../../src/balancer/backend.ts";
+import type { Pulse, PulseListener } from "../../../src/balancer/pulse.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
 import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../support/balancer/api-server.ts";
@@ -196,6 +197,34 @@ describe("the balancer", () => {
     }
     assert.ok(client !== undefined);
     client.destroy();
+  });
+
+  test("a machine that the pulse finds gone is DOWN at once, and UP again after its checks", async (t) => {
+    const [a, b] = await apiServers(t, 2);
+    assert.ok(a !== undefined && b !== undefined);
+    let listener: PulseListener | undefined;
+    const calls: string[] = [];
+    const checks: string[] = [];
+    const pulse: Pulse = {
+      start: (to) => void (listener = to),
+      setBackends: (backends) => void calls.push(backends.map(({ id }) => id).join(" ")),
+      stop: () => void calls.push("stop"),
+    };
+    const made = await balancer(t, [a, b], { checkIntervalMs: 60_000 }, { pulse, onCheck: (id, { kind }) => void checks.push(`${id} ${kind}`) });
+    await until("both are checked", () => gradeIs(made, a, "UP")() && gradeIs(made, b, "UP")());
+    assert.equal(calls.at(-1), `${a.backend.id} ${b.backend.id}`);
+    const grades: string[] = [];
+    made.onChange(() => void grades.push(`${status(made, b).grade} ${status(made, b).reason} ${String(status(made, b).silent)}`));
+    listener?.gone(b.backend.id, 250);
+    assert.deepEqual(grades, ["DOWN machine silent true"]);
+    // It is checked at once, without waiting for the interval; here it answers.
+    await until("it has passed a check", gradeIs(made, b, "DRAIN"));
+    listener?.returned(b.backend.id);
+    await until("it has passed another", gradeIs(made, b, "UP"));
+    assert.deepEqual([status(made, b).gone, status(made, a).gone, status(made, b).silent], [1, 0, false]);
+    assert.ok(checks.every((check) => check.endsWith(" ready")), "a lost machine is no check's result");
+    await made.stop();
+    assert.equal(calls.at(-1), "stop");
   });
 
   test("stops while its worker is dead, and leaves nothing that keeps the process alive", async () => {

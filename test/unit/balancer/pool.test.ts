@@ -26,7 +26,7 @@ function result(kind: CheckResult["kind"]): CheckResult {
 }
 
 const LETTERS: Readonly<Record<string, CheckResult["kind"]>> = {
-  "+": "ready", n: "not-ready", s: "slow", x: "silent", r: "refused",
+  "+": "ready", n: "not-ready", s: "slow", x: "silent", r: "refused", g: "gone",
 };
 
 /** Plays one letter a second. */
@@ -77,16 +77,26 @@ describe("grades", () => {
     ["a DOWN one is UP after rise successes", "+r++", "UP"],
     ["a DOWN one that answers something else drains", "+rn", "DRAIN"],
     ["a DOWN one that is only slow stays DOWN", "+rs", "DOWN"],
+    ["a lost machine takes it DOWN at once", "+g", "DOWN"],
+    ["a lost machine is DOWN from DRAIN as well", "+nnng", "DOWN"],
+    ["a lost machine stays DOWN while checks get no answer", "+gxx", "DOWN"],
+    ["a lost machine that is back is UP after rise successes", "+gx++", "UP"],
     ["a refusal is DOWN from DRAIN as well", "+nnnr", "DOWN"],
   ];
   for (const [name, letters, expected] of table) {
     test(name, () => assert.equal(gradeOf(play(letters)), expected));
   }
 
+  test("a lost machine is counted, and its finding is no check with a duration", () => {
+    const pool = withResult(play("+gx++"), a.id, { kind: "gone", reason: "machine silent", durationMs: 250 }, 9_000, settings);
+    const [member] = pool.members;
+    assert.deepEqual([member?.gone, member?.checkMs, member?.reason], [2, 1, "machine silent"]);
+  });
+
   test("the ten seconds are the design's", () => assert.equal(DRAIN_TIMEOUT_MS, 10_000));
 
   test("hold their rules for any sequence of results", () => {
-    const kinds = fc.constantFrom<CheckResult["kind"]>("ready", "not-ready", "slow", "silent", "refused");
+    const kinds = fc.constantFrom<CheckResult["kind"]>("ready", "not-ready", "slow", "silent", "refused", "gone");
     fc.assert(
       fc.property(fc.array(kinds, { maxLength: 60 }), (sequence) => {
         let pool = withBackends(emptyPool, [a], undefined, 0);
@@ -95,10 +105,10 @@ describe("grades", () => {
           pool = withResult(pool, a.id, result(kind), i * 1000, settings);
           const after = gradeOf(pool);
           assert.notEqual(after, "UNKNOWN");
-          if (kind === "refused") assert.equal(after, "DOWN");
+          if (kind === "refused" || kind === "gone") assert.equal(after, "DOWN");
           if (after === "UP") assert.ok(before === "UP" || kind === "ready");
           if (kind === "ready") assert.notEqual(after, "DOWN");
-          if (before === "UP" && after !== "UP" && kind !== "refused") {
+          if (before === "UP" && after !== "UP" && kind !== "refused" && kind !== "gone") {
             const last = sequence.slice(Math.max(0, i - settings.fall + 1), i + 1);
             assert.ok(last.length === settings.fall && !last.includes("ready"));
           }

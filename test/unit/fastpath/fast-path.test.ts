@@ -17,6 +17,12 @@ interface Load {
   readonly elements: readonly SetElements[];
 }
 
+interface Told {
+  readonly hosts: readonly string[];
+  readonly holder: boolean;
+  readonly afterLoads: number;
+}
+
 const FOREIGN: RulesetChange = { pid: 77, program: "nft", tables: new Set(["ip leasehold"]), lost: false, port: 77 };
 const OWN_PORT = 4242;
 
@@ -38,7 +44,7 @@ class Bench {
   tries = 0;
   readonly refreshes: (readonly SetElements[])[] = [];
   readonly heard = new Set([macOf(2), macOf(3)]);
-  readonly told: { readonly hosts: readonly string[]; readonly holder: boolean; readonly afterLoads: number }[] = [];
+  readonly told: Told[] = [];
   readonly log: string[] = [];
   readonly probes: (readonly FastPathNode[])[] = [];
   vipGone = 0;
@@ -412,18 +418,33 @@ describe("while it runs", () => {
     assert.deepEqual(proxy.probes, []);
   });
 
-  test("clients of an API server that died are told once for each death, after the rules lead elsewhere", async () => {
+  test("when an API server dies, its sockets here end at once and idle clients are asked three times, after the rules lead elsewhere", async () => {
     const bench = await new Bench().start();
     bench.holder = true;
     bench.backends = [backend(1), backend(2, dead), backend(3)];
     await bench.update();
-    await bench.pass(3_000);
-    assert.deepEqual(bench.told, [{ hosts: ["10.88.0.12"], holder: true, afterLoads: 2 }]);
-    bench.backends = [backend(1), backend(2), backend(3)];
-    await bench.update();
+    const told = (holder: boolean): Told => ({ hosts: ["10.88.0.12"], holder, afterLoads: 2 });
+    assert.deepEqual(bench.told, [told(false)]);
+    await bench.pass(1_000);
+    assert.deepEqual(bench.told, [told(false), told(true), told(true)]);
+    await bench.pass(10_000);
+    assert.deepEqual(bench.told, [told(false), told(true), told(true), told(true)]);
+  });
+
+  test("clients are asked no more when it is back, or when the VIP is elsewhere, and again at its next death", async () => {
+    const bench = await new Bench().start();
+    bench.holder = true;
     bench.backends = [backend(1), backend(2, dead), backend(3)];
     await bench.update();
-    assert.equal(bench.told.length, 2);
+    bench.backends = [backend(1), backend(2), backend(3)];
+    await bench.update();
+    await bench.pass(10_000);
+    assert.equal(bench.told.length, 1);
+    bench.holder = false;
+    bench.backends = [backend(1), backend(2, dead), backend(3)];
+    await bench.update();
+    await bench.pass(10_000);
+    assert.deepEqual(bench.told.map((each) => each.holder), [false, false]);
   });
 
   test("clients of a node of two families are told by both its addresses", async () => {

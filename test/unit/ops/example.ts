@@ -10,7 +10,7 @@ export interface Changes {
 }
 
 export const backend: BackendStatus = {
-  id: "192.0.2.11:6443", host: "192.0.2.11", port: 6443, local: true, grade: "UP", serving: true, silent: false, reason: "200", sinceMs: 900_000, checkMs: 3,
+  id: "192.0.2.11:6443", host: "192.0.2.11", port: 6443, local: true, grade: "UP", serving: true, silent: false, gone: 0, reason: "200", sinceMs: 900_000, checkMs: 3,
   active: 2, sessions: 7, connectErrors: 1, bytesIn: 100, bytesOut: 2_000,
 };
 
