@@ -223,7 +223,11 @@ export function createVip(deps: VipDeps): Vip {
       const held: Held = { kind: "held", untilMs, keptUntilMs: now, boundSinceMs: undefined, failure: undefined, link: undefined };
       state = held;
       armDeadline(held);
-      refreshTimer = clock.every(refreshMs, () => ensureBound(held));
+      refreshTimer = clock.every(refreshMs, () => {
+        ensureBound(held);
+        // Timers stand still while a machine is suspended; the clock does not.
+        if (state === held) armDeadline(held);
+      });
       ensureBound(held);
     },
     limit(untilMs) {

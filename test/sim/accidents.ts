@@ -23,9 +23,7 @@ export class Accidents {
 
   /** Applies `cure` after the fault's time. */
   #until(fault: Fault, forMs: number, cure: () => void): void {
-    this.#world.active.add(fault);
     this.#world.scheduler.after(forMs, () => {
-      this.#world.active.delete(fault);
       this.#world.say("world", `over: ${describeFault(fault).trim()}`);
       cure();
     });

@@ -165,6 +165,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["theWireFollows"],
   },
   {
+    name: "sets its deadline timer once, and lets it stand still while the machine is suspended",
+    file: "vip/vip.ts",
+    from: "        if (state === held) armDeadline(held);\n",
+    to: "",
+    shows: SCENARIOS.suspendedBeforeItsDeadline,
+    caughtBy: ["theKernelIsTheFence"],
+  },
+  {
     name: "counts time as timers do, which stand still while the machine is suspended",
     file: "vip/vip.ts",
     from: "if (clock.now() < held.untilMs) return true;",

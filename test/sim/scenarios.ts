@@ -193,6 +193,15 @@ export const SCENARIOS = {
       { atMs: 45_000, kind: "suspend", node: 0, forMs: 20_000 },
     ],
   },
+  suspendedBeforeItsDeadline: {
+    name: "a suspension that is over before the deadline does not put the deadline off",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "quorum", forMs: 20_000 },
+      { atMs: 31_500, kind: "suspend", node: 0, forMs: 700 },
+    ],
+  },
   suspendedAndKilled: {
     name: "and if its agent dies before that, its kernel does so within what was left of the lifetime",
     bases: [100, 90, 80],

@@ -8,7 +8,7 @@ import type { Write } from "./control-plane.ts";
 import { COLLECTION } from "./lease-table.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
-import type { Fault, NodePlan, Plan } from "./plan.ts";
+import type { NodePlan, Plan } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -41,8 +41,6 @@ export class World {
   forcedAtMs = Number.NEGATIVE_INFINITY;
   /** When move-to, or somebody's wish for it, last changed. */
   movedAtMs = Number.NEGATIVE_INFINITY;
-  /** Faults under way, by their number in the plan. */
-  readonly active = new Set<Fault>();
   /** When somebody last removed the addresses of a node by hand. */
   flushedAtMs = Number.NEGATIVE_INFINITY;
 
