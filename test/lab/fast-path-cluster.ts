@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { monotonicMs } from "../support/lab/clock.ts";
 import type { Host } from "../support/lab/host.ts";
 import { seenBy } from "../support/lab/ticker.ts";
-import type { Ticker } from "../support/lab/ticker.ts";
+import type { Tick, Ticker } from "../support/lab/ticker.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 import type { Clients } from "./watchers.ts";
 
@@ -40,19 +40,20 @@ export async function moveTo(cluster: Cluster, next: ClusterNode): Promise<void>
 const LATE_MS = 1_000;
 
 /** All connections live, and no watch missed an event or had one late. */
-export function allWell(clients: Clients, ticker: Ticker, latestMs = LATE_MS): void {
+export async function allWell(cluster: Cluster, clients: Clients, ticker: Ticker): Promise<void> {
   assert.deepEqual(clients.watches.lost().map((each) => each.closedBy), [], "watches were lost");
   assert.deepEqual(clients.requests.lost().map((each) => each.closedBy), [], "connections were lost");
-  watchesSawAll(clients, ticker, latestMs);
+  await watchesSawAll(cluster, clients, ticker);
 }
 
-export function watchesSawAll(clients: Clients, ticker: Ticker, latestMs = LATE_MS): void {
-  const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
-  assert.ok(ticks.length > 10, `only ${ticks.length} events were made`);
+export async function watchesSawAll(cluster: Cluster, clients: Clients, ticker: Ticker): Promise<void> {
+  const due = (): readonly Tick[] => ticker.ticks().filter((tick) => tick.t < monotonicMs() - LATE_MS);
+  await cluster.lab.until(() => due().length > 20, 15_000, "enough events were made");
+  const ticks = due();
   for (const watch of clients.watches.alive()) {
-    const { missed, latestMs: late, seen } = seenBy(watch, ticks);
+    const { missed, latestMs, seen } = seenBy(watch, ticks);
     assert.equal(missed, 0, `watch ${watch.id} missed ${missed} of ${ticks.length} events, saw ${seen}`);
-    assert.ok(late < latestMs, `watch ${watch.id} had an event after ${late} ms`);
+    assert.ok(latestMs < LATE_MS, `watch ${watch.id} had an event after ${latestMs} ms`);
   }
 }
 

@@ -35,7 +35,7 @@ for (const [name, pick] of [
       await sleep(300);
       await moveTo(cluster, holder);
       await sleep(2_000);
-      for (const clients of opened) allWell(clients, ticker);
+      for (const clients of opened) await allWell(cluster, clients, ticker);
     } finally {
       for (const clients of opened) await clients[Symbol.asyncDispose]();
     }

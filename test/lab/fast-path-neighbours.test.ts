@@ -56,7 +56,7 @@ async function playMoves(): Promise<void> {
   for (const node of cluster.nodes) await served(node.host);
   await served(cluster.client);
   await sleep(1_500);
-  allWell(clients, ticker);
+  await allWell(cluster, clients, ticker);
 }
 
 describe("beside", () => {
@@ -109,7 +109,7 @@ describe("clients that are no node's own", () => {
     await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "nobody has the VIP");
     await served(pod);
     await sleep(1_000);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
     await node.host.run(["ip", "link", "del", "pod0"]);
   });
 
@@ -137,7 +137,7 @@ describe("clients that are no node's own", () => {
     await served(worker);
     await cluster.lab.until(async () => !(await worker.run(["nft", "list", "set", "ip", "leasehold", "own"])).includes("elements"), 40_000, "the own rules have timed out");
     await sleep(500);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
     await cluster.startAgents();
     await served(worker);
   });

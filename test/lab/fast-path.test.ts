@@ -76,7 +76,7 @@ describe("a move of the VIP", () => {
       await sleep(1_000);
     }
     await sleep(1_000);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
   });
 
   test("there and back within 2 s", async () => {
@@ -88,7 +88,7 @@ describe("a move of the VIP", () => {
     await moveTo(cluster, holder);
     assert.ok(monotonicMs() < fromMs + 2_000, `it took ${monotonicMs() - fromMs} ms`);
     await sleep(2_500);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
   });
 
   test("a client that believes for ever in the wrong node is served as well", async () => {
@@ -103,7 +103,7 @@ describe("a move of the VIP", () => {
       await sleep(1_000);
       const attempts = await fresh.stop();
       assert.ok(failures(attempts).length === 0, describeAttempts(attempts));
-      allWell(clients, ticker);
+      await allWell(cluster, clients, ticker);
     } finally {
       await cluster.client.run(["ip", "neigh", "del", cluster.vip, "dev", "eth0"]);
     }
@@ -122,7 +122,7 @@ describe("a node's own clients", () => {
       await sleep(1_000);
       // Those of the old holder that took the VIP as their own address cannot live on; they were told so, and did not hang.
       for (const [index, clients] of opened.entries()) {
-        if (cluster.nodes[index] !== holder) allWell(clients, ticker);
+        if (cluster.nodes[index] !== holder) await allWell(cluster, clients, ticker);
         else assert.ok([...clients.watches.lost(), ...clients.requests.lost()].every((each) => each.closedBy === "ECONNABORTED"));
       }
       const alive = opened.map((clients) => clients.watches.alive().length + clients.requests.alive().length);
@@ -137,7 +137,7 @@ describe("a node's own clients", () => {
       for (const [index, clients] of opened.entries()) {
         if (cluster.nodes[index] === next) continue;
         assert.equal(clients.watches.alive().length + clients.requests.alive().length, alive[index], `clients of ${cluster.nodes[index]?.name}`);
-        watchesSawAll(clients, ticker);
+        await watchesSawAll(cluster, clients, ticker);
       }
     } finally {
       for (const clients of opened) await clients[Symbol.asyncDispose]();
@@ -159,9 +159,9 @@ describe("an API server", () => {
     await cluster.lab.until(() => fresh.attempts().filter((attempt) => attempt.sentMs > goneMs).length > 50, 10_000, "50 connections more");
     const attempts = await fresh.stop();
     // Whom it had accepted, or was about to, died with it; nobody was refused, and after its end nobody noticed anything.
-    assert.deepEqual(failures(attempts).filter((attempt) => attempt.error !== "ECONNRESET" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
+    assert.deepEqual(failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
     assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
-    watchesSawAll(clients, ticker);
+    await watchesSawAll(cluster, clients, ticker);
   });
 
   test("drained: new connections go elsewhere, old ones live; back again: slots return, old ones live", async () => {
@@ -175,7 +175,7 @@ describe("an API server", () => {
     const rest = cluster.nodes.filter((node) => node !== victim).map((node) => node.name);
     await fastPathReady(cluster, rest);
     await sleep(2_000);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
     await using fresh = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
     assert.equal(await servedBy(victim, cluster.client), old);
     await stopping;
@@ -183,9 +183,9 @@ describe("an API server", () => {
     await victim.plane.ready();
     await fastPathReady(cluster);
     await sleep(1_000);
-    allWell(fresh, ticker);
+    await allWell(cluster, fresh, ticker);
     assert.equal(clients.watches.lost().length + clients.requests.lost().length, old);
-    watchesSawAll(clients, ticker);
+    await watchesSawAll(cluster, clients, ticker);
   });
 
   test("hung: once it is DOWN its node ends what it had, and nothing else", async () => {
@@ -199,7 +199,7 @@ describe("an API server", () => {
     await sleep(500);
     assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
     for (const each of [...clients.watches.lost(), ...clients.requests.lost()]) assert.equal(each.closedBy, "ECONNRESET");
-    watchesSawAll(clients, ticker);
+    await watchesSawAll(cluster, clients, ticker);
   });
 });
 
@@ -221,7 +221,7 @@ describe("a node", () => {
     assert.ok(told.every((ms) => ms < 2_000), `told after ${told.join(", ")} ms`);
     await sleep(1_000);
     assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
-    watchesSawAll(clients, ticker);
+    await watchesSawAll(cluster, clients, ticker);
   });
 
   test("cut off, the holder: all but the clients of its own API server live", async () => {
@@ -242,7 +242,9 @@ describe("a node", () => {
     assert.equal(lost().length + silent().length, doomed);
     const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
     const hung = silent();
-    for (const watch of clients.watches.alive().filter((each) => !hung.includes(each))) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
+    // A server ends the watch (last chunk: "0") of a client that takes no events for too long; the connection lives, and the client watches anew.
+    const ended = (watch: HeldConnection): boolean => watch.lines.some(({ text }) => text === "0");
+    for (const watch of clients.watches.alive().filter((each) => !hung.includes(each) && !ended(each))) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
   });
 
   test("cut off and back is found gone once and serves again within seconds", async () => {
@@ -305,7 +307,7 @@ describe("the rules", () => {
     for (const node of cluster.nodes) assert.equal((await node.status()).fastPath?.restored, 1, node.name);
     await using ticker = await startTicker(cluster, another(holder));
     await sleep(2_500);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
   });
 
   test("serve on while every agent is gone, and are removed by cleanup", async () => {
@@ -316,7 +318,7 @@ describe("the rules", () => {
     await using clients = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
     await Promise.all(cluster.others(holder).map((node) => node.endAgent("SIGKILL")));
     await sleep(12_000);
-    allWell(clients, ticker);
+    await allWell(cluster, clients, ticker);
     assert.match(await third.host.run(["nft", "list", "tables"]), /netdev leasehold/);
     await third.host.run([process.execPath, BUNDLE, "cleanup"]);
     assert.doesNotMatch(await third.host.run(["nft", "list", "tables"]), /leasehold/);
