@@ -9,7 +9,7 @@ import type { Cluster } from "../../lab/cluster.ts";
 import { monotonicMs, sleep } from "../../support/lab/clock.ts";
 import { ClientProbe, longestGap, longestPauseMs } from "../../support/lab/probe.ts";
 import type { Attempt } from "../../support/lab/probe.ts";
-import { versionOf } from "../anchor.ts";
+import { versionsOf } from "../anchor.ts";
 import type { Benchmark, Sample } from "../report.ts";
 import { Keepalived, LISTENER_PORT } from "./keepalived.ts";
 
@@ -36,8 +36,8 @@ export const failover: Benchmark = {
     { name: `silence, ${FAULTS.SIGKILL}`, unit: "ms", decimals: 0 },
     { name: `client's pause, ${FAULTS.SIGKILL}`, unit: "ms", decimals: 0 },
   ],
-  anchorVersion: () => versionOf("keepalived", "--version"),
-  needsLab: true,
+  anchorVersion: () => versionsOf(["keepalived"]),
+  needs: "control plane",
   run,
 };
 

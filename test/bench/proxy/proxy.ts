@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { until } from "../../support/balancer/fixture.ts";
 import { freePort } from "../../support/balancer/servers.ts";
 import { TOOL_PATH } from "../../support/sandbox/tools.ts";
-import { versionOf } from "../anchor.ts";
+import { versionsOf } from "../anchor.ts";
 import type { Benchmark, Sample } from "../report.ts";
 import { bulk, connections } from "./load.ts";
 import type { Measured, Subject } from "./load.ts";
@@ -37,8 +37,8 @@ export const proxy: Benchmark = {
     { name: "bulk up", unit: "GB/s", decimals: 2, goal: { kind: "planned", text: `>= 1.0 of ${ANCHOR}` } },
     { name: "CPU per GB up", unit: "ms", decimals: 0 },
   ],
-  anchorVersion: () => versionOf("haproxy", "-v"),
-  needsLab: false,
+  anchorVersion: () => versionsOf(["haproxy"]),
+  needs: "nothing",
   run,
 };
 
