@@ -2,6 +2,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite } from "../kube/store.ts";
+import { rightUntil } from "./right.ts";
 import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
 
 export class Draft {
@@ -46,10 +47,8 @@ export class Draft {
   /** A claim or renewal sent at `sentAtMs` was accepted: the right to the VIP counts from before it was sent. */
   renewed(sentAtMs: number, record: LeaseRecord): void {
     const { role } = this.state;
-    const untilMs = sentAtMs + this.settings.renewDeadlineMs;
-    if (role.kind === "RELEASING" || role.kind === "STOPPED") return;
     // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
-    if (this.nowMs >= untilMs) return;
+    if (role.kind === "RELEASING" || role.kind === "STOPPED" || this.nowMs >= sentAtMs + this.settings.renewDeadlineMs) return;
     const nextRenewAtMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
     const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
     if (role.kind === "MASTER") this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs, offered } });
@@ -61,9 +60,21 @@ export class Draft {
     }
     this.set({ resumeUntilMs: null, allFaultSinceMs: null });
     if (offered?.unbound === true || (role.kind === "MASTER" && role.handover?.unbound === true)) return;
-    this.effect({ kind: "hold", untilMs });
+    this.hold();
     // An offered VIP is no inheritance: a process restarted now must ask first.
     if (offered === null) this.effect({ kind: "remember", renewedAtMs: sentAtMs });
+  }
+
+  /** Bound, for as long as there is a right to it. */
+  hold(): void {
+    const { role } = this.state;
+    if (role.kind === "MASTER") this.effect({ kind: "hold", untilMs: rightUntil(this.settings, role) });
+  }
+
+  /** An offer is out, or about to be: our word alone keeps the VIP no longer than this, nor does the kernel if we die now. */
+  limit(): void {
+    const { role } = this.state;
+    if (role.kind === "MASTER") this.effect({ kind: "limit", untilMs: rightUntil(this.settings, role) });
   }
 
   /** When the refused or unanswered claim or renewal may be tried again. */
@@ -82,9 +93,11 @@ export class Draft {
   sendOffer(write: Extract<LeaseWrite, { kind: "offer" }>, timeoutMs: number): void {
     const { role } = this.state;
     this.set({ offerInFlight: true });
-    if (write.to !== null && role.kind === "MASTER" && role.offered === null) {
-      this.set({ role: { ...role, offered: { sinceMs: this.nowMs, unbound: false, retryAtMs: this.nowMs } } });
-      this.effect({ kind: "forget" });
+    if (write.to !== null && role.kind === "MASTER") {
+      const first = role.offered === null;
+      if (first) this.set({ role: { ...role, offered: { sinceMs: this.nowMs, unbound: false, retryAtMs: this.nowMs } } });
+      if (first) this.effect({ kind: "forget" });
+      if (role.offered?.unbound !== true) this.limit();
     }
     this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs });
   }

@@ -14,6 +14,7 @@ import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, Se
 /** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
 export interface HeldVip {
   hold(untilMs: number): void;
+  limit(untilMs: number): void;
   release(): void;
   /** Announces it anew, if held. */
   announce(): void;
@@ -83,6 +84,8 @@ export function createElector(deps: ElectorDeps): Elector {
     switch (effect.kind) {
       case "hold":
         return vip.hold(effect.untilMs);
+      case "limit":
+        return vip.limit(effect.untilMs);
       case "unbind":
         return vip.release();
       case "announce":

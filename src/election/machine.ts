@@ -14,7 +14,8 @@ import { decideBackup } from "./backup.ts";
 import { desiredCandidate, isHolder, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
-import { decideMaster, offerAnswered, OFFER_HOLD_MS } from "./master.ts";
+import { decideMaster, offerAnswered } from "./master.ts";
+import { OFFER_HOLD_MS } from "./right.ts";
 import { Draft } from "./draft.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 

@@ -9,15 +9,11 @@ import type { Draft } from "./draft.ts";
 import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
+import { OFFER_HOLD_MS } from "./right.ts";
 import type { Handover, HandoverReason, Role } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
 export const OFFER_MS = 300;
-/**
- * An offered VIP stays bound this long on our word alone; then it must be clear that nobody has taken it, for the answer that tells may be lost and the watch
- * silent. Keeps two nodes from having it for more than 1 s, also with clocks 5 % apart.
- */
-export const OFFER_HOLD_MS = 900;
 /** A hand-over that nobody took by then is over: a stopping holder releases, a healthy one stays. */
 export const HANDOVER_MS = 1_000;
 /** A healthy holder whose offer nobody took waits this long before it offers again. */
@@ -156,10 +152,10 @@ function giveUp(draft: Draft, role: Master, view: LeaseView, reason: HandoverRea
 
 /** Stay, bind again if we had let go, and find out at once that nobody has taken the offer. */
 function endHandover(draft: Draft, role: Master): void {
-  const { settings, nowMs } = draft;
+  const { nowMs } = draft;
   draft.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs } });
   draft.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
-  if (role.offered?.unbound !== true) draft.effect({ kind: "hold", untilMs: role.renewedAtMs + settings.renewDeadlineMs });
+  if (role.offered?.unbound !== true) draft.hold();
 }
 
 /**
@@ -176,6 +172,7 @@ function withdrawOffer(draft: Draft): void {
   if (nowMs < offered.retryAtMs) return draft.wakeAt(offered.retryAtMs);
   draft.wakeAt(offered.sinceMs + OFFER_HOLD_MS);
   draft.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + RETRY_MS } } });
+  if (role.offered === null) draft.limit();
   draft.sendOffer({ kind: "offer", held: view.record, to: null }, HANDOVER_MS);
 }
 
@@ -188,6 +185,7 @@ export function offerAnswered(draft: Draft, write: Extract<LeaseWrite, { kind: "
   } else if (outcome.kind === "ok" && role.offered?.unbound === false) {
     // It has replaced every earlier one, untaken.
     draft.set({ role: { ...role, offered: { ...role.offered, sinceMs: sentAtMs } } });
+    draft.hold();
   } else if (outcome.kind === "conflict" && role.handover !== null && outcome.record?.holder === draft.settings.node) {
     // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
     const tried = role.handover.tried.filter((node) => node !== write.to);

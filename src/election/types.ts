@@ -130,6 +130,8 @@ export type Effect =
   | { readonly kind: "write"; readonly id: number; readonly write: LeaseWrite; readonly timeoutMs: number }
   /** Bind, or keep bound, until then. */
   | { readonly kind: "hold"; readonly untilMs: number }
+  /** Keep bound until then at most, and let the kernel know now: an offer is about to be written. */
+  | { readonly kind: "limit"; readonly untilMs: number }
   | { readonly kind: "unbind" }
   /** Tell the neighbours anew where the VIP is, if it is held. */
   | { readonly kind: "announce" }

@@ -6,89 +6,39 @@
  * overdue, in any order, and RTM_NEWADDR re-creates an address that has expired. So every path first reads the clock, and reads it again after
  * each bind, refresh and announcement, because the process may be stopped between any two instructions.
  */
-import type { Clock, Timer } from "../clock.ts";
+import type { Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
-import type { Logger } from "../log.ts";
 import type { IpAddress } from "../net.ts";
 import { createAnnouncer } from "./announcer.ts";
 import type { BoundAddress, LinkState, VipKernel } from "./kernel.ts";
+import type { Vip, VipDeps } from "./types.ts";
 
 /** How often a node looks whether an address is where it must not be, should the kernel's reports stay out. */
 const CHECK_MS = 1000;
 /** A failed removal is tried again after this time. */
 const RETRY_MS = 100;
 
-export interface VipDeps {
-  readonly clock: Clock;
-  readonly kernel: VipKernel;
-  readonly log: Logger;
-  /** All of the group, of either family: moved together or not at all. */
-  readonly addresses: readonly IpAddress[];
-  /** The kernel removes what was not refreshed for this long (and up to 1 s more). Whole seconds. */
-  readonly lifetimeSeconds: number;
-  /** Default 500. */
-  readonly refreshMs?: number;
-  /** Announcements after the first burst, default 60 000. */
-  readonly announceRefreshMs?: number;
-  /** Something in {@link VipStatus} has changed, apart from the counters of announcements. */
-  readonly onChange?: () => void;
-  /** The VIP is held but cannot be bound. Called once for each new reason; tried again at every refresh and change of links. */
-  readonly onFailure?: (error: LeaseholdError) => void;
-  /** An announcement could not be sent, for metrics. */
-  readonly onAnnouncementFailed?: () => void;
-}
-
-export interface VipStatus {
-  /** We have the right to it. */
-  readonly held: boolean;
-  /** And the kernel has all addresses, as of the last look. */
-  readonly bound: boolean;
-  /** Clock time of the last transition to bound. */
-  readonly boundSinceMs: number | undefined;
-  /** Clock time at which the right ends unless it is extended. */
-  readonly untilMs: number | undefined;
-  /** Why it is not bound although held. */
-  readonly failure: LeaseholdError | undefined;
-  readonly announcements: number;
-  /** How often an address was put back that somebody else had removed. */
-  readonly readded: number;
-  /** How often the right ran out while the VIP was held. */
-  readonly fenced: number;
-  /** How often an address was found bound without the right to it, and removed. */
-  readonly strays: number;
-}
-
-export interface Vip {
-  /**
-   * We have the right to the VIP until `untilMs` ({@link Clock.now}): binds if needed, extends, and unbinds by itself when the time has come. A time earlier
-   * than one already given changes nothing; one that has passed binds nothing. Never throws.
-   */
-  hold(untilMs: number): void;
-  /** Unbinds at once, before it returns. Idempotent. A failure is logged and tried again. Never throws. */
-  release(): void;
-  /** Starts the announcement schedule anew, if held. */
-  announce(): void;
-  /**
-   * At start: what a predecessor left bound is kept when `keep` (until `hold`, `release`, or its lifetime ends), and else removed. Gives what it found.
-   */
-  reap(keep: boolean): readonly BoundAddress[];
-  status(): VipStatus;
-  /** Releases, and ends all timers. */
-  stop(): void;
-}
-
 type State =
   /** No right to it. */
   | { readonly kind: "idle" }
   /** A predecessor's addresses may stay; whether we have a right to them is being found out. */
   | { readonly kind: "adoptable" }
-  | { readonly kind: "held"; untilMs: number; boundSinceMs: number | undefined; failure: LeaseholdError | undefined; link: LinkState | undefined };
+  | {
+      readonly kind: "held";
+      untilMs: number;
+      /** Until when, at least, the kernel has been told to keep the addresses. */
+      keptUntilMs: number;
+      boundSinceMs: number | undefined;
+      failure: LeaseholdError | undefined;
+      link: LinkState | undefined;
+    };
 
 type Held = Extract<State, { kind: "held" }>;
 
 export function createVip(deps: VipDeps): Vip {
   const { clock, kernel, log, addresses, lifetimeSeconds } = deps;
   const texts = addresses.map((address) => address.text);
+  const refreshMs = deps.refreshMs ?? 500;
   const counters = { announcements: 0, readded: 0, fenced: 0, strays: 0 };
   let state: State = { kind: "idle" };
   let refreshTimer: Timer | undefined;
@@ -139,13 +89,22 @@ export function createVip(deps: VipDeps): Vip {
       // The interface was renamed, or configured anew: the VIP is on the wrong one.
       if (stray) kernel.unbind(addresses);
       if (!mayHold(held)) return;
-      kernel.bind(addresses, lifetimeSeconds);
-      if (!mayHold(held)) return;
       const missing = stray || texts.some((text) => !present.some((entry) => entry.address.text === text));
+      // Told once that it lasts to the end of the right: told again later it would outlast it by more.
+      if (missing || held.keptUntilMs < held.untilMs) bind(held);
+      if (!mayHold(held)) return;
       succeeded(held, link, before && missing);
     } catch (error) {
       failed(held, error);
     }
+  }
+
+  /** No longer than the right lasts, in whole seconds: the kernel is the fence of an agent that dies now. */
+  function bind(held: Held): void {
+    const now = clock.now();
+    const seconds = Math.max(1, Math.min(lifetimeSeconds, Math.ceil((held.untilMs - now) / 1000)));
+    kernel.bind(addresses, seconds);
+    held.keptUntilMs = now + seconds * 1000;
   }
 
   function succeeded(held: Held, link: LinkState | undefined, readded: boolean): void {
@@ -251,7 +210,9 @@ export function createVip(deps: VipDeps): Vip {
         // the request was sent. What may have expired in the kernel is seen, and announced, by ensureBound.
         const lapsed = now >= state.untilMs;
         state.untilMs = Math.max(state.untilMs, untilMs);
-        if (mayHold(state) && (lapsed || state.boundSinceMs === undefined)) ensureBound(state);
+        // The kernel may have been told of the former end only, which may come before the next refresh.
+        const ending = state.keptUntilMs < Math.min(state.untilMs, now + 2 * refreshMs);
+        if (mayHold(state) && (lapsed || ending || state.boundSinceMs === undefined)) ensureBound(state);
         return;
       }
       if (untilMs <= now) {
@@ -259,11 +220,19 @@ export function createVip(deps: VipDeps): Vip {
         return;
       }
       retryTimer?.cancel();
-      const held: Held = { kind: "held", untilMs, boundSinceMs: undefined, failure: undefined, link: undefined };
+      const held: Held = { kind: "held", untilMs, keptUntilMs: now, boundSinceMs: undefined, failure: undefined, link: undefined };
       state = held;
       armDeadline(held);
-      refreshTimer = clock.every(deps.refreshMs ?? 500, () => ensureBound(held));
+      refreshTimer = clock.every(refreshMs, () => ensureBound(held));
       ensureBound(held);
+    },
+    limit(untilMs) {
+      if (state.kind !== "held") return;
+      state.untilMs = Math.min(state.untilMs, untilMs);
+      state.keptUntilMs = Number.NEGATIVE_INFINITY;
+      if (!mayHold(state)) return;
+      armDeadline(state);
+      ensureBound(state);
     },
     release() {
       switch (state.kind) {

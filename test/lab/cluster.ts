@@ -81,6 +81,8 @@ export interface ClusterOptions {
   /** Default 3. */
   readonly size?: number;
   readonly vips?: (lab: Lab) => readonly string[];
+  /** Of every kube-apiserver, beside kubeadm's. */
+  readonly apiServerFlags?: Readonly<Record<string, string>>;
   /** Settings of every agent beside LEASEHOLD_VIP. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -225,6 +227,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       vips: [...vips],
       dir,
       log: silentLogger,
+      apiServerFlags: options.apiServerFlags ?? {},
       nodes: hosts.map((host) => ({
         name: host.name,
         ip: host.ipv4,

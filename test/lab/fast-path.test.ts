@@ -1,75 +1,271 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import type { HeldConnection } from "../support/lab/hold.ts";
+import type { Host } from "../support/lab/host.ts";
 import { seenBy } from "../support/lab/ticker.ts";
-import type { Ticker } from "../support/lab/ticker.ts";
-import { createCluster } from "./cluster.ts";
+import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { BUNDLE, createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
+import { allWell, fastPathReady, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
 import { openClients, startTicker } from "./watchers.ts";
-import type { Clients } from "./watchers.ts";
 
 let cluster: Cluster;
+let serial = 0;
 
 before(async () => {
-  cluster = await createCluster();
+  // A server that is told to stop says so on /readyz and goes on serving for this long: what "drain" is in real life.
+  cluster = await createCluster({ apiServerFlags: { "shutdown-delay-duration": "12s" } });
 });
 after(async () => cluster[Symbol.asyncDispose]());
-afterEach(async () => cluster.reset());
-
-/** Every node knows of the others' rules and sends them connections. */
-async function fastPathReady(size = cluster.nodes.length): Promise<void> {
-  await cluster.lab.until(
-    async () => {
-      for (const node of cluster.nodes) {
-        const { fastPath } = await node.status();
-        if (fastPath?.mode !== "fast-path") throw new Error(`${node.name}: ${JSON.stringify(fastPath)}`);
-        const takers = fastPath.nodes.filter((peer) => peer.slots > 0);
-        if (takers.length !== size || fastPath.own.length !== size) throw new Error(`${node.name}: ${JSON.stringify(fastPath)}`);
-      }
-      return true;
-    },
-    30_000,
-    "the fast path is up everywhere",
-  );
-}
-
-async function start(): Promise<ClusterNode> {
-  const holder = await cluster.startAgents();
-  await fastPathReady();
-  return holder;
-}
-
-/** All connections live, and no watch missed an event or had one late. */
-function allWell(clients: Clients, ticker: Ticker, latestMs = 250): void {
-  const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
-  assert.deepEqual(clients.watches.lost(), [], "watches were lost");
-  assert.deepEqual(clients.requests.lost(), [], "connections were lost");
-  assert.ok(ticks.length > 10, `only ${ticks.length} events were made`);
-  for (const watch of clients.watches.all()) {
-    const { missed, latestMs: late, seen } = seenBy(watch, ticks);
-    assert.equal(missed, 0, `watch ${watch.id} missed ${missed} of ${ticks.length} events, saw ${seen}`);
-    assert.ok(late < latestMs, `watch ${watch.id} had an event after ${late} ms`);
+afterEach(async () => {
+  await cluster.lab.heal();
+  for (const { apiServer } of cluster.plane.nodes) {
+    if (!apiServer.running) await apiServer.start();
+    apiServer.continue();
   }
+  await cluster.plane.ready();
+  await cluster.reset();
+});
+
+/** A new verified TLS connection to VIP:6443 and a request every `intervalMs`. */
+function probe(from: Host, intervalMs: number): Promise<ClientProbe> {
+  const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
+  const options = { host: cluster.vip, port: 6443, intervalMs, timeoutMs: 3_000, path: "/livez", tls: { caFile } };
+  return ClientProbe.start(from, options, `probe-${(serial += 1)}`);
+}
+
+function another(node: ClusterNode): ClusterNode {
+  const [other] = cluster.others(node);
+  assert.ok(other !== undefined);
+  return other;
 }
 
 describe("a move of the VIP", () => {
   test("planned, three times round: every listening watch and every connection lives", async () => {
-    const first = await start();
-    const [ticking] = cluster.others(first);
-    assert.ok(ticking !== undefined);
-    await using ticker = await startTicker(cluster, ticking);
+    let holder = await startFastPath(cluster);
+    await using ticker = await startTicker(cluster, another(holder));
     await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
     await sleep(1_000);
-    let holder = first;
     for (let round = 0; round < 3; round++) {
       const next = cluster.others(holder)[round % 2];
       assert.ok(next !== undefined);
-      await cluster.kubectl(["annotate", "-n", "kube-system", "lease", "leasehold", "--overwrite", `leasehold.dev/move-to=${next.name}`]);
-      await cluster.lab.until(async () => (await next.state()) === "MASTER", 10_000, `${next.name} is MASTER`);
+      await moveTo(cluster, next);
       holder = next;
       await sleep(1_000);
     }
     await sleep(1_000);
     allWell(clients, ticker);
+  });
+
+  test("there and back within 2 s", async () => {
+    const holder = await startFastPath(cluster);
+    await using ticker = await startTicker(cluster, another(holder));
+    await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
+    const fromMs = monotonicMs();
+    await moveTo(cluster, another(holder));
+    await moveTo(cluster, holder);
+    assert.ok(monotonicMs() < fromMs + 2_000, `it took ${monotonicMs() - fromMs} ms`);
+    await sleep(2_500);
+    allWell(clients, ticker);
+  });
+
+  test("a client that believes for ever in the wrong node is served as well", async () => {
+    const holder = await startFastPath(cluster);
+    const wrong = another(holder);
+    await using ticker = await startTicker(cluster, wrong);
+    await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20 });
+    await cluster.client.run(["ip", "neigh", "replace", cluster.vip, "lladdr", wrong.host.mac, "dev", "eth0", "nud", "permanent"]);
+    try {
+      await using fresh = await probe(cluster.client, 20);
+      await sleep(2_000);
+      const attempts = await fresh.stop();
+      assert.ok(attempts.length > 20 && failures(attempts).length === 0, describeAttempts(attempts));
+      allWell(clients, ticker);
+    } finally {
+      await cluster.client.run(["ip", "neigh", "del", cluster.vip, "dev", "eth0"]);
+    }
+  });
+});
+
+describe("a node's own clients", () => {
+  test("live through moves, on the old holder too, and with no holder and no agent at all", async () => {
+    const holder = await startFastPath(cluster);
+    const next = another(holder);
+    await using ticker = await startTicker(cluster, next);
+    const opened = [];
+    for (const node of cluster.nodes) opened.push(await openClients(cluster, node.host, { watches: 5, requests: 5 }));
+    try {
+      await moveTo(cluster, next);
+      await sleep(1_000);
+      // Those of the old holder that took the VIP as their own address cannot live on; they were told so, and did not hang.
+      for (const [index, clients] of opened.entries()) {
+        if (cluster.nodes[index] !== holder) allWell(clients, ticker);
+        else assert.ok([...clients.watches.lost(), ...clients.requests.lost()].every((each) => each.closedBy === "ECONNABORTED"));
+      }
+      const alive = opened.map((clients) => clients.watches.alive().length + clients.requests.alive().length);
+      await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));
+      await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "the kernel has removed the VIP");
+      for (const node of cluster.nodes) {
+        await using fresh = await probe(node.host, 50);
+        await sleep(1_000);
+        const attempts = await fresh.stop();
+        assert.ok(attempts.length > 5 && failures(attempts).length === 0, `${node.name}: ${describeAttempts(attempts)}`);
+      }
+      for (const [index, clients] of opened.entries()) {
+        if (cluster.nodes[index] === next) continue;
+        assert.equal(clients.watches.alive().length + clients.requests.alive().length, alive[index], `clients of ${cluster.nodes[index]?.name}`);
+        watchesSawAll(clients, ticker);
+      }
+    } finally {
+      for (const clients of opened) await clients[Symbol.asyncDispose]();
+    }
+  });
+});
+
+describe("an API server", () => {
+  test("killed: no new connection to VIP:6443 fails, none of the others' is touched", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await using ticker = await startTicker(cluster, holder);
+    await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
+    const doomed = await servedBy(victim, cluster.client);
+    await using fresh = await probe(cluster.client, 10);
+    await sleep(500);
+    await victim.plane.apiServer.kill();
+    const goneMs = monotonicMs();
+    await sleep(2_000);
+    const attempts = await fresh.stop();
+    // Whom it had accepted, or was about to, died with it; nobody was refused, and after its end nobody noticed anything.
+    assert.deepEqual(failures(attempts).filter((attempt) => attempt.error !== "ECONNRESET" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
+    assert.ok(attempts.filter((attempt) => attempt.sentMs > goneMs).length > 50, describeAttempts(attempts));
+    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    watchesSawAll(clients, ticker);
+  });
+
+  test("drained: new connections go elsewhere, old ones live; back again: slots return, old ones live", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await using ticker = await startTicker(cluster, holder);
+    await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
+    const old = await servedBy(victim, cluster.client);
+    assert.ok(old > 0, "nobody was served by it");
+    const stopping = victim.plane.apiServer.terminate(30_000);
+    const rest = cluster.nodes.filter((node) => node !== victim).map((node) => node.name);
+    await fastPathReady(cluster, rest);
+    await sleep(2_000);
+    allWell(clients, ticker);
+    await using fresh = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
+    assert.equal(await servedBy(victim, cluster.client), old);
+    await stopping;
+    await victim.plane.apiServer.start();
+    await victim.plane.ready();
+    await fastPathReady(cluster);
+    await sleep(1_000);
+    allWell(fresh, ticker);
+    assert.equal(clients.watches.lost().length + clients.requests.lost().length, old);
+    watchesSawAll(clients, ticker);
+  });
+
+  test("hung: once it is DOWN its node ends what it had, and nothing else", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await using ticker = await startTicker(cluster, holder);
+    await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20 });
+    const doomed = await servedBy(victim, cluster.client);
+    victim.plane.apiServer.stop();
+    await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 20_000, "the sessions of the hung server are ended");
+    await sleep(500);
+    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    for (const each of [...clients.watches.lost(), ...clients.requests.lost()]) assert.equal(each.closedBy, "ECONNRESET");
+    watchesSawAll(clients, ticker);
+  });
+});
+
+describe("a node", () => {
+  test("cut off, not the holder: its clients are told, idle ones too; all others live", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await using ticker = await startTicker(cluster, holder);
+    await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
+    const doomed = await servedBy(victim, cluster.client);
+    assert.ok(doomed > 0, "nobody was served by it");
+    await cluster.lab.isolate(victim.host);
+    await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 10_000, "clients of the lost node are told");
+    await sleep(1_000);
+    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    watchesSawAll(clients, ticker);
+  });
+
+  test("cut off, the holder: all but the clients of its own API server live", async () => {
+    const holder = await startFastPath(cluster);
+    await using ticker = await startTicker(cluster, another(holder));
+    await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
+    const doomed = await servedBy(holder, cluster.client);
+    await cluster.lab.isolate(holder.host);
+    await cluster.successorOf(holder);
+    const movedMs = monotonicMs();
+    const silent = (): HeldConnection[] => [...clients.watches.alive(), ...clients.requests.alive()].filter((each) => (each.lines.at(-1)?.atMs ?? 0) < movedMs);
+    const lost = (): HeldConnection[] => [...clients.watches.lost(), ...clients.requests.lost()];
+    // Ten seconds without a holder: a server whose segments were not acknowledged tries again in ever longer steps.
+    await cluster.lab.until(() => lost().length + silent().length <= doomed, 30_000, `all but ${doomed} connections are served again`);
+    await sleep(2_000);
+    // Requests find out at their next packet. A watch that only listens is not told: the one node that knew of it is dead.
+    assert.deepEqual(silent().filter((each) => clients.requests.all().includes(each)), []);
+    assert.equal(lost().length + silent().length, doomed);
+    const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
+    const hung = silent();
+    for (const watch of clients.watches.alive().filter((each) => !hung.includes(each))) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
+  });
+
+  test("without rules never gets a packet, and is reached by the others' proxies all the same", async () => {
+    const [first, second, third] = cluster.nodes;
+    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    await cluster.startAgents({ [third.name]: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PRIORITY: "50" } });
+    await fastPathReady(cluster, [first.name, second.name], [first, second]);
+    const before = await servedBy(third, cluster.client);
+    await using clients = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
+    assert.ok((await servedBy(third, cluster.client)) <= before, "it was sent connections");
+    for (const node of [first, second]) assert.doesNotMatch(await node.host.run(["nft", "list", "table", "netdev", "leasehold"]), new RegExp(third.host.ipv4.replaceAll(".", "\\.")));
+    // Its own VIP:6443 works by its proxy.
+    await moveTo(cluster, third);
+    await sleep(500);
+    await using fresh = await probe(cluster.client, 20);
+    await sleep(1_000);
+    const attempts = await fresh.stop();
+    assert.ok(attempts.length > 20 && failures(attempts).length === 0, describeAttempts(attempts));
+    assert.equal(clients.watches.lost().length + clients.requests.lost().length, 0);
+  });
+});
+
+describe("the rules", () => {
+  test("are put back at once when somebody flushes the ruleset; connections that were silent meanwhile live", async () => {
+    const holder = await startFastPath(cluster);
+    await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 0 });
+    for (const node of cluster.nodes) {
+      await node.host.run(["nft", "flush", "ruleset"]);
+      await cluster.lab.until(async () => (await node.host.run(["nft", "list", "tables"])).includes("netdev leasehold"), 2_000, "the rules are back");
+    }
+    await fastPathReady(cluster);
+    for (const node of cluster.nodes) assert.equal((await node.status()).fastPath?.restored, 1, node.name);
+    await using ticker = await startTicker(cluster, another(holder));
+    await sleep(2_500);
+    allWell(clients, ticker);
+  });
+
+  test("serve on while every agent is gone, and are removed by cleanup", async () => {
+    const holder = await startFastPath(cluster);
+    const third = cluster.others(holder)[1];
+    assert.ok(third !== undefined);
+    await using ticker = await startTicker(cluster, another(holder));
+    await using clients = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
+    await Promise.all(cluster.others(holder).map((node) => node.endAgent("SIGKILL")));
+    await sleep(12_000);
+    allWell(clients, ticker);
+    assert.match(await third.host.run(["nft", "list", "tables"]), /netdev leasehold/);
+    await third.host.run([process.execPath, BUNDLE, "cleanup"]);
+    assert.doesNotMatch(await third.host.run(["nft", "list", "tables"]), /leasehold/);
+    await third.host.run([process.execPath, BUNDLE, "cleanup"]);
   });
 });

@@ -6,7 +6,7 @@ import type { LogFields, Logger } from "../../src/log.ts";
 import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
 import { parseIp } from "../../src/net.ts";
 import type { IpAddress } from "../../src/net.ts";
-import type { Vip } from "../../src/vip/vip.ts";
+import type { Vip } from "../../src/vip/types.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { SimKernel } from "./kernel.ts";
 import { MachineClock, SimProcess } from "./process.ts";

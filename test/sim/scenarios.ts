@@ -30,11 +30,22 @@ export const SCENARIOS = {
     ],
   },
   killedAfterItsOffer: {
-    name: "a holder that is killed between its offer and the claim leaves its address no longer than its lifetime and a second",
+    name: "a holder that is killed between its offer and the claim leaves its address no longer than 2 s after the offer",
     bases: [100, 90],
     nopreempt: false,
     faults: [
       { atMs: 30_000, kind: "strike", on: "offer", who: "old", how: "crash", delayMs: 0.5, forMs: 20_000 },
+      { atMs: 31_000, kind: "priority", node: 1, delta: 50, forMs: 60_000 },
+    ],
+  },
+  deafAfterItsOfferAndKilled: {
+    name: "nor does one that hears nothing of the claim and is killed just before it would have let go",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    faults: [
+      { atMs: 30_000, kind: "strike", on: "offer", who: "old", how: "deafen", delayMs: 1, forMs: 20_000 },
+      ...everyServer("deaf", 30_000, 20_000, [0]),
+      { atMs: 30_000, kind: "strike", on: "claim", who: "old", how: "crash", delayMs: 800, forMs: 20_000 },
       { atMs: 31_000, kind: "priority", node: 1, delta: 50, forMs: 60_000 },
     ],
   },

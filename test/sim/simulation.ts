@@ -1,7 +1,7 @@
 /** Runs one plan to its end, or to the first thing that must not happen. */
 import { Health } from "./health.ts";
 import { INVARIANTS } from "./invariants.ts";
-import type { Checks } from "./invariants.ts";
+import type { Checks } from "./invariants/common.ts";
 import { makePlan } from "./plan.ts";
 import type { Plan, Profile } from "./plan.ts";
 import type { Production } from "./production.ts";

@@ -76,6 +76,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let refreshedMs = Number.NEGATIVE_INFINITY;
   let counters: readonly Counter[] = [];
   let restored = 0;
+  /** Somebody else has changed the rules: until they are back, the kernel resets whatever it does not know. */
+  let broken = false;
   let monitor: { close(): void } | undefined;
   let timer: Timer | undefined;
   let stopped = false;
@@ -139,7 +141,9 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const text = JSON.stringify(plan, planText);
     if (loaded?.text === text) return;
     try {
-      await nft.load(ruleset(plan), [...ownElements(plan), ...settlingElements(plan)]);
+      const elements = [...ownElements(plan), ...settlingElements(plan)];
+      await (broken ? nft.restore(ruleset(plan), elements) : nft.load(ruleset(plan), elements));
+      broken = false;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       if (spreads) return tryLoad(false, why);
@@ -237,6 +241,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     restored += 1;
     log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
     loaded = undefined;
+    broken = true;
     retryAtMs = clock.now();
     void converge();
   }

@@ -30,6 +30,8 @@ export interface Counter {
 export interface Nft {
   /** Replaces what is there; what was is untouched when this fails. @throws {LeaseholdError} LH_NFT */
   load(tables: readonly Table[], refresh: readonly SetElements[]): Promise<void>;
+  /** The same from nothing: quicker, and what the sets held is lost. For when somebody has removed it all anyway. @throws {LeaseholdError} LH_NFT */
+  restore(tables: readonly Table[], refresh: readonly SetElements[]): Promise<void>;
   /** Starts the time-outs of set elements anew. @throws {LeaseholdError} LH_NFT */
   refresh(elements: readonly SetElements[]): Promise<void>;
   /** Removes everything of ours. @throws {LeaseholdError} LH_NFT */
@@ -109,8 +111,12 @@ export function createNft(): Nft {
     } catch {
       // Sets of another version or shape, or a chain that came or went meanwhile: start from nothing, still in one transaction. What the sets
       // held is lost then, and an error in the rules themselves is told by this call.
-      await call(["-f", "-"], removal() + transaction(tables, [], refresh));
+      await restore(tables, refresh);
     }
+  }
+
+  async function restore(tables: readonly Table[], refresh: readonly SetElements[]): Promise<void> {
+    await call(["-f", "-"], removal() + transaction(tables, [], refresh));
   }
 
   /** An absent table or set holds nothing. */
@@ -122,6 +128,7 @@ export function createNft(): Nft {
 
   return {
     load: (tables, refresh) => inTurn(() => load(tables, refresh)),
+    restore: (tables, refresh) => inTurn(() => restore(tables, refresh)),
     refresh: (refreshed) =>
       inTurn(async () => {
         const lines = refreshed.flatMap(({ family, set, elements: values }) => putAnew(family, set, values));

@@ -17,7 +17,7 @@ export interface Proofs {
 }
 
 /** From a peer's being known until its silence means something: it has to learn of us first, by the Lease. */
-const CALIBRATION_MS = 20_000;
+const CALIBRATION_MS = 10_000;
 
 export function createProofs(deps: { readonly clock: Clock; readonly log: Logger; readonly enforce: boolean }): Proofs {
   const { clock, log } = deps;

@@ -24,6 +24,8 @@ export interface ControlPlaneOptions {
   /** Logs, PKI and kubeconfigs go into `dir/NODE/`. The caller removes it. */
   readonly dir: string;
   readonly log: Logger;
+  /** See {@link ClusterShape.apiServerFlags}. */
+  readonly apiServerFlags?: Readonly<Record<string, string>>;
   /**
    * What the control plane has when {@link startControlPlane} returns. `nothing` plays the bootstrap: programs are
    * started and not waited for, admin.conf and the agent have no rights yet. Default `ready`: every API server is
@@ -92,6 +94,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     nodes: options.nodes,
     vips: options.vips,
     serviceSubnet: six ? "fd00:10:96::/112" : "10.96.0.0/12",
+    apiServerFlags: options.apiServerFlags ?? {},
     dataDir: await tmpfsFolder(options.nodes.length),
   };
   const begun = performance.now();

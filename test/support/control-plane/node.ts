@@ -30,6 +30,8 @@ export interface ClusterShape {
   readonly nodes: readonly NodeSpec[];
   readonly vips: readonly string[];
   readonly serviceSubnet: string;
+  /** Of every kube-apiserver, beside what kubeadm's manifest has. */
+  readonly apiServerFlags?: Readonly<Record<string, string>>;
   /** Parent of the etcd members' data, on tmpfs. */
   readonly dataDir: string;
 }
@@ -147,6 +149,7 @@ function apiServerArgv(shape: ClusterShape, spec: NodeSpec, pki: string): readon
       "authorization-mode": "Node,RBAC",
       "enable-admission-plugins": "NodeRestriction",
       "allow-privileged": "true",
+      ...shape.apiServerFlags,
     }),
   ];
 }

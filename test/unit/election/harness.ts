@@ -100,6 +100,7 @@ export class Subject {
         this.bound = true;
         this.boundUntilMs = effect.untilMs;
       }
+      if (effect.kind === "limit") this.boundUntilMs = Math.min(this.boundUntilMs, effect.untilMs);
       if (effect.kind === "unbind") this.bound = false;
       if (effect.kind === "write") this.open.push({ ...effect, sentAtMs: this.nowMs });
     }

@@ -189,6 +189,27 @@ describe("handing over", () => {
     assert.deepEqual(subject.sent("offer").map((write) => write.to), ["n3"]);
   });
 
+  test("an offer ends the right 0.9 s after it was sent, until it is known to be untaken", () => {
+    const subject = new Subject().master([n2]);
+    subject.healthy({ faults: ["balancer"] });
+    const offeredMs = subject.nowMs;
+    assert.equal(subject.log.findLast((effect) => effect.kind === "limit" || effect.kind === "write")?.kind, "write", "limited before it is written");
+    assert.equal(subject.boundUntilMs, offeredMs + 900);
+    subject.to(offeredMs + 100).answer("offer", { kind: "ok", record: held("n1", 0, [n1, n2], { resourceVersion: "150", annotations: { "leasehold.dev/offer": "n2" } }) });
+    subject.to(offeredMs + 350);
+    assert.equal(subject.boundUntilMs, offeredMs + 900, "nobody took it, but that is not sure yet");
+    subject.answer("offer", { kind: "ok", record: held("n1", 0, [n1, n2], { resourceVersion: "152" }) });
+    subject.to(subject.nowMs + 10).answer("renew", { kind: "ok", record: held("n1", 2, [n1, n2], { resourceVersion: "153" }) });
+    assert.ok(subject.boundUntilMs >= offeredMs + 350 + 4_000, "withdrawn, and renewed since");
+    assert.equal(subject.bound, true);
+  });
+
+  test("an offer that the holder did not make limits it as well", () => {
+    const subject = new Subject().master([n2]);
+    subject.watches(held("n1", 0, [n1, n2], { resourceVersion: "150", annotations: { "leasehold.dev/offer": "n2" } }));
+    assert.equal(subject.boundUntilMs, subject.nowMs + 900);
+  });
+
   test("with no candidate left a stopping holder unbinds first, then releases", () => {
     const subject = new Subject().master();
     const before = subject.log.length;

@@ -100,6 +100,12 @@ export class FakeKernel implements VipKernel {
     return this.#entries.map((entry) => entry.address.text);
   }
 
+  /** When the last address would end if nobody touched it again. */
+  lastsUntilMs(): number {
+    this.#expire();
+    return Math.max(...this.#entries.map((entry) => entry.endsMs));
+  }
+
   #expire(): void {
     this.#entries = this.#entries.filter((entry) => entry.endsMs > this.#clock.now());
   }

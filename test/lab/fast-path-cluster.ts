@@ -1,0 +1,60 @@
+/** What the fast path's scenarios share: the cluster with the kernel's data plane up, and what clients must not notice. */
+import assert from "node:assert/strict";
+import { monotonicMs } from "../support/lab/clock.ts";
+import type { Host } from "../support/lab/host.ts";
+import { seenBy } from "../support/lab/ticker.ts";
+import type { Ticker } from "../support/lab/ticker.ts";
+import type { Cluster, ClusterNode } from "./cluster.ts";
+import type { Clients } from "./watchers.ts";
+
+/** Every one of `nodes` sends new connections to each of `takers`, and its own clients' as well. */
+export async function fastPathReady(cluster: Cluster, takers: readonly string[] = cluster.nodes.map((node) => node.name), nodes = cluster.nodes): Promise<void> {
+  await cluster.lab.until(
+    async () => {
+      for (const node of nodes) {
+        const { fastPath } = await node.status();
+        const names = fastPath?.nodes.filter((peer) => peer.slots > 0).map((peer) => peer.node) ?? [];
+        if (fastPath?.mode !== "fast-path" || fastPath.own.length === 0 || names.sort().join(" ") !== [...takers].sort().join(" ")) {
+          throw new Error(`${node.name}: ${JSON.stringify(fastPath)}`);
+        }
+      }
+      return true;
+    },
+    30_000,
+    `the fast path leads to ${takers.join(", ")}`,
+  );
+}
+
+export async function startFastPath(cluster: Cluster): Promise<ClusterNode> {
+  const holder = await cluster.startAgents();
+  await fastPathReady(cluster);
+  return holder;
+}
+
+export async function moveTo(cluster: Cluster, next: ClusterNode): Promise<void> {
+  await cluster.kubectl(["annotate", "-n", "kube-system", "lease", "leasehold", "--overwrite", `leasehold.dev/move-to=${next.name}`]);
+  await cluster.lab.until(async () => (await next.state()) === "MASTER", 10_000, `${next.name} is MASTER`);
+}
+
+/** All connections live, and no watch missed an event or had one late. */
+export function allWell(clients: Clients, ticker: Ticker, latestMs = 250): void {
+  assert.deepEqual(clients.watches.lost().map((each) => each.closedBy), [], "watches were lost");
+  assert.deepEqual(clients.requests.lost().map((each) => each.closedBy), [], "connections were lost");
+  watchesSawAll(clients, ticker, latestMs);
+}
+
+export function watchesSawAll(clients: Clients, ticker: Ticker, latestMs = 250): void {
+  const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
+  assert.ok(ticks.length > 10, `only ${ticks.length} events were made`);
+  for (const watch of clients.watches.alive()) {
+    const { missed, latestMs: late, seen } = seenBy(watch, ticks);
+    assert.equal(missed, 0, `watch ${watch.id} missed ${missed} of ${ticks.length} events, saw ${seen}`);
+    assert.ok(late < latestMs, `watch ${watch.id} had an event after ${late} ms`);
+  }
+}
+
+/** Connections of `client` that end at `node`'s API server. */
+export async function servedBy(node: ClusterNode, client: Host): Promise<number> {
+  const lines = (await node.host.run(["ss", "-Htn", "state", "established", "( sport = :6443 )"])).split("\n");
+  return lines.filter((line) => line.includes(` ${client.ipv4}:`) || line.includes(`[::ffff:${client.ipv4}]:`) || line.includes(`[${client.ipv6}]:`)).length;
+}

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import { sleep } from "../support/lab/clock.ts";
+import type { Host } from "../support/lab/host.ts";
+import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { BUNDLE, createCluster } from "./cluster.ts";
+import type { Cluster, ClusterNode } from "./cluster.ts";
+import { allWell, fastPathReady, moveTo, startFastPath } from "./fast-path-cluster.ts";
+import { openClients, startTicker } from "./watchers.ts";
+
+let cluster: Cluster;
+let serial = 0;
+
+before(async () => {
+  cluster = await createCluster();
+});
+after(async () => cluster[Symbol.asyncDispose]());
+afterEach(async () => {
+  await cluster.reset();
+  for (const node of cluster.nodes) await node.host.run(["nft", "flush", "ruleset"]);
+});
+
+const fixture = (name: string): string => readFileSync(new URL(`fixtures/${name}`, import.meta.url), "utf8");
+
+async function onAllNodes(argv: readonly string[], input: string): Promise<void> {
+  for (const node of cluster.nodes) await node.host.run(argv, { input });
+}
+
+function other(node: ClusterNode): ClusterNode {
+  const [found] = cluster.others(node);
+  assert.ok(found !== undefined);
+  return found;
+}
+
+/** New connections to VIP:6443 for a second: all of them answered. */
+async function served(from: Host): Promise<void> {
+  const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
+  const options = { host: cluster.vip, port: 6443, intervalMs: 20, timeoutMs: 2_000, path: "/livez", tls: { caFile } };
+  await using probe = await ClientProbe.start(from, options, `served-${(serial += 1)}`);
+  await sleep(1_000);
+  const attempts = await probe.stop();
+  assert.ok(attempts.length > 10 && failures(attempts).length === 0, `${from.name}: ${describeAttempts(attempts)}`);
+}
+
+/** Wire clients and every node's own, through two moves and back. */
+async function playMoves(): Promise<void> {
+  const holder = await startFastPath(cluster);
+  await using ticker = await startTicker(cluster, other(holder));
+  await using clients = await openClients(cluster, cluster.client, { watches: 15, requests: 15 });
+  for (const next of [...cluster.others(holder), holder]) {
+    await moveTo(cluster, next);
+    await sleep(300);
+  }
+  for (const node of cluster.nodes) await served(node.host);
+  await served(cluster.client);
+  await sleep(1_500);
+  allWell(clients, ticker);
+}
+
+describe("beside", () => {
+  test("kube-proxy in iptables mode", async () => {
+    await onAllNodes(["iptables-restore", "--noflush"], fixture("kube-proxy.iptables"));
+    await playMoves();
+    assert.match(await (cluster.nodes[0] ?? assert.fail()).host.run(["iptables-save"]), /KUBE-SVC-NPX46M4PTMTKRN6Y/);
+  });
+
+  test("kube-proxy in nftables mode", async () => {
+    await onAllNodes(["nft", "-f", "-"], fixture("kube-proxy.nft"));
+    await playMoves();
+  });
+
+  test("a host firewall that drops by default", async () => {
+    await onAllNodes(["nft", "-f", "-"], HOST_FIREWALL);
+    await playMoves();
+  });
+});
+
+const HOST_FIREWALL = `
+table inet firewall {
+  chain input { type filter hook input priority 0; policy drop;
+    iifname "lo" accept
+    ct state established,related accept
+    ct state invalid drop
+    ip protocol icmp accept
+    meta l4proto ipv6-icmp accept
+    tcp dport { 6443, 2379, 2380 } accept }
+  chain forward { type filter hook forward priority 0; policy drop; }
+}
+`;
+
+describe("clients that are no node's own", () => {
+  test("a pod on a control-plane node, with the VIP and without any holder", async () => {
+    const holder = await startFastPath(cluster);
+    const node = other(holder);
+    const pod = await cluster.lab.client("pod");
+    await pod.run(["ip", "link", "set", "eth0", "down"]);
+    await node.host.run(["ip", "link", "add", "pod0", "type", "veth", "peer", "name", "eth1", "netns", pod.namespace]);
+    await node.host.run(["ip", "-batch", "-"], { input: "link set pod0 up\naddr add 10.244.1.1/24 dev pod0\n" });
+    await pod.run(["ip", "-batch", "-"], { input: "link set eth1 up\naddr add 10.244.1.2/24 dev eth1\nroute add default via 10.244.1.1\n" });
+    await served(pod);
+    await using ticker = await startTicker(cluster, holder);
+    await using clients = await openClients(cluster, pod, { watches: 5, requests: 5 });
+    await moveTo(cluster, node);
+    await sleep(500);
+    await moveTo(cluster, holder);
+    await Promise.all(cluster.nodes.map((each) => each.endAgent("SIGKILL")));
+    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "nobody has the VIP");
+    await served(pod);
+    await sleep(1_000);
+    allWell(clients, ticker);
+    await node.host.run(["ip", "link", "del", "pod0"]);
+  });
+
+  test("a worker reaches the API servers with no holder, and by the VIP when its agent has been gone for long", async () => {
+    const holder = await startFastPath(cluster);
+    const worker = await cluster.lab.node("w1");
+    const agent = await worker.spawn([process.execPath, BUNDLE, "run"], {
+      name: "agent",
+      env: {
+        ...worker.agentEnvironment(),
+        LEASEHOLD_ROLE: "balancer",
+        LEASEHOLD_VIP: cluster.vip,
+        LEASEHOLD_BACKENDS: cluster.nodes.map((node) => node.host.ipv4).join(","),
+        LEASEHOLD_DATA_DIR: join(worker.directory, "lib"),
+        LEASEHOLD_KUBECONFIG: holder.plane.kubeconfigs.agent,
+      },
+    });
+    await cluster.lab.until(async () => (await worker.run(["nft", "list", "tables"])).includes("ip leasehold"), 15_000, "the worker has rules");
+    await served(worker);
+    await using ticker = await startTicker(cluster, other(holder));
+    await using clients = await openClients(cluster, worker, { watches: 5, requests: 5 });
+    agent.kill("SIGKILL");
+    await Promise.all(cluster.nodes.map((each) => each.endAgent("SIGKILL")));
+    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "nobody has the VIP");
+    await served(worker);
+    await cluster.lab.until(async () => !(await worker.run(["nft", "list", "set", "ip", "leasehold", "own"])).includes("elements"), 40_000, "the own rules have timed out");
+    await sleep(500);
+    allWell(clients, ticker);
+    await cluster.startAgents();
+    await served(worker);
+  });
+});
+
+describe("the network", () => {
+  test("drops what a node sends in the VIP's name: it gets no new connections, and the holder says so", async () => {
+    const victim = cluster.nodes[2];
+    assert.ok(victim !== undefined);
+    await cluster.lab.drop({ from: victim.name, match: `ip saddr ${cluster.vip}` });
+    await cluster.startAgents({ [victim.name]: { LEASEHOLD_PRIORITY: "50" } });
+    const rest = cluster.others(victim);
+    await fastPathReady(cluster, rest.map((node) => node.name), rest);
+    const { fastPath } = await (rest[0] ?? assert.fail()).status();
+    assert.equal(fastPath?.nodes.find((node) => node.node === victim.name)?.unheard, true);
+    assert.match(rest[0]?.agent?.log() ?? "", /do not arrive/);
+    await served(cluster.client);
+    await cluster.lab.heal();
+    await fastPathReady(cluster, undefined, rest);
+  });
+
+  test("is reached by a bridge of the node's own", async () => {
+    for (const { host } of cluster.nodes) {
+      const commands = [
+        "link add br0 type bridge stp_state 0 forward_delay 0",
+        `link set br0 address ${host.mac} up`,
+        `addr del ${host.ipv4}/24 dev eth0`,
+        `addr add ${host.ipv4}/24 dev br0`,
+        "link set eth0 master br0",
+      ];
+      await host.run(["ip", "-batch", "-"], { input: `${commands.join("\n")}\n` });
+    }
+    await cluster.plane.ready();
+    await playMoves();
+    assert.equal((await (cluster.nodes[0] ?? assert.fail()).status()).vip?.interface, "br0");
+  });
+});

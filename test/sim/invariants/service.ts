@@ -1,0 +1,143 @@
+/** What clients see: the VIP is bound in time, by the right node, does not wander, and the wire knows where it is. */
+import { OFFER } from "../../../src/kube/record.ts";
+import type { SimNode } from "../node.ts";
+import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
+import { boundNodes, newHolder, published } from "./common.ts";
+import type { Invariant } from "./common.ts";
+
+/** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
+const MOVES_PER_HOUR = 6;
+
+/**
+ * Liveness. When one and the same eligible node could reach a quorate API server all the time, the VIP is bound on a node that is up and has a link within
+ * LEASE_DURATION + 2 s, as the slowest allowed clock counts it (x 1/0.95).
+ *
+ * Allowed on top: 500 ms for each API server that has to be passed over, for each of the two calls (read, claim); where watches say nothing, one
+ * read interval (2 s) until the last renewal is noticed; and where the node itself was cut off before, the time-out of the
+ * request that was under way then (4 s), one retry (0.5 s), and a read interval.
+ */
+export const boundInTime: Invariant = (world, health) => {
+  let unserved: number | undefined;
+  return {
+    // Whoever has claimed and dies before it serves starts the wait anew; so does a renewal of one that has lost its right since it
+    // was sent, and that TCP or etcd carried out late.
+    write(write) {
+      const author = world.nodes[write.author];
+      const oldMs = (author?.clock.bootMs(world.scheduler.nowMs) ?? 0) - write.sentMs;
+      const late =
+        write.change.changed &&
+        write.change.before?.holder === author?.name &&
+        (author?.agent?.role !== "MASTER" || oldMs > RENEW_DEADLINE_MS);
+      if ((late || newHolder(world, write) !== undefined) && unserved !== undefined) unserved = world.scheduler.nowMs;
+      return undefined;
+    },
+    step() {
+      const nowMs = world.scheduler.nowMs;
+      const serving = boundNodes(world).some((node) => node.powered && node.kernel.link.carrier && health.connected(node));
+      if (serving) unserved = undefined;
+      else unserved ??= nowMs;
+      if (unserved === undefined) return undefined;
+      // VRRP to the letter: a holder in FAULT is not displaced, and its VIP serves nobody.
+      if (world.plan.nopreemptStrict && world.nodes.some((node) => node.confirmed && node.facts.faults.length > 0)) {
+        unserved = nowMs;
+        return undefined;
+      }
+      for (const node of world.nodes) {
+        const goodSince = health.goodSince(node);
+        if (goodSince === undefined) continue;
+        const since = Math.max(unserved, goodSince, world.disturbedUntilMs);
+        const freshlyBack = goodSince > unserved - 5_000 || world.disturbedUntilMs > unserved;
+        // A person, or a restored etcd, may have written a longer one; the longer counts.
+        const durationMs = Math.max(LEASE_DURATION_MS, world.plane.table.record?.leaseDurationMs ?? 0);
+        const allowedMs = durationMs / 0.95 + 2_000 + health.badServers() * 1_000 + (health.silentWatches() ? 2_200 : 0) + (freshlyBack ? 7_000 : 0);
+        if (nowMs - since > allowedMs) return `${node.name} could have served for ${((nowMs - since) / 1_000).toFixed(1)} s, and nobody has the VIP`;
+      }
+      return undefined;
+    },
+  };
+};
+
+/** When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the one that the rules want. */
+export const endsWellAndWithTheBest: Invariant = (world) => ({
+  end() {
+    // One fault that stays may take the quorum with it.
+    if (world.plan.profile === "persistent") return undefined;
+    const bound = boundNodes(world);
+    const record = world.plane.table.record;
+    if (bound.length !== 1) return `at the end ${bound.length} nodes have the VIP`;
+    const [holder] = bound;
+    if (holder === undefined || record?.holder !== holder.name) return `${holder?.name} has the VIP, the Lease names ${record?.holder}`;
+    const able = world.nodes.filter((node) => node.eligible);
+    const wished = able.find((node) => node.name === world.moveTo);
+    if (wished !== undefined) return wished === holder ? undefined : `move-to names ${wished.name}, ${holder.name} holds`;
+    if (world.plan.nopreempt || world.moveTo === holder.name) return undefined;
+    const best = Math.max(...able.map((node) => node.facts.effective));
+    return holder.facts.effective === best ? undefined : `${holder.name} holds with ${holder.facts.effective}, the best has ${best}`;
+  },
+});
+
+/** No flapping: one fault that stays moves the VIP at most 6 times in an hour. */
+export const noFlapping: Invariant = (world) => {
+  const moves: number[] = [];
+  return {
+    write(write) {
+      const node = newHolder(world, write);
+      if (world.plan.profile !== "persistent" || node === undefined) return undefined;
+      const nowMs = world.scheduler.nowMs;
+      moves.push(nowMs);
+      const recent = moves.filter((atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0));
+      return recent.length > MOVES_PER_HOUR ? `${recent.length} moves within an hour` : undefined;
+    },
+  };
+};
+
+/** Planned moves, restarts within the fence and nothing else: from the first bind on the VIP is never away while another node could have it. */
+export const plannedMovesLoseNoTime: Invariant = (world) => {
+  let lastBound: SimNode | undefined;
+  return {
+    step() {
+      if (world.plan.profile !== "planned" || world.scheduler.nowMs > world.plan.lengthMs) return undefined;
+      const bound = boundNodes(world)[0];
+      const before = lastBound;
+      lastBound = bound;
+      if (bound !== undefined || before === undefined) return undefined;
+      const record = world.plane.table.record;
+      const able = world.nodes.filter((node) => node !== before && node.eligible && published(record, node.name)?.eligible === true);
+      return able.length === 0 ? undefined : `${before.name} let the VIP go, and nobody had it yet; ${able.map((node) => node.name).join(", ")} could have`;
+    },
+  };
+};
+
+/** A process that is killed and started again within the kubelet's 1.6 s neither moves the VIP nor loses it (profile `planned`). */
+export const quickRestartsMoveNothing: Invariant = (world) => ({
+  write(write) {
+    const node = newHolder(world, write);
+    if (node === undefined || world.plan.profile !== "planned") return undefined;
+    const holder = world.nodes.find((one) => one.name === write.change.before?.holder);
+    const nowMs = world.scheduler.nowMs;
+    const crash = world.plan.faults.find((fault) => fault.kind === "crash" && fault.node === holder?.index && nowMs > fault.atMs && nowMs < fault.atMs + 12_000);
+    // It may have been asked to hand over for a reason of its own.
+    if (crash === undefined || write.change.before?.annotations[OFFER] === node.name) return undefined;
+    return `${node.name} took the VIP though ${holder?.name} was only restarted`;
+  },
+});
+
+/** The switches and neighbours send the VIP's packets to the node that has it: six seconds after it is alone with it, nobody else has announced later. */
+export const theWireFollows: Invariant = (world, health) => {
+  let alone: { readonly node: SimNode; readonly sinceMs: number } | undefined;
+  return {
+    step() {
+      const [node, second] = boundNodes(world);
+      const nowMs = world.scheduler.nowMs;
+      if (node === undefined || second !== undefined || node.agent?.process.running !== true || health.linksChangedMs > nowMs - 12_000) {
+        alone = undefined;
+        return undefined;
+      }
+      if (alone?.node !== node) alone = { node, sinceMs: nowMs };
+      // Another may have bound, announced and let go within one instant.
+      if (nowMs - Math.max(alone.sinceMs, world.announcerChangedMs) < 6_000) return undefined;
+      const last = world.lastAnnouncer;
+      return last === node.index ? undefined : `${node.name} has the VIP, but the last to announce it was n${(last ?? -1) + 1}`;
+    },
+  };
+};
