@@ -42,6 +42,7 @@ export interface Config {
   readonly fastPath: "auto" | "on" | "off";
   /** Ports of the VIP. */
   readonly vipPorts: readonly number[];
+  readonly balancerWorkers: number;
   readonly algorithm: BalanceAlgorithm;
   readonly maxConnections: number;
   readonly slowStartMs: number;
@@ -160,6 +161,7 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     balancerPort: values.BALANCER_PORT,
     fastPath: values.FASTPATH,
     vipPorts: values.VIP_PORTS,
+    balancerWorkers: values.BALANCER_WORKERS,
     algorithm: values.ALGORITHM,
     maxConnections: values.MAX_CONNECTIONS,
     slowStartMs: values.SLOW_START,

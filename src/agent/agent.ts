@@ -207,7 +207,7 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
           api,
           balancer,
           metrics,
-          fastPathOffer: () => dataPlane?.offer() ?? null,
+          fastPathOffer: () => dataPlane?.offer(),
           onReleased: () => dataPlane?.released(),
           events: createEventRecorder({
             api,

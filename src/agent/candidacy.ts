@@ -34,7 +34,7 @@ export interface CandidacyDeps {
   readonly metrics: Metrics;
   readonly events: EventRecorder;
   /** What this node may tell the others of its data plane. */
-  readonly fastPathOffer: () => FastPathOffer | null;
+  readonly fastPathOffer: () => FastPathOffer | null | undefined;
   /** The VIP has just been unbound here. Called synchronously. */
   readonly onReleased: () => void;
 }

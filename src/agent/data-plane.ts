@@ -14,7 +14,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { openConntrack } from "../linux/conntrack.ts";
 import { watchRuleset } from "../linux/nftables-monitor.ts";
-import { openSockDiag, TCP_STATE_LISTEN } from "../linux/sock-diag.ts";
+import { openSockDiag, TCP_STATE_LISTEN, wildcardListener } from "../linux/sock-diag.ts";
 import { openPacketSocket } from "../linux/sockets.ts";
 import { udpFrame } from "../linux/tcp-frame.ts";
 import type { Logger } from "../log.ts";
@@ -46,21 +46,28 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
   const { config, clock, log, place } = deps;
   const sockets = openSockDiag();
   const conntrack = openConntrack();
-  const packet = openPacketSocket();
+  // A worker sends no frames of its own making.
+  const packet = place === undefined ? undefined : openPacketSocket();
   const nft = createNft();
   const remembered = peersOf(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log);
-  let wildcardListener = false;
+  let onWildcard = false;
 
   function send(frame: Uint8Array): void {
     const link = deps.link();
-    if (link !== undefined) packet.send(link.index, frame);
+    if (link !== undefined) packet?.send(link.index, frame);
   }
 
   /** While nothing listens, the API server is away: how it listened before still holds for its return. */
   function listensOnWildcard(): boolean {
-    const listeners = [4, 6].flatMap((family) => (family === 4 || family === 6 ? sockets.list(family, TCP_STATE_LISTEN) : [])).filter((socket) => socket.local.port === config.backendPort);
-    if (listeners.length > 0) wildcardListener = listeners.some((socket) => socket.local.address.bytes.every((byte) => byte === 0));
-    return wildcardListener;
+    try {
+      const listening = FAMILIES.some((family) => sockets.list(family, TCP_STATE_LISTEN).some((socket) => socket.local.port === config.backendPort));
+      // One rule for all of the VIP's families: where it would never match it would send every SYN away.
+      if (listening) onWildcard = config.vips.every((vip) => wildcardListener(sockets, vip.family, config.backendPort));
+    } catch {
+      // A kernel without inet_diag. A dead API server then costs new connections until its check has noticed, no more.
+      onWildcard = false;
+    }
+    return onWildcard;
   }
 
   function probe(peers: readonly FastPathNode[]): void {
@@ -95,6 +102,7 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
       return {
         name: config.nodeName,
         interfaceName: place.interfaceName,
+        interfaceIndex: link.index,
         addresses: place.addresses,
         mac: link.mac,
         backendPort: config.backendPort,
@@ -127,11 +135,12 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
     close() {
       sockets.close();
       conntrack.close();
-      packet.close();
+      packet?.close();
     },
   };
 }
 
+const FAMILIES = [4, 6] as const;
 const PROBE_TEXT = new TextEncoder().encode("leasehold network check");
 
 /** What the Lease says of the others, and while it cannot be read, what it last said: membership is never emptied because the API is silent. */

@@ -2,7 +2,7 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { LeaseholdError } from "../errors.ts";
-import { chooseInterface, chooseNodeIp } from "../linux/links.ts";
+import { chooseInterface, chooseNodeIp, ownAddress } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
 import type { Logger } from "../log.ts";
 import type { IpAddress } from "../net.ts";
@@ -11,7 +11,7 @@ import { foreignOwner } from "../vip/vip.ts";
 export interface Place {
   readonly interfaceName: string;
   readonly nodeIp: IpAddress;
-  /** The node's own on that interface, one for each family of the VIPs where it has one. */
+  /** The node's own on that interface, at most one of each family. */
   readonly addresses: readonly IpAddress[];
 }
 
@@ -51,19 +51,9 @@ export async function findPlace(
   }
 }
 
+/** Of both families, whatever the VIPs are: the API servers are known by an address of one, and may be asked for by the other. */
 function ownAddresses(network: Network, link: Network["links"][number], vips: readonly IpAddress[], nodeIp: IpAddress): readonly IpAddress[] {
-  return ([4, 6] as const).flatMap((family) => {
-    const ofFamily = vips.filter((vip) => vip.family === family);
-    if (ofFamily.length === 0) return [];
-    if (nodeIp.family === family) return [nodeIp];
-    try {
-      return [chooseNodeIp(network, link, ofFamily)];
-    } catch (error) {
-      // It can hold a VIP of that family all the same; only the kernel's data plane cannot reach it there.
-      if (error instanceof LeaseholdError && error.code === "LH_NODE_IP") return [];
-      throw error;
-    }
-  });
+  return ([4, 6] as const).flatMap((family) => (nodeIp.family === family ? [nodeIp] : (ownAddress(network, link, vips, family) ?? [])));
 }
 
 function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {

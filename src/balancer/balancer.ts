@@ -1,4 +1,4 @@
-/** The balancer as the agent sees it: checks the API servers, and has a worker thread carry connections to them. */
+/** The balancer as the agent sees it: checks the API servers, and has worker threads carry connections to them. */
 import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
@@ -6,7 +6,7 @@ import type { Backend, BackendId, BackendStatus, BalancerStatus } from "./backen
 import { Health } from "./health.ts";
 import type { CheckTls } from "./probe.ts";
 import type { ProxyBackend } from "./proxy/messages.ts";
-import { ProxyThread } from "./proxy/thread.ts";
+import { ProxyThreads } from "./proxy/threads.ts";
 import {
   emptyPool,
   forget,
@@ -24,6 +24,7 @@ import {
 export type BalancerSettings = Pick<
   Config,
   | "balancerPort"
+  | "balancerWorkers"
   | "algorithm"
   | "maxConnections"
   | "slowStartMs"
@@ -53,7 +54,7 @@ export interface BalancerDeps {
 export interface Balancer {
   /**
    * Resolves once the listener accepts. Backends may be set before.
-   * @throws LeaseholdError LH_LISTEN: the port is taken; LH_WORKER: the worker thread does not start
+   * @throws LeaseholdError LH_LISTEN: the port is taken; LH_WORKER: a worker thread does not start
    */
   start(): Promise<void>;
   /** The whole list, as configured or discovered. Sessions to those that are gone from it live on. */
@@ -61,7 +62,7 @@ export interface Balancer {
   status(): BalancerStatus;
   /** Calls back after a grade, the list or the listener has changed. Returns what ends it. */
   onChange(callback: () => void): () => void;
-  /** The `balancer` track check: the worker lives, its listener accepts, a checked backend serves. */
+  /** The `balancer` track check: a listener accepts and its worker lives, a checked backend serves. */
   working(): { readonly ok: boolean; readonly detail: string };
   /** The credentials have changed; checks use them at once. */
   updateTls(): void;
@@ -82,7 +83,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   let sweep: Timer | undefined;
 
   const health = new Health({ clock, log, settings, tls: deps.tls, onResult: checked });
-  const thread = new ProxyThread({
+  const threads = new ProxyThreads({
     clock,
     log,
     settings: {
@@ -92,6 +93,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       slowStartMs: settings.slowStartMs,
       connectTimeoutMs: settings.connectTimeoutMs,
     },
+    workers: settings.balancerWorkers,
     workerUrl: deps.workerUrl,
     backends: () => proxyBackends(pool, clock.now()),
     onConnectFailed: (id) => health.probeNow(id),
@@ -106,7 +108,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   function apply(next: Pool, before: Pool): void {
     pool = next;
     if (signature(next) !== signature(before)) {
-      thread.post({ kind: "backends", backends: proxyBackends(pool, clock.now()) });
+      threads.post({ kind: "backends", backends: proxyBackends(pool, clock.now()) });
       notify();
     }
     closeOne();
@@ -136,13 +138,13 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       return;
     }
     pool = withClosed(pool, due.id, clock.now());
-    thread.post({ kind: "close-sessions", id: due.id });
+    threads.post({ kind: "close-sessions", id: due.id });
     closeOne();
   }
 
   /** Backends that left the list go once their last session has. */
   function forgetGone(): void {
-    const active = new Map(thread.counters().backends.map((counter) => [counter.id, counter.active]));
+    const active = new Map(threads.counters().backends.map((counter) => [counter.id, counter.active]));
     const gone = pool.members.filter((member) => member.leaving && (active.get(member.backend.id) ?? 0) === 0);
     if (gone.length === 0) return;
     const before = pool;
@@ -154,7 +156,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     async start() {
       health.setBackends(pool.members.map((member) => member.backend));
       sweep = clock.every(SWEEP_INTERVAL_MS, forgetGone);
-      await thread.start();
+      await threads.start();
     },
     setBackends(list) {
       const before = pool;
@@ -162,13 +164,13 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       if (sweep !== undefined) health.setBackends(pool.members.map((member) => member.backend));
     },
     status() {
-      const { connections, refused, backends } = thread.counters();
+      const { connections, refused, backends } = threads.counters();
       const takesNew = new Set(serving(pool).map((member) => member.backend.id));
       const counted = new Map(backends.map((counter) => [counter.id, counter]));
       return {
-        listening: thread.listening !== undefined,
-        port: thread.listening ?? settings.balancerPort,
-        heartbeatAgeMs: thread.heartbeatAgeMs(),
+        listening: threads.listening !== undefined,
+        port: threads.listening ?? settings.balancerPort,
+        heartbeatAgeMs: threads.heartbeatAgeMs(),
         connections,
         refused,
         backends: pool.members.map((member): BackendStatus => {
@@ -195,9 +197,9 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       return () => void listeners.delete(callback);
     },
     working() {
-      const ageMs = thread.heartbeatAgeMs();
+      const ageMs = threads.heartbeatAgeMs();
       if (!isServing(pool)) return { ok: false, detail: "no healthy backend" };
-      if (thread.listening === undefined) return { ok: false, detail: "the listener is closed" };
+      if (threads.listening === undefined) return { ok: false, detail: "the listener is closed" };
       if (ageMs > HEARTBEAT_LIMIT_MS) return { ok: false, detail: `the proxy has not answered for ${Math.round(ageMs)} ms` };
       return { ok: true, detail: `${serving(pool).length} of ${pool.members.length} backends serve` };
     },
@@ -206,7 +208,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       closing?.cancel();
       sweep?.cancel();
       sweep = undefined;
-      await thread.stop(settings.drainTimeoutMs);
+      await threads.stop(settings.drainTimeoutMs);
       health.stop();
     },
   };

@@ -144,12 +144,15 @@ export const SETTINGS = {
   }),
   FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"]), "auto", {
     section: "Balancer",
-    doc: "The kernel's data plane (nftables). `auto` uses it where kernel and network allow, and says why where they do not; `on` does not let the network check turn it off; `off` sends everything through the proxy.",
+    doc: "The kernel's data plane (nftables). `auto` uses it where kernel and network allow, and says why where they do not; `on` does not let the network check take nodes out of it; `off` sends what comes over the wire through the proxy. A node's own clients go straight to an API server in any case.",
   }),
   VIP_PORTS: withDefault(parsers.ports, "6443,8443", {
     section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",
   }),
   BALANCER_PORT: withDefault(parsers.port, "8443", { section: "Balancer", doc: "Port the balancer listens on, on every address of the node." }),
+  BALANCER_WORKERS: withDefault(parsers.wholeNumber(1, 32), "2", {
+    section: "Balancer", doc: "Threads that carry connections. Each balances for itself over what the kernel gives it.",
+  }),
   ALGORITHM: withDefault(parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]), "leastconn", {
     section: "Balancer", doc: "How a backend is chosen, in HAProxy's words; `local` prefers this node's own API server.",
   }),

@@ -1,5 +1,5 @@
 /** What follows from the facts about this node and its peers: eligibility, state, candidacy, namesakes. */
-import type { Candidate, VrrpState } from "../kube/record.ts";
+import type { Candidate, FastPathOffer, VrrpState } from "../kube/record.ts";
 import { MOVE_TO } from "../kube/record.ts";
 import type { Draft } from "./draft.ts";
 import { freshCandidates, SILENCE_MS } from "./lease-view.ts";
@@ -55,11 +55,17 @@ export function selfCandidate(settings: ElectionSettings, state: ElectionState, 
     preempt: wantsToPreempt(settings, state, nowMs),
     ip: settings.ip,
     mac: state.self.mac,
-    fastPath: state.self.fastPath,
+    fastPath: state.self.fastPath === undefined ? lastOffer(settings, state) : state.self.fastPath,
     instance: settings.instance,
     version: settings.version,
     counter: state.counter,
   };
+}
+
+/** A restarted agent finds its predecessor's rules in the kernel: to withdraw them for a moment would cost its clients their connections. */
+function lastOffer(settings: ElectionSettings, state: ElectionState): FastPathOffer | null {
+  const own = state.view?.candidates.get(settings.node)?.candidate;
+  return own?.instance === settings.instance ? own.fastPath : null;
 }
 
 /** Peers that count, from the newest record. */

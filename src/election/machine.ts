@@ -30,7 +30,7 @@ export const RETRY_MS = 500;
 /** A stopping agent that is not holder waits this long for its last words to be written. */
 const STOP_MS = 1_000;
 
-const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: null };
+const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: undefined };
 
 export function initialState(settings: ElectionSettings, nowMs: number): ElectionState {
   return {

@@ -30,8 +30,8 @@ export interface SelfFacts {
   readonly ready: boolean;
   /** MAC of the VIP's interface, "" while unknown. */
   readonly mac: string;
-  /** null while the kernel's data plane is not loaded here. */
-  readonly fastPath: FastPathOffer | null;
+  /** null: the kernel's data plane is not loaded here. undefined: not known yet, so what the Lease says of us stands. */
+  readonly fastPath: FastPathOffer | null | undefined;
 }
 
 export interface PendingOffer {

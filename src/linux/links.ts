@@ -64,16 +64,22 @@ export function chooseInterface(network: Network, vips: readonly IpAddress[], co
 export function chooseNodeIp(network: Network, link: LinkEntry, vips: readonly IpAddress[]): IpAddress {
   const [vip] = vips;
   if (vip === undefined) throw new LeaseholdError("LH_NODE_IP", "there is no VIP");
-  const isVip = (entry: AddressEntry): boolean => vips.some((other) => other.text === entry.address.text);
-  const near = onSubnet(network, link, vip).filter((entry) => !isVip(entry));
-  const pool = near.length > 0 ? near : own(network, link, vip.family).filter((entry) => !isVip(entry));
-  // A primary, lasting, settled address before secondary (IPv4), temporary (IPv6), deprecated or tentative ones; the kernel's order otherwise.
-  const lesser = IFA_F_SECONDARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE;
-  const best = pool.find((entry) => (entry.flags & lesser) === 0) ?? pool[0];
+  const best = ownAddress(network, link, vips, vip.family);
   if (best === undefined) {
     throw new LeaseholdError("LH_NODE_IP", `${link.name} has no IPv${vip.family} address of this node's own; this machine has ${describe(network)}`);
   }
-  return best.address;
+  return best;
+}
+
+/** The same for either family; undefined where it has none. */
+export function ownAddress(network: Network, link: LinkEntry, vips: readonly IpAddress[], family: Family): IpAddress | undefined {
+  const vip = vips.find((each) => each.family === family);
+  const isVip = (entry: AddressEntry): boolean => vips.some((other) => other.text === entry.address.text);
+  const near = vip === undefined ? [] : onSubnet(network, link, vip).filter((entry) => !isVip(entry));
+  const pool = near.length > 0 ? near : own(network, link, family).filter((entry) => !isVip(entry));
+  // A primary, lasting, settled address before secondary (IPv4), temporary (IPv6), deprecated or tentative ones; the kernel's order otherwise.
+  const lesser = IFA_F_SECONDARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE;
+  return (pool.find((entry) => (entry.flags & lesser) === 0) ?? pool[0])?.address;
 }
 
 /** The link's usable addresses whose subnet holds `vip`. A VIP bound by an agent (a host address) is no subnet. */

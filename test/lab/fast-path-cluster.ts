@@ -36,14 +36,17 @@ export async function moveTo(cluster: Cluster, next: ClusterNode): Promise<void>
   await cluster.lab.until(async () => (await next.state()) === "MASTER", 10_000, `${next.name} is MASTER`);
 }
 
+/** How late an event may be on a machine that does many other things; `npm run bench -- moves` measures it. */
+const LATE_MS = 1_000;
+
 /** All connections live, and no watch missed an event or had one late. */
-export function allWell(clients: Clients, ticker: Ticker, latestMs = 250): void {
+export function allWell(clients: Clients, ticker: Ticker, latestMs = LATE_MS): void {
   assert.deepEqual(clients.watches.lost().map((each) => each.closedBy), [], "watches were lost");
   assert.deepEqual(clients.requests.lost().map((each) => each.closedBy), [], "connections were lost");
   watchesSawAll(clients, ticker, latestMs);
 }
 
-export function watchesSawAll(clients: Clients, ticker: Ticker, latestMs = 250): void {
+export function watchesSawAll(clients: Clients, ticker: Ticker, latestMs = LATE_MS): void {
   const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
   assert.ok(ticks.length > 10, `only ${ticks.length} events were made`);
   for (const watch of clients.watches.alive()) {

@@ -41,7 +41,7 @@ async function served(from: Host): Promise<void> {
   await using probe = await ClientProbe.start(from, options, `served-${(serial += 1)}`);
   await sleep(1_000);
   const attempts = await probe.stop();
-  assert.ok(attempts.length > 10 && failures(attempts).length === 0, `${from.name}: ${describeAttempts(attempts)}`);
+  assert.ok(attempts.length > 2 && failures(attempts).length === 0, `${from.name}: ${describeAttempts(attempts)}`);
 }
 
 /** Wire clients and every node's own, through two moves and back. */
@@ -83,9 +83,9 @@ table inet firewall {
     iifname "lo" accept
     ct state established,related accept
     ct state invalid drop
-    ip protocol icmp accept
-    meta l4proto ipv6-icmp accept
-    tcp dport { 6443, 2379, 2380 } accept }
+    meta l4proto { icmp, ipv6-icmp } accept
+    tcp dport { 6443, 2379, 2380 } accept
+  }
   chain forward { type filter hook forward priority 0; policy drop; }
 }
 `;

@@ -49,8 +49,8 @@ export interface FastPath {
   update(): void;
   /** The VIP has just been unbound here. Synchronous. */
   released(): void;
-  /** For this node's annotation in the Lease; null while no packet may be forwarded to it. */
-  offer(): FastPathOffer | null;
+  /** For this node's annotation in the Lease; null: no packet may be forwarded to it; undefined: what it said last still holds. */
+  offer(): FastPathOffer | null | undefined;
   status(): FastPathStatus;
   /** Leaves the rules where they are. */
   stop(): void;
@@ -61,6 +61,8 @@ const TICK_MS = 1_000;
 const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
 /** After a failure; modules may be loaded, nft may be installed meanwhile. */
 const RETRY_MS = 15_000;
+/** The rules are put back at once, but not twice within this time. */
+const RESTORE_GAP_MS = 200;
 /** What a predecessor left is better than a plan made of nothing: wait this long for the Lease, the disk or the first checks. */
 const PATIENCE_MS = 5_000;
 
@@ -70,17 +72,21 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   const proofs = createProofs({ clock, log, enforce: deps.mode === "auto" });
   let mode: Mode = { kind: "starting" };
   let loaded: { readonly text: string; readonly plan: RulesetPlan } | undefined;
+  /** False when somebody else has been at the rules since `loaded` was. The plan of old stays: it is what the others still count on. */
+  let intact = true;
   let loading = false;
   let again = false;
   let retryAtMs = Number.NEGATIVE_INFINITY;
+  /** The kernel did not take the whole data plane: not asked again before. */
+  let refused: { readonly why: string; readonly untilMs: number } | undefined;
   let refreshedMs = Number.NEGATIVE_INFINITY;
   let counters: readonly Counter[] = [];
   let restored = 0;
-  /** Somebody else has changed the rules: until they are back, the kernel resets whatever it does not know. */
-  let broken = false;
+  let restoredMs = Number.NEGATIVE_INFINITY;
   let monitor: { close(): void } | undefined;
   let timer: Timer | undefined;
   let stopped = false;
+  let complaint = "";
   /** API servers that have gone DOWN since their clients were last told. */
   const died = new Set<string>();
   let grades = new Map<string, PlanBackend>();
@@ -120,16 +126,27 @@ export function createFastPath(deps: FastPathDeps): FastPath {
         again = false;
         await loadOnce();
       } while (again);
+    } catch (error) {
+      // Nobody waits for this promise. What could not be read now may be at the next tick.
+      complain(error);
     } finally {
       loading = false;
     }
+  }
+
+  /** Once for each reason: it comes again with each tick. */
+  function complain(error: unknown): void {
+    const text = String(error);
+    if (text !== complaint) log.warn({ err: error }, "The data plane cannot be looked after");
+    complaint = text;
   }
 
   async function loadOnce(): Promise<void> {
     notice();
     const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
     const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
-    await tryLoad(reason === "", reason);
+    if (reason === "" && refused !== undefined && clock.now() < refused.untilMs) await tryLoad(false, refused.why);
+    else await tryLoad(reason === "", reason);
     if (died.size > 0) await tellClients();
   }
 
@@ -139,19 +156,28 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const plan = wantedPlan(spreads);
     if (plan === undefined) return;
     const text = JSON.stringify(plan, planText);
-    if (loaded?.text === text) return;
+    if (loaded?.text === text && intact) return;
+    const before = intact;
+    intact = true;
     try {
       const elements = [...ownElements(plan), ...settlingElements(plan)];
-      await (broken ? nft.restore(ruleset(plan), elements) : nft.load(ruleset(plan), elements));
-      broken = false;
+      await (before ? nft.load(ruleset(plan), elements) : nft.restore(ruleset(plan), elements));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      if (spreads) return tryLoad(false, why);
-      loaded = undefined;
+      // What was is untouched.
+      intact &&= before;
+      if (spreads) {
+        refused = { why, untilMs: clock.now() + RETRY_MS };
+        return tryLoad(false, why);
+      }
       retryAtMs = clock.now() + RETRY_MS;
-      return become({ kind: "off", reason: why });
+      if (loaded === undefined || !intact) return become({ kind: "off", reason: why });
+      // They are out of date and work; peers that were told otherwise would give up connections that live here.
+      log.warn({ reason: why }, "The rules could not be changed, the old ones stay");
+      return;
     }
     loaded = { text, plan };
+    if (spreads) refused = undefined;
     refreshedMs = clock.now();
     log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
     become(spreads ? { kind: "fast-path" } : { kind: "proxy", reason });
@@ -220,11 +246,12 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     try {
       await nft.refresh(ownElements(plan));
       counters = await nft.counters();
+      // A notification may be missed, and an empty set of own addresses is refreshed by nothing.
+      if (counters.length === 0 && ruleset(plan).some((table) => table.counters.length > 0)) throw new Error("the tables are gone");
       if (mode.kind === "fast-path") await listen(plan);
     } catch (error) {
       log.warn({ err: error }, "The rules cannot be refreshed, loading them anew");
-      loaded = undefined;
-      retryAtMs = clock.now();
+      intact = false;
     }
   }
 
@@ -237,12 +264,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
 
   function rulesetChanged(change: RulesetChange): void {
     const ours = change.lost || [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
-    if (!ours || nft.isOwn(change.port) || loaded === undefined) return;
+    if (!ours || nft.isOwn(change.port) || (loaded === undefined && !loading)) return;
     restored += 1;
+    // Two programs that undo each other's work must not take the machine with them.
+    if (clock.now() < restoredMs + RESTORE_GAP_MS) retryAtMs = clock.now() + RESTORE_GAP_MS;
+    restoredMs = clock.now();
     log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
-    loaded = undefined;
-    broken = true;
-    retryAtMs = clock.now();
+    intact = false;
     void converge();
   }
 
@@ -251,13 +279,14 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       monitor = deps.watchRuleset(rulesetChanged);
       // Sockets that a killed predecessor's VIP left without an address hang until somebody tells them.
       if (!deps.holdsVip()) sessions.vipGone();
-      timer = clock.every(TICK_MS, () => void tick());
-      void tick();
+      timer = clock.every(TICK_MS, () => void tick().catch(complain));
+      void tick().catch(complain);
     },
     update: () => void (timer === undefined ? undefined : converge()),
     released: () => sessions.vipGone(),
     offer() {
       const self = loaded?.plan.wire?.self;
+      if (mode.kind === "starting") return undefined;
       if (mode.kind !== "fast-path" || self === undefined) return null;
       return { version: DATA_PLANE_VERSION, addresses: self.addresses.map((address) => address.text) };
     },

@@ -43,6 +43,8 @@ export interface PlanFacts {
 export interface PlanNode {
   readonly name: string;
   readonly interfaceName: string;
+  /** Of the link that has this name now. */
+  readonly interfaceIndex: number;
   readonly addresses: readonly IpAddress[];
   readonly mac: string;
   readonly backendPort: number;
@@ -78,6 +80,7 @@ function wirePlan(node: PlanNode, peers: readonly FastPathNode[], facts: PlanFac
   const proxied = !walkable.includes(node.name) || takers.length === 0;
   return {
     interfaceName: node.interfaceName,
+    interfaceIndex: node.interfaceIndex,
     self,
     peers,
     walkable,
@@ -94,17 +97,20 @@ function wirePlan(node: PlanNode, peers: readonly FastPathNode[], facts: PlanFac
  */
 function partners(node: PlanNode, facts: PlanFacts): readonly FastPathNode[] {
   const seen = new Set([node.mac, ""]);
+  // A machine that was replaced under another name leaves its annotation, with the address that the new one has: who writes is right.
+  const addressesSeen = new Set(node.addresses.map((address) => address.text));
   const result: FastPathNode[] = [];
-  for (const peer of [...facts.peers].sort((a, b) => (a.node < b.node ? -1 : 1))) {
+  for (const peer of [...facts.peers].sort((a, b) => Number(b.fresh) - Number(a.fresh) || (a.node < b.node ? -1 : 1))) {
     if (peer.node === node.name || peer.fastPath?.version !== DATA_PLANE_VERSION || seen.has(peer.mac)) continue;
     const addresses = peer.fastPath.addresses.flatMap((text) => parseIp(text) ?? []);
     const partner: FastPathNode = { name: peer.node, addresses, mac: peer.mac };
-    if (addresses.some((address) => node.addresses.some((own) => own.text === address.text))) continue;
+    if (addresses.some((address) => addressesSeen.has(address.text))) continue;
     if (!peer.fresh && backendOf(partner, facts.backends) === undefined) continue;
     seen.add(peer.mac);
+    for (const address of addresses) addressesSeen.add(address.text);
     result.push(partner);
   }
-  return result;
+  return result.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function backendOf(member: FastPathNode, backends: readonly PlanBackend[]): PlanBackend | undefined {

@@ -31,8 +31,6 @@ export function createProofs(deps: { readonly clock: Clock; readonly log: Logger
   return {
     heard(macs, peers) {
       const now = clock.now();
-      for (const { mac } of peers) if (!known.has(mac)) known.set(mac, now);
-      for (const mac of known.keys()) if (!peers.some((peer) => peer.mac === mac)) known.delete(mac);
       const next = new Set<string>();
       for (const { mac, name } of peers) {
         const early = now < (known.get(mac) ?? now) + CALIBRATION_MS;
@@ -47,11 +45,16 @@ export function createProofs(deps: { readonly clock: Clock; readonly log: Logger
       silent = next;
     },
     observe(peers, backends) {
+      const takingPart = new Set(peers.filter((peer) => peer.fastPath !== null).map((peer) => peer.mac));
+      for (const mac of takingPart) if (!known.has(mac)) known.set(mac, clock.now());
+      for (const mac of known.keys()) if (!takingPart.has(mac)) known.delete(mac);
       fresh = new Set(peers.filter((peer) => peer.fresh).map((peer) => peer.node));
       for (const peer of peers) {
         const backend = backends.find(({ host }) => peer.fastPath?.addresses.includes(host) === true);
         const said = peer.said;
         if (backend?.grade === "DOWN" && backend.silent && !lost.has(peer.node)) lost.set(peer.node, said);
+        // Lost while only the disk knew of it: what the Lease then says first may be older than the loss.
+        else if (lost.get(peer.node) === "") lost.set(peer.node, said);
         else if (lost.has(peer.node) && lost.get(peer.node) !== said) lost.delete(peer.node);
       }
     },

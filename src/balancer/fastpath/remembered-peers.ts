@@ -8,6 +8,8 @@ import { isRecord, readRememberedItems, writeRememberedItems } from "../remember
 import type { PlanPeer } from "./plan.ts";
 
 const WHAT = "peers";
+/** It becomes a part of rules: nothing else may be in it. */
+const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
 
 /** Of their agents nothing is known: not fresh. */
 export function readPeers(path: string, log: Logger): readonly PlanPeer[] {
@@ -22,6 +24,6 @@ function parsePeer(item: unknown): PlanPeer | undefined {
   if (!isRecord(item)) return undefined;
   const { node, mac } = item;
   const fastPath = parseFastPathOffer(item["fastPath"]);
-  if (typeof node !== "string" || typeof mac !== "string" || fastPath === null) return undefined;
+  if (typeof node !== "string" || typeof mac !== "string" || !MAC.test(mac) || fastPath === null) return undefined;
   return { node, fastPath, mac, fresh: false, said: "" };
 }

@@ -47,6 +47,8 @@ export interface OwnTarget {
 /** The part of a control-plane node: packets that come over the wire. */
 export interface WirePlan {
   readonly interfaceName: string;
+  /** In no rule; but a link that was made anew under its name has another, and ingress has to be bound to that one. */
+  readonly interfaceIndex: number;
   readonly self: FastPathNode;
   /** Everyone else whose node has these rules, whatever the grade of its API server. */
   readonly peers: readonly FastPathNode[];
@@ -142,6 +144,8 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     }
     sets.push({ name: flowSet(family), spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};` });
     const notFromPeers = wire.peers.length === 0 ? "" : `ether saddr != ${fromPeers} `;
+    // Without an address of the family there is nothing to deliver to and no way to the others.
+    if (own === undefined) continue;
     entry.push(`${toVip} ${notFromPeers}goto spread${family}`);
     const takers = wire.takers.filter((name) => name === wire.self.name || reachable.some((peer) => peer.name === name));
     chains.push({
@@ -193,7 +197,8 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
     name: "pre",
     // Before kube-proxy's chains (-100): the VIP is no Service.
     hook: "type nat hook prerouting priority -101; policy accept;",
-    rules: [...(wire?.deliver ?? []), ...own.entry],
+    // What comes over the wire is never an own client's.
+    rules: [...(wire?.deliver ?? []), ...own.entry.map((rule) => (plan.wire === undefined ? rule : `iifname != "${plan.wire.interfaceName}" ${rule}`))],
   };
   const output: Chain = { name: "out", hook: "type nat hook output priority -101; policy accept;", rules: own.entry };
   return {
@@ -255,9 +260,20 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
     }),
   };
   const chain: Chain = { name: "wire", rules: wireRules(plan, wire) };
+  // A port that the kernel cannot ask about: the refusal of a process that has just died is kept back, the SYN comes again after 1 s, and then
+  // the checks have noticed. Sequence 0 is the answer to a SYN and nothing else (RFC 9293 section 3.10.7.1).
+  const asked = wire.listener === undefined ? [] : [wire.listener];
+  const unasked = plan.ports.filter((port) => !asked.includes(port));
+  const refusals: Chain = {
+    name: "refusals",
+    hook: "type filter hook output priority filter; policy accept;",
+    rules: [
+      `tcp sequence 0 tcp flags & (rst | ack) == rst | ack ct direction reply ct original ${ip} daddr ${vips} ct original proto-dst ${list(unasked.map(String))} drop`,
+    ],
+  };
   return {
     counters: [COUNTERS.secondChance, COUNTERS.unknown, COUNTERS.settling],
-    chains: [last, ring, chain, ...(peers.length === 0 ? [] : [tell]), second],
+    chains: [last, ring, chain, ...(peers.length === 0 ? [] : [tell]), second, ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals])],
     // It is ours: our own ingress or a peer said so.
     deliver: [`${here} ${toVip} dnat to ${hostOf(own)}:${wire.deliverTo}`],
   };

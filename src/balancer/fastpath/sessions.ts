@@ -74,17 +74,27 @@ export function createSessions(deps: SessionsDeps): Sessions {
   async function kick(): Promise<void> {
     const sourceMac = deps.mac();
     if (sourceMac === undefined) return;
-    let sent = 0;
+    let tried = 0;
+    let failed = 0;
+    let failure: unknown;
     for (const family of families) {
       for (const flow of await deps.flows(family)) {
         const frame = ackFor(flow, sourceMac);
         if (frame === undefined) continue;
-        deps.send(frame);
-        kicked += 1;
-        if (++sent % BATCH === 0) await deps.pause();
+        tried += 1;
+        try {
+          deps.send(frame);
+          kicked += 1;
+        } catch (error) {
+          // A full queue passes while we pause; the others are to be told anyway.
+          failure ??= error;
+          failed += 1;
+        }
+        if (tried % BATCH === 0) await deps.pause();
       }
     }
-    log.info({ clients: sent }, "Clients asked whether their connection lives");
+    log.info({ clients: tried - failed }, "Clients asked whether their connection lives");
+    if (failed > 0) log.warn({ clients: failed, err: failure }, "Clients of a dead API server could not be asked whether their connection lives");
   }
 
   return {
@@ -100,7 +110,12 @@ export function createSessions(deps: SessionsDeps): Sessions {
       }
     },
     async backendsDied(addresses, holder) {
-      endHere(addresses);
+      try {
+        endHere(addresses);
+      } catch (error) {
+        // A kernel without conntrack's netlink or SOCK_DESTROY: no reason to leave the others in the dark.
+        log.warn({ err: error }, "Sockets of connections to a dead API server could not be ended");
+      }
       if (holder) await kick();
     },
     told: () => ({ kicked, destroyed }),

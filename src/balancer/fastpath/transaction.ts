@@ -21,7 +21,7 @@ export interface SetElements {
  * Sets and counters of the same definition are kept with what they hold: flows, refreshed addresses, totals. Chains are emptied and
  * filled again; those no longer wanted, and tables no longer wanted, go.
  *
- * @param present what the kernel has: a chain it does not have makes the whole transaction fail
+ * @param present what the kernel has: a chain it does not have makes the whole transaction fail, one that is left out stays behind, empty
  * @param refresh elements to put in anew, with their set's own time-out
  */
 export function transaction(tables: readonly Table[], present: readonly PresentChain[], refresh: readonly SetElements[]): string {
@@ -54,8 +54,8 @@ function removeTable(family: TableFamily): readonly string[] {
 function replaceTable(table: Table, present: readonly PresentChain[]): readonly string[] {
   const { family } = table;
   const own = `${family} ${TABLE_NAME}`;
-  const lines = [`add table ${own}`];
-  for (const { name } of present) lines.push(`flush chain ${own} ${name}`);
+  // Rules go whatever chains they are in, `present` may be wrong; sets keep their elements, counters their totals.
+  const lines = [`add table ${own}`, `flush table ${own}`];
   // A base chain is bound to its device when it is made: one whose interface was replaced would hear nothing.
   const remade = family === "netdev" ? table.chains.filter((chain) => chain.hook !== undefined).map((chain) => chain.name) : [];
   const wanted = new Set(table.chains.map((chain) => chain.name));

@@ -1,14 +1,21 @@
-/** What the main thread and the proxy's worker say to each other. */
+/** What the main thread and a worker of the proxy say to each other. */
 import type { BackendId } from "../backend.ts";
 import type { BalanceAlgorithm } from "../../config.ts";
+import type { HeldShare } from "./held.ts";
 
-/** Fixed for the life of a worker (`workerData`). */
+/** Fixed for the life of a worker, and the same for all. */
 export interface ProxySettings {
   readonly port: number;
   readonly algorithm: BalanceAlgorithm;
+  /** Of all workers together. */
   readonly maxConnections: number;
   readonly slowStartMs: number;
   readonly connectTimeoutMs: number;
+}
+
+export interface ProxyWorkerData {
+  readonly settings: ProxySettings;
+  readonly share: HeldShare;
 }
 
 export interface ProxyBackend {

@@ -1,10 +1,11 @@
 /**
  * The TCP proxy: one listener, its sessions, the backends that serve. Runs in a worker thread (`worker.ts`), told
- * by the main thread who serves; several such threads could share a port (SO_REUSEPORT), they share no state.
+ * by the main thread who serves; several such threads listen on one port (`threads.ts`).
  */
 import { createServer, type Server, type Socket } from "node:net";
 import type { Clock, Timer } from "../../clock.ts";
 import type { BackendId } from "../backend.ts";
+import type { Held } from "./held.ts";
 import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
 import { BEAT_INTERVAL_MS } from "./messages.ts";
 import { pick, slowStartWeight, type Candidate } from "./pick.ts";
@@ -16,6 +17,8 @@ const RELISTEN_MS = 1000;
 /** A backend that just failed a connection comes last until the health check, told of it, has had its say. */
 const SUSPECT_MS = 1000;
 const BACKLOG = 4096;
+/** How long a session lives before it gets its keepalive; little beside the 30 s until the first probe. */
+const KEEPALIVE_SWEEP_MS = 5000;
 
 interface Entry extends Target {
   readonly held: Set<Session>;
@@ -35,6 +38,7 @@ type Listener =
 export interface ProxyDeps {
   readonly clock: Clock;
   readonly settings: ProxySettings;
+  readonly held: Held;
   readonly random: () => number;
   readonly post: (message: FromProxy) => void;
 }
@@ -48,13 +52,16 @@ export class Proxy {
   #serving: readonly Entry[] = [];
   #listener: Listener = { kind: "closed" };
   #grace: Timer | undefined;
-  #turn = 0;
+  #turn: number;
   #refused = 0;
   #onEmpty: (() => void) | undefined;
   readonly #beat: Timer;
+  readonly #sweep: Timer;
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
+    // Workers that all began with the first backend would give it one connection each.
+    this.#turn = deps.held.slot;
     this.#host = {
       clock: deps.clock,
       connectTimeoutMs: deps.settings.connectTimeoutMs,
@@ -73,10 +80,14 @@ export class Proxy {
       refused: () => this.#refused++,
       ended: (session) => {
         this.#sessions.delete(session);
+        deps.held.set(this.#sessions.size);
         if (this.#sessions.size === 0) this.#onEmpty?.();
       },
     };
     this.#beat = deps.clock.every(BEAT_INTERVAL_MS, () => deps.post({ kind: "beat", counters: this.counters() }));
+    this.#sweep = deps.clock.every(KEEPALIVE_SWEEP_MS, () => {
+      for (const session of this.#sessions) session.keepAlive();
+    });
     this.#open();
   }
 
@@ -154,13 +165,14 @@ export class Proxy {
   }
 
   #accept(client: Socket): void {
-    if (this.#sessions.size >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
+    if (this.#deps.held.total() >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
       this.#refused++;
       client.on("error", () => {});
       client.resetAndDestroy();
       return;
     }
     this.#sessions.add(new Session(this.#host, client));
+    this.#deps.held.set(this.#sessions.size);
   }
 
   #open(host = "::"): void {
@@ -190,7 +202,7 @@ export class Proxy {
       const timer = this.#deps.clock.after(RELISTEN_MS, () => this.#open());
       this.#listener = { kind: "waiting", timer };
     });
-    server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG });
+    server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG, reusePort: true });
   }
 
   #close(): void {
@@ -220,6 +232,7 @@ export class Proxy {
       deadline.cancel();
       this.#onEmpty = undefined;
       this.#beat.cancel();
+      this.#sweep.cancel();
       for (const session of this.#sessions) session.finish();
       stopped();
     };

@@ -44,6 +44,8 @@ const KEEPALIVE_MS = 30_000;
  * with post-quantum key shares takes less than 2 KiB.
  */
 const REPLAY_BYTES = 16_384;
+/** Of fewer bytes the garbage collector makes nothing. */
+const RELEASE_FROM = 4096;
 
 export class Session {
   readonly #host: SessionHost;
@@ -55,16 +57,19 @@ export class Session {
   #replayBytes = 0;
   #clientEnded = false;
   #clientClosed = false;
+  #keptAlive = false;
+  /** What the kernel has not taken yet. */
+  #waitsForClient: Buffer | undefined;
+  #waitsForServer: Buffer | undefined;
 
   /** `client`: accepted, paused, half-open allowed. */
   constructor(host: SessionHost, client: Socket) {
     this.#host = host;
     this.#client = client;
     client.setNoDelay(true);
-    client.setKeepAlive(true, KEEPALIVE_MS);
     client.on("data", (chunk: Buffer) => this.#fromClient(chunk));
     client.on("end", () => this.#clientEnd());
-    client.on("drain", () => this.#resumeServer());
+    client.on("drain", () => this.#clientDrained());
     client.on("error", () => this.#clientFailed());
     client.on("close", () => this.#clientClose());
     // A "data" listener makes the socket flow; its bytes have no place to go before a backend is found.
@@ -81,6 +86,14 @@ export class Session {
       case "relaying":
         this.#serverFailed(this.#state.server, "down");
     }
+  }
+
+  /** Costs four system calls a socket, so it is not for those that end at once: the proxy asks again and again. */
+  keepAlive(): void {
+    if (this.#keptAlive || this.#state.kind !== "relaying") return;
+    this.#keptAlive = true;
+    this.#client.setKeepAlive(true, KEEPALIVE_MS);
+    this.#state.server.setKeepAlive(true, KEEPALIVE_MS);
   }
 
   /** Ends both sides in order (FIN), without waiting for them. */
@@ -106,15 +119,13 @@ export class Session {
       port: target.port,
       allowHalfOpen: true,
       noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_MS,
     });
     const timer = this.#host.clock.after(this.#host.connectTimeoutMs, () => this.#serverFailed(server, "timeout"));
     this.#state = { kind: "connecting", target, server, timer };
     server.on("connect", () => this.#connected(server));
     server.on("data", (chunk: Buffer) => this.#fromServer(chunk));
     server.on("end", () => this.#serverEnd(server));
-    server.on("drain", () => this.#client.resume());
+    server.on("drain", () => this.#serverDrained(server));
     server.on("error", (error: NodeJS.ErrnoException) => this.#serverFailed(server, error.code ?? error.message));
     server.on("close", () => this.#serverClosed(server));
   }
@@ -139,23 +150,40 @@ export class Session {
       if (this.#replayBytes <= REPLAY_BYTES) this.#replay.push(chunk);
       else this.#replay = undefined;
     }
-    if (!server.write(chunk)) this.#client.pause();
+    const ready = server.write(chunk);
+    if (!ready) this.#client.pause();
+    if (this.#replay !== undefined) return;
+    if (ready) releaseWritten(chunk, server);
+    else this.#waitsForServer = chunk;
   }
 
   #fromServer(chunk: Buffer): void {
     if (this.#state.kind !== "relaying") return;
     this.#replay = undefined;
     this.#state.target.bytesOut += chunk.length;
-    if (!this.#client.write(chunk)) this.#state.server.pause();
+    if (this.#client.write(chunk)) {
+      releaseWritten(chunk, this.#client);
+    } else {
+      this.#state.server.pause();
+      this.#waitsForClient = chunk;
+    }
   }
 
-  #resumeServer(): void {
+  #clientDrained(): void {
+    if (this.#waitsForClient !== undefined) releaseWritten(this.#waitsForClient, this.#client);
+    this.#waitsForClient = undefined;
     if (this.#state.kind === "relaying") this.#state.server.resume();
+  }
+
+  #serverDrained(server: Socket): void {
+    if (this.#waitsForServer !== undefined) releaseWritten(this.#waitsForServer, server);
+    this.#waitsForServer = undefined;
+    this.#client.resume();
   }
 
   #clientEnd(): void {
     this.#clientEnded = true;
-    if (this.#state.kind === "relaying") this.#state.server.end();
+    if (this.#state.kind === "relaying") endOrClose(this.#state.server);
   }
 
   #clientFailed(): void {
@@ -188,7 +216,7 @@ export class Session {
   #serverEnd(server: Socket): void {
     if (this.#state.kind === "detached" || this.#state.server !== server) return;
     this.#replay = undefined;
-    this.#client.end();
+    endOrClose(this.#client);
   }
 
   /** Closed in order, both ways: what is still on its way to the client goes on by itself. */
@@ -206,4 +234,21 @@ export class Session {
     end(server);
     if (this.#clientClosed) this.#host.ended(this);
   }
+}
+
+/**
+ * Frees what the kernel has taken, at once. Each chunk that was read is 64 KiB outside the heap; left to the garbage
+ * collector, they make it run all the time, which took a fifth of the CPU time of a transfer.
+ */
+function releaseWritten(chunk: Buffer, to: Socket): void {
+  if (chunk.length < RELEASE_FROM || to.writableLength > 0) return;
+  const { buffer } = chunk;
+  // Only a whole buffer is nobody else's.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.length) buffer.transfer(0);
+}
+
+/** Once the other direction has ended, close() sends the FIN too: a system call and a callback less than a shutdown() first. */
+function endOrClose(socket: Socket): void {
+  if (socket.readableEnded && socket.writableLength === 0) socket.destroy();
+  else socket.end();
 }

@@ -1,15 +1,18 @@
-/** The proxy's worker thread as the main thread sees it: started, started again when it ends, told the latest. */
+/** One of the proxy's worker threads as the main thread sees it: started, started again when it ends, told the latest. */
 import { Worker } from "node:worker_threads";
 import type { Clock, Timer } from "../../clock.ts";
 import { LeaseholdError } from "../../errors.ts";
 import type { Logger } from "../../log.ts";
 import type { BackendId } from "../backend.ts";
-import type { BackendCounters, FromProxy, ProxyBackend, ProxyCounters, ProxySettings, ToProxy } from "./messages.ts";
+import { noCounters, sum, withoutSessions } from "./counters.ts";
+import { Held, type HeldShare } from "./held.ts";
+import type { FromProxy, ProxyBackend, ProxyCounters, ProxySettings, ProxyWorkerData, ToProxy } from "./messages.ts";
 
 export interface ProxyThreadDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: ProxySettings;
+  readonly share: HeldShare;
   /** `worker.ts`, or what the bundle made of it. */
   readonly workerUrl: URL;
   /** The list to give to a worker that has just started. */
@@ -29,8 +32,6 @@ type State =
   | { readonly kind: "ended"; readonly timer: Timer }
   | { readonly kind: "stopping"; readonly worker: Worker }
   | { readonly kind: "stopped" };
-
-const noCounters: ProxyCounters = { connections: 0, refused: 0, backends: [] };
 
 export class ProxyThread {
   readonly #deps: ProxyThreadDeps;
@@ -57,7 +58,7 @@ export class ProxyThread {
   }
 
   counters(): ProxyCounters {
-    return sum(this.#earlier, this.#counters);
+    return sum([this.#earlier, this.#counters]);
   }
 
   /**
@@ -108,7 +109,8 @@ export class ProxyThread {
   }
 
   #run(): void {
-    const worker = new Worker(this.#deps.workerUrl, { workerData: this.#deps.settings, name: "proxy" });
+    const workerData: ProxyWorkerData = { settings: this.#deps.settings, share: this.#deps.share };
+    const worker = new Worker(this.#deps.workerUrl, { workerData, name: "proxy" });
     this.#state = { kind: "running", worker, sinceMs: this.#deps.clock.now() };
     this.#beatMs = this.#deps.clock.now();
     this.post({ kind: "backends", backends: this.#deps.backends() });
@@ -119,7 +121,8 @@ export class ProxyThread {
   }
 
   #exited(worker: Worker, code: number, cause: unknown): void {
-    this.#earlier = { ...sum(this.#earlier, this.#counters), connections: 0 };
+    this.#earlier = withoutSessions(this.counters());
+    new Held(this.#deps.share).set(0);
     this.#counters = noCounters;
     this.#listening = undefined;
     if (this.#state.kind !== "running" || this.#state.worker !== worker) return;
@@ -148,12 +151,10 @@ export class ProxyThread {
       case "listening":
         this.#listening = message.port;
         this.#started?.resolve();
-        log.info({ port: message.port }, "balancer listens");
         this.#deps.onChange();
         return;
       case "closed":
         this.#listening = undefined;
-        log.info({ port: this.#deps.settings.port }, "balancer closed its listener");
         this.#deps.onChange();
         return;
       case "listen-failed": {
@@ -179,20 +180,4 @@ export class ProxyThread {
 function send(worker: Worker, message: ToProxy): void {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin, only windows do
   worker.postMessage(message);
-}
-
-function sum(a: ProxyCounters, b: ProxyCounters): ProxyCounters {
-  const backends = new Map<BackendId, BackendCounters>(a.backends.map((item) => [item.id, { ...item, active: 0 }]));
-  for (const item of b.backends) {
-    const before = backends.get(item.id);
-    backends.set(item.id, {
-      id: item.id,
-      active: item.active,
-      sessions: item.sessions + (before?.sessions ?? 0),
-      connectErrors: item.connectErrors + (before?.connectErrors ?? 0),
-      bytesIn: item.bytesIn + (before?.bytesIn ?? 0),
-      bytesOut: item.bytesOut + (before?.bytesOut ?? 0),
-    });
-  }
-  return { connections: b.connections, refused: a.refused + b.refused, backends: [...backends.values()] };
 }

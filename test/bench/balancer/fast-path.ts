@@ -36,8 +36,11 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
   if (await forwarded(topology) !== 0) throw new Error("the fast path's counters should begin at 0");
 
   async function load({ port }: FastPathTopology, host: Host, node: FastPathNode, peers: readonly FastPathNode[]): Promise<void> {
+    const [link]: readonly { readonly ifindex: number }[] = JSON.parse(await host.run(["ip", "-json", "link", "show", "dev", "eth0"]));
+    if (link === undefined) throw new Error(`${host.name} has no eth0`);
     const wire: WirePlan = {
       interfaceName: "eth0",
+      interfaceIndex: link.ifindex,
       self: node,
       peers,
       walkable: ["n1", "n2", "n3"],

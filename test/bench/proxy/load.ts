@@ -30,6 +30,10 @@ function cpuMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
+export function residentMiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+}
+
 async function measure(subject: Subject, act: () => Promise<number>): Promise<Measured> {
   const before = subject.pid === undefined ? 0 : cpuMs(subject.pid);
   const startMs = performance.now();

@@ -1,4 +1,4 @@
-/** A real proxy worker on a free port, and clients for it. */
+/** A real proxy on a free port, and clients for it. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { createBalancer, type Balancer, type BalancerDeps, type BalancerSettings } from "../../../src/balancer/balancer.ts";
@@ -6,12 +6,13 @@ import { systemClock } from "../../../src/clock.ts";
 import { silentLogger } from "../../../src/log.ts";
 import type { Backend, BackendId } from "../../../src/balancer/backend.ts";
 import type { ProxyBackend, ProxySettings } from "../../../src/balancer/proxy/messages.ts";
-import { ProxyThread } from "../../../src/balancer/proxy/thread.ts";
+import { ProxyThreads, type ProxyThreadsDeps } from "../../../src/balancer/proxy/threads.ts";
 
 export const clock = systemClock(() => performance.now());
 
 export const settings: BalancerSettings = {
   balancerPort: 0,
+  balancerWorkers: 1,
   algorithm: "roundrobin",
   maxConnections: 1000,
   slowStartMs: 0,
@@ -85,7 +86,7 @@ export async function exchange(port: number, text: string): Promise<Ending> {
 
 export interface ProxyUnderTest {
   readonly port: number;
-  readonly thread: ProxyThread;
+  readonly threads: ProxyThreads;
   /** Backends that the worker found unreachable, in order. */
   readonly failed: readonly BackendId[];
   /** These take new connections from now on. */
@@ -94,31 +95,37 @@ export interface ProxyUnderTest {
   stop(drainMs?: number): Promise<void>;
 }
 
-/** The worker alone, without health checks: what it is told stands. */
-export async function startProxy(backends: readonly Backend[], changes: Partial<ProxySettings> = {}): Promise<ProxyUnderTest> {
+/** The workers alone, without health checks: what they are told stands. */
+export async function startProxy(
+  backends: readonly Backend[],
+  changes: Partial<ProxySettings> = {},
+  deps: Partial<Pick<ProxyThreadsDeps, "workers" | "workerUrl">> = {},
+): Promise<ProxyUnderTest> {
   const failed: BackendId[] = [];
   let current = backends;
   const listed = (): readonly ProxyBackend[] =>
     current.map((backend) => ({ ...backend, serving: true, returnedAgoMs: undefined }));
-  const thread = new ProxyThread({
+  const threads = new ProxyThreads({
     clock,
     log: silentLogger,
     settings: { port: 0, algorithm: "roundrobin", maxConnections: 1000, slowStartMs: 0, connectTimeoutMs: 300, ...changes },
+    workers: 1,
     workerUrl,
+    ...deps,
     backends: listed,
     onConnectFailed: (id) => void failed.push(id),
     onChange: () => {},
   });
-  await thread.start();
+  await threads.start();
   return {
-    port: thread.listening ?? 0,
-    thread,
+    port: threads.listening ?? 0,
+    threads,
     failed,
     serve: (backends) => {
       current = backends;
-      thread.post({ kind: "backends", backends: listed() });
+      threads.post({ kind: "backends", backends: listed() });
     },
-    closeSessions: (id) => thread.post({ kind: "close-sessions", id }),
-    stop: (drainMs = 0) => thread.stop(drainMs),
+    closeSessions: (id) => threads.post({ kind: "close-sessions", id }),
+    stop: (drainMs = 0) => threads.stop(drainMs),
   };
 }

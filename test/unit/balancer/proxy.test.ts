@@ -104,7 +104,7 @@ describe("carrying bytes", () => {
 
   test("100 MB each way at once arrive unchanged", async (t) => {
     const backend = await server(t, echo);
-    const { port, thread } = await proxy(t, [backend.backend]);
+    const { port, threads } = await proxy(t, [backend.backend]);
     const block = randomBytes(1_000_003);
     const blocks = 100;
     const sent: Hash = createHash("sha256");
@@ -126,8 +126,8 @@ describe("carrying bytes", () => {
     await ended;
     assert.equal(bytes, blocks * block.length);
     assert.equal(got.digest("hex"), sent.digest("hex"));
-    await until("the counters have come", () => thread.counters().backends[0]?.bytesOut === bytes);
-    assert.equal(thread.counters().backends[0]?.bytesIn, bytes);
+    await until("the counters have come", () => threads.counters().backends[0]?.bytesOut === bytes);
+    assert.equal(threads.counters().backends[0]?.bytesIn, bytes);
   });
 
   test("a reader that does not read stops the writer, and gets everything once it reads", async (t) => {
@@ -199,11 +199,11 @@ describe("the next backend", () => {
   test("is tried when one refuses, and the client does not notice", async (t) => {
     const [deadPort, alive] = [await freePort(), await server(t, named("alive "))];
     const dead = backendAt(deadPort);
-    const { port, failed, thread } = await proxy(t, [dead, alive.backend]);
+    const { port, failed, threads } = await proxy(t, [dead, alive.backend]);
     for (let i = 0; i < 10; i++) assert.equal((await exchange(port, "hi")).bytes.toString(), "alive hi");
     assert.ok(failed.length >= 1 && failed.every((id) => id === dead.id));
     assert.ok(failed.length < 5, "one that failed comes last for a while");
-    await until("it is counted", () => thread.counters().backends.some(({ connectErrors }) => connectErrors > 0));
+    await until("it is counted", () => threads.counters().backends.some(({ connectErrors }) => connectErrors > 0));
   });
 
   test("is tried when one does not answer the SYN", async (t) => {
@@ -301,13 +301,13 @@ describe("the listener", () => {
     const old = await openClient(under.port);
     await say(old, "x");
     under.serve([]);
-    await until("connections are reset or refused", () => under.thread.listening === undefined);
+    await until("connections are reset or refused", () => under.threads.listening === undefined);
     assert.equal((await exchange(under.port, "x")).end, "ECONNREFUSED");
     assert.equal(await say(old, "still here"), "still here");
     old.destroy();
     under.serve([backend.backend]);
-    await until("it listens again", () => under.thread.listening !== undefined);
-    assert.equal((await exchange(under.thread.listening ?? 0, "x")).bytes.toString(), "back x");
+    await until("it listens again", () => under.threads.listening !== undefined);
+    assert.equal((await exchange(under.threads.listening ?? 0, "x")).bytes.toString(), "back x");
   });
 
   test("resets those who come between the last backend's end and its own closing", async (t) => {
@@ -327,10 +327,10 @@ describe("the listener", () => {
     for (const client of held) await say(client, "x");
     assert.equal((await exchange(under.port, "x")).end, "ECONNRESET");
     assert.equal(backend.accepted(), 2);
-    await until("the refusal is counted", () => under.thread.counters().refused === 1);
+    await until("the refusal is counted", () => under.threads.counters().refused === 1);
     held[0]?.destroy();
     await until("there is room", () => backend.sockets.size === 1);
-    await until("it is counted", () => under.thread.counters().connections === 1);
+    await until("it is counted", () => under.threads.counters().connections === 1);
     assert.equal((await exchange(under.port, "x")).bytes.toString(), "ok x");
     held[1]?.destroy();
   });
@@ -355,7 +355,7 @@ describe("stopping", () => {
     await say(client, "x");
     let stopped = false;
     const stopping = under.stop(60_000).then(() => (stopped = true));
-    await until("the listener is closed", () => under.thread.listening === undefined);
+    await until("the listener is closed", () => under.threads.listening === undefined);
     assert.equal((await exchange(under.port, "x")).end, "ECONNREFUSED");
     assert.equal(await say(client, "still served"), "still served");
     assert.equal(stopped, false);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { candidate, held, record, Subject } from "./harness.ts";
+import { initialState, step } from "../../../src/election/machine.ts";
+import type { Effect } from "../../../src/election/types.ts";
+import { candidate, held, record, SETTINGS, Subject } from "./harness.ts";
 
 const released = { "leasehold.dev/released-by": "n2" };
 const n1 = candidate("n1");
@@ -368,4 +370,26 @@ describe("preempt delay", () => {
     const subject = new Subject({ ...settings, preemptDelayMs: 60_000 }).healthy().sees(held("n2", 1, [candidate("n1", { effective: 200 }), low]));
     assert.equal(subject.to(10_000).sent("claim").length, 1);
   });
+});
+
+describe("what a node says of its data plane", () => {
+  const before = { version: 1, addresses: ["10.88.0.11"] };
+  const said = (effects: readonly Effect[]): unknown =>
+    effects.flatMap((effect) => (effect.kind === "write" && effect.write.kind === "candidate" ? [effect.write.candidate.fastPath] : [])).at(-1);
+
+  for (const [name, fastPath, instance, expected] of [
+    ["stands while a restarted agent does not know yet: the rules are still in the kernel", undefined, "i1", before],
+    ["is withdrawn when it is known to be gone", null, "i1", null],
+    ["is not taken over from another machine of its name", undefined, "i9", null],
+  ] as const) {
+    test(name, () => {
+      const started = step(SETTINGS, initialState(SETTINGS, 0), { kind: "start", resume: null }, 0);
+      const self = step(SETTINGS, started.state, { kind: "self", facts: { effective: 100, faults: [], ready: true, mac: "", fastPath } }, 1);
+      const lease = held("n2", 0, [candidate("n1", { fastPath: before, instance }), candidate("n2")]);
+      const watched = step(SETTINGS, self.state, { kind: "watched", record: lease }, 2);
+      if (instance === "i1") assert.deepEqual(said(watched.effects), expected);
+      // It stands back from the name, and says nothing under it.
+      else assert.equal(said(watched.effects), undefined);
+    });
+  }
 });

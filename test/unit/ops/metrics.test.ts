@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { FastPathStatus } from "../../../src/balancer/fastpath/status.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
 import { backend, exampleStatus, released } from "./example.ts";
 
@@ -56,6 +57,37 @@ describe("/metrics", () => {
     assert.doesNotMatch(text, /192\.0\.2\.11:6443/);
     // Totals are set anew at each scrape, not added up.
     assert.match(text, /leasehold_bytes_total\{backend="192\.0\.2\.12:6443",direction="in"\} 100\n/);
+  });
+
+  test("tell of the kernel's data plane which node gets what, and keep nothing of it that is no longer true", async () => {
+    const metrics = make();
+    const fastPath: FastPathStatus = {
+      mode: "fast-path", reason: "", ports: [6443], secondChances: 3, unknown: 4, settling: 5, kicked: 6, destroyed: 7, restored: 8,
+      nodes: [
+        { node: "n1", addresses: ["192.0.2.11"], mac: "", slots: 600, walkable: true, unheard: false, packets: 10, bytes: 1_000 },
+        { node: "n2", addresses: ["192.0.2.12"], mac: "", slots: 0, walkable: false, unheard: true, packets: 20, bytes: 2_000 },
+      ],
+      own: [{ backend: "192.0.2.11:6443", connections: 9 }],
+    };
+    const text = await metrics.render(exampleStatus({ agent: { fastPath } }), WALL_MS);
+    for (const line of [
+      'leasehold_fastpath_slots{node="n1"} 600', 'leasehold_fastpath_slots{node="n2"} 0',
+      'leasehold_fastpath_ring_member{node="n1"} 1', 'leasehold_fastpath_ring_member{node="n2"} 0',
+      'leasehold_fastpath_unheard{node="n1"} 0', 'leasehold_fastpath_unheard{node="n2"} 1',
+      'leasehold_fastpath_packets_total{node="n2"} 20', 'leasehold_fastpath_bytes_total{node="n1"} 1000',
+      'leasehold_fastpath_own_connections_total{backend="192.0.2.11:6443"} 9',
+      "leasehold_fastpath_second_chances_total 3", "leasehold_fastpath_unknown_total 4", "leasehold_fastpath_settling_total 5",
+      "leasehold_fastpath_kicked_total 6", "leasehold_fastpath_destroyed_total 7", "leasehold_fastpath_restored_total 8",
+    ]) {
+      assert.ok(text.includes(`${line}\n`), line);
+    }
+    assert.deepEqual(lines(text, "leasehold_data_plane").filter((line) => line.endsWith(" 1")), ['leasehold_data_plane{mode="fast-path"} 1']);
+
+    const later = await metrics.render(exampleStatus({ agent: { fastPath: { ...fastPath, mode: "off", nodes: [] } } }), WALL_MS);
+    assert.deepEqual(lines(later, "leasehold_data_plane").filter((line) => line.endsWith(" 1")), ['leasehold_data_plane{mode="off"} 1']);
+    assert.deepEqual(lines(later, "leasehold_fastpath_slots"), []);
+    // Totals are set anew at each scrape, not added up.
+    assert.deepEqual(lines(later, "leasehold_fastpath_restored_total"), ["leasehold_fastpath_restored_total 8"]);
   });
 
   test("of a worker speak of no election", async () => {

@@ -1,0 +1,14 @@
+/** What the pool and the Lease say of nodes that are well. */
+import type { PlanBackend, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
+import { DATA_PLANE_VERSION } from "../../../src/balancer/fastpath/ruleset.ts";
+import { addressIn, macOf } from "../../support/fastpath/plans.ts";
+
+export function backend(n: number, changes: Partial<PlanBackend> = {}): PlanBackend {
+  return { host: addressIn(n, 4).text, port: 6443, grade: "UP", serving: true, silent: false, ...changes };
+}
+
+export const dead = { grade: "DOWN", serving: false, silent: true } as const;
+
+export function peer(n: number, changes: Partial<PlanPeer> = {}): PlanPeer {
+  return { node: `n${n}`, fastPath: { version: DATA_PLANE_VERSION, addresses: [addressIn(n, 4).text] }, mac: macOf(n), fresh: true, said: "a/1", ...changes };
+}

@@ -1,0 +1,469 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createFastPath } from "../../../src/balancer/fastpath/fast-path.ts";
+import type { FastPath, FastPathDeps } from "../../../src/balancer/fastpath/fast-path.ts";
+import type { PlanBackend, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
+import type { FastPathNode, Table } from "../../../src/balancer/fastpath/ruleset.ts";
+import type { SetElements } from "../../../src/balancer/fastpath/transaction.ts";
+import type { RulesetChange } from "../../../src/linux/nftables-monitor.ts";
+import { silentLogger } from "../../../src/log.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { addressIn, macOf, VIP4 } from "../../support/fastpath/plans.ts";
+import { backend, dead, peer } from "./facts.ts";
+
+interface Load {
+  readonly tables: readonly string[];
+  readonly fromNothing: boolean;
+  readonly elements: readonly SetElements[];
+}
+
+const FOREIGN: RulesetChange = { pid: 77, program: "nft", tables: new Set(["ip leasehold"]), lost: false, port: 77 };
+const OWN_PORT = 4242;
+
+/** One node and its machine; tests change the fields. */
+class Bench {
+  readonly clock = new FakeClock();
+  backends: readonly PlanBackend[] = [backend(1), backend(2), backend(3)];
+  peers: readonly PlanPeer[] | undefined = [peer(2), peer(3)];
+  missing: readonly string[] = [];
+  holder = false;
+  link: { index: number } | undefined = { index: 2 };
+  unreadable: Error | undefined;
+  /** What the kernel refuses. */
+  refuses: (tables: readonly Table[]) => boolean = () => false;
+  refreshFails = false;
+  /** Runs while nft is at work. */
+  during: (() => void) | undefined;
+  readonly loads: Load[] = [];
+  tries = 0;
+  readonly refreshes: (readonly SetElements[])[] = [];
+  readonly heard = new Set([macOf(2), macOf(3)]);
+  readonly told: { readonly hosts: readonly string[]; readonly holder: boolean; readonly afterLoads: number }[] = [];
+  readonly log: string[] = [];
+  readonly probes: (readonly FastPathNode[])[] = [];
+  vipGone = 0;
+  changes = 0;
+  onRuleset: ((change: RulesetChange) => void) | undefined;
+  readonly fastPath: FastPath;
+
+  constructor(changes: Partial<FastPathDeps> = {}) {
+    const say = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string): void => void this.log.push([level, message, fields["mode"]].filter(Boolean).join(" "));
+    this.fastPath = createFastPath({
+      clock: this.clock,
+      log: { ...silentLogger, info: say("info"), warn: say("warn"), error: say("error") },
+      mode: "auto",
+      vips: [VIP4],
+      ports: [6443, 8443],
+      isWorker: false,
+      node: () => {
+        if (this.unreadable !== undefined) throw this.unreadable;
+        if (this.link === undefined) return undefined;
+        return { name: "n1", interfaceName: "eth0", interfaceIndex: this.link.index, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true };
+      },
+      backends: () => this.backends,
+      peers: () => this.peers,
+      holdsVip: () => this.holder,
+      missing: () => this.missing,
+      nft: {
+        load: (tables, elements) => this.load(tables, elements, false),
+        restore: (tables, elements) => this.load(tables, elements, true),
+        refresh: async (elements) => {
+          if (this.refreshFails) throw new Error("no such set");
+          this.refreshes.push(elements);
+        },
+        remove: async () => assert.fail("the rules outlive the agent"),
+        counters: async () => [{ family: "netdev", name: "here", packets: 9, bytes: 900 }],
+        flows: async () => [],
+        heard: async () => [...this.heard],
+        isOwn: (port) => port === OWN_PORT,
+      },
+      watchRuleset: (onChange) => {
+        this.onRuleset = onChange;
+        return { close: () => void (this.onRuleset = undefined) };
+      },
+      sessions: {
+        vipGone: () => void (this.vipGone += 1),
+        backendsDied: async (hosts, holder) => void this.told.push({ hosts: [...hosts], holder, afterLoads: this.loads.length }),
+        told: () => ({ kicked: 0, destroyed: 0 }),
+      },
+      probe: (nodes) => void this.probes.push(nodes),
+      onChange: () => void (this.changes += 1),
+      ...changes,
+    });
+  }
+
+  async start(): Promise<this> {
+    this.fastPath.start();
+    await settle();
+    return this;
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 500) {
+      this.clock.advance(Math.min(500, left));
+      await settle();
+    }
+  }
+
+  async update(): Promise<void> {
+    this.fastPath.update();
+    await settle();
+  }
+
+  async load(tables: readonly Table[], elements: readonly SetElements[], fromNothing: boolean): Promise<void> {
+    this.tries += 1;
+    await Promise.resolve();
+    this.during?.();
+    if (this.refuses(tables)) throw new Error("refused");
+    this.loads.push({ tables: tables.map(({ family }) => family), elements, fromNothing });
+  }
+
+  settled(): readonly string[] {
+    return this.loads.at(-1)?.elements.filter(({ set }) => set === "settling").flatMap(({ elements }) => elements) ?? [];
+  }
+}
+
+/** Fakes answer within some turns of the promise queue. */
+const settle = async (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+const spreading = (tables: readonly Table[]): boolean => tables.some(({ family }) => family === "netdev");
+
+describe("at the start", () => {
+  test("loads at once when everything is known, and then offers itself", async () => {
+    const bench = new Bench();
+    assert.equal(bench.fastPath.offer(), undefined, "what a predecessor said still holds");
+    await bench.start();
+    assert.deepEqual(bench.loads.map(({ tables }) => tables), [["netdev", "ip"]]);
+    assert.deepEqual(bench.fastPath.offer(), { version: 1, addresses: ["10.88.0.11"] });
+    assert.equal(bench.fastPath.status().mode, "fast-path");
+    assert.equal(bench.changes, 1, "the others are to be told");
+  });
+
+  const unknown: readonly (readonly [string, (bench: Bench) => void])[] = [
+    ["the Lease nor the disk has been read", (bench) => (bench.peers = undefined)],
+    ["no API server is known", (bench) => (bench.backends = [])],
+    ["one has not been checked", (bench) => (bench.backends = [backend(1), backend(2, { grade: "UNKNOWN", serving: false })])],
+  ];
+  for (const [what, prepare] of unknown) {
+    test(`leaves what a predecessor loaded for up to 5 s while ${what}`, async () => {
+      const bench = new Bench();
+      prepare(bench);
+      await bench.start();
+      await bench.pass(4_500);
+      assert.deepEqual([bench.tries, bench.fastPath.status().mode], [0, "starting"]);
+      await bench.pass(500);
+      assert.equal(bench.loads.length, 1);
+    });
+  }
+
+  test("ends the sockets that a killed predecessor's VIP left, not those of a VIP that was adopted", async () => {
+    const bench = await new Bench().start();
+    assert.equal(bench.vipGone, 1);
+    const holder = new Bench();
+    holder.holder = true;
+    await holder.start();
+    assert.equal(holder.vipGone, 0);
+  });
+
+  test("is not before start(): updates of the balancer come earlier", async () => {
+    const bench = new Bench();
+    await bench.update();
+    assert.equal(bench.tries, 0);
+  });
+});
+
+describe("a change", () => {
+  test("is loaded once, and without one nothing is", async () => {
+    const bench = await new Bench().start();
+    await bench.pass(30_000);
+    await bench.update();
+    assert.equal(bench.tries, 1);
+    bench.backends = [backend(1), backend(2, { grade: "DRAIN", serving: false }), backend(3)];
+    await bench.update();
+    await bench.pass(5_000);
+    assert.equal(bench.tries, 2);
+  });
+
+  test("that comes while another is loaded is loaded after it", async () => {
+    const bench = await new Bench().start();
+    bench.backends = [backend(1), backend(2)];
+    bench.during = () => {
+      bench.during = undefined;
+      bench.backends = [backend(1)];
+      bench.fastPath.update();
+    };
+    await bench.update();
+    assert.equal(bench.loads.length, 3);
+    assert.deepEqual(bench.fastPath.status().own.map((own) => own.backend), ["10.88.0.11:6443"]);
+  });
+
+  test("of the members has the last of the ring drop what nobody knows; one of grades has not", async () => {
+    const bench = await new Bench().start();
+    assert.deepEqual(bench.settled(), [], "the first load knows of no other members");
+    bench.backends = [backend(1), backend(2, { grade: "DOWN", serving: false }), backend(3)];
+    await bench.update();
+    assert.deepEqual(bench.settled(), []);
+    bench.peers = [peer(2)];
+    await bench.update();
+    assert.deepEqual(bench.settled(), ["6443", "8443"]);
+  });
+
+  test("of the link under its name is one: ingress is bound to the old one", async () => {
+    const bench = await new Bench().start();
+    bench.link = undefined;
+    await bench.pass(2_000);
+    assert.equal(bench.tries, 1, "no link, no plan");
+    bench.link = { index: 3 };
+    await bench.update();
+    assert.equal(bench.tries, 2);
+  });
+});
+
+describe("a kernel that does not take it all", () => {
+  test("gets the translation to the proxy, with the reason; asked again after 15 s, not at each tick", async () => {
+    const bench = new Bench();
+    bench.refuses = spreading;
+    await bench.start();
+    const { mode, reason } = bench.fastPath.status();
+    assert.deepEqual([mode, reason, bench.fastPath.offer()], ["proxy", "refused", null]);
+    assert.deepEqual([bench.tries, bench.loads.map(({ tables }) => tables)], [2, [["ip"]]]);
+    await bench.pass(14_500);
+    assert.equal(bench.tries, 2);
+    bench.refuses = () => false;
+    await bench.pass(1_500);
+    assert.equal(bench.fastPath.status().mode, "fast-path");
+    assert.deepEqual(bench.log, ["info Data plane proxy", "info Data plane fast-path"]);
+  });
+
+  test("still gets changes of the proxy's rules while it waits", async () => {
+    const bench = new Bench();
+    bench.refuses = spreading;
+    await bench.start();
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.deepEqual([bench.tries, bench.loads.length], [3, 2]);
+  });
+
+  test("gets nothing where it takes nothing, with the reason; tried again after 15 s", async () => {
+    const bench = new Bench();
+    bench.refuses = () => true;
+    await bench.start();
+    assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.status().reason, bench.fastPath.offer()], ["off", "refused", null]);
+    assert.deepEqual(bench.log, ["warn Data plane off"]);
+    await bench.pass(14_500);
+    assert.equal(bench.tries, 2);
+    bench.refuses = () => false;
+    await bench.pass(1_000);
+    assert.equal(bench.fastPath.status().mode, "fast-path");
+    assert.equal(bench.changes, 2);
+  });
+
+  test("that fails now and worked before leaves the old rules, and the offer", async () => {
+    const bench = await new Bench().start();
+    const offer = bench.fastPath.offer();
+    bench.refuses = () => true;
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.offer()], ["fast-path", offer]);
+    assert.equal(bench.log.at(-1), "warn The rules could not be changed, the old ones stay");
+    bench.refuses = () => false;
+    await bench.pass(16_000);
+    assert.equal(bench.loads.length, 2);
+  });
+
+  test("is not even tried where a requirement is missing, until it is there", async () => {
+    const bench = new Bench();
+    bench.missing = ["a is 0, set it to 1", "b"];
+    await bench.start();
+    assert.deepEqual([bench.tries, bench.fastPath.status().mode, bench.fastPath.status().reason], [1, "proxy", "a is 0, set it to 1; b"]);
+    bench.missing = [];
+    await bench.pass(1_000);
+    assert.equal(bench.fastPath.status().mode, "fast-path");
+  });
+
+  test("is an error where the fast path was demanded", async () => {
+    const bench = new Bench({ mode: "on" });
+    bench.missing = ["a"];
+    await bench.start();
+    assert.deepEqual(bench.log, ["error Data plane proxy"]);
+  });
+
+  test("is as good as one that was told not to", async () => {
+    const bench = await new Bench({ mode: "off" }).start();
+    assert.deepEqual([bench.loads[0]?.tables, bench.fastPath.status().reason, bench.fastPath.offer()], [["ip"], "LEASEHOLD_FASTPATH=off", null]);
+  });
+
+  test("loses nothing else: what cannot be read now is looked at again, and said once", async () => {
+    const bench = new Bench();
+    bench.unreadable = new Error("ENOENT");
+    await bench.start();
+    await bench.pass(5_000);
+    assert.deepEqual(bench.log, ["warn The data plane cannot be looked after"]);
+    bench.unreadable = undefined;
+    await bench.pass(1_000);
+    assert.equal(bench.fastPath.status().mode, "fast-path");
+  });
+});
+
+describe("rules that somebody changed", () => {
+  test("are put back at once, and this node goes on offering itself meanwhile", async () => {
+    const bench = await new Bench().start();
+    const offer = bench.fastPath.offer();
+    bench.during = () => assert.deepEqual(bench.fastPath.offer(), offer, "the others would take it out of their ring");
+    bench.onRuleset?.(FOREIGN);
+    await settle();
+    assert.deepEqual([bench.loads.map((load) => load.fromNothing), bench.fastPath.status().restored], [[false, true], 1]);
+    assert.deepEqual(bench.log.slice(1), ["warn Somebody changed the rules, putting them back"]);
+    await bench.pass(5_000);
+    assert.equal(bench.loads.length, 2);
+  });
+
+  test("while they were being loaded are loaded once more: the change may have come after ours", async () => {
+    for (const first of [true, false]) {
+      const bench = new Bench();
+      const meddle = (): void => {
+        bench.during = () => {
+          bench.during = undefined;
+          bench.onRuleset?.(FOREIGN);
+        };
+      };
+      if (first) meddle();
+      await bench.start();
+      if (!first) {
+        meddle();
+        bench.backends = [backend(1)];
+        await bench.update();
+      }
+      assert.equal(bench.loads.length, first ? 2 : 3);
+    }
+  });
+
+  test("are put back when notifications were lost: anything may have changed", async () => {
+    const bench = await new Bench().start();
+    bench.onRuleset?.({ ...FOREIGN, tables: new Set(), lost: true });
+    await settle();
+    assert.equal(bench.loads.length, 2);
+  });
+
+  const others: readonly (readonly [string, RulesetChange])[] = [
+    ["it was us", { ...FOREIGN, port: OWN_PORT }],
+    ["they are another's", { ...FOREIGN, tables: new Set(["ip kube-proxy", "inet leasehold", "ip leasehold2"]) }],
+  ];
+  for (const [why, change] of others) {
+    test(`are left alone when ${why}`, async () => {
+      const bench = await new Bench().start();
+      bench.onRuleset?.(change);
+      await settle();
+      assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [1, 0]);
+    });
+  }
+
+  test("are not ours while we have none", async () => {
+    const bench = new Bench();
+    bench.refuses = () => true;
+    await bench.start();
+    bench.onRuleset?.(FOREIGN);
+    await settle();
+    assert.deepEqual([bench.tries, bench.fastPath.status().restored], [2, 0]);
+  });
+
+  test("and that cannot be refreshed are loaded anew", async () => {
+    const bench = await new Bench().start();
+    bench.refreshFails = true;
+    await bench.pass(10_000);
+    bench.refreshFails = false;
+    await bench.pass(1_000);
+    assert.equal(bench.loads.length, 2);
+    assert.notEqual(bench.fastPath.offer(), null);
+  });
+});
+
+describe("while it runs", () => {
+  test("the own clients' set is refreshed every 10 s, a third of its life, and figures are read then", async () => {
+    const bench = await new Bench().start();
+    const own = { family: "ip", set: "own", elements: ["10.88.0.100"] };
+    assert.deepEqual(bench.loads[0]?.elements, [own]);
+    await bench.pass(9_500);
+    assert.deepEqual(bench.refreshes, []);
+    await bench.pass(30_000);
+    assert.deepEqual(bench.refreshes, [[own], [own], [own]]);
+    assert.equal(bench.fastPath.status().nodes[0]?.packets, 9);
+  });
+
+  test("the own clients' set is left to end when there is no API server to send them to", async () => {
+    const bench = await new Bench().start();
+    bench.backends = bench.backends.map((one) => ({ ...one, grade: "DOWN", serving: false }));
+    await bench.pass(10_500);
+    assert.deepEqual([bench.loads.at(-1)?.elements, bench.refreshes.flat()], [[], []]);
+  });
+
+  test("a peer that is not heard for long enough gets no connections", async () => {
+    const bench = await new Bench().start();
+    bench.heard.delete(macOf(2));
+    await bench.pass(40_000);
+    assert.deepEqual(bench.fastPath.status().nodes.map(({ node, slots, unheard }) => [node, slots > 0, unheard]), [["n1", true, false], ["n2", false, true], ["n3", true, false]]);
+  });
+
+  test("peers are probed every second, on the fast path only", async () => {
+    const bench = await new Bench().start();
+    await bench.pass(3_000);
+    assert.deepEqual(bench.probes.map((nodes) => nodes.map(({ name }) => name)), Array.from({ length: 4 }, () => ["n2", "n3"]));
+    const proxy = await new Bench({ mode: "off" }).start();
+    await proxy.pass(3_000);
+    assert.deepEqual(proxy.probes, []);
+  });
+
+  test("clients of an API server that died are told once for each death, after the rules lead elsewhere", async () => {
+    const bench = await new Bench().start();
+    bench.holder = true;
+    bench.backends = [backend(1), backend(2, dead), backend(3)];
+    await bench.update();
+    await bench.pass(3_000);
+    assert.deepEqual(bench.told, [{ hosts: ["10.88.0.12"], holder: true, afterLoads: 2 }]);
+    bench.backends = [backend(1), backend(2), backend(3)];
+    await bench.update();
+    bench.backends = [backend(1), backend(2, dead), backend(3)];
+    await bench.update();
+    assert.equal(bench.told.length, 2);
+  });
+
+  test("clients of a node of two families are told by both its addresses", async () => {
+    const bench = new Bench();
+    bench.peers = [peer(2, { fastPath: { version: 1, addresses: ["10.88.0.12", "fd88::12"] } })];
+    await bench.start();
+    bench.backends = [backend(1), backend(2, dead)];
+    await bench.update();
+    assert.deepEqual(bench.told[0]?.hosts, ["10.88.0.12", "fd88::12"]);
+  });
+
+  test("one that was DOWN when first seen has told its clients itself, long ago", async () => {
+    const bench = new Bench();
+    bench.backends = [backend(1), backend(2, dead)];
+    await bench.start();
+    assert.deepEqual(bench.told, []);
+  });
+
+  test("the VIP's going is passed on at once", async () => {
+    const bench = await new Bench().start();
+    bench.fastPath.released();
+    assert.equal(bench.vipGone, 2);
+  });
+
+  test("stop leaves the rules and nothing else", async () => {
+    const bench = await new Bench().start();
+    bench.fastPath.stop();
+    assert.deepEqual([bench.clock.pendingTimers, bench.onRuleset], [0, undefined]);
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.equal(bench.tries, 1);
+  });
+});
+
+test("a worker needs neither peers nor a link, offers nothing and probes nobody", async () => {
+  const bench = new Bench({ isWorker: true });
+  bench.peers = undefined;
+  bench.link = undefined;
+  bench.missing = ["ip_forward"];
+  await bench.start();
+  await bench.pass(2_000);
+  assert.deepEqual([bench.loads.map(({ tables }) => tables), bench.fastPath.status().mode, bench.fastPath.offer(), bench.probes], [[["ip"]], "fast-path", null, []]);
+});

@@ -1,0 +1,287 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { COUNTERS, DATA_PLANE_VERSION, OWN_TIMEOUT_S, ruleset, SETTLE_MS } from "../../../src/balancer/fastpath/ruleset.ts";
+import type { RulesetPlan, Table, WirePlan } from "../../../src/balancer/fastpath/ruleset.ts";
+import { assignSlots } from "../../../src/balancer/fastpath/slots.ts";
+import { anyPlan, fastPathNode, ip, rulesetPlan, wirePlan } from "../../support/fastpath/plans.ts";
+
+const SYN = "tcp flags & (syn | ack | rst) == syn";
+const PEERS = "{ 02:00:00:00:00:02, 02:00:00:00:00:03 }";
+
+function table(plan: RulesetPlan, family: Table["family"]): Table {
+  const found = ruleset(plan).find((candidate) => candidate.family === family);
+  assert.ok(found !== undefined, `no table ${family}`);
+  return found;
+}
+
+function rules(plan: RulesetPlan, family: Table["family"], chain: string): readonly string[] {
+  const found = table(plan, family).chains.find(({ name }) => name === chain);
+  assert.ok(found !== undefined, `no chain ${chain} in ${family}`);
+  return found.rules;
+}
+
+function chainNames(plan: RulesetPlan, family: Table["family"]): readonly string[] {
+  return table(plan, family).chains.map(({ name }) => name);
+}
+
+const withWire = (changes: Partial<WirePlan>): RulesetPlan => rulesetPlan({ wire: wirePlan(changes) });
+const three = rulesetPlan();
+
+/** Where a rule sends each slot. */
+function slotsOf(rule: string): readonly string[] {
+  const [, map = ""] = / vmap \{ (.*) \}$/.exec(rule) ?? [];
+  return map.split(", ").map((entry, slot) => {
+    const [, number, chain = ""] = /^(\d+) : goto (\w+)$/.exec(entry) ?? [];
+    assert.equal(Number(number), slot);
+    return chain;
+  });
+}
+
+describe("ingress of the holder", () => {
+  test("takes a client's packet to the spreading chain; a peer's has been there already", () => {
+    assert.equal(rules(three, "netdev", "ingress").at(-1), `ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } ether saddr != ${PEERS} goto spread4`);
+  });
+
+  test("sets the count of hops and notes the flow before the packet goes its way", () => {
+    assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 2), [
+      "ip ttl set 64", "add @flows4 { ether saddr . ip saddr . tcp sport . ip daddr . tcp dport }",
+    ]);
+  });
+
+  test("gives each slot to the node that every other node gives it to", () => {
+    const rule = rules(three, "netdev", "spread4")[2] ?? "";
+    assert.match(rule, /^jhash ip saddr \. tcp sport mod 1024 seed 0x4c484f4c vmap /);
+    const chains = new Map([["n1", "mine"], ["n2", "to_10_88_0_12"], ["n3", "to_10_88_0_13"]]);
+    assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2", "n3"]).map((name) => chains.get(name)));
+  });
+
+  test("hashes and counts as version 1 does: whoever changes that takes another version", () => {
+    assert.equal(DATA_PLANE_VERSION, 1);
+  });
+
+  test("forwards unchanged, counted, and keeps what is its own", () => {
+    assert.deepEqual(rules(three, "netdev", "to_10_88_0_13"), ['counter name "to_10_88_0_13" fwd ip to 10.88.0.13 device "eth0"']);
+    assert.deepEqual(rules(three, "netdev", "mine"), ['counter name "here" accept']);
+  });
+
+  test("notes the peers' probes and lets nobody else's packet of that kind count", () => {
+    assert.equal(
+      rules(three, "netdev", "ingress")[0],
+      `ip saddr { 10.88.0.100 } ip daddr 10.88.0.11 udp dport 9 ether saddr ${PEERS} update @heard4 { ether saddr } drop`,
+    );
+  });
+
+  test("is bound to the VIP's interface", () => {
+    const chain = table(withWire({ interfaceName: "bond0.7" }), "netdev").chains.at(-1);
+    assert.equal(chain?.hook, 'type filter hook ingress device "bond0.7" priority 0; policy accept;');
+  });
+
+  test("gives everything to the one taker without a hash", () => {
+    assert.equal(rules(withWire({ takers: ["n3"] }), "netdev", "spread4")[2], "goto to_10_88_0_13");
+    assert.equal(rules(withWire({ takers: ["n1"] }), "netdev", "spread4")[2], "goto mine");
+  });
+
+  test("keeps everything when nobody takes new connections: the proxy has them", () => {
+    assert.equal(rules(withWire({ takers: [] }), "netdev", "spread4")[2], "goto mine");
+  });
+
+  test("sends nothing to a taker that is no peer: it has no rules, the packet would wander", () => {
+    const rule = rules(withWire({ takers: ["n1", "n2", "ghost"] }), "netdev", "spread4")[2] ?? "";
+    assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")));
+  });
+
+  test("of a node that is alone needs no MAC addresses and no network check", () => {
+    const plan = withWire({ peers: [], walkable: ["n1"], takers: ["n1"] });
+    assert.deepEqual(rules(plan, "netdev", "ingress"), ["ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } goto spread4"]);
+    assert.deepEqual(table(plan, "netdev").sets.map(({ name }) => name), ["flows4"]);
+  });
+
+  test("does not exist where the kernel lacks what it needs, nor on a worker", () => {
+    for (const plan of [withWire({ spreads: false }), rulesetPlan({ wire: undefined })]) {
+      assert.deepEqual(ruleset(plan).map(({ family }) => family), ["ip"]);
+    }
+  });
+});
+
+describe("the second chance", () => {
+  test("is for packets that come over the wire to the VIP's ports, at the hook after conntrack", () => {
+    const second = table(three, "ip").chains.find(({ name }) => name === "second");
+    assert.equal(second?.hook, "type filter hook prerouting priority mangle; policy accept;");
+    assert.equal(second.rules[0], 'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } goto wire');
+  });
+
+  test("asks the kernel whether anybody listens before a SYN is taken; then what has no connection walks on, and nothing invalid reaches our own kernel", () => {
+    assert.deepEqual(rules(three, "ip", "wire"), [
+      `${SYN} tcp dport 6443 socket wildcard { 0, 1 } accept`,
+      `${SYN} tcp dport 6443 goto ring`,
+      "tcp flags & (syn | ack | rst) != syn ct state new goto ring",
+      "tcp flags & (fin | rst) != 0 ct state { invalid, untracked } goto ring",
+      "ct state invalid drop",
+    ]);
+  });
+
+  test("sends every SYN on while the own API server is DOWN, whatever still listens", () => {
+    const own = rules(withWire({ walkable: ["n2", "n3"], takers: ["n2", "n3"], deliverTo: 8443 }), "ip", "wire");
+    assert.equal(own[0], `${SYN} goto ring`);
+    assert.doesNotMatch(own.join("\n"), /socket/);
+  });
+
+  test("takes a SYN unasked where the listener is not on a wildcard address, or not at one of the VIP's ports", () => {
+    for (const plan of [withWire({ listener: undefined }), withWire({ listener: 7443 })]) assert.doesNotMatch(rules(plan, "ip", "wire").join("\n"), /== syn/);
+  });
+
+  test("passes on to the next in the order of names, and delivers what has met as many nodes as there are", () => {
+    assert.deepEqual(rules(three, "ip", "ring"), [
+      `ether saddr ${PEERS} ip ttl <= 61 goto last`, 'counter name "second_chance" dup to 10.88.0.12 device "eth0"', "drop",
+    ]);
+  });
+
+  test("skips those that are DOWN in the ring but counts them: nodes that disagree about a grade walk far enough", () => {
+    const ring = rules(withWire({ walkable: ["n1", "n3"], takers: ["n1", "n3"] }), "ip", "ring");
+    assert.deepEqual(ring.slice(0, 2), [`ether saddr ${PEERS} ip ttl <= 61 goto last`, 'counter name "second_chance" dup to 10.88.0.13 device "eth0"']);
+  });
+
+  test("goes round: each node's next is another's, all are met", () => {
+    const all = [1, 2, 3].map((n) => fastPathNode(n));
+    const next = all.map((self) => {
+      const ring = rules(withWire({ self, peers: all.filter((node) => node !== self) }), "ip", "ring");
+      return / dup to (\S+) /.exec(ring[1] ?? "")?.[1];
+    });
+    assert.deepEqual(next, ["10.88.0.12", "10.88.0.13", "10.88.0.11"]);
+  });
+
+  test("ends here where there is no other", () => {
+    assert.deepEqual(rules(withWire({ peers: [] }), "ip", "ring"), ["goto last"]);
+    assert.deepEqual(rules(withWire({ walkable: ["n1"] }), "ip", "ring"), ["goto last"]);
+  });
+
+  test("drops at its end for two seconds after the members changed, else lets the kernel reset", () => {
+    assert.deepEqual(rules(three, "ip", "last"), ['tcp dport @settling counter name "settling" drop', 'counter name "unknown" accept']);
+    assert.equal(table(three, "ip").sets.find(({ name }) => name === "settling")?.spec, "type inet_service; flags timeout; timeout 2000ms;");
+    assert.equal(SETTLE_MS, 2_000);
+  });
+
+  test("sets the count itself where ingress does not: a client's own TTL is none", () => {
+    const [first, second] = rules(withWire({ spreads: false, takers: [], deliverTo: 8443 }), "ip", "ring");
+    assert.equal(first, `ether saddr != ${PEERS} ip ttl set 64`);
+    assert.match(second ?? "", /ttl <= 61 goto last$/);
+  });
+
+  test("tells every node of a path's smaller MTU, once: what a peer tells is not told again", () => {
+    assert.equal(rules(three, "ip", "second")[1], `iifname "eth0" ip daddr { 10.88.0.100 } icmp type destination-unreachable icmp code frag-needed ether saddr != ${PEERS} goto tell`);
+    assert.deepEqual(rules(three, "ip", "tell"), ['dup to 10.88.0.12 device "eth0"', 'dup to 10.88.0.13 device "eth0"']);
+    assert.ok(!chainNames(withWire({ peers: [] }), "ip").includes("tell"));
+  });
+});
+
+describe("delivery", () => {
+  test("is to the node's own API server, before kube-proxy looks", () => {
+    const pre = table(three, "ip").chains.find(({ name }) => name === "pre");
+    assert.equal(pre?.hook, "type nat hook prerouting priority -101; policy accept;");
+    assert.equal(pre.rules[0], 'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } dnat to 10.88.0.11:6443');
+  });
+
+  test("is to the proxy while that one is DOWN", () => {
+    assert.match(rules(withWire({ walkable: ["n2", "n3"], deliverTo: 8443 }), "ip", "pre")[0] ?? "", / dnat to 10\.88\.0\.11:8443$/);
+  });
+});
+
+describe("a node's own clients and pods", () => {
+  test("go to a backend, for as long as an agent refreshes the set", () => {
+    const entry = "ip daddr @own tcp dport { 6443, 8443 } goto balance";
+    assert.equal(rules(three, "ip", "pre").at(-1), `iifname != "eth0" ${entry}`, "what comes over the wire is never an own client's");
+    assert.deepEqual(rules(three, "ip", "out"), [entry]);
+    assert.equal(table(three, "ip").sets.find(({ name }) => name === "own")?.spec, `type ipv4_addr; flags timeout; timeout ${OWN_TIMEOUT_S}s;`);
+  });
+
+  test("are spread over all of them, counted", () => {
+    assert.equal(new Set(slotsOf(rules(three, "ip", "balance")[0] ?? "")).size, 3);
+    assert.deepEqual(rules(three, "ip", "own_10_88_0_12_6443"), ['meta l4proto tcp counter name "own_10_88_0_12_6443" dnat to 10.88.0.12:6443']);
+  });
+
+  test("are masqueraded unless their source is this node's real address; what came over the wire is not", () => {
+    assert.deepEqual(rules(three, "ip", "source"), ["fib saddr type local ip saddr != { 10.88.0.100 } accept", 'iifname "eth0" accept', "masquerade"]);
+    assert.deepEqual(rules(three, "ip", "post"), ["ct direction original ct original ip daddr { 10.88.0.100 } meta l4proto tcp goto source"]);
+  });
+
+  test("use the wire when there is no backend", () => {
+    const plan = rulesetPlan({ own: [] });
+    assert.deepEqual(rules(plan, "ip", "out"), []);
+    assert.equal(rules(plan, "ip", "pre").length, 1);
+  });
+
+  test("on a worker are all that there is", () => {
+    assert.deepEqual(chainNames(rulesetPlan({ wire: undefined }), "ip"), [
+      "own_10_88_0_11_6443", "own_10_88_0_12_6443", "own_10_88_0_13_6443", "balance", "pre", "out", "post", "source",
+    ]);
+    assert.deepEqual(rules(rulesetPlan({ wire: undefined }), "ip", "source"), ["fib saddr type local ip saddr != { 10.88.0.100 } accept", "masquerade"]);
+  });
+});
+
+describe("families", () => {
+  test("IPv6 has the same rules in its own words", () => {
+    const plan = rulesetPlan({}, [6]);
+    assert.deepEqual(ruleset(plan).map(({ family }) => family), ["netdev", "ip6"]);
+    assert.equal(rules(plan, "netdev", "spread6")[0], "ip6 hoplimit set 64");
+    assert.deepEqual(rules(plan, "netdev", "to_fd88__12"), ['counter name "to_fd88__12" fwd ip6 to fd88::12 device "eth0"']);
+    assert.equal(rules(plan, "ip6", "pre")[0], 'iifname "eth0" ip6 daddr { fd88::100 } tcp dport { 6443, 8443 } dnat to [fd88::11]:6443');
+    assert.match(rules(plan, "ip6", "second")[1] ?? "", / icmpv6 type packet-too-big /);
+    assert.match(rules(plan, "ip6", "ring")[0] ?? "", / ip6 hoplimit <= 61 goto last$/);
+  });
+
+  test("a dual-stack VIP has one ingress chain for both", () => {
+    const plan = rulesetPlan({}, [4, 6]);
+    assert.deepEqual(ruleset(plan).map(({ family }) => family), ["netdev", "ip", "ip6"]);
+    assert.deepEqual(rules(plan, "netdev", "ingress").map((rule) => rule.split(" ")[0]), ["ip", "ip", "ip6", "ip6"]);
+  });
+
+  const half = rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6]);
+
+  test("a peer without an address of a family takes no slots of it and is no part of its ring", () => {
+    assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6")[2] ?? "")), new Set(["mine", "to_fd88__13"]));
+    assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), ["ether saddr { 02:00:00:00:00:03 } ip6 hoplimit <= 62 goto last", 'counter name "second_chance" dup to fd88::13 device "eth0"']);
+    assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4")[2] ?? "")).size, 3);
+  });
+
+  test("without an own address of a family nothing is delivered in it", () => {
+    const plan = rulesetPlan({ wire: wirePlan({ self: fastPathNode(1, [4]) }, [4, 6]) }, [4, 6]);
+    assert.ok(!chainNames(plan, "ip6").includes("wire"));
+    assert.ok(!chainNames(plan, "netdev").includes("spread6"));
+    assert.deepEqual(rules(plan, "ip6", "pre"), ['iifname != "eth0" ip6 daddr @own tcp dport { 6443, 8443 } goto balance']);
+  });
+});
+
+describe("any plan", () => {
+  test("makes tables in which every reference has what it refers to, under names that nft takes", () => {
+    fc.assert(
+      fc.property(anyPlan, (plan) => {
+        const tables = ruleset(plan);
+        assert.equal(new Set(tables.map(({ family }) => family)).size, tables.length);
+        for (const { family, chains, sets, counters } of tables) {
+          const names = chains.map(({ name }) => name);
+          assert.equal(new Set(names).size, names.length, `${family}: two chains of one name`);
+          for (const name of [...names, ...counters, ...sets.map((set) => set.name)]) assert.match(name, /^[a-z][a-z0-9_]*$/);
+          for (const rule of chains.flatMap((chain) => chain.rules)) {
+            for (const [, chain = ""] of rule.matchAll(/goto (\S*?)(?=[,\s]|$)/g)) assert.ok(names.includes(chain), `${family}: ${rule.slice(0, 200)}: no chain "${chain}"`);
+            for (const [, set = ""] of rule.matchAll(/@(\w+)/g)) assert.ok(sets.some(({ name }) => name === set), `${family}: no set ${set}`);
+            for (const [, counter = ""] of rule.matchAll(/counter name "([^"]*)"/g)) assert.ok(counters.includes(counter), `${family}: no counter ${counter}`);
+            assert.doesNotMatch(rule, /\{ {1,2}\}/, `${family}: an empty set in ${rule}`);
+          }
+          // A chain that nobody goes to has been forgotten.
+          const gone = chains.flatMap((chain) => chain.rules).join("\n");
+          for (const { name, hook } of chains) {
+            const reachedByTakers = family === "netdev" || name === "last" || name === "ring";
+            if (hook === undefined && !reachedByTakers) assert.match(gone, new RegExp(`goto ${name}\\b`), `${family}: nobody goes to ${name}`);
+          }
+        }
+      }),
+    );
+  });
+
+  test("keeps the counters of two API servers apart", () => {
+    const targets = [["10.1.1.1", 1], ["10.1.1.11", 1], ["fd00::1", 1], ["fd00::", 1], ["fd00::1:1", 1], ["fd00::1:1", 11]] as const;
+    const names = targets.map(([text, port]) => COUNTERS.own({ address: ip(text), port }));
+    assert.equal(new Set(names).size, names.length);
+  });
+});
