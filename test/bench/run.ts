@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { balancer } from "./balancer/balancer.ts";
 import { failover } from "./failover/failover.ts";
+import { moves } from "./moves/moves.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
 import type { Benchmark, Sample } from "./report.ts";
@@ -16,7 +17,7 @@ import { findBinaries } from "../support/control-plane/binaries.ts";
 import { useProjectNode } from "../support/runner/node-version.ts";
 import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [balancer, failover, proxy];
+const BENCHMARKS: readonly Benchmark[] = [balancer, failover, moves, proxy];
 const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h
 
 useProjectNode();
