@@ -11,6 +11,7 @@ import { versionsOf } from "../anchor.ts";
 import { documented, startHaproxy, tuned } from "../haproxy.ts";
 import type { Benchmark, RatioGoal, Sample } from "../report.ts";
 import { forwarded, loadFastPath } from "./fast-path.ts";
+import type { FastPathTopology } from "./fast-path.ts";
 import { bulk, connections, connectionsIn, CROWD, crowd, gbitIn, pingPong, startServer } from "./load.ts";
 import type { Measured, ServerKind, Target } from "./load.ts";
 
@@ -142,9 +143,9 @@ async function run(rounds: number, record: (sample: Sample) => void): Promise<vo
  * Two holders and two backends: rules that translate make the kernel track every connection of their namespace, which must not slow the others
  * down.
  */
-async function prepare(lab: Lab, backend: string): Promise<{ readonly subjects: Subject[]; readonly fast: Parameters<typeof loadFastPath>[0] }> {
+async function prepare(lab: Lab, backend: string): Promise<{ readonly subjects: Subject[]; readonly fast: FastPathTopology }> {
   const holder = await lab.node("holder");
-  const fast = { vip: lab.vip4, port: PORT, holder: await lab.node("fastholder"), backend: await lab.node("fastbackend"), alias: "10.77.0.99" };
+  const fast: FastPathTopology = { vip: lab.vip4, port: PORT, holder: await lab.node("fastholder"), backend: await lab.node("fastbackend"), alias: "10.77.0.99" };
   await loadFastPath(fast);
   const server = `${backend}:${PORT}`;
   const script = fileURLToPath(new URL("proxy-child.ts", import.meta.url));

@@ -23,10 +23,11 @@ const feed = new EventFeed();
 /** TLS handshakes under way; more would only wait for each other. */
 const AT_ONCE = 16;
 const FINISH_MS = 3_000;
+const TRIES = 3;
 
 class Client {
   readonly kind: ClientKind;
-  readonly ready = Promise.withResolvers<void>();
+  #ready = Promise.withResolvers<void>();
   server = "";
   closedMs: number | null = null;
   closedBy = "";
@@ -41,7 +42,12 @@ class Client {
     this.kind = kind;
   }
 
-  open(host: string, port: number): void {
+  /** Resolves with the first answer. */
+  open(host: string, port: number): Promise<void> {
+    this.#ready = Promise.withResolvers();
+    this.closedMs = null;
+    this.closedBy = "";
+    this.askedMs = null;
     const target = { host, port, noDelay: true };
     const socket = connect({ ...target, ca, cert, key, servername: "kubernetes" });
     this.#socket = socket;
@@ -50,7 +56,7 @@ class Client {
     socket.on("close", () => {
       this.closedMs = monotonicMs();
       this.closedBy ||= "closed";
-      this.ready.reject(new Error(`${this.kind} ${host}:${port} ${this.closedBy}`));
+      this.#ready.reject(new Error(`${this.kind} ${host}:${port} ${this.closedBy}`));
     });
     socket.once("secureConnect", () => {
       this.server = names.get(socket.getPeerCertificate().fingerprint256) ?? "";
@@ -62,9 +68,14 @@ class Client {
       this.lastHeardMs = nowMs;
       this.askedMs = null;
       this.counter?.read(chunk.toString("latin1"), nowMs);
-      if (this.counter === undefined || this.counter.any) this.ready.resolve();
+      if (this.counter === undefined || this.counter.any) this.#ready.resolve();
     });
-    if (this.kind === "request") setInterval(() => this.#ask(), options.everyMs).unref();
+    return this.#ready.promise;
+  }
+
+  /** Asks again and again, from now on. */
+  keepAsking(): void {
+    if (this.kind === "request") setInterval(() => this.#ask(), options.everyMs);
   }
 
   #ask(): void {
@@ -100,25 +111,30 @@ class Client {
   }
 }
 
+/** A handshake may fail on a busy machine, and then the client tries again, as clients do. */
+async function open(client: Client, host: string, port: number): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await client.open(host, port);
+      break;
+    } catch (error) {
+      if (tries === TRIES) throw error;
+    }
+  }
+  client.keepAsking();
+}
+
 async function openAll(clients: readonly Client[], host: string): Promise<void> {
   const waiting = [...clients];
   const worker = async (): Promise<void> => {
-    for (let client = waiting.pop(); client !== undefined; client = waiting.pop()) {
-      client.open(host, options.port);
-      await client.ready.promise;
-    }
+    for (let client = waiting.pop(); client !== undefined; client = waiting.pop()) await open(client, host, options.port);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
 const direct = options.direct.map((host) => ({ host, client: new Client("direct") }));
 const clients = Array.from({ length: options.watches + options.requests }, (_, index) => new Client(index < options.watches ? "watch" : "request"));
-// Ends later than the first answer are nobody's rejection.
-for (const { ready } of [...clients, ...direct.map(({ client }) => client)]) ready.promise.catch(() => {});
-for (const { host, client } of direct) {
-  client.open(host, 6443);
-  await client.ready.promise;
-}
+for (const { host, client } of direct) await open(client, host, 6443);
 await openAll(clients, options.host);
 process.stdout.write("ready\n");
 
