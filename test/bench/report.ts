@@ -1,4 +1,4 @@
-/** What every benchmark is made of, and its table: medians, ratios to the anchors, goals. Pure. */
+/** What every benchmark is made of, and its table: medians, ratios to the anchors within a round, goals. Pure. */
 
 /** One measured number. */
 export interface Sample {
@@ -10,10 +10,23 @@ export interface Sample {
   readonly value: number;
 }
 
-/** Of the median of {@link Benchmark.ours}. A planned one is shown and never missed. */
+/** Of {@link Benchmark.ours}: of its median, or of its every round. A planned one is shown and never missed. */
 export type Goal =
   | { readonly kind: "at-most"; readonly value: number }
+  | { readonly kind: "every-round-at-most"; readonly value: number }
+  | { readonly kind: "every-round-at-least"; readonly value: number }
   | { readonly kind: "planned"; readonly text: string };
+
+/** Of the median over the rounds of `of` divided by `over` in the same round: what was measured seconds apart. */
+export interface RatioGoal {
+  readonly metric: string;
+  readonly of: string;
+  readonly over: string;
+  readonly kind: "at-least" | "at-most";
+  readonly value: number;
+  /** False: shown, and never missed. */
+  readonly judged: boolean;
+}
 
 export interface Metric {
   readonly name: string;
@@ -32,10 +45,11 @@ export interface Benchmark {
   /** The subject that the ratio compares ours with. */
   readonly anchor: string;
   readonly metrics: readonly Metric[];
-  /** Of the program beside ours; part of the raw results. @throws Error, one sentence, when it is not installed */
+  readonly ratioGoals?: readonly RatioGoal[];
+  /** Of the programs beside ours; part of the raw results. @throws Error, one sentence, when it is not installed */
   readonly anchorVersion: () => string;
-  /** Network namespaces, a build and a control plane: see run.ts. */
-  readonly needsLab: boolean;
+  /** Network namespaces; for the control plane also a build of the agent and real API servers: see run.ts. */
+  readonly needs: "nothing" | "namespaces" | "control plane";
   readonly run: (rounds: number, record: (sample: Sample) => void) => Promise<void>;
 }
 
@@ -47,50 +61,89 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
-function valuesOf(samples: readonly Sample[], metric: Metric, subject: string): readonly number[] {
-  return samples.filter((sample) => sample.metric === metric.name && sample.subject === subject).map((sample) => sample.value);
+function samplesOf(samples: readonly Sample[], metric: string, subject: string): readonly Sample[] {
+  return samples.filter((sample) => sample.metric === metric && sample.subject === subject);
+}
+
+function valuesOf(samples: readonly Sample[], metric: string, subject: string): readonly number[] {
+  return samplesOf(samples, metric, subject).map((sample) => sample.value);
+}
+
+/** NaN when no round has both. */
+export function medianRatio(samples: readonly Sample[], metric: string, of: string, over: string): number {
+  const below = new Map(samplesOf(samples, metric, over).map((sample) => [sample.round, sample.value]));
+  return median(samplesOf(samples, metric, of).flatMap(({ round, value }) => {
+    const other = below.get(round);
+    return other === undefined ? [] : [value / other];
+  }));
 }
 
 /** A goal without a measurement is a missed one: comparisons with NaN are false. */
-function met(goal: Goal, value: number): boolean {
+function met(goal: Goal, values: readonly number[]): boolean {
   switch (goal.kind) {
     case "at-most":
-      return value <= goal.value;
+      return median(values) <= goal.value;
+    case "every-round-at-most":
+      return values.length > 0 && values.every((value) => value <= goal.value);
+    case "every-round-at-least":
+      return values.length > 0 && values.every((value) => value >= goal.value);
     case "planned":
       return true;
   }
 }
 
-function verdict({ goal, unit }: Metric, value: number): string {
+function verdict({ goal, unit }: Metric, values: readonly number[]): string {
+  const outcome = (text: string): string => `${text} ${unit}: ${goal !== undefined && met(goal, values) ? "met" : "MISSED"}`;
   switch (goal?.kind) {
     case undefined:
       return "";
     case "at-most":
-      return `<= ${goal.value} ${unit}: ${met(goal, value) ? "met" : "MISSED"}`;
+      return outcome(`<= ${goal.value}`);
+    case "every-round-at-most":
+      return outcome(`always <= ${goal.value}`);
+    case "every-round-at-least":
+      return outcome(`always >= ${goal.value}`);
     case "planned":
       return `planned: ${goal.text}`;
   }
 }
 
-export function missedGoals(benchmark: Benchmark, samples: readonly Sample[]): readonly string[] {
-  return benchmark.metrics.flatMap((metric) => {
-    const { name, goal } = metric;
-    return goal === undefined || met(goal, median(valuesOf(samples, metric, benchmark.ours))) ? [] : [name];
-  });
+function ratioMet(samples: readonly Sample[], { metric, of, over, kind, value }: RatioGoal): boolean {
+  const ratio = medianRatio(samples, metric, of, over);
+  return kind === "at-least" ? ratio >= value : ratio <= value;
 }
 
-/** One line per metric: median of each subject with its extremes, ours over the anchor, the goal. */
+export function missedGoals(benchmark: Benchmark, samples: readonly Sample[]): readonly string[] {
+  const values = benchmark.metrics.flatMap(({ name, goal }) => (goal === undefined || met(goal, valuesOf(samples, name, benchmark.ours)) ? [] : [name]));
+  const ratios = (benchmark.ratioGoals ?? []).filter((goal) => goal.judged && !ratioMet(samples, goal)).map(({ metric, of, over }) => `${metric}: ${of} / ${over}`);
+  return [...values, ...ratios];
+}
+
+/** One line per metric: median of each subject with its extremes, the paired ratio of ours to the anchor, the goal. Below it the goals of ratios. */
 export function table(benchmark: Benchmark, samples: readonly Sample[]): string {
   const heads = ["median (min-max)", "unit", ...benchmark.subjects, `${benchmark.ours} / ${benchmark.anchor}`, "goal"];
   const rows = benchmark.metrics.map((metric) => {
-    const ours = median(valuesOf(samples, metric, benchmark.ours));
-    const ratio = ours / median(valuesOf(samples, metric, benchmark.anchor));
-    const cells = benchmark.subjects.map((subject) => cell(valuesOf(samples, metric, subject), metric.decimals));
-    return [metric.name, metric.unit, ...cells, Number.isFinite(ratio) ? ratio.toFixed(2) : "-", verdict(metric, ours)];
+    const ratio = medianRatio(samples, metric.name, benchmark.ours, benchmark.anchor);
+    const cells = benchmark.subjects.map((subject) => cell(valuesOf(samples, metric.name, subject), metric.decimals));
+    return [metric.name, metric.unit, ...cells, Number.isFinite(ratio) ? ratio.toFixed(2) : "-", verdict(metric, valuesOf(samples, metric.name, benchmark.ours))];
   });
-  const all = [heads, ...rows];
-  const widths = heads.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all.map((row) => row.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
+  return [aligned([heads, ...rows]), ...ratioTable(benchmark.ratioGoals ?? [], samples)].join("\n\n");
+}
+
+function ratioTable(goals: readonly RatioGoal[], samples: readonly Sample[]): readonly string[] {
+  if (goals.length === 0) return [];
+  const rows = goals.map((goal) => {
+    const ratio = medianRatio(samples, goal.metric, goal.of, goal.over);
+    const limit = `${goal.kind === "at-least" ? ">=" : "<="} ${goal.value}`;
+    const outcome = ratioMet(samples, goal) ? "met" : goal.judged ? "MISSED" : "not met";
+    return [`${goal.metric}: ${goal.of} / ${goal.over}`, Number.isNaN(ratio) ? "-" : ratio.toFixed(2), goal.judged ? limit : `(${limit})`, outcome];
+  });
+  return [aligned([["median of the rounds' ratios", "ratio", "goal", ""], ...rows])];
+}
+
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) => row.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
 }
 
 function cell(values: readonly number[], decimals: number): string {

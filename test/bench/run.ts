@@ -7,7 +7,9 @@ import { writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { balancer } from "./balancer/balancer.ts";
 import { failover } from "./failover/failover.ts";
+import { moves } from "./moves/moves.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
 import type { Benchmark, Sample } from "./report.ts";
@@ -15,7 +17,7 @@ import { findBinaries } from "../support/control-plane/binaries.ts";
 import { useProjectNode } from "../support/runner/node-version.ts";
 import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [failover, proxy];
+const BENCHMARKS: readonly Benchmark[] = [balancer, failover, moves, proxy];
 const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h
 
 useProjectNode();
@@ -37,7 +39,7 @@ async function main(): Promise<number> {
     process.stderr.write(`${obstacle}\n`);
     return CANNOT_RUN;
   }
-  if (benchmark.needsLab) await enterSandbox();
+  if (benchmark.needs !== "nothing") await enterSandbox();
   return measure(benchmark, asked.rounds ?? benchmark.defaultRounds, asked.json);
 }
 
@@ -74,7 +76,7 @@ async function prepare(benchmark: Benchmark): Promise<string | undefined> {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-  if (!benchmark.needsLab || insideSandbox()) return undefined;
+  if (benchmark.needs !== "control plane" || insideSandbox()) return undefined;
   const script = fileURLToPath(new URL("../../scripts/build.ts", import.meta.url));
   const built = spawnSync(process.execPath, [script], { encoding: "utf8", timeout: 120_000 });
   if (built.status !== 0) return `the build failed:\n${built.stderr}`;

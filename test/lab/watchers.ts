@@ -61,9 +61,9 @@ export async function openClients(cluster: Cluster, host: Host, options: Clients
   };
 }
 
-/** An event every 50 ms, made at `node`'s own API server. */
-export async function startTicker(cluster: Cluster, node: ClusterNode): Promise<Ticker> {
+/** An event every `everyMs`, made at `node`'s own API server. */
+export async function startTicker(cluster: Cluster, node: ClusterNode, everyMs = 50): Promise<Ticker> {
   await cluster.kubectl(["create", "configmap", "ticker", "--from-literal=n=0"]).catch(() => {});
   const tls = clientTls(cluster);
-  return Ticker.start(node.host, { server: "127.0.0.1:6443", path: CONFIG_MAP, everyMs: 50, tls }, `ticker-${(serial += 1)}`);
+  return Ticker.start(node.host, { server: "127.0.0.1:6443", path: CONFIG_MAP, everyMs, tls }, `ticker-${(serial += 1)}`);
 }

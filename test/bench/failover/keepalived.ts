@@ -1,23 +1,26 @@
 /**
  * keepalived on every node as kubeadm's documentation of high availability configures it: VRRPv2, advertisements
- * every second, multicast, preemption, priorities 101, 100, 100. Behind its address answers a plain TCP listener.
- * Its check of the balancer is left out: it would pass throughout.
+ * every second, multicast, preemption, priorities 101, 100, 100. What answers behind its address, the caller brings.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Host } from "../../support/lab/host.ts";
 import type { Lab } from "../../support/lab/lab.ts";
 import type { LabProcess } from "../../support/lab/process.ts";
-
-export const LISTENER_PORT = 7000;
-const LISTENER = fileURLToPath(new URL("../../support/lab/children/echo-server.ts", import.meta.url));
 
 interface KeepalivedNode {
   readonly host: Host;
   readonly config: string;
   daemon: LabProcess | undefined;
-  listener: LabProcess | undefined;
+  balancer: LabProcess | undefined;
+}
+
+export interface KeepalivedOptions {
+  readonly vip: string;
+  /** What listens behind the address on each node. */
+  readonly balancer: (host: Host) => Promise<LabProcess>;
+  /** Port of the balancer that the documented check asks for /healthz; without it there is no check. */
+  readonly checkPort?: number;
 }
 
 export class Keepalived {
@@ -25,20 +28,25 @@ export class Keepalived {
   readonly #lab: Lab;
   readonly #nodes: readonly KeepalivedNode[];
 
-  constructor(lab: Lab, hosts: readonly Host[], vip: string) {
+  readonly #balancer: KeepalivedOptions["balancer"];
+
+  constructor(lab: Lab, hosts: readonly Host[], { vip, balancer, checkPort }: KeepalivedOptions) {
     this.vip = vip;
     this.#lab = lab;
+    this.#balancer = balancer;
     this.#nodes = hosts.map((host, index) => {
       const config = join(host.directory, "keepalived.conf");
-      writeFileSync(config, configuration(vip, index === 0));
-      return { host, config, daemon: undefined, listener: undefined };
+      const check = join(host.directory, "check_apiserver.sh");
+      if (checkPort !== undefined) writeFileSync(check, checkScript(checkPort), { mode: 0o755 });
+      writeFileSync(config, configuration(vip, index === 0, checkPort === undefined ? undefined : check));
+      return { host, config, daemon: undefined, balancer: undefined };
     });
   }
 
   /** Starts what is not running; returns when the first node, whose priority is the highest, alone holds the address. */
   async start(): Promise<void> {
     for (const node of this.#nodes) {
-      if (node.listener?.running !== true) node.listener = await node.host.spawn([process.execPath, LISTENER, JSON.stringify({ port: LISTENER_PORT })], { name: "listener" });
+      if (node.balancer?.running !== true) node.balancer = await this.#balancer(node.host);
       if (node.daemon?.running !== true) node.daemon = await node.host.spawn(command(node), { name: "keepalived" });
     }
     const first = this.#nodes[0]?.host.name;
@@ -50,7 +58,7 @@ export class Keepalived {
     return this.#nodes.filter((_, index) => held[index]?.includes(` ${this.vip}/`)).map((node) => node.host.name);
   }
 
-  /** SIGTERM to the master's first process, as the kubelet sends it; its listener stays. */
+  /** SIGTERM to the master's first process, as the kubelet sends it; its balancer stays. */
   async stopMaster(): Promise<void> {
     const { daemon } = this.#master();
     if (daemon === undefined) return;
@@ -58,11 +66,11 @@ export class Keepalived {
     await daemon.exited;
   }
 
-  /** SIGKILL to all of the master's processes, and its listener with it: ours is one process, agent and balancer. */
+  /** SIGKILL to all of the master's processes, and its balancer with it: ours is one process, agent and balancer. */
   async killMaster(): Promise<void> {
-    const { daemon, listener } = this.#master();
+    const { daemon, balancer } = this.#master();
     daemon?.kill("SIGKILL");
-    listener?.kill("SIGKILL");
+    balancer?.kill("SIGKILL");
     await daemon?.exited;
   }
 
@@ -78,11 +86,28 @@ function command(node: KeepalivedNode): readonly string[] {
   return ["keepalived", "--dont-fork", "--log-console", "--vrrp", "-f", node.config, "-p", pid("keepalived"), "-r", pid("vrrp")];
 }
 
-function configuration(vip: string, first: boolean): string {
+/** Asks the balanced port on its own node: any API server's answer will do. */
+function checkScript(port: number): string {
+  return `#!/bin/sh\ncurl --silent --fail --insecure --max-time 2 https://localhost:${port}/healthz -o /dev/null\n`;
+}
+
+function configuration(vip: string, first: boolean, check: string | undefined): string {
+  const script = `
+vrrp_script check_apiserver {
+    script "${check}"
+    interval 3
+    weight -2
+    fall 10
+    rise 2
+}`;
+  const track = `
+    track_script {
+        check_apiserver
+    }`;
   return `
 global_defs {
     router_id LVS_DEVEL
-}
+}${check === undefined ? "" : script}
 vrrp_instance VI_1 {
     state ${first ? "MASTER" : "BACKUP"}
     interface eth0
@@ -94,7 +119,7 @@ vrrp_instance VI_1 {
     }
     virtual_ipaddress {
         ${vip}
-    }
+    }${check === undefined ? "" : track}
 }
 `;
 }

@@ -14,7 +14,7 @@ import { workersFor } from "../../../src/balancer/proxy/threads.ts";
 import { until } from "../../support/balancer/fixture.ts";
 import { freePort } from "../../support/balancer/servers.ts";
 import { TOOL_PATH } from "../../support/sandbox/tools.ts";
-import { versionOf } from "../anchor.ts";
+import { versionsOf } from "../anchor.ts";
 import type { Benchmark, Metric, Sample } from "../report.ts";
 import { bulk, connections, residentMiB } from "./load.ts";
 import type { Subject } from "./load.ts";
@@ -44,8 +44,8 @@ export const proxy: Benchmark = {
     { name: `CPU per GB up, ${mode}`, unit: "ms", decimals: 0 },
     { name: `memory, ${mode}`, unit: "MiB", decimals: 0 },
   ]),
-  anchorVersion: () => versionOf("haproxy", "-v"),
-  needsLab: false,
+  anchorVersion: () => versionsOf(["haproxy"]),
+  needs: "nothing",
   run,
 };
 
