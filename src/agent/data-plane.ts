@@ -8,7 +8,7 @@ import type { PlanPeer } from "../balancer/fastpath/plan.ts";
 import { readPeers, writePeers } from "../balancer/fastpath/remembered-peers.ts";
 import { missingRequirements } from "../balancer/fastpath/requirements.ts";
 import { PROBE_PORT } from "../balancer/fastpath/ruleset.ts";
-import type { FastPathNode } from "../balancer/fastpath/ruleset.ts";
+import type { FastPathNode } from "../balancer/fastpath/tables.ts";
 import { createSessions, macBytes } from "../balancer/fastpath/sessions.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";

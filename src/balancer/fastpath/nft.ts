@@ -5,8 +5,8 @@
 import { spawn } from "node:child_process";
 import { LeaseholdError } from "../../errors.ts";
 import type { Family } from "../../net.ts";
-import { flowSet, heardSet } from "./ruleset.ts";
-import type { Table } from "./ruleset.ts";
+import { flowSet, heardSet } from "./tables.ts";
+import type { Table } from "./tables.ts";
 import { putAnew, removal, TABLE_NAME, transaction } from "./transaction.ts";
 import type { PresentChain, SetElements, TableFamily } from "./transaction.ts";
 

@@ -7,7 +7,7 @@ import { parseIp } from "../../net.ts";
 import type { IpAddress } from "../../net.ts";
 import type { Grade } from "../backend.ts";
 import { DATA_PLANE_VERSION } from "./ruleset.ts";
-import type { FastPathNode, OwnTarget, RulesetPlan } from "./ruleset.ts";
+import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
 
 /** One API server, as the pool has it. */
 export interface PlanBackend {

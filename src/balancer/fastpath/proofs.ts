@@ -5,7 +5,7 @@
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
 import type { PlanBackend, PlanPeer } from "./plan.ts";
-import type { FastPathNode } from "./ruleset.ts";
+import type { FastPathNode } from "./tables.ts";
 
 export interface Proofs {
   /** MAC addresses whose probe was in the kernel's set at this look, of the peers that have been probing us. */

@@ -8,6 +8,8 @@
  */
 import type { Family, IpAddress } from "../../net.ts";
 import { assignSlots, SLOTS } from "./slots.ts";
+import { COUNTERS, OWN_SET, SETTLING_SET, flowSet, heardSet } from "./tables.ts";
+import type { Chain, FastPathNode, RulesetPlan, Table, WirePlan } from "./tables.ts";
 
 /**
  * Seed, number of slots, hash input and the count of hops in the TTL. Nodes of another version are no peers: one
@@ -28,80 +30,6 @@ const MOST_FLOWS = 65_536;
 export const PROBE_PORT = 9;
 /** A peer whose probe has come counts as heard for this long: longer than its agent can be gone before the Lease tells (30 s). */
 const HEARD_TIMEOUT_S = 45;
-
-/** A control-plane node that takes part, as the Lease describes it. */
-export interface FastPathNode {
-  readonly name: string;
-  /** On the VIP's network, at most one of each family. */
-  readonly addresses: readonly IpAddress[];
-  /** Of the VIP's interface, aa:bb:cc:dd:ee:ff. */
-  readonly mac: string;
-}
-
-/** Where a node's own clients may be sent: an API server, or the own proxy. */
-export interface OwnTarget {
-  readonly address: IpAddress;
-  readonly port: number;
-}
-
-/** The part of a control-plane node: packets that come over the wire. */
-export interface WirePlan {
-  readonly interfaceName: string;
-  /** In no rule; but a link that was made anew under its name has another, and ingress has to be bound to that one. */
-  readonly interfaceIndex: number;
-  readonly self: FastPathNode;
-  /** Everyone else whose node has these rules, whatever the grade of its API server. */
-  readonly peers: readonly FastPathNode[];
-  /** Names of the nodes whose API server is not DOWN: the ring. */
-  readonly walkable: readonly string[];
-  /** Names of the nodes that take new connections. Empty: this node's proxy takes them. */
-  readonly takers: readonly string[];
-  /** Where this node delivers: its API server, or its proxy while that one is DOWN. */
-  readonly deliverTo: number;
-  /** The API server listens on a wildcard address at this port, so the kernel itself can say whether it is there; undefined: it does not. */
-  readonly listener: number | undefined;
-  /** False where the kernel lacks what ingress needs: packets are delivered here, whoever sent them. */
-  readonly spreads: boolean;
-}
-
-export interface RulesetPlan {
-  readonly vips: readonly IpAddress[];
-  /** Of the VIP. */
-  readonly ports: readonly number[];
-  /** undefined with LEASEHOLD_ROLE=balancer. */
-  readonly wire: WirePlan | undefined;
-  /** Of either family; a VIP without targets of its family is left to the wire. */
-  readonly own: readonly OwnTarget[];
-}
-
-export interface Chain {
-  readonly name: string;
-  /** `type ... hook ... priority ...;` of a base chain. */
-  readonly hook?: string;
-  readonly rules: readonly string[];
-}
-
-export interface Table {
-  readonly family: "netdev" | "ip" | "ip6";
-  readonly sets: readonly { readonly name: string; readonly spec: string }[];
-  readonly counters: readonly string[];
-  readonly chains: readonly Chain[];
-}
-
-/** Names of counters, with what they count. */
-export const COUNTERS = {
-  secondChance: "second_chance",
-  unknown: "unknown",
-  settling: "settling",
-  forwarded: (address: IpAddress): string => `to_${word(address)}`,
-  here: "here",
-  own: (target: OwnTarget): string => `own_${word(target.address)}_${target.port}`,
-} as const;
-
-export const OWN_SET = "own";
-export const SETTLING_SET = "settling";
-export const heardSet = (family: Family): string => `heard${family}`;
-export const flowSet = (family: Family): string => `flows${family}`;
 
 export function ruleset(plan: RulesetPlan): readonly Table[] {
   const families = ([4, 6] as const).filter((family) => plan.vips.some((vip) => vip.family === family));
@@ -338,9 +266,4 @@ function list(items: readonly string[]): string {
 
 function hostOf(address: IpAddress): string {
   return address.family === 4 ? address.text : `[${address.text}]`;
-}
-
-/** An address as a part of a name: nft's names have letters, digits and underscores. */
-function word(address: IpAddress): string {
-  return address.text.replaceAll(/[.:]/g, "_");
 }

@@ -1,7 +1,7 @@
 /** What the data plane of this node is and does, for /status and /metrics. Plain data. */
 import type { Counter } from "./nft.ts";
-import { COUNTERS } from "./ruleset.ts";
-import type { FastPathNode, OwnTarget, RulesetPlan } from "./ruleset.ts";
+import { COUNTERS } from "./tables.ts";
+import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
 import { assignSlots } from "./slots.ts";
 
 export type Mode =

@@ -1,5 +1,5 @@
 /** From tables to one nft script: what is there is replaced as a whole, and the kernel switches from the old to the new at one moment. Pure. */
-import type { Table } from "./ruleset.ts";
+import type { Table } from "./tables.ts";
 
 export const TABLE_NAME = "leasehold";
 const FAMILIES = ["netdev", "ip", "ip6"] as const;

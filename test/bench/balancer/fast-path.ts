@@ -3,7 +3,7 @@
  * else that takes processor time.
  */
 import { ruleset } from "../../../src/balancer/fastpath/ruleset.ts";
-import type { FastPathNode, WirePlan } from "../../../src/balancer/fastpath/ruleset.ts";
+import type { FastPathNode, WirePlan } from "../../../src/balancer/fastpath/tables.ts";
 import { transaction } from "../../../src/balancer/fastpath/transaction.ts";
 import { parseIp } from "../../../src/net.ts";
 import type { IpAddress } from "../../../src/net.ts";

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { createFastPath } from "../../../src/balancer/fastpath/fast-path.ts";
 import type { FastPath, FastPathDeps } from "../../../src/balancer/fastpath/fast-path.ts";
 import type { PlanBackend, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
-import type { FastPathNode, Table } from "../../../src/balancer/fastpath/ruleset.ts";
+import type { FastPathNode, Table } from "../../../src/balancer/fastpath/tables.ts";
 import type { SetElements } from "../../../src/balancer/fastpath/transaction.ts";
 import type { RulesetChange } from "../../../src/linux/nftables-monitor.ts";
 import { silentLogger } from "../../../src/log.ts";

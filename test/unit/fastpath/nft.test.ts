@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { createNft } from "../../../src/balancer/fastpath/nft.ts";
-import type { Table } from "../../../src/balancer/fastpath/ruleset.ts";
+import type { Table } from "../../../src/balancer/fastpath/tables.ts";
 import { removal, transaction } from "../../../src/balancer/fastpath/transaction.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
 
