@@ -1,6 +1,6 @@
 /** The proxy alone on PORT, in front of ADDRESS:PORT: `proxy-child.ts 8443 10.77.0.12:6443`. Ends with a signal. */
-import { ProxyThreads } from "../../../src/balancer/proxy/threads.ts";
-import { SETTINGS } from "../../../src/config/settings.ts";
+import { availableParallelism } from "node:os";
+import { ProxyThreads, workersFor } from "../../../src/balancer/proxy/threads.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { clock, workerUrl } from "../../support/balancer/fixture.ts";
 
@@ -11,7 +11,7 @@ const threads = new ProxyThreads({
   clock,
   log: silentLogger,
   settings: { port: Number(port), algorithm: "leastconn", maxConnections: 20_000, slowStartMs: 0, connectTimeoutMs: 1000 },
-  workers: Number(SETTINGS.BALANCER_WORKERS.shown),
+  workers: workersFor(availableParallelism()),
   workerUrl,
   backends: () => backends,
   onConnectFailed: () => {},
