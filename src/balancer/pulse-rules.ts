@@ -6,8 +6,8 @@
  * steadily before; and TCP has the last word.
  */
 
-/** One echo to each machine, each turn. Three in a row unanswered, so a dead one is suspected 450 to 600 ms after its end. */
-export const TURN_MS = 150;
+/** One echo to each machine, each turn. Three in a row unanswered, so a dead one is suspected 300 to 400 ms after its end. */
+export const TURN_MS = 100;
 const MOST_MISSES = 3;
 /** A timer that comes this much late means that our process, or the whole machine with its queues, stood still: the turn proves nothing. */
 const LATE_MS = 300;

@@ -38,7 +38,7 @@ export interface PulseDeps {
 }
 
 /** The first SYN alone, as its repetition would come after a second (RFC 6298 section 2.1); echoes go on meanwhile. */
-const CONFIRM_MS = 250;
+const CONFIRM_MS = 200;
 
 /** One machine, and the API servers on it: one, in a real cluster. */
 interface Machine {

@@ -49,7 +49,8 @@ test("a worker's balancer carries 1 GB each way, unharmed", { timeout: 240_000 }
 });
 
 test(`${IDLE} idle connections: the Lease is renewed on time`, { timeout: 180_000 }, async () => {
-  cluster.settings = { LEASEHOLD_MAX_CONNECTIONS: String(2 * IDLE) };
+  // All through the proxy: the kernel's data plane would keep them from it.
+  cluster.settings = { LEASEHOLD_MAX_CONNECTIONS: String(2 * IDLE), LEASEHOLD_FASTPATH: "off" };
   const holder = await cluster.startAgents();
   await using held = await HeldConnections.start(cluster.client, { host: cluster.vip, port: 8443, count: IDLE, mode: "listen" }, "idle");
   await cluster.lab.until(() => held.alive().length === IDLE, 60_000, `${IDLE} connections are open`);

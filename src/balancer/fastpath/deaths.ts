@@ -24,10 +24,10 @@ export interface Deaths {
 
 /**
  * When, after a death, idle clients are asked whether their connection lives. An answer that reaches a node which still sends on to the dead one is
- * lost. The pulses of two nodes come to a verdict within one turn of each other (150 ms), health checks alone within seconds. A client answers
+ * lost. The pulses of two nodes come to a verdict within one turn of each other (100 ms), health checks alone within seconds. A client answers
  * no more than twice a second (tcp_invalid_ratelimit), so asking too early, or again too soon, costs half a second.
  */
-const ASK_CLIENTS_MS = [150, 700, 5_000] as const;
+const ASK_CLIENTS_MS = [120, 700, 5_000] as const;
 
 export function createDeaths(deps: DeathsDeps): Deaths {
   const { clock, log, sessions } = deps;

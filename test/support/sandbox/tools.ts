@@ -9,6 +9,7 @@ const PACKAGES = {
   ip: "iproute2",
   tc: "iproute2",
   nft: "nftables",
+  "iptables-restore": "iptables",
   unshare: "util-linux",
   nsenter: "util-linux",
   setpriv: "util-linux",
@@ -20,7 +21,7 @@ const PACKAGES = {
 export type Tool = keyof typeof PACKAGES;
 
 /** Everything the sandbox and a lab need; tcpdump only for captures. */
-export const LAB_TOOLS: readonly Tool[] = ["ip", "nft", "unshare", "nsenter", "setpriv", "mount"];
+export const LAB_TOOLS: readonly Tool[] = ["ip", "nft", "iptables-restore", "unshare", "nsenter", "setpriv", "mount"];
 
 function isInstalled(tool: Tool): boolean {
   return TOOL_PATH.split(delimiter).some((directory) => {

@@ -7,7 +7,7 @@ import type { PulseState, Verdict } from "../../../src/balancer/pulse-rules.ts";
 
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** Turns of 150 ms; who answers the echo just sent is the argument. */
+/** Turns of 100 ms; who answers the echo just sent is the argument. */
 class Play {
   nowMs = 1_000;
   state: PulseState;
