@@ -278,6 +278,31 @@ describe("a node", () => {
     assert.deepEqual(foundGone(), []);
   });
 
+  test("gets another MAC address: the others follow, every connection lives", async () => {
+    const holder = await startFastPath(cluster);
+    const changed = another(holder);
+    await using ticker = await startTicker(cluster, holder);
+    await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20 });
+    const mac = "02:00:00:00:03:03";
+    await changed.host.run(["ip", "link", "set", "eth0", "address", mac]);
+    try {
+      await cluster.lab.until(
+        async () => (await Promise.all(cluster.others(changed).map((node) => node.status()))).every(({ fastPath }) => fastPath?.nodes.some((node) => node.mac === mac) === true),
+        15_000,
+        "the others know its new address",
+      );
+      await moveTo(cluster, changed);
+      await sleep(1_000);
+      await moveTo(cluster, holder);
+      await sleep(1_500);
+      assert.deepEqual([...clients.watches.lost(), ...clients.requests.lost()].map((each) => each.closedBy), []);
+      const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
+      for (const watch of clients.watches.alive()) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
+    } finally {
+      await changed.host.run(["ip", "link", "set", "eth0", "address", changed.host.mac]);
+    }
+  });
+
   test("without rules never gets a packet, and is reached by the others' proxies all the same", async () => {
     const [first, second, third] = cluster.nodes;
     assert.ok(first !== undefined && second !== undefined && third !== undefined);
