@@ -65,10 +65,11 @@ export function createNft(): Nft {
   function call(args: readonly string[], input: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const child = spawn(PROGRAM, args, { stdio: ["pipe", "pipe", "pipe"], timeout: TIMEOUT_MS, killSignal: "SIGKILL" });
-      if (child.pid !== undefined) {
-        pids.push(child.pid);
-        if (pids.length > PIDS_KEPT) pids.shift();
-      }
+      // First of all: where there is no descriptor left (EMFILE) the child has no pipes either, and an error that nobody hears ends the agent.
+      child.on("error", (error) => reject(new LeaseholdError("LH_NFT", `${PROGRAM} cannot be started: ${error.message}`, { cause: error })));
+      if (child.pid === undefined) return;
+      pids.push(child.pid);
+      if (pids.length > PIDS_KEPT) pids.shift();
       const output: Buffer[] = [];
       const errors: Buffer[] = [];
       let size = 0;
@@ -80,7 +81,6 @@ export function createNft(): Nft {
       child.stderr.on("data", (chunk: Buffer) => {
         if (errors.length < 16) errors.push(chunk);
       });
-      child.on("error", (error) => reject(new LeaseholdError("LH_NFT", `${PROGRAM} cannot be started: ${error.message}`, { cause: error })));
       child.on("close", (code, signal) => {
         if (code === 0) resolve(Buffer.concat(output).toString());
         else reject(new LeaseholdError("LH_NFT", `${PROGRAM} ${args.join(" ")}: ${signal ?? `exit ${code}`}: ${firstLine(Buffer.concat(errors).toString())}`));

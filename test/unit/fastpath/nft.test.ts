@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { createNft } from "../../../src/balancer/fastpath/nft.ts";
 import type { Table } from "../../../src/balancer/fastpath/tables.ts";
 import { removal, transaction } from "../../../src/balancer/fastpath/transaction.ts";
@@ -94,4 +97,10 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
     const pid = Number(readFileSync(join(directory, "nft.pids"), "utf8"));
     assert.deepEqual([nft.isOwn(pid), nft.isOwn(pid + 100_000), calls().length], [true, false, 1]);
   });
+});
+
+test("without a descriptor left a call fails and nothing else does", async () => {
+  const script = fileURLToPath(new URL("../../support/fastpath/no-descriptors.ts", import.meta.url));
+  const { stdout } = await promisify(execFile)("sh", ["-c", `ulimit -n 128; exec "$0" "$1"`, process.execPath, script]);
+  assert.equal(stdout, "LH_NFT alive");
 });
