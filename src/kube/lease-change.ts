@@ -80,7 +80,9 @@ function claim(write: Extract<ChangingWrite, { kind: "claim" }>, { node, leaseDu
     spec: {
       holderIdentity: node,
       leaseDurationSeconds,
-      acquireTime: adopts ? (from.acquireTime ?? now) : now,
+      // Also where we take up what was ours: a renewal of before, held up for long and carried out now, would set renewTime back to what a
+      // release of before names, and that release would give the Lease away. By this, what was sent before the claim fails after it.
+      acquireTime: now,
       renewTime: now,
       leaseTransitions: adopts ? transitions : next,
     },

@@ -13,6 +13,8 @@ export interface Mutant {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+  /** A second defence against the same, in the same file: one alone is enough, so both have to go. */
+  readonly also?: { readonly from: string; readonly to: string };
   /** Where it shows soonest. */
   readonly shows: Profile | Scenario;
   /** Any of these invariants is broken by it. */
@@ -185,6 +187,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "kube/lease-change.ts",
     from: 'const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };',
     to: "const tests = tenure(from);",
+    also: { from: "      acquireTime: now,\n", to: "      acquireTime: adopts ? (from.acquireTime ?? now) : now,\n" },
     shows: SCENARIOS.releaseOfAProcessThatHasGone,
     caughtBy: ["releasesLeaveNoAddress", "healthyHoldersStay"],
   },
@@ -230,9 +233,13 @@ export function installMutants(): void {
       const mutant = MUTANTS[Number(url.split(MARK)[1] ?? "-1")];
       if (mutant === undefined || !url.startsWith(`${SOURCE}${mutant.file}`) || loaded.source === undefined || loaded.source === null) return loaded;
       const text = typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source);
-      if (text.split(mutant.from).length !== 2) throw new Error(`mutant "${mutant.name}": its text is not exactly once in ${mutant.file}`);
+      const replace = (source: string, { from, to }: { readonly from: string; readonly to: string }): string => {
+        if (source.split(from).length !== 2) throw new Error(`mutant "${mutant.name}": its text is not exactly once in ${mutant.file}`);
+        return source.replace(from, () => to);
+      };
       applied.add(mutant);
-      return { ...loaded, source: text.replace(mutant.from, () => mutant.to) };
+      const once = replace(text, mutant);
+      return { ...loaded, source: mutant.also === undefined ? once : replace(once, mutant.also) };
     },
   });
 }

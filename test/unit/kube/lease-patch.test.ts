@@ -51,7 +51,7 @@ describe("patches, byte for byte", () => {
     transport.done();
   });
 
-  test("a claim of our own Lease after a restart keeps acquireTime and transitions", async () => {
+  test("a claim of our own Lease after a restart keeps the transitions; the new acquireTime makes what was sent before fail", async () => {
     const { transport, write } = setUp();
     const body = patch(
       test_("/spec/holderIdentity", "n1"),
@@ -60,7 +60,7 @@ describe("patches, byte for byte", () => {
       test_("/spec/leaseTransitions", 4),
       add("/spec/holderIdentity", "n1"),
       add("/spec/leaseDurationSeconds", 10),
-      add("/spec/acquireTime", EARLIER),
+      add("/spec/acquireTime", NOW),
       add("/spec/renewTime", NOW),
       add("/spec/leaseTransitions", 4),
       ...drop(OFFER_PATH),
