@@ -14,8 +14,12 @@ import type { Metrics } from "../ops/metrics.ts";
 import type { Finding } from "../tracking/check.ts";
 import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
+import { gateways } from "../linux/rtnetlink.ts";
+import type { Evidence, SentinelStatus, Watched } from "../vip/evidence.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
+import { createLinuxWire } from "../vip/linux-wire.ts";
+import { createSentinel } from "../vip/sentinel.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { Place } from "./place.ts";
@@ -57,9 +61,16 @@ export interface Candidacy {
   holdsVip(): boolean;
   electionStatus(): ElectionStatus;
   vipStatus(): VipStatus;
+  wireStatus(): SentinelStatus;
   checks(): readonly CheckStatus[];
 }
 
+/** The sentinel's pace where nobody is watched does not matter, but it has to have one. */
+const PROBE_OFF_MS = 1_000;
+const CONFLICT_OUTCOMES = { refused: "this node came later and does not claim it", defended: "this node holds it and says so", yielded: "this node lets it go" } as const;
+const CONFLICT_ACTIONS = { refused: "RefuseVIP", defended: "DefendVIP", yielded: "YieldVIP" } as const;
+/** So often the default routes are looked at: a gateway is a witness. */
+const GATEWAYS_MS = 30_000;
 /** The VIP's own fault: it could not be bound, whatever the checks say. */
 const VIP_FAULT = "vip";
 /** A worker thread and the first checks of all backends take this long at most; until then nothing is known against the balancer. */
@@ -81,11 +92,24 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onFailure: update,
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
+  const families = [...new Set(config.vips.map((address) => address.family))];
+  const wire = createLinuxWire({ interfaceName: place.interfaceName, log, own: place.addresses, families });
+  const sentinel = createSentinel({
+    clock,
+    log,
+    wire,
+    ownMac: () => mac,
+    addresses: config.vips,
+    // Off: nobody is watched, and a dead holder is replaced when its Lease has run out.
+    intervalMs: config.probeIntervalMs > 0 ? config.probeIntervalMs : PROBE_OFF_MS,
+    misses: config.probeMisses,
+    random: Math.random,
+  });
   const tracker = createTracker({
     clock,
     log,
     basePriority: config.priority,
-    checks: checksFromConfig(config, { clock, kernel, balancer: balancerWorks, apiserver: localApiServer }),
+    checks: checksFromConfig(config, { clock, kernel, neighbours: () => sentinel.status().neighbours, balancer: balancerWorks, apiserver: localApiServer }),
   });
   const store = createLeaseStore({
     api: deps.api,
@@ -109,10 +133,12 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       nopreempt: config.nopreempt,
       nopreemptStrict: config.nopreemptStrict,
       preemptDelayMs: config.preemptDelayMs,
+      onApiLoss: config.onApiLoss,
     },
     clock,
     store,
     vip,
+    sentinel: { watch, probe: (spread) => sentinel.probe(spread) },
     memory,
     log,
     onReport: report,
@@ -130,8 +156,22 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       }),
     },
   ];
-  let mac = "";
+  const gatewayTimer = clock.every(GATEWAYS_MS, () => watch(watched));
+  let mac = kernel.link()?.mac ?? "";
+  let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
   let wasBound = false;
+
+  /** Whom the election wants watched; and beside the other candidates the gateways are witnesses. */
+  function watch(target: Watched): void {
+    watched = target;
+    const routers = gateways(place.interfaceName, families).map((address) => ({ address, mac: undefined }));
+    sentinel.watch({ ...target, holder: config.probeIntervalMs > 0 ? target.holder : null, witnesses: [...target.witnesses, ...routers] });
+  }
+
+  function learn(evidence: Evidence): void {
+    if (evidence.kind === "neighbours") tracker.poke("interface");
+    elector.learn(evidence);
+  }
 
   function vipChanged(): void {
     const { bound } = vip.status();
@@ -180,7 +220,23 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       case "recreate":
         log.warn({}, "The Lease was deleted or emptied by somebody, writing it again");
         return;
+      case "proof":
+        metrics.holderSilent();
+        log.warn({ holder: what.holder }, "The holder's kernel does not answer for the VIP, and others do answer: taking it for dead");
+        return;
+      case "conflict":
+        return reportConflict(what);
     }
+  }
+
+  function reportConflict({ mac: other, node: peer, outcome }: Extract<Report, { kind: "conflict" }>): void {
+    metrics.addressConflict();
+    const message = `${peer ?? "a machine that is no candidate"} (${other}) has the VIP as well; ${CONFLICT_OUTCOMES[outcome]}`;
+    const fields = { mac: other, peer, outcome };
+    // Two of ours settle it among themselves.
+    if (peer !== null) return log.warn(fields, "Another candidate claims the VIP");
+    log.error({ ...fields, err: new LeaseholdError("LH_VIP_CONFLICT", message) }, "Address conflict");
+    events.record({ type: "Warning", reason: "VIPConflict", action: CONFLICT_ACTIONS[outcome], note: `${node}: ${message}` }, elector.leaseUid());
   }
 
   function announceLeader(action: string, note: string): void {
@@ -190,9 +246,12 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   return {
     adopt() {
       const mayKeep = resume !== null && clock.now() < resume.renewedAtMs + config.renewDeadlineMs;
-      vip.reap(mayKeep);
+      // What lies there for a reason that we cannot know (no API server yet) is not thrown away before the Lease has been asked; half a VIP is.
+      const found = vip.reap(true).length === config.vips.length;
+      if (!found && !mayKeep) vip.release();
       // Extends the address now: reading kubeconfigs and starting threads may take longer than it lives.
-      elector.start(mayKeep ? resume : null);
+      elector.start(mayKeep ? resume : null, found);
+      sentinel.start(learn);
     },
     start() {
       tracker.start();
@@ -204,6 +263,9 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     },
     close() {
       for (const subscription of subscriptions) subscription.close();
+      gatewayTimer.cancel();
+      sentinel.stop();
+      wire.close();
       vip.stop();
       kernel.close();
     },
@@ -214,6 +276,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
     vipStatus,
+    wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
   };
 

@@ -6,10 +6,12 @@ import type { ElectionStatus } from "../agent/status.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import type { Evidence, Sentinel } from "../vip/evidence.ts";
 import { eligible, faultsOf, vrrpState } from "./facts.ts";
 import { isFresh } from "./lease-view.ts";
-import { initialState, READ_TIMEOUT_MS, step } from "./machine.ts";
+import { initialState, READ_TIMEOUT_MS, step, SURVEY_TIMEOUT_MS } from "./machine.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
+import { watchTarget } from "./watch-target.ts";
 
 /** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
 export interface HeldVip {
@@ -25,6 +27,8 @@ export interface ElectorDeps {
   readonly clock: Clock;
   readonly store: LeaseStore;
   readonly vip: HeldVip;
+  /** What it finds comes in by {@link Elector.learn}. */
+  readonly sentinel: Pick<Sentinel, "watch" | "probe">;
   /** Keeps the last renewal for a process that comes after this one. */
   readonly memory: { remember(renewedAtMs: number): void; forget(): void };
   readonly log: Logger;
@@ -34,8 +38,13 @@ export interface ElectorDeps {
 }
 
 export interface Elector {
-  /** @param resume the last renewal of a previous process of this boot, if it is known */
-  start(resume: { readonly renewedAtMs: number } | null): void;
+  /**
+   * @param resume the last renewal of a previous process of this boot, if it is known
+   * @param found a previous process left the VIP bound
+   */
+  start(resume: { readonly renewedAtMs: number } | null, found: boolean): void;
+  /** The sentinel has news of the VIP's wire. */
+  learn(evidence: Evidence): void;
   /** Tracking has news of this node. */
   update(facts: SelfFacts): void;
   /** Hands over or releases, then resolves. At most about 2 s, whatever the API does. */
@@ -46,12 +55,13 @@ export interface Elector {
 }
 
 export function createElector(deps: ElectorDeps): Elector {
-  const { settings, clock, store, vip, memory, log } = deps;
+  const { settings, clock, store, vip, sentinel, memory, log } = deps;
   let state: ElectionState = initialState(settings, clock.now());
   let timer: Timer | undefined;
   let watch: { close(): void } | undefined;
   let stopping: Promise<void> | undefined;
   let onStopped: () => void = () => {};
+  let watched = "";
 
   const queue: ElectionEvent[] = [];
   let dispatching = false;
@@ -78,6 +88,10 @@ export function createElector(deps: ElectorDeps): Elector {
       timer = clock.after(next.wakeAtMs - clock.now(), () => dispatch({ kind: "wake" }));
     }
     for (const effect of next.effects) run(effect);
+    const target = watchTarget(settings, state);
+    const text = JSON.stringify([target.holder, target.pace, target.witnesses.map(({ address, mac }) => [address.text, mac])]);
+    if (text !== watched) sentinel.watch(target);
+    watched = text;
   }
 
   function run(effect: Effect): void {
@@ -90,6 +104,11 @@ export function createElector(deps: ElectorDeps): Elector {
         return vip.release();
       case "announce":
         return vip.announce();
+      case "probe":
+        return sentinel.probe(effect.spread);
+      case "survey":
+        void survey();
+        return;
       case "remember":
         return memory.remember(effect.renewedAtMs);
       case "forget":
@@ -117,9 +136,14 @@ export function createElector(deps: ElectorDeps): Elector {
     dispatch({ kind: "read", sentAtMs, outcome });
   }
 
-  async function write({ id, write, timeoutMs }: Extract<Effect, { kind: "write" }>): Promise<void> {
+  async function survey(): Promise<void> {
     const sentAtMs = clock.now();
-    const outcome = await store.write(write, timeoutMs).catch((error: unknown) => {
+    dispatch({ kind: "surveyed", sentAtMs, survey: await store.survey(SURVEY_TIMEOUT_MS) });
+  }
+
+  async function write({ id, write, timeoutMs, urgent }: Extract<Effect, { kind: "write" }>): Promise<void> {
+    const sentAtMs = clock.now();
+    const outcome = await store.write(write, timeoutMs, urgent).catch((error: unknown) => {
       log.error({ err: error, write: write.kind }, "Writing the Lease failed unexpectedly");
       return { kind: "no-answer", ambiguous: true, message: String(error) } as const;
     });
@@ -131,9 +155,12 @@ export function createElector(deps: ElectorDeps): Elector {
   }
 
   return {
-    start(resume) {
-      dispatch({ kind: "start", resume });
+    start(resume, found) {
+      dispatch({ kind: "start", resume, found });
       watch = store.watch((record) => dispatch({ kind: "watched", record }));
+    },
+    learn(evidence) {
+      dispatch({ kind: "evidence", evidence });
     },
     update(facts) {
       dispatch({ kind: "self", facts });
@@ -155,6 +182,7 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
   const { role, view } = state;
   return {
     state: vrrpState(state),
+    confirmed: role.kind === "MASTER",
     reason: state.reason,
     sinceMs: state.sinceMs,
     basePriority: settings.base,

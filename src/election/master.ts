@@ -6,13 +6,16 @@ import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Draft } from "./draft.ts";
+import { heldUntil } from "./hold.ts";
 import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
+import { becomeProvisional, holdMarginMs } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Tenure } from "./tenure.ts";
 import type { Handover, HandoverReason, Role } from "./types.ts";
+import { disturbed } from "./unrest.ts";
 
 /** A successor that has not claimed by then is passed over. */
 export const OFFER_MS = 300;
@@ -25,6 +28,8 @@ export const CALM_MS = 10_000;
  * fence still holds.
  */
 export const LINGER_MS = 200;
+/** Another candidate claims the VIP: a renewal at all API servers at once has this long to confirm us. */
+export const CONTESTED_MS = 500;
 /** Between two tries to withdraw an offer. */
 const RETRY_MS = 500;
 /** The last words of a stopping holder may take this long. */
@@ -54,8 +59,33 @@ export function decideMaster(draft: Draft, role: Master): void {
   }
   if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
   if (view !== null && decideHandover(draft, role, view)) return;
+  if (decideLoss(draft)) return;
   withdrawOffer(draft);
   decideRenewal(draft);
+}
+
+/**
+ * No renewal for too long: is there a reason to keep the VIP beyond the deadline? Not where an offer may have been taken. Returns true when the role has changed.
+ */
+function decideLoss(draft: Draft): boolean {
+  const { settings, state, nowMs } = draft;
+  const { role } = state;
+  if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null) return false;
+  if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
+    draft.set({ unrest: disturbed(state.unrest, nowMs) });
+    becomeProvisional(draft, { kind: "contested" }, role.renewedAtMs + settings.renewDeadlineMs);
+    return true;
+  }
+  if (role.contestedAtMs !== null) draft.wakeAt(role.contestedAtMs + CONTESTED_MS);
+  const lateAtMs = role.renewedAtMs + settings.renewDeadlineMs - holdMarginMs(settings.renewDeadlineMs);
+  if (nowMs < lateAtMs) {
+    draft.wakeAt(lateAtMs);
+    return false;
+  }
+  const untilMs = heldUntil(settings, state, nowMs);
+  if (untilMs === null || untilMs <= role.renewedAtMs + settings.renewDeadlineMs) return false;
+  becomeProvisional(draft, { kind: "hold" }, untilMs);
+  return true;
 }
 
 function lossReason(tenure: Tenure, holder: string): string {
@@ -80,7 +110,7 @@ function decideRenewal(draft: Draft): void {
   const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
   if (timeoutMs <= 0) return;
   const { record } = view;
-  if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs);
+  if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.
   draft.effect({ kind: "report", report: { kind: "recreate" } });
   draft.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);

@@ -35,6 +35,17 @@ export type ReadOutcome =
   | { readonly kind: "rejected"; readonly status: number; readonly message: string }
   | { readonly kind: "no-answer"; readonly message: string };
 
+/** What every API server can do at this moment, asked all at once and without etcd. */
+export interface Survey {
+  readonly servers: readonly {
+    readonly server: string;
+    /** `refusing`: a reset or refusal, somebody is there. `silent`: no TCP, TLS or HTTP. `alive`: HTTP answers, whatever it says. */
+    readonly state: "refusing" | "silent" | "alive";
+  }[];
+  /** The Lease from their caches: perhaps old, but never ahead of the truth. */
+  readonly records: readonly LeaseRecord[];
+}
+
 export interface LeaseStore {
   /** A quorum read (no resourceVersion). `null` record: 404. */
   read(timeoutMs: number): Promise<ReadOutcome>;
@@ -42,7 +53,9 @@ export interface LeaseStore {
    * Sends one write, first to the own node's server, hedged to the next after 500 ms without an answer or at once
    * on an error; none is cancelled before the deadline; the first success counts.
    */
-  write(write: LeaseWrite, timeoutMs: number): Promise<WriteOutcome>;
+  write(write: LeaseWrite, timeoutMs: number, urgent?: boolean): Promise<WriteOutcome>;
+  /** Never rejects. */
+  survey(timeoutMs: number): Promise<Survey>;
   /**
    * Watches for speed until closed, re-opening by itself with back-off. Silence proves nothing: the elector
    * also reads on a timer. `null`: the Lease was deleted. Records may repeat or come late; the elector orders them.
