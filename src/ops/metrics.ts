@@ -229,6 +229,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.uptime.set(status.uptimeMs / 1_000);
     if (status.election !== null) showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
     if (status.vip !== null) showVip(metrics, status.vip);
+    if (status.wire?.neighbours !== null && status.wire?.neighbours !== undefined) metrics.neighbours.set(flag(status.wire.neighbours));
     showBalancer(metrics, status.balancer);
     if (status.fastPath !== null) showFastPath(metrics, status.fastPath);
     for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
