@@ -95,8 +95,6 @@ function prolong(draft: Draft, role: Provisional): void {
     }
     case "proof":
     case "contested":
-      if (nowMs < role.untilMs - holdMarginMs(settings.renewDeadlineMs)) return draft.wakeAt(role.untilMs - holdMarginMs(settings.renewDeadlineMs));
-      return turnToHold(draft, role);
     case "hold": {
       const untilMs = heldUntil(settings, state, nowMs);
       if (untilMs === null || untilMs <= role.untilMs) return;
@@ -104,13 +102,6 @@ function prolong(draft: Draft, role: Provisional): void {
       return draft.hold();
     }
   }
-}
-
-function turnToHold(draft: Draft, role: Provisional): void {
-  const untilMs = heldUntil(draft.settings, draft.state, draft.nowMs);
-  if (untilMs === null || untilMs <= role.untilMs) return;
-  draft.set({ role: { ...role, why: { kind: "hold" }, untilMs }, reason: reasonOf(draft, { kind: "hold" }) });
-  draft.hold();
 }
 
 /** The reason to hold on must be known before the deadline: at the deadline itself the VIP goes. */
