@@ -21,7 +21,7 @@ import { tenureOf } from "./tenure.ts";
 import { Draft } from "./draft.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 import { disturbed } from "./unrest.ts";
-import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS } from "./upkeep.ts";
+import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./upkeep.ts";
 
 /** A stopping agent that is not holder waits this long for its last words to be written. */
 const STOP_MS = 1_000;
@@ -122,7 +122,7 @@ function apply(draft: Draft, event: ElectionEvent): void {
     case "written":
       return applyWritten(draft, event);
     case "surveyed":
-      draft.set({ surveyInFlight: false, surveyAtMs: draft.nowMs + RETRY_MS, survey: { sentAtMs: event.sentAtMs, servers: event.survey.servers } });
+      draft.set({ surveyInFlight: false, surveyAtMs: Math.max(draft.nowMs, event.sentAtMs + SURVEY_MS), survey: { sentAtMs: event.sentAtMs, servers: event.survey.servers } });
       // From caches: they may be old, and are then dropped, but what they know of another holder is true.
       for (const record of event.survey.records) see(draft, record, { kind: "watch" });
       return;

@@ -11,8 +11,13 @@ export const READ_TIMEOUT_MS = 4_000;
 export const BUMP_MS = 10_000;
 /** After a failure of the API, before the same thing is tried again. */
 export const RETRY_MS = 500;
-/** Time-out of a survey: longer than a server that lives ever takes, shorter than its evidence counts. */
-export const SURVEY_TIMEOUT_MS = 1_000;
+/** Between the beginnings of two surveys, at least. */
+export const SURVEY_MS = 500;
+/**
+ * Time-out of a survey. It is over when every server has answered both questions, and a cached read may hang where etcd is gone; so its evidence is half as old
+ * as it may get when the next one brings new.
+ */
+export const SURVEY_TIMEOUT_MS = 500;
 /** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
 export function decidePublish(draft: Draft): void {
   const { view, publishInFlight, role } = draft.state;
