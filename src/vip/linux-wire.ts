@@ -147,6 +147,9 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     }
   }
 
+  // What answers before the first drain is there to be drained.
+  current();
+
   return {
     echo(address, mac, identifier, sequence) {
       const out = outlet(address.family);
