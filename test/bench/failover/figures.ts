@@ -19,11 +19,12 @@ export function seen(attempts: readonly Attempt[]): Seen {
 }
 
 /** Until the last attempt of all ended: no answer at the end is a silence as well. Infinity of no answer at all. */
-function longestSilenceMs(attempts: readonly Attempt[]): number {
+function longestSilenceMs(attempts: readonly Attempt[], sinceMs?: number): number {
   const answersMs = attempts.filter(({ ok }) => ok).map(answeredMs);
   if (answersMs.length === 0) return Infinity;
   const endMs = Math.max(...attempts.map(answeredMs));
-  return [...answersMs, endMs].sort((a, b) => a - b).reduce((worst, atMs, index, all) => Math.max(worst, atMs - (all[index - 1] ?? atMs)), 0);
+  const marks = [...(sinceMs === undefined ? [] : [sinceMs]), ...answersMs, endMs].sort((a, b) => a - b);
+  return marks.reduce((worst, atMs, index) => Math.max(worst, atMs - (marks[index - 1] ?? atMs)), 0);
 }
 
 function answeredMs({ sentMs, ms }: Attempt): number {
@@ -35,20 +36,18 @@ export function slowestMs(attempts: readonly Attempt[]): number {
   return Math.max(0, ...attempts.filter(({ ok }) => ok).map(({ ms }) => ms));
 }
 
-/** When `node` lost the address: the last look that found it there, the first that did not. undefined: it kept it, or never had it. */
-export function droppedBy(timeline: OwnershipTimeline, node: string): { readonly heldMs: number; readonly goneMs: number } | undefined {
+/** The last look that found the address on `node`. undefined: it kept it, or never had it. */
+export function lastHeldMs(timeline: OwnershipTimeline, node: string): number | undefined {
   const last = timeline.samples.findLastIndex(({ holders }) => holders.includes(node));
-  const held = timeline.samples[last];
-  const gone = timeline.samples[last + 1];
-  return held === undefined || gone === undefined ? undefined : { heldMs: held.atMs, goneMs: gone.atMs };
+  return last === timeline.samples.length - 1 ? undefined : timeline.samples[last]?.atMs;
 }
 
 /**
- * From the address's end on the dead node to the first answer to what was sent after it. Between two looks it counts from the earlier one: never
- * shorter than it was.
+ * The longest time without an answer from `fromMs` on, that moment included, to what was sent after it. Not the time to the first answer: a client that
+ * has just learnt where the address was still gets one.
  */
-export function answerAfterDropMs(attempts: readonly Attempt[], { heldMs, goneMs }: { readonly heldMs: number; readonly goneMs: number }): number {
-  return Math.min(...attempts.filter(({ sentMs, ok }) => ok && sentMs >= goneMs).map(answeredMs)) - heldMs;
+export function silenceAfterMs(attempts: readonly Attempt[], fromMs: number): number {
+  return longestSilenceMs(attempts.filter(({ sentMs }) => sentMs >= fromMs), fromMs);
 }
 
 /** The longest spell with the address on more than one node; Infinity when it had not ended. */

@@ -7,7 +7,7 @@ import type { Attempt } from "../../support/lab/probe.ts";
 import type { Goal, Metric } from "../report.ts";
 import type { Contender } from "./contenders.ts";
 import { leadFrom } from "./etcd.ts";
-import { answerAfterDropMs, droppedBy, longestDualMs, seen, slowestMs } from "./figures.ts";
+import { lastHeldMs, longestDualMs, seen, silenceAfterMs, slowestMs } from "./figures.ts";
 import { startProbe, watch } from "./observe.ts";
 import type { Rig, Watched } from "./observe.ts";
 
@@ -51,15 +51,15 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "killed for good",
-    figures: [...seenFigures(), ms("address gone to newcomer's answer", always(500)), ms("one holder again", always(1_000))],
+    figures: [...seenFigures(), ms("newcomer's silence", always(500)), ms("one holder again", always(1_000))],
     concerns: () => true,
     async play(rig, contender, holder, say) {
       const watched = await watch(rig, contender, { act: () => contender.kill(holder), from: holder, atLeastMs: AFTER_MOVE_MS, newcomers: true });
       await contender.forget(holder);
       sayWatched(watched, say);
-      const dropped = droppedBy(watched.timeline, holder.name);
+      const heldMs = lastHeldMs(watched.timeline, holder.name);
       // A data plane that outlives its agent serves those who still send to the dead one's node: who asks anew, learns what is gone.
-      if (dropped !== undefined) say("address gone to newcomer's answer", answerAfterDropMs(watched.newcomers, dropped));
+      if (heldMs !== undefined) say("newcomer's silence", silenceAfterMs(watched.newcomers, heldMs));
       say("one holder again", longestDualMs(watched.timeline));
     },
   },
