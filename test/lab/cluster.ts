@@ -132,15 +132,18 @@ export class Cluster implements AsyncDisposable {
   async reset(): Promise<void> {
     await this.lab.heal();
     await Promise.all(this.nodes.map((node) => node.endAgent()));
-    for (const node of this.nodes) {
-      // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the Lease, as it must after a restart.
-      rmSync(join(node.host.stateDirectory, "state.json"), { force: true });
-      // What a killed agent left must not wait for the kernel: the next scenario starts clean.
-      for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
-    }
+    for (const node of this.nodes) await this.forget(node);
     await this.kubectl(["delete", ...LEASE, "--ignore-not-found"]);
     await this.plane.applyRbac();
     this.settings = {};
+  }
+
+  /** What a boot does to a node whose agent does not run. */
+  async forget(node: ClusterNode): Promise<void> {
+    // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the Lease, as it must after a restart.
+    rmSync(join(node.host.stateDirectory, "state.json"), { force: true });
+    // What a killed agent left must not wait for the kernel: the next scenario starts clean.
+    for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
   }
 
   /** What the agents logged of their states, checks and offers, for messages. */
