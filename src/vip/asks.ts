@@ -24,25 +24,20 @@ export function createAsks(clock: Clock, wire: Wire): Asks {
 
   function send(address: IpAddress, as: "node" | "probe", nowMs: number): boolean {
     const sent = wire.ask(address, as);
-    if (sent) sentMs = [...sentMs, nowMs];
+    if (sent) sentMs = [...recent(nowMs), nowMs];
     return sent;
   }
 
-  function recent(nowMs: number): number {
-    sentMs = sentMs.filter((atMs) => nowMs - atMs < WINDOW_MS);
-    return sentMs.length;
+  function recent(nowMs: number): readonly number[] {
+    return sentMs.filter((atMs) => nowMs - atMs < WINDOW_MS);
   }
 
   return {
     ask(address, reserve = 0) {
       const nowMs = clock.now();
-      if (recent(nowMs) + reserve >= MOST) return "later";
+      if (recent(nowMs).length + reserve >= MOST) return "later";
       return send(address, "node", nowMs) ? "sent" : "failed";
     },
-    probe(address) {
-      const nowMs = clock.now();
-      recent(nowMs);
-      return send(address, "probe", nowMs);
-    },
+    probe: (address) => send(address, "probe", clock.now()),
   };
 }

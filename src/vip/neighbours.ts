@@ -51,7 +51,9 @@ export function createNeighbours({ nowMs, ask, changed }: NeighboursDeps): Neigh
       tickMs = nowMs;
       if (state === true && asked >= MOST_ASKED && nowMs - quietMs >= DESERTED_MS) {
         state = false;
+        // Whoever is told may stop us.
         changed(false);
+        return;
       }
       if (state === true && nowMs - quietMs < QUIET_MS) return;
       if (askedMs !== undefined && nowMs - askedMs < QUIET_MS) return;

@@ -130,7 +130,7 @@ export function missedOf({ targets }: ProofState): number {
   return targets.reduce((least, { misses }) => Math.min(least, misses), targets[0]?.misses ?? 0);
 }
 
-/** Nobody at all answers, or did when it was last of importance: our link, or no witness. */
+/** Nobody at all answers, or did when it last mattered: our link is cut, or there is no witness. */
 export function isBlind(state: ProofState): boolean {
   switch (state.kind) {
     case "calibrating":
@@ -196,7 +196,7 @@ function watch(state: Watching, seen: Seen, rules: ProofRules): ProofState {
   if (blind >= BLIND_TURNS) return { ...anew(after), blind: true };
   const stood = Math.max(ASKED_MS, rules.intervalMs) - EARLY_MS;
   const unanswering = targets.every(({ misses, askedMs }) => misses >= rules.misses && askedMs !== null && seen.nowMs - askedMs >= stood);
-  if (unanswering && witnessed && !provesNothing) return seen.backingOff ? anew(after) : { ...courseOf(after), kind: "silent" };
+  if (unanswering && witnessed) return seen.backingOff ? anew(after) : { ...courseOf(after), kind: "silent" };
   // Once the misses are enough, only the question or the witness is waited for.
   return missed < rules.misses && targets.some(({ score }) => score <= 0) ? anew(after) : after;
 }

@@ -139,12 +139,11 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
 
   function tick(): void {
     const lost = drain();
+    const nowMs = clock.now();
+    neighbours.tick(nowMs, lost);
     // Whom we told may have stopped us, or set us on somebody else.
     if (timer === undefined) return;
-    const nowMs = clock.now();
     if (proof !== null && (isDue(proof, nowMs, rules) || contradicted(proof))) judge(proof, nowMs);
-    if (timer === undefined) return;
-    neighbours.tick(nowMs, lost);
   }
 
   /** Not to be kept until the turn has ended: somebody else may have taken the VIP because of us. */

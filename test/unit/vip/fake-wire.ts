@@ -1,4 +1,5 @@
 /** A link with machines on it that answer as kernels do; what is lost, late or filtered is the test's choice. */
+import assert from "node:assert/strict";
 import type { IpAddress } from "../../../src/net.ts";
 import type { Heard, HeardOnWire, Wire } from "../../../src/vip/wire.ts";
 import type { FakeClock } from "../../support/fake-clock.ts";
@@ -62,7 +63,7 @@ export class FakeWire implements Wire {
 
   drain(): HeardOnWire {
     const nowMs = this.#clock.now();
-    const heard = this.#waiting.filter(({ atMs }) => atMs <= nowMs).map((each) => each.heard);
+    const heard = this.#waiting.filter(({ atMs }) => atMs <= nowMs).sort((one, other) => one.atMs - other.atMs).map((each) => each.heard);
     this.#waiting = this.#waiting.filter(({ atMs }) => atMs > nowMs);
     return { heard, overrun: this.overrun };
   }
@@ -86,6 +87,7 @@ export class FakeWire implements Wire {
   }
 
   #sends(frame: Sent): boolean {
+    assert.ok(!this.closed, "nothing is sent on a closed socket");
     if (!this.linkUp) return false;
     this.sent.push(frame);
     return !this.cut && !this.lost(frame);

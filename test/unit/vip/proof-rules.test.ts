@@ -97,6 +97,8 @@ describe("silence", () => {
       assert.deepEqual(play.found, []);
     }
     assert.deepEqual(calibrated(2).turns(3, MISSED).found, ["silent"]);
+    const half = calibrated(2).turns(5, { each: [{}, { echo: "now" }] });
+    assert.equal(half.state.kind, "calibrating", "the silent one has to answer again, though no witness was asked");
   });
 
   test("an answer between starts the count anew, a late one as well", () => {
@@ -115,6 +117,8 @@ describe("silence", () => {
   test("a witness in each turn after the first miss: that we are cut off half-way is not the holder's death", () => {
     assert.deepEqual(calibrated().turns(2, MISSED).turns(10, {}).found, []);
     assert.deepEqual(calibrated().turns(1, {}).turns(2, MISSED).found, ["silent"], "it is not asked before the first");
+    assert.deepEqual(calibrated().turns(2, {}).turn(MISSED).found, [], "the second did not count");
+    assert.deepEqual(calibrated().turns(2, MISSED).turn({ ...MISSED, unasked: true }).turn({}).found, [], "and in the last turn, whatever it has waited for");
     assert.deepEqual(calibrated().turns(2, MISSED).turn({}).turn(MISSED).found, ["silent"], "one answer lost costs a turn");
   });
 
@@ -134,6 +138,7 @@ describe("silence", () => {
     const play = calibrated().turns(2, MISSED).turn({ ...MISSED, unasked: true });
     assert.deepEqual([play.found, play.last?.ask], [[], [0]], "asked again");
     assert.deepEqual(play.turn(MISSED).found, ["silent"]);
+    assert.deepEqual(calibrated().turns(2, MISSED).turns(9, { ...MISSED, unasked: true }).turn(MISSED).found, ["silent"], "waiting costs nothing");
     const fast = calibrated(1, { intervalMs: 20, misses: 3 }).turns(4, MISSED);
     assert.deepEqual(fast.found, []);
     assert.deepEqual(fast.turn(MISSED).found, ["silent"]);
@@ -193,6 +198,9 @@ describe("by ARP", () => {
 
   test("an unasked-for announcement between is no reason to change", () => {
     assert.equal(calibrated().turn(MISSED).turn({ ...MISSED, owner: true }).state.by, "icmp");
+    for (const odd of [{ afterMs: 250 }, { overrun: true }] satisfies What[]) {
+      assert.equal(calibrated().turns(2, MISSED).turn({ ...MISSED, owner: true, ...odd }).state.by, "icmp", "nor one beside echoes that we may have lost");
+    }
   });
 
   test("when echoes never were answered: twenty answers as well", () => {
@@ -200,6 +208,7 @@ describe("by ARP", () => {
     const play = new Play().turns(60, {});
     assert.deepEqual([play.state.by, play.last?.ask, play.last?.echo], ["arp", [0], false]);
     assert.deepEqual(play.turns(19, { owner: true }).turns(5, MISSED).found, []);
+    assert.equal(new Play().turns(60, {}).turns(50, { owner: true, unasked: true }).state.kind, "calibrating", "announcements are no answers");
     assert.deepEqual(byArp().turns(2, MISSED).found, []);
     assert.deepEqual(byArp().turns(3, MISSED).found, ["silent"]);
   });
@@ -219,6 +228,7 @@ describe("by ARP", () => {
 
   test("one witness's answer lasts for all misses; none, for none", () => {
     assert.deepEqual(byArp().turn({}).turn(MISSED).turn({}).found, ["silent"]);
+    assert.deepEqual(byArp().turn({ owner: true, witnessed: true }).turns(3, {}).found, [], "of the same silence");
     const play = byArp().turns(20, {});
     assert.deepEqual(play.found, []);
     assert.ok(isBlind(play.state));
@@ -307,7 +317,8 @@ describe("whatever happens", () => {
           silences++;
           assert.ok(answers.every((number) => number >= 20));
           assert.ok(quiet.length >= 3);
-          assert.ok(quiet.slice(1).some(({ witnessed }) => witnessed === true));
+          const witnesses = play.state.by === "arp" ? quiet : quiet.slice(-1);
+          assert.ok(witnesses.some(({ witnessed }) => witnessed === true));
           assert.ok(each.backingOff !== true && each.overrun !== true);
         }
       }),

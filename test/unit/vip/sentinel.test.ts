@@ -23,14 +23,14 @@ interface Told<Kind extends Evidence["kind"] = Evidence["kind"]> {
   readonly evidence: Evidence & { readonly kind: Kind };
 }
 
-function fixture(addresses: readonly IpAddress[] = [V4], random: () => number = () => 0.5) {
+function fixture(addresses: readonly IpAddress[] = [V4], misses = 3) {
   const clock = new FakeClock();
   const wire = new FakeWire(clock);
   const holder = wire.host(HOLDER, ...addresses.map(({ text }) => text));
   const gateway = wire.host(GATEWAY_MAC, GATEWAY.text);
   const peer = wire.host(PEER_MAC, PEER.text);
   const told: Told[] = [];
-  const sentinel = createSentinel({ clock, log: silentLogger, wire, ownMac: () => OWN, addresses, random });
+  const sentinel = createSentinel({ clock, log: silentLogger, wire, ownMac: () => OWN, addresses, misses, random: () => 0.5 });
   const start = (): void => sentinel.start((evidence) => void told.push({ atMs: clock.now(), evidence }));
   /** What was said, but for the neighbours. */
   const kinds = (): readonly string[] => told.map(({ evidence }) => evidence.kind).filter((kind) => kind !== "neighbours");
@@ -39,8 +39,8 @@ function fixture(addresses: readonly IpAddress[] = [V4], random: () => number = 
 }
 
 /** One that has answered steadily. */
-function watching(addresses: readonly IpAddress[] = [V4], watched: Watched = WATCHED) {
-  const all = fixture(addresses);
+function watching(addresses: readonly IpAddress[] = [V4], watched: Watched = WATCHED, misses = 3) {
+  const all = fixture(addresses, misses);
   all.start();
   all.sentinel.watch(watched);
   all.clock.advance(watched.pace === "slow" ? 12_000 : 2_000);
@@ -87,9 +87,24 @@ describe("a holder", () => {
       },
       ({ holder, wire, sentinel }: ReturnType<typeof watching>) => {
         holder.alive = false;
-        wire.host(HOLDER, "192.0.2.12");
+        const its = ["192.0.2.12", "192.0.2.14", "192.0.2.15"];
+        wire.host(HOLDER, ...its);
         wire.host(OWN, "192.0.2.11");
-        sentinel.watch({ ...WATCHED, witnesses: [{ address: ip("192.0.2.12"), mac: undefined }, { address: ip("192.0.2.11"), mac: OWN }, { address: V4, mac: STRANGER }] });
+        const unknown = its.map((text) => ({ address: ip(text), mac: undefined }));
+        sentinel.watch({ ...WATCHED, witnesses: [...unknown, { address: ip("192.0.2.11"), mac: OWN }, { address: V4, mac: STRANGER }] });
+      },
+      ({ holder, gateway, peer, wire }: ReturnType<typeof watching>) => {
+        // The witnesses' words come from the holder's MAC.
+        holder.alive = gateway.alive = peer.alive = false;
+        wire.lost = (frame) => {
+          if (frame.kind === "echo" && frame.mac === PEER_MAC) wire.say({ ...frame, kind: "echo", address: PEER, mac: HOLDER });
+          return false;
+        };
+      },
+      ({ holder, gateway, peer }: ReturnType<typeof watching>) => {
+        // Too late to show that our link works still.
+        holder.alive = gateway.alive = peer.answersAsks = false;
+        peer.delayMs = 120;
       },
     ]) {
       const all = watching();
@@ -98,6 +113,51 @@ describe("a holder", () => {
       assert.deepEqual(all.kinds(), []);
       assert.equal(all.sentinel.status().proof, "no-witness");
     }
+  });
+
+  test("is not silent by the word of one that was not asked", () => {
+    const { clock, wire, holder, kinds } = watching([V4], { ...WATCHED, witnesses: [{ address: PEER, mac: PEER_MAC }] });
+    holder.alive = false;
+    wire.cut = true;
+    // Said in the turns after the first and the second miss; in the first of them it was asked by an echo only.
+    for (const ms of [110, 160]) wire.say({ kind: "owner", address: PEER, mac: PEER_MAC }, ms);
+    clock.advance(5_000);
+    assert.deepEqual(kinds(), []);
+  });
+
+  test("is asked for in time, however many questions a witness that is away has cost", () => {
+    const { clock, gateway, holder, kinds } = watching([V4, V6], WATCHED, 8);
+    gateway.alive = false;
+    holder.alive = false;
+    clock.advance(450);
+    assert.deepEqual(kinds(), ["silent"]);
+  });
+
+  test("is alive while it could not be asked for", () => {
+    const { clock, wire, holder, kinds, sentinel } = watching([V4, V6]);
+    holder.answersAsks = false;
+    sentinel.probe(false);
+    clock.advance(450);
+    assert.equal(wire.asks(V4.text).length + wire.asks(V6.text).length, 6);
+    holder.answersAsks = true;
+    holder.answersEchoes = false;
+    clock.advance(5_000);
+    assert.deepEqual(kinds(), ["probed"]);
+    assert.equal(sentinel.status().by, "arp");
+  });
+
+  test("calibrates by prompt answers, whatever comes late beside them", () => {
+    const { clock, wire, sentinel, start } = fixture();
+    wire.lost = (frame) => {
+      if (frame.kind === "echo") wire.say({ ...frame, kind: "echo", address: V4, sequence: frame.sequence - 1 }, 2);
+      return false;
+    };
+    start();
+    sentinel.watch(WATCHED);
+    clock.advance(1_200);
+    assert.equal(sentinel.status().proof, "ready");
+    sentinel.watch({ ...WATCHED, witnesses: [{ address: V4, mac: HOLDER }] });
+    assert.equal(sentinel.status().proof, "no-witness", "the VIP is none");
   });
 
   test("has a witness in one that drops echoes, whose MAC is another one now, or is not known", () => {
@@ -160,6 +220,13 @@ describe("a holder", () => {
       clock.advance(2_000);
       assert.equal(sentinel.status().proof, holder.mac === HOLDER ? "ready" : "calibrating");
     }
+    sentinel.watch({ ...WATCHED, holder: { tenure: "t3", mac: HOLDER } });
+    for (let i = 0; i < 100; i++) {
+      sentinel.watch({ ...WATCHED, holder: { tenure: "t3", mac: HOLDER }, witnesses: [] });
+      clock.advance(30);
+    }
+    sentinel.watch({ ...WATCHED, holder: { tenure: "t3", mac: HOLDER } });
+    assert.equal(sentinel.status().proof, "ready", "however often it is said");
     sentinel.watch({ ...WATCHED, holder: null });
     assert.deepEqual(sentinel.status(), { proof: "none", by: "icmp", missed: 0, neighbours: true });
   });
@@ -184,8 +251,9 @@ describe("a holder", () => {
       if (frame.kind === "echo" && frame.mac === HOLDER) wire.say({ ...frame, kind: "echo", address: V4, mac: STRANGER });
       return false;
     };
+    wire.host(STRANGER, V4.text);
     clock.advance(300);
-    assert.deepEqual(kinds(), ["silent"]);
+    assert.deepEqual(kinds(), ["claimed", "silent"]);
   });
 });
 
@@ -353,6 +421,23 @@ describe("a probe", () => {
     assert.deepEqual(wire.asks(), []);
   });
 
+  test("another one may be begun from within the answer, and is one of its own", () => {
+    const { clock, wire, holder, sentinel } = fixture();
+    const startMs = clock.now();
+    holder.alive = false;
+    let told = 0;
+    sentinel.start((evidence) => {
+      if (evidence.kind === "probed" && told++ === 0) sentinel.probe(true);
+    });
+    clock.advance(30);
+    sentinel.probe(false);
+    clock.advance(185);
+    wire.say({ kind: "owner", address: V4, mac: STRANGER });
+    clock.advance(5_000);
+    assert.equal(told, 2);
+    assert.deepEqual(wire.asks().map(({ atMs }) => atMs - startMs), [30, 730, 930, 1130]);
+  });
+
   test("another that asks as we do is told, whenever; not ourselves, nor one that asks for another address, nor one before", () => {
     for (const afterMs of [50, 350, 1_050]) {
       const { clock, wire, of, sentinel } = probing();
@@ -405,10 +490,12 @@ describe("neighbours", () => {
   };
 
   test("the first one heard is told; nobody for 3 s as well, and the next one again", () => {
-    const { clock, gateway, peer, of, sentinel, start } = quiet();
+    const { clock, wire, gateway, peer, of, sentinel, start } = quiet();
     gateway.alive = peer.alive = false;
     assert.equal(sentinel.status().neighbours, null);
     start();
+    clock.advance(100);
+    assert.equal(wire.asks().length, 1, "there is nothing to wait for");
     clock.advance(30_000);
     assert.deepEqual(of("neighbours"), [], "nobody was ever heard");
     gateway.alive = true;
@@ -490,6 +577,18 @@ describe("its life", () => {
     second.clock.advance(1_000);
     assert.equal(second.clock.pendingTimers, 0);
     assert.deepEqual(second.wire.sent, []);
+    const third = fixture();
+    third.holder.alive = false;
+    third.sentinel.start((evidence) => {
+      if (evidence.kind === "neighbours" && !evidence.heard) third.sentinel.stop();
+    });
+    third.sentinel.watch(WATCHED);
+    third.clock.advance(3_000);
+    third.wire.cut = true;
+    third.clock.advance(2_000);
+    third.sentinel.watch({ ...WATCHED, holder: { tenure: "t2", mac: HOLDER } });
+    third.clock.advance(10_000);
+    assert.ok(third.wire.closed);
   });
 
   test("may be set on somebody else from within what it tells", () => {
@@ -513,10 +612,12 @@ describe("its life", () => {
   test("other programs' echoes are not ours", () => {
     const { clock, holder, wire, kinds } = watching();
     holder.alive = false;
-    for (let i = 0; i < 20; i++) {
-      wire.say({ kind: "echo", address: V4, mac: HOLDER, identifier: 0x8001, sequence: i }, i * 10);
-      wire.say({ kind: "echo", address: V4, mac: HOLDER, identifier: 0x8000, sequence: 30_000 + i }, i * 10);
-    }
+    wire.lost = (frame) => {
+      if (frame.kind !== "echo") return false;
+      wire.say({ ...frame, kind: "echo", address: V4, mac: HOLDER, identifier: 0x8001 });
+      wire.say({ ...frame, kind: "echo", address: V4, mac: HOLDER, sequence: (frame.sequence + 30_000) & 0xffff });
+      return false;
+    };
     clock.advance(250);
     assert.deepEqual(kinds(), ["silent"]);
   });
