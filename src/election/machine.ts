@@ -190,7 +190,7 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
     return;
   }
   if (draft.state.write !== event.id) return;
-  draft.set({ write: null, writeRefused: outcome.kind === "rejected" && outcome.status < 500 });
+  draft.set({ write: null, writeRefused: outcome.kind === "rejected" && outcome.status < 500 && outcome.status !== 429 });
   switch (write.kind) {
     case "claim":
     case "renew":

@@ -147,7 +147,7 @@ export interface ElectionState {
   readonly readFailing: boolean;
   /** When the first read succeeded after one that failed. */
   readonly readableSinceMs: number;
-  /** The last claim, renewal or release was refused with a word of the API (401, 403, 422, 429): somebody can write, only we may not. */
+  /** The last claim, renewal or release was refused with a word of the API (401, 403, 404, 422; not 429, which refuses everybody): others can write, only we may not. */
   readonly writeRefused: boolean;
   readonly survey: { readonly sentAtMs: number; readonly servers: Survey["servers"] } | null;
   readonly surveyInFlight: boolean;
