@@ -17,6 +17,8 @@ const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
 /** As in `echo.ts`: some 150 small frames (the kernel doubles the size, and charges each frame with its whole buffer). */
 const RECEIVE_BUFFER_BYTES = 64 * 1024;
+/** Far fewer than fill the buffer, whatever their size. */
+const FEW = 16;
 /** More than fit the buffer, so that a turn empties it; but what comes in meanwhile must not keep this thread. */
 const MOST_AT_ONCE = 256;
 /** No frame that passes the filter has reason to be longer: neighbour discovery is never fragmented (RFC 6980). */
@@ -47,8 +49,9 @@ export function openPacketReceiver(kind: PacketKind, linkIndex: number): PacketR
   // struct tpacket_stats: packets, drops; asking sets both to 0.
   const statistics = new Uint8Array(8);
 
-  /** The kernel drops only for want of room, so while frames lie here: no question is needed when there were none. */
-  function dropped(): boolean {
+  /** The kernel drops only for want of room, so while the buffer is full of frames: no question is needed when few were there. */
+  function dropped(count: number): boolean {
+    if (count < FEW) return false;
     getSocketOption(fd, SOL_PACKET, PACKET_STATISTICS, statistics);
     return viewOf(statistics).getUint32(4, LITTLE_ENDIAN) > 0;
   }
@@ -58,7 +61,7 @@ export function openPacketReceiver(kind: PacketKind, linkIndex: number): PacketR
       for (let count = 0; count < MOST_AT_ONCE; count++) {
         try {
           const received = receiveDatagram(fd, buffer);
-          if (received.kind === "empty") return count > 0 && dropped() ? "lost" : "all";
+          if (received.kind === "empty") return dropped(count) ? "lost" : "all";
           if (received.kind === "data") take(buffer.subarray(0, received.length));
         } catch (error) {
           // Told once, when the link goes down or away (packet_notifier).
