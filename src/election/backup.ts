@@ -7,7 +7,7 @@ import type { Candidate } from "../kube/record.ts";
 import { decideBootstrap } from "./bootstrap.ts";
 import { askWire, candidateAt } from "./contention.ts";
 import type { Draft } from "./draft.ts";
-import { claimants, eligible, faultsOf, lastResorts } from "./facts.ts";
+import { claimants, eligible, faultsOf, lastResorts, peers } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { Role } from "./types.ts";
@@ -40,7 +40,7 @@ export function decideBackup(draft: Draft, role: Backup): void {
   const free = vacancy(settings, view, state.resumeUntilMs !== null);
   if (free.kind !== "ours") dropResumed(draft, view);
   const provenMs = provenAt(draft, view);
-  if (provenMs !== null && free.kind === "held") return takeFrom(draft, view, provenMs, free);
+  if (provenMs !== null && free.kind === "held" && takeFrom(draft, view, provenMs, free)) return;
   if (state.write !== null) return;
   if (nowMs < role.retryAtMs) return draft.wakeAt(role.retryAtMs);
   switch (free.kind) {
@@ -74,18 +74,23 @@ function provenAt({ settings, state, nowMs }: Draft, view: LeaseView): number | 
 
 /**
  * Where the data plane makes two holders harmless the VIP is bound at once and claimed beside: the write takes 5 ms, but a second when the dead node had etcd's
- * leader. Elsewhere the answer is waited for.
+ * leader. Elsewhere the answer is waited for. False when this node is not among those who may.
  */
-function takeFrom(draft: Draft, view: LeaseView, provenMs: number, free: Extract<Vacancy, { kind: "held" }>): void {
+function takeFrom(draft: Draft, view: LeaseView, provenMs: number, free: Extract<Vacancy, { kind: "held" }>): boolean {
   const { settings, state, nowMs } = draft;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
   const atMs = claimTime(draft, able, provenMs, free);
-  if (nowMs < atMs) return draft.wakeAt(atMs);
+  // Not for us to take: what holds without proof may be.
+  if (atMs === Number.POSITIVE_INFINITY) return false;
+  if (nowMs < atMs) {
+    draft.wakeAt(atMs);
+    return true;
+  }
   if (state.self.fastPath !== null && state.self.fastPath !== undefined) {
     const tenure = state.proof?.tenure ?? "";
-    return becomeProvisional(draft, { kind: "proof", tenure }, nowMs + settings.renewDeadlineMs);
-  }
-  if (state.write === null) claim(draft, view, false);
+    becomeProvisional(draft, { kind: "proof", tenure }, nowMs + settings.renewDeadlineMs);
+  } else if (state.write === null) claim(draft, view, false);
+  return true;
 }
 
 /**
@@ -122,7 +127,7 @@ function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacanc
   if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
   if (wire !== "free") return;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
-  const resort = able.length > 0 ? [] : lastResorts(settings, state, view, nowMs);
+  const resort = able.length > 0 ? [] : lastResorts(settings, state, withoutLost(peers(settings, view), free, settings.node), nowMs);
   const atMs = able.length > 0 ? claimTime(draft, able, freeAtMs, free) : resortTime(draft, resort, freeAtMs);
   if (able.length > 0 && state.allFaultSinceMs !== null) draft.set({ allFaultSinceMs: null });
   if (nowMs < atMs) return draft.wakeAt(atMs);

@@ -18,7 +18,7 @@ export function decideBootstrap(draft: Draft): void {
   // Before the first API server no balancer works.
   if (faultsOf(state).some((fault) => fault !== BALANCER_FAULT)) return;
   // It is bound here already, by the process before this one: to let it go and ask would only cost clients a second.
-  if (state.adoptableUntilMs !== null) return becomeProvisional(draft, { kind: "bootstrap" }, nowMs + BOOTSTRAP_HOLD_MS);
+  if (state.adoptableUntilMs !== null) return becomeProvisional(draft, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
   if (!state.met && nowMs < state.startedAtMs + ALONE_MS) return draft.wakeAt(state.startedAtMs + ALONE_MS);
-  if (askWire(draft, true) === "free") becomeProvisional(draft, { kind: "bootstrap" }, nowMs + BOOTSTRAP_HOLD_MS);
+  if (askWire(draft, true) === "free") becomeProvisional(draft, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
 }

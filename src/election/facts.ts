@@ -99,10 +99,10 @@ export function claimants(settings: ElectionSettings, state: ElectionState, view
 }
 
 /** When nobody is eligible: those that only no API server answers, or that have to prove themselves. Any of them is as good as a healthy one. */
-export function lastResorts(settings: ElectionSettings, state: ElectionState, view: LeaseView, nowMs: number): readonly Candidate[] {
+export function lastResorts(settings: ElectionSettings, state: ElectionState, others: readonly Candidate[], nowMs: number): readonly Candidate[] {
   if (state.stopping !== null) return [];
   const self = selfCandidate(settings, state, nowMs);
-  const all = [...peers(settings, view), self];
+  const all = [...others, self];
   if (all.some((candidate) => candidate.eligible)) return [];
   return ranked(all.filter((candidate) => candidate.faults.length > 0 && candidate.faults.every((fault) => LIGHT_FAULTS.includes(fault))));
 }

@@ -2,9 +2,11 @@
  * A node that has the VIP bound and no Lease to show for it, because the address matters more than the paper: the holder is dead and the write takes long; there is
  * no API server yet; nobody can write at all; or another one claims it. Each reason ends, and each node with a better one is given way to.
  */
+import type { LeaseRecord } from "../kube/record.ts";
 import type { Draft } from "./draft.ts";
 import { faultsOf, INTERFACE_FAULT } from "./facts.ts";
 import { heldUntil } from "./hold.ts";
+import type { LeaseView } from "./lease-view.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Role, Why } from "./types.ts";
 import { tenureKey } from "./watch-target.ts";
@@ -46,7 +48,7 @@ export function decideProvisional(draft: Draft, role: Provisional): void {
   if (state.stopping !== null) return letGo(draft, "stopping");
   const ended = endOf(draft, role);
   if (ended !== null) return letGo(draft, ended);
-  prolong(draft, role);
+  prolong(draft, noteFirstSeen(draft, role));
   const now = draft.state.role;
   if (now.kind !== "PROVISIONAL") return;
   draft.wakeAt(now.untilMs);
@@ -54,6 +56,8 @@ export function decideProvisional(draft: Draft, role: Provisional): void {
   if (nowMs < now.retryAtMs) return draft.wakeAt(now.retryAtMs);
   const { view } = state;
   if (view === null) return;
+  const freeAtMs = freeAt(draft, now, view);
+  if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
   draft.set({ role: { ...now, retryAtMs: nowMs + RETRY_MS } });
   if (view.record !== null && tenureOf(settings, view.record) === "ours") {
     return draft.send({ kind: "renew", held: view.record }, WRITE_MS, now.why.kind === "contested");
@@ -61,9 +65,30 @@ export function decideProvisional(draft: Draft, role: Provisional): void {
   draft.send({ kind: "claim", replaces: view.record, offered: false, instance: settings.instance }, now.why.kind === "proof" ? settings.renewDeadlineMs : WRITE_MS);
 }
 
+/**
+ * After a power failure of the whole cluster the Lease that comes back with etcd names the holder of before, which may never come back. As long as nobody renews it,
+ * nobody holds the VIP by it: we had asked the wire.
+ */
+function noteFirstSeen(draft: Draft, role: Provisional): Provisional {
+  const record = draft.state.view?.record ?? null;
+  if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null || tenureOf(draft.settings, record) !== "another") return role;
+  const noted: Provisional = { ...role, why: { kind: "bootstrap", seen: record } };
+  draft.set({ role: noted });
+  return noted;
+}
+
+function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
+  return a !== null && b !== null && a.renewTime === b.renewTime && tenureKey(a) === tenureKey(b);
+}
+
+/** A Lease that names another is claimed when it has run out, but for that of a dead holder. */
+function freeAt({ settings }: Draft, role: Provisional, view: LeaseView): number {
+  if (role.why.kind === "proof" || tenureOf(settings, view.record) !== "another") return Number.NEGATIVE_INFINITY;
+  return view.changedAtMs + Math.max(settings.leaseDurationMs, view.record?.leaseDurationMs ?? 0);
+}
+
 /** Why it is over; null: it is not. */
-function endOf(draft: Draft, role: Provisional): string | null {
-  const { state, settings } = draft;
+function endOf({ state, settings }: Draft, { why, conflicts }: Provisional): string | null {
   const record = state.view?.record ?? null;
   if (faultsOf(state).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
   if (state.namesake !== null) return "another machine has our name";
@@ -75,10 +100,10 @@ function endOf(draft: Draft, role: Provisional): string | null {
     case "namesake":
       return `another machine named ${settings.node} holds the Lease`;
     case "another": {
-      const { why } = role;
+      if (why.kind === "bootstrap" && sameRenewal(why.seen ?? record, record)) return null;
       if (why.kind !== "proof" || record === null || tenureKey(record) !== why.tenure) return `${record?.holder ?? "another node"} holds the Lease`;
       if (state.proof === null) return `${record.holder} answers after all`;
-      return role.conflicts > MOST_CONFLICTS ? `${record.holder} renews its Lease` : null;
+      return conflicts > MOST_CONFLICTS ? `${record.holder} renews its Lease` : null;
     }
   }
 }
@@ -94,6 +119,9 @@ function prolong(draft: Draft, role: Provisional): void {
     case "proof":
     case "contested":
     case "hold": {
+      // In time for the deadline, whatever else happens until then.
+      const atMs = role.untilMs - holdMarginMs(settings.renewDeadlineMs);
+      if (nowMs < atMs) draft.wakeAt(atMs);
       const untilMs = heldUntil(settings, state, nowMs);
       if (untilMs === null || untilMs <= role.untilMs) return;
       draft.set({ role: { ...role, untilMs } });

@@ -107,8 +107,8 @@ export type Role =
 export type Why =
   /** The holder's kernel is silent; our claim is on its way. */
   | { readonly kind: "proof"; readonly tenure: string }
-  /** There is no API server yet that would let us, and nobody answers for the VIP. */
-  | { readonly kind: "bootstrap" }
+  /** There is no API server yet that would let us, and nobody answers for the VIP. `seen`: the Lease as it was first read, if it names another. */
+  | { readonly kind: "bootstrap"; readonly seen: LeaseRecord | null }
   /** We held the Lease, and nobody can write it. */
   | { readonly kind: "hold" }
   /** We held the Lease, another candidate claims the VIP, and no API server has confirmed us. */

@@ -130,8 +130,23 @@ describe("a VIP taken at bootstrap", () => {
     assert.equal(node.bound, true);
   });
 
-  test("goes when the Lease names another", () => {
-    assert.equal(holding().sees(held("n2", 1, [candidate("n2")])).bound, false);
+  test("goes when another one renews the Lease", () => {
+    const node = holding().sees(held("n2", 1, [candidate("n2")]));
+    assert.equal(node.to(node.nowMs + 1_000).watches(held("n2", 2, [candidate("n2")])).bound, false);
+    assert.equal(holding().sees(held("n2", 1, [candidate("n2")])).hears({ kind: "claimed", mac: "02:00:00:00:00:02" }).bound, false);
+  });
+
+  test("stays while the Lease names a holder of before the power failure, and claims when it has run out", () => {
+    const node = holding();
+    const old = held("n2", 1, [candidate("n2")]);
+    node.sees(old);
+    for (let atMs = 4_000; atMs < 13_000; atMs += 1_000) node.to(atMs).sees(old);
+    assert.equal(node.bound, true);
+    assert.equal(node.sent("claim").length, 0);
+    node.to(13_000);
+    assert.equal(node.sent("claim").length, 1);
+    node.answer("claim", { kind: "conflict", record: held("n2", 9, [candidate("n2")], { acquireTime: "2026-02-01T00:00:00.000000Z" }) });
+    assert.equal(node.bound, false, "it has come back");
   });
 
   test("goes to whoever else is heard to have it, and is taken again when that one is gone", () => {

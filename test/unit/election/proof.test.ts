@@ -68,9 +68,13 @@ describe("the holder's kernel is silent", () => {
     assert.equal(subject.to(3_000).bound, false);
   });
 
-  test("a node that is not eligible takes nothing", () => {
+  test("a node that is not eligible takes nothing; where nobody is, it serves when the Lease has run out", () => {
     const subject = backup().healthy({ fastPath: OFFER, faults: ["balancer"] }).hears(silent);
-    assert.equal(subject.to(3_000).bound, false);
+    assert.equal(subject.to(9_999).bound, false);
+    assert.equal(subject.sent("claim").length, 0);
+    const tired = candidate("n3", { mac: n3.mac, eligible: false, faults: ["balancer"] });
+    const last = new Subject({ base: 120 }).healthy({ fastPath: OFFER, faults: ["balancer"] }).sees(held("n2", 1, [n1, n2, tired])).hears(silent);
+    assert.equal(last.to(12_000).sent("claim").length, 1);
   });
 });
 

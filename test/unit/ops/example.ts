@@ -16,7 +16,7 @@ export const backend: BackendStatus = {
 
 const election: ElectionStatus = {
   state: "MASTER",
-      confirmed: true,
+  confirmed: true,
   contender: null, reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
   holder: "n1", leaseTransitions: 4, renewedAtMs: 999_500, lastReadAgeMs: 250,
   candidates: [
