@@ -24,13 +24,13 @@ export function heldUntil(settings: ElectionSettings, state: ElectionState, nowM
 }
 
 /**
- * Nobody is silent: all refuse, as a stopped or starting control plane does, or answer without a success. Or a majority is there and cannot write: then no
- * minority that we cannot hear can have a quorum either. An API that refuses us by its own word (403) can write for others: then only what is heard on the wire
+ * Nobody is silent: all refuse, as a stopped or starting control plane does, or answer without a success. Or at least half are there and cannot write: then
+ * those that we cannot hear are no majority, and have no quorum either. An API that refuses us by its own word (403) can write for others: then only what is heard on the wire
  * would tell us of our successor.
  */
 function nobodyCanClaim(state: ElectionState, servers: NonNullable<ElectionState["survey"]>["servers"]): boolean {
   if (servers.length === 0) return false;
   const alive = servers.filter(({ state: one }) => one === "alive").length;
   if (state.writeRefused && alive > 0) return false;
-  return servers.every(({ state: one }) => one !== "silent") || alive * 2 > servers.length;
+  return servers.every(({ state: one }) => one !== "silent") || alive * 2 >= servers.length;
 }
