@@ -95,7 +95,7 @@ export const SETTINGS = {
   }),
   ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"]), "auto", {
     ...election,
-    doc: "What a holder does at RENEW_DEADLINE when no API server lets it renew. `auto` keeps the VIP while nobody could claim it (every API server refuses, or a majority answers and cannot write: etcd without quorum) and lets go when this node may be cut off; `hold` keeps it until another holder is seen; `release` always lets go. With an external etcd \"nobody could claim\" is less sure: servers that answer and cannot write may be cut off from an etcd that one which does not answer still reaches.",
+    doc: "What a holder does at RENEW_DEADLINE when no API server lets it renew. `auto` keeps the VIP while nobody could claim it (every API server refuses, or at least half answer and cannot write: etcd without quorum) and lets go when this node may be cut off; `hold` keeps it until another holder is seen; `release` always lets go. With an external etcd \"nobody could claim\" is less sure: servers that answer and cannot write may be cut off from an etcd that one which does not answer still reaches.",
   }),
   PROBE_INTERVAL: withDefault(parsers.durationOrOff("20ms", "1s"), "50ms", {
     ...election,
