@@ -108,7 +108,8 @@ test("IPv6: an API server is killed, then a node is cut off: only their own clie
   await cluster.lab.isolate(cut.host);
   await cluster.lab.until(() => lost(clients) >= ofKilled + ofCut, 10_000, "clients of the lost node are told");
   const told = clients.watches.lost().flatMap(({ closedMs = 0 }) => (closedMs > cutMs ? [Math.round(closedMs - cutMs)] : []));
-  assert.ok(told.length > 0 && told.every((ms) => ms < 2_000), `idle watches were told after ${told.join(", ")} ms`);
+  // About one, on a machine that has time; the health checks alone would need four.
+  assert.ok(told.length > 0 && told.every((ms) => ms < 3_500), `idle watches were told after ${told.join(", ")} ms`);
   await sleep(1_000);
   assert.equal(lost(clients), ofKilled + ofCut);
   await watchesSawAll(cluster, clients, ticker);
