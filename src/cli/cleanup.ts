@@ -29,8 +29,12 @@ export interface CleanupDeps {
   readonly printError: (text: string) => void;
 }
 
-/** Until every agent has heard of it: a read of the Lease every 2 s where a watch stalls, a look at the peers every second, and one load of the rules. */
-const HEARD_MS = 4_000;
+/**
+ * Until every agent has heard of it: a read of the Lease every 2 s where a watch stalls, a look at the peers every second, one load of the rules. And
+ * until clients of this node's API server that are not idle have been told: for 2 s after the members changed nobody resets (SETTLE_MS), then a packet
+ * has to come again. Without the rules what the server sends has the wrong source, so that the client is silent and is not told.
+ */
+const HEARD_MS = 8_000;
 
 /** Resolves with the exit status. */
 export async function cleanup(deps: CleanupDeps): Promise<number> {

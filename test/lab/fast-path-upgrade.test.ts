@@ -137,6 +137,7 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
   await fastPathReady(cluster, rest.map((node) => node.name), rest);
   await allServed(cluster, cluster.client, 60);
   assert.equal(await forwarded.packets(), 0);
+  // Nobody is left hanging: all of them were told while the rules were there.
   assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
   await watchesSawAll(cluster, clients, ticker);
   assert.match(await cleanup(leaver.plane.kubeconfigs.agent), /does not name/);
