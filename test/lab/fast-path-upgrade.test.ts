@@ -77,7 +77,7 @@ describe("agents of two versions of the data plane", () => {
     await moveTo(cluster, third);
     await allServed(cluster, cluster.client, 60);
     await moveTo(cluster, first);
-    await sleep(1_000);
+    await sleep(2_500);
     await allWell(cluster, clients, ticker);
     await allWell(cluster, own, ticker);
     assert.ok(((await counts())[2] ?? 0) > 0, `${third.name} takes no part after its upgrade`);
