@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
-import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { describeAttempts, failures } from "../support/lab/probe.ts";
+import type { ClientProbe } from "../support/lab/probe.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
+import { openNewConnections } from "./watchers.ts";
 
 let cluster: Cluster;
-let serial = 0;
 
 before(async () => {
   cluster = await createCluster();
@@ -24,12 +25,7 @@ afterEach(async () => {
   await cluster.reset();
 });
 
-/** What a kubectl behind the VIP sees: a new verified TLS connection and `GET /readyz` every 20 ms. */
-function probe(): Promise<ClientProbe> {
-  const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
-  const options = { host: cluster.vip, port: 8443, intervalMs: 20, timeoutMs: 3_000, path: "/livez", tls: { caFile } };
-  return ClientProbe.start(cluster.client, options, `tls-probe-${(serial += 1)}`);
-}
+const throughProxyPort = (): Promise<ClientProbe> => openNewConnections(cluster, cluster.client, { port: 8443 });
 
 /** Fails when `holder` is not MASTER at any look, or another node has the VIP. */
 async function staysWith(holder: ClusterNode, forMs: number): Promise<void> {
@@ -44,7 +40,7 @@ async function staysWith(holder: ClusterNode, forMs: number): Promise<void> {
 describe("the holder's own API server", () => {
   test("killed: the VIP does not move, and after 100 ms no new connection fails", async () => {
     const holder = await cluster.startAgents();
-    await using client = await probe();
+    await using client = await throughProxyPort();
     await sleep(1_000);
     const killedMs = monotonicMs();
     await holder.plane.apiServer.kill();
@@ -57,7 +53,7 @@ describe("the holder's own API server", () => {
 
   test("hung: the VIP stays, renewals go on, and new connections are served again within 6 s", async () => {
     const holder = await cluster.startAgents();
-    await using client = await probe();
+    await using client = await throughProxyPort();
     await sleep(1_000);
     const hungMs = monotonicMs();
     holder.plane.apiServer.stop();

@@ -27,6 +27,8 @@ export class ClusterNode {
   readonly #fetcher: Fetcher;
   readonly #settings: () => Readonly<Record<string, string>>;
   agent: LabProcess | undefined;
+  /** What agents that start from now on run. */
+  bundle = BUNDLE;
 
   constructor(host: Host, plane: ControlPlaneNode, fetcher: Fetcher, settings: () => Readonly<Record<string, string>>) {
     this.host = host;
@@ -40,7 +42,7 @@ export class ClusterNode {
   }
 
   async startAgent(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
-    this.agent = await this.host.spawn([process.execPath, BUNDLE, "run"], {
+    this.agent = await this.host.spawn([process.execPath, this.bundle, "run"], {
       name: "agent",
       env: {
         ...this.host.agentEnvironment(),
@@ -130,11 +132,32 @@ export class Cluster implements AsyncDisposable {
     return this.settled();
   }
 
+  /** An agent on a machine that is no control-plane node, with no right but NET_ADMIN to what it does to the network. */
+  startWorker(host: Host, env: Readonly<Record<string, string>>): Promise<LabProcess> {
+    const [node] = this.nodes;
+    if (node === undefined) throw new Error("a cluster has nodes");
+    return host.spawn(["setpriv", "--inh-caps", "-net_raw", "--bounding-set", "-net_raw", process.execPath, BUNDLE, "run"], {
+      name: "agent",
+      env: {
+        ...host.agentEnvironment(),
+        LEASEHOLD_ROLE: "balancer",
+        LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
+        LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
+        ...env,
+      },
+    });
+  }
+
   /** Ends all agents in order and puts the Lease back as the manifest ships it. */
   async reset(): Promise<void> {
     await this.lab.heal();
     await Promise.all(this.nodes.map((node) => node.endAgent()));
-    for (const node of this.nodes) await this.forget(node);
+    for (const node of this.nodes) {
+      await this.forget(node);
+      node.bundle = BUNDLE;
+      // A server on a node that was cut off holds connections of clients that are long gone, and would be counted as theirs.
+      await node.host.run(["ss", "-K", "-Htn", `( sport = :6443 and ( dst ${this.client.ipv4} or dst [${this.client.ipv6}] ) )`]);
+    }
     await this.kubectl(["delete", ...LEASE, "--ignore-not-found"]);
     await this.plane.applyRbac();
     this.settings = {};
