@@ -42,7 +42,7 @@ describe("/metrics", () => {
     const metrics = make();
     await metrics.render(exampleStatus({ election: { faults: ["balancer"] } }), WALL_MS);
     const text = await metrics.render(exampleStatus({
-      election: { state: "BACKUP", renewedAtMs: null },
+      election: { state: "BACKUP", confirmed: false, renewedAtMs: null },
       vip: { interface: "eth1", addresses: released, validForMs: null },
       balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
       agent: { credentials: { source: "none", expiresAt: null } },
