@@ -3,8 +3,6 @@ import type { Balancer } from "../balancer/balancer.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { createElector } from "../election/elector.ts";
-import type { Report } from "../election/types.ts";
-import { LeaseholdError } from "../errors.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { FastPathOffer } from "../kube/record.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -23,6 +21,7 @@ import { createSentinel } from "../vip/sentinel.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { Place } from "./place.ts";
+import { createReporter } from "./reporter.ts";
 import type { CheckStatus, ElectionStatus, VipStatus } from "./status.ts";
 
 export interface CandidacyDeps {
@@ -67,8 +66,6 @@ export interface Candidacy {
 
 /** The sentinel's pace where nobody is watched does not matter, but it has to have one. */
 const PROBE_OFF_MS = 1_000;
-const CONFLICT_OUTCOMES = { refused: "this node came later and does not claim it", defended: "this node holds it and says so", yielded: "this node lets it go" } as const;
-const CONFLICT_ACTIONS = { refused: "RefuseVIP", defended: "DefendVIP", yielded: "YieldVIP" } as const;
 /** So often the default routes are looked at: a gateway is a witness. */
 const GATEWAYS_MS = 30_000;
 /** The VIP's own fault: it could not be bound, whatever the checks say. */
@@ -141,7 +138,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     sentinel: { watch, probe: (spread) => sentinel.probe(spread) },
     memory,
     log,
-    onReport: report,
+    onReport: (what) => report(what),
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
   });
   const resume = memory.recall();
@@ -160,6 +157,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   let mac = kernel.link()?.mac ?? "";
   let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
   let wasBound = false;
+  const report = createReporter({ node, log, metrics, events, state: () => elector.status().state, leaseUid: () => elector.leaseUid() });
 
   /** Whom the election wants watched; and beside the other candidates the gateways are witnesses. */
   function watch(target: Watched): void {
@@ -206,50 +204,6 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     const failed = vip.status().failure !== undefined;
     mac = kernel.link()?.mac ?? mac;
     elector.update({ effective, faults: failed ? [...faults, VIP_FAULT] : faults, ready, mac, fastPath: deps.fastPathOffer() });
-  }
-
-  function report(what: Report): void {
-    switch (what.kind) {
-      case "transition":
-        log.info({ state: what.to, prevState: what.from, reason: what.reason }, "State changed");
-        metrics.transition(elector.status().state, what.reason);
-        if (what.to === "MASTER") announceLeader("BecomeLeader", `${node} became leader`);
-        if (what.from === "MASTER") announceLeader("StopLeading", `${node} stopped leading`);
-        return;
-      case "handover":
-        if (what.to === null) log.warn({ reason: what.reason }, "No successor took the VIP, it stays here");
-        else log.info({ reason: what.reason, successor: what.to }, "Offering the VIP");
-        return;
-      case "namesake":
-        log.error(
-          { err: new LeaseholdError("LH_DUPLICATE_NODE", `another machine (instance ${what.instance}) uses the node name ${node}`) },
-          "Node name is in use",
-        );
-        return;
-      case "recreate":
-        log.warn({}, "The Lease was deleted or emptied by somebody, writing it again");
-        return;
-      case "proof":
-        metrics.holderSilent();
-        log.warn({ holder: what.holder }, "The holder's kernel does not answer for the VIP, and others do answer: taking it for dead");
-        return;
-      case "conflict":
-        return reportConflict(what);
-    }
-  }
-
-  function reportConflict({ mac: other, node: peer, outcome }: Extract<Report, { kind: "conflict" }>): void {
-    metrics.addressConflict();
-    const message = `${peer ?? "a machine that is no candidate"} (${other}) has the VIP as well; ${CONFLICT_OUTCOMES[outcome]}`;
-    const fields = { mac: other, peer, outcome };
-    // Two of ours settle it among themselves.
-    if (peer !== null) return log.warn(fields, "Another candidate claims the VIP");
-    log.error({ ...fields, err: new LeaseholdError("LH_VIP_CONFLICT", message) }, "Address conflict");
-    events.record({ type: "Warning", reason: "VIPConflict", action: CONFLICT_ACTIONS[outcome], note: `${node}: ${message}` }, elector.leaseUid());
-  }
-
-  function announceLeader(action: string, note: string): void {
-    events.record({ type: "Normal", reason: "LeaderElection", action, note }, elector.leaseUid());
   }
 
   return {
