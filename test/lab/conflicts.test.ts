@@ -1,24 +1,15 @@
-/** Another machine with the VIP: whoever comes later gives way, whoever was there defends it, and people are told. */
+/** Another machine with the VIP: whoever comes later gives way, whoever was there defends it, and people are told. More in test/long. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { ArpCapture } from "../support/lab/capture.ts";
 import { Fetcher } from "../support/lab/fetcher.ts";
 import type { Host } from "../support/lab/host.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
-import type { LabProcess } from "../support/lab/process.ts";
 import { ClusterNode, createCluster } from "./cluster.ts";
 import type { Cluster } from "./cluster.ts";
 import { Journal } from "./journal.ts";
-
-const CLAIM = fileURLToPath(new URL("children/claim.ts", import.meta.url));
-/** RFC 5227 section 2.4: DEFEND_INTERVAL. */
-const DEFEND_MS = 10_000;
-/** The last of the announcements that follow a move of the VIP. */
-const ANNOUNCED_MS = 5_000;
+import { endStrangers, eventsOf, startKeepalived } from "./strangers.ts";
 
 let cluster: Cluster;
 let stranger: Host;
@@ -45,40 +36,10 @@ beforeEach(() => {
   journal = new Journal(cluster);
 });
 afterEach(async () => {
-  await Promise.all([foreigner.endAgent("SIGKILL"), ...[stranger, ...cluster.nodes.map(({ host }) => host)].map(endOthers)]);
+  await Promise.all([foreigner.endAgent(), endStrangers(cluster)]);
   await stranger.run(["sh", "-c", `ip addr del ${cluster.vip}/32 dev eth0 2>/dev/null; true`]);
   await cluster.reset();
 });
-
-async function endOthers(host: Host): Promise<void> {
-  const others = host.processes.filter(({ name, running }) => running && /keepalived|claim/.test(name));
-  await Promise.all(others.map((process) => process.terminate()));
-}
-
-/** Alone on its router id, so that it is MASTER after three tenths of a second. */
-async function startKeepalived(host: Host, priority = 100): Promise<LabProcess> {
-  const config = join(host.directory, "keepalived.conf");
-  writeFileSync(
-    config,
-    `
-vrrp_instance VI_1 {
-    state BACKUP
-    interface eth0
-    virtual_router_id 51
-    priority ${priority}
-    version 3
-    advert_int 0.1
-    virtual_ipaddress {
-        ${cluster.vip}
-    }
-}
-`,
-  );
-  const pid = (name: string): string => join(host.directory, `${name}.pid`);
-  const daemon = await host.spawn(["keepalived", "--dont-fork", "--log-console", "--vrrp", "-f", config, "-p", pid("keepalived"), "-r", pid("vrrp")], { name: "keepalived" });
-  await cluster.lab.until(async () => (await ownership.holders(cluster.vip)).includes(host.name), 5_000, `keepalived on ${host.name} has the VIP`);
-  return daemon;
-}
 
 /** It has said so in its status, its log, its metrics. */
 async function refused(node: ClusterNode): Promise<void> {
@@ -94,12 +55,6 @@ async function refused(node: ClusterNode): Promise<void> {
   assert.match((await node.get("/metrics")).body, /^leasehold_address_conflicts_total(\{\})? [1-9]/m, node.name);
 }
 
-async function events(reason: string): Promise<readonly string[]> {
-  const list: { readonly items: readonly { readonly reason: string; readonly message: string; readonly involvedObject: { readonly kind: string; readonly name: string } }[] } =
-    JSON.parse(await cluster.kubectl(["get", "events", "-n", "kube-system", "-o", "json"]));
-  return list.items.filter((each) => each.reason === reason && each.involvedObject.kind === "Lease" && each.involvedObject.name === "leasehold").map(({ message }) => message);
-}
-
 describe("a stranger that had the VIP before", () => {
   test("is left alone, and people are told; when it has gone the VIP is served", async () => {
     await stranger.run(["ip", "addr", "add", `${cluster.vip}/32`, "dev", "eth0"]);
@@ -109,7 +64,7 @@ describe("a stranger that had the VIP before", () => {
     for (const node of cluster.nodes) {
       assert.ok(journal.of(node).some(({ msg, err }) => msg === "Address conflict" && err?.code === "LH_VIP_CONFLICT"), node.name);
     }
-    await cluster.lab.until(async () => (await events("VIPConflict")).some((message) => message.includes(stranger.mac)), 5_000, "an Event names the stranger");
+    await cluster.lab.until(async () => (await eventsOf(cluster, "VIPConflict")).some((message) => message.includes(stranger.mac)), 5_000, "an Event names the stranger");
     // Longer than it takes to ask again.
     await sleep(2_500);
     assert.deepEqual(arp.announcers(cluster.vip, fromMs), []);
@@ -117,27 +72,6 @@ describe("a stranger that had the VIP before", () => {
     await stranger.run(["ip", "addr", "del", `${cluster.vip}/32`, "dev", "eth0"]);
     const holder = await cluster.settled();
     assert.deepEqual(await ownership.holders(cluster.vip), [holder.name]);
-  });
-});
-
-describe("a stranger that comes to the VIP later", () => {
-  test("is told so once in ten seconds, and the VIP stays", async () => {
-    const holder = await cluster.startAgents();
-    await sleep(ANNOUNCED_MS + 500);
-    const fromMs = monotonicMs();
-    await using _claiming = await stranger.spawn([process.execPath, CLAIM, cluster.vip, "500"], { name: "claim" });
-    await sleep(DEFEND_MS + 3_000);
-    assert.equal(await cluster.settled(), holder);
-    const claims = arp.announcements(cluster.vip, fromMs).filter(({ node }) => node === stranger.name);
-    assert.ok(claims.length >= 20, `${claims.length} claims`);
-    // Both forms, one right after the other, make one announcement.
-    const requests = arp.announcements(cluster.vip, fromMs).filter((frame) => frame.kind === "arp" && frame.op === "request" && frame.node === holder.name);
-    const times = requests.map(({ timeMs }) => Math.round(timeMs - fromMs));
-    assert.equal(times.length, 2, times.join());
-    assert.ok((times[1] ?? 0) - (times[0] ?? 0) >= DEFEND_MS - 50, times.join());
-    assert.deepEqual(ownership.timeline(cluster.vip).between(fromMs).intervals().map(({ holders }) => holders), [[holder.name]]);
-    assert.deepEqual(journal.of(holder).filter(({ msg }) => msg === "Address conflict").map(({ outcome }) => outcome), ["defended", "defended"]);
-    assert.ok((await events("VIPConflict")).some((message) => message.startsWith(`${holder.name}: `) && message.includes(stranger.mac)));
   });
 });
 
@@ -169,7 +103,7 @@ describe("keepalived", () => {
   test("that still runs keeps the VIP; when it is stopped ours serve", async () => {
     const [first, ...rest] = cluster.nodes;
     assert.ok(first !== undefined);
-    const keepalived = await startKeepalived(first.host);
+    const keepalived = await startKeepalived(cluster, first.host);
     const fromMs = monotonicMs();
     await Promise.all(cluster.nodes.map((node) => node.startAgent()));
     const exit = await first.agent?.exited;
@@ -185,21 +119,4 @@ describe("keepalived", () => {
     assert.deepEqual(await cluster.bound(), [holder.name]);
   });
 
-  test("that is started later, on another node: ours stays, has the last word on the wire, and says so", async () => {
-    const holder = await cluster.startAgents();
-    const [other] = cluster.others(holder);
-    assert.ok(other !== undefined);
-    await sleep(ANNOUNCED_MS + 500);
-    const fromMs = monotonicMs();
-    await startKeepalived(other.host);
-    // keepalived announces the VIP when it takes it, and once more after five seconds.
-    await sleep(6_500);
-    const words = arp.announcements(cluster.vip, fromMs).map(({ node }) => node);
-    assert.ok(words.includes(other.name), words.join());
-    assert.equal(words.at(-1), holder.name, words.join());
-    assert.equal(await cluster.settled(), holder);
-    assert.ok((await ownership.holders(cluster.vip)).includes(holder.name));
-    const defended = journal.of(holder).filter(({ msg, outcome }) => msg === "Another candidate claims the VIP" && outcome === "defended");
-    assert.equal(defended.length, 2);
-  });
 });

@@ -1,7 +1,7 @@
 /** What the agents of a cluster logged since a scenario began: a node's agents share one file over all of them. */
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
-export interface Entry {
+interface Entry {
   readonly ts: string;
   readonly level: string;
   readonly msg: string;
