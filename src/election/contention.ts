@@ -13,6 +13,10 @@ import { tenureKey } from "./watch-target.ts";
 
 /** RFC 5227 section 2.4: DEFEND_INTERVAL. */
 const DEFEND_MS = 10_000;
+/** Between candidates one of the two gives way soon, so that no fight comes of it. */
+const DEFEND_OURS_MS = 1_000;
+/** So long after a hand-over the old holder's announcements may still come. */
+const LAST_WORDS_MS = 1_000;
 /** A verdict of the wire counts for so long: the claim that it is for comes within seconds. */
 const PROBED_FRESH_MS = 10_000;
 /** After a verdict against us. */
@@ -70,12 +74,28 @@ function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, ma
   if (other === undefined) {
     if (nowMs < state.defendedAtMs + DEFEND_MS) return;
     draft.set({ defendedAtMs: nowMs });
-    draft.effect({ kind: "announce" });
+    draft.effect({ kind: "defend" });
     return draft.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
   }
   // A successor that we have offered it to; or the one before us, whose last words are late.
   if (role.handover !== null || role.contestedAtMs !== null) return;
   draft.set({ role: { ...role, contestedAtMs: nowMs, nextRenewAtMs: nowMs } });
+}
+
+/**
+ * The Lease has confirmed us against another candidate. What it said may be the last that the others heard, and it need not have been its agent that spoke:
+ * keepalived on the same machine will not take it back.
+ */
+export function confirmAgainst(draft: Draft, contestedAtMs: number | null): void {
+  const { state, nowMs } = draft;
+  const { role, contender } = state;
+  if (contestedAtMs === null || role.kind !== "MASTER" || role.contestedAtMs !== null || contender === null) return;
+  if (nowMs < state.defendedAtMs + DEFEND_OURS_MS) return;
+  draft.set({ defendedAtMs: nowMs });
+  draft.effect({ kind: "defend" });
+  // The last words of the one before us are no news.
+  if (nowMs < state.sinceMs + LAST_WORDS_MS) return;
+  draft.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: candidateAt(state, contender.mac)?.node ?? null, outcome: "defended" } });
 }
 
 /**
@@ -89,9 +109,9 @@ function contestProvisional(draft: Draft, role: Extract<Role, { kind: "PROVISION
   if (other !== undefined && !named && role.why.kind !== "bootstrap") {
     if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {
       // It may not have heard us: it was the later one on a wire that was cut.
-      if (nowMs >= state.defendedAtMs + DEFEND_MS / 10) {
+      if (nowMs >= state.defendedAtMs + DEFEND_OURS_MS) {
         draft.set({ defendedAtMs: nowMs });
-        draft.effect({ kind: "announce" });
+        draft.effect({ kind: "defend" });
       }
       return;
     }

@@ -49,15 +49,16 @@ export class Draft {
     const { role } = this.state;
     // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
     if (role.kind === "RELEASING" || role.kind === "STOPPED" || this.nowMs >= sentAtMs + this.settings.renewDeadlineMs) return;
-    const nextRenewAtMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
+    const nextMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
     const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
     if (role.kind === "MASTER") {
       const contestedAtMs = role.contestedAtMs !== null && sentAtMs >= role.contestedAtMs ? null : role.contestedAtMs;
-      this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs, offered, contestedAtMs } });
+      // One that was under way when another claimed the VIP does not confirm us against that one.
+      this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: contestedAtMs === null ? nextMs : this.nowMs, offered, contestedAtMs } });
     }
     else {
       this.become(
-        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs, handover: null, offered: null, calmUntilMs: this.nowMs, contestedAtMs: null },
+        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs: this.nowMs, contestedAtMs: null },
         "holds the Lease",
       );
     }

@@ -20,8 +20,10 @@ export interface HeldVip {
   hold(untilMs: number): void;
   limit(untilMs: number): void;
   release(): void;
-  /** Announces it anew, if held. */
+  /** Announces it anew, with the whole schedule, if held. */
   announce(): void;
+  /** One announcement, if held: RFC 5227 section 2.4 allows no more in ten seconds, lest two machines that defend themselves flood the network. */
+  defend(): void;
 }
 
 export interface ElectorDeps {
@@ -106,6 +108,8 @@ export function createElector(deps: ElectorDeps): Elector {
         return vip.release();
       case "announce":
         return vip.announce();
+      case "defend":
+        return vip.defend();
       case "probe":
         return sentinel.probe(effect.spread);
       case "survey":

@@ -10,7 +10,7 @@
  */
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
-import { applyEvidence } from "./contention.ts";
+import { applyEvidence, confirmAgainst } from "./contention.ts";
 import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
@@ -190,14 +190,16 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
     return;
   }
   if (draft.state.write !== event.id) return;
+  const contestedAtMs = draft.state.role.kind === "MASTER" ? draft.state.role.contestedAtMs : null;
   draft.set({ write: null, writeRefused: outcome.kind === "rejected" && outcome.status < 500 && outcome.status !== 429 });
   switch (write.kind) {
     case "claim":
     case "renew":
       // A MASTER claims where the Lease was emptied under it. Another may have had it, and announced, in between.
       if (outcome.kind === "ok" && write.kind === "claim" && draft.state.role.kind === "MASTER") draft.effect({ kind: "announce" });
-      if (outcome.kind === "ok") draft.renewed(sentAtMs, outcome.record);
-      else refusedClaim(draft, outcome);
+      if (outcome.kind !== "ok") return refusedClaim(draft, outcome);
+      draft.renewed(sentAtMs, outcome.record);
+      confirmAgainst(draft, contestedAtMs);
       return;
     case "release":
       if (draft.state.role.kind === "RELEASING") releaseAnswered(draft, draft.state.role.untilMs, outcome);

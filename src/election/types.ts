@@ -215,6 +215,8 @@ export type Effect =
   | { readonly kind: "unbind" }
   /** Tell the neighbours anew where the VIP is, if it is held. */
   | { readonly kind: "announce" }
+  /** Tell them once, as somebody else has just told them otherwise. */
+  | { readonly kind: "defend" }
   | { readonly kind: "remember"; readonly renewedAtMs: number }
   | { readonly kind: "forget" }
   | { readonly kind: "report"; readonly report: Report }

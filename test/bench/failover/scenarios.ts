@@ -6,7 +6,7 @@ import { failures } from "../../support/lab/probe.ts";
 import type { Attempt } from "../../support/lab/probe.ts";
 import type { Goal, Metric } from "../report.ts";
 import type { Contender } from "./contenders.ts";
-import { leadFrom } from "./etcd.ts";
+import { leadFrom } from "../../lab/etcd-leader.ts";
 import { lastHeldMs, longestDualMs, seen, silenceAfterMs, slowestMs } from "./figures.ts";
 import { startProbe, watch } from "./observe.ts";
 import type { Rig, Watched } from "./observe.ts";

@@ -17,7 +17,7 @@ const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
 const claimed = (mac: string) => ({ kind: "claimed", mac }) as const;
 const conflicts = (subject: Subject): readonly Extract<Report, { kind: "conflict" }>[] =>
   subject.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : []));
-const announcements = (subject: Subject): number => subject.log.filter(({ kind }) => kind === "announce").length;
+const defences = (subject: Subject): number => subject.log.filter(({ kind }) => kind === "defend").length;
 const urgent = (subject: Subject): number => subject.open.filter((effect) => effect.urgent).length;
 
 describe("a MASTER that hears a stranger", () => {
@@ -27,7 +27,7 @@ describe("a MASTER that hears a stranger", () => {
       subject.to(n * 1_000).hears(claimed(STRANGER));
       if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, [n1, n2]) });
     }
-    assert.equal(announcements(subject), 3);
+    assert.equal(defences(subject), 3);
     assert.deepEqual(conflicts(subject).map(({ mac, outcome }) => [mac, outcome]), Array.from({ length: 3 }, () => [STRANGER, "defended"]));
     assert.equal(subject.bound, true);
     assert.equal(subject.state.role.kind, "MASTER");
@@ -41,6 +41,34 @@ describe("a MASTER that hears another candidate", () => {
     subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     assert.equal(subject.to(900).state.role.kind, "MASTER");
     assert.equal(subject.state.unrest, null);
+  });
+
+  test("confirmed, says once a second at most that the VIP is here: the other one's word may have been the last that clients heard", () => {
+    const subject = new Subject().master([n2]).to(2_000);
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    for (const [n, atMs] of [2_100, 2_300, 3_200].entries()) {
+      subject.to(atMs).hears(claimed(n2.mac));
+      assert.equal(defences(subject), Math.min(n, 1), "not before the Lease has confirmed it");
+      while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n + 2, [n1, n2]) });
+    }
+    assert.equal(defences(subject), 2);
+    assert.deepEqual(conflicts(subject).map(({ mac, node, outcome }) => [mac, node, outcome]), Array.from({ length: 2 }, () => [n2.mac, "n2", "defended"]));
+  });
+
+  test("that was the holder a moment ago: the VIP is announced, and nobody alarmed", () => {
+    const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac));
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    assert.equal(defences(subject), 1);
+    assert.deepEqual(conflicts(subject), []);
+  });
+
+  test("while a renewal is under way asks once more when that one is answered", () => {
+    const subject = new Subject().master([n2]).to(2_000);
+    assert.equal(subject.sent("renew").length, 1);
+    subject.hears(claimed(n2.mac)).to(2_100).answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    assert.equal(urgent(subject), 1);
+    subject.answer("renew", { kind: "ok", record: held("n1", 2, [n1, n2]) });
+    assert.equal(subject.to(2_800).state.role.kind, "MASTER");
   });
 
   test("finds that it is another's", () => {
@@ -97,7 +125,7 @@ describe("a provisional MASTER", () => {
     assert.equal(byProof(90).hears(claimed(n3.mac)).bound, false);
     const stays = byProof(120).hears(claimed(n3.mac));
     assert.equal(stays.bound, true);
-    assert.equal(announcements(stays), 1, "it tells the other one that it is there");
+    assert.equal(defences(stays), 1, "it tells the other one that it is there");
   });
 
   test("of two exactly one stays, whatever they know of themselves", () => {

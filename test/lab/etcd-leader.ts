@@ -1,5 +1,5 @@
 /** Which node has etcd's leader, over the JSON gateway that every member serves. A dead leader costs the API more than a dead follower. */
-import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
+import type { Cluster, ClusterNode } from "./cluster.ts";
 
 const MAINTENANCE = "http://127.0.0.1:2379/v3/maintenance";
 
