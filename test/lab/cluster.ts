@@ -20,6 +20,20 @@ export const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.me
 const OPS = "http://127.0.0.1:10081";
 export const LEASE = ["-n", "kube-system", "lease", "leasehold"] as const;
 
+/** Starts an agent on a machine, without an admin.conf unless `env` names one. */
+export function startAgent(host: Host, env: Readonly<Record<string, string>>): Promise<LabProcess> {
+  return host.spawn([process.execPath, BUNDLE, "run"], {
+    name: "agent",
+    env: {
+      ...host.agentEnvironment(),
+      LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
+      LEASEHOLD_ADMIN_KUBECONFIG: join(host.directory, "no-admin.conf"),
+      LEASEHOLD_LOG_LEVEL: "debug",
+      ...env,
+    },
+  });
+}
+
 /** One control-plane node. */
 export class ClusterNode {
   readonly host: Host;
@@ -40,18 +54,7 @@ export class ClusterNode {
   }
 
   async startAgent(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
-    this.agent = await this.host.spawn([process.execPath, BUNDLE, "run"], {
-      name: "agent",
-      env: {
-        ...this.host.agentEnvironment(),
-        LEASEHOLD_DATA_DIR: join(this.host.directory, "lib"),
-        LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent,
-        LEASEHOLD_ADMIN_KUBECONFIG: join(this.host.directory, "no-admin.conf"),
-        LEASEHOLD_LOG_LEVEL: "debug",
-        ...this.#settings(),
-        ...env,
-      },
-    });
+    this.agent = await startAgent(this.host, { LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent, ...this.#settings(), ...env });
     return this.agent;
   }
 
