@@ -144,7 +144,9 @@ export function createElector(deps: ElectorDeps): Elector {
 
   async function survey(): Promise<void> {
     const sentAtMs = clock.now();
-    dispatch({ kind: "surveyed", sentAtMs, survey: await store.survey(SURVEY_TIMEOUT_MS) });
+    const found = await store.survey(SURVEY_TIMEOUT_MS);
+    log.debug({ servers: found.servers, durationMs: clock.now() - sentAtMs }, "API servers asked what is left of them");
+    dispatch({ kind: "surveyed", sentAtMs, survey: found });
   }
 
   async function write({ id, write, timeoutMs, urgent }: Extract<Effect, { kind: "write" }>): Promise<void> {

@@ -19,6 +19,7 @@ import { BOOTSTRAP_HOLD_MS, decideProvisional } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
 import { Draft } from "./draft.ts";
+import { surveyed } from "./hold.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 import { disturbed } from "./unrest.ts";
 import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./upkeep.ts";
@@ -47,7 +48,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
     readOkAtMs: null,
     readFailing: false,
     readableSinceMs: Number.NEGATIVE_INFINITY,
-    writeRefused: false,
+    refusal: null,
     survey: null,
     surveyInFlight: false,
     surveyAtMs: nowMs,
@@ -122,7 +123,7 @@ function apply(draft: Draft, event: ElectionEvent): void {
     case "written":
       return applyWritten(draft, event);
     case "surveyed":
-      draft.set({ surveyInFlight: false, surveyAtMs: Math.max(draft.nowMs, event.sentAtMs + SURVEY_MS), survey: { sentAtMs: event.sentAtMs, servers: event.survey.servers } });
+      draft.set({ surveyInFlight: false, surveyAtMs: Math.max(draft.nowMs, event.sentAtMs + SURVEY_MS), survey: surveyed(draft.state.survey, event) });
       // From caches: they may be old, and are then dropped, but what they know of another holder is true.
       for (const record of event.survey.records) see(draft, record, { kind: "watch" });
       return;
@@ -191,7 +192,8 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
   }
   if (draft.state.write !== event.id) return;
   const contestedAtMs = draft.state.role.kind === "MASTER" ? draft.state.role.contestedAtMs : null;
-  draft.set({ write: null, writeRefused: outcome.kind === "rejected" && outcome.status < 500 && outcome.status !== 429 });
+  const refused = outcome.kind === "rejected" && outcome.status < 500;
+  draft.set({ write: null, refusal: refused ? { status: outcome.status, sinceMs: draft.state.refusal?.sinceMs ?? draft.nowMs } : null });
   switch (write.kind) {
     case "claim":
     case "renew":

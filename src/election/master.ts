@@ -161,6 +161,10 @@ function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null 
   const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
   if (state.stopping !== null) return { reason: "stop", successors: able };
   if (able.length === 0) return null;
+  // Where renewals fail an offer fails as well, and what the others said of themselves is old: without API servers every balancer is in FAULT. A dead link is
+  // given up all the same.
+  const late = nowMs >= role.renewedAtMs + settings.renewDeadlineMs / 2;
+  if (late && role.handover === null && !faultsOf(state).includes(INTERFACE_FAULT)) return null;
   if (faultsOf(state).length > 0) {
     // Strict VRRP: a backup with nopreempt accepts any advertisement, so the holder is not displaced.
     return settings.nopreemptStrict ? null : calm(draft, role, { reason: "fault", successors: able });

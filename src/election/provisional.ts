@@ -114,7 +114,9 @@ function prolong(draft: Draft, role: Provisional): void {
     case "bootstrap": {
       if (nowMs < role.untilMs - BOOTSTRAP_HOLD_MS / 2) return draft.wakeAt(role.untilMs - BOOTSTRAP_HOLD_MS / 2);
       draft.set({ role: { ...role, untilMs: nowMs + BOOTSTRAP_HOLD_MS } });
-      return draft.hold();
+      draft.hold();
+      // Nobody but the wire knows of us. Another one may have taken the VIP where it could not hear our first words, behind a port that spanning tree opened late.
+      return draft.effect({ kind: "defend" });
     }
     case "proof":
     case "contested":

@@ -123,6 +123,9 @@ export interface Probed {
   readonly prober: string | null;
 }
 
+/** `startingSinceMs`: it refused before it became silent, and has been silent since then. */
+export type SurveyedServer = Survey["servers"][number] & { readonly startingSinceMs: number | null };
+
 export interface ElectionState {
   readonly role: Role;
   readonly reason: string;
@@ -147,9 +150,9 @@ export interface ElectionState {
   readonly readFailing: boolean;
   /** When the first read succeeded after one that failed. */
   readonly readableSinceMs: number;
-  /** The last claim, renewal or release was refused with a word of the API (401, 403, 404, 422; not 429, which refuses everybody): others can write, only we may not. */
-  readonly writeRefused: boolean;
-  readonly survey: { readonly sentAtMs: number; readonly servers: Survey["servers"] } | null;
+  /** The last claim, renewal or release was refused with a word of the API (401, 403, 422, 429), and since when all of them: somebody can write, only we may not. */
+  readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
+  readonly survey: { readonly sentAtMs: number; readonly servers: readonly SurveyedServer[] } | null;
   readonly surveyInFlight: boolean;
   readonly surveyAtMs: number;
   /** The holder of this tenure was found dead on the wire. */

@@ -27,9 +27,12 @@ export interface SurveyDeps {
   readonly onRequest?: (report: RequestReport) => void;
 }
 
+/** A timer that comes this much late means that this process stood still: the answers may lie in its sockets, and are read first. */
+const LATE_MS = 100;
+
 type Heard = { readonly kind: "answer"; readonly response: ApiResponse } | { readonly kind: "none"; readonly reason: NoAnswer };
 
-/** Never rejects. Resolves within `timeoutMs`, when everything has been answered, refused or waited for. @param cachedPath of an object in the watch cache */
+/** Never rejects. Resolves within `timeoutMs`, unless this process stood still, when everything has been answered, refused or waited for. @param cachedPath of an object in the watch cache */
 export async function surveyServers(deps: SurveyDeps, cachedPath: string, timeoutMs: number): Promise<ApiSurvey> {
   // 0 is "any version": served from the watch cache, which outlives etcd's quorum (1.36: by 34 s where the server's own member still runs, by 100 s and more where it does not).
   const cachedRead: ApiRequest = { method: "GET", path: `${cachedPath}?resourceVersion=0` };
@@ -48,15 +51,19 @@ export async function surveyServers(deps: SurveyDeps, cachedPath: string, timeou
 function ask({ transport, clock, onRequest }: SurveyDeps, server: string, request: ApiRequest, timeoutMs: number): Promise<Heard> {
   const startMs = clock.now();
   return new Promise((resolve) => {
-    // The transport has the same deadline; this one keeps the promise even if it is late.
-    const guard = clock.after(timeoutMs, () => resolve({ kind: "none", reason: "silent" }));
+    const silent = (): void => resolve({ kind: "none", reason: "silent" });
+    let guard = clock.after(timeoutMs, () => {
+      if (clock.now() < startMs + timeoutMs + LATE_MS) silent();
+      else guard = clock.after(LATE_MS, silent);
+    });
     const finish = (heard: Heard): void => {
       guard.cancel();
       const code = heard.kind === "answer" ? heard.response.status : heard.reason;
       onRequest?.({ server, verb: request.method, code, durationMs: clock.now() - startMs });
       resolve(heard);
     };
-    transport.send(server, request, timeoutMs).then(
+    // Its own deadline must not come before the second look.
+    transport.send(server, request, timeoutMs + 2 * LATE_MS).then(
       (response) => finish({ kind: "answer", response }),
       (error: unknown) => finish({ kind: "none", reason: error instanceof ApiNoAnswer ? error.reason : "silent" }),
     );

@@ -90,6 +90,8 @@ export interface ClusterOptions {
   readonly vips?: (lab: Lab) => readonly string[];
   /** Of every kube-apiserver, beside kubeadm's. */
   readonly apiServerFlags?: Readonly<Record<string, string>>;
+  /** Default `ready`; `files` starts nothing, see {@link startControlPlane}. */
+  readonly until?: "files" | "ready";
   /** Settings of every agent beside LEASEHOLD_VIP. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -259,6 +261,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       dir,
       log: silentLogger,
       apiServerFlags: options.apiServerFlags ?? {},
+      until: options.until ?? "ready",
       nodes: hosts.map((host) => ({
         name: host.name,
         ip: host.ipv4,

@@ -34,9 +34,10 @@ describe("at the renew deadline", () => {
     ["all are silent", ["silent", "silent", "silent"], undefined, false],
     ["some refuse, one is silent", ["refusing", "refusing", "silent"], undefined, false],
     ["a majority answers, with a word: others may write", ["alive", "alive", "silent"], 403, false],
-    ["all answer, with a word", ["alive", "alive", "alive"], 403, false],
+    ["all answer, and say that we may not: others may", ["alive", "alive", "alive"], 403, false],
+    ["the same, and one refuses", ["alive", "refusing", "alive"], 401, false],
     ["a word was said, and then all refuse", ["refusing", "refusing", "refusing"], 403, true],
-    ["all are too busy for anybody", ["alive", "alive", "alive"], 429, true],
+    ["all have too many requests", ["alive", "alive", "alive"], 429, true],
     ["a 500 is no word", ["alive", "alive", "silent"], 500, true],
     ["no server is known", [], undefined, false],
   ] as const) {
@@ -52,6 +53,12 @@ describe("at the renew deadline", () => {
     const atMs = subject.state.survey?.sentAtMs ?? 0;
     assert.equal(subject.to(atMs + 1_999).bound, true);
     assert.equal(subject.to(atMs + 2_000).bound, false);
+  });
+
+  test("a fault that everybody has without API servers is no reason for an offer that nobody can write", () => {
+    const subject = new Subject().master(peers).to(2_500);
+    subject.healthy({ faults: ["balancer"] });
+    assert.equal(subject.sent("offer").length, 0);
   });
 
   test("`release` always lets go, `hold` stays without evidence", () => {
@@ -77,6 +84,38 @@ describe("holding", () => {
     const other = held("n2", 50, peers, { leaseTransitions: 9 });
     subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey: { servers: [{ server: "a", state: "alive" }], records: [other] } });
     assert.equal(subject.bound, false);
+  });
+
+  test("a 403 of an API that has just come back does not", () => {
+    const subject = holding();
+    for (let n = 0; n < 3; n += 1) {
+      subject.to(subject.nowMs + 500);
+      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "rejected", status: 403, message: "forbidden" });
+      if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 10, survey: { servers: [{ server: "a", state: "alive" }], records: [] } });
+    }
+    assert.equal(subject.state.refusal?.status, 403);
+    assert.equal(subject.bound, true);
+  });
+
+  /** Surveys that find `state` at the only server, until `atMs`. */
+  function finds(subject: Subject, state: State, untilMs: number): Subject {
+    while (subject.nowMs < untilMs) {
+      subject.to(subject.nowMs + 250);
+      while (subject.sent("renew").length > 0) subject.answer("renew", failed);
+      if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 50, survey: { servers: [{ server: "s0", state }], records: [] } });
+    }
+    return subject;
+  }
+
+  test("API servers that refused, and are silent while they start, do not end it; those that stay silent do", () => {
+    const subject = finds(new Subject().master(peers), "refusing", 10_000);
+    assert.equal(finds(subject, "silent", 15_500).bound, true);
+    assert.equal(finds(subject, "silent", 18_500).bound, false);
+  });
+
+  test("one that is silent at once is not starting", () => {
+    const subject = finds(new Subject().master(peers), "alive", 10_000);
+    assert.equal(finds(subject, "silent", 12_500).bound, false);
   });
 
   test("an old cached read does not", () => {

@@ -160,6 +160,13 @@ describe("a VIP taken at bootstrap", () => {
     assert.equal(node.failing(13_000).bound, true);
   });
 
+  test("is announced again and again, for one that has it as well and could not hear it", () => {
+    const node = holding();
+    const before = node.log.filter(({ kind }) => kind === "defend").length;
+    node.failing(node.nowMs + 10_000);
+    assert.ok(node.log.filter(({ kind }) => kind === "defend").length - before >= 6);
+  });
+
   test("goes with the link", () => {
     assert.equal(holding().healthy({ faults: ["interface"] }).bound, false);
   });

@@ -29,7 +29,8 @@ async function survey(ping: Reply, cached: Reply): Promise<Survey> {
   const { clock, transport, store } = setUp();
   transport.expect(...asks(A, ping, cached));
   const outcome = store.survey(1000);
-  await pass(clock, 1000);
+  // The transport lives on for a moment, for a survey that is late.
+  await pass(clock, 1200);
   transport.done();
   assert.equal(clock.pendingTimers, 0);
   return outcome;
@@ -98,6 +99,16 @@ describe("a survey", () => {
     assert.deepEqual(await outcome, { servers: [{ server: A, state: "silent" }], answers: [] });
   });
 
+  test("of a process that stood still reads first what came meanwhile", async () => {
+    const { clock, transport, store } = setUp();
+    transport.expect(...asks(A, { ...FORBIDDEN, afterMs: 1050 }, HANG));
+    const outcome = store.survey(1000);
+    await settle();
+    clock.jump(1600);
+    await pass(clock, 200);
+    assert.deepEqual((await outcome).servers, [{ server: A, state: "alive" }]);
+  });
+
   test("does not reject when the transport fails in a way of its own", async () => {
     const clock = new FakeClock();
     const transport = new ScriptedTransport(clock, [A]);
@@ -113,7 +124,7 @@ describe("a survey", () => {
     const api = createApiClient({ transport, clock, log: silentLogger, onRequest: (report) => reports.push(report) });
     transport.expect(...asks(A, HANG, HANG), ...asks(B, FORBIDDEN, LEASE));
     const outcome = api.survey(PATH, 1000);
-    await pass(clock, 1000);
+    await pass(clock, 1200);
     assert.deepEqual((await outcome).servers.map(({ state }) => state), ["silent", "alive"]);
     assert.deepEqual(reports.map(({ server, verb, code }) => `${server} ${verb} ${code}`), [
       `${B} GET 403`, `${B} GET 200`, `${A} GET silent`, `${A} GET silent`,
