@@ -47,6 +47,12 @@ export class SimKernel {
     return this.#bindings.some((binding) => binding.fromMs <= nowMs && nowMs < binding.untilMs);
   }
 
+  /** Answers for this address now. */
+  has(address: string): boolean {
+    const { nowMs } = this.#scheduler;
+    return this.#bindings.some((binding) => binding.address.text === address && binding.fromMs <= nowMs && nowMs < binding.untilMs);
+  }
+
   setCarrier(carrier: boolean): void {
     this.#link = { ...this.#link, carrier };
     this.#changed();
