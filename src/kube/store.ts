@@ -35,14 +35,16 @@ export type ReadOutcome =
   | { readonly kind: "rejected"; readonly status: number; readonly message: string }
   | { readonly kind: "no-answer"; readonly message: string };
 
-/** What every API server can do at this moment, asked all at once and without etcd. */
+/**
+ * `refusing`: reset or refused before an answer. `silent`: no TCP, TLS or HTTP answer in time, or nothing could be sent for want of credentials.
+ * `alive`: HTTP answered, with whatever status; whether it can write is not asked.
+ */
+export type ServerState = "refusing" | "silent" | "alive";
+
 export interface Survey {
-  readonly servers: readonly {
-    readonly server: string;
-    /** `refusing`: a reset or refusal, somebody is there. `silent`: no TCP, TLS or HTTP. `alive`: HTTP answers, whatever it says. */
-    readonly state: "refusing" | "silent" | "alive";
-  }[];
-  /** The Lease from their caches: perhaps old, but never ahead of the truth. */
+  /** The API server list, in its order. Empty where no server is known: that says nothing about anybody. */
+  readonly servers: readonly { readonly server: string; readonly state: ServerState }[];
+  /** From cached reads that brought one. Each may be older than what the elector knows, by as long as its server has not heard from etcd. */
   readonly records: readonly LeaseRecord[];
 }
 
@@ -52,9 +54,10 @@ export interface LeaseStore {
   /**
    * Sends one write, first to the own node's server, hedged to the next after 500 ms without an answer or at once
    * on an error; none is cancelled before the deadline; the first success counts.
+   * @param urgent to all servers at once
    */
   write(write: LeaseWrite, timeoutMs: number, urgent?: boolean): Promise<WriteOutcome>;
-  /** Never rejects. */
+  /** Asks every API server at once what is left of it, without etcd. Never rejects; resolves within `timeoutMs`, and not before every server has been heard. */
   survey(timeoutMs: number): Promise<Survey>;
   /**
    * Watches for speed until closed, re-opening by itself with back-off. Silence proves nothing: the elector
