@@ -25,6 +25,7 @@ export class SimKernel {
   readonly #listeners = new Set<() => void>();
   #bindings: Binding[] = [];
   #link: LinkState;
+  #unplugged = 0;
   /** A freeze that the next bind or announcement will run into. */
   #stallMs = 0;
 
@@ -53,7 +54,18 @@ export class SimKernel {
     return this.#bindings.some((binding) => binding.address.text === address && binding.fromMs <= nowMs && nowMs < binding.untilMs);
   }
 
-  setCarrier(carrier: boolean): void {
+  /** Several faults may hold it down. */
+  unplug(): void {
+    this.#unplugged += 1;
+    this.#setCarrier(false);
+  }
+
+  plug(): void {
+    this.#unplugged -= 1;
+    if (this.#unplugged === 0) this.#setCarrier(true);
+  }
+
+  #setCarrier(carrier: boolean): void {
     this.#link = { ...this.#link, carrier };
     this.#changed();
   }

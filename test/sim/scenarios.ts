@@ -13,6 +13,12 @@ export interface Scenario {
   readonly bases: readonly number[];
   readonly nopreempt: boolean;
   readonly profile?: Plan["profile"];
+  readonly fastPath?: boolean;
+  readonly probeMs?: number;
+  readonly gateway?: boolean;
+  readonly lease?: Plan["lease"];
+  /** Instead of n1 first and the others later. */
+  readonly startsMs?: readonly number[];
 }
 
 const everyServer = (how: "late" | "mute" | "deaf" | "hung", atMs: number, forMs: number, servers: readonly number[]): readonly Fault[] =>
@@ -237,6 +243,7 @@ export const SCENARIOS = {
 
 export function scenarioPlan(scenario: Scenario, seed: string): Plan {
   const random = new Random(`scenario/${scenario.name}/${seed}`);
+  const wire = random.fork("wire");
   const endMs = Math.max(...scenario.faults.map((fault) => fault.atMs + ("forMs" in fault ? fault.forMs : 0)));
   return {
     seed,
@@ -246,13 +253,16 @@ export function scenarioPlan(scenario: Scenario, seed: string): Plan {
       rate: random.chance(0.4) ? random.pick([0.95, 1.05]) : random.between(0.95, 1.05),
       wallOffsetMs: random.between(-3_600_000, 3_600_000),
       // n1 has the Lease to itself at first: it holds also where nobody preempts.
-      startMs: index === 0 ? 0 : random.between(15_000, 17_000),
+      startMs: scenario.startsMs?.[index] ?? (index === 0 ? 0 : random.between(15_000, 17_000)),
     })),
     nopreempt: scenario.nopreempt,
     nopreemptStrict: false,
     preemptDelayMs: 0,
     vips: ["10.0.0.100"],
-    lease: "shipped",
+    fastPath: scenario.fastPath ?? wire.chance(0.5),
+    probeMs: scenario.probeMs ?? wire.pick([50, 250]),
+    gateway: scenario.gateway ?? true,
+    lease: scenario.lease ?? "shipped",
     faults: scenario.faults,
     lengthMs: endMs + 60_000,
   };

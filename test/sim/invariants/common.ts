@@ -14,6 +14,8 @@ type Verdict = string | undefined;
 export interface Checks {
   readonly step?: () => Verdict;
   readonly write?: (write: Write) => Verdict;
+  /** That node has just taken the holder for dead. */
+  readonly proof?: (node: SimNode) => Verdict;
   readonly end?: () => Verdict;
 }
 
