@@ -34,6 +34,8 @@ export interface ElectionStatus {
   readonly renewedAtMs: number | null;
   /** Milliseconds since any record was read from the API. */
   readonly lastReadAgeMs: number | null;
+  /** Who was last heard to claim the VIP, apart from this node and the holder that the Lease named then. `node`: null for a machine that is no candidate. */
+  readonly contender: { readonly mac: string; readonly node: string | null; readonly agoMs: number } | null;
   readonly candidates: readonly (Candidate & { readonly fresh: boolean })[];
 }
 

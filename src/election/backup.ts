@@ -35,6 +35,8 @@ export function decideBackup(draft: Draft, role: Backup): void {
   if (view === null) decideBootstrap(draft);
   if (draft.state.role.kind !== "BACKUP") return;
   if (view === null || state.namesake !== null) return dropResumed(draft, view);
+  // Somebody of ours has had it since: it is not a stranger's any more.
+  if (state.stranger !== null && view.lastHolder !== null) draft.set({ stranger: null });
   const free = vacancy(settings, view, state.resumeUntilMs !== null);
   if (free.kind !== "ours") dropResumed(draft, view);
   const provenMs = provenAt(draft, view);
@@ -116,7 +118,7 @@ function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacanc
   const { settings, state, nowMs } = draft;
   // Asked while others are waited for, so that it costs no time of its own.
   const unheld = free.kind === "free" && view.lastHolder === null && free.why !== "released";
-  const wire = unheld && eligible(state) ? askWire(draft, false) : "free";
+  const wire = unheld && (eligible(state) || state.stranger !== null) ? askWire(draft, false) : "free";
   if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
   if (wire !== "free") return;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);

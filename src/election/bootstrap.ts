@@ -5,18 +5,17 @@
  */
 import { askWire } from "./contention.ts";
 import type { Draft } from "./draft.ts";
-import { faultsOf } from "./facts.ts";
+import { BALANCER_FAULT, faultsOf } from "./facts.ts";
 import { becomeProvisional, BOOTSTRAP_HOLD_MS } from "./provisional.ts";
 
 /** On a link where nobody was heard the wire's silence proves nothing: a switch port that spanning tree has not opened yet drops everything for up to 30 s. */
 const ALONE_MS = 30_000;
-/** The fault that is no obstacle: before the first API server no balancer works. */
-const BALANCER_FAULT = "balancer";
 
 /** Called while the Lease has never been seen. */
 export function decideBootstrap(draft: Draft): void {
   const { state, nowMs } = draft;
   if (!state.readFailing || state.stopping !== null || state.namesake !== null || state.self.mac === "") return;
+  // Before the first API server no balancer works.
   if (faultsOf(state).some((fault) => fault !== BALANCER_FAULT)) return;
   // It is bound here already, by the process before this one: to let it go and ask would only cost clients a second.
   if (state.adoptableUntilMs !== null) return becomeProvisional(draft, { kind: "bootstrap" }, nowMs + BOOTSTRAP_HOLD_MS);

@@ -47,8 +47,10 @@ function foundSilent(draft: Draft, tenure: string): void {
 }
 
 function heardClaim(draft: Draft, mac: string): void {
-  const { role } = draft.state;
+  const { role, probed } = draft.state;
   draft.set({ contender: { mac, atMs: draft.nowMs } });
+  // Whatever it answered before, this is what the wire says now.
+  if (probed !== null) draft.set({ probed: { atMs: draft.nowMs, owner: mac, prober: null } });
   switch (role.kind) {
     case "MASTER":
       return contestMaster(draft, role, mac);

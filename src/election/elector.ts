@@ -7,10 +7,12 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Evidence, Sentinel } from "../vip/evidence.ts";
+import { candidateAt } from "./contention.ts";
 import { eligible, faultsOf, vrrpState } from "./facts.ts";
 import { isFresh } from "./lease-view.ts";
-import { initialState, READ_TIMEOUT_MS, step, SURVEY_TIMEOUT_MS } from "./machine.ts";
+import { initialState, step } from "./machine.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
+import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./upkeep.ts";
 import { watchTarget } from "./watch-target.ts";
 
 /** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
@@ -193,6 +195,10 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
     leaseTransitions: view?.record?.leaseTransitions ?? null,
     renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,
     lastReadAgeMs: view === null ? null : nowMs - Math.max(view.acceptedAtMs, state.readOkAtMs ?? 0),
+    contender:
+      state.contender === null
+        ? null
+        : { mac: state.contender.mac, node: candidateAt(state, state.contender.mac)?.node ?? null, agoMs: nowMs - state.contender.atMs },
     candidates:
       view === null
         ? []

@@ -15,8 +15,12 @@ const OVERWRITTEN_LIMIT = 10;
 export const CONFLICT_FAULT = "vip-conflict";
 /** Fault of a node whose link flapped or whose mastership was contested, for a while; see unrest.ts. */
 export const UNSTABLE_FAULT = "unstable";
+/** Fault of a dead link, which makes a bound VIP useless: it goes before anything else is tried. */
+export const INTERFACE_FAULT = "interface";
+/** Fault of a node whose balancer has no API server. */
+export const BALANCER_FAULT = "balancer";
 /** Faults that do not keep a node from serving when every candidate is in FAULT. */
-const LIGHT_FAULTS: readonly string[] = ["balancer", UNSTABLE_FAULT];
+const LIGHT_FAULTS: readonly string[] = [BALANCER_FAULT, UNSTABLE_FAULT];
 
 export function isHolder(state: ElectionState): boolean {
   return state.role.kind === "MASTER";
@@ -48,7 +52,9 @@ export function vrrpState(state: ElectionState): VrrpState {
       return "INIT";
     case "BACKUP":
       if (faultsOf(state).length > 0) return "FAULT";
-      return state.view === null || !state.self.ready ? "INIT" : "BACKUP";
+      if (!state.self.ready) return "INIT";
+      // It cannot read the Lease yet, and sees another one serve.
+      return state.view === null && (state.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
   }
 }
 

@@ -7,8 +7,6 @@ import type { ElectionSettings, ElectionState } from "./types.ts";
 
 /** Evidence older than this keeps nothing bound. Counted from before the survey was sent. */
 const EVIDENCE_MS = 2_000;
-/** Between two surveys. */
-export const SURVEY_MS = 500;
 
 /** Until when the VIP may stay bound, by what is known now; null: no longer than the Lease. */
 export function heldUntil(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {

@@ -8,12 +8,10 @@
  * Time enters only as `nowMs` (monotonic). Times that other nodes wrote into the Lease are never compared with
  * ours: their clocks may be wrong, and all we need is "has the record changed since I last looked".
  */
-import type { Candidate } from "../kube/record.ts";
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
 import { applyEvidence } from "./contention.ts";
-import { desiredCandidate, isHolder, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
-import { SURVEY_MS } from "./hold.ts";
+import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, offerAnswered } from "./master.ts";
@@ -23,22 +21,10 @@ import { tenureOf } from "./tenure.ts";
 import { Draft } from "./draft.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 import { disturbed } from "./unrest.ts";
+import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./upkeep.ts";
 
-/** Everybody also reads on a timer: a watch may stall, or lie silent. */
-export const READ_INTERVAL_MS = 2_000;
-/** Time-out of one read; writes of a renewal have until the deadline. */
-export const READ_TIMEOUT_MS = 4_000;
-/** A candidate says that it is alive at least this often. */
-export const BUMP_MS = 10_000;
-/** After a failure of the API, before the same thing is tried again. */
-export const RETRY_MS = 500;
-/** Time-out of a survey: longer than a server that lives ever takes, shorter than its evidence counts. */
-export const SURVEY_TIMEOUT_MS = 1_000;
 /** A stopping agent that is not holder waits this long for its last words to be written. */
 const STOP_MS = 1_000;
-
-/** The VIP's link carries nothing. */
-const INTERFACE_FAULT = "interface";
 
 const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: undefined };
 
@@ -136,7 +122,7 @@ function apply(draft: Draft, event: ElectionEvent): void {
     case "written":
       return applyWritten(draft, event);
     case "surveyed":
-      draft.set({ surveyInFlight: false, surveyAtMs: draft.nowMs + SURVEY_MS, survey: { sentAtMs: event.sentAtMs, servers: event.survey.servers } });
+      draft.set({ surveyInFlight: false, surveyAtMs: Math.max(draft.nowMs, event.sentAtMs + SURVEY_MS), survey: { sentAtMs: event.sentAtMs, servers: event.survey.servers } });
       // From caches: they may be old, and are then dropped, but what they know of another holder is true.
       for (const record of event.survey.records) see(draft, record, { kind: "watch" });
       return;
@@ -289,54 +275,4 @@ function decideRole(draft: Draft): void {
     case "STOPPED":
       return;
   }
-}
-
-function lastWordsWritten(draft: Draft): boolean {
-  const { view } = draft.state;
-  return view === null || view.record === null || draft.state.published === fingerprint(desiredCandidate(draft));
-}
-
-/** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
-function decidePublish(draft: Draft): void {
-  const { view, publishInFlight, role } = draft.state;
-  if (role.kind === "STOPPED" || publishInFlight || view === null || view.record === null) return;
-  if (draft.state.namesake !== null) return;
-  const candidate = desiredCandidate(draft);
-  const text = fingerprint(candidate);
-  const { published, publishedAtMs } = draft.state;
-  const dueAtMs = publishedAtMs + (published === "" ? RETRY_MS : BUMP_MS);
-  if (text === published || published === "") {
-    if (draft.nowMs < dueAtMs) return draft.wakeAt(dueAtMs);
-  }
-  const counter = Math.max(draft.state.counter, view.candidates.get(draft.settings.node)?.candidate.counter ?? 0) + 1;
-  draft.set({ publishInFlight: true, published: text, publishedAtMs: draft.nowMs, counter });
-  draft.wakeAt(draft.nowMs + BUMP_MS);
-  draft.sendCandidate({ ...candidate, counter });
-}
-
-function fingerprint(candidate: Candidate): string {
-  return JSON.stringify({ ...candidate, counter: 0 });
-}
-
-/** While renewals are overdue: may the VIP be kept when they stay so? The answer must be there before the deadline. */
-function decideSurvey(draft: Draft): void {
-  const { state, settings, nowMs } = draft;
-  const { role } = state;
-  const lastGoodMs = role.kind === "MASTER" ? role.renewedAtMs : Number.NEGATIVE_INFINITY;
-  if (state.surveyInFlight || (role.kind !== "MASTER" && (role.kind !== "PROVISIONAL" || role.why.kind === "bootstrap"))) return;
-  const atMs = Math.max(state.surveyAtMs, lastGoodMs + settings.renewDeadlineMs / 2);
-  if (nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ surveyInFlight: true });
-  draft.effect({ kind: "survey" });
-}
-
-function decideRead(draft: Draft): void {
-  const { role, readInFlight, view } = draft.state;
-  if (role.kind === "STOPPED" || readInFlight) return;
-  // The holder's renewals bring the record with them.
-  const idle = isHolder(draft.state) && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
-  const atMs = Math.max(draft.state.readAtMs, idle);
-  if (draft.nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ readInFlight: true });
-  draft.effect({ kind: "read" });
 }

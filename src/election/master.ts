@@ -7,7 +7,7 @@ import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Draft } from "./draft.ts";
 import { heldUntil } from "./hold.ts";
-import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
+import { faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
 import { becomeProvisional, holdMarginMs } from "./provisional.ts";
@@ -34,8 +34,6 @@ export const CONTESTED_MS = 500;
 const RETRY_MS = 500;
 /** The last words of a stopping holder may take this long. */
 const RELEASE_MS = 1_000;
-/** The fault that makes a bound VIP useless: it goes before anything else is tried. */
-const INTERFACE_FAULT = "interface";
 
 type Master = Extract<Role, { kind: "MASTER" }>;
 

@@ -3,7 +3,7 @@
  * no API server yet; nobody can write at all; or another one claims it. Each reason ends, and each node with a better one is given way to.
  */
 import type { Draft } from "./draft.ts";
-import { faultsOf } from "./facts.ts";
+import { faultsOf, INTERFACE_FAULT } from "./facts.ts";
 import { heldUntil } from "./hold.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Role, Why } from "./types.ts";
@@ -17,8 +17,6 @@ const WRITE_MS = 2_000;
 export const BOOTSTRAP_HOLD_MS = 3_000;
 /** A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again; a holder that lives renews again and again. */
 const MOST_CONFLICTS = 2;
-/** The fault that makes a bound VIP useless. */
-const INTERFACE_FAULT = "interface";
 
 type Provisional = Extract<Role, { kind: "PROVISIONAL" }>;
 
@@ -95,8 +93,6 @@ function prolong(draft: Draft, role: Provisional): void {
     }
     case "proof":
     case "contested":
-      if (nowMs < role.untilMs - holdMarginMs(settings.renewDeadlineMs)) return draft.wakeAt(role.untilMs - holdMarginMs(settings.renewDeadlineMs));
-      return turnToHold(draft, role);
     case "hold": {
       const untilMs = heldUntil(settings, state, nowMs);
       if (untilMs === null || untilMs <= role.untilMs) return;
@@ -104,13 +100,6 @@ function prolong(draft: Draft, role: Provisional): void {
       return draft.hold();
     }
   }
-}
-
-function turnToHold(draft: Draft, role: Provisional): void {
-  const untilMs = heldUntil(draft.settings, draft.state, draft.nowMs);
-  if (untilMs === null || untilMs <= role.untilMs) return;
-  draft.set({ role: { ...role, why: { kind: "hold" }, untilMs }, reason: reasonOf(draft, { kind: "hold" }) });
-  draft.hold();
 }
 
 /** The reason to hold on must be known before the deadline: at the deadline itself the VIP goes. */

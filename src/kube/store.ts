@@ -44,7 +44,10 @@ export type ServerState = "refusing" | "silent" | "alive";
 export interface Survey {
   /** The API server list, in its order. Empty where no server is known: that says nothing about anybody. */
   readonly servers: readonly { readonly server: string; readonly state: ServerState }[];
-  /** From cached reads that brought one. Each may be older than what the elector knows, by as long as its server has not heard from etcd. */
+  /**
+   * From cached reads that brought one. Each may be older than what is known already: by as long as its server has not heard from etcd, and (kube-apiserver 1.36)
+   * for up to 11 s after that is over. So a record is news only by its acquireTime and leaseTransitions, never by being there.
+   */
   readonly records: readonly LeaseRecord[];
 }
 

@@ -18,11 +18,11 @@ function setUp(servers: readonly string[] = [A, B, C]) {
   const transport = new ScriptedTransport(clock, servers);
   const reports: RequestReport[] = [];
   const api = createApiClient({ transport, clock, log: silentLogger, onRequest: (report) => reports.push(report) });
-  const call = (request: ApiRequest, timeoutMs = 4000, urgent = false) => {
+  const call = (request: ApiRequest, timeoutMs = 4000) => {
     const state: { outcome?: CallOutcome; atMs?: number } = {};
     const startMs = clock.now();
     void (async () => {
-      state.outcome = await api.call(request, timeoutMs, urgent);
+      state.outcome = await api.call(request, timeoutMs);
       state.atMs = clock.now() - startMs;
     })();
     return state;
@@ -224,60 +224,6 @@ describe("call rules", () => {
       { server: B, verb: "GET", code: 200, durationMs: 50 },
       { server: A, verb: "GET", code: 200, durationMs: 2000 },
     ]);
-  });
-});
-
-describe("an urgent call", () => {
-  test("asks every server at once; the first success counts, and no later one is sent anything", async () => {
-    const { transport, call, clock } = setUp();
-    transport.expect(
-      { server: A, method: "PATCH", reply: { hang: true } },
-      { server: B, method: "PATCH", reply: { fail: "refused", sent: false } },
-      { server: C, method: "PATCH", reply: { status: 200, afterMs: 50 } },
-    );
-    const state = call(PATCH, 4000, true);
-    await settle();
-    assert.deepEqual(transport.requests.map(({ server, atMs }) => `${server} ${atMs}`), [A, B, C].map((server) => `${server} ${clock.now()}`));
-    await pass(clock, 50);
-    assert.equal(state.outcome?.kind === "answer" && state.outcome.response.server, C);
-    assert.equal(state.outcome?.kind === "answer" && state.outcome.uncertain, true, "the first one may still carry it out");
-    await pass(clock, 4000);
-    assert.equal(clock.pendingTimers, 0);
-    transport.done();
-  });
-
-  test("waits for the others when one is unwell, and is over when all have failed", async () => {
-    const { transport, call, clock } = setUp([A, B]);
-    transport.expect(
-      { server: A, method: "PATCH", reply: { status: 503 } },
-      { server: B, method: "PATCH", reply: { fail: "refused", sent: false, afterMs: 700 } },
-    );
-    const state = call(PATCH, 4000, true);
-    await pass(clock, 700);
-    assert.equal(state.outcome?.kind === "answer" && state.outcome.response.status, 503);
-    assert.equal(state.atMs, 700);
-    transport.done();
-  });
-
-  test("after its deadline sends nothing", async () => {
-    const { transport, call } = setUp([A, B]);
-    const state = call(PATCH, 0, true);
-    await settle();
-    assert.equal(state.outcome?.kind, "no-answer");
-    transport.done();
-  });
-
-  test("without a server or credentials is over at once", async () => {
-    const none = setUp([]);
-    const nobody = none.call(PATCH, 4000, true);
-    const locked = setUp([A, B]);
-    const credentials = { fail: "credentials", sent: false } as const;
-    locked.transport.expect({ server: A, method: "PATCH", reply: credentials }, { server: B, method: "PATCH", reply: credentials });
-    const turnedAway = locked.call(PATCH, 4000, true);
-    await settle();
-    assert.equal(nobody.outcome?.kind, "no-answer");
-    assert.equal(turnedAway.outcome?.kind === "no-answer" && turnedAway.outcome.reason, "credentials");
-    locked.transport.done();
   });
 });
 

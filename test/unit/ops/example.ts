@@ -16,7 +16,8 @@ export const backend: BackendStatus = {
 
 const election: ElectionStatus = {
   state: "MASTER",
-      confirmed: true, reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
+      confirmed: true,
+      contender: null, reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
   holder: "n1", leaseTransitions: 4, renewedAtMs: 999_500, lastReadAgeMs: 250,
   candidates: [
     { node: "n1", base: 100, effective: 100, eligible: true, state: "MASTER", faults: [], preempt: false, ip: "192.0.2.11", mac: "", fastPath: null, instance: "a", version: "0.1.0", counter: 1, fresh: true },
