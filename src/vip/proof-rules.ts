@@ -234,7 +234,7 @@ function courseOf({ by, turnMs, sequence, targets, echoEveryMs, echoDueMs }: Pro
 
 /** To be learnt once more, by the same means. */
 function anew(state: ProofState): Calibrating {
-  return { ...courseOf(state), targets: state.targets.map(() => unknownTarget), kind: "calibrating", turns: 0, blind: false };
+  return { ...courseOf(state), targets: state.targets.map(() => unknownTarget), kind: "calibrating", turns: 0, blind: state.kind === "calibrating" && state.blind };
 }
 
 /** The other means takes over what is known: the answers were the same kernel's. */

@@ -182,8 +182,9 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
       if (ask.includes(index)) target.unasked = asks.ask(address) !== "sent";
     });
     if (!suspicious) return;
-    const answered = state.kind === "watching" && state.blind === 0;
-    witnesses.ask({ sequence: state.sequence, not: [mac, ownMac()], answered, reserve: addresses.length });
+    // By ARP the questions of this turn have been asked; by ICMP they may be those of the next one.
+    const reserve = state.by === "icmp" && ask.length === 0 ? addresses.length : 0;
+    witnesses.ask({ sequence: state.sequence, not: [mac, ownMac()], answered: !isBlind(state), reserve });
   }
 
   /** A new turn, or a new holder: what was seen before is of the last. */
