@@ -14,7 +14,7 @@ import type { Metrics } from "../ops/metrics.ts";
 import type { Finding } from "../tracking/check.ts";
 import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
-import { gateways } from "../linux/rtnetlink.ts";
+import { gateways } from "../linux/routes.ts";
 import type { Evidence, SentinelStatus, Watched } from "../vip/evidence.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
@@ -164,8 +164,17 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   /** Whom the election wants watched; and beside the other candidates the gateways are witnesses. */
   function watch(target: Watched): void {
     watched = target;
-    const routers = gateways(place.interfaceName, families).map((address) => ({ address, mac: undefined }));
-    sentinel.watch({ ...target, holder: config.probeIntervalMs > 0 ? target.holder : null, witnesses: [...target.witnesses, ...routers] });
+    sentinel.watch({ ...target, holder: config.probeIntervalMs > 0 ? target.holder : null, witnesses: [...target.witnesses, ...routers()] });
+  }
+
+  function routers(): Watched["witnesses"] {
+    try {
+      return gateways(place.interfaceName, families).map((address) => ({ address, mac: undefined }));
+    } catch (error) {
+      // Out of descriptors, say. The other candidates are witnesses enough.
+      log.debug({ err: error }, "Default routes not read");
+      return [];
+    }
   }
 
   function learn(evidence: Evidence): void {
@@ -265,7 +274,6 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       for (const subscription of subscriptions) subscription.close();
       gatewayTimer.cancel();
       sentinel.stop();
-      wire.close();
       vip.stop();
       kernel.close();
     },
