@@ -63,6 +63,17 @@ export function justResumed(world: World, node: SimNode): boolean {
   return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
 }
 
+/** How long a turn of the sentinel takes, by the slowest clock; ten times as long without the fast path. */
+export function turnMs(world: World): number {
+  const { fastPath, probeMs } = world.plan;
+  return Math.max(100, probeMs * (fastPath ? 1 : 10)) / 0.95;
+}
+
+/** Whom a proof is about was silent within this time: the turn in which it last did not answer, and what sampling and late timers add. */
+export function proofWindowMs(world: World): number {
+  return turnMs(world) + 300;
+}
+
 /** Its agent runs, and has worked off what came due while it was frozen. */
 export function awake(node: SimNode): boolean {
   const process = node.agent?.process;

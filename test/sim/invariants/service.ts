@@ -122,12 +122,12 @@ export const quickRestartsMoveNothing: Invariant = (world) => ({
   },
 });
 
-/** After something told the neighbours wrong the next announcement tells them right: 60 s by a slow clock; and then some to be sure. */
-const CORRECTED_MS = 60_000 / 0.95 + 2_000;
+/** Whoever has the VIP hears who else claims it, and says again that it is its own: at once, or 10 s after it last said so; and then some to be sure. */
+const CORRECTED_MS = 10_000 / 0.95 + 2_000;
 
 /**
  * The neighbours send the VIP's packets to the machine that has it: six seconds after it is alone with it, or has announced it, each knows that one. Where a
- * foreign host claimed the VIP, or a frame left its sender late, it takes until the next announcement: the product does not listen for such yet (issue 6).
+ * foreign host claimed the VIP, or a frame left its sender late, the holder hears it too, and says again whose it is.
  */
 export const theWireFollows: Invariant = (world, health) => {
   let alone: { readonly node: SimNode; readonly sinceMs: number } | undefined;
