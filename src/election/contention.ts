@@ -66,16 +66,25 @@ function heardClaim(draft: Draft, mac: string): void {
 /** A candidate's claim is settled by the Lease, at once; with a stranger there is nothing to settle: the VIP is defended, and people are told. */
 function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, mac: string): void {
   const { state, nowMs } = draft;
-  const other = candidateAt(state, mac);
-  if (other === undefined) {
-    if (nowMs < state.defendedAtMs + DEFEND_MS) return;
-    draft.set({ defendedAtMs: nowMs });
-    draft.effect({ kind: "announce" });
-    return draft.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
-  }
+  if (candidateAt(state, mac) === undefined) return;
   // A successor that we have offered it to; or the one before us, whose last words are late.
   if (role.handover !== null || role.contestedAtMs !== null) return;
   draft.set({ role: { ...role, contestedAtMs: nowMs, nextRenewAtMs: nowMs } });
+}
+
+/**
+ * A stranger's claim is answered at once, and not more often than every 10 s; but the last one of several is answered as well, or those who heard it
+ * would believe it until our next announcement.
+ */
+export function defend(draft: Draft): void {
+  const { state, nowMs } = draft;
+  const { contender, defendedAtMs } = state;
+  // What was heard before we became holder was answered by our first announcement.
+  if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < state.sinceMs || candidateAt(state, contender.mac) !== undefined) return;
+  if (nowMs < defendedAtMs + DEFEND_MS) return draft.wakeAt(defendedAtMs + DEFEND_MS);
+  draft.set({ defendedAtMs: nowMs });
+  draft.effect({ kind: "announce" });
+  draft.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: null, outcome: "defended" } });
 }
 
 /**

@@ -53,6 +53,8 @@ export class Draft {
     const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
     if (role.kind === "MASTER") {
       const contestedAtMs = role.contestedAtMs !== null && sentAtMs >= role.contestedAtMs ? null : role.contestedAtMs;
+      // Whoever heard the other one's claim has to hear that it was not true.
+      if (role.contestedAtMs !== null && contestedAtMs === null) this.effect({ kind: "announce" });
       this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs, offered, contestedAtMs } });
     }
     else {

@@ -28,8 +28,8 @@ export function heldUntil(settings: ElectionSettings, state: ElectionState, nowM
  * minority that we cannot hear can have a quorum either. An API that refuses us by its own word (403) can write for others.
  */
 function nobodyCanClaim(state: ElectionState, servers: NonNullable<ElectionState["survey"]>["servers"]): boolean {
-  if (servers.length === 0) return false;
+  if (servers.length === 0 || state.writeRefused) return false;
   if (servers.every(({ state: one }) => one !== "silent")) return true;
-  const unable = state.writeRefused ? 0 : servers.filter(({ state: one }) => one === "alive").length;
+  const unable = servers.filter(({ state: one }) => one === "alive").length;
   return unable * 2 > servers.length;
 }

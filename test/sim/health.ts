@@ -3,7 +3,9 @@ import type { SimNode } from "./node.ts";
 import { UpsetRule } from "./upset.ts";
 import type { World } from "./world.ts";
 
-const SAMPLE_MS = 50;
+export const SAMPLE_MS = 50;
+/** A write under way, by the slowest clock. */
+const WRITE_MS = 4_000 / 0.95;
 /** Two seconds until it asks again, a probe, and its annotation. */
 const FOREIGN_GONE_MS = 5_000;
 
@@ -55,7 +57,7 @@ export class Health {
     return this.#holdableSince.get(node);
   }
 
-  /** When that was last so. */
+  /** When that was last so, for all that it could know. */
   holdableMs(node: SimNode): number {
     return this.#holdableMs.get(node) ?? Number.NEGATIVE_INFINITY;
   }
@@ -99,10 +101,13 @@ export class Health {
     const works = nodes.map((_, server) => modes[server] === "up" && quorate[server] === true && network.both(node.index, server) && !refused);
     const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || !network.both(node.index, server));
     const unable = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down" && works[server] === false).length;
-    const holdable = !refused && (silent.every((is) => !is) || unable * 2 > nodes.length);
+    const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
+    const holdable = !refused && !works.includes(true) && (silent.every((is) => !is) || unable * 2 > nodes.length);
     this.#since(this.#usableSince, node, works.includes(true));
-    this.#since(this.#holdableSince, node, holdable && !works.includes(true));
-    if (holdable) this.#holdableMs.set(node, scheduler.nowMs);
+    this.#since(this.#holdableSince, node, holdable);
+    // What it sent before some server came back it takes for unanswered until then.
+    const unaware = scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
+    if (holdable || (!refused && unaware && (silent.every((is) => !is) || alive * 2 > nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
     this.#since(this.#awakeSince, node, node.agent?.process.running === true && !node.agent.process.catchingUp);
     if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
   }

@@ -4,6 +4,7 @@ import { OFFER } from "../../../src/kube/record.ts";
 import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
+import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
 import { awake, boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, RESUMED_LEFT_OVER_MS, TIMER_SLACK_MS } from "./common.ts";
 import type { Invariant } from "./common.ts";
@@ -130,8 +131,10 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
 
 /** Machine's clock. */
 function unpaperedUntil(node: SimNode, health: Health, nowMs: number): number {
-  if (node.agent === undefined || !awake(node)) return Number.NEGATIVE_INFINITY;
-  const heldMs = node.clock.bootMs(health.holdableMs(node)) + EVIDENCE_MS;
+  if (node.agent === undefined) return Number.NEGATIVE_INFINITY;
+  // Frozen within the very call that binds it.
+  if (!awake(node)) return node.provisional === "" ? Number.NEGATIVE_INFINITY : node.clock.bootMs(node.agent.roleMs) + BOOTSTRAP_MS;
+  const heldMs = node.clock.bootMs(health.holdableMs(node) + SAMPLE_MS) + EVIDENCE_MS;
   switch (node.provisional) {
     case "proof":
       return Math.max(heldMs, node.clock.bootMs(node.agent.roleMs) + RENEW_DEADLINE_MS);
