@@ -202,6 +202,8 @@ export class Accidents {
     const { network } = this.#world;
     const side = (index: number): number => (fault.mask >> index) & 1;
     const cures: (() => void)[] = [];
+    // The router stays with the second side.
+    if (fault.layer !== "routed") for (const a of this.#world.nodes.keys()) if (side(a) === 1) cures.push(network.cutSegment(a, this.#world.router.index));
     for (const a of this.#world.nodes.keys()) {
       for (const b of this.#world.nodes.keys()) {
         if (side(a) === side(b)) continue;

@@ -49,15 +49,12 @@ export class Health {
     return this.#usableSince.get(node);
   }
 
-  /**
-   * Since when this node, in truth, has had the right to hold on: no API server is silent to it, or a majority answers and does not write. (One that
-   * answers 5xx for reasons of its own, with etcd well, looks the same.)
-   */
+  /** Since when nobody at all has been able to claim, and this node can see that: no API server is silent to it, or a majority answers and does not write. */
   holdableSince(node: SimNode): number | undefined {
     return this.#holdableSince.get(node);
   }
 
-  /** When that was last so, for all that it could know. */
+  /** When it last was so for all that this node could know: an API server that answers 5xx for reasons of its own, with etcd well, looks the same. */
   holdableMs(node: SimNode): number {
     return this.#holdableMs.get(node) ?? Number.NEGATIVE_INFINITY;
   }
@@ -104,7 +101,9 @@ export class Health {
     const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
     const holdable = !refused && !works.includes(true) && (silent.every((is) => !is) || unable * 2 > nodes.length);
     this.#since(this.#usableSince, node, works.includes(true));
-    this.#since(this.#holdableSince, node, holdable);
+    // And in truth no write can be carried out anywhere, not even late or unanswered.
+    const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false);
+    this.#since(this.#holdableSince, node, holdable && stopped);
     // What it sent before some server came back it takes for unanswered until then.
     const unaware = scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     if (holdable || (!refused && unaware && (silent.every((is) => !is) || alive * 2 > nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);

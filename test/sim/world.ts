@@ -58,6 +58,8 @@ export class World {
   forcedAtMs = Number.NEGATIVE_INFINITY;
   /** When move-to, or somebody's wish for it, last changed. */
   movedAtMs = Number.NEGATIVE_INFINITY;
+  /** When somebody last announced the VIP whom the holder by the Lease could not hear. */
+  unheardMs = Number.NEGATIVE_INFINITY;
   /** When somebody last removed the addresses of a node by hand. */
   flushedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -154,7 +156,10 @@ export class World {
 
   #announced(by: Owner): void {
     const station = this.#stations[by === "foreign" ? this.machines.length + 1 : by];
-    if (station !== undefined) this.ether.announced(station);
+    if (station === undefined) return;
+    this.ether.announced(station);
+    const holder = this.holderOf(this.plane.table.record);
+    if (holder !== undefined && holder.index !== by && !this.ether.reaches(station, this.station(holder))) this.unheardMs = this.scheduler.nowMs;
   }
 
   #proved(index: number): void {

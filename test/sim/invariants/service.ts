@@ -122,6 +122,8 @@ export const quickRestartsMoveNothing: Invariant = (world) => ({
   },
 });
 
+/** The next announcement, by the slowest clock. */
+const ANNOUNCED_MS = 60_000 / 0.95 + 2_000;
 /** Whoever has the VIP hears who else claims it, and says again that it is its own: at once, or 10 s after it last said so; and then some to be sure. */
 const CORRECTED_MS = 10_000 / 0.95 + 2_000;
 
@@ -130,6 +132,7 @@ const CORRECTED_MS = 10_000 / 0.95 + 2_000;
  * foreign host claimed the VIP, or a frame left its sender late, the holder hears it too, and says again whose it is.
  */
 export const theWireFollows: Invariant = (world, health) => {
+  let undefendedMs = Number.NEGATIVE_INFINITY;
   let alone: { readonly node: SimNode; readonly sinceMs: number } | undefined;
   return {
     step() {
@@ -140,9 +143,12 @@ export const theWireFollows: Invariant = (world, health) => {
         alone = undefined;
         return undefined;
       }
+      if (node.provisional !== "" && nowMs - segment.misledMs < CORRECTED_MS) undefendedMs = segment.misledMs;
       if (alone?.node !== node) alone = { node, sinceMs: nowMs };
       // Another may have bound, announced and let go within one instant.
       if (nowMs - Math.max(alone.sinceMs, segment.announcerChangedMs) < 6_000 || nowMs - segment.misledMs < CORRECTED_MS) return undefined;
+      // It cannot answer what it did not hear; and without the Lease nobody defends the VIP against a stranger.
+      if (nowMs - world.unheardMs < ANNOUNCED_MS || nowMs - undefendedMs < ANNOUNCED_MS) return undefined;
       const wrong = segment.neighbours.find((neighbour) => neighbour.owner !== node.index);
       return wrong === undefined ? undefined : `${node.label} has the VIP, but ${wrong.name} believes that ${world.machines[Number(wrong.owner)]?.label ?? wrong.owner} has it`;
     },
