@@ -144,8 +144,11 @@ export class Health {
   }
 
   sample(): void {
+    if (this.#world.scheduler.nowMs - this.#sampledMs >= SAMPLE_MS) this.look();
+  }
+
+  look(): void {
     const { nowMs } = this.#world.scheduler;
-    if (nowMs - this.#sampledMs < SAMPLE_MS) return;
     this.#sampledMs = nowMs;
     const { nodes, plane, network } = this.#world;
     const quorate = nodes.map((node) => plane.quorate(node.index));

@@ -40,6 +40,7 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
       for (const [name, check] of checks) violate(name, check.write?.(write));
     },
     onProof: (node) => {
+      health.look();
       for (const [name, check] of checks) violate(name, check.proof?.(node));
     },
     onBug: (text) => violate("processNeverExits", text),

@@ -60,7 +60,9 @@ export function published(record: LeaseRecord | null, node: string): Candidate |
  * timer (a refresh comes every 500 ms, by its own clock), and a dead or frozen one leaves it to the kernel, which counts none of that time (3 s and its second).
  */
 export function justResumed(world: World, node: SimNode): boolean {
-  return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
+  // An agent that was started since lets what it found be until it has asked.
+  const same = node.agent !== undefined && node.agent.startedMs < node.clock.resumedMs;
+  return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) && same ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
 }
 
 /** How long a turn of the sentinel takes, by the slowest clock; ten times as long without the fast path. */

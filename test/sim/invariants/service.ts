@@ -7,6 +7,7 @@ import type { Invariant } from "./common.ts";
 
 /** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
 const MOVES_PER_HOUR = 6;
+const MOVES_PER_TEN_MINUTES = 2;
 
 /**
  * Liveness. When one and the same eligible node could reach a quorate API server all the time, the VIP is bound on a node that is up and has a link within
@@ -76,7 +77,7 @@ export const endsWellAndWithTheBest: Invariant = (world) => ({
   },
 });
 
-/** No flapping: one fault that stays moves the VIP at most 6 times in an hour. */
+/** No flapping: one fault that stays moves the VIP at most 6 times in an hour, and at most twice in ten minutes. */
 export const noFlapping: Invariant = (world) => {
   const moves: number[] = [];
   return {
@@ -86,6 +87,8 @@ export const noFlapping: Invariant = (world) => {
       const nowMs = world.scheduler.nowMs;
       moves.push(nowMs);
       const recent = moves.filter((atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0));
+      const latest = recent.filter((atMs) => atMs > nowMs - 600_000);
+      if (latest.length > MOVES_PER_TEN_MINUTES) return `${latest.length} moves within ten minutes`;
       return recent.length > MOVES_PER_HOUR ? `${recent.length} moves within an hour` : undefined;
     },
   };

@@ -131,6 +131,8 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
         if (before !== true || now || node.agent === undefined || node.agent.stopping || !awake(node)) continue;
         const since = Math.max(health.holdableSince(node) ?? nowMs, health.awakeSince(node) ?? nowMs, node.agent.startedMs, health.lossMs, node.clock.resumedMs);
         if (nowMs - since < KNOWN_MS || nowMs - Math.max(twoMs, node.agent.handoverMs) < KNOWN_MS || nowMs - world.flushedAtMs < 1 || forced(world)) continue;
+        // It is over, and a claim that had waited for it came before the holder's own renewal.
+        if (world.holderOf(world.plane.table.record) !== node) continue;
         if (node.facts.faults.includes("interface") || !node.kernel.link.carrier || world.disputed(node)) continue;
         return `${node.name} let the VIP go though nobody could claim it for ${((nowMs - since) / 1_000).toFixed(1)} s`;
       }
