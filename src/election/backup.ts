@@ -48,8 +48,6 @@ export function decideBackup(draft: Draft, role: Backup): void {
       return resume(draft, view);
     case "held":
       if (offeredToUs(draft, view)) return claim(draft, view, true);
-      // Nor may our claim lie in wait for etcd's quorum, and then come before the holder's renewal.
-      if (state.readFailing) return;
       return claimFrom(draft, view, Math.max(free.freeAtMs, state.readableSinceMs + READABLE_MS), free);
     case "free":
       return claimFrom(draft, view, free.sinceMs, free);

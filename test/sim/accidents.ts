@@ -222,15 +222,15 @@ export class Accidents {
     const others = this.#world.nodes.filter((other) => other !== node && fault.api).map((other) => other.index);
     const cures = others.flatMap((other) => [network.cut(fault.node, other), network.cut(other, fault.node)]);
     let cure = (): void => {};
-    // The interface check needs some runs to say so, and some to take it back.
-    const detected = scheduler.after(this.#random.between(50, 2_500), () => {
+    // The interface check is told by the kernel.
+    const detected = scheduler.after(this.#random.between(1, 30), () => {
       cure = node.fail("interface");
     });
     this.#until(fault, fault.forMs, () => {
       callAll(cures);
       node.kernel.plug();
       detected.cancelled = true;
-      scheduler.after(this.#random.between(50, 2_500), () => cure());
+      scheduler.after(this.#random.between(1, 30), () => cure());
     });
   }
 

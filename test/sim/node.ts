@@ -43,8 +43,8 @@ export interface NodeDeps {
   readonly onProof: () => void;
 }
 
-/** The interface check looks once a second, and wants to see it more than once. */
-const CHECK_MS = [50, 2_500] as const;
+/** The interface check is told at once, and takes its time with it. */
+const CHECK_MS = [1, 30] as const;
 
 interface Agent {
   readonly process: SimProcess;

@@ -55,6 +55,10 @@ export class Segment {
     return [this.router, this.host];
   }
 
+  get lastAnnouncer(): Owner | undefined {
+    return this.#announcer;
+  }
+
   get foreignHostClaims(): boolean {
     return this.#foreignClaims > 0;
   }

@@ -147,6 +147,7 @@ export const theWireFollows: Invariant = (world, health) => {
         return undefined;
       }
       if (node.provisional !== "" && nowMs - segment.misledMs < CORRECTED_MS) undefendedMs = segment.misledMs;
+      if (node.provisional !== "" && segment.lastAnnouncer !== node.index) undefendedMs = segment.announcerChangedMs;
       if (alone?.node !== node) alone = { node, sinceMs: nowMs };
       // Another may have bound, announced and let go within one instant.
       if (nowMs - Math.max(alone.sinceMs, segment.announcerChangedMs) < 6_000 || nowMs - segment.misledMs < CORRECTED_MS) return undefined;

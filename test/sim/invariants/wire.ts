@@ -32,6 +32,42 @@ export const provesOnlyTheDead: Invariant = (world, health) => ({
   },
 });
 
+/** Answers that a proof needs of the holder, in its tenure. */
+const ANSWERS = 20;
+
+/** Nor of a holder whose kernel cannot have answered twenty times in this tenure: what was never heard may be filtered. */
+export const provesOnlyWhatAnswered: Invariant = (world, health) => {
+  const answerableMs = new Map<string, number>();
+  let sampledMs = 0;
+  let tenureMs = 0;
+  return {
+    write(write) {
+      if (newHolder(world, write) === undefined) return undefined;
+      answerableMs.clear();
+      tenureMs = world.scheduler.nowMs;
+      return undefined;
+    },
+    step() {
+      const passedMs = world.scheduler.nowMs - sampledMs;
+      sampledMs = world.scheduler.nowMs;
+      const holder = world.holderOf(world.plane.table.record);
+      if (holder === undefined) return undefined;
+      for (const node of world.machines) {
+        const reached = Math.max(health.cutMs(node.index, holder.index), health.unboundMs(holder)) < world.scheduler.nowMs - 100;
+        if (reached) answerableMs.set(node.label, (answerableMs.get(node.label) ?? 0) + passedMs);
+      }
+      return undefined;
+    },
+    proof(node) {
+      const leastMs = ANSWERS * world.plan.probeMs * (world.plan.fastPath ? 1 : 10) * 0.9 - 1_000;
+      const hadMs = answerableMs.get(node.label) ?? 0;
+      // What it watches is the tenure that it knows.
+      if (world.scheduler.nowMs - tenureMs < 2_000 || node.status()?.holder !== world.plane.table.record?.holder) return undefined;
+      return hadMs >= leastMs ? undefined : `${node.label} takes ${node.status()?.holder} for dead, which cannot have answered it for more than ${hadMs.toFixed(0)} ms`;
+    },
+  };
+};
+
 interface Loss {
   readonly holder: SimNode;
   readonly atMs: number;

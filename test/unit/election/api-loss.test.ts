@@ -33,7 +33,7 @@ describe("at the renew deadline", () => {
     ["all are silent", ["silent", "silent", "silent"], undefined, false],
     ["some refuse, one is silent", ["refusing", "refusing", "silent"], undefined, false],
     ["a majority answers, with a word: others may write", ["alive", "alive", "silent"], 403, false],
-    ["all answer, with a word", ["alive", "alive", "alive"], 403, true],
+    ["all answer, with a word: others may be let in", ["alive", "alive", "alive"], 403, false],
     ["a 500 is no word", ["alive", "alive", "silent"], 500, true],
     ["no server is known", [], undefined, false],
   ] as const) {
