@@ -67,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/lease-view.ts",
     from: "const changed = view === null || !sameTenure(before, record);",
     to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameTenure(before, record);",
-    shows: "fence",
+    shows: SCENARIOS.lostAndNeverHeard,
     caughtBy: ["boundInTime"],
   },
   {
@@ -219,8 +219,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes a holder for dead of which it has never heard",
     file: "vip/proof-rules.ts",
-    from: "const CALIBRATED = 20;",
-    to: "const CALIBRATED = 0;",
+    from: "if (targets.every(({ score }) => score >= CALIBRATED)) return",
+    to: "if (targets.every(({ score }) => score >= 0)) return",
+    also: { from: "targets.some(({ score }) => score <= 0)", to: "targets.some(({ score }) => score < 0)" },
     shows: SCENARIOS.holderNeverHeard,
     caughtBy: ["provesOnlyTheDead", "provesOnlyWhatAnswered"],
   },

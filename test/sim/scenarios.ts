@@ -204,7 +204,7 @@ export const SCENARIOS = {
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
-      { atMs: 30_000, kind: "quorum", forMs: 20_000 },
+      { atMs: 30_000, kind: "partition", mask: 1, layer: "routed", forMs: 20_000 },
       { atMs: 31_500, kind: "suspend", node: 0, forMs: 700 },
     ],
   },
@@ -266,6 +266,15 @@ export const SCENARIOS = {
     faults: [
       { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 20_000 },
       { atMs: 130_000, kind: "isolate", node: 0, forMs: 20_000 },
+    ],
+  },
+  lostAndNeverHeard: {
+    name: "a holder whose kernel was never heard is replaced when its Lease has run out",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 5_000, kind: "partition", mask: 1, layer: "segment", forMs: 75_000 },
+      { atMs: 50_000, kind: "power", node: 0, forMs: 30_000 },
     ],
   },
   holderCutOff: {

@@ -1,6 +1,7 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
 import { LINGER_MS } from "../../../src/election/master.ts";
 import { OFFER } from "../../../src/kube/record.ts";
+import type { Write } from "../control-plane.ts";
 import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
@@ -26,7 +27,9 @@ const KERNEL_MS = 2_000;
  */
 export const oneConfirmedMaster: Invariant = (world, health) => {
   let since: number | undefined;
+  const offer = latestClaim(world);
   return {
+    write: offer.write,
     step() {
       const confirmed = world.machines.filter((node) => node.confirmed && awake(node));
       const nowMs = world.scheduler.nowMs;
@@ -34,11 +37,24 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
       else since ??= nowMs;
       if (since === undefined) return undefined;
       const start = since;
-      const told = confirmed.filter((node) => world.holderOf(world.plane.table.record) !== node && toldFor(health, node, start, nowMs) > OVERLAP_MS);
+      const told = confirmed.filter((node) => world.holderOf(world.plane.table.record) !== node && (offer.taken() ? nowMs - start : toldFor(health, node, start, nowMs)) > OVERLAP_MS);
       return told.length === 0 ? undefined : `${confirmed.map((node) => node.label).join(" and ")} are confirmed MASTER for ${(nowMs - start).toFixed(0)} ms`;
     },
   };
 };
+
+/** Whether the present holder claimed by an offer: then the one before it has promised to be gone in a second, whatever it hears. */
+function latestClaim(world: World): { readonly write: (write: Write) => undefined; readonly taken: () => boolean } {
+  let offered = false;
+  return {
+    write(write) {
+      const node = newHolder(world, write);
+      if (node !== undefined) offered = write.change.before?.annotations[OFFER] === node.name;
+      return undefined;
+    },
+    taken: () => offered,
+  };
+}
 
 /** For how much of the time since then, up to now, this node has run and an API server could tell it what the Lease says. */
 function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number): number {
@@ -52,12 +68,14 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
  * - an old holder that is killed or frozen between its offer and its successor's claim unbinds nothing any more; its kernel does so at most 2 s, by its clock,
  *   after the offer was sent (ADR 0007). One that was cut off when it died, was found silent, and whose cut then heals: the whole lifetime and the kernel's
  *   second. So with machines that were suspended (`justResumed`);
- * - one that no API server can tell that it has been replaced: until its right is over (`theKernelIsTheFence`);
+ * - one that no API server can tell that it has been replaced without an offer of its own: until its right is over (`theKernelIsTheFence`);
  * - two that have it without the API, and were cut from each other when the second one took it: until the next announcement.
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   const since = new Map<string, number>();
+  const offer = latestClaim(world);
   return {
+    write: offer.write,
     step() {
       const bound = boundNodes(world);
       if (bound.length < 2 || forced(world)) {
@@ -73,7 +91,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          if (tooLong(world, health, [a, b], start)) return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
+          if (tooLong(world, health, [a, b], start, offer.taken())) return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
       for (const pair of since.keys()) if (!present.has(pair)) since.delete(pair);
@@ -82,7 +100,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   };
 };
 
-function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode], startMs: number): boolean {
+function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode], startMs: number, offered: boolean): boolean {
   const { nowMs } = world.scheduler;
   const sleepers = pair.filter((node) => !awake(node));
   if (sleepers.length > 0) {
@@ -92,7 +110,7 @@ function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode]
     return nowMs - startMs > (lifetime ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS) + TIMER_SLACK_MS;
   }
   const holder = world.holderOf(world.plane.table.record);
-  const told = pair.filter((node) => node !== holder && toldFor(health, node, startMs, nowMs) > OVERLAP_MS + TIMER_SLACK_MS);
+  const told = pair.filter((node) => node !== holder && (offered && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) > OVERLAP_MS + TIMER_SLACK_MS);
   if (told.length > 0) return true;
   // Without the API they have only each other's word.
   const [a, b] = pair;
