@@ -14,6 +14,8 @@ import type { Invariant } from "./common.ts";
 const OVERLAP_MS = 1_000;
 /** Two that had the VIP already when a cut between them healed hear of each other at the next announcement: 60 s by a slow clock. */
 const MEET_MS = 60_000 / 0.95 + 2_000;
+/** The last announcement of those that follow a bind, by a slow clock. */
+const BURST_MS = 5_000 / 0.95 + 500;
 /** On evidence younger than this a holder keeps the VIP that it cannot renew; and so long a node that has no API server at all asks the kernel for it. */
 const EVIDENCE_MS = 2_000;
 const BOOTSTRAP_MS = 3_000;
@@ -69,6 +71,7 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
  *   after the offer was sent (ADR 0007). One that was cut off when it died, was found silent, and whose cut then heals: the whole lifetime and the kernel's
  *   second. So with machines that were suspended (`justResumed`);
  * - one that no API server can tell that it has been replaced without an offer of its own: until its right is over (`theKernelIsTheFence`);
+ * - one that was restarted meanwhile and finds its address bound: it lets it be (4 s at most), or keeps it for want of an API until the other one is heard;
  * - two that have it without the API, and were cut from each other when the second one took it: until the next announcement.
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
@@ -110,6 +113,9 @@ function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode]
     return nowMs - startMs > (lifetime ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS) + TIMER_SLACK_MS;
   }
   const holder = world.holderOf(world.plane.table.record);
+  // Started since: it lets be what it found until it has asked, or, without an API, keeps it until it hears the other one's next announcement.
+  const restarted = pair.find((node) => node.agent !== undefined && node.agent.startedMs > startMs);
+  if (restarted !== undefined) return nowMs - startMs > (restarted.provisional === "bootstrap" ? BURST_MS : RESUMED_LEFT_OVER_MS) + TIMER_SLACK_MS;
   const told = pair.filter((node) => node !== holder && (offered && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) > OVERLAP_MS + TIMER_SLACK_MS);
   if (told.length > 0) return true;
   // Without the API they have only each other's word.
