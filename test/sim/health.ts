@@ -27,6 +27,7 @@ export class Health {
   /** By pair of stations: when frames last passed both ways, and when they last did not. */
   readonly #reachedMs = new Map<number, number>();
   readonly #cutMs = new Map<number, number>();
+  readonly #reachedSince = new Map<number, number>();
   readonly #upsets = new UpsetRule();
   /** When frames were last lost or late by the network's doing. */
   lossMs = Number.NEGATIVE_INFINITY;
@@ -71,6 +72,11 @@ export class Health {
   /** When these two last did not reach each other on the segment; stations by their number. */
   cutMs(a: number, b: number): number {
     return this.#cutMs.get(this.#pair(a, b)) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** When they last began to, perhaps to stop since. */
+  reachedSince(a: number, b: number): number {
+    return this.#reachedSince.get(this.#pair(a, b)) ?? Number.POSITIVE_INFINITY;
   }
 
   reachedMs(a: number, b: number): number {
@@ -118,6 +124,8 @@ export class Health {
       for (let to = from + 1; to < stations.length; to += 1) {
         const b = stations[to];
         const reached = b !== undefined && ether.reaches(a, b) && ether.reaches(b, a);
+        const pair = this.#pair(from, to);
+        if (reached && (!this.#reachedSince.has(pair) || this.cutMs(from, to) > this.reachedMs(from, to))) this.#reachedSince.set(pair, scheduler.nowMs);
         (reached ? this.#reachedMs : this.#cutMs).set(this.#pair(from, to), scheduler.nowMs);
       }
     });

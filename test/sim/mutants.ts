@@ -100,7 +100,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "this.#hedge = clock.after(HEDGE_MS, () => this.#next());",
     to: "",
     shows: SCENARIOS.ownServerHangs,
-    caughtBy: ["healthyHoldersStay", "plannedMovesLoseNoTime"],
+    caughtBy: ["healthyHoldersStay", "plannedMovesLoseNoTime", "theKernelIsTheFence"],
   },
   {
     name: "keeps the VIP when it sees another named",
@@ -165,14 +165,6 @@ export const MUTANTS: readonly Mutant[] = [
     to: "(step - last) * refreshMs * 1_000",
     shows: SCENARIOS.misledUnheard,
     caughtBy: ["theWireFollows"],
-  },
-  {
-    name: "sets its deadline timer once, and lets it stand still while the machine is suspended",
-    file: "vip/vip.ts",
-    from: "        if (state === held) armDeadline(held);\n",
-    to: "",
-    shows: SCENARIOS.suspendedBeforeItsDeadline,
-    caughtBy: ["theKernelIsTheFence"],
   },
   {
     name: "counts time as timers do, which stand still while the machine is suspended",
@@ -248,7 +240,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "  return unable * 2 > servers.length;",
     to: "  return unable * 2 > servers.length || true;",
     shows: SCENARIOS.holderCutOff,
-    caughtBy: ["theKernelIsTheFence"],
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces"],
   },
   {
     name: "holds on though the API refuses it by its own word",
@@ -335,8 +327,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "defends the VIP against the first of a stranger's claims only",
     file: "election/contention.ts",
-    from: "  if (nowMs < defendedAtMs + DEFEND_MS) return draft.wakeAt(defendedAtMs + DEFEND_MS);",
-    to: "  if (nowMs < defendedAtMs + DEFEND_MS) return;",
+    from: "contender.atMs <= defendedAtMs ||",
+    to: "contender.atMs <= defendedAtMs + DEFEND_MS ||",
     shows: SCENARIOS.foreignHost,
     caughtBy: ["theWireFollows"],
   },

@@ -273,7 +273,8 @@ export const SCENARIOS = {
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
-      { atMs: 5_000, kind: "partition", mask: 1, layer: "segment", forMs: 75_000 },
+      { atMs: 5_000, kind: "estranged", nodes: [0, 1], forMs: 75_000 },
+      { atMs: 5_000, kind: "estranged", nodes: [0, 2], forMs: 75_000 },
       { atMs: 50_000, kind: "power", node: 0, forMs: 30_000 },
     ],
   },
@@ -339,13 +340,13 @@ export const SCENARIOS = {
     name: "while every API server refuses the VIP stays where it is, for minutes",
     bases: [100, 90, 80],
     nopreempt: true,
-    faults: [{ atMs: 40_000, kind: "outage", forMs: 180_000 }],
+    faults: [{ atMs: 40_000, kind: "outage", forMs: 120_000 }],
   },
   noQuorum: {
     name: "nor does it move while etcd has no quorum",
     bases: [100, 90, 80],
     nopreempt: true,
-    faults: [{ atMs: 40_000, kind: "quorum", forMs: 180_000 }],
+    faults: [{ atMs: 40_000, kind: "quorum", forMs: 120_000 }],
   },
   noQuorumAndKilled: {
     name: "a holder that holds on and is killed lets the kernel count, and after it another one serves when it can",

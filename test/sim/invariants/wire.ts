@@ -86,9 +86,11 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
   let loss: Loss | undefined;
   let lost: SimNode | undefined;
   let tenureMs = 0;
+  let lastBound: { readonly node: SimNode | undefined; readonly atMs: number } = { node: undefined, atMs: 0 };
   const tell = (): string | undefined => {
     const nowMs = world.scheduler.nowMs;
     const holder = world.holderOf(world.plane.table.record);
+    if (holder?.kernel.bound === true) lastBound = { node: holder, atMs: nowMs };
     const gone = holder !== undefined && isLost(world, health, holder) ? holder : undefined;
     if (gone !== lost) {
       lost = gone;
@@ -105,7 +107,7 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
   const isSteady = (node: SimNode, atMs: number): boolean => (health.goodSince(node) ?? Number.POSITIVE_INFINITY) < atMs - steadyMs(world);
   const expect = (holder: SimNode, atMs: number): Loss | undefined => {
     const record = world.plane.table.record;
-    if (health.unboundMs(holder) > atMs - 1_000 || tenureMs > atMs - steadyMs(world) || holder.upsets.length > 0) return undefined;
+    if (holder !== lastBound.node || atMs - lastBound.atMs > 1_000 || tenureMs > atMs - steadyMs(world) || holder.upsets.length > 0) return undefined;
     if (world.segment.foreignHostClaims || world.segment.announcerChangedMs > atMs - steadyMs(world) || world.namesakes.length > 0) return undefined;
     const able = world.nodes.filter((node) => node !== holder && published(record, node.name)?.eligible === true);
     const candidate = able.find(
@@ -113,7 +115,8 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
         isSteady(node, atMs) &&
         !proved.has(node) &&
         published(record, node.name)?.effective === node.facts.effective &&
-        health.cutMs(node.index, holder.index) < atMs - steadyMs(world) - 200 &&
+        health.reachedSince(node.index, holder.index) < atMs - steadyMs(world) - 200 &&
+        health.reachedMs(node.index, holder.index) > atMs - 300 &&
         [...world.nodes, world.router].some((third) => third !== node && third !== holder && Math.max(health.cutMs(node.index, third.index), reachedLater(third.index, node)) < atMs - steadyMs(world)),
     );
     if (candidate === undefined) return undefined;
@@ -146,8 +149,10 @@ function isLost(world: World, health: Health, holder: SimNode): boolean {
   return [...world.machines, world.router].every((other) => other === holder || health.reachedMs(holder.index, other.index) < nowMs - 2 * 50);
 }
 
-/** So long the truth must have been so for the holder to know it in time. */
-const KNOWN_MS = RENEW_DEADLINE_MS + 4_000;
+/** So long the truth must have been so for the holder to know it in time: what begins after a renewal, which it sends every second, leaves it the rest of its deadline. */
+const KNOWN_MS = (RENEW_DEADLINE_MS - 1_000) / 1.05 - 200;
+/** And so long nothing else may have happened to it. */
+const CALM_MS = RENEW_DEADLINE_MS + 4_000;
 
 /**
  * While in truth nobody can claim (all API servers refuse, or etcd has no quorum) the VIP stays where it is, as long as that machine, its agent and its link
@@ -166,7 +171,7 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
         const now = (bound[node.index] = node.kernel.bound);
         if (before !== true || now || node.agent === undefined || node.agent.stopping || !awake(node)) continue;
         const since = Math.max(health.holdableSince(node) ?? nowMs, health.awakeSince(node) ?? nowMs, node.agent.startedMs, health.lossMs, node.clock.resumedMs);
-        if (nowMs - since < KNOWN_MS || nowMs - Math.max(twoMs, node.agent.handoverMs) < KNOWN_MS || nowMs - world.flushedAtMs < 1 || forced(world)) continue;
+        if (nowMs - since < KNOWN_MS || nowMs - Math.max(twoMs, node.agent.handoverMs) < CALM_MS || nowMs - world.flushedAtMs < 1 || forced(world)) continue;
         // It is over, and a claim that had waited for it came before the holder's own renewal.
         if (world.holderOf(world.plane.table.record) !== node) continue;
         if (node.facts.faults.includes("interface") || !node.kernel.link.carrier || world.disputed(node)) continue;
