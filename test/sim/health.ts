@@ -111,8 +111,10 @@ export class Health {
     const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false);
     this.#since(this.#holdableSince, node, holdable && stopped);
     // What it sent before some server came back it takes for unanswered until then.
-    const unaware = scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
-    if (holdable || (!refused && unaware && (silent.every((is) => !is) || alive * 2 > nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
+    const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
+    // And where one refuses it and another one is unwell, it is the last answer that it goes by.
+    const unsure = unaware || (refused && modes.includes("failing"));
+    if (holdable || (unsure && (silent.every((is) => !is) || alive * 2 > nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
     this.#since(this.#awakeSince, node, node.agent?.process.running === true && !node.agent.process.catchingUp);
     if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
   }

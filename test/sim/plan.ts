@@ -146,7 +146,11 @@ export function makePlan(seed: string, profile: Profile): Plan {
       return { ...plan, faults: onePersistent(random, size, lengthMs) };
     case "birth":
       return { ...plan, faults: [...birth(random.fork("birth"), size), ...many(random, profile, size, lengthMs)] };
-    default:
+    case "chaos":
+    case "fence":
+    case "api":
+    case "people":
+    case "planned":
       return { ...plan, faults: many(random, profile, size, lengthMs) };
   }
 }
