@@ -21,6 +21,7 @@ export class Health {
   /** By machine: since when something has been so without a break; absent while it is not. */
   readonly #usableSince = new Map<SimNode, number>();
   readonly #holdableSince = new Map<SimNode, number>();
+  readonly #refusedSince = new Map<SimNode, number>();
   readonly #awakeSince = new Map<SimNode, number>();
   readonly #holdableMs = new Map<SimNode, number>();
   readonly #unboundMs = new Map<SimNode, number>();
@@ -113,7 +114,9 @@ export class Health {
     // What it sent before some server came back it takes for unanswered until then.
     const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
-    const unsure = unaware || (refused && modes.includes("failing"));
+    this.#since(this.#refusedSince, node, refused);
+    const refusedSince = this.#refusedSince.get(node) ?? Number.NEGATIVE_INFINITY;
+    const unsure = unaware || (refused && scheduler.nowMs - refusedSince < WRITE_MS) || (refused && modes.includes("failing"));
     if (holdable || (unsure && (silent.every((is) => !is) || alive * 2 > nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
     this.#since(this.#awakeSince, node, node.agent?.process.running === true && !node.agent.process.catchingUp);
     if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);

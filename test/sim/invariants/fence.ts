@@ -204,7 +204,9 @@ export const unbindsBeforeAnythingElse: Invariant = (world) => {
           continue;
         }
         const start = (sinceMs[node.index] ??= world.scheduler.nowMs);
-        const allowedMs = offered.has(holder) ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
+        // One that was just offering it, too, and was found silent meanwhile, takes the other's claim for an answer.
+        const offering = world.scheduler.nowMs - (node.agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
+        const allowedMs = offered.has(holder) || offering ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
         if (world.scheduler.nowMs - start >= allowedMs && !forced(world)) return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;
       }
       return undefined;

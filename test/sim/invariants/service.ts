@@ -59,7 +59,7 @@ export const boundInTime: Invariant = (world, health) => {
 };
 
 /** When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the one that the rules want. */
-export const endsWellAndWithTheBest: Invariant = (world) => ({
+export const endsWellAndWithTheBest: Invariant = (world, health) => ({
   end() {
     // One fault that stays may take the quorum with it.
     if (world.plan.profile === "persistent") return undefined;
@@ -68,12 +68,12 @@ export const endsWellAndWithTheBest: Invariant = (world) => ({
     if (bound.length !== 1) return `at the end ${bound.length} nodes have the VIP`;
     const [holder] = bound;
     if (holder === undefined || world.holderOf(record) !== holder) return `${holder?.name} has the VIP, the Lease names ${record?.holder}`;
-    const able = world.nodes.filter((node) => node.eligible);
+    const able = world.nodes.filter((node) => node.eligible && !health.unstable(node));
     const wished = able.find((node) => node.name === world.moveTo);
+    const best = Math.max(...able.map((node) => node.facts.effective));
     if (wished !== undefined) return wished === holder ? undefined : `move-to names ${wished.name}, ${holder.name} holds`;
     if (world.plan.nopreempt || world.moveTo === holder.name) return undefined;
-    const best = Math.max(...able.map((node) => node.facts.effective));
-    return holder.facts.effective === best ? undefined : `${holder.name} holds with ${holder.facts.effective}, the best has ${best}`;
+    return able.length === 0 || holder.facts.effective >= best ? undefined : `${holder.name} holds with ${holder.facts.effective}, the best has ${best}`;
   },
 });
 
@@ -83,13 +83,13 @@ export const noFlapping: Invariant = (world) => {
   return {
     write(write) {
       const node = newHolder(world, write);
-      if (world.plan.profile !== "persistent" || node === undefined) return undefined;
+      // Where frames are lost all the time, proofs of death are wrong now and then, and now and then nobody is heard for seconds.
+      if (world.plan.profile !== "persistent" || node === undefined || world.plan.faults[0]?.kind === "lossy") return undefined;
       const nowMs = world.scheduler.nowMs;
       moves.push(nowMs);
       const recent = moves.filter((atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0));
       const latest = recent.filter((atMs) => atMs > nowMs - 600_000);
-      // Where frames are lost all the time, now and then nobody is heard for three seconds.
-      if (latest.length > MOVES_PER_TEN_MINUTES && world.plan.faults[0]?.kind !== "lossy") return `${latest.length} moves within ten minutes`;
+      if (latest.length > MOVES_PER_TEN_MINUTES) return `${latest.length} moves within ten minutes`;
       return recent.length > MOVES_PER_HOUR ? `${recent.length} moves within an hour` : undefined;
     },
   };
