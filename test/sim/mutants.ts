@@ -36,7 +36,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "if (clock.now() < held.untilMs) return true;",
     to: "if (clock.now() < held.untilMs + 60_000) return true;",
     shows: "fence",
-    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "oneConfirmedMaster", "atMostOneSecondInTwoPlaces"],
   },
   {
     name: "releases before it unbinds",
@@ -92,7 +92,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "return vip.hold(effect.untilMs);",
     to: "return vip.hold(effect.untilMs + 8_000);",
     shows: "fence",
-    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces"],
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "oneConfirmedMaster", "atMostOneSecondInTwoPlaces"],
   },
   {
     name: "asks its own API server only",

@@ -283,8 +283,9 @@ export class SimNode {
 
   #trace(evidence: Evidence): void {
     if (evidence.kind === "claimed" && this.agent?.role !== "MASTER" && this.agent?.role !== "PROVISIONAL") return;
-    const { kind, ...rest } = evidence;
-    this.#deps.trace(`hears ${kind} ${JSON.stringify(rest)}`);
+    // A tenure's key contains what a wall clock said.
+    const what = evidence.kind === "silent" || evidence.kind === "answering" ? { holder: evidence.tenure.split("/")[0] } : { ...evidence, kind: undefined };
+    this.#deps.trace(`hears ${evidence.kind} ${JSON.stringify(what)}`);
   }
 
   powerOff(): void {

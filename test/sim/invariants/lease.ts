@@ -35,7 +35,7 @@ const HELD_MS = 4_000 / 0.95;
  * - that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has had the Lease and released it; and a machine that
  *   has just gone on after a suspension;
  * - one that held on while nobody could claim, until 2 s ago, and its kernel's seconds;
- * - one that has the VIP for want of any API server, and lets it go when it reads of the claim.
+ * - one that has the VIP for want of any API server, or by the same proof, and lets it go when it reads of the claim: compare-and-swap decides between the two.
  */
 export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
   const offeredMs = new Map<string, number>();
@@ -59,6 +59,7 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
         (other.agent?.process.running !== true && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS) ||
         health.holdableMs(other) > nowMs - HELD_MS ||
         other.provisional === "bootstrap" ||
+        other.provisional === "proof" ||
         outOfReach.get(node)?.has(other) === true;
       const others = boundNodes(world).filter((other) => other !== node && !leftOver(other));
       return others.length === 0 ? undefined : `${node.label} claimed while ${others.map((other) => other.label).join(", ")} still had the VIP`;
