@@ -70,32 +70,30 @@ function heardClaim(draft: Draft, mac: string): void {
 /** A candidate's claim is settled by the Lease, at once; with a stranger there is nothing to settle: the VIP is defended, and people are told. */
 function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, mac: string): void {
   const { state, nowMs } = draft;
-  const other = candidateAt(state, mac);
-  if (other === undefined) {
-    if (nowMs < state.defendedAtMs + DEFEND_MS) return;
-    draft.set({ defendedAtMs: nowMs });
-    draft.effect({ kind: "defend" });
-    return draft.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
-  }
+  if (candidateAt(state, mac) === undefined) return;
   // A successor that we have offered it to; or the one before us, whose last words are late.
   if (role.handover !== null || role.contestedAtMs !== null) return;
   draft.set({ role: { ...role, contestedAtMs: nowMs, nextRenewAtMs: nowMs } });
 }
 
 /**
- * The Lease has confirmed us against another candidate. What it said may be the last that the others heard, and it need not have been its agent that spoke:
- * keepalived on the same machine will not take it back.
+ * Who heard another one's claim has to hear that it was not true: the last of several too, and it need not have been its agent that spoke (keepalived on the same
+ * machine will not take it back). A stranger is answered at once and not more often than every 10 s; a candidate once the Lease has confirmed us against it.
  */
-export function confirmAgainst(draft: Draft, contestedAtMs: number | null): void {
+export function defend(draft: Draft, role: Extract<Role, { kind: "MASTER" }>): void {
   const { state, nowMs } = draft;
-  const { role, contender } = state;
-  if (contestedAtMs === null || role.kind !== "MASTER" || role.contestedAtMs !== null || contender === null) return;
-  if (nowMs < state.defendedAtMs + DEFEND_OURS_MS) return;
+  const { contender, defendedAtMs } = state;
+  // What was heard before we became holder was answered by our first announcement.
+  if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < state.sinceMs) return;
+  const other = candidateAt(state, contender.mac);
+  if (other !== undefined && (role.contestedAtMs !== null || role.handover !== null)) return;
+  const atMs = defendedAtMs + (other === undefined ? DEFEND_MS : DEFEND_OURS_MS);
+  if (nowMs < atMs) return draft.wakeAt(atMs);
   draft.set({ defendedAtMs: nowMs });
   draft.effect({ kind: "defend" });
   // The last words of the one before us are no news.
-  if (nowMs < state.sinceMs + LAST_WORDS_MS) return;
-  draft.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: candidateAt(state, contender.mac)?.node ?? null, outcome: "defended" } });
+  if (other !== undefined && nowMs < state.sinceMs + LAST_WORDS_MS) return;
+  draft.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: other?.node ?? null, outcome: "defended" } });
 }
 
 /**

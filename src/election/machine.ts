@@ -10,7 +10,7 @@
  */
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
-import { applyEvidence, confirmAgainst } from "./contention.ts";
+import { applyEvidence } from "./contention.ts";
 import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
@@ -191,7 +191,6 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
     return;
   }
   if (draft.state.write !== event.id) return;
-  const contestedAtMs = draft.state.role.kind === "MASTER" ? draft.state.role.contestedAtMs : null;
   const refused = outcome.kind === "rejected" && outcome.status < 500;
   draft.set({ write: null, refusal: refused ? { status: outcome.status, sinceMs: draft.state.refusal?.sinceMs ?? draft.nowMs } : null });
   switch (write.kind) {
@@ -201,7 +200,6 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
       if (outcome.kind === "ok" && write.kind === "claim" && draft.state.role.kind === "MASTER") draft.effect({ kind: "announce" });
       if (outcome.kind !== "ok") return refusedClaim(draft, outcome);
       draft.renewed(sentAtMs, outcome.record);
-      confirmAgainst(draft, contestedAtMs);
       return;
     case "release":
       if (draft.state.role.kind === "RELEASING") releaseAnswered(draft, draft.state.role.untilMs, outcome);

@@ -5,6 +5,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import { defend } from "./contention.ts";
 import type { Draft } from "./draft.ts";
 import { heldUntil } from "./hold.ts";
 import { faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate } from "./facts.ts";
@@ -58,6 +59,7 @@ export function decideMaster(draft: Draft, role: Master): void {
   if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
   if (view !== null && decideHandover(draft, role, view)) return;
   if (decideLoss(draft)) return;
+  defend(draft, role);
   withdrawOffer(draft);
   decideRenewal(draft);
 }

@@ -22,10 +22,12 @@ export interface NeighboursDeps {
   readonly nowMs: number;
   /** Asks for one neighbour after the other; undefined: none is known. */
   readonly ask: () => Asked | undefined;
+  /** So many are asked in turn. */
+  readonly known: () => number;
   readonly changed: (heard: boolean) => void;
 }
 
-export function createNeighbours({ nowMs, ask, changed }: NeighboursDeps): Neighbours {
+export function createNeighbours({ nowMs, ask, known, changed }: NeighboursDeps): Neighbours {
   let state: boolean | null = null;
   /** Since when we have been asking in vain. */
   let quietMs = nowMs;
@@ -49,7 +51,7 @@ export function createNeighbours({ nowMs, ask, changed }: NeighboursDeps): Neigh
       // After a pause of ours, what came meanwhile may have been lost.
       if (provesNothing || nowMs - tickMs >= QUIET_MS) restart(nowMs);
       tickMs = nowMs;
-      if (state === true && asked >= MOST_ASKED && nowMs - quietMs >= DESERTED_MS) {
+      if (state === true && asked >= Math.max(MOST_ASKED, known()) && nowMs - quietMs >= DESERTED_MS) {
         state = false;
         // Whoever is told may stop us.
         changed(false);

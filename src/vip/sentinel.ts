@@ -60,6 +60,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
       const address = witnesses.next();
       return address === undefined ? undefined : asks.ask(address);
     },
+    known: () => witnesses.size,
     changed: (heard) => tell({ kind: "neighbours", heard }),
   });
   const probe = createAddressProbe({

@@ -48,11 +48,12 @@ describe("a MASTER that hears another candidate", () => {
     subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     for (const [n, atMs] of [2_100, 2_300, 3_200].entries()) {
       subject.to(atMs).hears(claimed(n2.mac));
-      assert.equal(defences(subject), Math.min(n, 1), "not before the Lease has confirmed it");
+      assert.equal(defences(subject), n, "not before the Lease has confirmed it");
       while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n + 2, [n1, n2]) });
     }
-    assert.equal(defences(subject), 2);
-    assert.deepEqual(conflicts(subject).map(({ mac, node, outcome }) => [mac, node, outcome]), Array.from({ length: 2 }, () => [n2.mac, "n2", "defended"]));
+    assert.equal(subject.to(4_050).log.filter(({ kind }) => kind === "defend").length, 2);
+    assert.equal(defences(subject.to(4_150)), 3, "the last one is answered as well");
+    assert.deepEqual(conflicts(subject).map(({ mac, node, outcome }) => [mac, node, outcome]), Array.from({ length: 3 }, () => [n2.mac, "n2", "defended"]));
   });
 
   test("that was the holder a moment ago: the VIP is announced, and nobody alarmed", () => {

@@ -88,7 +88,7 @@ test("neighbours are missed after two questions in vain, all asked since our lin
   const clock = new FakeClock();
   const told: boolean[] = [];
   let linkUp = true;
-  const neighbours = createNeighbours({ nowMs: clock.now(), ask: () => (linkUp ? "sent" : "failed"), changed: (heard) => void told.push(heard) });
+  const neighbours = createNeighbours({ nowMs: clock.now(), ask: () => (linkUp ? "sent" : "failed"), known: () => 1, changed: (heard) => void told.push(heard) });
   const timer = clock.every(100, () => neighbours.tick(clock.now(), false));
   neighbours.heard(clock.now());
   clock.advance(1_500);
