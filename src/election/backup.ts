@@ -32,7 +32,7 @@ type Backup = Extract<Role, { kind: "BACKUP" }>;
 export function decideBackup(draft: Draft, role: Backup): void {
   const { settings, state, nowMs } = draft;
   const { view } = state;
-  if (view === null) decideBootstrap(draft);
+  if (view === null || neverWas(view)) decideBootstrap(draft);
   if (draft.state.role.kind !== "BACKUP") return;
   if (view === null || state.namesake !== null) return dropResumed(draft, view);
   // Somebody of ours has had it since: it is not a stranger's any more.
@@ -48,10 +48,17 @@ export function decideBackup(draft: Draft, role: Backup): void {
       return resume(draft, view);
     case "held":
       if (offeredToUs(draft, view)) return claim(draft, view, true);
+      // A claim sent now would wait in a server for etcd, and could come before the holder's own renewal.
+      if (state.readFailing) return;
       return claimFrom(draft, view, Math.max(free.freeAtMs, state.readableSinceMs + READABLE_MS), free);
     case "free":
       return claimFrom(draft, view, free.sinceMs, free);
   }
+}
+
+/** The API answers, and there is no Lease, nor has there been one. */
+function neverWas(view: LeaseView): boolean {
+  return view.record === null && view.lastHolder === null;
 }
 
 /** The address that a previous process left is ours only as long as the Lease may still name us. */

@@ -11,10 +11,10 @@ import { becomeProvisional, BOOTSTRAP_HOLD_MS } from "./provisional.ts";
 /** On a link where nobody was heard the wire's silence proves nothing: a switch port that spanning tree has not opened yet drops everything for up to 30 s. */
 const ALONE_MS = 30_000;
 
-/** Called while the Lease has never been seen. */
+/** Called while the Lease has never been seen: it cannot be read, or there is none and we may not make it. */
 export function decideBootstrap(draft: Draft): void {
   const { state, nowMs } = draft;
-  if (!state.readFailing || state.stopping !== null || state.namesake !== null || state.self.mac === "") return;
+  if (!(state.readFailing || state.refusal !== null) || state.stopping !== null || state.namesake !== null || state.self.mac === "") return;
   // Before the first API server no balancer works.
   if (faultsOf(state).some((fault) => fault !== BALANCER_FAULT)) return;
   // It is bound here already, by the process before this one: to let it go and ask would only cost clients a second.

@@ -15,6 +15,8 @@ import { tenureKey } from "./watch-target.ts";
 const RETRY_MS = 500;
 /** A renewal or claim of a node that holds on is given this long; it may wait in a server until etcd is back, and be the first then. */
 const WRITE_MS = 2_000;
+/** So often a node without a Lease says that it has the VIP. */
+const SPEAK_UP_MS = 1_500;
 /** At bootstrap nothing but our own life keeps the VIP: so the kernel takes it soon after. */
 export const BOOTSTRAP_HOLD_MS = 3_000;
 /** A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again; a holder that lives renews again and again. */
@@ -52,6 +54,7 @@ export function decideProvisional(draft: Draft, role: Provisional): void {
   const now = draft.state.role;
   if (now.kind !== "PROVISIONAL") return;
   draft.wakeAt(now.untilMs);
+  speakUp(draft);
   if (state.write !== null) return;
   if (nowMs < now.retryAtMs) return draft.wakeAt(now.retryAtMs);
   const { view } = state;
@@ -87,6 +90,19 @@ function freeAt({ settings }: Draft, role: Provisional, view: LeaseView): number
   return view.changedAtMs + Math.max(settings.leaseDurationMs, view.record?.leaseDurationMs ?? 0);
 }
 
+/**
+ * Nobody but the wire knows of us. Another one may have taken the VIP where it could not hear our first words: behind a port that spanning tree opened late, on the other
+ * side of a cut.
+ */
+function speakUp(draft: Draft): void {
+  const { state, nowMs } = draft;
+  const atMs = Math.max(state.sinceMs, state.defendedAtMs) + SPEAK_UP_MS;
+  if (nowMs < atMs) return draft.wakeAt(atMs);
+  draft.set({ defendedAtMs: nowMs });
+  draft.effect({ kind: "defend" });
+  draft.wakeAt(nowMs + SPEAK_UP_MS);
+}
+
 /** Why it is over; null: it is not. */
 function endOf({ state, settings }: Draft, { why, conflicts }: Provisional): string | null {
   const record = state.view?.record ?? null;
@@ -114,9 +130,7 @@ function prolong(draft: Draft, role: Provisional): void {
     case "bootstrap": {
       if (nowMs < role.untilMs - BOOTSTRAP_HOLD_MS / 2) return draft.wakeAt(role.untilMs - BOOTSTRAP_HOLD_MS / 2);
       draft.set({ role: { ...role, untilMs: nowMs + BOOTSTRAP_HOLD_MS } });
-      draft.hold();
-      // Nobody but the wire knows of us. Another one may have taken the VIP where it could not hear our first words, behind a port that spanning tree opened late.
-      return draft.effect({ kind: "defend" });
+      return draft.hold();
     }
     case "proof":
     case "contested":

@@ -104,6 +104,15 @@ describe("a node that no API server lets read the Lease", () => {
     assert.equal(probes(node), 1);
   });
 
+  test("takes the VIP as well where there is no Lease and it may not make one", () => {
+    const node = booted();
+    node.healthy().sees(null);
+    for (let atMs = 500; atMs <= 15_000 && node.sent("claim").length === 0; atMs += 500) node.to(atMs);
+    assert.equal(node.bound, false);
+    node.answer("claim", { kind: "rejected", status: 403, message: "forbidden" });
+    assert.equal(node.bound, true);
+  });
+
   test("a node that has seen the Lease does not bootstrap when the API goes away", () => {
     const node = booted();
     node.sees(held("n2", 1, [candidate("n2")]));
