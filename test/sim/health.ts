@@ -51,7 +51,7 @@ export class Health {
     return this.#usableSince.get(node);
   }
 
-  /** Since when nobody at all has been able to claim, and this node can see that: no API server is silent to it, or a majority answers and does not write. */
+  /** Since when nobody at all has been able to claim, and this node can see that: no API server is silent to it, or at least half answer and do not write. */
   holdableSince(node: SimNode): number | undefined {
     return this.#holdableSince.get(node);
   }
@@ -106,18 +106,19 @@ export class Health {
     const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || !network.both(node.index, server));
     const unable = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down" && works[server] === false).length;
     const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
-    const holdable = !refused && !works.includes(true) && (silent.every((is) => !is) || unable * 2 > nodes.length);
+    const holdable = !refused && !works.includes(true) && (silent.every((is) => !is) || unable * 2 >= nodes.length);
     this.#since(this.#usableSince, node, works.includes(true));
     // And in truth no write can be carried out anywhere, not even late or unanswered.
     const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false);
-    this.#since(this.#holdableSince, node, holdable && stopped);
+    // One that takes longer than a survey waits may be taken for silent.
+    this.#since(this.#holdableSince, node, holdable && stopped && !modes.includes("slow"));
     // What it sent before some server came back it takes for unanswered until then.
     const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
     this.#since(this.#refusedSince, node, refused);
     const refusedSince = this.#refusedSince.get(node) ?? Number.NEGATIVE_INFINITY;
     const unsure = unaware || (refused && scheduler.nowMs - refusedSince < WRITE_MS) || (refused && modes.includes("failing"));
-    if (holdable || (unsure && (silent.every((is) => !is) || alive * 2 > nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
+    if (holdable || (unsure && (silent.every((is) => !is) || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
     this.#since(this.#awakeSince, node, node.agent?.process.running === true && !node.agent.process.catchingUp);
     if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
   }

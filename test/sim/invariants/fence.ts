@@ -3,7 +3,7 @@ import { LINGER_MS } from "../../../src/election/master.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
 import type { SimNode } from "../node.ts";
-import { RENEW_DEADLINE_MS } from "../world.ts";
+import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
 import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
@@ -19,6 +19,8 @@ const BURST_MS = 5_000 / 0.95 + 500;
 /** On evidence younger than this a holder keeps the VIP that it cannot renew; and so long a node that has no API server at all asks the kernel for it. */
 const EVIDENCE_MS = 2_000;
 const BOOTSTRAP_MS = 3_000;
+/** A node reads every 2 s, and whatever it asked before may take 4 s to fail. */
+const LOOK_MS = 6_500;
 /** What the kernel's whole seconds may add to the end of a right: rounding up, and being late. */
 const KERNEL_MS = 2_000;
 
@@ -176,18 +178,21 @@ function unpaperedUntil(node: SimNode, health: Health, nowMs: number): number {
  * Invariant 4: the step in which an agent learns that another holds the Lease ends with the VIP unbound; where it had offered it to that one, it
  * lets a moment (LINGER_MS) pass for the successor to bind, as its own clock counts them.
  */
-export const unbindsBeforeAnythingElse: Invariant = (world) => {
+export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
   const sinceMs = world.nodes.map((): number | undefined => undefined);
   /** Who has claimed by an offer, and may thus be waited for. */
   const offered = new Set<string>();
   /** Whom a node has found silent. */
   const proved = new Map<SimNode, string>();
+  /** When a holder last wrote its Lease. */
+  let renewedMs = Number.NEGATIVE_INFINITY;
   return {
     proof(node) {
       proved.set(node, node.status()?.holder ?? "");
       return undefined;
     },
     write(write) {
+      if (write.change.before?.renewTime !== write.change.after?.renewTime) renewedMs = world.scheduler.nowMs;
       const node = newHolder(world, write);
       if (node === undefined) return undefined;
       if (write.change.before?.annotations[OFFER] === node.name) offered.add(node.name);
@@ -207,6 +212,9 @@ export const unbindsBeforeAnythingElse: Invariant = (world) => {
         // One that was just offering it, too, and was found silent meanwhile, takes the other's claim for an answer.
         const offering = world.scheduler.nowMs - (node.agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
         const allowedMs = offered.has(holder) || offering ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
+        // A Lease that was there before the API was tells of nobody as long as nobody renews it; then the next look at it does.
+        const patienceMs = LOOK_MS + (renewedMs > start ? 0 : LEASE_DURATION_MS / 0.95);
+        if (node.provisional === "bootstrap" && toldFor(health, node, Math.max(start, renewedMs), world.scheduler.nowMs) < patienceMs) continue;
         if (world.scheduler.nowMs - start >= allowedMs && !forced(world)) return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;
       }
       return undefined;
