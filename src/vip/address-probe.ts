@@ -12,6 +12,7 @@ const LATE_MS = 150;
 
 export interface Probed {
   readonly owner: string | null;
+  /** Of several the lowest. */
   readonly prober: string | null;
 }
 
@@ -85,7 +86,7 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
       if (running !== null) finish(mac);
     },
     prober(mac) {
-      prober ??= mac;
+      if (prober === null || mac < prober) prober = mac;
     },
     overran: () => void (overran = true),
     stop() {

@@ -59,7 +59,15 @@ function sentinelsReady(holder: ClusterNode): Promise<unknown> {
 }
 
 async function confirmedAgain(holder: ClusterNode): Promise<void> {
-  await cluster.lab.until(async () => (await holder.state()) === "MASTER", 30_000, "the holder is confirmed again");
+  await cluster.lab.until(
+    async () => {
+      const state = await holder.state();
+      if (state !== "MASTER") throw new Error(`${holder.name} is ${state}; ${since(monotonicMs() - 90_000).describe()}\n${cluster.history()}`);
+      return true;
+    },
+    30_000,
+    "the holder is confirmed again",
+  );
   // The time in which another one would claim, had it been about to.
   await sleep(3_000);
   assert.equal(await cluster.settled(30_000), holder);

@@ -216,6 +216,5 @@ describe("a power failure of the whole cluster", () => {
     assert.ok(timeline.longestDualMs() <= 1_000, timeline.describe());
     // The Lease, which is older than the power failure, may name another one: then the VIP moves to it, once.
     assert.ok(timeline.intervals().filter(({ holders }) => holders.length === 1).length <= (master === holder ? 1 : 2), timeline.describe());
-    console.log(holder.name, master.name, timeline.describe());
   });
 });

@@ -65,10 +65,12 @@ describe("a node that no API server lets read the Lease", () => {
     assert.equal(node.failing(24_000).bound, true);
   });
 
-  test("gives way to another one that asks at the same moment", () => {
-    const node = booted();
-    node.wire = { owner: null, prober: "02:00:00:00:00:09" };
-    assert.equal(node.fails().failing(1_500).bound, false);
+  test("gives way to another one that asks at the same moment, if that one's MAC is lower: one of them must go on", () => {
+    for (const [prober, bound] of [["02:00:00:00:00:00", false], ["02:00:00:00:00:09", true]] as const) {
+      const node = booted();
+      node.wire = { owner: null, prober };
+      assert.equal(node.fails().failing(1_500).bound, bound, prober);
+    }
   });
 
   test("trusts the silence of a link where nobody was ever heard only after 30 s", () => {

@@ -453,6 +453,14 @@ describe("a probe", () => {
     }
   });
 
+  test("of several that ask as we do the lowest is told", () => {
+    const { clock, wire, of, sentinel } = probing();
+    sentinel.probe(false);
+    for (const mac of ["02:00:00:00:0a:02", "02:00:00:00:0a:01", "02:00:00:00:0a:03"]) wire.say({ kind: "probe", address: V4, mac });
+    clock.advance(2_000);
+    assert.deepEqual(of("probed").map(({ evidence }) => evidence), [{ kind: "probed", owner: null, prober: "02:00:00:00:0a:01" }]);
+  });
+
   test("without a link there is no verdict until it could be asked three times", () => {
     const { clock, wire, of, sentinel } = probing();
     wire.linkUp = false;
