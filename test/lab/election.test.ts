@@ -159,7 +159,7 @@ describe("the network", () => {
     await provable(cluster, old);
     const fromMs = monotonicMs();
     await flap(old, 30_000);
-    const holders = succession(cluster, ownership, fromMs);
+    const holders = succession(cluster, ownership, old, fromMs);
     assert.equal(holders.length, 2, `${holders.join(" -> ")}\n${cluster.history()}`);
     assert.equal(holders[0], old.name);
   });

@@ -23,7 +23,7 @@ test("the holder's link flaps every second for ten minutes: the VIP moves twice 
   await provable(cluster, old);
   const fromMs = monotonicMs();
   await flap(old, FLAPPING_MS);
-  const holders = succession(cluster, ownership, fromMs);
+  const holders = succession(cluster, ownership, old, fromMs);
   context.diagnostic(holders.join(" -> "));
   assert.ok(holders.length > 1, "it must leave the node whose link flaps");
   assert.ok(holders.length <= 3, `${holders.join(" -> ")}\n${cluster.history()}`);
