@@ -30,10 +30,23 @@ export function faultsOf(state: ElectionState): readonly string[] {
   const ours = [
     ...(state.namesake === null ? [] : [NAMESAKE_FAULT]),
     ...(state.stranger === null ? [] : [CONFLICT_FAULT]),
-    // It keeps a node from becoming holder; whoever is one has the VIP already, and moving it is what this is to prevent.
-    ...(state.unstable && state.role.kind === "BACKUP" ? [UNSTABLE_FAULT] : []),
+    ...(isUnstable(state) ? [UNSTABLE_FAULT] : []),
   ];
   return ours.length === 0 ? state.self.faults : [...state.self.faults, ...ours];
+}
+
+/** It keeps a node from becoming holder. A holder keeps the VIP the first time, as moving it is what this is to prevent; not where trouble comes again and again. */
+function isUnstable({ unstable, role, unrest }: ElectionState): boolean {
+  switch (role.kind) {
+    case "BACKUP":
+      return unstable;
+    case "MASTER":
+      return unstable && unrest !== null && unrest.level > 0;
+    case "PROVISIONAL":
+    case "RELEASING":
+    case "STOPPED":
+      return false;
+  }
 }
 
 /** May become holder. Every check must have spoken: a node that knows nothing of itself is no candidate. */

@@ -8,7 +8,7 @@ import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import { defend } from "./contention.ts";
 import type { Draft } from "./draft.ts";
 import { heldUntil } from "./hold.ts";
-import { faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate } from "./facts.ts";
+import { faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate, UNSTABLE_FAULT } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
 import { becomeProvisional, holdMarginMs } from "./provisional.ts";
@@ -22,6 +22,8 @@ import { disturbed } from "./unrest.ts";
 export const OFFER_MS = 300;
 /** A hand-over that nobody took by then is over: a stopping holder releases, a healthy one stays. */
 export const HANDOVER_MS = 1_000;
+/** One whose link flaps does so sooner. */
+const UNSTABLE_CALM_MS = 1_000;
 /** A healthy holder whose offer nobody took waits this long before it offers again. */
 export const CALM_MS = 10_000;
 /**
@@ -182,8 +184,10 @@ function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null 
 
 /** After an offer that nobody took, not again at once. */
 function calm(draft: Draft, role: Master, wish: Wish): Wish | null {
-  if (role.handover !== null || draft.nowMs >= role.calmUntilMs) return wish;
-  draft.wakeAt(role.calmUntilMs);
+  // A link that comes and goes has lost offers in its bad moments, and has to use the good ones.
+  const untilMs = faultsOf(draft.state).includes(UNSTABLE_FAULT) ? role.calmUntilMs - CALM_MS + UNSTABLE_CALM_MS : role.calmUntilMs;
+  if (role.handover !== null || draft.nowMs >= untilMs) return wish;
+  draft.wakeAt(untilMs);
   return null;
 }
 

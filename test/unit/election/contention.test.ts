@@ -160,10 +160,31 @@ describe("a node that brought trouble", () => {
     assert.equal(subject.state.unrest, null);
   });
 
-  test("the holder's own unrest moves nothing", () => {
-    const subject = flap(new Subject().master());
-    assert.equal(subject.state.role.kind, "MASTER");
-    assert.equal(subject.sent("candidate").at(-1)?.candidate.faults.includes("unstable"), false);
+  test("the holder's own unrest moves nothing the first time", () => {
+    const subject = flap(new Subject().master([n2]));
+    assert.equal(subject.state.unstable, true);
+    assert.equal(subject.to(900).sent("offer").filter(({ to }) => to !== null).length, 1, "while the link was bad");
+    const alone = flap(new Subject().master());
+    assert.equal(alone.state.role.kind, "MASTER");
+    assert.equal(alone.sent("candidate").at(-1)?.candidate.faults.includes("unstable"), false);
+  });
+
+  test("a holder whose link flaps again hands over in a good moment, though its offers of the bad ones came to nothing", () => {
+    const subject = new Subject().master([n2]);
+    let n = 0;
+    const renewed = (): void => {
+      while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", (n += 1), [n1, n2]) });
+    };
+    const offers = (): number => subject.sent("offer").filter(({ to }) => to !== null).length;
+    for (const atMs of [500, 1_500]) {
+      subject.to(atMs).healthy({ faults: ["interface"] });
+      while (subject.sent("offer").length > 0) subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
+      subject.to(atMs + 500).healthy();
+      renewed();
+    }
+    // Those of the bad moments have been answered.
+    assert.equal(offers(), 1);
+    assert.equal(subject.bound, true, "make before break: its link is good now");
   });
 
   test("waits twice as long each time, 10 minutes at most, and begins anew after 10 calm ones", () => {
