@@ -135,7 +135,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     clock,
     store,
     vip,
-    sentinel: { watch, probe: (spread) => sentinel.probe(spread) },
+    sentinel: { watch, probe: (spread) => sentinel.probe(spread), poll: () => sentinel.poll() },
     memory,
     log,
     onReport: (what) => report(what),

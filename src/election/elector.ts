@@ -32,7 +32,7 @@ export interface ElectorDeps {
   readonly store: LeaseStore;
   readonly vip: HeldVip;
   /** What it finds comes in by {@link Elector.learn}. */
-  readonly sentinel: Pick<Sentinel, "watch" | "probe">;
+  readonly sentinel: Pick<Sentinel, "watch" | "probe" | "poll">;
   /** Keeps the last renewal for a process that comes after this one. */
   readonly memory: { remember(renewedAtMs: number): void; forget(): void };
   readonly log: Logger;
@@ -82,6 +82,12 @@ export function createElector(deps: ElectorDeps): Elector {
     }
   }
 
+  /** After a pause of ours timers run before anything is read: what the others have done meanwhile comes first. */
+  function wake(): void {
+    sentinel.poll();
+    dispatch({ kind: "wake" });
+  }
+
   function take(event: ElectionEvent): void {
     if (state.role.kind === "STOPPED") return;
     const next = step(settings, state, event, clock.now());
@@ -89,7 +95,7 @@ export function createElector(deps: ElectorDeps): Elector {
     timer?.cancel();
     timer = undefined;
     if (next.wakeAtMs !== Number.POSITIVE_INFINITY && state.role.kind !== "STOPPED") {
-      timer = clock.after(next.wakeAtMs - clock.now(), () => dispatch({ kind: "wake" }));
+      timer = clock.after(next.wakeAtMs - clock.now(), wake);
     }
     for (const effect of next.effects) run(effect);
     const target = watchTarget(settings, state);

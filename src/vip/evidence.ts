@@ -50,6 +50,8 @@ export interface Sentinel {
    * comes is lost, it goes on asking. Not before {@link start}.
    */
   probe(spread: boolean): void;
+  /** Reads what has come, now, and tells it before it returns. For who is about to take the VIP, after a pause perhaps in which another one has. */
+  poll(): void;
   status(): SentinelStatus;
   stop(): void;
 }

@@ -232,6 +232,9 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
     probe(spread) {
       if (listener !== undefined) probe.start(spread);
     },
+    poll() {
+      if (listener !== undefined) drain();
+    },
     status: () => ({ proof: proofStatus(), by: proof?.by ?? "icmp", missed: proof === null ? 0 : missedOf(proof), neighbours: neighbours.state() }),
     stop() {
       listener = undefined;

@@ -186,6 +186,7 @@ export class SimNode {
       sentinel: {
         watch: (target) => sentinel.watch({ ...target, witnesses: [...target.witnesses, ...gateways] }),
         probe: (spread) => sentinel.probe(spread),
+        poll: () => sentinel.poll(),
       },
       memory: {
         remember: (renewedAtMs) => {

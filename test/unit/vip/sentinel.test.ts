@@ -617,6 +617,17 @@ describe("its life", () => {
     assert.deepEqual(wire.echoes(), []);
   });
 
+  test("what has come is told when asked for, without waiting for the turn, and judges nobody", () => {
+    const { wire, kinds, sentinel } = watching();
+    wire.say({ kind: "owner", address: V4, mac: PEER_MAC });
+    assert.deepEqual(kinds(), []);
+    sentinel.poll();
+    assert.deepEqual(kinds(), ["claimed"]);
+    sentinel.stop();
+    sentinel.poll();
+    assert.deepEqual(kinds(), ["claimed"]);
+  });
+
   test("other programs' echoes are not ours", () => {
     const { clock, holder, wire, kinds } = watching();
     holder.alive = false;
