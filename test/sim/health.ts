@@ -1,5 +1,7 @@
 /** What the simulation, which sees everything, knows about who could serve: the premises of the liveness invariants. Sampled, not exact to the millisecond. */
+import type { ServerMode } from "./control-plane.ts";
 import type { SimNode } from "./node.ts";
+import { StartingRule } from "./starting.ts";
 import { UpsetRule } from "./upset.ts";
 import type { World } from "./world.ts";
 
@@ -8,6 +10,7 @@ export const SAMPLE_MS = 50;
 const WRITE_MS = 4_000 / 0.95;
 /** Two seconds until it asks again, a probe, and its annotation. */
 const FOREIGN_GONE_MS = 5_000;
+const TOO_MANY_REQUESTS = 429;
 
 export class Health {
   readonly #world: World;
@@ -21,7 +24,7 @@ export class Health {
   /** By machine: since when something has been so without a break; absent while it is not. */
   readonly #usableSince = new Map<SimNode, number>();
   readonly #holdableSince = new Map<SimNode, number>();
-  readonly #refusedSince = new Map<SimNode, number>();
+  readonly #turnedAwaySince = new Map<SimNode, number>();
   readonly #awakeSince = new Map<SimNode, number>();
   readonly #holdableMs = new Map<SimNode, number>();
   readonly #unboundMs = new Map<SimNode, number>();
@@ -30,6 +33,7 @@ export class Health {
   readonly #cutMs = new Map<number, number>();
   readonly #reachedSince = new Map<number, number>();
   readonly #upsets = new UpsetRule();
+  readonly #starting = new StartingRule();
   /** When frames were last lost or late by the network's doing. */
   lossMs = Number.NEGATIVE_INFINITY;
   /** When any node's effective priority last changed. */
@@ -56,7 +60,7 @@ export class Health {
     return this.#holdableSince.get(node);
   }
 
-  /** When it last was so for all that this node could know: an API server that answers 5xx for reasons of its own, with etcd well, looks the same. */
+  /** When it last was so for all that this node could know: an API server that answers 5xx for reasons of its own, with etcd well, looks the same, and so do those that are starting. */
   holdableMs(node: SimNode): number {
     return this.#holdableMs.get(node) ?? Number.NEGATIVE_INFINITY;
   }
@@ -101,12 +105,21 @@ export class Health {
   #sampleMachine(node: SimNode, quorate: readonly boolean[]): void {
     const { nodes, plane, network, scheduler } = this.#world;
     const modes = nodes.map((_, server) => plane.modes[server]?.kind ?? "dark");
-    const refused = (plane.refusal[node.index] ?? 0) !== 0;
-    const works = nodes.map((_, server) => modes[server] === "up" && quorate[server] === true && network.both(node.index, server) && !refused);
-    const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || !network.both(node.index, server));
+    const status = plane.refusal[node.index] ?? 0;
+    const refused = status !== 0;
+    const reached = nodes.map((_, server) => network.both(node.index, server));
+    const works = nodes.map((_, server) => modes[server] === "up" && quorate[server] === true && reached[server] === true && !refused);
+    const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || reached[server] !== true);
+    const starting = nodes.map((_, server) => this.#starting.look(node.index, server, this.#found(modes[server] ?? "dark", reached[server] === true), scheduler.nowMs));
     const unable = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down" && works[server] === false).length;
     const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
-    const holdable = !refused && !works.includes(true) && (silent.every((is) => !is) || unable * 2 >= nodes.length);
+    // Where nobody answers, nobody turns it away.
+    const turnedAway = refused && alive > 0;
+    const allThere = silent.every((is) => !is);
+    const allThereOrStarting = silent.every((is, server) => !is || starting[server] === true);
+    const holdable = !refused && !works.includes(true) && (allThere || unable * 2 >= nodes.length);
+    // It may think so, too, of servers that were down; and where all that answer have too many requests (429), everybody may have.
+    const seemsHoldable = holdable || (allThereOrStarting && !works.includes(true) && (!turnedAway || status === TOO_MANY_REQUESTS));
     this.#since(this.#usableSince, node, works.includes(true));
     // And in truth no write can be carried out anywhere, not even late or unanswered.
     const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false);
@@ -115,12 +128,31 @@ export class Health {
     // What it sent before some server came back it takes for unanswered until then.
     const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
-    this.#since(this.#refusedSince, node, refused);
-    const refusedSince = this.#refusedSince.get(node) ?? Number.NEGATIVE_INFINITY;
-    const unsure = unaware || (refused && scheduler.nowMs - refusedSince < WRITE_MS) || (refused && modes.includes("failing"));
-    if (holdable || (unsure && (silent.every((is) => !is) || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
+    this.#since(this.#turnedAwaySince, node, turnedAway);
+    const turnedAwaySince = this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY;
+    const unsure = unaware || (turnedAway && scheduler.nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && modes.includes("failing"));
+    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
     this.#since(this.#awakeSince, node, node.agent?.process.running === true && !node.agent.process.catchingUp);
     if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
+  }
+
+  /** What a survey of this server may find. */
+  #found(mode: ServerMode["kind"], reached: boolean): Parameters<StartingRule["look"]>[2] {
+    const { network } = this.#world;
+    if (!reached) return "silent";
+    switch (mode) {
+      case "down":
+        return "refusing";
+      case "hung":
+      case "dark":
+        return "silent";
+      case "slow":
+      case "mute":
+        return "unclear";
+      case "up":
+      case "failing":
+        return network.lossRate > 0 || network.extraMs > 0 ? "unclear" : "answering";
+    }
   }
 
   #samplePairs(): void {
