@@ -131,7 +131,8 @@ export class Health {
     const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
     this.#since(this.#turnedAwaySince, node, turnedAway);
-    const turnedAwaySince = this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY;
+    // Who became provisional meanwhile learns of it by the answer to its first claim.
+    const turnedAwaySince = Math.max(this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY, node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0));
     const unsure = unaware || (turnedAway && scheduler.nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && modes.includes("failing"));
     if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
     this.#since(this.#awakeSince, node, awake);
