@@ -2,6 +2,7 @@
 import type { ServerMode } from "./control-plane.ts";
 import type { SimNode } from "./node.ts";
 import { StartingRule } from "./starting.ts";
+import type { Found } from "./starting.ts";
 import { UpsetRule } from "./upset.ts";
 import type { World } from "./world.ts";
 
@@ -110,34 +111,36 @@ export class Health {
     const reached = nodes.map((_, server) => network.both(node.index, server));
     const works = nodes.map((_, server) => modes[server] === "up" && quorate[server] === true && reached[server] === true && !refused);
     const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || reached[server] !== true);
-    const starting = nodes.map((_, server) => this.#starting.look(node.index, server, this.#found(modes[server] ?? "dark", reached[server] === true), scheduler.nowMs));
+    const awake = node.agent?.process.running === true && !node.agent.process.catchingUp;
+    const starting = nodes.map((_, server) => this.#starting.look(node.index, server, this.#found(modes[server] ?? "dark", reached[server] === true), awake, scheduler.nowMs));
     const unable = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down" && works[server] === false).length;
     const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
     // Where nobody answers, nobody turns it away.
     const turnedAway = refused && alive > 0;
-    const allThere = silent.every((is) => !is);
-    const allThereOrStarting = silent.every((is, server) => !is || starting[server] === true);
-    const holdable = !refused && !works.includes(true) && (allThere || unable * 2 >= nodes.length);
+    const allThereOrStarting = silent.every((is, server) => !is || starting[server]?.maybe === true);
+    const surelyThere = silent.every((is, server) => !is || starting[server]?.surely === true);
+    const holdable = !refused && !works.includes(true) && (surelyThere || unable * 2 >= nodes.length);
     // It may think so, too, of servers that were down; and where all that answer have too many requests (429), everybody may have.
     const seemsHoldable = holdable || (allThereOrStarting && !works.includes(true) && (!turnedAway || status === TOO_MANY_REQUESTS));
     this.#since(this.#usableSince, node, works.includes(true));
     // And in truth no write can be carried out anywhere, not even late or unanswered.
-    const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false);
+    const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false || starting[server]?.surely === true && silent[server] === true);
     // One that takes longer than a survey waits may be taken for silent.
     this.#since(this.#holdableSince, node, holdable && stopped && !modes.includes("slow"));
     // What it sent before some server came back it takes for unanswered until then.
     const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
     this.#since(this.#turnedAwaySince, node, turnedAway);
-    const turnedAwaySince = this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY;
+    // Who became provisional meanwhile learns of it by the answer to its first claim.
+    const turnedAwaySince = Math.max(this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY, node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0));
     const unsure = unaware || (turnedAway && scheduler.nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && modes.includes("failing"));
     if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
-    this.#since(this.#awakeSince, node, node.agent?.process.running === true && !node.agent.process.catchingUp);
+    this.#since(this.#awakeSince, node, awake);
     if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
   }
 
   /** What a survey of this server may find. */
-  #found(mode: ServerMode["kind"], reached: boolean): Parameters<StartingRule["look"]>[2] {
+  #found(mode: ServerMode["kind"], reached: boolean): Found {
     const { network } = this.#world;
     if (!reached) return "silent";
     switch (mode) {

@@ -251,6 +251,22 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["theKernelIsTheFence"],
   },
   {
+    name: "takes API servers that are starting for silent ones",
+    file: "election/hold.ts",
+    from: "const STARTING_MS = 6_000;",
+    to: "const STARTING_MS = 0;",
+    shows: SCENARIOS.apiServersStart,
+    caughtBy: ["nothingMovesWhileNobodyCanClaim"],
+  },
+  {
+    name: "takes API servers that were down for starting, however long they are silent",
+    file: "election/hold.ts",
+    from: "const STARTING_MS = 6_000;",
+    to: "const STARTING_MS = 60_000;",
+    shows: SCENARIOS.apiServersNeverStart,
+    caughtBy: ["theKernelIsTheFence"],
+  },
+  {
     name: "holds on by old evidence",
     file: "election/hold.ts",
     from: "const EVIDENCE_MS = 2_000;",
@@ -335,8 +351,10 @@ export const MUTANTS: readonly Mutant[] = [
 
 const MARK = "?mutant=";
 const SOURCE = new URL("../../src/", import.meta.url).href;
+/** Not loaded anew: what the simulated transport throws must be an instance of the class that the product knows, or a refused connection passes for a silent one. */
+const SHARED = `${SOURCE}kube/transport.ts`;
 
-/** The query that makes `loadProduction` load this mutant. Every module below src/ is loaded anew for it. */
+/** The query that makes `loadProduction` load this mutant. Every module below src/ but one is loaded anew for it. */
 export function markOf(mutant: Mutant): string {
   return `${MARK}${MUTANTS.indexOf(mutant)}`;
 }
@@ -349,7 +367,7 @@ export function installMutants(): void {
     resolve(specifier, context, next) {
       const resolved = next(specifier, context);
       const mark = context.parentURL?.split(MARK)[1];
-      if (mark === undefined || !resolved.url.startsWith(SOURCE) || resolved.url.includes(MARK)) return resolved;
+      if (mark === undefined || !resolved.url.startsWith(SOURCE) || resolved.url === SHARED || resolved.url.includes(MARK)) return resolved;
       return { ...resolved, url: `${resolved.url}${MARK}${mark}` };
     },
     load(url, context, next) {

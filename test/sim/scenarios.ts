@@ -367,6 +367,18 @@ export const SCENARIOS = {
       { atMs: 70_500, kind: "server", server: 1, how: "deaf", ms: 0, forMs: 60_000 },
     ],
   },
+  apiServersStart: {
+    name: "a holder keeps the VIP while API servers that were down listen and do not serve yet",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "outage", forMs: 30_000 }, ...everyServer("hung", 60_000, 5_000, [0, 1, 2])],
+  },
+  apiServersNeverStart: {
+    name: "and lets go where they stay silent",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "outage", forMs: 60_000 }, ...everyServer("hung", 60_000, 30_000, [0, 1, 2])],
+  },
   credentialsRevoked: {
     name: "a holder that the API refuses by its own word does not hold on: others can claim",
     bases: [100, 90, 80],

@@ -159,7 +159,9 @@ export class World {
     if (station === undefined) return;
     this.ether.announced(station);
     const holder = this.holderOf(this.plane.table.record);
-    if (holder !== undefined && holder.index !== by && !this.ether.reaches(station, this.station(holder))) this.unheardMs = this.scheduler.nowMs;
+    // Or its frame was lost on this way only.
+    const mayNotHear = holder !== undefined && (this.network.lossRate > 0 || !this.ether.reaches(station, this.station(holder)));
+    if (mayNotHear && holder.index !== by) this.unheardMs = this.scheduler.nowMs;
   }
 
   #proved(index: number): void {

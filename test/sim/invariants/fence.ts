@@ -12,8 +12,8 @@ import type { Invariant } from "./common.ts";
 
 /** Two nodes may answer for the VIP this long, in one segment. */
 const OVERLAP_MS = 1_000;
-/** Two that had the VIP already when a cut between them healed hear of each other at the next announcement: 60 s by a slow clock. */
-const MEET_MS = 60_000 / 0.95 + 2_000;
+/** Two that had the VIP already when a cut between them healed hear of each other at the next announcement: 1.5 s by a slow clock, as neither has the Lease. */
+const MEET_MS = 1_500 / 0.95 + 1_000;
 /** The last announcement of those that follow a bind, by a slow clock. */
 const BURST_MS = 5_000 / 0.95 + 500;
 /** On evidence younger than this a holder keeps the VIP that it cannot renew; and so long a node that has no API server at all asks the kernel for it. */
