@@ -48,6 +48,8 @@ export function decideBackup(draft: Draft, role: Backup): void {
       return resume(draft, view);
     case "held":
       if (offeredToUs(draft, view)) return claim(draft, view, true);
+      // While reads fail: a claim would wait in a server until etcd is back, and might be carried out before the holder's renewal that waits there as well.
+      if (state.readFailing) return;
       return claimFrom(draft, view, Math.max(free.freeAtMs, state.readableSinceMs + READABLE_MS), free);
     case "free":
       return claimFrom(draft, view, free.sinceMs, free);

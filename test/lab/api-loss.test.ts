@@ -17,6 +17,7 @@ before(async () => {
 });
 after(async () => cluster[Symbol.asyncDispose]());
 afterEach(async () => {
+  await cluster.lab.heal();
   for (const { etcd, apiServer } of cluster.plane.nodes) {
     for (const program of [etcd, apiServer]) {
       if (!program.running) await program.start();
