@@ -59,6 +59,23 @@ describe("at the renew deadline", () => {
     assert.equal(subject.sent("offer").length, 0);
   });
 
+  test("an offer that no API server has got does not shorten the right to the VIP", () => {
+    const subject = new Subject().master(peers).to(1_000);
+    subject.healthy({ faults: ["balancer"] });
+    assert.ok(subject.boundUntilMs < 2_000);
+    subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "refused" });
+    assert.ok(subject.boundUntilMs >= 4_000);
+    assert.equal(subject.to(3_000).bound, true);
+    assert.equal(subject.sent("offer").length, 0);
+  });
+
+  test("one that may have got there does", () => {
+    const subject = new Subject().master(peers).to(1_000);
+    subject.healthy({ faults: ["balancer"] });
+    subject.answer("offer", failed);
+    assert.equal(subject.to(2_000).bound, false);
+  });
+
   test("`release` always lets go, `hold` stays without evidence", () => {
     assert.equal(lose(["refusing", "refusing"], { settings: { onApiLoss: "release" } }).bound, false);
     assert.equal(lose(["silent", "silent"], { settings: { onApiLoss: "hold" } }).bound, true);
