@@ -44,8 +44,10 @@ async function holdsOn(holder: ClusterNode, forMs: number): Promise<void> {
   await cluster.lab.until(async () => (await holder.state()) === "PROVISIONAL", 8_000, "the holder is provisional");
   const endMs = monotonicMs() + forMs;
   while (monotonicMs() < endMs) {
-    assert.equal(await holder.state(), "PROVISIONAL", cluster.history());
-    for (const other of cluster.others(holder)) assert.notEqual((await other.status()).election?.state, "MASTER", other.name);
+    // On a loaded machine an agent may answer late; who has the VIP is sampled all the time.
+    const [state, ...others] = await Promise.all([holder, ...cluster.others(holder)].map((node) => node.state().catch(() => undefined)));
+    if (state !== undefined) assert.equal(state, "PROVISIONAL", cluster.history());
+    assert.ok(!others.includes("MASTER") && !others.includes("PROVISIONAL"), cluster.history());
     await sleep(500);
   }
 }
