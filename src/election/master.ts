@@ -244,5 +244,13 @@ export function offerAnswered(draft: Draft, write: Extract<LeaseWrite, { kind: "
     // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
     const tried = role.handover.tried.filter((node) => node !== write.to);
     draft.set({ role: { ...role, handover: { ...role.handover, tried, offer: null } } });
-  }
+  } else if (outcome.kind === "no-answer" && !outcome.ambiguous && write.to !== null) neverOffered(draft, role);
+}
+
+/** The first offer of a hand-over reached no API server at all: nobody can have taken it, and our right to the VIP is what it was. */
+function neverOffered(draft: Draft, role: Master): void {
+  const { handover, offered } = role;
+  if (handover === null || handover.reason === "stop" || handover.unbound || handover.tried.length > 1) return;
+  if (offered === null || offered.unbound || offered.sinceMs < handover.startedAtMs) return;
+  endHandover(draft, { ...role, offered: null });
 }
