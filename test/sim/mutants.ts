@@ -293,7 +293,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks who has the VIP and does not listen",
     file: "election/contention.ts",
-    from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null));",
+    from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < draft.state.self.mac));",
     to: "const taken = false;",
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
