@@ -32,6 +32,11 @@ export interface Config {
   readonly nopreemptStrict: boolean;
   readonly preemptDelayMs: number;
   readonly announceRefreshMs: number;
+  /** What a holder does at the renew deadline when no API server lets it renew. */
+  readonly onApiLoss: "auto" | "hold" | "release";
+  /** 0: the VIP is not asked, only the Lease's expiry counts. */
+  readonly probeIntervalMs: number;
+  readonly probeMisses: number;
   readonly kubeconfig: string;
   readonly adminKubeconfig: string;
   /** Explicit API servers for the election; empty: own node and the peers that are found. */
@@ -154,6 +159,9 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     nopreemptStrict: values.NOPREEMPT_STRICT,
     preemptDelayMs: values.PREEMPT_DELAY,
     announceRefreshMs: values.ANNOUNCE_REFRESH,
+    onApiLoss: values.ON_API_LOSS,
+    probeIntervalMs: values.PROBE_INTERVAL,
+    probeMisses: values.PROBE_MISSES,
     kubeconfig: values.KUBECONFIG,
     adminKubeconfig: values.ADMIN_KUBECONFIG,
     apiServers: backends(values.API_SERVERS, values),

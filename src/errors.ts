@@ -14,6 +14,8 @@ export const ERRORS = {
   LH_API_UNREACHABLE: "No API server could be reached. Check kube-apiserver on this node and its peers.",
   LH_API_STATUS: "The API server refused the request. Check the RBAC in manifests/rbac.yaml.",
   LH_DUPLICATE_NODE: "Two machines use one node name. Give each its own LEASEHOLD_NODE_NAME.",
+  LH_VIP_CONFLICT:
+    "Another machine uses the VIP. Find it by its MAC address: keepalived still running, a second cluster with the same LEASEHOLD_VIP, or a host with that address.",
   LH_LISTEN: "The port is taken. Stop the other program or choose another LEASEHOLD_BALANCER_PORT or LEASEHOLD_OPS_ADDRESS.",
   LH_NFT: "The kernel's rules for the VIP could not be changed. Check that nft is in the image and that the kernel has nf_tables; see docs/fast-path.md.",
   LH_WORKER: "The balancer's worker thread ended. It is restarted; report this with the log.",

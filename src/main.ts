@@ -25,6 +25,10 @@ async function main(): Promise<number> {
       return 2;
     case "cleanup":
       return cleanup({
+        env: process.env,
+        hostname: hostname(),
+        clock: systemClock(bootTimeMs),
+        rulesOnly: command.rulesOnly,
         print: (text) => void process.stdout.write(text),
         printError: (text) => void process.stderr.write(text),
       });

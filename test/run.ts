@@ -1,6 +1,6 @@
 /**
- * The test runner: `node test/run.ts [check|unit|sim|contract|lab]... [part of a file's path]...`
- * Without a layer all of them, in this order. Exit code 0 only when every layer passed and
+ * The test runner: `node test/run.ts [check|unit|sim|contract|lab|long]... [part of a file's path]...`
+ * Without a layer all of them but `long`, in this order. Exit code 0 only when every layer passed and
  * at least one test ran. `--no-build` takes dist/ as it is. The last line is `N passed, N failed, N skipped`.
  */
 import { spawnSync } from "node:child_process";
@@ -26,11 +26,11 @@ const words = process.argv.slice(2).filter((word) => word !== "--no-build");
 const isLayer = (word: string): boolean => word === "check" || LAYERS.some((layer) => layer.name === word);
 const chosen = words.filter(isLayer);
 const filters = words.filter((word) => !isLayer(word));
-const wants = (name: string): boolean => (chosen.length === 0 ? name !== "check" || filters.length === 0 : chosen.includes(name));
+const isNamed = (name: string): boolean => chosen.includes(name);
 
 const outcomes: Outcome[] = [];
-if (wants("check")) outcomes.push(check());
-for (const layer of LAYERS.filter((layer) => wants(layer.name))) {
+if (isNamed("check") || words.length === 0) outcomes.push(check());
+for (const layer of LAYERS.filter(({ name, onlyWhenNamed }) => isNamed(name) || (chosen.length === 0 && onlyWhenNamed !== true))) {
   const files = filesOf(layer, filters);
   if (files.length > 0) outcomes.push(await prepareAndRun(layer, files));
   else if (filters.length === 0) outcomes.push(nothing(layer, `test/${layer.name} has no test files yet`));

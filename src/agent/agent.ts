@@ -123,6 +123,7 @@ export function createAgent(deps: AgentDeps): Agent {
       nowMs,
       election: parts?.candidacy?.electionStatus() ?? null,
       vip: parts?.candidacy?.vipStatus() ?? null,
+      wire: parts?.candidacy?.wireStatus() ?? null,
       balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
       fastPath: parts?.dataPlane?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],

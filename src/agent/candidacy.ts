@@ -3,8 +3,6 @@ import type { Balancer } from "../balancer/balancer.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { createElector } from "../election/elector.ts";
-import type { Report } from "../election/types.ts";
-import { LeaseholdError } from "../errors.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { FastPathOffer } from "../kube/record.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -14,11 +12,16 @@ import type { Metrics } from "../ops/metrics.ts";
 import type { Finding } from "../tracking/check.ts";
 import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
+import { gateways } from "../linux/routes.ts";
+import type { Evidence, SentinelStatus, Watched } from "../vip/evidence.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
+import { createLinuxWire } from "../vip/linux-wire.ts";
+import { createSentinel } from "../vip/sentinel.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { Place } from "./place.ts";
+import { createReporter } from "./reporter.ts";
 import type { CheckStatus, ElectionStatus, VipStatus } from "./status.ts";
 
 export interface CandidacyDeps {
@@ -57,9 +60,14 @@ export interface Candidacy {
   holdsVip(): boolean;
   electionStatus(): ElectionStatus;
   vipStatus(): VipStatus;
+  wireStatus(): SentinelStatus;
   checks(): readonly CheckStatus[];
 }
 
+/** The sentinel's pace where nobody is watched does not matter, but it has to have one. */
+const PROBE_OFF_MS = 1_000;
+/** So often the default routes are looked at: a gateway is a witness. */
+const GATEWAYS_MS = 30_000;
 /** The VIP's own fault: it could not be bound, whatever the checks say. */
 const VIP_FAULT = "vip";
 /** A worker thread and the first checks of all backends take this long at most; until then nothing is known against the balancer. */
@@ -81,11 +89,24 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onFailure: update,
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
+  const families = [...new Set(config.vips.map((address) => address.family))];
+  const wire = createLinuxWire({ interfaceName: place.interfaceName, log, own: place.addresses, families });
+  const sentinel = createSentinel({
+    clock,
+    log,
+    wire,
+    ownMac: () => mac,
+    addresses: config.vips,
+    // Off: nobody is watched, and a dead holder is replaced when its Lease has run out.
+    intervalMs: config.probeIntervalMs > 0 ? config.probeIntervalMs : PROBE_OFF_MS,
+    misses: config.probeMisses,
+    random: Math.random,
+  });
   const tracker = createTracker({
     clock,
     log,
     basePriority: config.priority,
-    checks: checksFromConfig(config, { clock, kernel, balancer: balancerWorks, apiserver: localApiServer }),
+    checks: checksFromConfig(config, { clock, kernel, neighbours: () => sentinel.status().neighbours, balancer: balancerWorks, apiserver: localApiServer }),
   });
   const store = createLeaseStore({
     api: deps.api,
@@ -109,13 +130,15 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       nopreempt: config.nopreempt,
       nopreemptStrict: config.nopreemptStrict,
       preemptDelayMs: config.preemptDelayMs,
+      onApiLoss: config.onApiLoss,
     },
     clock,
     store,
     vip,
+    sentinel: { watch, probe: (spread) => sentinel.probe(spread), poll: () => sentinel.poll() },
     memory,
     log,
-    onReport: report,
+    onReport: (what) => report(what),
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
   });
   const resume = memory.recall();
@@ -130,8 +153,32 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       }),
     },
   ];
-  let mac = "";
+  const gatewayTimer = clock.every(GATEWAYS_MS, () => watch(watched));
+  let mac = kernel.link()?.mac ?? "";
+  let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
   let wasBound = false;
+  const report = createReporter({ node, log, metrics, events, state: () => elector.status().state, leaseUid: () => elector.leaseUid() });
+
+  /** Whom the election wants watched; and beside the other candidates the gateways are witnesses. */
+  function watch(target: Watched): void {
+    watched = target;
+    sentinel.watch({ ...target, holder: config.probeIntervalMs > 0 ? target.holder : null, witnesses: [...target.witnesses, ...routers()] });
+  }
+
+  function routers(): Watched["witnesses"] {
+    try {
+      return gateways(place.interfaceName, families).map((address) => ({ address, mac: undefined }));
+    } catch (error) {
+      // Out of descriptors, say. The other candidates are witnesses enough.
+      log.debug({ err: error }, "Default routes not read");
+      return [];
+    }
+  }
+
+  function learn(evidence: Evidence): void {
+    if (evidence.kind === "neighbours") tracker.poke("interface");
+    elector.learn(evidence);
+  }
 
   function vipChanged(): void {
     const { bound } = vip.status();
@@ -159,40 +206,15 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     elector.update({ effective, faults: failed ? [...faults, VIP_FAULT] : faults, ready, mac, fastPath: deps.fastPathOffer() });
   }
 
-  function report(what: Report): void {
-    switch (what.kind) {
-      case "transition":
-        log.info({ state: what.to, prevState: what.from, reason: what.reason }, "State changed");
-        metrics.transition(elector.status().state, what.reason);
-        if (what.to === "MASTER") announceLeader("BecomeLeader", `${node} became leader`);
-        if (what.from === "MASTER") announceLeader("StopLeading", `${node} stopped leading`);
-        return;
-      case "handover":
-        if (what.to === null) log.warn({ reason: what.reason }, "No successor took the VIP, it stays here");
-        else log.info({ reason: what.reason, successor: what.to }, "Offering the VIP");
-        return;
-      case "namesake":
-        log.error(
-          { err: new LeaseholdError("LH_DUPLICATE_NODE", `another machine (instance ${what.instance}) uses the node name ${node}`) },
-          "Node name is in use",
-        );
-        return;
-      case "recreate":
-        log.warn({}, "The Lease was deleted or emptied by somebody, writing it again");
-        return;
-    }
-  }
-
-  function announceLeader(action: string, note: string): void {
-    events.record({ type: "Normal", reason: "LeaderElection", action, note }, elector.leaseUid());
-  }
-
   return {
     adopt() {
       const mayKeep = resume !== null && clock.now() < resume.renewedAtMs + config.renewDeadlineMs;
-      vip.reap(mayKeep);
+      // What lies there for a reason that we cannot know (no API server yet) is not thrown away before the Lease has been asked; half a VIP is.
+      const found = vip.reap(true).length === config.vips.length;
+      if (!found && !mayKeep) vip.release();
       // Extends the address now: reading kubeconfigs and starting threads may take longer than it lives.
-      elector.start(mayKeep ? resume : null);
+      elector.start(mayKeep ? resume : null, found);
+      sentinel.start(learn);
     },
     start() {
       tracker.start();
@@ -204,6 +226,8 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     },
     close() {
       for (const subscription of subscriptions) subscription.close();
+      gatewayTimer.cancel();
+      sentinel.stop();
       vip.stop();
       kernel.close();
     },
@@ -214,6 +238,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
     vipStatus,
+    wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
   };
 

@@ -1,6 +1,7 @@
 /** What one agent knows, as `/status` shows it. Plain data; made on demand; nothing here steers. */
 import type { FastPathStatus } from "../balancer/fastpath/status.ts";
 import type { BalancerStatus } from "../balancer/backend.ts";
+import type { SentinelStatus } from "../vip/evidence.ts";
 import type { Candidate, VrrpState } from "../kube/record.ts";
 
 export interface CheckStatus {
@@ -17,6 +18,8 @@ export interface CheckStatus {
 
 export interface ElectionStatus {
   readonly state: VrrpState;
+  /** Holds the Lease. A MASTER that does not is provisional: it has the VIP for the reason given. */
+  readonly confirmed: boolean;
   /** Why the agent is in this state, one sentence an operator can act on. */
   readonly reason: string;
   readonly sinceMs: number;
@@ -31,6 +34,8 @@ export interface ElectionStatus {
   readonly renewedAtMs: number | null;
   /** Milliseconds since any record was read from the API. */
   readonly lastReadAgeMs: number | null;
+  /** Who was last heard to claim the VIP, apart from this node and the holder that the Lease named then. `node`: null for a machine that is no candidate. */
+  readonly contender: { readonly mac: string; readonly node: string | null; readonly agoMs: number } | null;
   readonly candidates: readonly (Candidate & { readonly fresh: boolean })[];
 }
 
@@ -55,6 +60,8 @@ export interface AgentStatus {
   /** null with role balancer. */
   readonly election: ElectionStatus | null;
   readonly vip: VipStatus | null;
+  /** What is heard on the VIP's wire; null with role balancer. */
+  readonly wire: SentinelStatus | null;
   readonly balancer: BalancerStatus;
   /** null without a VIP (role balancer), and while the network is being waited for. */
   readonly fastPath: FastPathStatus | null;

@@ -4,14 +4,15 @@ import { suggest } from "../config/suggest.ts";
 export type Command =
   | { readonly kind: "run" }
   /** Removes the kernel's rules, which outlive the agent. */
-  | { readonly kind: "cleanup" }
+  | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
   | { readonly kind: "version"; readonly output: "text" | "json" }
   | { readonly kind: "help" }
   /** Exit status 2, with this message on standard error. */
   | { readonly kind: "usage-error"; readonly message: string };
 
 export const COMMANDS = ["run", "cleanup", "version", "help"] as const;
-const FLAGS = ["--help", "-h", "--version", "--output", "-o"] as const;
+const RULES_ONLY = "--rules-only";
+const FLAGS = ["--help", "-h", "--version", "--output", "-o", RULES_ONLY] as const;
 
 function usageError(problem: string, near: string | undefined): Command {
   const advice = near === undefined ? "`leasehold --help` lists what there is" : `did you mean ${near}?`;
@@ -19,6 +20,13 @@ function usageError(problem: string, near: string | undefined): Command {
 }
 
 const unknownFlag = (flag: string): Command => usageError(`unknown flag ${JSON.stringify(flag)}`, suggest(flag, FLAGS));
+
+/** What a command without arguments says of one. */
+function refused(command: string, [extra]: readonly string[]): Command | undefined {
+  if (extra === undefined) return undefined;
+  if (extra.startsWith("-")) return unknownFlag(extra);
+  return usageError(`${command} takes no argument ${JSON.stringify(extra)}: settings are environment variables`, undefined);
+}
 
 /** What follows `version`. */
 function versionCommand(rest: readonly string[]): Command {
@@ -40,13 +48,10 @@ export function parseArgs(argv: readonly string[]): Command {
   const [first = "run", ...rest] = argv;
   switch (first) {
     case "run":
+    case "help":
+      return refused(first, rest) ?? { kind: first };
     case "cleanup":
-    case "help": {
-      const [extra] = rest;
-      if (extra === undefined) return { kind: first };
-      if (extra.startsWith("-")) return unknownFlag(extra);
-      return usageError(`${first} takes no argument ${JSON.stringify(extra)}: settings are environment variables`, undefined);
-    }
+      return refused(first, rest.filter((word) => word !== RULES_ONLY)) ?? { kind: first, rulesOnly: rest.includes(RULES_ONLY) };
     case "version":
     case "--version":
       return versionCommand(rest);

@@ -11,7 +11,8 @@ and a health-checked TCP balancer on every node.
 
 Commands:
   run                      run the agent until SIGTERM or SIGINT (default)
-  cleanup                  remove the kernel's rules, which a stopped agent leaves in place
+  cleanup [--rules-only]   take this node out of the Lease and remove the kernel's rules, which
+                           a stopped agent leaves in place; or the rules alone
   version [-o json|text]   print the version
   help                     print this text
 

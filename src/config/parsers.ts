@@ -86,6 +86,12 @@ export function duration(min: string, max: string): Parser<number> {
   };
 }
 
+/** {@link duration}, or 0 for never. */
+export function durationOrOff(min: string, max: string): Parser<number> {
+  const base = duration(min, max);
+  return { expects: `${base.expects}, or 0s`, parse: (text) => (durationMs(text) === 0 ? ok(0) : base.parse(text)) };
+}
+
 /** The Lease counts whole seconds (`leaseDurationSeconds`). */
 export function wholeSeconds(min: string, max: string): Parser<number> {
   const base = duration(min, max);

@@ -136,6 +136,18 @@ function weightUnderNopreempt({ values, isSet }: Facts): readonly string[] {
     .map((name) => `${PREFIX}${name}=${values[name]} lowers a holder's rank but does not take the VIP from it while ${PREFIX}NOPREEMPT is true; use weight 0 (FAULT) or ${PREFIX}NOPREEMPT=false`);
 }
 
+/** Less than this and a holder that only waits for a processor is silent long enough. */
+const HASTY_PROOF_MS = 100;
+
+function proofOfDeath({ values, isSet }: Facts): readonly string[] {
+  const { PROBE_INTERVAL: intervalMs, PROBE_MISSES: misses, LEASE_DURATION: leaseMs } = values;
+  if (intervalMs === 0) return isSet("PROBE_MISSES") ? [`${PREFIX}PROBE_MISSES has no effect while ${PREFIX}PROBE_INTERVAL is 0s`] : [];
+  const proofMs = intervalMs * misses;
+  const product = `${PREFIX}PROBE_INTERVAL x ${PREFIX}PROBE_MISSES is ${formatDuration(proofMs)}`;
+  if (proofMs >= leaseMs) return [`${product}: the Lease expires before that (${PREFIX}LEASE_DURATION=${formatDuration(leaseMs)}), and no death is ever proved`];
+  return proofMs < HASTY_PROOF_MS ? [`${product}: a holder that is merely busy may be taken for dead; use at least ${formatDuration(HASTY_PROOF_MS)}`] : [];
+}
+
 /** Wishes that will not come true, and settings that are bold. The agent starts all the same. */
 export const WARNINGS: readonly Rule[] = [
   {
@@ -152,6 +164,14 @@ export const WARNINGS: readonly Rule[] = [
     check: ({ values }) =>
       values.NOPREEMPT_STRICT && !values.NOPREEMPT ? [`${PREFIX}NOPREEMPT_STRICT has no effect while ${PREFIX}NOPREEMPT is false`] : [],
   },
+  {
+    uses: ["ON_API_LOSS"],
+    check: ({ values }) =>
+      values.ON_API_LOSS === "hold"
+        ? [`${PREFIX}ON_API_LOSS=hold keeps the VIP on a node that is cut off, where it cannot know that another has claimed it; use auto unless that is wanted`]
+        : [],
+  },
+  { uses: ["PROBE_INTERVAL", "PROBE_MISSES", "LEASE_DURATION"], check: proofOfDeath },
   {
     uses: ["TRACK_FILE", "TRACK_EXEC", "TRACK_HTTP"],
     check: ({ values, isSet }) =>

@@ -93,6 +93,17 @@ export const SETTINGS = {
   ANNOUNCE_REFRESH: withDefault(parsers.duration("0s", "1h"), "60s", {
     ...election, doc: "The holder repeats its gratuitous ARP or neighbour advertisement this often; 0s: never.",
   }),
+  ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"]), "auto", {
+    ...election,
+    doc: "What a holder does at RENEW_DEADLINE when no API server lets it renew. `auto` keeps the VIP while nobody could claim it (every API server refuses, or at least half answer and cannot write: etcd without quorum) and lets go when this node may be cut off; `hold` keeps it until another holder is seen; `release` always lets go. With an external etcd \"nobody could claim\" is less sure: servers that answer and cannot write may be cut off from an etcd that one which does not answer still reaches.",
+  }),
+  PROBE_INTERVAL: withDefault(parsers.durationOrOff("20ms", "1s"), "50ms", {
+    ...election,
+    doc: "Every candidate asks the VIP this often whether its holder is still there: its silence proves a death long before the Lease expires. 0s: never, only expiry counts.",
+  }),
+  PROBE_MISSES: withDefault(parsers.wholeNumber(2, 20), "3", {
+    ...election, doc: "Probes in a row without an answer until a holder may be taken for dead.",
+  }),
 
   TRACK_BALANCER_WEIGHT: withDefault(parsers.weight, "0", {
     ...tracking,
@@ -209,6 +220,12 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   SERVERS: "BACKENDS",
   GARP_REFRESH: "ANNOUNCE_REFRESH",
   GARP_MASTER_REFRESH: "ANNOUNCE_REFRESH",
+  API_LOSS: "ON_API_LOSS",
+  PRESERVE_ON_LEADERSHIP_LOSS: "ON_API_LOSS",
+  MIN_RX: "PROBE_INTERVAL",
+  MIN_TX: "PROBE_INTERVAL",
+  MULTIPLIER: "PROBE_MISSES",
+  DOWN_TIMER_ADVERTS: "PROBE_MISSES",
   BALANCE: "ALGORITHM",
   MAXCONN: "MAX_CONNECTIONS",
   METRICS_ADDRESS: "OPS_ADDRESS",

@@ -1,15 +1,19 @@
 /**
  * A node that does not hold the VIP: when does it claim? By compare-and-swap on the record it saw, at once if it is the best
- * candidate, otherwise its rank times 100 ms later, so that a dead better one delays nobody for long.
+ * candidate, otherwise its rank times 100 ms later, so that a dead better one delays nobody for long. With proof of the holder's death, before its Lease has run out.
  */
 import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
+import { decideBootstrap } from "./bootstrap.ts";
+import { askWire, candidateAt } from "./contention.ts";
 import type { Draft } from "./draft.ts";
-import { claimants, eligible, faultsOf, lastResorts } from "./facts.ts";
+import { claimants, eligible, faultsOf, lastResorts, peers } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
+import { becomeProvisional } from "./provisional.ts";
 import type { Role } from "./types.ts";
 import { vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
+import { tenureKey } from "./watch-target.ts";
 
 /** The k-th best candidate waits k times this long. Enough for a write (5 ms) and its echo by watch. */
 export const CLAIM_STEP_MS = 100;
@@ -17,15 +21,26 @@ export const CLAIM_STEP_MS = 100;
 export const ALL_FAULT_MS = 2_000;
 /** An offer is answered at once or not at all: an old one may come from a holder that died with its VIP bound. */
 export const OFFER_FRESH_MS = 300;
+/**
+ * Where reads had failed, whoever holds may have been unable to write as well, and be about to: it gets this long from the first read that succeeds on, before the
+ * time in which nobody could have renewed is held against it.
+ */
+export const READABLE_MS = 1_500;
 
 type Backup = Extract<Role, { kind: "BACKUP" }>;
 
 export function decideBackup(draft: Draft, role: Backup): void {
   const { settings, state, nowMs } = draft;
   const { view } = state;
+  if (view === null || neverWas(view)) decideBootstrap(draft);
+  if (draft.state.role.kind !== "BACKUP") return;
   if (view === null || state.namesake !== null) return dropResumed(draft, view);
+  // Somebody of ours has had it since: it is not a stranger's any more.
+  if (state.stranger !== null && view.lastHolder !== null) draft.set({ stranger: null });
   const free = vacancy(settings, view, state.resumeUntilMs !== null);
   if (free.kind !== "ours") dropResumed(draft, view);
+  const provenMs = provenAt(draft, view);
+  if (provenMs !== null && free.kind === "held" && takeFrom(draft, view, provenMs, free)) return;
   if (state.write !== null) return;
   if (nowMs < role.retryAtMs) return draft.wakeAt(role.retryAtMs);
   switch (free.kind) {
@@ -33,19 +48,56 @@ export function decideBackup(draft: Draft, role: Backup): void {
       return resume(draft, view);
     case "held":
       if (offeredToUs(draft, view)) return claim(draft, view, true);
-      return claimFrom(draft, view, free.freeAtMs, free);
+      // A claim sent now would wait in a server for etcd, and could come before the holder's own renewal.
+      if (state.readFailing) return;
+      return claimFrom(draft, view, Math.max(free.freeAtMs, state.readableSinceMs + READABLE_MS), free);
     case "free":
       return claimFrom(draft, view, free.sinceMs, free);
   }
 }
 
+/** The API answers, and there is no Lease, nor has there been one. */
+function neverWas(view: LeaseView): boolean {
+  return view.record === null && view.lastHolder === null;
+}
+
 /** The address that a previous process left is ours only as long as the Lease may still name us. */
 function dropResumed(draft: Draft, view: LeaseView | null): void {
-  const { resumeUntilMs } = draft.state;
-  if (resumeUntilMs === null) return;
-  if (view === null) return draft.wakeAt(resumeUntilMs);
+  const { resumeUntilMs, adoptableUntilMs } = draft.state;
+  if (resumeUntilMs === null && adoptableUntilMs === null) return;
+  if (view === null) return draft.wakeAt(Math.min(resumeUntilMs ?? Number.POSITIVE_INFINITY, adoptableUntilMs ?? Number.POSITIVE_INFINITY));
   draft.unbind();
-  draft.set({ resumeUntilMs: null });
+  draft.set({ resumeUntilMs: null, adoptableUntilMs: null });
+}
+
+/** When the holder that the Lease names was found dead on the wire; null: it was not, or somebody else has the VIP by now. */
+function provenAt({ settings, state, nowMs }: Draft, view: LeaseView): number | null {
+  const { proof, contender } = state;
+  if (proof === null || view.record === null || proof.tenure !== tenureKey(view.record)) return null;
+  // A contender that is no holder by the Lease: its claim may be under way, and will be seen.
+  const other = contender === null || nowMs >= contender.atMs + settings.renewDeadlineMs ? undefined : candidateAt(state, contender.mac);
+  return other !== undefined && other.node !== view.record.holder ? null : proof.atMs;
+}
+
+/**
+ * Where the data plane makes two holders harmless the VIP is bound at once and claimed beside: the write takes 5 ms, but a second when the dead node had etcd's
+ * leader. Elsewhere the answer is waited for. False when this node is not among those who may.
+ */
+function takeFrom(draft: Draft, view: LeaseView, provenMs: number, free: Extract<Vacancy, { kind: "held" }>): boolean {
+  const { settings, state, nowMs } = draft;
+  const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
+  const atMs = claimTime(draft, able, provenMs, free);
+  // Not for us to take: what holds without proof may be.
+  if (atMs === Number.POSITIVE_INFINITY) return false;
+  if (nowMs < atMs) {
+    draft.wakeAt(atMs);
+    return true;
+  }
+  if (state.self.fastPath !== null && state.self.fastPath !== undefined) {
+    const tenure = state.proof?.tenure ?? "";
+    becomeProvisional(draft, { kind: "proof", tenure }, nowMs + settings.renewDeadlineMs);
+  } else if (state.write === null) claim(draft, view, false);
+  return true;
 }
 
 /**
@@ -76,9 +128,13 @@ function offeredToUs(draft: Draft, view: LeaseView): boolean {
 
 function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacancy): void {
   const { settings, state, nowMs } = draft;
+  // Asked while others are waited for, so that it costs no time of its own.
+  const unheld = free.kind === "free" && view.lastHolder === null && free.why !== "released";
+  const wire = unheld && (eligible(state) || state.stranger !== null) ? askWire(draft, false) : "free";
   if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
+  if (wire !== "free") return;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
-  const resort = able.length > 0 ? [] : lastResorts(settings, state, view, nowMs);
+  const resort = able.length > 0 ? [] : lastResorts(settings, state, withoutLost(peers(settings, view), free, settings.node), nowMs);
   const atMs = able.length > 0 ? claimTime(draft, able, freeAtMs, free) : resortTime(draft, resort, freeAtMs);
   if (able.length > 0 && state.allFaultSinceMs !== null) draft.set({ allFaultSinceMs: null });
   if (nowMs < atMs) return draft.wakeAt(atMs);

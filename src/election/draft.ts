@@ -49,16 +49,20 @@ export class Draft {
     const { role } = this.state;
     // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
     if (role.kind === "RELEASING" || role.kind === "STOPPED" || this.nowMs >= sentAtMs + this.settings.renewDeadlineMs) return;
-    const nextRenewAtMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
+    const nextMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
     const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
-    if (role.kind === "MASTER") this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs, offered } });
+    if (role.kind === "MASTER") {
+      const contestedAtMs = role.contestedAtMs !== null && sentAtMs >= role.contestedAtMs ? null : role.contestedAtMs;
+      // One that was under way when another claimed the VIP does not confirm us against that one.
+      this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: contestedAtMs === null ? nextMs : this.nowMs, offered, contestedAtMs } });
+    }
     else {
       this.become(
-        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs, handover: null, offered: null, calmUntilMs: this.nowMs },
+        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs: this.nowMs, contestedAtMs: null },
         "holds the Lease",
       );
     }
-    this.set({ resumeUntilMs: null, allFaultSinceMs: null });
+    this.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
     if (offered?.unbound === true || (role.kind === "MASTER" && role.handover?.unbound === true)) return;
     this.hold();
     // An offered VIP is no inheritance: a process restarted now must ask first.
@@ -69,6 +73,7 @@ export class Draft {
   hold(): void {
     const { role } = this.state;
     if (role.kind === "MASTER") this.effect({ kind: "hold", untilMs: rightUntil(this.settings, role) });
+    if (role.kind === "PROVISIONAL") this.effect({ kind: "hold", untilMs: role.untilMs });
   }
 
   /** An offer is out, or about to be: our word alone keeps the VIP no longer than this, nor does the kernel if we die now. */
@@ -82,12 +87,13 @@ export class Draft {
     const { role } = this.state;
     if (role.kind === "MASTER") this.set({ role: { ...role, nextRenewAtMs: atMs } });
     if (role.kind === "BACKUP") this.set({ role: { ...role, retryAtMs: atMs } });
+    if (role.kind === "PROVISIONAL") this.set({ role: { ...role, retryAtMs: atMs } });
   }
 
-  send(write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>, timeoutMs: number): void {
+  send(write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>, timeoutMs: number, urgent = false): void {
     const id = this.#nextId();
     this.set({ write: id });
-    this.effect({ kind: "write", id, write, timeoutMs });
+    this.effect({ kind: "write", id, write, timeoutMs, urgent });
   }
 
   sendOffer(write: Extract<LeaseWrite, { kind: "offer" }>, timeoutMs: number): void {
@@ -99,11 +105,11 @@ export class Draft {
       if (first) this.effect({ kind: "forget" });
       if (role.offered?.unbound !== true) this.limit();
     }
-    this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs });
+    this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs, urgent: false });
   }
 
   sendCandidate(candidate: Candidate): void {
-    this.effect({ kind: "write", id: this.#nextId(), write: { kind: "candidate", candidate }, timeoutMs: this.settings.renewDeadlineMs });
+    this.effect({ kind: "write", id: this.#nextId(), write: { kind: "candidate", candidate }, timeoutMs: this.settings.renewDeadlineMs, urgent: false });
   }
 
   finish(): Step {

@@ -6,18 +6,24 @@ import type { ElectionStatus } from "../agent/status.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import type { Evidence, Sentinel } from "../vip/evidence.ts";
+import { candidateAt } from "./contention.ts";
 import { eligible, faultsOf, vrrpState } from "./facts.ts";
 import { isFresh } from "./lease-view.ts";
-import { initialState, READ_TIMEOUT_MS, step } from "./machine.ts";
+import { initialState, step } from "./machine.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
+import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./upkeep.ts";
+import { watchTarget } from "./watch-target.ts";
 
 /** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
 export interface HeldVip {
   hold(untilMs: number): void;
   limit(untilMs: number): void;
   release(): void;
-  /** Announces it anew, if held. */
+  /** Announces it anew, with the whole schedule, if held. */
   announce(): void;
+  /** One announcement, if held: RFC 5227 section 2.4 allows no more in ten seconds, lest two machines that defend themselves flood the network. */
+  defend(): void;
 }
 
 export interface ElectorDeps {
@@ -25,6 +31,8 @@ export interface ElectorDeps {
   readonly clock: Clock;
   readonly store: LeaseStore;
   readonly vip: HeldVip;
+  /** What it finds comes in by {@link Elector.learn}. */
+  readonly sentinel: Pick<Sentinel, "watch" | "probe" | "poll">;
   /** Keeps the last renewal for a process that comes after this one. */
   readonly memory: { remember(renewedAtMs: number): void; forget(): void };
   readonly log: Logger;
@@ -34,8 +42,13 @@ export interface ElectorDeps {
 }
 
 export interface Elector {
-  /** @param resume the last renewal of a previous process of this boot, if it is known */
-  start(resume: { readonly renewedAtMs: number } | null): void;
+  /**
+   * @param resume the last renewal of a previous process of this boot, if it is known
+   * @param found a previous process left the VIP bound
+   */
+  start(resume: { readonly renewedAtMs: number } | null, found: boolean): void;
+  /** The sentinel has news of the VIP's wire. */
+  learn(evidence: Evidence): void;
   /** Tracking has news of this node. */
   update(facts: SelfFacts): void;
   /** Hands over or releases, then resolves. At most about 2 s, whatever the API does. */
@@ -46,12 +59,13 @@ export interface Elector {
 }
 
 export function createElector(deps: ElectorDeps): Elector {
-  const { settings, clock, store, vip, memory, log } = deps;
+  const { settings, clock, store, vip, sentinel, memory, log } = deps;
   let state: ElectionState = initialState(settings, clock.now());
   let timer: Timer | undefined;
   let watch: { close(): void } | undefined;
   let stopping: Promise<void> | undefined;
   let onStopped: () => void = () => {};
+  let watched = "";
 
   const queue: ElectionEvent[] = [];
   let dispatching = false;
@@ -68,6 +82,12 @@ export function createElector(deps: ElectorDeps): Elector {
     }
   }
 
+  /** After a pause of ours timers run before anything is read: what the others have done meanwhile comes first. */
+  function wake(): void {
+    sentinel.poll();
+    dispatch({ kind: "wake" });
+  }
+
   function take(event: ElectionEvent): void {
     if (state.role.kind === "STOPPED") return;
     const next = step(settings, state, event, clock.now());
@@ -75,9 +95,13 @@ export function createElector(deps: ElectorDeps): Elector {
     timer?.cancel();
     timer = undefined;
     if (next.wakeAtMs !== Number.POSITIVE_INFINITY && state.role.kind !== "STOPPED") {
-      timer = clock.after(next.wakeAtMs - clock.now(), () => dispatch({ kind: "wake" }));
+      timer = clock.after(next.wakeAtMs - clock.now(), wake);
     }
     for (const effect of next.effects) run(effect);
+    const target = watchTarget(settings, state);
+    const text = JSON.stringify([target.holder, target.pace, target.witnesses.map(({ address, mac }) => [address.text, mac])]);
+    if (text !== watched) sentinel.watch(target);
+    watched = text;
   }
 
   function run(effect: Effect): void {
@@ -90,6 +114,13 @@ export function createElector(deps: ElectorDeps): Elector {
         return vip.release();
       case "announce":
         return vip.announce();
+      case "defend":
+        return vip.defend();
+      case "probe":
+        return sentinel.probe(effect.spread);
+      case "survey":
+        void survey();
+        return;
       case "remember":
         return memory.remember(effect.renewedAtMs);
       case "forget":
@@ -117,9 +148,16 @@ export function createElector(deps: ElectorDeps): Elector {
     dispatch({ kind: "read", sentAtMs, outcome });
   }
 
-  async function write({ id, write, timeoutMs }: Extract<Effect, { kind: "write" }>): Promise<void> {
+  async function survey(): Promise<void> {
     const sentAtMs = clock.now();
-    const outcome = await store.write(write, timeoutMs).catch((error: unknown) => {
+    const found = await store.survey(SURVEY_TIMEOUT_MS);
+    log.debug({ servers: found.servers, durationMs: clock.now() - sentAtMs }, "API servers asked what is left of them");
+    dispatch({ kind: "surveyed", sentAtMs, survey: found });
+  }
+
+  async function write({ id, write, timeoutMs, urgent }: Extract<Effect, { kind: "write" }>): Promise<void> {
+    const sentAtMs = clock.now();
+    const outcome = await store.write(write, timeoutMs, urgent).catch((error: unknown) => {
       log.error({ err: error, write: write.kind }, "Writing the Lease failed unexpectedly");
       return { kind: "no-answer", ambiguous: true, message: String(error) } as const;
     });
@@ -131,9 +169,12 @@ export function createElector(deps: ElectorDeps): Elector {
   }
 
   return {
-    start(resume) {
-      dispatch({ kind: "start", resume });
+    start(resume, found) {
+      dispatch({ kind: "start", resume, found });
       watch = store.watch((record) => dispatch({ kind: "watched", record }));
+    },
+    learn(evidence) {
+      dispatch({ kind: "evidence", evidence });
     },
     update(facts) {
       dispatch({ kind: "self", facts });
@@ -155,6 +196,7 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
   const { role, view } = state;
   return {
     state: vrrpState(state),
+    confirmed: role.kind === "MASTER",
     reason: state.reason,
     sinceMs: state.sinceMs,
     basePriority: settings.base,
@@ -165,6 +207,10 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
     leaseTransitions: view?.record?.leaseTransitions ?? null,
     renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,
     lastReadAgeMs: view === null ? null : nowMs - Math.max(view.acceptedAtMs, state.readOkAtMs ?? 0),
+    contender:
+      state.contender === null
+        ? null
+        : { mac: state.contender.mac, node: candidateAt(state, state.contender.mac)?.node ?? null, agoMs: nowMs - state.contender.atMs },
     candidates:
       view === null
         ? []

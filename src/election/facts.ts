@@ -11,15 +11,42 @@ import type { ElectionSettings, ElectionState } from "./types.ts";
 export const NAMESAKE_FAULT = "duplicate-node-name";
 /** So often one insists on one's name against another machine that insists as well. Some late copies of what it said once are no insisting. */
 const OVERWRITTEN_LIMIT = 10;
-/** The fault that alone does not keep a node from serving when every candidate is in FAULT. */
-const BALANCER_FAULT = "balancer";
+/** Fault of a node that came to a network where another machine has the VIP. */
+export const CONFLICT_FAULT = "vip-conflict";
+/** Fault of a node whose link flapped or whose mastership was contested, for a while; see unrest.ts. */
+export const UNSTABLE_FAULT = "unstable";
+/** Fault of a dead link, which makes a bound VIP useless: it goes before anything else is tried. */
+export const INTERFACE_FAULT = "interface";
+/** Fault of a node whose balancer has no API server. */
+export const BALANCER_FAULT = "balancer";
+/** Faults that do not keep a node from serving when every candidate is in FAULT. */
+const LIGHT_FAULTS: readonly string[] = [BALANCER_FAULT, UNSTABLE_FAULT];
 
 export function isHolder(state: ElectionState): boolean {
   return state.role.kind === "MASTER";
 }
 
 export function faultsOf(state: ElectionState): readonly string[] {
-  return state.namesake === null ? state.self.faults : [...state.self.faults, NAMESAKE_FAULT];
+  const ours = [
+    ...(state.namesake === null ? [] : [NAMESAKE_FAULT]),
+    ...(state.stranger === null ? [] : [CONFLICT_FAULT]),
+    ...(isUnstable(state) ? [UNSTABLE_FAULT] : []),
+  ];
+  return ours.length === 0 ? state.self.faults : [...state.self.faults, ...ours];
+}
+
+/** It keeps a node from becoming holder. A holder keeps the VIP the first time, as moving it is what this is to prevent; not where trouble comes again and again. */
+function isUnstable({ unstable, role, unrest }: ElectionState): boolean {
+  switch (role.kind) {
+    case "BACKUP":
+      return unstable;
+    case "MASTER":
+      return unstable && unrest !== null && unrest.level > 0;
+    case "PROVISIONAL":
+    case "RELEASING":
+    case "STOPPED":
+      return false;
+  }
 }
 
 /** May become holder. Every check must have spoken: a node that knows nothing of itself is no candidate. */
@@ -31,13 +58,16 @@ export function eligible(state: ElectionState): boolean {
 export function vrrpState(state: ElectionState): VrrpState {
   switch (state.role.kind) {
     case "MASTER":
+    case "PROVISIONAL":
       return "MASTER";
     case "STOPPED":
     case "RELEASING":
       return "INIT";
     case "BACKUP":
       if (faultsOf(state).length > 0) return "FAULT";
-      return state.view === null || !state.self.ready ? "INIT" : "BACKUP";
+      if (!state.self.ready) return "INIT";
+      // It cannot read the Lease yet, and sees another one serve.
+      return state.view === null && (state.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
   }
 }
 
@@ -81,13 +111,13 @@ export function claimants(settings: ElectionSettings, state: ElectionState, view
   return ranked([...peers(settings, view), self].filter((candidate) => candidate.eligible));
 }
 
-/** When nobody is eligible: those whose only fault is that no API server answers them. Any of them is as good as a healthy one. */
-export function lastResorts(settings: ElectionSettings, state: ElectionState, view: LeaseView, nowMs: number): readonly Candidate[] {
+/** When nobody is eligible: those that only no API server answers, or that have to prove themselves. Any of them is as good as a healthy one. */
+export function lastResorts(settings: ElectionSettings, state: ElectionState, others: readonly Candidate[], nowMs: number): readonly Candidate[] {
   if (state.stopping !== null) return [];
   const self = selfCandidate(settings, state, nowMs);
-  const all = [...peers(settings, view), self];
+  const all = [...others, self];
   if (all.some((candidate) => candidate.eligible)) return [];
-  return ranked(all.filter((candidate) => candidate.faults.length === 1 && candidate.faults[0] === BALANCER_FAULT));
+  return ranked(all.filter((candidate) => candidate.faults.length > 0 && candidate.faults.every((fault) => LIGHT_FAULTS.includes(fault))));
 }
 
 /** The node that a person wants to hold the VIP; "" when nobody said so. */

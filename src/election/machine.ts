@@ -8,26 +8,22 @@
  * Time enters only as `nowMs` (monotonic). Times that other nodes wrote into the Lease are never compared with
  * ours: their clocks may be wrong, and all we need is "has the record changed since I last looked".
  */
-import type { Candidate } from "../kube/record.ts";
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
-import { desiredCandidate, isHolder, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
+import { applyEvidence } from "./contention.ts";
+import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, offerAnswered } from "./master.ts";
+import { BOOTSTRAP_HOLD_MS, decideProvisional } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
 import { Draft } from "./draft.ts";
+import { surveyed } from "./hold.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
+import { disturbed } from "./unrest.ts";
+import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./upkeep.ts";
 
-/** Everybody also reads on a timer: a watch may stall, or lie silent. */
-export const READ_INTERVAL_MS = 2_000;
-/** Time-out of one read; writes of a renewal have until the deadline. */
-export const READ_TIMEOUT_MS = 4_000;
-/** A candidate says that it is alive at least this often. */
-export const BUMP_MS = 10_000;
-/** After a failure of the API, before the same thing is tried again. */
-export const RETRY_MS = 500;
 /** A stopping agent that is not holder waits this long for its last words to be written. */
 const STOP_MS = 1_000;
 
@@ -41,13 +37,31 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
     view: null,
     self: { ...NOTHING_KNOWN, effective: settings.base },
     stopping: null,
+    startedAtMs: nowMs,
     resumeUntilMs: null,
+    adoptableUntilMs: null,
     write: null,
     nextId: 1,
     offerInFlight: false,
     readInFlight: false,
     readAtMs: nowMs,
     readOkAtMs: null,
+    readFailing: false,
+    readableSinceMs: Number.NEGATIVE_INFINITY,
+    refusal: null,
+    survey: null,
+    surveyInFlight: false,
+    surveyAtMs: nowMs,
+    proof: null,
+    contender: null,
+    probed: null,
+    probingSinceMs: null,
+    met: false,
+    stranger: null,
+    defendedAtMs: Number.NEGATIVE_INFINITY,
+    unrest: null,
+    unstable: false,
+    linkWasGood: false,
     publishInFlight: false,
     publishedAtMs: Number.NEGATIVE_INFINITY,
     publishedOkAtMs: Number.NEGATIVE_INFINITY,
@@ -71,7 +85,7 @@ export function step(settings: ElectionSettings, state: ElectionState, event: El
 
 /** Invariant 3 and 4: past the renew deadline the VIP goes first, whatever the event has to say. */
 function enforceDeadline(draft: Draft): void {
-  const { role, resumeUntilMs } = draft.state;
+  const { role, resumeUntilMs, adoptableUntilMs } = draft.state;
   if (role.kind === "MASTER" && draft.nowMs >= role.renewedAtMs + draft.settings.renewDeadlineMs) {
     draft.unbind();
     draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, "the Lease could not be renewed before the deadline");
@@ -80,16 +94,25 @@ function enforceDeadline(draft: Draft): void {
     draft.unbind();
     draft.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
   }
+  if (role.kind === "PROVISIONAL" && draft.nowMs >= role.untilMs) {
+    draft.unbind();
+    draft.set({ proof: null });
+    draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, "nothing shows any more that the VIP may be kept");
+  }
   if (resumeUntilMs !== null && draft.nowMs >= resumeUntilMs) {
     draft.unbind();
     draft.set({ resumeUntilMs: null });
+  }
+  if (adoptableUntilMs !== null && draft.nowMs >= adoptableUntilMs) {
+    draft.unbind();
+    draft.set({ adoptableUntilMs: null });
   }
 }
 
 function apply(draft: Draft, event: ElectionEvent): void {
   switch (event.kind) {
     case "start":
-      return applyStart(draft, event.resume);
+      return applyStart(draft, event);
     case "watched":
       // "Deleted" has no version to order it by: believe a read, and read now.
       if (event.record === null) draft.set({ readAtMs: draft.nowMs });
@@ -99,9 +122,15 @@ function apply(draft: Draft, event: ElectionEvent): void {
       return applyRead(draft, event);
     case "written":
       return applyWritten(draft, event);
-    case "self":
-      draft.set({ self: event.facts });
+    case "surveyed":
+      draft.set({ surveyInFlight: false, surveyAtMs: Math.max(draft.nowMs, event.sentAtMs + SURVEY_MS), survey: surveyed(draft.state.survey, event) });
+      // From caches: they may be old, and are then dropped, but what they know of another holder is true.
+      for (const record of event.survey.records) see(draft, record, { kind: "watch" });
       return;
+    case "evidence":
+      return applyEvidence(draft, event.evidence);
+    case "self":
+      return applySelf(draft, event.facts);
     case "stop":
       if (draft.state.stopping === null) draft.set({ stopping: { sinceMs: draft.nowMs } });
       return;
@@ -111,7 +140,9 @@ function apply(draft: Draft, event: ElectionEvent): void {
 }
 
 /** A process that was restarted within the deadline keeps its address while it asks whether the Lease still names it. */
-function applyStart(draft: Draft, resume: { readonly renewedAtMs: number } | null): void {
+function applyStart(draft: Draft, { resume, found }: Extract<ElectionEvent, { kind: "start" }>): void {
+  // Not refreshed meanwhile: the kernel removes it if nobody takes it up.
+  if (found) draft.set({ adoptableUntilMs: draft.nowMs + BOOTSTRAP_HOLD_MS });
   if (resume === null) return;
   const untilMs = resume.renewedAtMs + draft.settings.renewDeadlineMs;
   if (resume.renewedAtMs > draft.nowMs || draft.nowMs >= untilMs) return;
@@ -119,16 +150,26 @@ function applyStart(draft: Draft, resume: { readonly renewedAtMs: number } | nul
   draft.effect({ kind: "hold", untilMs });
 }
 
+/** A link that was good, went bad and is good again has flapped; one that is slow to come up at boot has not. */
+function applySelf(draft: Draft, facts: SelfFacts): void {
+  const { self, linkWasGood, unrest } = draft.state;
+  const wasBad = self.faults.includes(INTERFACE_FAULT);
+  const isBad = facts.faults.includes(INTERFACE_FAULT);
+  if (wasBad && !isBad && linkWasGood) draft.set({ unrest: disturbed(unrest, draft.nowMs) });
+  draft.set({ self: facts, linkWasGood: linkWasGood || (facts.ready && !isBad) });
+}
+
 function applyRead(draft: Draft, event: Extract<ElectionEvent, { kind: "read" }>): void {
   draft.set({ readInFlight: false });
   switch (event.outcome.kind) {
     case "ok":
+      if (draft.state.readFailing) draft.set({ readFailing: false, readableSinceMs: draft.nowMs });
       draft.set({ readAtMs: draft.nowMs + READ_INTERVAL_MS, readOkAtMs: draft.nowMs });
       see(draft, event.outcome.record, { kind: "read", sentAtMs: event.sentAtMs });
       return;
     case "rejected":
     case "no-answer":
-      draft.set({ readAtMs: draft.nowMs + RETRY_MS });
+      draft.set({ readAtMs: draft.nowMs + RETRY_MS, readFailing: true });
       return;
   }
 }
@@ -150,20 +191,28 @@ function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "writt
     return;
   }
   if (draft.state.write !== event.id) return;
-  draft.set({ write: null });
+  const refused = outcome.kind === "rejected" && outcome.status < 500;
+  draft.set({ write: null, refusal: refused ? { status: outcome.status, sinceMs: draft.state.refusal?.sinceMs ?? draft.nowMs } : null });
   switch (write.kind) {
     case "claim":
     case "renew":
       // A MASTER claims where the Lease was emptied under it. Another may have had it, and announced, in between.
       if (outcome.kind === "ok" && write.kind === "claim" && draft.state.role.kind === "MASTER") draft.effect({ kind: "announce" });
-      if (outcome.kind === "ok") draft.renewed(sentAtMs, outcome.record);
-      else draft.retryAt(outcome.kind === "conflict" ? draft.nowMs : draft.nowMs + RETRY_MS);
+      if (outcome.kind !== "ok") return refusedClaim(draft, outcome);
+      draft.renewed(sentAtMs, outcome.record);
       return;
     case "release":
       if (draft.state.role.kind === "RELEASING") releaseAnswered(draft, draft.state.role.untilMs, outcome);
       else draft.retryAt(draft.nowMs + RETRY_MS);
       return;
   }
+}
+
+function refusedClaim(draft: Draft, outcome: WriteOutcome): void {
+  const { role } = draft.state;
+  const conflict = outcome.kind === "conflict";
+  if (conflict && role.kind === "PROVISIONAL") draft.set({ role: { ...role, conflicts: role.conflicts + 1 } });
+  draft.retryAt(conflict ? draft.nowMs : draft.nowMs + RETRY_MS);
 }
 
 /** A renewal that was under way may have come first: the Lease still names us, so release what it made of it. */
@@ -181,7 +230,16 @@ function see(draft: Draft, record: Parameters<typeof observe>[1], source: Source
   trackNamesake(draft, before);
 }
 
+/** Eligible again by the passing of time alone. */
+function settleUnrest(draft: Draft): void {
+  const { unrest } = draft.state;
+  const unstable = unrest !== null && draft.nowMs < unrest.untilMs;
+  draft.set({ unstable });
+  if (unstable) draft.wakeAt(unrest.untilMs);
+}
+
 function decide(draft: Draft): void {
+  settleUnrest(draft);
   settleNamesake(draft);
   trackOutranking(draft);
   // A step may open the next one (BACKUP after a loss, RELEASING after a hand-over): look again until nothing changes role.
@@ -192,6 +250,7 @@ function decide(draft: Draft): void {
   }
   decidePublish(draft);
   decideRead(draft);
+  decideSurvey(draft);
 }
 
 function decideRole(draft: Draft): void {
@@ -199,6 +258,8 @@ function decideRole(draft: Draft): void {
   switch (role.kind) {
     case "MASTER":
       return decideMaster(draft, role);
+    case "PROVISIONAL":
+      return decideProvisional(draft, role);
     case "BACKUP":
       if (stopping === null) return decideBackup(draft, role);
       // Last words: withdraw our candidacy, and find out what became of a claim under way.
@@ -216,42 +277,4 @@ function decideRole(draft: Draft): void {
     case "STOPPED":
       return;
   }
-}
-
-function lastWordsWritten(draft: Draft): boolean {
-  const { view } = draft.state;
-  return view === null || view.record === null || draft.state.published === fingerprint(desiredCandidate(draft));
-}
-
-/** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
-function decidePublish(draft: Draft): void {
-  const { view, publishInFlight, role } = draft.state;
-  if (role.kind === "STOPPED" || publishInFlight || view === null || view.record === null) return;
-  if (draft.state.namesake !== null) return;
-  const candidate = desiredCandidate(draft);
-  const text = fingerprint(candidate);
-  const { published, publishedAtMs } = draft.state;
-  const dueAtMs = publishedAtMs + (published === "" ? RETRY_MS : BUMP_MS);
-  if (text === published || published === "") {
-    if (draft.nowMs < dueAtMs) return draft.wakeAt(dueAtMs);
-  }
-  const counter = Math.max(draft.state.counter, view.candidates.get(draft.settings.node)?.candidate.counter ?? 0) + 1;
-  draft.set({ publishInFlight: true, published: text, publishedAtMs: draft.nowMs, counter });
-  draft.wakeAt(draft.nowMs + BUMP_MS);
-  draft.sendCandidate({ ...candidate, counter });
-}
-
-function fingerprint(candidate: Candidate): string {
-  return JSON.stringify({ ...candidate, counter: 0 });
-}
-
-function decideRead(draft: Draft): void {
-  const { role, readInFlight, view } = draft.state;
-  if (role.kind === "STOPPED" || readInFlight) return;
-  // The holder's renewals bring the record with them.
-  const idle = isHolder(draft.state) && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
-  const atMs = Math.max(draft.state.readAtMs, idle);
-  if (draft.nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ readInFlight: true });
-  draft.effect({ kind: "read" });
 }

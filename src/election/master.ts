@@ -5,19 +5,25 @@
 import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import { defend } from "./contention.ts";
 import type { Draft } from "./draft.ts";
-import { faultsOf, moveTarget, peers, selfCandidate } from "./facts.ts";
+import { heldUntil } from "./hold.ts";
+import { faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate, UNSTABLE_FAULT } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
+import { becomeProvisional, holdMarginMs } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Tenure } from "./tenure.ts";
 import type { Handover, HandoverReason, Role } from "./types.ts";
+import { disturbed } from "./unrest.ts";
 
 /** A successor that has not claimed by then is passed over. */
 export const OFFER_MS = 300;
 /** A hand-over that nobody took by then is over: a stopping holder releases, a healthy one stays. */
 export const HANDOVER_MS = 1_000;
+/** One whose link flaps does so sooner. */
+const UNSTABLE_CALM_MS = 1_000;
 /** A healthy holder whose offer nobody took waits this long before it offers again. */
 export const CALM_MS = 10_000;
 /**
@@ -25,12 +31,12 @@ export const CALM_MS = 10_000;
  * fence still holds.
  */
 export const LINGER_MS = 200;
+/** Another candidate claims the VIP: a renewal at all API servers at once has this long to confirm us. */
+export const CONTESTED_MS = 500;
 /** Between two tries to withdraw an offer. */
 const RETRY_MS = 500;
 /** The last words of a stopping holder may take this long. */
 const RELEASE_MS = 1_000;
-/** The fault that makes a bound VIP useless: it goes before anything else is tried. */
-const INTERFACE_FAULT = "interface";
 
 type Master = Extract<Role, { kind: "MASTER" }>;
 
@@ -54,8 +60,34 @@ export function decideMaster(draft: Draft, role: Master): void {
   }
   if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
   if (view !== null && decideHandover(draft, role, view)) return;
+  if (decideLoss(draft)) return;
+  defend(draft, role);
   withdrawOffer(draft);
   decideRenewal(draft);
+}
+
+/**
+ * No renewal for too long: is there a reason to keep the VIP beyond the deadline? Not where an offer may have been taken. Returns true when the role has changed.
+ */
+function decideLoss(draft: Draft): boolean {
+  const { settings, state, nowMs } = draft;
+  const { role } = state;
+  if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null) return false;
+  if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
+    draft.set({ unrest: disturbed(state.unrest, nowMs) });
+    becomeProvisional(draft, { kind: "contested" }, role.renewedAtMs + settings.renewDeadlineMs);
+    return true;
+  }
+  if (role.contestedAtMs !== null) draft.wakeAt(role.contestedAtMs + CONTESTED_MS);
+  const lateAtMs = role.renewedAtMs + settings.renewDeadlineMs - holdMarginMs(settings.renewDeadlineMs);
+  if (nowMs < lateAtMs) {
+    draft.wakeAt(lateAtMs);
+    return false;
+  }
+  const untilMs = heldUntil(settings, state, nowMs);
+  if (untilMs === null || untilMs <= role.renewedAtMs + settings.renewDeadlineMs) return false;
+  becomeProvisional(draft, { kind: "hold" }, untilMs);
+  return true;
 }
 
 function lossReason(tenure: Tenure, holder: string): string {
@@ -80,7 +112,7 @@ function decideRenewal(draft: Draft): void {
   const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
   if (timeoutMs <= 0) return;
   const { record } = view;
-  if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs);
+  if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.
   draft.effect({ kind: "report", report: { kind: "recreate" } });
   draft.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
@@ -133,6 +165,10 @@ function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null 
   const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
   if (state.stopping !== null) return { reason: "stop", successors: able };
   if (able.length === 0) return null;
+  // Where renewals fail an offer fails as well, and what the others said of themselves is old: without API servers every balancer is in FAULT. A dead link is
+  // given up all the same.
+  const late = nowMs >= role.renewedAtMs + settings.renewDeadlineMs / 2;
+  if (late && role.handover === null && !faultsOf(state).includes(INTERFACE_FAULT)) return null;
   if (faultsOf(state).length > 0) {
     // Strict VRRP: a backup with nopreempt accepts any advertisement, so the holder is not displaced.
     return settings.nopreemptStrict ? null : calm(draft, role, { reason: "fault", successors: able });
@@ -148,8 +184,10 @@ function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null 
 
 /** After an offer that nobody took, not again at once. */
 function calm(draft: Draft, role: Master, wish: Wish): Wish | null {
-  if (role.handover !== null || draft.nowMs >= role.calmUntilMs) return wish;
-  draft.wakeAt(role.calmUntilMs);
+  // A link that comes and goes has lost offers in its bad moments, and has to use the good ones.
+  const untilMs = faultsOf(draft.state).includes(UNSTABLE_FAULT) ? role.calmUntilMs - CALM_MS + UNSTABLE_CALM_MS : role.calmUntilMs;
+  if (role.handover !== null || draft.nowMs >= untilMs) return wish;
+  draft.wakeAt(untilMs);
   return null;
 }
 
@@ -206,5 +244,13 @@ export function offerAnswered(draft: Draft, write: Extract<LeaseWrite, { kind: "
     // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
     const tried = role.handover.tried.filter((node) => node !== write.to);
     draft.set({ role: { ...role, handover: { ...role.handover, tried, offer: null } } });
-  }
+  } else if (outcome.kind === "no-answer" && !outcome.ambiguous && write.to !== null) neverOffered(draft, role);
+}
+
+/** The first offer of a hand-over reached no API server at all: nobody can have taken it, and our right to the VIP is what it was. */
+function neverOffered(draft: Draft, role: Master): void {
+  const { handover, offered } = role;
+  if (handover === null || handover.reason === "stop" || handover.unbound || handover.tried.length > 1) return;
+  if (offered === null || offered.unbound || offered.sinceMs < handover.startedAtMs) return;
+  endHandover(draft, { ...role, offered: null });
 }

@@ -1,7 +1,9 @@
 /** The vocabulary of the election machine: settings, facts, events and effects. */
 import type { FastPathOffer, LeaseRecord } from "../kube/record.ts";
-import type { LeaseWrite, ReadOutcome, WriteOutcome } from "../kube/store.ts";
+import type { LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "../kube/store.ts";
+import type { Evidence } from "../vip/evidence.ts";
 import type { LeaseView } from "./lease-view.ts";
+import type { Unrest } from "./unrest.ts";
 
 export interface ElectionSettings {
   readonly node: string;
@@ -18,6 +20,8 @@ export interface ElectionSettings {
   readonly nopreempt: boolean;
   readonly nopreemptStrict: boolean;
   readonly preemptDelayMs: number;
+  /** What a holder does that can renew at no API server; see hold.ts. */
+  readonly onApiLoss: "auto" | "hold" | "release";
 }
 
 /** What tracking says of this node. */
@@ -81,10 +85,46 @@ export type Role =
       readonly offered: Offered | null;
       /** No preemption or move is tried before this, after one that nobody took. */
       readonly calmUntilMs: number;
+      /** Since when another candidate has been heard to claim the VIP, and no renewal sent after that has been confirmed; null: nobody. */
+      readonly contestedAtMs: number | null;
+    }
+  /** Has the VIP bound without a Lease to show for it, for a reason that ends; see provisional.ts. */
+  | {
+      readonly kind: "PROVISIONAL";
+      readonly why: Why;
+      /** The right to the VIP ends then, unless the reason is found to last. */
+      readonly untilMs: number;
+      /** No claim or renewal is sent before this. */
+      readonly retryAtMs: number;
+      /** How many of its claims met another write. */
+      readonly conflicts: number;
     }
   /** Stopping; the VIP is gone, what is left is to tell the others. */
   | { readonly kind: "RELEASING"; readonly untilMs: number }
   | { readonly kind: "STOPPED" };
+
+/** Why a node has the VIP bound without holding the Lease. */
+export type Why =
+  /** The holder's kernel is silent; our claim is on its way. */
+  | { readonly kind: "proof"; readonly tenure: string }
+  /** There is no API server yet that would let us, and nobody answers for the VIP. `seen`: the Lease as it was first read, if it names another. */
+  | { readonly kind: "bootstrap"; readonly seen: LeaseRecord | null }
+  /** We held the Lease, and nobody can write it. */
+  | { readonly kind: "hold" }
+  /** We held the Lease, another candidate claims the VIP, and no API server has confirmed us. */
+  | { readonly kind: "contested" };
+
+/** What was found on the wire before a first claim. */
+export interface Probed {
+  readonly atMs: number;
+  /** MAC of one that has the VIP; null: nobody. */
+  readonly owner: string | null;
+  /** MAC of one that asked as we did. */
+  readonly prober: string | null;
+}
+
+/** `startingSinceMs`: it refused before it became silent, and has been silent since then. */
+export type SurveyedServer = Survey["servers"][number] & { readonly startingSinceMs: number | null };
 
 export interface ElectionState {
   readonly role: Role;
@@ -93,8 +133,11 @@ export interface ElectionState {
   readonly view: LeaseView | null;
   readonly self: SelfFacts;
   readonly stopping: { readonly sinceMs: number } | null;
+  readonly startedAtMs: number;
   /** The right to the VIP that a previous process of this agent left us; null once used or void. */
   readonly resumeUntilMs: number | null;
+  /** A previous process left the VIP bound, until then at least by the kernel's clock; whether we have a right to it is not known yet. null: it did not. */
+  readonly adoptableUntilMs: number | null;
   /** Id of the claim, renewal or release under way, one at a time; late answers of abandoned ones are only observed. */
   readonly write: number | null;
   readonly nextId: number;
@@ -103,6 +146,34 @@ export interface ElectionState {
   readonly readAtMs: number;
   /** When the answer to the last successful read came; null before the first. */
   readonly readOkAtMs: number | null;
+  /** The last read failed. */
+  readonly readFailing: boolean;
+  /** When the first read succeeded after one that failed. */
+  readonly readableSinceMs: number;
+  /** The last claim, renewal or release was refused with a word of the API (401, 403, 422, 429), and since when all of them: somebody can write, only we may not. */
+  readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
+  readonly survey: { readonly sentAtMs: number; readonly servers: readonly SurveyedServer[] } | null;
+  readonly surveyInFlight: boolean;
+  readonly surveyAtMs: number;
+  /** The holder of this tenure was found dead on the wire. */
+  readonly proof: { readonly tenure: string; readonly atMs: number } | null;
+  /** Who was last heard to claim the VIP, apart from us and the holder that the Lease names. */
+  readonly contender: { readonly mac: string; readonly atMs: number } | null;
+  readonly probed: Probed | null;
+  /** Since when a verdict of the wire is awaited. */
+  readonly probingSinceMs: number | null;
+  /** Somebody has been heard on the VIP's link: it carries frames. */
+  readonly met: boolean;
+  /** A machine that is none of ours has the VIP: we, who came later, do not claim it. */
+  readonly stranger: string | null;
+  /** When we last defended the VIP, and reported the conflict. */
+  readonly defendedAtMs: number;
+  /** Our link flapped, or our mastership was contested. */
+  readonly unrest: Unrest | null;
+  /** And it must be calm for some time yet before it may become holder. */
+  readonly unstable: boolean;
+  /** The VIP's link has been good before. */
+  readonly linkWasGood: boolean;
   readonly publishInFlight: boolean;
   readonly publishedAtMs: number;
   /** When the last words of ours that were accepted were sent. */
@@ -121,17 +192,25 @@ export interface ElectionState {
 }
 
 export type ElectionEvent =
-  | { readonly kind: "start"; readonly resume: { readonly renewedAtMs: number } | null }
+  /** `found`: the VIP is bound here, left by a previous process of this agent. */
+  | { readonly kind: "start"; readonly resume: { readonly renewedAtMs: number } | null; readonly found: boolean }
   | { readonly kind: "watched"; readonly record: LeaseRecord | null }
   | { readonly kind: "read"; readonly sentAtMs: number; readonly outcome: ReadOutcome }
   | { readonly kind: "written"; readonly id: number; readonly write: LeaseWrite; readonly sentAtMs: number; readonly outcome: WriteOutcome }
+  | { readonly kind: "surveyed"; readonly sentAtMs: number; readonly survey: Survey }
+  | { readonly kind: "evidence"; readonly evidence: Evidence }
   | { readonly kind: "self"; readonly facts: SelfFacts }
   | { readonly kind: "wake" }
   | { readonly kind: "stop" };
 
 export type Effect =
   | { readonly kind: "read" }
-  | { readonly kind: "write"; readonly id: number; readonly write: LeaseWrite; readonly timeoutMs: number }
+  /** `urgent`: to all API servers at once. */
+  | { readonly kind: "write"; readonly id: number; readonly write: LeaseWrite; readonly timeoutMs: number; readonly urgent: boolean }
+  /** Ask every API server what it can do. */
+  | { readonly kind: "survey" }
+  /** Ask the wire whether anybody has the VIP. */
+  | { readonly kind: "probe"; readonly spread: boolean }
   /** Bind, or keep bound, until then. */
   | { readonly kind: "hold"; readonly untilMs: number }
   /** Keep bound until then at most, and let the kernel know now: an offer is about to be written. */
@@ -139,6 +218,8 @@ export type Effect =
   | { readonly kind: "unbind" }
   /** Tell the neighbours anew where the VIP is, if it is held. */
   | { readonly kind: "announce" }
+  /** Tell them once, as somebody else has just told them otherwise. */
+  | { readonly kind: "defend" }
   | { readonly kind: "remember"; readonly renewedAtMs: number }
   | { readonly kind: "forget" }
   | { readonly kind: "report"; readonly report: Report }
@@ -148,7 +229,10 @@ export type Report =
   | { readonly kind: "transition"; readonly from: Role["kind"]; readonly to: Role["kind"]; readonly reason: string }
   | { readonly kind: "handover"; readonly reason: HandoverReason; readonly to: string | null }
   | { readonly kind: "namesake"; readonly instance: string }
-  | { readonly kind: "recreate" };
+  | { readonly kind: "recreate" }
+  | { readonly kind: "proof"; readonly holder: string }
+  /** Another machine uses the VIP. `refused`: we came later and do not claim it. `defended`: we hold it, and say so. `yielded`: we let it go. */
+  | { readonly kind: "conflict"; readonly mac: string; readonly node: string | null; readonly outcome: "refused" | "defended" | "yielded" };
 
 export interface Step {
   readonly state: ElectionState;

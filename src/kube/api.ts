@@ -5,6 +5,8 @@
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import { surveyServers } from "./survey.ts";
+import type { ApiSurvey } from "./survey.ts";
 import { ApiNoAnswer } from "./transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, WatchHandlers } from "./transport.ts";
 
@@ -32,8 +34,13 @@ export interface RequestReport {
 }
 
 export interface ApiClient {
-  /** Never rejects. Resolves within `timeoutMs`. */
-  call(request: ApiRequest, timeoutMs: number): Promise<CallOutcome>;
+  /**
+   * Never rejects. Resolves within `timeoutMs`.
+   * @param urgent asks all servers at once: for what must not wait 500 ms for a server that is silent
+   */
+  call(request: ApiRequest, timeoutMs: number, urgent?: boolean): Promise<CallOutcome>;
+  /** See {@link surveyServers}. */
+  survey(cachedPath: string, timeoutMs: number): Promise<ApiSurvey>;
   /**
    * Watches at the best server until the stream ends, fails, or says nothing for `silentMs` (then it ends with an error). The
    * caller opens the next one, which goes to another server after a failure.
@@ -68,12 +75,14 @@ export function createApiClient(deps: ApiClientDeps): ApiClient {
   }
 
   return {
-    call(request, timeoutMs) {
+    call(request, timeoutMs, urgent = false) {
       return new Promise((resolve) => {
         const sound = (server: string): void => void slow.delete(server);
-        new Call(request, ordered(slow), { ...deps, suspect, sound, resolve }).start(timeoutMs);
+        new Call(request, ordered(slow), { ...deps, suspect, sound, resolve }).start(timeoutMs, urgent);
       });
     },
+
+    survey: (cachedPath, timeoutMs) => surveyServers(deps, cachedPath, timeoutMs),
 
     watch(path, silentMs, handlers) {
       const server = ordered(badWatch).find((candidate) => !slow.has(candidate)) ?? ordered(badWatch)[0];
@@ -151,12 +160,13 @@ class Call {
     this.#waiting = [...servers];
   }
 
-  start(timeoutMs: number): void {
+  start(timeoutMs: number, urgent: boolean): void {
     const { clock } = this.#deps;
     this.#endMs = clock.now() + timeoutMs;
     // The transport has the same deadline; this one keeps the promise even if it is late.
     this.#guard = clock.after(timeoutMs, () => this.#giveUp());
-    this.#next();
+    const atOnce = urgent ? Math.max(1, this.#waiting.length) : 1;
+    for (let asked = 0; asked < atOnce; asked++) this.#next();
   }
 
   #next(): void {

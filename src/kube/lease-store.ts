@@ -12,7 +12,7 @@ import { formatCandidate, formatMicroTime, isObject, parseLease } from "./record
 import type { JsonObject } from "./record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
-import type { LeaseStore, ReadOutcome, WriteOutcome } from "./store.ts";
+import type { LeaseStore, ReadOutcome, Survey, WriteOutcome } from "./store.ts";
 import type { ApiRequest } from "./transport.ts";
 
 /** Updates and merge patches that met somebody else's write are tried again this often, time permitting. */
@@ -52,8 +52,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     return formatMicroTime(micros);
   }
 
-  async function fetchLease(timeoutMs: number): Promise<Fetched> {
-    const outcome = await api.call({ method: "GET", path }, timeoutMs);
+  async function fetchLease(timeoutMs: number, urgent = false): Promise<Fetched> {
+    const outcome = await api.call({ method: "GET", path }, timeoutMs, urgent);
     if (outcome.kind === "no-answer") return { kind: "no-answer", message: outcome.message };
     const { status, body, server } = outcome.response;
     if (status === 404 && isNotFound(body)) return { kind: "absent" };
@@ -63,7 +63,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     return { kind: "ok", record, lease: body };
   }
 
-  async function writeChange(change: LeaseChange, timeoutMs: number): Promise<WriteOutcome> {
+  async function writeChange(change: LeaseChange, timeoutMs: number, urgent: boolean): Promise<WriteOutcome> {
     const endMs = clock.now() + timeoutMs;
     let request: ApiRequest = {
       method: "PATCH",
@@ -73,13 +73,13 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     };
     let mayBeApplied = false;
     for (let attempt = 1; ; attempt++) {
-      const outcome = await api.call(request, endMs - clock.now());
+      const outcome = await api.call(request, endMs - clock.now(), urgent);
       mayBeApplied ||= outcome.uncertain;
       const done = written(outcome);
       if (done !== undefined) return done;
       if (!isDoubtful(outcome, mayBeApplied) || endMs - clock.now() <= 0) return failed(outcome, mayBeApplied);
 
-      const read = await fetchLease(endMs - clock.now());
+      const read = await fetchLease(endMs - clock.now(), urgent);
       if (read.kind === "absent") return { kind: "conflict", record: null };
       if (read.kind !== "ok") return undecided(outcome, read, mayBeApplied);
       if (isApplied(change, read.record)) return { kind: "ok", record: read.record };
@@ -93,7 +93,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     }
   }
 
-  async function create(instance: string, now: string, timeoutMs: number): Promise<WriteOutcome> {
+  async function create(instance: string, now: string, timeoutMs: number, urgent: boolean): Promise<WriteOutcome> {
     const endMs = clock.now() + timeoutMs;
     const request: ApiRequest = {
       method: "POST",
@@ -106,12 +106,12 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
         spec: { holderIdentity: node, leaseDurationSeconds, acquireTime: now, renewTime: now, leaseTransitions: 0 },
       },
     };
-    const outcome = await api.call(request, timeoutMs);
+    const outcome = await api.call(request, timeoutMs, urgent);
     const done = written(outcome);
     if (done !== undefined) return done;
     if (!isAnswer(outcome, 409) && !outcome.uncertain) return failed(outcome, false);
     if (endMs - clock.now() <= 0) return failed(outcome, outcome.uncertain);
-    const read = await fetchLease(endMs - clock.now());
+    const read = await fetchLease(endMs - clock.now(), urgent);
     if (read.kind === "absent") {
       return isAnswer(outcome, 409) ? { kind: "conflict", record: null } : failed(outcome, outcome.uncertain);
     }
@@ -120,7 +120,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     return ours ? { kind: "ok", record: read.record } : { kind: "conflict", record: read.record };
   }
 
-  async function annotate(candidate: Candidate, timeoutMs: number): Promise<WriteOutcome> {
+  async function annotate(candidate: Candidate, timeoutMs: number, urgent: boolean): Promise<WriteOutcome> {
     const endMs = clock.now() + timeoutMs;
     const annotations = { [`${CANDIDATE_PREFIX}${candidate.node}`]: formatCandidate(candidate) };
     const request: ApiRequest = {
@@ -130,7 +130,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
       body: { metadata: { annotations } },
     };
     for (let attempt = 1; ; attempt++) {
-      const outcome = await api.call(request, endMs - clock.now());
+      const outcome = await api.call(request, endMs - clock.now(), urgent);
       const done = written(outcome);
       if (done !== undefined) return done;
       // The server itself retries a patch that meets another write, and answers 409 only when it was unlucky for long.
@@ -145,19 +145,25 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     return fetched.kind === "absent" ? { kind: "ok", record: null } : fetched;
   }
 
+  async function survey(timeoutMs: number): Promise<Survey> {
+    const { servers, answers } = await api.survey(path, timeoutMs);
+    return { servers, records: answers.flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : [])) };
+  }
+
   return {
     read,
+    survey,
 
-    write(write, timeoutMs) {
-      if (write.kind === "candidate") return annotate(write.candidate, timeoutMs);
+    write(write, timeoutMs, urgent = false) {
+      if (write.kind === "candidate") return annotate(write.candidate, timeoutMs, urgent);
       if (write.kind === "claim") {
         const { replaces, offered, instance } = write;
         const now = newRenewTime(replaces?.renewTime ?? null);
-        if (replaces === null) return create(instance, now, timeoutMs);
-        return writeChange(leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }), timeoutMs);
+        if (replaces === null) return create(instance, now, timeoutMs, urgent);
+        return writeChange(leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
       }
       const now = newRenewTime(write.held.renewTime);
-      return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs);
+      return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
     },
 
     watch(onRecord) {

@@ -35,14 +35,33 @@ export type ReadOutcome =
   | { readonly kind: "rejected"; readonly status: number; readonly message: string }
   | { readonly kind: "no-answer"; readonly message: string };
 
+/**
+ * `refusing`: reset or refused before an answer. `silent`: no TCP, TLS or HTTP answer in time, or nothing could be sent for want of credentials.
+ * `alive`: HTTP answered, with whatever status; whether it can write is not asked.
+ */
+export type ServerState = "refusing" | "silent" | "alive";
+
+export interface Survey {
+  /** The API server list, in its order. Empty where no server is known: that says nothing about anybody. */
+  readonly servers: readonly { readonly server: string; readonly state: ServerState }[];
+  /**
+   * From cached reads that brought one. Each may be older than what is known already: by as long as its server has not heard from etcd, and (kube-apiserver 1.36)
+   * for up to 11 s after that is over. So a record is news only by its acquireTime and leaseTransitions, never by being there.
+   */
+  readonly records: readonly LeaseRecord[];
+}
+
 export interface LeaseStore {
   /** A quorum read (no resourceVersion). `null` record: 404. */
   read(timeoutMs: number): Promise<ReadOutcome>;
   /**
    * Sends one write, first to the own node's server, hedged to the next after 500 ms without an answer or at once
    * on an error; none is cancelled before the deadline; the first success counts.
+   * @param urgent to all servers at once
    */
-  write(write: LeaseWrite, timeoutMs: number): Promise<WriteOutcome>;
+  write(write: LeaseWrite, timeoutMs: number, urgent?: boolean): Promise<WriteOutcome>;
+  /** Asks every API server at once what is left of it, without etcd. Never rejects; resolves within `timeoutMs`, and not before every server has been heard. */
+  survey(timeoutMs: number): Promise<Survey>;
   /**
    * Watches for speed until closed, re-opening by itself with back-off. Silence proves nothing: the elector
    * also reads on a timer. `null`: the Lease was deleted. Records may repeat or come late; the elector orders them.

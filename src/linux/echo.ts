@@ -21,10 +21,10 @@ const ICMP_FILTER = 1;
 /** linux/icmpv6.h; RFC 3542 section 3.2. The kernel keeps the mask as it is given: set blocks, as with ICMP_FILTER. */
 const ICMP6_FILTER = 1;
 
-/** By family: request and reply. */
-const TYPES = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
+/** By family. */
+export const ECHO_TYPES = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
 /** Type, code, checksum, identifier, sequence. */
-const ECHO_BYTES = 8;
+export const ECHO_BYTES = 8;
 /**
  * Room for some 80 small packets (each is charged with its whole buffer). Every raw socket is given every reply that the machine gets, also to
  * other programs' pings; ours come first, within a round trip of an emptied socket.
@@ -108,8 +108,8 @@ export function openEcho(): Echo {
 function openFamily(family: Family): number {
   const fd = family === 4 ? openSocket(AF_INET, SOCK_RAW, IPPROTO_ICMP) : openSocket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
   try {
-    if (family === 4) setSocketOption(fd, SOL_RAW, ICMP_FILTER, blockAllBut(TYPES[4].reply, 1));
-    else setSocketOption(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blockAllBut(TYPES[6].reply, 8));
+    if (family === 4) setSocketOption(fd, SOL_RAW, ICMP_FILTER, blockAllBut(ECHO_TYPES[4].reply, 1));
+    else setSocketOption(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blockAllBut(ECHO_TYPES[6].reply, 8));
     setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(RECEIVE_BUFFER_BYTES).buffer));
     // What came between the opening and the filter is thrown away with the first drain: it is not ours.
   } catch (error) {
@@ -131,7 +131,7 @@ function blockAllBut(type: number, words: number): Uint8Array {
 export function echoRequest(family: Family, identifier: number, sequence: number): Uint8Array {
   const request = new Uint8Array(ECHO_BYTES);
   const view = viewOf(request);
-  view.setUint8(0, TYPES[family].request);
+  view.setUint8(0, ECHO_TYPES[family].request);
   view.setUint16(4, identifier);
   view.setUint16(6, sequence);
   if (family === 4) view.setUint16(2, internetChecksum([request]));
@@ -153,7 +153,7 @@ export function parseReply6(message: Uint8Array, sender: Uint8Array): EchoReply 
 }
 
 function parseEcho(family: Family, message: Uint8Array, from: Uint8Array): EchoReply | undefined {
-  if (message.length < ECHO_BYTES || message[0] !== TYPES[family].reply || message[1] !== 0) return undefined;
+  if (message.length < ECHO_BYTES || message[0] !== ECHO_TYPES[family].reply || message[1] !== 0) return undefined;
   const view = viewOf(message);
   return { from: ipFromBytes(from), identifier: view.getUint16(4), sequence: view.getUint16(6) };
 }

@@ -40,6 +40,9 @@ function errnoText(errno: number): string {
 
 type Fd = number;
 
+// linux/filter.h; a struct sock_filter is 8 bytes.
+const socketFilter = koffi.struct("sock_fprog", { len: "uint16_t", filter: "const void *" });
+
 // The process's own C library, whichever it is (glibc, musl): Node is linked to it.
 const libc = koffi.load(null);
 const c = {
@@ -53,6 +56,8 @@ const c = {
     "long recvfrom(int fd, void *buffer, size_t length, int flags, void *address, void *addressLength)",
   ),
   setsockopt: libc.func("int setsockopt(int fd, int level, int option, const void *value, uint32_t length)"),
+  setFilter: libc.func("int setsockopt(int fd, int level, int option, const sock_fprog *value, uint32_t length)"),
+  getsockopt: libc.func("int getsockopt(int fd, int level, int option, void *value, void *length)"),
   close: libc.func("int close(int fd)"),
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
 } satisfies Record<string, (...args: never[]) => unknown>;
@@ -116,6 +121,20 @@ export function receiveDatagram(fd: Fd, buffer: Uint8Array, from?: Uint8Array): 
 
 export function setSocketOption(fd: Fd, level: number, option: number, value: Uint8Array): void {
   check("setsockopt", () => c.setsockopt(fd, level, option, value, value.length));
+}
+
+/** Fills `value` from its beginning. */
+export function getSocketOption(fd: Fd, level: number, option: number, value: Uint8Array): void {
+  check("getsockopt", () => c.getsockopt(fd, level, option, value, Uint32Array.of(value.length)));
+}
+
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
+
+/** `program` is an array of `struct sock_filter` as bytes, of which the kernel keeps a copy. @throws {SystemCallError} EINVAL for what it does not accept */
+export function attachFilter(fd: Fd, program: Uint8Array): void {
+  const value = { len: program.length / 8, filter: program };
+  check("setsockopt", () => c.setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, koffi.sizeof(socketFilter)));
 }
 
 export function closeSocket(fd: Fd): void {

@@ -1,15 +1,27 @@
-/** Neighbour discovery (RFC 4861) announcements as whole Ethernet frames. Pure. */
-import { internetChecksum } from "./checksum.ts";
+/** Neighbour discovery (RFC 4861) as whole Ethernet frames. Pure. */
+import { ipFromBytes } from "../net.ts";
+import type { NeighbourFrame } from "./arp.ts";
 import { concatBytes } from "./bytes.ts";
+import { internetChecksum } from "./checksum.ts";
+import { ICMPV6, ipFrame, parseIcmpv6, pseudoHeader } from "./ip-header.ts";
+import { isOneMachine } from "./mac.ts";
 
-/** ff02::1, all nodes on the link, and its Ethernet group (RFC 2464 section 7). */
+/** ff02::1, all nodes on the link. */
 const ALL_NODES = Uint8Array.of(0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01);
-const ALL_NODES_MAC = Uint8Array.of(0x33, 0x33, 0, 0, 0, 0x01);
-const ICMPV6 = 58;
-const NEIGHBOR_ADVERTISEMENT = 136;
+/** ff02::1:ff00:0/104, to which the last three bytes of an address are appended (RFC 4291 section 2.7.1). */
+const SOLICITED_NODE = Uint8Array.of(0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0xff);
+const UNSPECIFIED = new Uint8Array(16);
+/** Proves that no router passed it on (section 7.1). */
+const HOP_LIMIT = 255;
+export const NEIGHBOR_SOLICITATION = 135;
+export const NEIGHBOR_ADVERTISEMENT = 136;
 const FLAG_ROUTER = 0x80;
+const FLAG_SOLICITED = 0x40;
 const FLAG_OVERRIDE = 0x20;
+const OPTION_SOURCE_LINK_LAYER_ADDRESS = 1;
 const OPTION_TARGET_LINK_LAYER_ADDRESS = 2;
+/** Type, code, checksum, flags or reserved, target. */
+const FIXED_BYTES = 24;
 
 /**
  * An unsolicited neighbour advertisement (section 7.2.6): "`ip` is at `mac`", overriding what the neighbours know.
@@ -17,20 +29,86 @@ const OPTION_TARGET_LINK_LAYER_ADDRESS = 2;
  * agree with what the kernel itself answers.
  */
 export function unsolicitedAdvertisement(mac: Uint8Array, ip: Uint8Array, router: boolean): Uint8Array {
-  const icmp = concatBytes([
+  const flags = FLAG_OVERRIDE | (router ? FLAG_ROUTER : 0);
+  return multicast(mac, ip, ALL_NODES, [
     // Type, code, checksum (below), flags, reserved.
-    Uint8Array.of(NEIGHBOR_ADVERTISEMENT, 0, 0, 0, FLAG_OVERRIDE | (router ? FLAG_ROUTER : 0), 0, 0, 0),
+    Uint8Array.of(NEIGHBOR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0),
     ip,
-    // The option's length is in units of eight bytes.
-    Uint8Array.of(OPTION_TARGET_LINK_LAYER_ADDRESS, 1),
-    mac,
+    linkLayerAddress(OPTION_TARGET_LINK_LAYER_ADDRESS, mac),
   ]);
-  // The pseudo-header of RFC 8200 section 8.1: source, destination, length (32 bits), three zeroes, next header.
-  const pseudo = concatBytes([ip, ALL_NODES, Uint8Array.of(0, 0, 0, icmp.length, 0, 0, 0, ICMPV6)]);
-  const checksum = internetChecksum([pseudo, icmp]);
+}
+
+/**
+ * "Who has `target`?", to its solicited-node group (section 7.2.2). Without a `sender` it is duplicate address detection (RFC 4862 section
+ * 5.4.2): the answer goes to all nodes, and nobody learns anything, for which reason it must not name our MAC (section 4.3).
+ */
+export function neighbourSolicitation(mac: Uint8Array, sender: Uint8Array | undefined, target: Uint8Array): Uint8Array {
+  return multicast(mac, sender ?? UNSPECIFIED, solicitedNode(target), [
+    Uint8Array.of(NEIGHBOR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0),
+    target,
+    ...(sender === undefined ? [] : [linkLayerAddress(OPTION_SOURCE_LINK_LAYER_ADDRESS, mac)]),
+  ]);
+}
+
+export function solicitedNode(target: Uint8Array): Uint8Array {
+  return concatBytes([SOLICITED_NODE, target.subarray(13)]);
+}
+
+/** The option's length is in units of eight bytes. */
+function linkLayerAddress(option: number, mac: Uint8Array): Uint8Array {
+  return concatBytes([Uint8Array.of(option, 1), mac]);
+}
+
+function multicast(sourceMac: Uint8Array, source: Uint8Array, group: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+  const icmp = concatBytes(parts);
+  const checksum = internetChecksum([pseudoHeader(source, group, ICMPV6, icmp.length), icmp]);
   icmp[2] = checksum >>> 8;
   icmp[3] = checksum & 0xff;
-  // Version 6, no traffic class nor flow label; hop limit 255 proves that no router passed it on (section 7.1.2).
-  const ipv6 = concatBytes([Uint8Array.of(0x60, 0, 0, 0, 0, icmp.length, ICMPV6, 255), ip, ALL_NODES]);
-  return concatBytes([ALL_NODES_MAC, mac, Uint8Array.of(0x86, 0xdd), ipv6, icmp]);
+  // A group's Ethernet address has its last four bytes (RFC 2464 section 7).
+  const destinationMac = concatBytes([Uint8Array.of(0x33, 0x33), group.subarray(12)]);
+  return ipFrame({ sourceMac, destinationMac, source: ipFromBytes(source), destination: ipFromBytes(group) }, ICMPV6, HOP_LIMIT, [icmp]);
+}
+
+/**
+ * A neighbour advertisement, or a solicitation without sender, that passes the checks of sections 7.1.1 and 7.1.2; undefined for anything else. A solicitation
+ * with a sender speaks of that one too, but not about who has the target, and its sender has not been asked.
+ */
+export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
+  const packet = parseIcmpv6(frame);
+  if (packet === undefined || packet.hopLimit !== HOP_LIMIT || !isOneMachine(packet.sourceMac)) return undefined;
+  const { message, sourceMac, source, destination } = packet;
+  if (message.length < FIXED_BYTES || message[1] !== 0) return undefined;
+  const ip = message.subarray(8, FIXED_BYTES);
+  const options = parseOptions(message.subarray(FIXED_BYTES));
+  if (options === undefined || isMulticast(ip)) return undefined;
+  if (message[0] === NEIGHBOR_ADVERTISEMENT) {
+    // To a group it answers nobody in particular.
+    if (isMulticast(source) || (isMulticast(destination) && ((message[4] ?? 0) & FLAG_SOLICITED) !== 0)) return undefined;
+    // Without the option, which only an answer to a unicast question may leave out, the frame itself tells.
+    const mac = options.get(OPTION_TARGET_LINK_LAYER_ADDRESS) ?? sourceMac;
+    return isOneMachine(mac) ? { kind: "owner", ip, mac, sourceMac } : undefined;
+  }
+  if (message[0] !== NEIGHBOR_SOLICITATION || options.has(OPTION_SOURCE_LINK_LAYER_ADDRESS)) return undefined;
+  return equal(source, UNSPECIFIED) && equal(destination, solicitedNode(ip)) ? { kind: "probe", ip, mac: sourceMac, sourceMac } : undefined;
+}
+
+/** Their contents by type, the first of a kind; undefined when one has length 0 or does not fit (section 4.6). */
+function parseOptions(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> | undefined {
+  const options = new Map<number, Uint8Array>();
+  for (let at = 0; at < bytes.length; ) {
+    const length = (bytes[at + 1] ?? 0) * 8;
+    if (length === 0 || length > bytes.length - at) return undefined;
+    const type = bytes[at] ?? 0;
+    if (!options.has(type)) options.set(type, bytes.subarray(at + 2, at + length));
+    at += length;
+  }
+  return options;
+}
+
+function isMulticast(ip: Uint8Array): boolean {
+  return ip[0] === 0xff;
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -35,6 +35,7 @@ const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
 
 /** The kernel fills dumps in pieces of at most 32 KiB (netlink_dump), whatever the buffer; one longer message gets a piece of its own. */
 const BUFFER_BYTES = 128 * 1024;
@@ -70,8 +71,9 @@ export interface NetlinkSocket {
   close(): void;
 }
 
-export function openRouteSocket(): NetlinkSocket {
-  return openNetlinkSocket(NETLINK_ROUTE);
+/** `strict`: dumps are of what the request's header and attributes select, where the kernel can (Linux 4.20); else of everything. */
+export function openRouteSocket(checking?: "strict"): NetlinkSocket {
+  return openNetlinkSocket(NETLINK_ROUTE, checking);
 }
 
 /**
@@ -79,7 +81,7 @@ export function openRouteSocket(): NetlinkSocket {
  * call). Of a dump the first piece is made there, and each next one at the end of the recv that took the one before (netlink_recvmsg calls
  * netlink_dump). So there is always something to read until the end, without waiting.
  */
-export function openNetlinkSocket(protocol: number): NetlinkSocket {
+export function openNetlinkSocket(protocol: number, checking?: "strict"): NetlinkSocket {
   const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol);
   const kernel = netlinkAddress(0);
   const buffer = new Uint8Array(BUFFER_BYTES);
@@ -90,6 +92,7 @@ export function openNetlinkSocket(protocol: number): NetlinkSocket {
     // The kernel's own words with an error ("IPv6 is disabled on this device"), and no copy of the request.
     setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, on);
     setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, on);
+    if (checking === "strict") setStrict(fd, on);
   } catch (error) {
     closeSocket(fd);
     throw error;
@@ -175,6 +178,14 @@ export function openNetlinkSocket(protocol: number): NetlinkSocket {
     collect,
     close: () => closeSocket(fd),
   };
+}
+
+function setStrict(fd: number, on: Uint8Array): void {
+  try {
+    setSocketOption(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, on);
+  } catch (error) {
+    if (!(error instanceof SystemCallError && error.errnoName === "ENOPROTOOPT")) throw error;
+  }
 }
 
 function protocolError(what: string, detail: string): LeaseholdError {

@@ -1,7 +1,7 @@
 /** TCP (RFC 9293) and UDP (RFC 768) packets as whole Ethernet frames, to be sent where no socket would send them. Pure. */
-import type { IpAddress } from "../net.ts";
-import { concatBytes, viewOf } from "./bytes.ts";
+import { viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
+import { ipFrame, pseudoHeader, type IpEnds, type MacEnds } from "./ip-header.ts";
 
 /** IANA protocol numbers, the offset of the checksum in each header, its length. */
 const TCP = { number: 6, checksumAt: 16 } as const;
@@ -13,11 +13,7 @@ const TIME_TO_LIVE = 64;
 /** What both length fields can say, less the larger pair of headers. */
 const MAX_PAYLOAD = 0xffff - 28;
 
-export interface FrameEnds {
-  readonly sourceMac: Uint8Array;
-  readonly destinationMac: Uint8Array;
-  readonly source: IpAddress;
-  readonly destination: IpAddress;
+export interface FrameEnds extends IpEnds, MacEnds {
   readonly sourcePort: number;
   readonly destinationPort: number;
 }
@@ -47,42 +43,12 @@ export function udpFrame(ends: FrameEnds & { readonly payload: Uint8Array }): Ui
 
 /** Fills in the ports and the checksum of `header`, and puts the lower layers before it. */
 function frame(ends: FrameEnds, protocol: typeof TCP | typeof UDP, header: Uint8Array, payload: Uint8Array): Uint8Array {
-  const { source, destination } = ends;
-  if (source.family !== destination.family) throw new RangeError(`${source.text} and ${destination.text} are of two families`);
   const view = viewOf(header);
   view.setUint16(0, ends.sourcePort);
   view.setUint16(2, ends.destinationPort);
-  const length = header.length + payload.length;
-  const checksum = internetChecksum([pseudoHeader(ends, protocol.number, length), header, payload]);
+  const pseudo = pseudoHeader(ends.source.bytes, ends.destination.bytes, protocol.number, header.length + payload.length);
+  const checksum = internetChecksum([pseudo, header, payload]);
   // In UDP, 0 says that there is no checksum, and 0xffff is the same number in ones' complement (RFC 768). TCP has no such rule.
   view.setUint16(protocol.checksumAt, checksum === 0 && protocol === UDP ? 0xffff : checksum);
-  const ip = source.family === 4 ? ipv4Header(ends, protocol.number, length) : ipv6Header(ends, protocol.number, length);
-  const etherType = source.family === 4 ? Uint8Array.of(0x08, 0x00) : Uint8Array.of(0x86, 0xdd);
-  return concatBytes([ends.destinationMac, ends.sourceMac, etherType, ip, header, payload]);
-}
-
-/** RFC 9293 section 3.1 for IPv4, RFC 8200 section 8.1 for IPv6. The sum is the same whatever the order and width of the fields. */
-function pseudoHeader({ source, destination }: FrameEnds, protocol: number, length: number): Uint8Array {
-  return concatBytes([source.bytes, destination.bytes, Uint8Array.of(0, protocol, length >>> 8, length & 0xff)]);
-}
-
-function ipv4Header({ source, destination }: FrameEnds, protocol: number, length: number): Uint8Array {
-  const header = concatBytes([new Uint8Array(12), source.bytes, destination.bytes]);
-  const view = viewOf(header);
-  // Version 4, five words.
-  view.setUint8(0, 0x45);
-  view.setUint16(2, header.length + length);
-  // Identification 0 is for what is never fragmented (RFC 6864 section 4.1): don't fragment.
-  view.setUint16(6, 0x4000);
-  view.setUint8(8, TIME_TO_LIVE);
-  view.setUint8(9, protocol);
-  view.setUint16(10, internetChecksum([header]));
-  return header;
-}
-
-function ipv6Header({ source, destination }: FrameEnds, protocol: number, length: number): Uint8Array {
-  // Version 6, no traffic class nor flow label.
-  const header = Uint8Array.of(0x60, 0, 0, 0, 0, 0, protocol, TIME_TO_LIVE);
-  viewOf(header).setUint16(4, length);
-  return concatBytes([header, source.bytes, destination.bytes]);
+  return ipFrame(ends, protocol.number, TIME_TO_LIVE, [header, payload]);
 }

@@ -21,6 +21,8 @@ export interface Metrics {
   announcementFailed(): void;
   /** Another machine answered for the VIP. */
   addressConflict(): void;
+  /** The holder was found dead on the wire. */
+  holderSilent(): void;
 }
 
 export interface AgentMetrics extends Metrics {
@@ -69,6 +71,7 @@ function declare(registry: Registry) {
 
     master: gauge("leader_election_master_status", "1 on the node that holds the Lease, 0 on the others.", ["name"]),
     slowpath: counter("leader_election_slowpath_total", "Writes to the Lease that met a conflict and had to read first.", ["name"]),
+    confirmed: gauge("leasehold_confirmed", "1 on a MASTER that holds the Lease, 0 on one that has the VIP provisionally; absent on the others."),
     state: gauge("leasehold_state", "1 for the VRRP state that the agent is in, 0 for the others.", ["state"]),
     priority: gauge("leasehold_priority", "Base (configured) and effective (after tracking weights) priority.", ["type"]),
     eligible: gauge("leasehold_eligible", "1 when this node may become the holder."),
@@ -89,6 +92,9 @@ function declare(registry: Registry) {
     announcements: counter("leasehold_announcements_sent_total", "Gratuitous ARP (arp) and unsolicited neighbour advertisements (ndp).", ["vip", "protocol"]),
     announcementErrors: counter("leasehold_announcement_errors_total", "Announcements that could not be sent."),
     conflicts: counter("leasehold_address_conflicts_total", "Times that another machine answered for the VIP."),
+
+    holderSilent: counter("leasehold_holder_silent_total", "Times that the holder's kernel was found silent, and a third host was not."),
+    neighbours: gauge("leasehold_neighbours_heard", "1 while anybody is heard on the VIP's interface; absent before the first one."),
 
     listening: gauge("leasehold_balancer_listening", "1 while the balancer accepts connections."),
     workerAge: gauge("leasehold_balancer_heartbeat_age_seconds", "Time since the balancer's worker thread last answered."),
@@ -133,7 +139,8 @@ function total(metric: Counter, labels: Readonly<Record<string, string>>, value:
 }
 
 function showElection(metrics: Declared, election: ElectionStatus, nowMs: number, wallMs: number, name: string): void {
-  metrics.master.set({ name }, flag(election.state === "MASTER"));
+  metrics.master.set({ name }, flag(election.confirmed));
+  if (election.state === "MASTER") metrics.confirmed.set(flag(election.confirmed));
   for (const state of STATES) metrics.state.set({ state }, flag(election.state === state));
   metrics.priority.set({ type: "base" }, election.basePriority);
   metrics.priority.set({ type: "effective" }, election.effectivePriority);
@@ -202,6 +209,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   metrics.slowpath.inc({ name: options.leaseName }, 0);
   metrics.announcementErrors.inc(0);
   metrics.conflicts.inc(0);
+  metrics.holderSilent.inc(0);
 
   /** What was true at the last scrape and has no place in this one must not stay. */
   const snapshots: readonly { reset(): void }[] = [
@@ -211,7 +219,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.secondChances, metrics.unknown, metrics.settling, metrics.kicked, metrics.destroyed, metrics.restored,
   ];
   const sometimes: readonly Gauge[] = [
-    metrics.eligible, metrics.candidates, metrics.leaseTransitions, metrics.leaseReadAge, metrics.lastRenew, metrics.vipExpiry, metrics.certificateExpiry,
+    metrics.eligible, metrics.confirmed, metrics.neighbours, metrics.candidates, metrics.leaseTransitions, metrics.leaseReadAge, metrics.lastRenew, metrics.vipExpiry, metrics.certificateExpiry,
   ];
 
   function show(status: AgentStatus, wallMs: number): void {
@@ -221,6 +229,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.uptime.set(status.uptimeMs / 1_000);
     if (status.election !== null) showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
     if (status.vip !== null) showVip(metrics, status.vip);
+    if (status.wire?.neighbours !== null && status.wire?.neighbours !== undefined) metrics.neighbours.set(flag(status.wire.neighbours));
     showBalancer(metrics, status.balancer);
     if (status.fastPath !== null) showFastPath(metrics, status.fastPath);
     for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
@@ -248,6 +257,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     },
     announcementFailed: () => metrics.announcementErrors.inc(),
     addressConflict: () => metrics.conflicts.inc(),
+    holderSilent: () => metrics.holderSilent.inc(),
     render(status, wallMs) {
       show(status, wallMs);
       return registry.metrics();

@@ -15,6 +15,8 @@ export interface CheckSources {
   /** The local API server's grade in the pool, so that nothing probes it twice. Poke "apiserver" when it changes. */
   apiserver(): Finding;
   readonly kernel: Pick<VipKernel, "link" | "onChange">;
+  /** Whether anybody is heard on the VIP's link; null: nobody ever was. Poke "interface" when that changes. */
+  neighbours(): boolean | null;
 }
 
 type CheckSettings = Pick<
@@ -50,7 +52,7 @@ export function checksFromConfig(config: CheckSettings, sources: CheckSources): 
       name: "interface",
       weight: config.trackInterfaceWeight,
       ...instant,
-      run: () => linkOutcome(kernel),
+      run: () => linkOutcome(kernel, sources.neighbours()),
       watch: (poke) => kernel.onChange(poke),
     },
   ];
@@ -72,10 +74,12 @@ function outcomeOf(finding: Finding): Outcome | null {
   return { kind: finding.ok ? "pass" : "fail", detail: finding.detail };
 }
 
-function linkOutcome(kernel: Pick<VipKernel, "link">): Outcome {
+function linkOutcome(kernel: Pick<VipKernel, "link">, neighbours: boolean | null): Outcome {
   const link = kernel.link();
   if (link === undefined) return { kind: "fail", detail: "the VIP's interface does not exist" };
   if (!link.up) return { kind: "fail", detail: `${link.name} is down` };
   if (!link.carrier) return { kind: "fail", detail: `${link.name} has no carrier` };
+  // A cable into a switch that is cut off has a carrier and leads nowhere.
+  if (neighbours === false) return { kind: "fail", detail: `nobody answers on ${link.name}` };
   return { kind: "pass", detail: `${link.name} is up` };
 }

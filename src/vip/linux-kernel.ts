@@ -2,6 +2,7 @@
 import { LeaseholdError } from "../errors.ts";
 import { arpAnnouncement } from "../linux/arp.ts";
 import { SystemCallError } from "../linux/libc.ts";
+import { formatMac } from "../linux/mac.ts";
 import { unsolicitedAdvertisement } from "../linux/ndp.ts";
 import {
   RTMGRP_IPV4_IFADDR,
@@ -129,8 +130,7 @@ function announcements(link: LinkEntry, address: IpAddress): readonly Uint8Array
 }
 
 function linkState(link: LinkEntry): LinkState {
-  const mac = Array.from(link.macBytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
-  return { name: link.name, index: link.index, mac, up: link.up, carrier: link.carrier };
+  return { name: link.name, index: link.index, mac: formatMac(link.macBytes), up: link.up, carrier: link.carrier };
 }
 
 function openPacketSocketOr(undo: () => void): ReturnType<typeof openPacketSocket> {

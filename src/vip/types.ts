@@ -60,6 +60,8 @@ export interface Vip {
   release(): void;
   /** Starts the announcement schedule anew, if held. */
   announce(): void;
+  /** One announcement, if held, beside the schedule. */
+  defend(): void;
   /**
    * At start: what a predecessor left bound is kept when `keep` (until `hold`, `release`, or its lifetime ends), and else removed. Gives what it found.
    */

@@ -254,6 +254,8 @@ export function createVip(deps: VipDeps): Vip {
     announce() {
       if (state.kind === "held" && state.boundSinceMs !== undefined) announcer.start();
     },
+    // What is left of the schedule goes on.
+    defend: sendAnnouncement,
     reap(keep) {
       if (state.kind === "held") return [];
       const found = leftOvers();

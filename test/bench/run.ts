@@ -1,5 +1,6 @@
 /**
- * `npm run bench -- NAME [--rounds N] [--json FILE]`: runs one benchmark; prints ours, the programs beside it and the goals.
+ * `npm run bench -- NAME [--rounds N] [--subjects NAME,..] [--only SCENARIO,..] [--json FILE]`: runs one benchmark, or part of one; prints ours, the
+ * programs beside it and the goals.
  * Exit code 1 when a goal is missed, 2 for wrong arguments, 69 where it cannot run here. Without a name: the list.
  */
 import { spawnSync } from "node:child_process";
@@ -13,6 +14,7 @@ import { moves } from "./moves/moves.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
 import type { Benchmark, Sample } from "./report.ts";
+import { select } from "./selection.ts";
 import { findBinaries } from "../support/control-plane/binaries.ts";
 import { useProjectNode } from "../support/runner/node-version.ts";
 import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
@@ -29,7 +31,7 @@ async function main(): Promise<number> {
     process.stderr.write(`${asked}\n${list()}`);
     return 2;
   }
-  const benchmark = BENCHMARKS.find(({ name }) => name === asked.name);
+  const { benchmark } = asked;
   if (benchmark === undefined) {
     process.stdout.write(list());
     return 0;
@@ -45,7 +47,7 @@ async function main(): Promise<number> {
 
 interface Asked {
   /** undefined: show the list. */
-  readonly name: string | undefined;
+  readonly benchmark: Benchmark | undefined;
   readonly rounds: number | undefined;
   readonly json: string | undefined;
 }
@@ -53,20 +55,27 @@ interface Asked {
 /** What was asked for, or what is wrong with it. */
 function parse(): string | Asked {
   try {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string" }, json: { type: "string" } } });
+    const text = { type: "string" } as const;
+    const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: text, json: text, subjects: text, only: text } });
     const [name, ...more] = positionals;
     if (more.length > 0) return "one benchmark at a time";
-    if (name !== undefined && BENCHMARKS.every((benchmark) => benchmark.name !== name)) return `no benchmark ${name}`;
+    const whole = BENCHMARKS.find((benchmark) => benchmark.name === name);
+    if (name !== undefined && whole === undefined) return `no benchmark ${name}`;
+    const benchmark = whole === undefined ? undefined : select(whole, { subjects: values.subjects, only: values.only });
+    if (typeof benchmark === "string") return benchmark;
     const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
     if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) return "--rounds takes a whole number from 1";
-    return { name, rounds, json: values.json };
+    return { benchmark, rounds, json: values.json };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
 
 function list(): string {
-  return BENCHMARKS.map(({ name, summary, defaultRounds }) => `${name.padEnd(12)} ${summary} (${defaultRounds} rounds)\n`).join("");
+  return BENCHMARKS.map(({ name, summary, defaultRounds, subjects, scenarios }) => {
+    const parts = scenarios === undefined ? "" : `  --subjects: ${subjects.join(", ")}\n  --only: ${scenarios.join(", ")}\n`;
+    return `${name.padEnd(12)} ${summary} (${defaultRounds} rounds)\n${parts}`;
+  }).join("");
 }
 
 /** What needs the network or the sources, before the sandbox takes them away; answers why it cannot run, in a sentence. */
@@ -88,7 +97,7 @@ async function measure(benchmark: Benchmark, rounds: number, json: string | unde
   const beside = benchmark.anchorVersion();
   process.stdout.write(`${benchmark.name}: ${benchmark.summary}; ${rounds} rounds; beside ${beside}\n`);
   const samples: Sample[] = [];
-  await benchmark.run(rounds, (sample) => {
+  await benchmark.run({ rounds, subjects: benchmark.subjects, scenarios: benchmark.scenarios ?? [] }, (sample) => {
     samples.push(sample);
     process.stderr.write(`round ${sample.round}  ${sample.subject}  ${sample.metric}: ${sample.value.toFixed(2)}\n`);
   });
@@ -97,7 +106,8 @@ async function measure(benchmark: Benchmark, rounds: number, json: string | unde
   if (json !== undefined) {
     // Without the machine, raw figures mean nothing to whoever reads them later.
     const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, memoryBytes: totalmem(), kernel: release(), node: process.versions.node };
-    const result = { benchmark: benchmark.name, at: new Date().toISOString(), rounds, machine, anchor: beside, missed, samples };
+    const { name, subjects, scenarios } = benchmark;
+    const result = { benchmark: name, at: new Date().toISOString(), rounds, subjects, scenarios, machine, anchor: beside, missed, samples };
     writeFileSync(json, `${JSON.stringify(result, null, 2)}\n`);
   }
   return missed.length === 0 ? 0 : 1;

@@ -79,6 +79,24 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     assert.equal((await renew()).kind, "ok");
   });
 
+  test("a survey: alive without a quorum, unready, forbidden or overloaded; silent when stopped; refusing when killed", async () => {
+    const states = async (timeoutMs = 4000): Promise<string> => (await agent.store.survey(timeoutMs)).servers.map(({ state }) => state).join();
+    both((faults) => (faults.refuseWrites = true));
+    const { records } = await agent.store.survey(4000);
+    assert.deepEqual(records, [held, held]);
+    for (const fault of ["refuseWrites", "notReady", "forbidden", "tooManyRequests"] as const) {
+      both((faults) => (faults[fault] = true));
+      assert.equal(await states(), "alive,alive", fault);
+      both((faults) => (faults[fault] = false));
+    }
+    api.server("s1").stop();
+    await api.server("s2").kill();
+    assert.equal(await states(300), "silent,refusing");
+    api.server("s1").continue();
+    await api.server("s2").start();
+    assert.equal(await states(), "alive,alive");
+  });
+
   test("429, 403 and etcd's errors are refusals, reads go on without a quorum", async () => {
     both((faults) => (faults.tooManyRequests = true));
     const busy = await renew(1000);

@@ -342,6 +342,24 @@ for (const kind of kinds) {
       assert.equal((await client.call("GET", "/nope")).status, 404);
     });
 
+    test("what is below /livez is for admins: the agent is answered all the same", async () => {
+      assert.deepEqual(await client.call("GET", "/livez/ping"), { status: 200, type: "text/plain; charset=utf-8", body: "ok" });
+      const agent = await rawClient({ server: target.server, adminKubeconfig: target.agentKubeconfig });
+      const message = 'forbidden: User "leasehold" cannot get path "/livez/ping"';
+      refused(await agent.call("GET", "/livez/ping"), { status: 403, reason: "Forbidden", message, details: {} });
+    });
+
+    test("a read of any version is served, from the cache, and may be late", async () => {
+      const made = await create({ holderIdentity: "n1" });
+      const cached = (): Promise<Answer> => client.call("GET", `${LEASES}/${made.metadata.name}?resourceVersion=0`);
+      let answer = await cached();
+      for (let tries = 0; answer.status === 404 && tries < 100; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        answer = await cached();
+      }
+      assert.deepEqual(lease(answer), made);
+    });
+
     test("the kubernetes EndpointSlice names the API servers", async () => {
       const { status, body } = await client.call("GET", `${SLICES}?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes`);
       assert.equal(status, 200);

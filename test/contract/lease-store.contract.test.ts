@@ -155,6 +155,49 @@ for (const kind of await targetKinds()) {
       assert.deepEqual(await renew(n1, held), { kind: "conflict", record: null });
     });
 
+    test("a survey finds a server alive and brings the Lease, and nothing when there is none", async () => {
+      const held = ok(await claim(n1, null));
+      // The cache may be late.
+      const until = async (what: string, found: (records: readonly LeaseRecord[]) => boolean): Promise<void> => {
+        for (let tries = 0; tries < 100; tries++) {
+          const { servers, records } = await n1.store.survey(TIMEOUT_MS);
+          assert.deepEqual(servers, [{ server: target.server, state: "alive" }]);
+          if (found(records)) return;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        assert.fail(what);
+      };
+      await until("the Lease", ([record]) => record?.resourceVersion === held.resourceVersion && record.holder === "n1");
+      await admin.call("DELETE", LEASE);
+      await until("no Lease", (records) => records.length === 0);
+    });
+
+    test("a survey tells a stopped server from a port that nobody listens on, and finds the first alive again", async () => {
+      const nobody = "127.0.0.1:1";
+      await using both = await startAgent("n1", [target.server, nobody], target.agentKubeconfig);
+      const states = async (timeoutMs: number): Promise<readonly string[]> => (await both.store.survey(timeoutMs)).servers.map(({ state }) => state);
+      assert.deepEqual(await states(TIMEOUT_MS), ["alive", "refusing"]);
+      target.stop();
+      try {
+        assert.deepEqual(await states(500), ["silent", "refusing"], "over connections that were open");
+        await using stranger = await startAgent("n1", [target.server], target.agentKubeconfig);
+        assert.deepEqual((await stranger.store.survey(500)).servers, [{ server: target.server, state: "silent" }], "over a new one");
+      } finally {
+        target.continue();
+      }
+      assert.deepEqual(await states(TIMEOUT_MS), ["alive", "refusing"]);
+    });
+
+    test("an urgent renewal is one renewal, to however many servers it goes", async () => {
+      // The same server by two spellings: it gets two copies of every request.
+      await using twice = await startAgent("n1", [target.server, target.server.replace("127.0.0.1", "[::ffff:127.0.0.1]")], target.agentKubeconfig);
+      const held = ok(await claim(n1, null));
+      const renewed = ok(await twice.store.write({ kind: "renew", held }, TIMEOUT_MS, true));
+      assert.notEqual(renewed.renewTime, held.renewTime);
+      assert.equal((await read())?.renewTime, renewed.renewTime);
+      ok(await renew(n1, renewed));
+    });
+
     test("a watch tells of creation, renewal, deletion and creation anew", async () => {
       const seen: (LeaseRecord | null)[] = [];
       let wake = (): void => {};

@@ -17,6 +17,9 @@ export interface Target extends AsyncDisposable {
   readonly agentKubeconfig: string;
   /** Makes the server forget the changes so far: a watch from an earlier resourceVersion finds them gone. */
   forget(): Promise<void>;
+  /** SIGSTOP: connections are taken, nothing is said. */
+  stop(): void;
+  continue(): void;
 }
 
 export interface TargetKind {
@@ -47,6 +50,8 @@ export async function targetKinds(): Promise<readonly TargetKind[]> {
           await node.apiServer.start();
           await node.ready();
         },
+        stop: () => node.apiServer.stop(),
+        continue: () => node.apiServer.continue(),
         async [Symbol.asyncDispose]() {
           await cluster[Symbol.asyncDispose]();
           await rm(dir, { recursive: true, force: true });
@@ -70,6 +75,8 @@ async function startEmbedded(): Promise<Target> {
       api.store.compact();
       return Promise.resolve();
     },
+    stop: () => api.server("n1").stop(),
+    continue: () => api.server("n1").continue(),
     async [Symbol.asyncDispose]() {
       await api[Symbol.asyncDispose]();
       await rm(dir, { recursive: true, force: true });

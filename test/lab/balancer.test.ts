@@ -7,8 +7,9 @@ import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { Fetcher } from "../support/lab/fetcher.ts";
 import { HeldConnections } from "../support/lab/hold.ts";
 import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
-import { BUNDLE, createCluster } from "./cluster.ts";
+import { createCluster } from "./cluster.ts";
 import type { Cluster } from "./cluster.ts";
+import { openNewConnections } from "./watchers.ts";
 
 const GIGABYTE = 1 << 30;
 const IDLE = 10_000;
@@ -29,16 +30,7 @@ test("a worker's balancer carries 1 GB each way, unharmed", { timeout: 240_000 }
   const pki = join(node.plane.etcKubernetes, "pki");
   await node.host.spawn([process.execPath, child("bulk-server"), "7443", join(pki, "apiserver.crt"), join(pki, "apiserver.key")], { name: "bulk-server" });
   const worker = await cluster.lab.node("w1");
-  const agent = await worker.spawn([process.execPath, BUNDLE, "run"], {
-    name: "agent",
-    env: {
-      ...worker.agentEnvironment(),
-      LEASEHOLD_ROLE: "balancer",
-      LEASEHOLD_BACKENDS: `${node.host.ipv4}:7443`,
-      LEASEHOLD_DATA_DIR: join(worker.directory, "lib"),
-      LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
-    },
-  });
+  const agent = await cluster.startWorker(worker, { LEASEHOLD_BACKENDS: `${node.host.ipv4}:7443` });
   await using fetcher = new Fetcher(worker);
   await cluster.lab.until(async () => (await fetcher.get("http://127.0.0.1:10081/readyz")).status === 200, 15_000, "the worker's balancer is ready");
   const output = await cluster.client.run([process.execPath, child("bulk-client"), worker.ipv4, "8443", join(pki, "ca.crt"), String(GIGABYTE)], { timeoutMs: 200_000 });
@@ -94,13 +86,8 @@ test("no backend left: connections are refused; one again: they are served", asy
   await cluster.lab.until(refused, 15_000, "the listener is closed");
   await other.plane.apiServer.start();
   await other.plane.ready();
-  const caFile = join(other.plane.etcKubernetes, "pki", "ca.crt");
   const served = async (): Promise<boolean> => {
-    await using client = await ClientProbe.start(
-      cluster.client,
-      { host: other.host.ipv4, port: 8443, intervalMs: 20, timeoutMs: 500, path: "/readyz", tls: { caFile } },
-      `served-${(serial += 1)}`,
-    );
+    await using client = await openNewConnections(cluster, cluster.client, { host: other.host.ipv4, port: 8443, timeoutMs: 500, path: "/readyz" });
     await sleep(500);
     const attempts = await client.stop();
     if (attempts.length < 5 || failures(attempts).length > 0) throw new Error(describeAttempts(attempts));

@@ -20,6 +20,20 @@ export const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.me
 const OPS = "http://127.0.0.1:10081";
 export const LEASE = ["-n", "kube-system", "lease", "leasehold"] as const;
 
+/** Starts an agent on a machine, without an admin.conf unless `env` names one. */
+export function startAgent(host: Host, env: Readonly<Record<string, string>>, bundle = BUNDLE): Promise<LabProcess> {
+  return host.spawn([process.execPath, bundle, "run"], {
+    name: "agent",
+    env: {
+      ...host.agentEnvironment(),
+      LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
+      LEASEHOLD_ADMIN_KUBECONFIG: join(host.directory, "no-admin.conf"),
+      LEASEHOLD_LOG_LEVEL: "debug",
+      ...env,
+    },
+  });
+}
+
 /** One control-plane node. */
 export class ClusterNode {
   readonly host: Host;
@@ -27,6 +41,8 @@ export class ClusterNode {
   readonly #fetcher: Fetcher;
   readonly #settings: () => Readonly<Record<string, string>>;
   agent: LabProcess | undefined;
+  /** What agents that start from now on run. */
+  bundle = BUNDLE;
 
   constructor(host: Host, plane: ControlPlaneNode, fetcher: Fetcher, settings: () => Readonly<Record<string, string>>) {
     this.host = host;
@@ -40,18 +56,7 @@ export class ClusterNode {
   }
 
   async startAgent(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
-    this.agent = await this.host.spawn([process.execPath, BUNDLE, "run"], {
-      name: "agent",
-      env: {
-        ...this.host.agentEnvironment(),
-        LEASEHOLD_DATA_DIR: join(this.host.directory, "lib"),
-        LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent,
-        LEASEHOLD_ADMIN_KUBECONFIG: join(this.host.directory, "no-admin.conf"),
-        LEASEHOLD_LOG_LEVEL: "debug",
-        ...this.#settings(),
-        ...env,
-      },
-    });
+    this.agent = await startAgent(this.host, { LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent, ...this.#settings(), ...env }, this.bundle);
     return this.agent;
   }
 
@@ -72,8 +77,10 @@ export class ClusterNode {
     return this.#fetcher.get(`${OPS}${path}`);
   }
 
+  /** The VRRP state; "PROVISIONAL" for a MASTER that has no Lease to show. */
   async state(): Promise<string> {
-    return (await this.status()).election?.state ?? "none";
+    const { election } = await this.status();
+    return election === null ? "none" : election.state === "MASTER" && !election.confirmed ? "PROVISIONAL" : election.state;
   }
 }
 
@@ -83,6 +90,8 @@ export interface ClusterOptions {
   readonly vips?: (lab: Lab) => readonly string[];
   /** Of every kube-apiserver, beside kubeadm's. */
   readonly apiServerFlags?: Readonly<Record<string, string>>;
+  /** Default `ready`; `files` starts nothing, see {@link startControlPlane}. */
+  readonly until?: "files" | "ready";
   /** Settings of every agent beside LEASEHOLD_VIP. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -128,19 +137,43 @@ export class Cluster implements AsyncDisposable {
     return this.settled();
   }
 
+  /** An agent on a machine that is no control-plane node, with no right but NET_ADMIN to what it does to the network. */
+  startWorker(host: Host, env: Readonly<Record<string, string>>): Promise<LabProcess> {
+    const [node] = this.nodes;
+    if (node === undefined) throw new Error("a cluster has nodes");
+    return host.spawn(["setpriv", "--inh-caps", "-net_raw", "--bounding-set", "-net_raw", process.execPath, BUNDLE, "run"], {
+      name: "agent",
+      env: {
+        ...host.agentEnvironment(),
+        LEASEHOLD_ROLE: "balancer",
+        LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
+        LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
+        ...env,
+      },
+    });
+  }
+
   /** Ends all agents in order and puts the Lease back as the manifest ships it. */
   async reset(): Promise<void> {
     await this.lab.heal();
     await Promise.all(this.nodes.map((node) => node.endAgent()));
     for (const node of this.nodes) {
-      // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the Lease, as it must after a restart.
-      rmSync(join(node.host.stateDirectory, "state.json"), { force: true });
-      // What a killed agent left must not wait for the kernel: the next scenario starts clean.
-      for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
+      await this.forget(node);
+      node.bundle = BUNDLE;
+      // A server on a node that was cut off holds connections of clients that are long gone, and would be counted as theirs.
+      await node.host.run(["ss", "-K", "-Htn", `( sport = :6443 and ( dst ${this.client.ipv4} or dst [${this.client.ipv6}] ) )`]);
     }
     await this.kubectl(["delete", ...LEASE, "--ignore-not-found"]);
     await this.plane.applyRbac();
     this.settings = {};
+  }
+
+  /** What a boot does to a node whose agent does not run. */
+  async forget(node: ClusterNode): Promise<void> {
+    // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the Lease, as it must after a restart.
+    rmSync(join(node.host.stateDirectory, "state.json"), { force: true });
+    // What a killed agent left must not wait for the kernel: the next scenario starts clean.
+    for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
   }
 
   /** What the agents logged of their states, checks and offers, for messages. */
@@ -228,6 +261,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
       dir,
       log: silentLogger,
       apiServerFlags: options.apiServerFlags ?? {},
+      until: options.until ?? "ready",
       nodes: hosts.map((host) => ({
         name: host.name,
         ip: host.ipv4,

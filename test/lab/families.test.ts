@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import type { ArpCapture } from "../support/lab/capture.ts";
-import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import { monotonicMs } from "../support/lab/clock.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
-import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster } from "./cluster.ts";
+import { allServed } from "./watchers.ts";
 
 let cluster: Cluster;
 let arp: ArpCapture;
@@ -40,17 +39,7 @@ for (const { name, use } of families) {
     }
     for (const vip of unused) assert.deepEqual(await cluster.bound(vip), [], vip);
 
-    const caFile = join(old.plane.etcKubernetes, "pki", "ca.crt");
-    for (const vip of vips) {
-      await using client = await ClientProbe.start(
-        cluster.client,
-        { host: vip, port: 8443, intervalMs: 20, timeoutMs: 2_000, path: "/readyz", tls: { caFile } },
-        `probe-${name.replace(" ", "-")}-${vips.indexOf(vip)}`,
-      );
-      await sleep(1_000);
-      const attempts = await client.stop();
-      assert.ok(attempts.length > 10 && failures(attempts).length === 0, `${vip}: ${describeAttempts(attempts)}`);
-    }
+    for (const vip of vips) await allServed(cluster, cluster.client, 40, { host: vip, port: 8443, timeoutMs: 2_000, path: "/readyz" });
 
     const movedMs = monotonicMs();
     await old.endAgent("SIGTERM");

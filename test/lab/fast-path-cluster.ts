@@ -59,6 +59,15 @@ export async function watchesSawAll(cluster: Cluster, clients: Clients, ticker: 
 
 /** Connections of `client` that end at `node`'s API server. */
 export async function servedBy(node: ClusterNode, client: Host): Promise<number> {
-  const lines = (await node.host.run(["ss", "-Htn", "state", "established", "( sport = :6443 )"])).split("\n");
-  return lines.filter((line) => line.includes(` ${client.ipv4}:`) || line.includes(`[::ffff:${client.ipv4}]:`) || line.includes(`[${client.ipv6}]:`)).length;
+  return (await sockets(node, client, ["state", "established"])).length;
+}
+
+/** The same with those that are being closed, as ss shows them. Whoever closes first stays in TIME-WAIT for a minute, and has nothing left to do. */
+export function heldBy(node: ClusterNode, client: Host): Promise<readonly string[]> {
+  return sockets(node, client, ["state", "connected", "exclude", "time-wait"]);
+}
+
+async function sockets(node: ClusterNode, client: Host, states: readonly string[]): Promise<readonly string[]> {
+  const lines = (await node.host.run(["ss", "-Htn", ...states, "( sport = :6443 )"])).split("\n");
+  return lines.filter((line) => line.includes(` ${client.ipv4}:`) || line.includes(`[::ffff:${client.ipv4}]:`) || line.includes(`[${client.ipv6}]:`));
 }

@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { sleep } from "../support/lab/clock.ts";
-import type { Host } from "../support/lab/host.ts";
-import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
-import { BUNDLE, createCluster } from "./cluster.ts";
+import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 import { allWell, fastPathReady, moveTo, startFastPath } from "./fast-path-cluster.ts";
-import { openClients, startTicker } from "./watchers.ts";
+import { allServed, openClients, startTicker } from "./watchers.ts";
 
 let cluster: Cluster;
-let serial = 0;
 
 before(async () => {
   cluster = await createCluster();
@@ -34,16 +30,6 @@ function other(node: ClusterNode): ClusterNode {
   return found;
 }
 
-/** Twenty new connections to VIP:6443: all of them answered. */
-async function served(from: Host): Promise<void> {
-  const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
-  const options = { host: cluster.vip, port: 6443, intervalMs: 20, timeoutMs: 2_000, path: "/livez", tls: { caFile } };
-  await using probe = await ClientProbe.start(from, options, `served-${(serial += 1)}`);
-  await cluster.lab.until(() => probe.attempts().length >= 20, 10_000, `${from.name} has opened 20 connections`);
-  const attempts = await probe.stop();
-  assert.ok(failures(attempts).length === 0, `${from.name}: ${describeAttempts(attempts)}`);
-}
-
 /** Wire clients and every node's own, through two moves and back. */
 async function playMoves(): Promise<void> {
   const holder = await startFastPath(cluster);
@@ -53,8 +39,8 @@ async function playMoves(): Promise<void> {
     await moveTo(cluster, next);
     await sleep(300);
   }
-  for (const node of cluster.nodes) await served(node.host);
-  await served(cluster.client);
+  for (const node of cluster.nodes) await allServed(cluster, node.host);
+  await allServed(cluster, cluster.client);
   await sleep(1_500);
   await allWell(cluster, clients, ticker);
 }
@@ -99,7 +85,7 @@ describe("clients that are no node's own", () => {
     await node.host.run(["ip", "link", "add", "pod0", "type", "veth", "peer", "name", "eth1", "netns", pod.namespace]);
     await node.host.run(["ip", "-batch", "-"], { input: "link set pod0 up\naddr add 10.244.1.1/24 dev pod0\n" });
     await pod.run(["ip", "-batch", "-"], { input: "link set eth1 up\naddr add 10.244.1.2/24 dev eth1\nroute add default via 10.244.1.1\n" });
-    await served(pod);
+    await allServed(cluster, pod);
     await using ticker = await startTicker(cluster, holder);
     await using clients = await openClients(cluster, pod, { watches: 5, requests: 5 });
     await moveTo(cluster, node);
@@ -107,7 +93,7 @@ describe("clients that are no node's own", () => {
     await moveTo(cluster, holder);
     await Promise.all(cluster.nodes.map((each) => each.endAgent("SIGKILL")));
     await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "nobody has the VIP");
-    await served(pod);
+    await allServed(cluster, pod);
     await sleep(1_000);
     await allWell(cluster, clients, ticker);
     await node.host.run(["ip", "link", "del", "pod0"]);
@@ -116,30 +102,23 @@ describe("clients that are no node's own", () => {
   test("a worker reaches the API servers with no holder, and by the VIP when its agent has been gone for long", async () => {
     const holder = await startFastPath(cluster);
     const worker = await cluster.lab.node("w1");
-    const agent = await worker.spawn([process.execPath, BUNDLE, "run"], {
-      name: "agent",
-      env: {
-        ...worker.agentEnvironment(),
-        LEASEHOLD_ROLE: "balancer",
-        LEASEHOLD_VIP: cluster.vip,
-        LEASEHOLD_BACKENDS: cluster.nodes.map((node) => node.host.ipv4).join(","),
-        LEASEHOLD_DATA_DIR: join(worker.directory, "lib"),
-        LEASEHOLD_KUBECONFIG: holder.plane.kubeconfigs.agent,
-      },
+    const agent = await cluster.startWorker(worker, {
+      LEASEHOLD_VIP: cluster.vip,
+      LEASEHOLD_BACKENDS: cluster.nodes.map((node) => node.host.ipv4).join(","),
     });
     await cluster.lab.until(async () => (await worker.run(["nft", "list", "tables"])).includes("ip leasehold"), 15_000, "the worker has rules");
-    await served(worker);
+    await allServed(cluster, worker);
     await using ticker = await startTicker(cluster, other(holder));
     await using clients = await openClients(cluster, worker, { watches: 5, requests: 5 });
     agent.kill("SIGKILL");
     await Promise.all(cluster.nodes.map((each) => each.endAgent("SIGKILL")));
     await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "nobody has the VIP");
-    await served(worker);
+    await allServed(cluster, worker);
     await cluster.lab.until(async () => !(await worker.run(["nft", "list", "set", "ip", "leasehold", "own"])).includes("elements"), 40_000, "the own rules have timed out");
     await sleep(500);
     await allWell(cluster, clients, ticker);
     await cluster.startAgents();
-    await served(worker);
+    await allServed(cluster, worker);
   });
 });
 
@@ -154,7 +133,7 @@ describe("the network", () => {
     const { fastPath } = await (rest[0] ?? assert.fail()).status();
     assert.equal(fastPath?.nodes.find((node) => node.node === victim.name)?.unheard, true);
     assert.match(rest[0]?.agent?.log() ?? "", /do not arrive/);
-    await served(cluster.client);
+    await allServed(cluster, cluster.client);
     await cluster.lab.heal();
     await fastPathReady(cluster, undefined, rest);
   });
@@ -169,7 +148,7 @@ describe("the network", () => {
     await far.run(["ip", "-batch", "-"], { input: "link set eth1 up\naddr add 10.99.0.2/24 dev eth1\nroute add default via 10.99.0.1\n" });
     for (const { host } of cluster.nodes) await host.run(["ip", "route", "add", "10.99.0.0/24", "via", router.ipv4]);
     // A server's certificate alone is longer than the link is wide.
-    await served(far);
+    await allServed(cluster, far);
     for (const { host } of cluster.nodes) assert.match(await host.run(["ip", "route", "get", "10.99.0.2"]), /mtu 1300/, host.name);
   });
 

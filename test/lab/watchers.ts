@@ -1,9 +1,12 @@
-/** Real clients of the cluster's API, through the VIP: watches that only listen, and connections that keep asking. */
+/** Real clients of the cluster's API, through the VIP: watches that only listen, connections that keep asking, and ever new ones. */
+import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HeldConnections } from "../support/lab/hold.ts";
+import type { HoldOptions } from "../support/lab/hold.ts";
 import type { Host } from "../support/lab/host.ts";
 import type { TlsOptions } from "../support/lab/probe.ts";
+import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
 import { Ticker } from "../support/lab/ticker.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
@@ -32,6 +35,8 @@ export interface ClientsOptions {
   readonly vip?: string;
   /** Default 6443. */
   readonly port?: number;
+  /** How they end when they are told to, see HoldOptions; default half-close. */
+  readonly finish?: NonNullable<HoldOptions["finish"]>;
 }
 
 export interface Clients extends AsyncDisposable {
@@ -42,7 +47,7 @@ export interface Clients extends AsyncDisposable {
 /** Opens them all and waits until each has had its first answer. */
 export async function openClients(cluster: Cluster, host: Host, options: ClientsOptions): Promise<Clients> {
   const tls = clientTls(cluster);
-  const target = { host: options.vip ?? cluster.vip, port: options.port ?? 6443, tls };
+  const target = { host: options.vip ?? cluster.vip, port: options.port ?? 6443, finish: options.finish ?? "half-close", tls } as const;
   const id = (serial += 1);
   const watches = await HeldConnections.start(host, { ...target, mode: "watch", path: WATCH, count: options.watches }, `watches-${id}`);
   const requests = await HeldConnections.start(host, { ...target, mode: "request", path: "/livez", everyMs: 200, count: options.requests }, `requests-${id}`);
@@ -59,6 +64,34 @@ export async function openClients(cluster: Cluster, host: Host, options: Clients
       await requests[Symbol.asyncDispose]();
     },
   };
+}
+
+export interface NewConnectionsOptions {
+  /** Default: the cluster's first VIP. */
+  readonly host?: string;
+  /** Default 6443. */
+  readonly port?: number;
+  /** Default 20. */
+  readonly intervalMs?: number;
+  /** Default 3000. */
+  readonly timeoutMs?: number;
+  /** Default /livez. */
+  readonly path?: string;
+}
+
+/** What many a kubectl sees: a new verified TLS connection and a GET, again and again. */
+export function openNewConnections(cluster: Cluster, from: Host, options: NewConnectionsOptions = {}): Promise<ClientProbe> {
+  const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
+  const target = { host: cluster.vip, port: 6443, intervalMs: 20, timeoutMs: 3_000, path: "/livez", ...options };
+  return ClientProbe.start(from, { ...target, tls: { caFile } }, `new-connections-${(serial += 1)}`);
+}
+
+/** `count` new connections, all of them answered. */
+export async function allServed(cluster: Cluster, from: Host, count = 20, options: NewConnectionsOptions = {}): Promise<void> {
+  await using fresh = await openNewConnections(cluster, from, options);
+  await cluster.lab.until(() => fresh.attempts().length >= count, 10_000, `${from.name} has opened ${count} connections`);
+  const attempts = await fresh.stop();
+  assert.ok(failures(attempts).length === 0, `${from.name}: ${describeAttempts(attempts)}`);
 }
 
 /** An event every `everyMs`, made at `node`'s own API server. */

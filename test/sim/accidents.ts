@@ -57,12 +57,20 @@ export class Accidents {
       case "isolate": {
         const others = this.#world.nodes.filter((other) => other !== node).map((other) => other.index);
         const cures = others.flatMap((other) => [network.cut(fault.node, other), network.cut(other, fault.node), network.cutSegment(fault.node, other)]);
+        cures.push(network.cutSegment(fault.node, this.#world.router.index));
         return this.#until(fault, fault.forMs, () => callAll(cures));
       }
       case "partition":
         return this.#partition(fault);
       case "one-way":
-        return this.#until(fault, fault.forMs, network.cut(fault.from, fault.to));
+        return this.#oneWay(fault);
+      case "estranged":
+        return this.#until(fault, fault.forMs, network.cutSegment(...fault.nodes));
+      case "flap":
+        return this.#flap(fault);
+      case "outage":
+        for (const server of this.#world.nodes.keys()) this.#server({ ...fault, server }, "down", 0);
+        return;
       case "link":
         return this.#link(fault);
       case "lossy":
@@ -137,7 +145,7 @@ export class Accidents {
         return this.begin({ kind: how, node: index, forMs, atMs });
       case "deafen":
         this.begin({ kind: "server", server: index, how: "mute", ms: 0, forMs, atMs });
-        for (const from of others) this.begin({ kind: "one-way", from, to: index, forMs, atMs });
+        for (const from of others) this.begin({ kind: "one-way", from, to: index, layer: "routed", forMs, atMs });
         return;
     }
   }
@@ -194,6 +202,8 @@ export class Accidents {
     const { network } = this.#world;
     const side = (index: number): number => (fault.mask >> index) & 1;
     const cures: (() => void)[] = [];
+    // The router stays with the second side.
+    if (fault.layer !== "routed") for (const a of this.#world.nodes.keys()) if (side(a) === 1) cures.push(network.cutSegment(a, this.#world.router.index));
     for (const a of this.#world.nodes.keys()) {
       for (const b of this.#world.nodes.keys()) {
         if (side(a) === side(b)) continue;
@@ -208,23 +218,43 @@ export class Accidents {
     const { network, scheduler } = this.#world;
     const node = this.#world.nodes[fault.node];
     if (node === undefined) return;
-    node.kernel.setCarrier(false);
+    node.kernel.unplug();
     const others = this.#world.nodes.filter((other) => other !== node && fault.api).map((other) => other.index);
     const cures = others.flatMap((other) => [network.cut(fault.node, other), network.cut(other, fault.node)]);
     let cure = (): void => {};
-    // The interface check needs some runs to say so, and some to take it back.
-    const detected = scheduler.after(this.#random.between(50, 2_500), () => {
+    // The interface check is told by the kernel.
+    const detected = scheduler.after(this.#random.between(1, 30), () => {
       cure = node.fail("interface");
     });
     this.#until(fault, fault.forMs, () => {
       callAll(cures);
-      node.kernel.setCarrier(true);
+      node.kernel.plug();
       detected.cancelled = true;
-      scheduler.after(this.#random.between(50, 2_500), () => cure());
+      scheduler.after(this.#random.between(1, 30), () => cure());
     });
   }
 
-  #server(fault: Extract<Fault, { kind: "server" }>, how: ServerFault, ms: number): void {
+  #oneWay(fault: Extract<Fault, { kind: "one-way" }>): void {
+    const { network } = this.#world;
+    const { from, to, layer } = fault;
+    const cures = [...(layer === "segment" ? [] : [network.cut(from, to)]), ...(layer === "routed" ? [] : [network.cutFrames(from, to)])];
+    this.#until(fault, fault.forMs, () => callAll(cures));
+  }
+
+  #flap(fault: Extract<Fault, { kind: "flap" }>): void {
+    const { scheduler } = this.#world;
+    const endMs = scheduler.nowMs + fault.forMs;
+    const once = (): void => {
+      const { nowMs } = scheduler;
+      const forMs = Math.min(fault.downMs, endMs - nowMs);
+      if (forMs <= 0) return;
+      this.#link({ atMs: nowMs, kind: "link", node: fault.node, api: false, forMs });
+      scheduler.after(Math.max(fault.everyMs, fault.downMs + 50), once);
+    };
+    once();
+  }
+
+  #server(fault: Extract<Fault, { kind: "server" | "outage" }> & { readonly server: number }, how: ServerFault, ms: number): void {
     const { plane } = this.#world;
     const { server } = fault;
     if (how === "torn") return plane.tearWatches(server);

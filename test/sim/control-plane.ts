@@ -4,16 +4,19 @@
  */
 import type { ApiRequest, ApiResponse, ApiTransport } from "../../src/kube/transport.ts";
 import { ApiNoAnswer } from "../../src/kube/transport.ts";
+import { Caches } from "./caches.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
-import type { Change } from "./lease-table.ts";
+import type { Answer, Change } from "./lease-table.ts";
 import { Watches } from "./watches.ts";
 
 /** kube-apiserver gives etcd this long. */
 const ETCD_TIMEOUT_MS = 7_000;
+/** Served from the watch cache: any version will do. */
+const CACHED_PATH = `${LEASE_PATH}?resourceVersion=0`;
 /** What was proposed before may still be committed for so long after. */
 const LATE_PROPOSAL_MS = 10_000;
 
@@ -66,6 +69,7 @@ export class ControlPlane {
   #stalledUntilMs = 0;
   #waiting: { readonly server: number; readonly untilMs: number; readonly run: () => void; readonly giveUp: () => void }[] = [];
   readonly #watches: Watches;
+  readonly #caches: Caches;
   readonly #onWrite: (write: Write) => void;
   #parkedByHang: { readonly server: number; readonly run: () => void }[] = [];
 
@@ -77,6 +81,7 @@ export class ControlPlane {
     this.#onWrite = onWrite;
     this.table = new LeaseTable();
     this.#watches = new Watches(this, scheduler, network, random);
+    this.#caches = new Caches(this, scheduler, random.fork("caches"), names.length);
     this.modes = names.map(() => ({ kind: "up" }));
     this.deafWatch = names.map(() => false);
     this.powered = names.map(() => true);
@@ -100,13 +105,14 @@ export class ControlPlane {
       if (mode === "hung") this.#parkedByHang.push(one);
       else if (mode !== "down" && mode !== "dark") this.#scheduler.after(this.#random.between(0.5, 30), one.run);
     }
-    this.#watches.pumpAll();
+    this.#tellReaders();
   }
 
   setMode(server: number, mode: ServerMode): void {
     this.modes[server] = mode;
     if (mode.kind === "down") this.tearWatches(server);
     if (mode.kind === "dark") this.#watches.lose(server);
+    if (mode.kind === "down" || mode.kind === "dark") this.#caches.drop(server);
     this.changed();
   }
 
@@ -148,7 +154,7 @@ export class ControlPlane {
     const { change } = this.table.handle({ method: "DELETE", path: LEASE_PATH });
     if (!change.changed) return;
     this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change, sentMs: 0 });
-    this.#watches.pumpAll();
+    this.#tellReaders();
   }
 
   /** etcd is restored from the last snapshot; every API server is restarted with it. */
@@ -156,6 +162,7 @@ export class ControlPlane {
     const before = this.table.record;
     if (!this.table.restore()) return false;
     this.#watches.tear(() => true);
+    for (const server of this.modes.keys()) this.#caches.drop(server);
     const after = this.table.record;
     this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change: { before, after, changed: true }, sentMs: 0 });
     return true;
@@ -244,6 +251,8 @@ export class ControlPlane {
       const { status: code, body } = this.#apply(node, request, sentMs);
       answer(code, body);
     };
+    const known = this.#fromMemory(server, request);
+    if (known !== undefined) return answer(known.status, known.body);
     const workMs = this.#random.logarithmic(1, 8) + Math.max(0, this.#stalledUntilMs - this.#scheduler.nowMs);
     this.#scheduler.after(workMs, () => {
       // Killed meanwhile: the client sees its connection end, this one was not carried out.
@@ -271,7 +280,19 @@ export class ControlPlane {
   #apply(author: number, request: ApiRequest, sentMs: number): { readonly status: number; readonly body: unknown } {
     const { response, change } = this.table.handle(request);
     if (request.method !== "GET") this.#onWrite({ author, request, response, change, sentMs });
-    if (change.changed) this.#watches.pumpAll();
+    if (change.changed) this.#tellReaders();
     return response;
+  }
+
+  #tellReaders(): void {
+    this.#caches.tellAll();
+    this.#watches.pumpAll();
+  }
+
+  /** What a server answers out of its own memory; undefined where it must ask etcd. */
+  #fromMemory(server: number, { method, path }: ApiRequest): Answer | undefined {
+    // The agent's rights end at /livez: it is refused, which is an answer.
+    if (path === "/livez/ping") return { status: 403, body: status(403, "forbidden") };
+    return method === "GET" && path === CACHED_PATH ? this.#caches.read(server) : undefined;
   }
 }

@@ -1,8 +1,17 @@
 /** What the simulation, which sees everything, knows about who could serve: the premises of the liveness invariants. Sampled, not exact to the millisecond. */
+import type { ServerMode } from "./control-plane.ts";
 import type { SimNode } from "./node.ts";
+import { StartingRule } from "./starting.ts";
+import type { Found } from "./starting.ts";
+import { UpsetRule } from "./upset.ts";
 import type { World } from "./world.ts";
 
-const SAMPLE_MS = 50;
+export const SAMPLE_MS = 50;
+/** A write under way, by the slowest clock. */
+const WRITE_MS = 4_000 / 0.95;
+/** Two seconds until it asks again, a probe, and its annotation. */
+const FOREIGN_GONE_MS = 5_000;
+const TOO_MANY_REQUESTS = 429;
 
 export class Health {
   readonly #world: World;
@@ -13,6 +22,21 @@ export class Health {
   #silentWatches = false;
   #priorities = "";
   #links = "";
+  /** By machine: since when something has been so without a break; absent while it is not. */
+  readonly #usableSince = new Map<SimNode, number>();
+  readonly #holdableSince = new Map<SimNode, number>();
+  readonly #turnedAwaySince = new Map<SimNode, number>();
+  readonly #awakeSince = new Map<SimNode, number>();
+  readonly #holdableMs = new Map<SimNode, number>();
+  readonly #unboundMs = new Map<SimNode, number>();
+  /** By pair of stations: when frames last passed both ways, and when they last did not. */
+  readonly #reachedMs = new Map<number, number>();
+  readonly #cutMs = new Map<number, number>();
+  readonly #reachedSince = new Map<number, number>();
+  readonly #upsets = new UpsetRule();
+  readonly #starting = new StartingRule();
+  /** When frames were last lost or late by the network's doing. */
+  lossMs = Number.NEGATIVE_INFINITY;
   /** When any node's effective priority last changed. */
   priorityChangedMs = 0;
   /** When a link or the segment last changed. */
@@ -25,6 +49,127 @@ export class Health {
   /** Since when this node has been eligible, running and connected to a working API server; undefined while it is not. */
   goodSince(node: SimNode): number | undefined {
     return this.#goodSince.get(node);
+  }
+
+  /** Since when some API server has worked for this node and would write for it; undefined: none does. */
+  usableSince(node: SimNode): number | undefined {
+    return this.#usableSince.get(node);
+  }
+
+  /** Since when nobody at all has been able to claim, and this node can see that: no API server is silent to it, or at least half answer and do not write. */
+  holdableSince(node: SimNode): number | undefined {
+    return this.#holdableSince.get(node);
+  }
+
+  /** When it last was so for all that this node could know: an API server that answers 5xx for reasons of its own, with etcd well, looks the same, and so do those that are starting. */
+  holdableMs(node: SimNode): number {
+    return this.#holdableMs.get(node) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Since when its agent has run without being frozen. */
+  awakeSince(node: SimNode): number | undefined {
+    return this.#awakeSince.get(node);
+  }
+
+  unboundMs(node: SimNode): number {
+    return this.#unboundMs.get(node) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** When these two last did not reach each other on the segment; stations by their number. */
+  cutMs(a: number, b: number): number {
+    return this.#cutMs.get(this.#pair(a, b)) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** When they last began to, perhaps to stop since. */
+  reachedSince(a: number, b: number): number {
+    return this.#reachedSince.get(this.#pair(a, b)) ?? Number.POSITIVE_INFINITY;
+  }
+
+  reachedMs(a: number, b: number): number {
+    return this.#reachedMs.get(this.#pair(a, b)) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Its link flapped, or another candidate claimed against it: it may not become holder for a while. */
+  unstable(node: SimNode): boolean {
+    return this.#upsets.unstable(node, this.#world.scheduler.nowMs);
+  }
+
+  #pair(a: number, b: number): number {
+    return Math.min(a, b) * 100 + Math.max(a, b);
+  }
+
+  #since(map: Map<SimNode, number>, node: SimNode, is: boolean): void {
+    if (!is) map.delete(node);
+    else if (!map.has(node)) map.set(node, this.#world.scheduler.nowMs);
+  }
+
+  #sampleMachine(node: SimNode, quorate: readonly boolean[]): void {
+    const { nodes, plane, network, scheduler } = this.#world;
+    const modes = nodes.map((_, server) => plane.modes[server]?.kind ?? "dark");
+    const status = plane.refusal[node.index] ?? 0;
+    const refused = status !== 0;
+    const reached = nodes.map((_, server) => network.both(node.index, server));
+    const works = nodes.map((_, server) => modes[server] === "up" && quorate[server] === true && reached[server] === true && !refused);
+    const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || reached[server] !== true);
+    const awake = node.agent?.process.running === true && !node.agent.process.catchingUp;
+    const starting = nodes.map((_, server) => this.#starting.look(node.index, server, this.#found(modes[server] ?? "dark", reached[server] === true), awake, scheduler.nowMs));
+    const unable = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down" && works[server] === false).length;
+    const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
+    // Where nobody answers, nobody turns it away.
+    const turnedAway = refused && alive > 0;
+    const allThereOrStarting = silent.every((is, server) => !is || starting[server]?.maybe === true);
+    const surelyThere = silent.every((is, server) => !is || starting[server]?.surely === true);
+    const holdable = !refused && !works.includes(true) && (surelyThere || unable * 2 >= nodes.length);
+    // It may think so, too, of servers that were down; and where all that answer have too many requests (429), everybody may have.
+    const seemsHoldable = holdable || (allThereOrStarting && !works.includes(true) && (!turnedAway || status === TOO_MANY_REQUESTS));
+    this.#since(this.#usableSince, node, works.includes(true));
+    // And in truth no write can be carried out anywhere, not even late or unanswered.
+    const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false || starting[server]?.surely === true && silent[server] === true);
+    // One that takes longer than a survey waits may be taken for silent.
+    this.#since(this.#holdableSince, node, holdable && stopped && !modes.includes("slow"));
+    // What it sent before some server came back it takes for unanswered until then.
+    const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
+    // And where one refuses it and another one is unwell, it is the last answer that it goes by.
+    this.#since(this.#turnedAwaySince, node, turnedAway);
+    // Who became provisional meanwhile learns of it by the answer to its first claim.
+    const turnedAwaySince = Math.max(this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY, node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0));
+    const unsure = unaware || (turnedAway && scheduler.nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && modes.includes("failing"));
+    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
+    this.#since(this.#awakeSince, node, awake);
+    if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
+  }
+
+  /** What a survey of this server may find. */
+  #found(mode: ServerMode["kind"], reached: boolean): Found {
+    const { network } = this.#world;
+    if (!reached) return "silent";
+    switch (mode) {
+      case "down":
+        return "refusing";
+      case "hung":
+      case "dark":
+        return "silent";
+      case "slow":
+      case "mute":
+        return "unclear";
+      case "up":
+      case "failing":
+        return network.lossRate > 0 || network.extraMs > 0 ? "unclear" : "answering";
+    }
+  }
+
+  #samplePairs(): void {
+    const { machines, router, ether, scheduler } = this.#world;
+    const stations = [...machines.map((machine) => this.#world.station(machine)), router];
+    stations.forEach((a, from) => {
+      for (let to = from + 1; to < stations.length; to += 1) {
+        const b = stations[to];
+        const reached = b !== undefined && ether.reaches(a, b) && ether.reaches(b, a);
+        const pair = this.#pair(from, to);
+        if (reached && (!this.#reachedSince.has(pair) || this.cutMs(from, to) > this.reachedMs(from, to))) this.#reachedSince.set(pair, scheduler.nowMs);
+        (reached ? this.#reachedMs : this.#cutMs).set(this.#pair(from, to), scheduler.nowMs);
+      }
+    });
   }
 
   /** Some quorate API server, whatever its mood, hears this node and is heard. */
@@ -41,15 +186,27 @@ export class Health {
     return this.#silentWatches;
   }
 
+  /** Whoever starts while a foreign host has the VIP, and was never seen to follow another, does not claim; it asks the wire again every two seconds. */
+  #refusesForeign(): boolean {
+    const { segment, plane, scheduler } = this.#world;
+    return (plane.table.record?.holder ?? "") === "" && (segment.foreignHostClaims || scheduler.nowMs - segment.foreignEndedMs < FOREIGN_GONE_MS);
+  }
+
   sample(): void {
+    if (this.#world.scheduler.nowMs - this.#sampledMs >= SAMPLE_MS) this.look();
+  }
+
+  look(): void {
     const { nowMs } = this.#world.scheduler;
-    if (nowMs - this.#sampledMs < SAMPLE_MS) return;
     this.#sampledMs = nowMs;
     const { nodes, plane, network } = this.#world;
     const quorate = nodes.map((node) => plane.quorate(node.index));
     const servers = quorate.map((is, server) => is && plane.modes[server]?.kind === "up");
     this.#badServers = servers.filter((works) => !works).length;
     this.#silentWatches = plane.deafWatch.includes(true) || this.#badServers > 0;
+    if (network.lossRate > 0 || network.extraMs > 0) this.lossMs = nowMs;
+    for (const machine of this.#world.machines) this.#sampleMachine(machine, quorate);
+    this.#samplePairs();
     const slow = network.lossRate > 0.02 || network.extraMs > 100;
     for (const machine of this.#world.machines) {
       this.#connected.set(machine, nodes.some((other) => quorate[other.index] === true && network.both(machine.index, other.index)));
@@ -62,6 +219,8 @@ export class Health {
         node.powered &&
         node.eligible &&
         !this.#world.disputed(node) &&
+        !this.unstable(node) &&
+        !this.#refusesForeign() &&
         node.kernel.link.carrier &&
         node.agent?.process.running === true &&
         (plane.refusal[node.index] ?? 0) === 0;

@@ -3,5 +3,6 @@ import type { Invariant } from "./invariants/common.ts";
 import * as fence from "./invariants/fence.ts";
 import * as lease from "./invariants/lease.ts";
 import * as service from "./invariants/service.ts";
+import * as wire from "./invariants/wire.ts";
 
-export const INVARIANTS: Readonly<Record<string, Invariant>> = { ...lease, ...fence, ...service };
+export const INVARIANTS: Readonly<Record<string, Invariant>> = { ...lease, ...fence, ...service, ...wire };

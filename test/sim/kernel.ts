@@ -25,6 +25,7 @@ export class SimKernel {
   readonly #listeners = new Set<() => void>();
   #bindings: Binding[] = [];
   #link: LinkState;
+  #unplugged = 0;
   /** A freeze that the next bind or announcement will run into. */
   #stallMs = 0;
 
@@ -47,7 +48,24 @@ export class SimKernel {
     return this.#bindings.some((binding) => binding.fromMs <= nowMs && nowMs < binding.untilMs);
   }
 
-  setCarrier(carrier: boolean): void {
+  /** Answers for this address now. */
+  has(address: string): boolean {
+    const { nowMs } = this.#scheduler;
+    return this.#bindings.some((binding) => binding.address.text === address && binding.fromMs <= nowMs && nowMs < binding.untilMs);
+  }
+
+  /** Several faults may hold it down. */
+  unplug(): void {
+    this.#unplugged += 1;
+    this.#setCarrier(false);
+  }
+
+  plug(): void {
+    this.#unplugged -= 1;
+    if (this.#unplugged === 0) this.#setCarrier(true);
+  }
+
+  #setCarrier(carrier: boolean): void {
     this.#link = { ...this.#link, carrier };
     this.#changed();
   }

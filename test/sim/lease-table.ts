@@ -51,6 +51,11 @@ export class LeaseTable {
     return this.#record;
   }
 
+  /** The answer to whoever reads the Lease. */
+  get current(): Answer {
+    return this.handle({ method: "GET", path: LEASE_PATH }).response;
+  }
+
   get historyEnd(): number {
     return this.#history.length;
   }

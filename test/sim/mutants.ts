@@ -36,7 +36,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "if (clock.now() < held.untilMs) return true;",
     to: "if (clock.now() < held.untilMs + 60_000) return true;",
     shows: "fence",
-    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "oneConfirmedMaster", "atMostOneSecondInTwoPlaces"],
   },
   {
     name: "releases before it unbinds",
@@ -67,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/lease-view.ts",
     from: "const changed = view === null || !sameTenure(before, record);",
     to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameTenure(before, record);",
-    shows: "fence",
+    shows: SCENARIOS.lostAndNeverHeard,
     caughtBy: ["boundInTime"],
   },
   {
@@ -92,7 +92,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "return vip.hold(effect.untilMs);",
     to: "return vip.hold(effect.untilMs + 8_000);",
     shows: "fence",
-    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces"],
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "oneConfirmedMaster", "atMostOneSecondInTwoPlaces"],
   },
   {
     name: "asks its own API server only",
@@ -100,7 +100,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "this.#hedge = clock.after(HEDGE_MS, () => this.#next());",
     to: "",
     shows: SCENARIOS.ownServerHangs,
-    caughtBy: ["healthyHoldersStay", "plannedMovesLoseNoTime"],
+    caughtBy: ["healthyHoldersStay", "plannedMovesLoseNoTime", "theKernelIsTheFence"],
   },
   {
     name: "keeps the VIP when it sees another named",
@@ -163,16 +163,8 @@ export const MUTANTS: readonly Mutant[] = [
     file: "vip/announcer.ts",
     from: "(step - last) * refreshMs",
     to: "(step - last) * refreshMs * 1_000",
-    shows: SCENARIOS.foreignHost,
+    shows: SCENARIOS.misledUnheard,
     caughtBy: ["theWireFollows"],
-  },
-  {
-    name: "sets its deadline timer once, and lets it stand still while the machine is suspended",
-    file: "vip/vip.ts",
-    from: "        if (state === held) armDeadline(held);\n",
-    to: "",
-    shows: SCENARIOS.suspendedBeforeItsDeadline,
-    caughtBy: ["theKernelIsTheFence"],
   },
   {
     name: "counts time as timers do, which stand still while the machine is suspended",
@@ -207,12 +199,162 @@ export const MUTANTS: readonly Mutant[] = [
     shows: "people",
     caughtBy: ["claimsOnlyWhatIsFree", "healthyHoldersStay"],
   },
+  {
+    name: "takes a holder for dead though nobody else answers either",
+    file: "vip/proof-rules.ts",
+    from: "unanswering && witnessed) return",
+    to: "unanswering) return",
+    also: { from: "{ counts: witnessed || alive }", to: "{ counts: true }" },
+    shows: SCENARIOS.powerLossWithoutAWitness,
+    caughtBy: ["provesOnlyTheDead"],
+  },
+  {
+    name: "takes a holder for dead of which it has never heard",
+    file: "vip/proof-rules.ts",
+    from: "if (targets.every(({ score }) => score >= CALIBRATED)) return",
+    to: "if (targets.every(({ score }) => score >= 0)) return",
+    also: { from: "targets.some(({ score }) => score <= 0)", to: "targets.some(({ score }) => score < 0)" },
+    shows: SCENARIOS.holderNeverHeard,
+    caughtBy: ["provesOnlyTheDead", "provesOnlyWhatAnswered"],
+  },
+  {
+    name: "goes on claiming by a proof that the holder has refuted",
+    file: "election/contention.ts",
+    from: "if (state.proof?.tenure === evidence.tenure) draft.set({ proof: null });",
+    to: "",
+    shows: SCENARIOS.cutOffWithoutAClaim,
+    caughtBy: ["atMostOneSecondInTwoPlaces", "claimsOnlyWhatIsFree"],
+  },
+  {
+    name: "keeps for ever what it has taken by proof",
+    file: "election/machine.ts",
+    from: 'if (role.kind === "PROVISIONAL" && draft.nowMs >= role.untilMs) {',
+    to: 'if (role.kind === "PROVISIONAL" && draft.nowMs >= role.untilMs + 3_600_000) {',
+    also: { from: "  decide(draft);\n  return draft.finish();", to: '  decide(draft);\n  if (draft.state.role.kind === "PROVISIONAL") draft.effect({ kind: "hold", untilMs: draft.nowMs + 60_000 });\n  return draft.finish();' },
+    shows: SCENARIOS.minorityTakesOver,
+    caughtBy: ["theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "holds on though it is cut off",
+    file: "election/hold.ts",
+    from: "  return unable * 2 >= servers.length;",
+    to: "  return unable * 2 >= servers.length || true;",
+    shows: SCENARIOS.holderCutOff,
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "holds on though the API refuses it by its own word",
+    file: "election/hold.ts",
+    from: "return alive === 0 || !isTurnedAway(state, nowMs);",
+    to: "return true;",
+    shows: SCENARIOS.credentialsRevoked,
+    caughtBy: ["theKernelIsTheFence"],
+  },
+  {
+    name: "takes API servers that are starting for silent ones",
+    file: "election/hold.ts",
+    from: "const STARTING_MS = 6_000;",
+    to: "const STARTING_MS = 0;",
+    shows: SCENARIOS.apiServersStart,
+    caughtBy: ["nothingMovesWhileNobodyCanClaim"],
+  },
+  {
+    name: "takes API servers that were down for starting, however long they are silent",
+    file: "election/hold.ts",
+    from: "const STARTING_MS = 6_000;",
+    to: "const STARTING_MS = 60_000;",
+    shows: SCENARIOS.apiServersNeverStart,
+    caughtBy: ["theKernelIsTheFence"],
+  },
+  {
+    name: "holds on by old evidence",
+    file: "election/hold.ts",
+    from: "const EVIDENCE_MS = 2_000;",
+    to: "const EVIDENCE_MS = 20_000;",
+    shows: SCENARIOS.heldThenCutOff,
+    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree"],
+  },
+  {
+    name: "lets go at its deadline though nobody can claim",
+    file: "election/hold.ts",
+    from: '    case "auto": {\n',
+    to: '    case "auto": {\n      if (settings.node !== "") return null;\n',
+    shows: SCENARIOS.allRefuse,
+    caughtBy: ["nothingMovesWhileNobodyCanClaim"],
+  },
+  {
+    name: "takes the VIP for want of an API and does not ask who has it",
+    file: "election/bootstrap.ts",
+    from: 'if (askWire(draft, true) === "free") becomeProvisional',
+    to: "becomeProvisional",
+    shows: SCENARIOS.joinsMeanwhile,
+    caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "asks who has the VIP and does not listen",
+    file: "election/contention.ts",
+    from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < draft.state.self.mac));",
+    to: "const taken = false;",
+    shows: SCENARIOS.joinsMeanwhile,
+    caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "never takes the VIP for want of an API",
+    file: "election/bootstrap.ts",
+    from: "if (!(state.readFailing || state.refusal !== null) || ",
+    to: "if (state.readFailing || state.refusal !== null || ",
+    shows: SCENARIOS.firstNode,
+    caughtBy: ["servesBeforeThereIsAnApi"],
+  },
+  {
+    name: "yields to nobody without the Lease",
+    file: "election/contention.ts",
+    from: 'if (other !== undefined && !named && role.why.kind !== "bootstrap") {',
+    to: "if (draft.nowMs > 0) {",
+    also: { from: "if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {", to: "if (other === undefined || other.node !== settings.node) {" },
+    shows: SCENARIOS.twoWithoutAnApi,
+    caughtBy: ["atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "does not wait longer each time that its link flaps",
+    file: "election/unrest.ts",
+    from: "Math.min(2 ** level * FIRST_MS, LONGEST_MS)",
+    to: "FIRST_MS / 100",
+    shows: SCENARIOS.flappingLink,
+    caughtBy: ["noFlapping", "healthyHoldersStay"],
+  },
+  {
+    name: "finds nobody fit to claim by proof",
+    file: "election/backup.ts",
+    from: 'if (provenMs !== null && free.kind === "held" && takeFrom',
+    to: 'if (provenMs !== null && free.kind === "held" && provenMs < 0 && takeFrom',
+    shows: SCENARIOS.powerLoss,
+    caughtBy: ["provenDeathIsReplacedFast"],
+  },
+  {
+    name: "waits for the answer though two holders would do no harm",
+    file: "election/backup.ts",
+    from: "if (state.self.fastPath !== null && state.self.fastPath !== undefined) {",
+    to: "if (state.self.fastPath === undefined) {",
+    shows: SCENARIOS.powerLossOfTheLeader,
+    caughtBy: ["provenDeathIsReplacedFast"],
+  },
+  {
+    name: "defends the VIP against the first of a stranger's claims only",
+    file: "election/contention.ts",
+    from: "contender.atMs <= defendedAtMs ||",
+    to: "contender.atMs <= defendedAtMs + DEFEND_MS ||",
+    shows: SCENARIOS.foreignHost,
+    caughtBy: ["theWireFollows"],
+  },
 ];
 
 const MARK = "?mutant=";
 const SOURCE = new URL("../../src/", import.meta.url).href;
+/** Not loaded anew: what the simulated transport throws must be an instance of the class that the product knows, or a refused connection passes for a silent one. */
+const SHARED = `${SOURCE}kube/transport.ts`;
 
-/** The query that makes `loadProduction` load this mutant. Every module below src/ is loaded anew for it. */
+/** The query that makes `loadProduction` load this mutant. Every module below src/ but one is loaded anew for it. */
 export function markOf(mutant: Mutant): string {
   return `${MARK}${MUTANTS.indexOf(mutant)}`;
 }
@@ -225,7 +367,7 @@ export function installMutants(): void {
     resolve(specifier, context, next) {
       const resolved = next(specifier, context);
       const mark = context.parentURL?.split(MARK)[1];
-      if (mark === undefined || !resolved.url.startsWith(SOURCE) || resolved.url.includes(MARK)) return resolved;
+      if (mark === undefined || !resolved.url.startsWith(SOURCE) || resolved.url === SHARED || resolved.url.includes(MARK)) return resolved;
       return { ...resolved, url: `${resolved.url}${MARK}${mark}` };
     },
     load(url, context, next) {

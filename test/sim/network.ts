@@ -42,9 +42,14 @@ export class Network {
     return this.open(a, b) && this.open(b, a);
   }
 
+  /** Frames get from one to the other on the VIP's segment. */
+  segmentOpen(from: number, to: number): boolean {
+    return from === to || (this.#segmentCuts.get(from * this.#size + to) ?? 0) === 0;
+  }
+
   /** True when frames of both nodes reach one another on the VIP's segment. */
   sameSegment(a: number, b: number): boolean {
-    return (this.#segmentCuts.get(a * this.#size + b) ?? 0) === 0;
+    return this.segmentOpen(a, b) && this.segmentOpen(b, a);
   }
 
   /** Cuts one direction of the routed network; gives the cure. */
@@ -52,9 +57,14 @@ export class Network {
     return this.#count(this.#cuts, from * this.#size + to);
   }
 
+  /** Cuts one direction of the segment, as a switch does whose port has lost one fibre; gives the cure. */
+  cutFrames(from: number, to: number): () => void {
+    return this.#count(this.#segmentCuts, from * this.#size + to);
+  }
+
   /** Cuts the segment between two nodes, both ways. */
   cutSegment(a: number, b: number): () => void {
-    const cures = [this.#count(this.#segmentCuts, a * this.#size + b), this.#count(this.#segmentCuts, b * this.#size + a)];
+    const cures = [this.cutFrames(a, b), this.cutFrames(b, a)];
     return () => {
       for (const cure of cures) cure();
     };

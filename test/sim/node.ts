@@ -6,7 +6,9 @@ import type { LogFields, Logger } from "../../src/log.ts";
 import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
 import { parseIp } from "../../src/net.ts";
 import type { IpAddress } from "../../src/net.ts";
+import type { Evidence, Sentinel } from "../../src/vip/evidence.ts";
 import type { Vip } from "../../src/vip/types.ts";
+import type { Wire } from "../../src/vip/wire.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { SimKernel } from "./kernel.ts";
 import { MachineClock, SimProcess } from "./process.ts";
@@ -31,14 +33,29 @@ export interface NodeDeps {
   readonly trace: (text: string) => void;
   readonly onBug: (text: string) => void;
   readonly onAnnounce: (frozen: boolean) => void;
+  /** The agent's sockets on the VIP's link. */
+  readonly openWire: (process: SimProcess) => Wire;
+  /** Hosts on the link that are no nodes: they answer as witnesses. */
+  readonly gateways: readonly IpAddress[];
+  readonly probe: { readonly intervalMs: number; readonly misses: number };
+  /** The kernel's data plane is loaded. */
+  readonly fastPath: boolean;
+  readonly onProof: () => void;
 }
+
+/** The interface check is told at once, and takes its time with it. */
+const CHECK_MS = [1, 30] as const;
 
 interface Agent {
   readonly process: SimProcess;
   readonly elector: Elector;
   readonly vip: Vip;
+  readonly sentinel: Sentinel;
+  readonly wire: Wire;
   /** Kept as the agent reports it, so that a frozen one can be judged by what it last believed. */
   role: Extract<Report, { kind: "transition" }>["to"];
+  /** When that began. */
+  roleMs: number;
   /** Send time of its last accepted claim or renewal, machine's clock. */
   renewedAtMs: number | null;
   stopping: boolean;
@@ -68,6 +85,11 @@ export class SimNode {
   exited = false;
   /** Send time of the latest claim or renewal of this machine that was carried out, machine's clock. */
   lastRenewedAtMs = Number.NEGATIVE_INFINITY;
+  /** Takes back the fault of a link on which nobody is heard. */
+  #heardAgain: (() => void) | undefined;
+  #loneliness = 0;
+  /** When its link last came back, or it had to let go of the VIP for another candidate: it is unstable for a while. */
+  readonly upsets: number[] = [];
   /** Set when this node's process ran in the present step. */
   touched = false;
 
@@ -86,7 +108,7 @@ export class SimNode {
 
   get facts(): SelfFacts {
     const effective = Math.min(254, Math.max(1, this.settings.base + this.#delta));
-    return { effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac, fastPath: null };
+    return { effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac, fastPath: this.#deps.fastPath ? { version: 1, addresses: [this.settings.ip] } : null };
   }
 
   /** By its own checks; what the others know of it may be older. */
@@ -96,6 +118,15 @@ export class SimNode {
 
   status(): ElectionStatus | undefined {
     return this.agent?.elector.status();
+  }
+
+  /** It has the VIP bound without a Lease to show for it, and that is why; "" when it does not. */
+  get provisional(): "proof" | "bootstrap" | "hold" | "contested" | "" {
+    if (this.agent?.role !== "PROVISIONAL") return "";
+    const reason = this.agent.elector.status().reason;
+    if (reason.includes("does not answer on the wire")) return "proof";
+    if (reason.includes("no API server lets us read")) return "bootstrap";
+    return reason.includes("cannot be renewed") ? "hold" : "contested";
   }
 
   /** Its agent believes to be MASTER and to have the VIP, and its right has not run out by its own clock. */
@@ -118,6 +149,7 @@ export class SimNode {
       this.#deps.onBug(`the process would have crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
     );
     const log = this.#logger();
+    const dice = random.fork(`sentinel${generation}`);
     const vip = production.createVip({
       clock: process,
       kernel: this.kernel.for(process),
@@ -135,11 +167,27 @@ export class SimNode {
       node: settings.node,
       leaseDurationMs: settings.leaseDurationMs,
     });
+    const wire = this.#deps.openWire(process);
+    const sentinel = production.createSentinel({
+      clock: process.quiet(),
+      log,
+      wire,
+      ownMac: () => this.kernel.link.mac,
+      addresses: this.addresses,
+      ...this.#deps.probe,
+      random: () => dice.unit(),
+    });
+    const gateways = this.#deps.gateways.map((address) => ({ address, mac: undefined }));
     const elector = production.createElector({
       settings,
       clock: process,
       store,
       vip,
+      sentinel: {
+        watch: (target) => sentinel.watch({ ...target, witnesses: [...target.witnesses, ...gateways] }),
+        probe: (spread) => sentinel.probe(spread),
+        poll: () => sentinel.poll(),
+      },
       memory: {
         remember: (renewedAtMs) => {
           this.#memory = { renewedAtMs };
@@ -153,7 +201,7 @@ export class SimNode {
       onReport: (report) => this.#report(report),
       onWrite: (write, outcome, durationMs) => this.#wrote(write, outcome, durationMs),
     });
-    this.agent = { process, elector, vip, role: "BACKUP", renewedAtMs: null, stopping: false, handoverMs: Number.NEGATIVE_INFINITY, startedMs: scheduler.nowMs };
+    this.agent = { process, elector, vip, sentinel, wire, role: "BACKUP", roleMs: scheduler.nowMs, renewedAtMs: null, stopping: false, handoverMs: Number.NEGATIVE_INFINITY, startedMs: scheduler.nowMs };
     this.#ready = false;
     this.exited = false;
     trace("agent starts");
@@ -161,8 +209,16 @@ export class SimNode {
       const saved = this.#memory;
       const nowMs = process.now();
       const resume = saved !== null && saved.renewedAtMs <= nowMs ? saved : null;
-      vip.reap(resume !== null && nowMs < resume.renewedAtMs + settings.renewDeadlineMs);
-      elector.start(resume);
+      const mayKeep = resume !== null && nowMs < resume.renewedAtMs + settings.renewDeadlineMs;
+      const found = vip.reap(true).length === this.addresses.length;
+      if (!found && !mayKeep) vip.release();
+      elector.start(mayKeep ? resume : null, found);
+      sentinel.start((evidence) => {
+        process.stir();
+        if (evidence.kind === "neighbours") this.#neighbours(evidence.heard, generation);
+        this.#trace(evidence);
+        elector.learn(evidence);
+      });
       elector.update(this.facts);
     });
     // The first round of checks.
@@ -176,9 +232,7 @@ export class SimNode {
   /** SIGKILL. */
   crash(): void {
     if (this.agent === undefined) return;
-    this.agent.process.kill();
-    this.agent = undefined;
-    this.#generation += 1;
+    this.#gone(this.agent);
     this.#deps.trace("agent is killed");
   }
 
@@ -196,14 +250,43 @@ export class SimNode {
   async #exit(agent: Agent, done: () => void): Promise<void> {
     await agent.elector.stop();
     agent.vip.stop();
+    agent.sentinel.stop();
     agent.process.kill();
     if (this.agent === agent) {
-      this.agent = undefined;
+      this.#gone(agent);
       this.exited = true;
-      this.#generation += 1;
     }
     this.#deps.trace("agent has exited");
     done();
+  }
+
+  /** With the process its sockets end, and what its checks knew. */
+  #gone(agent: Agent): void {
+    agent.process.kill();
+    agent.wire.close();
+    this.agent = undefined;
+    this.#generation += 1;
+    this.#loneliness += 1;
+    this.#heardAgain?.();
+    this.#heardAgain = undefined;
+  }
+
+  /** The interface check learns whether anybody is on the link, and takes its time with it. */
+  #neighbours(heard: boolean, generation: number): void {
+    const { scheduler, random } = this.#deps;
+    const round = ++this.#loneliness;
+    scheduler.after(random.between(...CHECK_MS), () => {
+      if (this.#generation !== generation || this.#loneliness !== round) return;
+      if (heard) this.#heardAgain?.();
+      this.#heardAgain = heard ? undefined : (this.#heardAgain ?? this.fail("interface"));
+    });
+  }
+
+  #trace(evidence: Evidence): void {
+    if (evidence.kind === "claimed" && this.agent?.role !== "MASTER" && this.agent?.role !== "PROVISIONAL") return;
+    // A tenure's key contains what a wall clock said.
+    const what = evidence.kind === "silent" || evidence.kind === "answering" ? { holder: evidence.tenure.split("/")[0] } : { ...evidence, kind: undefined };
+    this.#deps.trace(`hears ${evidence.kind} ${JSON.stringify(what)}`);
   }
 
   powerOff(): void {
@@ -230,7 +313,9 @@ export class SimNode {
   /** A check turns bad; gives the cure. Several may have turned the same one bad. */
   fail(check: string): () => void {
     const change = (by: number): void => {
-      this.#faults.set(check, (this.#faults.get(check) ?? 0) + by);
+      const count = (this.#faults.get(check) ?? 0) + by;
+      this.#faults.set(check, count);
+      if (check === "interface" && count === 0) this.upsets.push(this.#deps.scheduler.nowMs);
       this.#tell();
     };
     change(1);
@@ -253,7 +338,13 @@ export class SimNode {
     const { kind, ...rest } = report;
     this.#deps.trace(`${kind} ${JSON.stringify(rest)}`);
     if (report.kind === "handover" && this.agent !== undefined) this.agent.handoverMs = this.#deps.scheduler.nowMs;
-    if (report.kind === "transition" && this.agent !== undefined) this.agent.role = report.to;
+    if (this.agent === undefined) return;
+    if (report.kind === "proof") this.#deps.onProof();
+    if (report.kind === "conflict" && report.outcome === "yielded") this.upsets.push(this.#deps.scheduler.nowMs);
+    if (report.kind !== "transition") return;
+    if (report.from === "MASTER" && report.to === "PROVISIONAL") this.upsets.push(this.#deps.scheduler.nowMs);
+    this.agent.role = report.to;
+    this.agent.roleMs = this.#deps.scheduler.nowMs;
   }
 
   #wrote(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void {

@@ -75,6 +75,8 @@ export class SimProcess implements Clock {
   /** Callbacks that came due while the process was frozen; they run late, in order. */
   #backlog: (() => void)[] = [];
   #thawedMs = Number.NEGATIVE_INFINITY;
+  /** Something came of a callback of {@link quiet}. */
+  #stirred = false;
   /** How far this process is ahead of the world: it was frozen within the callback that runs now. */
   #leadMs = 0;
 
@@ -119,13 +121,16 @@ export class SimProcess implements Clock {
   }
 
   every(intervalMs: number, callback: () => void): Timer {
-    const timer: ProcessTimer = { planned: undefined, cancelled: false };
-    const fire = (): void => {
-      this.#arm(timer, intervalMs, fire);
-      callback();
-    };
-    this.#arm(timer, intervalMs, fire);
-    return { cancel: () => cancelTimer(timer) };
+    return this.#every(intervalMs, callback, false);
+  }
+
+  /** The same clock for something that wakes up many times in a second, mostly for nothing, and calls {@link stir} when it is not for nothing. */
+  quiet(): Clock {
+    return { now: () => this.now(), wall: () => this.wall(), after: (delayMs, callback) => this.after(delayMs, callback), every: (ms, callback) => this.#every(ms, callback, true) };
+  }
+
+  stir(): void {
+    this.#stirred = true;
   }
 
   /** Runs `callback` in this process: now, when it thaws, or never when it is dead. */
@@ -168,7 +173,17 @@ export class SimProcess implements Clock {
     this.pause(untilMs);
   }
 
-  #arm(timer: ProcessTimer, delayMs: number, callback: () => void): void {
+  #every(intervalMs: number, callback: () => void, quiet: boolean): Timer {
+    const timer: ProcessTimer = { planned: undefined, cancelled: false };
+    const fire = (): void => {
+      this.#arm(timer, intervalMs, fire, quiet);
+      callback();
+    };
+    this.#arm(timer, intervalMs, fire, quiet);
+    return { cancel: () => cancelTimer(timer) };
+  }
+
+  #arm(timer: ProcessTimer, delayMs: number, callback: () => void, quiet = false): void {
     // Node's timers are late by a fraction of a millisecond, or by what runs before them; never early.
     const lateMs = this.#random.between(0, 2);
     const dueMs = this.#machine.trueAfter(this.trueMs, Math.max(0, delayMs)) + lateMs;
@@ -176,6 +191,7 @@ export class SimProcess implements Clock {
       timer.planned = this.#scheduler.at(atMs, () => {
         const restMs = this.#machine.suspendedMs - suspendedMs;
         if (restMs > 0) return plan(atMs + restMs, this.#machine.suspendedMs);
+        if (quiet && this.running && !timer.cancelled) return this.#runQuietly(callback);
         this.deliver(() => {
           if (!timer.cancelled) callback();
         });
@@ -192,6 +208,17 @@ export class SimProcess implements Clock {
     this.#backlog = [];
     // Each in an event of its own, so that promises settle in between; those not yet run are caught by the next pause.
     for (const callback of backlog) this.#scheduler.after(0, () => this.deliver(callback));
+  }
+
+  #runQuietly(callback: () => void): void {
+    this.#stirred = false;
+    try {
+      callback();
+    } catch (error) {
+      this.#onThrow(error);
+    }
+    if (this.#stirred) this.#onRun();
+    else this.#scheduler.nothingHappened();
   }
 
   #run(callback: () => void): void {

@@ -2,6 +2,7 @@
 import type { createElector } from "../../src/election/elector.ts";
 import type { createApiClient } from "../../src/kube/api.ts";
 import type { createLeaseStore } from "../../src/kube/lease-store.ts";
+import type { createSentinel } from "../../src/vip/sentinel.ts";
 import type { createVip } from "../../src/vip/vip.ts";
 
 export interface Production {
@@ -9,6 +10,7 @@ export interface Production {
   readonly createApiClient: typeof createApiClient;
   readonly createLeaseStore: typeof createLeaseStore;
   readonly createVip: typeof createVip;
+  readonly createSentinel: typeof createSentinel;
 }
 
 /** @param mark query for the module loader that names the mutant; "" for the product as it is */
@@ -21,5 +23,6 @@ export async function loadProduction(mark = ""): Promise<Production> {
   const { createApiClient } = await load<"createApiClient">("kube/api.ts");
   const { createLeaseStore } = await load<"createLeaseStore">("kube/lease-store.ts");
   const { createVip } = await load<"createVip">("vip/vip.ts");
-  return { createElector, createApiClient, createLeaseStore, createVip };
+  const { createSentinel } = await load<"createSentinel">("vip/sentinel.ts");
+  return { createElector, createApiClient, createLeaseStore, createVip, createSentinel };
 }

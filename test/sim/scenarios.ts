@@ -13,6 +13,12 @@ export interface Scenario {
   readonly bases: readonly number[];
   readonly nopreempt: boolean;
   readonly profile?: Plan["profile"];
+  readonly fastPath?: boolean;
+  readonly probeMs?: number;
+  readonly gateway?: boolean;
+  readonly lease?: Plan["lease"];
+  /** Instead of n1 first and the others later. */
+  readonly startsMs?: readonly number[];
 }
 
 const everyServer = (how: "late" | "mute" | "deaf" | "hung", atMs: number, forMs: number, servers: readonly number[]): readonly Fault[] =>
@@ -164,7 +170,7 @@ export const SCENARIOS = {
     ],
   },
   foreignHost: {
-    name: "a foreign host that claims the VIP moves nothing, and when it is gone the neighbours are led back within a minute",
+    name: "a foreign host that claims the VIP moves nothing, and when it is gone the neighbours are led back within ten seconds",
     bases: [100, 90, 80],
     nopreempt: true,
     profile: "planned",
@@ -175,7 +181,7 @@ export const SCENARIOS = {
     ],
   },
   frozenAnnouncement: {
-    name: "a node that thaws in the middle of an announcement, long replaced, lets go at once, and misleads the neighbours for a minute at most",
+    name: "a node that thaws in the middle of an announcement, long replaced, lets go at once, and the neighbours are led back",
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
@@ -198,7 +204,7 @@ export const SCENARIOS = {
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
-      { atMs: 30_000, kind: "quorum", forMs: 20_000 },
+      { atMs: 30_000, kind: "partition", mask: 1, layer: "routed", forMs: 20_000 },
       { atMs: 31_500, kind: "suspend", node: 0, forMs: 700 },
     ],
   },
@@ -228,15 +234,249 @@ export const SCENARIOS = {
     ],
   },
   powerLoss: {
-    name: "a holder that loses power is replaced within the lease duration and two seconds",
+    name: "a holder that loses power is replaced as soon as its kernel is found silent",
     bases: [100, 90, 80],
     nopreempt: true,
-    faults: [{ atMs: 30_000, kind: "power", node: 0, forMs: 60_000 }],
+    faults: [{ atMs: 80_000, kind: "power", node: 0, forMs: 60_000 }],
+  },
+  powerLossOfTheLeader: {
+    name: "nor does it take longer where two holders do no harm, though etcd elects a leader at that moment",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    faults: [
+      { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 },
+      { atMs: 80_000, kind: "leader", forMs: 1_150 },
+    ],
+  },
+  powerLossWithoutFastPath: {
+    name: "without the fast path the claim is answered first",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: false,
+    probeMs: 50,
+    faults: [{ atMs: 80_000, kind: "power", node: 0, forMs: 60_000 }],
+  },
+  powerLossWithoutAWitness: {
+    name: "a node that hears nobody else takes no holder for dead",
+    bases: [100, 90],
+    nopreempt: true,
+    gateway: false,
+    probeMs: 50,
+    faults: [
+      { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 20_000 },
+      { atMs: 130_000, kind: "isolate", node: 0, forMs: 20_000 },
+    ],
+  },
+  lostAndNeverHeard: {
+    name: "a holder whose kernel was never heard is replaced when its Lease has run out",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 5_000, kind: "estranged", nodes: [0, 1], forMs: 75_000 },
+      { atMs: 5_000, kind: "estranged", nodes: [0, 2], forMs: 75_000 },
+      { atMs: 50_000, kind: "power", node: 0, forMs: 30_000 },
+    ],
+  },
+  holderCutOff: {
+    name: "a holder that is cut off from everybody is replaced at once and gone by its deadline",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 80_000, kind: "isolate", node: 0, forMs: 30_000 }],
+  },
+  cutOffForAMoment: {
+    name: "a holder that comes back with its right to the VIP, and finds another, lets it go within a second",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 80_000, kind: "isolate", node: 0, forMs: 900 },
+      { atMs: 110_000, kind: "isolate", node: 1, forMs: 400 },
+    ],
+  },
+  cutOffWithoutAClaim: {
+    name: "a proof that was wrong is taken back when the holder answers, while no claim can be written",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 79_500, kind: "leader", forMs: 3_000 },
+      { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 1_500 },
+    ],
+  },
+  frozenHolder: {
+    name: "a holder whose agent is frozen or killed is not dead: its kernel answers",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 80_000, kind: "pause", node: 0, forMs: 3_000 },
+      { atMs: 95_000, kind: "crash", node: 0, forMs: 1_500 },
+    ],
+  },
+  estranged: {
+    name: "a cut between the holder and one candidate alone moves the VIP once at most",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    probeMs: 50,
+    faults: [{ atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 40_000 }],
+  },
+  deafCandidate: {
+    name: "so does a candidate that does not hear the holder and is heard by it",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    probeMs: 50,
+    faults: [{ atMs: 80_000, kind: "one-way", from: 0, to: 1, layer: "segment", forMs: 40_000 }],
+  },
+  flappingLink: {
+    name: "a link that flaps every second for ten minutes moves the VIP twice at most",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    profile: "persistent",
+    faults: [{ atMs: 60_000, kind: "flap", node: 0, everyMs: 1_000, downMs: 400, forMs: 600_000 }],
+  },
+  allRefuse: {
+    name: "while every API server refuses the VIP stays where it is, for minutes",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "outage", forMs: 120_000 }],
+  },
+  noQuorum: {
+    name: "nor does it move while etcd has no quorum",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "quorum", forMs: 120_000 }],
+  },
+  noQuorumAndKilled: {
+    name: "a holder that holds on and is killed lets the kernel count, and after it another one serves when it can",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 40_000, kind: "quorum", forMs: 60_000 },
+      { atMs: 70_000, kind: "crash", node: 0, forMs: 60_000 },
+    ],
+  },
+  heldThenCutOff: {
+    name: "a holder that holds on and is then cut off lets go on evidence that is 2 s old",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 40_000, kind: "quorum", forMs: 60_000 },
+      { atMs: 70_000, kind: "isolate", node: 0, forMs: 60_000 },
+      { atMs: 70_500, kind: "server", server: 1, how: "deaf", ms: 0, forMs: 60_000 },
+    ],
+  },
+  apiServersStart: {
+    name: "a holder keeps the VIP while API servers that were down listen and do not serve yet",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "outage", forMs: 30_000 }, ...everyServer("hung", 60_000, 5_000, [0, 1, 2])],
+  },
+  apiServersNeverStart: {
+    name: "and lets go where they stay silent",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "outage", forMs: 60_000 }, ...everyServer("hung", 60_000, 30_000, [0, 1, 2])],
+  },
+  credentialsRevoked: {
+    name: "a holder that the API refuses by its own word does not hold on: others can claim",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "refusal", node: 0, status: 403, forMs: 60_000 }],
+  },
+  firstNode: {
+    name: "the first node of a cluster has the VIP before there is an API server, where it hears its router",
+    bases: [100],
+    nopreempt: true,
+    lease: "absent",
+    gateway: true,
+    faults: [
+      { atMs: 0, kind: "outage", forMs: 70_000 },
+      { atMs: 0, kind: "refusal", node: 0, status: 403, forMs: 80_000 },
+    ],
+  },
+  firstNodeAlone: {
+    name: "and after 30 s where it hears nobody",
+    bases: [100],
+    nopreempt: true,
+    lease: "absent",
+    gateway: false,
+    faults: [{ atMs: 0, kind: "outage", forMs: 70_000 }],
+  },
+  joinsMeanwhile: {
+    name: "nodes that join before there is an API server find the VIP taken",
+    bases: [100, 150, 120],
+    nopreempt: true,
+    lease: "absent",
+    faults: [
+      { atMs: 0, kind: "outage", forMs: 60_000 },
+      ...[0, 1, 2].map((node) => ({ atMs: 0, kind: "refusal", node, status: 404, forMs: 70_000 }) as const),
+    ],
+  },
+  allAtOnce: {
+    name: "nodes that are switched on at one moment do not all take the VIP",
+    bases: [100, 100, 100],
+    nopreempt: true,
+    startsMs: [10, 12, 14],
+    faults: [{ atMs: 0, kind: "outage", forMs: 70_000 }],
+  },
+  wholeClusterBack: {
+    name: "after a power failure of all the VIP is there before the API, once",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [0, 1, 2].map((node) => ({ atMs: 40_000 + node, kind: "power", node, forMs: 20_000 }) as const),
+  },
+  holderNeverHeard: {
+    name: "a holder that a candidate has never heard is not taken for dead by it",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    probeMs: 50,
+    faults: [{ atMs: 10_000, kind: "estranged", nodes: [0, 1], forMs: 60_000 }],
+  },
+  minorityTakesOver: {
+    name: "one that takes over by proof, on the side that cannot claim, lets go at its deadline",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [{ atMs: 80_000, kind: "partition", mask: 2, layer: "routed", forMs: 40_000 }, { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 40_000 }],
+  },
+  twoWithoutAnApi: {
+    name: "two that were cut from each other and took the VIP without an API find out when they meet",
+    bases: [100, 90],
+    nopreempt: true,
+    lease: "absent",
+    startsMs: [100, 5_000],
+    faults: [
+      { atMs: 0, kind: "outage", forMs: 150_000 },
+      { atMs: 4_000, kind: "estranged", nodes: [0, 1], forMs: 20_000 },
+    ],
+  },
+  misledUnheard: {
+    name: "neighbours that heard a claim which the holder could not hear are led back by its next announcement",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 79_000, kind: "refusal", node: 1, status: 403, forMs: 60_000 },
+      { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 2_000 },
+      { atMs: 170_000, kind: "compact" },
+    ],
+  },
+  foreignHostFirst: {
+    name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    lease: "shipped",
+    faults: [{ atMs: 0, kind: "foreign", everyMs: 5_000, forMs: 40_000 }],
   },
 } satisfies Readonly<Record<string, Scenario>>;
 
 export function scenarioPlan(scenario: Scenario, seed: string): Plan {
   const random = new Random(`scenario/${scenario.name}/${seed}`);
+  const wire = random.fork("wire");
   const endMs = Math.max(...scenario.faults.map((fault) => fault.atMs + ("forMs" in fault ? fault.forMs : 0)));
   return {
     seed,
@@ -246,13 +486,16 @@ export function scenarioPlan(scenario: Scenario, seed: string): Plan {
       rate: random.chance(0.4) ? random.pick([0.95, 1.05]) : random.between(0.95, 1.05),
       wallOffsetMs: random.between(-3_600_000, 3_600_000),
       // n1 has the Lease to itself at first: it holds also where nobody preempts.
-      startMs: index === 0 ? 0 : random.between(15_000, 17_000),
+      startMs: scenario.startsMs?.[index] ?? (index === 0 ? 0 : random.between(15_000, 17_000)),
     })),
     nopreempt: scenario.nopreempt,
     nopreemptStrict: false,
     preemptDelayMs: 0,
     vips: ["10.0.0.100"],
-    lease: "shipped",
+    fastPath: scenario.fastPath ?? wire.chance(0.5),
+    probeMs: scenario.probeMs ?? wire.pick([50, 250]),
+    gateway: scenario.gateway ?? true,
+    lease: scenario.lease ?? "shipped",
     faults: scenario.faults,
     lengthMs: endMs + 60_000,
   };

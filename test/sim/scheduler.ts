@@ -15,6 +15,7 @@ export class Scheduler {
   #order = 0;
   #events = 0;
   readonly #heap: Planned[] = [];
+  #unremarkable = false;
 
   /** True time, ms. No simulated process may see it: they have clocks of their own, and those are wrong. */
   get nowMs(): number {
@@ -44,12 +45,21 @@ export class Scheduler {
       this.#nowMs = next.atMs;
       this.#events += 1;
       next.callback();
+      if (this.#unremarkable) {
+        this.#unremarkable = false;
+        continue;
+      }
       await settle();
       if (!afterEach()) return;
       // Lets the real event loop breathe (test runner, Ctrl-C); no simulated code waits for it.
       if (this.#events % 4_096 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     this.#nowMs = Math.max(this.#nowMs, endMs);
+  }
+
+  /** Called within an event that has settled no promise, and after which nothing looks different: it need not be looked at. */
+  nothingHappened(): void {
+    this.#unremarkable = true;
   }
 
   #push(planned: Planned): void {

@@ -6,7 +6,7 @@ import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** Number of a machine, or a host that is none of ours. */
-type Owner = number | "foreign";
+export type Owner = number | "foreign";
 
 /** Linux: how long an answer counts (base_reachable_time 30 s, halved to one and a half times), then a pause, then unicast probes to whom it knows. */
 const REACHABLE_MS = [15_000, 45_000] as const;
@@ -25,6 +25,7 @@ export class Segment {
   readonly #random: Random;
   readonly #answers: (machine: number) => boolean;
   readonly #owners: () => readonly number[];
+  readonly #heard: (by: Owner) => void;
   /** Keeps what it has heard for hours, as routers and switches do: only announcements can tell it better. */
   readonly router: Neighbour = { name: "the router", owner: undefined };
   /** A Linux host with traffic to the VIP: it also asks. */
@@ -33,22 +34,29 @@ export class Segment {
   #hostRound = 0;
   /** When a neighbour was last told something by one that had no right to. */
   misledMs = Number.NEGATIVE_INFINITY;
+  /** When a foreign host last stopped claiming the VIP. */
+  foreignEndedMs = Number.NEGATIVE_INFINITY;
   /** When the machine that announces last changed. */
   announcerChangedMs = 0;
   #announcer: Owner | undefined;
 
-  /** @param answers whether that machine's kernel answers for the VIP now; @param owners all that do */
-  constructor(scheduler: Scheduler, random: Random, answers: (machine: number) => boolean, owners: () => readonly number[]) {
+  /** @param answers whether that machine's kernel answers for the VIP now; @param owners all that do; @param heard somebody announces it */
+  constructor(scheduler: Scheduler, random: Random, answers: (machine: number) => boolean, owners: () => readonly number[], heard: (by: Owner) => void) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#answers = answers;
     this.#owners = owners;
+    this.#heard = heard;
     // Once the world is there.
     for (const neighbour of this.neighbours) scheduler.after(0, () => this.#ask(neighbour));
   }
 
   get neighbours(): readonly Neighbour[] {
     return [this.router, this.host];
+  }
+
+  get lastAnnouncer(): Owner | undefined {
+    return this.#announcer;
   }
 
   get foreignHostClaims(): boolean {
@@ -59,6 +67,7 @@ export class Segment {
   announced(by: Owner, frozen: boolean): void {
     if (this.#announcer !== by) this.announcerChangedMs = this.#scheduler.nowMs;
     this.#announcer = by;
+    this.#heard(by);
     if (frozen || by === "foreign") this.misledMs = this.#scheduler.nowMs;
     this.router.owner = by;
     // arp_accept is 0: an entry is updated, none is made. What was not an answer has to be confirmed.
@@ -81,6 +90,7 @@ export class Segment {
       claims = false;
       this.#foreignClaims -= 1;
       this.misledMs = this.#scheduler.nowMs;
+      this.foreignEndedMs = this.#scheduler.nowMs;
     };
   }
 

@@ -39,6 +39,10 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
     onWrite: (write) => {
       for (const [name, check] of checks) violate(name, check.write?.(write));
     },
+    onProof: (node) => {
+      health.look();
+      for (const [name, check] of checks) violate(name, check.proof?.(node));
+    },
     onBug: (text) => violate("processNeverExits", text),
   });
   const health = new Health(world);

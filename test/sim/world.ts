@@ -2,6 +2,7 @@
 import { INSTANCE, MOVE_TO, OFFER } from "../../src/kube/record.ts";
 import type { LeaseRecord } from "../../src/kube/record.ts";
 import type { ElectionSettings } from "../../src/election/types.ts";
+import { parseIp } from "../../src/net.ts";
 import { Accidents } from "./accidents.ts";
 import { ControlPlane } from "./control-plane.ts";
 import type { Write } from "./control-plane.ts";
@@ -11,15 +12,28 @@ import { SimNode } from "./node.ts";
 import type { NodePlan, Plan } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { Random } from "./random.ts";
+import type { Wire } from "../../src/vip/wire.ts";
 import { Scheduler } from "./scheduler.ts";
+import type { SimProcess } from "./process.ts";
 import { Segment } from "./segment.ts";
+import type { Owner } from "./segment.ts";
+import { Ether } from "./sim-wire.ts";
+import type { Station } from "./sim-wire.ts";
 
 export const LEASE_DURATION_MS = 10_000;
 export const RENEW_DEADLINE_MS = 4_000;
+/** Echoes in a row that a holder found silent has not answered. */
+export const MISSES = 3;
+
+const ROUTER_MAC = "02:00:00:00:01:01";
+const FOREIGN_MAC = "02:00:00:00:02:02";
+const ROUTER = ["10.0.0.1", "fd00::1"].map((text) => parseIp(text)).filter((address) => address !== undefined);
 
 export interface WorldHooks {
   readonly onWrite: (write: Write) => void;
   readonly onBug: (text: string) => void;
+  /** That node takes the holder for dead. */
+  readonly onProof: (node: SimNode) => void;
 }
 
 export class World {
@@ -33,6 +47,9 @@ export class World {
   readonly namesakes: readonly SimNode[];
   readonly machines: readonly SimNode[];
   readonly segment: Segment;
+  readonly ether: Ether;
+  readonly router: Station & { readonly index: number };
+  #stations: readonly Station[] = [];
   /** By name, until when two machines may quarrel about it. */
   readonly disputedUntilMs = new Map<string, number>();
   /** Until when people's doings may keep the Lease from being claimed. */
@@ -41,16 +58,25 @@ export class World {
   forcedAtMs = Number.NEGATIVE_INFINITY;
   /** When move-to, or somebody's wish for it, last changed. */
   movedAtMs = Number.NEGATIVE_INFINITY;
+  /** When somebody last announced the VIP whom the holder by the Lease could not hear. */
+  unheardMs = Number.NEGATIVE_INFINITY;
   /** When somebody last removed the addresses of a node by hand. */
   flushedAtMs = Number.NEGATIVE_INFINITY;
 
+  readonly hooks: WorldHooks;
+
   constructor(plan: Plan, production: Production, hooks: WorldHooks) {
     this.plan = plan;
+    this.hooks = hooks;
     const random = new Random(`${plan.profile}/${plan.seed}/run`);
     const accidents = new Accidents(this, random.fork("world"));
     const names = plan.nodes.map((_, index) => `n${index + 1}`);
     const twins = [...new Set(plan.faults.flatMap((fault) => (fault.kind === "namesake" ? [fault.node] : [])))].toSorted((a, b) => a - b);
-    this.network = new Network(this.scheduler, random.fork("network"), names.length + twins.length);
+    const machines = names.length + twins.length;
+    this.network = new Network(this.scheduler, random.fork("network"), machines + 1);
+    this.router = { index: machines, mac: ROUTER_MAC, up: plan.gateway, has: (text) => ROUTER.some((address) => address.text === text) };
+    const vips = plan.vips.map((text) => parseIp(text)).filter((address) => address !== undefined);
+    this.ether = new Ether(this.scheduler, this.network, random.fork("ether"), vips, () => this.#stations);
     this.plane = new ControlPlane(this.scheduler, this.network, random.fork("plane"), names, (write) => {
       this.#traceWrite(write);
       accidents.strike(write);
@@ -61,7 +87,10 @@ export class World {
       random.fork("segment"),
       (machine) => this.#answers(machine),
       () => this.machines.filter(({ index }) => this.#answers(index)).map(({ index }) => index),
+      (by) => this.#announced(by),
     );
+    const families = new Set(vips.map(({ family }) => family));
+    const gateways = ROUTER.filter(({ family }) => plan.gateway && families.has(family));
     const build = (name: string, label: string, index: number, node: NodePlan): SimNode =>
       new SimNode({
         scheduler: this.scheduler,
@@ -77,6 +106,11 @@ export class World {
         trace: (text) => this.say(label, text),
         onBug: (text) => hooks.onBug(`${label}: ${text}`),
         onAnnounce: (frozen) => this.segment.announced(index, frozen),
+        openWire: (process) => this.#openWire(index, process),
+        gateways,
+        probe: { intervalMs: plan.probeMs, misses: MISSES },
+        fastPath: plan.fastPath,
+        onProof: () => this.#proved(index),
       });
     this.nodes = plan.nodes.map((node, index) => build(names[index] ?? "", names[index] ?? "", index, node));
     this.namesakes = twins.flatMap((of, twin) => {
@@ -84,6 +118,13 @@ export class World {
       return name === undefined || node === undefined ? [] : [build(name, `${name}'`, names.length + twin, { ...node, rate: 2 - node.rate })];
     });
     this.machines = [...this.nodes, ...this.namesakes];
+    const foreign: Station = {
+      index: undefined,
+      mac: FOREIGN_MAC,
+      up: true,
+      has: (text) => this.segment.foreignHostClaims && plan.vips.includes(text),
+    };
+    this.#stations = [...this.machines.map(stationOf), this.router, foreign];
     if (plan.lease === "shipped") this.#ship();
     plan.nodes.forEach((node, index) => this.scheduler.at(node.startMs, () => this.nodes[index]?.start()));
     for (const fault of plan.faults) this.scheduler.at(fault.atMs, () => accidents.begin(fault));
@@ -99,6 +140,33 @@ export class World {
   /** Another machine of this name is on, or was so lately that the name is not yet free again. */
   disputed(node: SimNode): boolean {
     return this.namesakes.some((other) => other.name === node.name) && this.scheduler.nowMs < (this.disputedUntilMs.get(node.name) ?? 0);
+  }
+
+  /** A machine as its neighbours on the wire have it. */
+  station(machine: SimNode): Station {
+    return this.#stations[machine.index] ?? stationOf(machine);
+  }
+
+  #openWire(index: number, process: SimProcess): Wire {
+    const machine = this.machines[index];
+    const own = parseIp(machine?.settings.ip ?? "");
+    if (machine === undefined || own === undefined) throw new RangeError(`no machine ${index}`);
+    return this.ether.open(stationOf(machine), own, process);
+  }
+
+  #announced(by: Owner): void {
+    const station = this.#stations[by === "foreign" ? this.machines.length + 1 : by];
+    if (station === undefined) return;
+    this.ether.announced(station);
+    const holder = this.holderOf(this.plane.table.record);
+    // Or its frame was lost on this way only.
+    const mayNotHear = holder !== undefined && (this.network.lossRate > 0 || !this.ether.reaches(station, this.station(holder)));
+    if (mayNotHear && holder.index !== by) this.unheardMs = this.scheduler.nowMs;
+  }
+
+  #proved(index: number): void {
+    const node = this.machines[index];
+    if (node !== undefined) this.hooks.onProof(node);
   }
 
   #answers(index: number): boolean {
@@ -149,6 +217,17 @@ export class World {
   }
 }
 
+function stationOf(machine: SimNode): Station & { readonly index: number } {
+  return {
+    index: machine.index,
+    mac: machine.kernel.link.mac,
+    get up() {
+      return machine.powered && machine.kernel.link.carrier && !machine.clock.suspended;
+    },
+    has: (text) => text === machine.settings.ip || machine.kernel.has(text),
+  };
+}
+
 function settingsOf(plan: Plan, node: string, index: number, base: number): ElectionSettings {
   return {
     node,
@@ -162,5 +241,6 @@ function settingsOf(plan: Plan, node: string, index: number, base: number): Elec
     nopreempt: plan.nopreempt,
     nopreemptStrict: plan.nopreemptStrict,
     preemptDelayMs: plan.preemptDelayMs,
+    onApiLoss: "auto",
   };
 }

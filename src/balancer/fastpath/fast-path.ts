@@ -58,6 +58,9 @@ export interface FastPath {
   stop(): void;
 }
 
+/** Of the others, read once a round: plan, proofs and deaths speak of the same moment. */
+type Facts = { readonly [Name in "peers" | "backends"]: ReturnType<FastPathDeps[Name]> };
+
 const TICK_MS = 1_000;
 /** The own clients' set lives 30 s; two refreshes may fail. */
 const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
@@ -91,15 +94,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let complaint = "";
   const deaths = createDeaths({ clock, log, sessions, holdsVip: deps.holdsVip, addressesOf });
 
-  function wantedPlan(spreads: boolean): RulesetPlan | undefined {
-    const node = deps.node();
-    const peers = deps.isWorker ? [] : deps.peers();
-    const backends = deps.backends();
+  function wantedPlan({ peers, backends }: Facts, spreads: boolean): RulesetPlan | undefined {
+    const node = deps.isWorker ? undefined : deps.node();
     const patient = clock.now() < startedMs + PATIENCE_MS;
     if (patient && (peers === undefined || backends.length === 0 || backends.some((backend) => backend.grade === "UNKNOWN"))) return undefined;
     if (!deps.isWorker && node === undefined) return undefined;
     return makePlan(
-      { vips: deps.vips, ports: deps.ports, node: deps.isWorker || node === undefined ? undefined : { ...node, spreads } },
+      { vips: deps.vips, ports: deps.ports, node: node === undefined ? undefined : { ...node, spreads } },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
     );
   }
@@ -131,19 +132,20 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   async function loadOnce(): Promise<void> {
-    deaths.observe(deps.backends());
-    proofs.observe(deps.peers() ?? [], deps.backends());
+    const facts: Facts = { peers: deps.isWorker ? [] : deps.peers(), backends: deps.backends() };
+    deaths.observe(facts.backends);
+    proofs.observe(facts.peers ?? [], facts.backends);
     const missing = deps.isWorker || deps.mode === "off" ? [] : deps.missing();
     const reason = deps.mode === "off" ? "LEASEHOLD_FASTPATH=off" : missing.join("; ");
-    if (reason === "" && refused !== undefined && clock.now() < refused.untilMs) await tryLoad(false, refused.why);
-    else await tryLoad(reason === "", reason);
+    if (reason === "" && refused !== undefined && clock.now() < refused.untilMs) await tryLoad(facts, false, refused.why);
+    else await tryLoad(facts, reason === "", reason);
     await deaths.tell();
   }
 
   /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
-  async function tryLoad(spreads: boolean, reason: string): Promise<void> {
+  async function tryLoad(facts: Facts, spreads: boolean, reason: string): Promise<void> {
     if (clock.now() < retryAtMs) return;
-    const plan = wantedPlan(spreads);
+    const plan = wantedPlan(facts, spreads);
     if (plan === undefined) return;
     const text = JSON.stringify(plan, planText);
     if (loaded?.text === text && intact) return;
@@ -158,7 +160,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       intact &&= before;
       if (spreads) {
         refused = { why, untilMs: clock.now() + RETRY_MS };
-        return tryLoad(false, why);
+        return tryLoad(facts, false, why);
       }
       retryAtMs = clock.now() + RETRY_MS;
       if (loaded === undefined || !intact) return become({ kind: "off", reason: why });

@@ -9,7 +9,7 @@ import type { Lab } from "../../support/lab/lab.ts";
 import { sleep } from "../../support/lab/clock.ts";
 import { versionsOf } from "../anchor.ts";
 import { documented, startHaproxy, tuned } from "../haproxy.ts";
-import type { Benchmark, RatioGoal, Sample } from "../report.ts";
+import type { Benchmark, Plan, RatioGoal, Sample } from "../report.ts";
 import { forwarded, loadFastPath } from "./fast-path.ts";
 import type { FastPathTopology } from "./fast-path.ts";
 import { bulk, connections, connectionsIn, CROWD, crowd, gbitIn, pingPong, startServer } from "./load.ts";
@@ -85,7 +85,7 @@ interface Subject {
   readonly target: Target;
 }
 
-async function run(rounds: number, record: (sample: Sample) => void): Promise<void> {
+async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<void> {
   await using lab = await createLab();
   const client = await lab.client("client");
   const plain = await lab.node("backend");

@@ -1,116 +1,86 @@
 /**
- * Failover as a client sees it, beside keepalived on the same nodes: a new connection every 5 ms to each one's own
- * address; the gap is the longest distance between the send times of two answered ones. Beside it the silence, the longest
- * time without an answer: a router that still resolves the address holds connections back and delivers them late, which a
- * gap does not show. No figure can be finer than the client's own longest pause.
+ * Failover as a client sees it, beside keepalived with HAProxy and kube-vip on the same nodes: a new connection every 5 ms to each one's own address,
+ * and in each round everything that may happen to its holder, once to each.
  */
-import { fileURLToPath } from "node:url";
 import { createCluster } from "../../lab/cluster.ts";
-import type { Cluster } from "../../lab/cluster.ts";
-import { monotonicMs, sleep } from "../../support/lab/clock.ts";
-import type { Host } from "../../support/lab/host.ts";
-import { ClientProbe, longestGap, longestPauseMs } from "../../support/lab/probe.ts";
-import type { Attempt } from "../../support/lab/probe.ts";
-import type { LabProcess } from "../../support/lab/process.ts";
+import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
+import { twice } from "../again.ts";
 import { versionsOf } from "../anchor.ts";
-import type { Benchmark, Sample } from "../report.ts";
-import { Keepalived } from "./keepalived.ts";
+import { KUBE_VIP_PROGRAM } from "../kube-vip.ts";
+import type { Benchmark, Plan, Sample } from "../report.ts";
+import { keepalived, kubeVip, leasehold } from "./contenders.ts";
+import type { Contender } from "./contenders.ts";
+import { DOCUMENTED, VRRP3 } from "./keepalived.ts";
+import { allowsRealTime } from "./observe.ts";
+import type { Rig } from "./observe.ts";
+import { metricName, metricsOf, SCENARIOS } from "./scenarios.ts";
+import type { Scenario } from "./scenarios.ts";
 
 const OURS = "leasehold";
 const ANCHOR = "keepalived";
-/** What happens to the holder. */
-const FAULTS = { SIGTERM: "planned stop", SIGKILL: "killed for good" } as const;
-const BALANCER_PORT = 8443;
-const KEEPALIVED_VIP = "10.77.0.101";
-/** Behind keepalived's address answers a plain listener. Its check of the balancer is left out: it would pass throughout. */
-const LISTENER_PORT = 7000;
-const LISTENER = fileURLToPath(new URL("../../support/lab/children/echo-server.ts", import.meta.url));
-const PROBE_TIMEOUT_MS = 1000;
+const QUICK = "keepalived VRRPv3 0.1 s";
+const KUBE_VIP = "kube-vip";
+
+/** In the order of the columns. */
+const SUBJECTS: ReadonlyMap<string, (cluster: Cluster) => Contender> = subjectsHere(KUBE_VIP_PROGRAM);
+
+function subjectsHere(kubeVipProgram: string | undefined): ReadonlyMap<string, (cluster: Cluster) => Contender> {
+  const subjects = new Map<string, (cluster: Cluster) => Contender>();
+  subjects.set(ANCHOR, (cluster) => keepalived(cluster, { name: ANCHOR, vip: "10.77.0.101" }, 7443, DOCUMENTED));
+  subjects.set(QUICK, (cluster) => keepalived(cluster, { name: QUICK, vip: "10.77.0.103" }, 7444, VRRP3));
+  if (kubeVipProgram !== undefined) subjects.set(KUBE_VIP, (cluster) => kubeVip(cluster, { name: KUBE_VIP, vip: "10.77.0.102" }, kubeVipProgram));
+  return subjects.set(OURS, (cluster) => leasehold(cluster, OURS));
+}
 
 export const failover: Benchmark = {
   name: "failover",
-  summary: "what a client sees when the holder stops or dies, beside keepalived",
-  defaultRounds: 5,
-  subjects: [ANCHOR, OURS],
+  summary: "what a client sees when the holder stops, dies or loses its API server, beside keepalived and kube-vip",
+  defaultRounds: 30,
+  subjects: [...SUBJECTS.keys()],
   ours: OURS,
   anchor: ANCHOR,
-  metrics: [
-    { name: `gap, ${FAULTS.SIGTERM}`, unit: "ms", decimals: 0, goal: { kind: "at-most", value: 150 } },
-    { name: `silence, ${FAULTS.SIGTERM}`, unit: "ms", decimals: 0 },
-    { name: `client's pause, ${FAULTS.SIGTERM}`, unit: "ms", decimals: 0 },
-    { name: `gap, ${FAULTS.SIGKILL}`, unit: "ms", decimals: 0 },
-    { name: `silence, ${FAULTS.SIGKILL}`, unit: "ms", decimals: 0 },
-    { name: `client's pause, ${FAULTS.SIGKILL}`, unit: "ms", decimals: 0 },
-  ],
-  anchorVersion: () => versionsOf(["keepalived"]),
+  metrics: SCENARIOS.flatMap(metricsOf),
+  scenarios: SCENARIOS.map(({ name }) => name),
+  anchorVersion: () => versionsOf(["keepalived", "haproxy", "curl"]),
   needs: "control plane",
   run,
 };
 
-async function run(rounds: number, record: (sample: Sample) => void): Promise<void> {
+async function run({ rounds, subjects, scenarios }: Plan, record: (sample: Sample) => void): Promise<void> {
   await using cluster = await createCluster();
-  const hosts = cluster.nodes.map((node) => node.host);
-  const balancer = (host: Host): Promise<LabProcess> => host.spawn([process.execPath, LISTENER, JSON.stringify({ port: LISTENER_PORT })], { name: "listener" });
-  const keepalived = new Keepalived(cluster.lab, hosts, { vip: KEEPALIVED_VIP, balancer });
-  await Promise.all([cluster.startAgents(), keepalived.start()]);
+  const contenders = [...SUBJECTS].filter(([name]) => subjects.includes(name)).map(([, make]) => make(cluster));
+  const newcomer = await cluster.lab.client("newcomer");
+  const rig: Rig = { cluster, contenders, arp: await cluster.lab.captureArp(), realTime: await allowsRealTime(cluster), newcomer };
+  if (!rig.realTime) process.stderr.write("the client may not run in real time here: its pauses will be longer\n");
+  const turns = [...contenders];
   for (let round = 1; round <= rounds; round++) {
-    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-      const say = (subject: string, seen: Seen): void => {
-        record({ round, subject, metric: `gap, ${FAULTS[signal]}`, value: seen.gapMs });
-        record({ round, subject, metric: `silence, ${FAULTS[signal]}`, value: seen.silenceMs });
-        record({ round, subject, metric: `client's pause, ${FAULTS[signal]}`, value: seen.pauseMs });
-      };
-      say(ANCHOR, await endKeepalived(cluster, keepalived, signal));
-      say(OURS, await endOurs(cluster, signal));
+    for (const scenario of SCENARIOS.filter(({ name }) => scenarios.includes(name))) {
+      for (const contender of turns.filter((each) => scenario.concerns(each))) {
+        for (const { figure, value } of await twice(() => prepareAndPlay(rig, contender, scenario))) {
+          record({ round, subject: contender.name, metric: metricName(figure, scenario.name), value });
+        }
+      }
     }
+    turns.push(...turns.splice(0, 1)); // nobody is always the first
   }
 }
 
-/** What the client saw of one fault. */
-interface Seen {
-  readonly gapMs: number;
-  readonly silenceMs: number;
-  readonly pauseMs: number;
+interface Figure {
+  readonly figure: string;
+  readonly value: number;
 }
 
-async function endKeepalived(cluster: Cluster, keepalived: Keepalived, signal: keyof typeof FAULTS): Promise<Seen> {
-  const act = (): Promise<void> => (signal === "SIGTERM" ? keepalived.stopMaster() : keepalived.killMaster());
-  const seen = await observe(cluster, keepalived.vip, LISTENER_PORT, act);
-  await keepalived.start();
-  return seen;
+async function prepareAndPlay(rig: Rig, contender: Contender, scenario: Scenario): Promise<readonly Figure[]> {
+  const holder = await ready(rig, contender);
+  const figures: Figure[] = [];
+  await scenario.play(rig, contender, holder, (figure, value) => figures.push({ figure, value }));
+  return figures;
 }
 
-async function endOurs(cluster: Cluster, signal: keyof typeof FAULTS): Promise<Seen> {
-  const holder = await cluster.settled();
-  const seen = await observe(cluster, cluster.vip, BALANCER_PORT, () => holder.endAgent(signal));
-  const next = await cluster.settled();
-  if (next === holder) throw new Error(`${holder.name} was to lose the VIP and has it\n${cluster.lab.tails(20)}`);
-  await holder.startAgent();
-  await cluster.settled();
-  return seen;
-}
-
-/** What the client sees from half a second before `act` until the address has answered steadily again. */
-async function observe(cluster: Cluster, host: string, port: number, act: () => Promise<void>): Promise<Seen> {
-  await using probe = await ClientProbe.start(cluster.client, { host, port, timeoutMs: PROBE_TIMEOUT_MS }, `probe-${(serial += 1)}`);
-  await cluster.lab.until(() => steady(probe), 20_000, `${host}:${port} answers steadily before the fault`);
-  const fromMs = monotonicMs();
-  await act();
-  await sleep(4000);
-  await cluster.lab.until(() => steady(probe), 30_000, `${host}:${port} answers steadily after the fault`);
-  const attempts = (await probe.stop()).filter((attempt) => attempt.sentMs > fromMs - 500);
-  return { gapMs: longestGap(attempts).ms, silenceMs: longestSilenceMs(attempts), pauseMs: longestPauseMs(attempts) };
-}
-let serial = 0;
-
-function longestSilenceMs(attempts: readonly Attempt[]): number {
-  const answersMs = attempts.filter(({ ok }) => ok).map(({ sentMs, ms }) => sentMs + ms).sort((a, b) => a - b);
-  return answersMs.reduce((worst, atMs, index) => Math.max(worst, atMs - (answersMs[index - 1] ?? atMs)), 0);
-}
-
-/** Nothing failed in the last two seconds, which tells of all sent until one second ago, and enough was answered. */
-function steady(probe: ClientProbe): boolean {
-  const nowMs = monotonicMs();
-  const recent = probe.attempts().filter((attempt) => attempt.sentMs + attempt.ms > nowMs - 2 * PROBE_TIMEOUT_MS);
-  return recent.length > 100 && recent.every((attempt) => attempt.ok);
+/** Every program on every node runs, of the others too: none is to be at rest while another is measured. */
+async function ready({ cluster, contenders }: Rig, contender: Contender): Promise<ClusterNode> {
+  for (const { plane } of cluster.nodes) for (const program of [plane.etcd, plane.apiServer]) if (!program.running) await program.start();
+  await cluster.plane.ready();
+  await Promise.all(contenders.map((each) => each.start()));
+  return contender.settled();
 }

@@ -1,12 +1,33 @@
 /**
- * keepalived on every node as kubeadm's documentation of high availability configures it: VRRPv2, advertisements
- * every second, multicast, preemption, priorities 101, 100, 100. What answers behind its address, the caller brings.
+ * keepalived and HAProxy on every node as kubeadm's documentation of high availability configures them: VRRPv2, advertisements every second,
+ * multicast, preemption, priorities 101, 100, 100, the check of the balancer. Or the same with the quickest that VRRPv3 can do.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../../support/lab/host.ts";
 import type { Lab } from "../../support/lab/lab.ts";
 import type { LabProcess } from "../../support/lab/process.ts";
+import { documented, startHaproxy } from "../haproxy.ts";
+
+/** Routers of different ids do not hear each other: several sets can run on the same nodes. */
+export interface Vrrp {
+  readonly version: 2 | 3;
+  readonly advertS: number;
+  readonly routerId: number;
+}
+
+export const DOCUMENTED: Vrrp = { version: 2, advertS: 1, routerId: 51 };
+/** RFC 5798 counts in centiseconds; a tenth of a second is what people set. */
+export const VRRP3: Vrrp = { version: 3, advertS: 0.1, routerId: 52 };
+
+export interface KeepalivedOptions {
+  readonly vip: string;
+  readonly vrrp: Vrrp;
+  /** HAProxy's, on every node. */
+  readonly port: number;
+  /** Behind HAProxy, `address:port` of each. */
+  readonly servers: readonly string[];
+}
 
 interface KeepalivedNode {
   readonly host: Host;
@@ -15,74 +36,69 @@ interface KeepalivedNode {
   balancer: LabProcess | undefined;
 }
 
-export interface KeepalivedOptions {
-  readonly vip: string;
-  /** What listens behind the address on each node. */
-  readonly balancer: (host: Host) => Promise<LabProcess>;
-  /** Port of the balancer that the documented check asks for /healthz; without it there is no check. */
-  readonly checkPort?: number;
-}
-
 export class Keepalived {
-  readonly vip: string;
   readonly #lab: Lab;
   readonly #nodes: readonly KeepalivedNode[];
+  readonly #options: KeepalivedOptions;
 
-  readonly #balancer: KeepalivedOptions["balancer"];
-
-  constructor(lab: Lab, hosts: readonly Host[], { vip, balancer, checkPort }: KeepalivedOptions) {
-    this.vip = vip;
+  constructor(lab: Lab, hosts: readonly Host[], options: KeepalivedOptions) {
     this.#lab = lab;
-    this.#balancer = balancer;
+    this.#options = options;
+    const { vip, vrrp, port } = options;
     this.#nodes = hosts.map((host, index) => {
-      const config = join(host.directory, "keepalived.conf");
-      const check = join(host.directory, "check_apiserver.sh");
-      if (checkPort !== undefined) writeFileSync(check, checkScript(checkPort), { mode: 0o755 });
-      writeFileSync(config, configuration(vip, index === 0, checkPort === undefined ? undefined : check));
+      const config = join(host.directory, `keepalived-${vrrp.routerId}.conf`);
+      const check = join(host.directory, `check_apiserver-${vrrp.routerId}.sh`);
+      writeFileSync(check, checkScript(port), { mode: 0o755 });
+      writeFileSync(config, configuration({ vip, vrrp, first: index === 0, check }));
       return { host, config, daemon: undefined, balancer: undefined };
     });
   }
 
-  /** Starts what is not running; returns when the first node, whose priority is the highest, alone holds the address. */
+  /** Starts what is not running. */
   async start(): Promise<void> {
+    const { port, servers, vrrp } = this.#options;
     for (const node of this.#nodes) {
-      if (node.balancer?.running !== true) node.balancer = await this.#balancer(node.host);
-      if (node.daemon?.running !== true) node.daemon = await node.host.spawn(command(node), { name: "keepalived" });
+      if (node.balancer?.running !== true) node.balancer = await startHaproxy(node.host, `haproxy-${port}`, documented({ port, servers, checks: true }));
+      if (node.daemon?.running !== true) node.daemon = await node.host.spawn(command(node, vrrp), { name: `keepalived-${vrrp.routerId}` });
     }
-    const first = this.#nodes[0]?.host.name;
-    await this.#lab.until(async () => (await this.holders()).join() === first, 30_000, `${first} alone holds keepalived's address`);
   }
 
-  async holders(): Promise<readonly string[]> {
+  /** Waits until the first node, whose priority is the highest, alone holds the address; answers its name. */
+  async settled(): Promise<string> {
+    const first = this.#first().host.name;
+    await this.#lab.until(async () => (await this.#holders()).join() === first, 30_000, `${first} alone holds keepalived's address`);
+    return first;
+  }
+
+  async #holders(): Promise<readonly string[]> {
     const held = await Promise.all(this.#nodes.map((node) => node.host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"])));
-    return this.#nodes.filter((_, index) => held[index]?.includes(` ${this.vip}/`)).map((node) => node.host.name);
+    return this.#nodes.filter((_, index) => held[index]?.includes(` ${this.#options.vip}/`)).map((node) => node.host.name);
   }
 
   /** SIGTERM to the master's first process, as the kubelet sends it; its balancer stays. */
   async stopMaster(): Promise<void> {
-    const { daemon } = this.#master();
-    if (daemon === undefined) return;
+    const { daemon } = this.#first();
+    if (daemon?.running !== true) return;
     process.kill(daemon.pid, "SIGTERM");
     await daemon.exited;
   }
 
-  /** SIGKILL to all of the master's processes, and its balancer with it: ours is one process, agent and balancer. */
-  async killMaster(): Promise<void> {
-    const { daemon, balancer } = this.#master();
-    daemon?.kill("SIGKILL");
-    balancer?.kill("SIGKILL");
-    await daemon?.exited;
+  /** SIGKILL to all of a node's processes, its balancer's too: ours is one process, agent and balancer. Its address stays. */
+  async kill(name: string): Promise<void> {
+    const node = this.#nodes.find(({ host }) => host.name === name);
+    for (const program of [node?.daemon, node?.balancer]) program?.kill("SIGKILL");
+    await Promise.all([node?.daemon?.exited, node?.balancer?.exited]);
   }
 
-  #master(): KeepalivedNode {
+  #first(): KeepalivedNode {
     const [first] = this.#nodes;
     if (first === undefined) throw new Error("keepalived needs nodes");
     return first;
   }
 }
 
-function command(node: KeepalivedNode): readonly string[] {
-  const pid = (name: string): string => join(node.host.directory, `${name}.pid`);
+function command(node: KeepalivedNode, { routerId }: Vrrp): readonly string[] {
+  const pid = (name: string): string => join(node.host.directory, `${name}-${routerId}.pid`);
   return ["keepalived", "--dont-fork", "--log-console", "--vrrp", "-f", node.config, "-p", pid("keepalived"), "-r", pid("vrrp")];
 }
 
@@ -91,35 +107,38 @@ function checkScript(port: number): string {
   return `#!/bin/sh\ncurl --silent --fail --insecure --max-time 2 https://localhost:${port}/healthz -o /dev/null\n`;
 }
 
-function configuration(vip: string, first: boolean, check: string | undefined): string {
-  const script = `
+/** VRRPv3 has no authentication (RFC 5798, 9). */
+function configuration({ vip, vrrp, first, check }: { readonly vip: string; readonly vrrp: Vrrp; readonly first: boolean; readonly check: string }): string {
+  const version = `
+    version 3
+    advert_int ${vrrp.advertS}`;
+  const authentication = `
+    authentication {
+        auth_type PASS
+        auth_pass 42
+    }`;
+  return `
+global_defs {
+    router_id LVS_DEVEL
+}
 vrrp_script check_apiserver {
     script "${check}"
     interval 3
     weight -2
     fall 10
     rise 2
-}`;
-  const track = `
-    track_script {
-        check_apiserver
-    }`;
-  return `
-global_defs {
-    router_id LVS_DEVEL
-}${check === undefined ? "" : script}
+}
 vrrp_instance VI_1 {
     state ${first ? "MASTER" : "BACKUP"}
     interface eth0
-    virtual_router_id 51
-    priority ${first ? 101 : 100}
-    authentication {
-        auth_type PASS
-        auth_pass 42
-    }
+    virtual_router_id ${vrrp.routerId}
+    priority ${first ? 101 : 100}${vrrp.version === 3 ? version : authentication}
     virtual_ipaddress {
         ${vip}
-    }${check === undefined ? "" : track}
+    }
+    track_script {
+        check_apiserver
+    }
 }
 `;
 }

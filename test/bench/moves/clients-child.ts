@@ -1,8 +1,8 @@
 /**
  * Many clients of the API in one process, which counts for itself: hundreds of watches bring thousands of events a second, too many to hand on.
  * `clients-child.ts '{...}'` ({@link ClientsOptions}); writes `ready` once each has had its first answer. Then, a line each:
- * `mark`: forget how late events have been; `report`: a JSON line of {@link ClientReport}s; `finish`: half-close every connection that is
- * open, and a JSON line of {@link Ending}s once all have ended or the time is over.
+ * `mark`: forget how late events have been; `report`: a JSON line of {@link ClientReport}s; `finish NODE`: half-close every connection that is
+ * open and not to NODE's API server, and a JSON line of {@link Ending}s once all have ended or the time is over.
  */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -140,8 +140,9 @@ process.stdout.write("ready\n");
 
 createInterface({ input: process.stdin })
   .on("line", (line) => {
+    const [word = "", node] = line.split(" ");
     const everyone = [...direct.map(({ client }) => client), ...clients];
-    switch (line) {
+    switch (word) {
       case "mark":
         for (const { counter } of everyone) counter?.mark();
         break;
@@ -149,7 +150,7 @@ createInterface({ input: process.stdin })
         process.stdout.write(`${JSON.stringify(everyone.map((client) => client.report()))}\n`);
         break;
       case "finish":
-        void Promise.all(clients.flatMap((client) => client.finish() ?? [])).then((endings) => process.stdout.write(`${JSON.stringify(endings)}\n`));
+        void Promise.all(clients.filter(({ server }) => server !== node).flatMap((client) => client.finish() ?? [])).then((endings) => process.stdout.write(`${JSON.stringify(endings)}\n`));
         break;
     }
   })

@@ -94,8 +94,9 @@ export class Clients implements AsyncDisposable {
     return { atMs, clients: JSON.parse(await this.#line()) };
   }
 
-  async finish(): Promise<readonly Ending[]> {
-    this.#child.stdin.write("finish\n");
+  /** @param dead node whose API server is gone: its connections are not waited for */
+  async finish(dead: string | undefined): Promise<readonly Ending[]> {
+    this.#child.stdin.write(`finish ${dead ?? ""}\n`);
     return JSON.parse(await this.#line());
   }
 

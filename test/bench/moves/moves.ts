@@ -8,8 +8,10 @@ import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
 import { clientTls, startTicker } from "../../lab/watchers.ts";
 import { monotonicMs, sleep } from "../../support/lab/clock.ts";
 import { ClientProbe, failures, longestGap } from "../../support/lab/probe.ts";
+import { twice } from "../again.ts";
 import { versionsOf } from "../anchor.ts";
-import type { Benchmark, Metric, Sample } from "../report.ts";
+import { KUBE_VIP_PROGRAM } from "../kube-vip.ts";
+import type { Benchmark, Metric, Plan, Sample } from "../report.ts";
 import { Clients } from "./clients.ts";
 import { disorderly, outcomeOf } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
@@ -22,7 +24,6 @@ const REQUEST_EVERY_MS = 500;
 const EVENT_EVERY_MS = 100;
 const KEEPALIVED_VIP = "10.77.0.101";
 const KUBE_VIP_VIP = "10.77.0.102";
-const KUBE_VIP_PROGRAM = process.env["KUBE_VIP"];
 /** Without the kernel's fast path only the proxy's own port is there. */
 const OUR_PORT = Number(process.env["MOVES_PORT"] ?? 6443);
 /**
@@ -135,35 +136,36 @@ export const moves: Benchmark = {
   subjects: [KEEPALIVED, ...(KUBE_VIP_PROGRAM === undefined ? [] : [KUBE_VIP]), LEASEHOLD],
   ours: LEASEHOLD,
   anchor: KEEPALIVED,
-  metrics: SCENARIOS.flatMap(metricsOf),
+  metrics: SCENARIOS.flatMap((scenario) => metricsOf(scenario).map((metric) => ({ ...metric, scenario: scenario.name }))),
+  scenarios: SCENARIOS.map(({ name }) => name),
   anchorVersion: () => versionsOf(["keepalived", "haproxy", "curl"]),
   needs: "control plane",
   run,
 };
 
-async function run(rounds: number, record: (sample: Sample) => void): Promise<void> {
+async function run({ rounds, subjects, scenarios }: Plan, record: (sample: Sample) => void): Promise<void> {
   await using cluster = await createCluster({ apiServerFlags: { "shutdown-delay-duration": `${SHUTDOWN_DELAY_MS}ms` } });
-  const planes = [leasehold(cluster, OUR_PORT), keepalivedAndHaproxy(cluster, KEEPALIVED_VIP)];
-  if (KUBE_VIP_PROGRAM !== undefined) planes.push(kubeVip(cluster, KUBE_VIP_VIP, KUBE_VIP_PROGRAM));
+  const all = [leasehold(cluster, OUR_PORT), keepalivedAndHaproxy(cluster, KEEPALIVED_VIP)];
+  if (KUBE_VIP_PROGRAM !== undefined) all.push(kubeVip(cluster, KUBE_VIP_VIP, KUBE_VIP_PROGRAM));
+  const planes = all.filter(({ name }) => subjects.includes(name));
+  const stage: Stage = { cluster, planes: [...planes], serversLost: true };
   for (let round = 1; round <= rounds; round++) {
     for (const [index, scenario] of SCENARIOS.entries()) {
+      if (!scenarios.includes(scenario.name)) continue;
       for (const plane of planes) {
         // Now one, now the other node that is not the holder.
-        for (const sample of await twice(() => prepareAndPlay(cluster, planes, plane, scenario, round + index))) record({ round, subject: plane.name, ...sample });
+        for (const sample of await twice(() => prepareAndPlay(stage, plane, scenario, round + index))) record({ round, subject: plane.name, ...sample });
       }
     }
     planes.push(...planes.splice(0, 1)); // nobody is always the first
   }
 }
 
-/** Hours of rounds are not to be lost because this machine was too slow once: nothing of a play that failed is recorded. */
-async function twice<T>(act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (error) {
-    process.stderr.write(`once more, as it failed: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}\n`);
-    return act();
-  }
+interface Stage {
+  readonly cluster: Cluster;
+  readonly planes: readonly Plane[];
+  /** Since balancers last had the time to find every API server well. */
+  serversLost: boolean;
 }
 
 interface Figure {
@@ -171,13 +173,16 @@ interface Figure {
   readonly value: number;
 }
 
-async function prepareAndPlay(cluster: Cluster, planes: readonly Plane[], plane: Plane, scenario: Scenario, turn: number): Promise<readonly Figure[]> {
+async function prepareAndPlay(stage: Stage, plane: Plane, scenario: Scenario, turn: number): Promise<readonly Figure[]> {
+  const { cluster, planes } = stage;
   // All of them: none is to be at rest while another is measured.
   const holders = new Map<Plane, ClusterNode>();
   for (const { plane: node } of cluster.nodes) if (!node.apiServer.running) await node.apiServer.start();
   await cluster.plane.ready();
+  const readyMs = monotonicMs();
   for (const each of planes) holders.set(each, await each.ready());
-  await sleep(HAPROXY_RISE_MS);
+  if (stage.serversLost) await sleep(Math.max(0, readyMs + HAPROXY_RISE_MS - monotonicMs()));
+  stage.serversLost = scenario.deadly || scenario.sequel !== undefined;
   const holder = holders.get(plane);
   if (holder === undefined) throw new Error("every plane has a holder");
   const victim = scenario.victim === "other" ? (cluster.others(holder)[turn % 2] ?? holder) : holder;
@@ -231,7 +236,7 @@ async function play(cluster: Cluster, plane: Plane, scenario: Scenario, victim: 
     const attempts = (await probe.stop()).filter((attempt) => attempt.sentMs > fromMs - 500);
     say(`${name}: new connections failed`, failures(attempts).length);
     say(`${name}: gap of new connections`, longestGap(attempts).ms);
-    say(`${name}: half-closes not orderly`, disorderly(await clients.finish(), dead));
+    say(`${name}: half-closes not orderly`, disorderly(await clients.finish(dead), dead));
   } finally {
     await scenario.heal?.(victim, cluster);
   }

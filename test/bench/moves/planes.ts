@@ -2,9 +2,8 @@
 import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
 import { fastPathReady, moveTo } from "../../lab/fast-path-cluster.ts";
 import { sleep } from "../../support/lab/clock.ts";
-import type { LabProcess } from "../../support/lab/process.ts";
-import { Keepalived } from "../failover/keepalived.ts";
-import { documented, startHaproxy } from "../haproxy.ts";
+import { DOCUMENTED, Keepalived } from "../failover/keepalived.ts";
+import { KUBE_VIP_DOCUMENTED, KubeVip } from "../kube-vip.ts";
 
 export interface Plane {
   readonly name: string;
@@ -51,85 +50,47 @@ export function leasehold(cluster: Cluster, port: number): Plane {
 
 export function keepalivedAndHaproxy(cluster: Cluster, vip: string): Plane {
   const servers = cluster.nodes.map(({ host }) => `${host.ipv4}:6443`);
-  const keepalived = new Keepalived(
-    cluster.lab,
-    cluster.nodes.map(({ host }) => host),
-    { vip, checkPort: HAPROXY_PORT, balancer: (host) => startHaproxy(host, "haproxy", documented({ port: HAPROXY_PORT, servers, checks: true })) },
-  );
+  const hosts = cluster.nodes.map(({ host }) => host);
+  const keepalived = new Keepalived(cluster.lab, hosts, { vip, vrrp: DOCUMENTED, port: HAPROXY_PORT, servers });
   return {
     name: KEEPALIVED,
     vip,
     port: HAPROXY_PORT,
     async ready() {
       await keepalived.start();
-      const [holder] = await keepalived.holders();
-      return cluster.node(holder ?? "");
+      return cluster.node(await keepalived.settled());
     },
     stopHolder: () => keepalived.stopMaster(),
     async thereAndBack() {
       await keepalived.stopMaster();
       await sleep(BACK_AFTER_MS);
       await keepalived.start();
+      await keepalived.settled();
     },
   };
 }
 
-/** With its manifest's settings as environment variables, the Lease's times those of kubeadm's documentation. Without IPVS: VIP:6443 is the holder's own API server. */
 export function kubeVip(cluster: Cluster, vip: string, binary: string): Plane {
-  const processes = new Map<ClusterNode, LabProcess>();
-  const start = async (node: ClusterNode): Promise<void> => {
-    if (processes.get(node)?.running === true) return;
-    const env = {
-      vip_arp: "true",
-      port: "6443",
-      vip_interface: "eth0",
-      vip_subnet: "32",
-      address: vip,
-      cp_enable: "true",
-      cp_namespace: "kube-system",
-      vip_leaderelection: "true",
-      vip_leaseduration: "5",
-      vip_renewdeadline: "3",
-      vip_retryperiod: "1",
-      vip_nodename: node.name,
-      k8s_config_file: node.plane.kubeconfigs.superAdmin,
-    };
-    processes.set(node, await node.host.spawn([binary, "manager"], { name: "kube-vip", env }));
-  };
-  const stop = async (node: ClusterNode): Promise<void> => {
-    const running = processes.get(node);
-    if (running?.running !== true) return;
-    running.kill("SIGTERM");
-    await running.exited;
-  };
-  const holder = async (): Promise<ClusterNode> =>
-    cluster.lab.until(
-      async () => {
-        const [name, ...others] = await cluster.bound(vip);
-        return name !== undefined && others.length === 0 ? cluster.node(name) : undefined;
-      },
-      60_000,
-      "one node has kube-vip's address",
-    );
+  const set = new KubeVip(cluster, { vip, binary, lease: KUBE_VIP_DOCUMENTED });
   return {
     name: KUBE_VIP,
     vip,
     port: 6443,
     async ready() {
-      for (const node of cluster.nodes) await start(node);
-      const first = await holder();
+      for (const node of cluster.nodes) await set.start(node);
+      const first = await set.holder();
       await sleep(3_000); // its next gratuitous ARP
       return first;
     },
-    stopHolder: stop,
+    stopHolder: (holder) => set.end(holder, "SIGTERM"),
     async thereAndBack(first) {
       // It has no say in who is next: with two candidates it comes back.
       const [second, ...rest] = cluster.others(first);
-      for (const node of rest) await stop(node);
-      await stop(first);
-      await start(first);
+      for (const node of rest) await set.end(node, "SIGTERM");
+      await set.end(first, "SIGTERM");
+      await set.start(first);
       await sleep(BACK_AFTER_MS);
-      if (second !== undefined) await stop(second);
+      if (second !== undefined) await set.end(second, "SIGTERM");
     },
   };
 }

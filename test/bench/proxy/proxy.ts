@@ -15,7 +15,7 @@ import { until } from "../../support/balancer/fixture.ts";
 import { freePort } from "../../support/balancer/servers.ts";
 import { TOOL_PATH } from "../../support/sandbox/tools.ts";
 import { versionsOf } from "../anchor.ts";
-import type { Benchmark, Metric, Sample } from "../report.ts";
+import type { Benchmark, Metric, Plan, Sample } from "../report.ts";
 import { bulk, connections, residentMiB } from "./load.ts";
 import type { Subject } from "./load.ts";
 
@@ -62,7 +62,7 @@ interface Entrant extends Subject {
   readonly mainThreadLateMs?: () => Promise<number>;
 }
 
-async function run(rounds: number, record: (sample: Sample) => void): Promise<void> {
+async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "leasehold-bench-"));
   const children: ChildProcess[] = [];
   const forked = async (file: URL, args: readonly string[] = []): Promise<Process> => {

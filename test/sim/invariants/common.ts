@@ -14,6 +14,8 @@ type Verdict = string | undefined;
 export interface Checks {
   readonly step?: () => Verdict;
   readonly write?: (write: Write) => Verdict;
+  /** That node has just taken the holder for dead. */
+  readonly proof?: (node: SimNode) => Verdict;
   readonly end?: () => Verdict;
 }
 
@@ -58,7 +60,20 @@ export function published(record: LeaseRecord | null, node: string): Candidate |
  * timer (a refresh comes every 500 ms, by its own clock), and a dead or frozen one leaves it to the kernel, which counts none of that time (3 s and its second).
  */
 export function justResumed(world: World, node: SimNode): boolean {
-  return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
+  // An agent that was started since lets what it found be until it has asked.
+  const same = node.agent !== undefined && node.agent.startedMs < node.clock.resumedMs;
+  return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) && same ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
+}
+
+/** How long a turn of the sentinel takes, by the slowest clock; ten times as long without the fast path. */
+export function turnMs(world: World): number {
+  const { fastPath, probeMs } = world.plan;
+  return Math.max(100, probeMs * (fastPath ? 1 : 10)) / 0.95;
+}
+
+/** Whom a proof is about was silent within this time: the turn in which it last did not answer, and what sampling and late timers add. */
+export function proofWindowMs(world: World): number {
+  return turnMs(world) + 300;
 }
 
 /** Its agent runs, and has worked off what came due while it was frozen. */

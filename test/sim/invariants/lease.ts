@@ -2,7 +2,7 @@
 import { OFFER } from "../../../src/kube/record.ts";
 import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
-import { boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, published, testsOf } from "./common.ts";
+import { boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, proofWindowMs, published, testsOf } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Invariant 1: holder by one's own write only, and that write names the record it replaces: by `test`s, by resourceVersion, or by creating it. */
@@ -26,14 +26,28 @@ export const compareAndSwapDecides: Invariant = (world) => ({
   },
 });
 
+/** On evidence so old a holder may keep what it cannot renew; then come the kernel's rounding and its second. By the slowest clock. */
+const HELD_MS = 4_000 / 0.95;
+
 /**
- * A claim that nobody offered finds no other node with the VIP bound, in whatever segment: the fence of the one before has run out. The exception is
- * that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has had the Lease and released it; and a machine that
- * has just gone on after a suspension.
+ * A claim that nobody offered finds no other node with the VIP bound, in whatever segment: the fence of the one before has run out. With proof of its death it finds
+ * none that the claimer had reached: whom it takes for dead was out of its reach when it said so. The exceptions:
+ * - that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has had the Lease and released it; and a machine that
+ *   has just gone on after a suspension;
+ * - one that held on while nobody could claim, until 2 s ago, and its kernel's seconds;
+ * - one that has the VIP for want of any API server, or by the same proof, and lets it go when it reads of the claim: compare-and-swap decides between the two.
  */
-export const claimsOnlyWhatIsFree: Invariant = (world) => {
+export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
   const offeredMs = new Map<string, number>();
+  /** By claimer: whom it could not reach when it found the holder silent. */
+  const outOfReach = new Map<SimNode, ReadonlySet<SimNode>>();
   return {
+    proof(node) {
+      const windowMs = proofWindowMs(world);
+      const { nowMs } = world.scheduler;
+      outOfReach.set(node, new Set(world.machines.filter((other) => Math.max(health.cutMs(node.index, other.index), health.lossMs) > nowMs - windowMs)));
+      return undefined;
+    },
     write(write) {
       const { before, after } = write.change;
       const nowMs = world.scheduler.nowMs;
@@ -41,7 +55,12 @@ export const claimsOnlyWhatIsFree: Invariant = (world) => {
       const node = newHolder(world, write);
       if (node === undefined || forced(world) || before?.annotations[OFFER] === node.name) return undefined;
       const leftOver = (other: SimNode): boolean =>
-        justResumed(world, other) || other.agent?.process.running !== true && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS;
+        justResumed(world, other) ||
+        (other.agent?.process.running !== true && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS) ||
+        health.holdableMs(other) > nowMs - HELD_MS ||
+        other.provisional === "bootstrap" ||
+        other.provisional === "proof" ||
+        outOfReach.get(node)?.has(other) === true;
       const others = boundNodes(world).filter((other) => other !== node && !leftOver(other));
       return others.length === 0 ? undefined : `${node.label} claimed while ${others.map((other) => other.label).join(", ")} still had the VIP`;
     },
@@ -117,6 +136,8 @@ export const healthyHoldersStay: Invariant = (world, health) => {
       const nowMs = world.scheduler.nowMs;
       const goodSince = health.goodSince(node);
       if (!node.eligible || goodSince === undefined || nowMs - goodSince < HEALTHY_MS || nowMs - world.disturbedUntilMs < HEALTHY_MS) return undefined;
+      // Well by the API, but not on the wire: whoever does not hear it takes it for dead.
+      if (Math.max(health.cutMs(node.index, successor.index), health.lossMs) > nowMs - HEALTHY_MS) return undefined;
       if (nowMs - world.movedAtMs < HEALTHY_MS || world.moveTo === successor.name) return undefined;
       const taker = published(before, successor.name);
       const holder = published(before, node.name);

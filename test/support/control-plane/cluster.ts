@@ -27,11 +27,10 @@ export interface ControlPlaneOptions {
   /** See {@link ClusterShape.apiServerFlags}. */
   readonly apiServerFlags?: Readonly<Record<string, string>>;
   /**
-   * What the control plane has when {@link startControlPlane} returns. `nothing` plays the bootstrap: programs are
-   * started and not waited for, admin.conf and the agent have no rights yet. Default `ready`: every API server is
-   * ready, kubeadm's ClusterRoleBinding and `manifests/rbac.yaml` are there.
+   * What there is when {@link startControlPlane} returns. Default `ready`: every API server is ready, kubeadm's ClusterRoleBinding and `manifests/rbac.yaml` are
+   * there. `files`: certificates and kubeconfigs, and nothing runs: what kubeadm has made before it starts anything.
    */
-  readonly until?: "nothing" | "ready";
+  readonly until?: "files" | "ready";
 }
 
 const RBAC = fileURLToPath(new URL("../../../manifests/rbac.yaml", import.meta.url));
@@ -102,9 +101,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await Promise.all(options.nodes.map((spec) => mkdir(folder(spec), { recursive: true })));
   const etcds = new Map(options.nodes.map((spec) => [spec, etcdProcess(shape, spec, folder(spec))]));
   const nodes: ControlPlaneNode[] = [];
+  const starts = options.until !== "files";
   try {
     // etcd needs no certificates here: its members elect a leader while kubeadm makes them.
-    await Promise.all([...etcds.values()].map((etcd) => etcd.start()));
+    if (starts) await Promise.all([...etcds.values()].map((etcd) => etcd.start()));
     let first: NodePki | undefined;
     for (const [spec, etcd] of etcds) {
       const { binaries, vips, serviceSubnet } = shape;
@@ -113,10 +113,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       first ??= pki;
       const node = new ControlPlaneNode(shape, spec, etcd, pki, folder(spec));
       nodes.push(node);
-      await node.apiServer.start();
+      if (starts) await node.apiServer.start();
     }
     const cluster = new ControlPlane(nodes, shape.dataDir);
-    if (options.until !== "nothing") {
+    if (starts) {
       await cluster.ready();
       await Promise.all([cluster.bindAdmins(), cluster.applyRbac()]);
       options.log.info({ nodes: nodes.length, ms: Math.round(performance.now() - begun) }, "control plane ready");

@@ -20,6 +20,11 @@ export interface HoldOptions {
   readonly everyMs?: number;
   readonly tls?: TlsOptions;
   readonly path?: string;
+  /**
+   * What {@link HeldConnections.finish} does with each connection. half-close (default): sends FIN and listens on. server-closes: one more GET, with
+   * `Connection: close`, so that the server's FIN comes first. reset: sends RST.
+   */
+  readonly finish?: "half-close" | "server-closes" | "reset";
 }
 
 export interface HeldConnection {
@@ -80,6 +85,11 @@ export class HeldConnections implements AsyncDisposable {
 
   alive(): HeldConnection[] {
     return this.all().filter((connection) => connection.openedMs !== undefined && connection.closedMs === undefined);
+  }
+
+  /** Ends every connection, in the way that was chosen at the start; how each ended, the list tells. */
+  finish(): void {
+    this.#process.kill("SIGUSR2");
   }
 
   /** Those that were opened and then ended, by anybody. */

@@ -21,8 +21,14 @@ export interface ProbeOptions {
   /** An attempt without an answer after this long has failed; default 3000. */
   readonly timeoutMs?: number;
   readonly tls?: TlsOptions;
-  /** Send one GET and count only HTTP 200; without it an open connection (TLS: handshake) counts. */
+  /** Send one GET and count only this {@link status}; without it an open connection (TLS: handshake) counts. */
   readonly path?: string;
+  /** Default 200. */
+  readonly status?: number;
+  /**
+   * The client gets a processor whenever it wants one, as it would on a machine of its own: else its own waiting looks like a gap. As root only.
+   */
+  readonly realTime?: boolean;
 }
 
 export interface Attempt {
@@ -52,7 +58,9 @@ export class ClientProbe implements AsyncDisposable {
 
   static async start(client: Host, options: ProbeOptions, name = `probe-${options.host.replaceAll(":", "_")}-${options.port}`): Promise<ClientProbe> {
     const script = fileURLToPath(new URL("children/probe.ts", import.meta.url));
-    return new ClientProbe(await client.spawn([process.execPath, script, JSON.stringify(options)], { name }));
+    // No nice value: where processes are scheduled by sessions (sched(7), autogroup) it means nothing between two of them.
+    const scheduled = options.realTime === true ? ["chrt", "--rr", "1"] : [];
+    return new ClientProbe(await client.spawn([...scheduled, process.execPath, script, JSON.stringify(options)], { name }));
   }
 
   /** All attempts that have ended so far, in the order in which they were sent. */

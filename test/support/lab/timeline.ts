@@ -33,6 +33,14 @@ export class OwnershipTimeline {
     );
   }
 
+  /** As if these nodes were not there: dead ones, whose kernels nobody hears. */
+  without(names: readonly string[]): OwnershipTimeline {
+    return new OwnershipTimeline(
+      this.address,
+      this.samples.map(({ atMs, holders }) => ({ atMs, holders: holders.filter((holder) => !names.includes(holder)) })),
+    );
+  }
+
   /** Holders at `atMs`, as the last sample before it says; none before the first sample. */
   holders(atMs: number): readonly string[] {
     return this.samples.findLast((sample) => sample.atMs <= atMs)?.holders ?? [];

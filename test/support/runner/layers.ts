@@ -20,6 +20,8 @@ export interface Layer {
   /** required: needs namespaces. preferred: leaves nothing behind there, runs without as well. */
   readonly sandbox: "none" | "preferred" | "required";
   readonly needs: readonly ("build" | "control-plane")[];
+  /** Its scenarios take minutes of waiting: runs when it is named, and is no part of `npm test`. */
+  readonly onlyWhenNamed?: boolean;
 }
 
 export const LAYERS: readonly Layer[] = [
@@ -27,6 +29,7 @@ export const LAYERS: readonly Layer[] = [
   { name: "sim", concurrency: 2, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "none", needs: [] },
   { name: "contract", concurrency: 1, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "preferred", needs: ["control-plane"] },
   { name: "lab", concurrency: 1, testTimeoutMs: 300_000, limitMs: 60 * 60_000, sandbox: "required", needs: ["control-plane", "build"] },
+  { name: "long", concurrency: 1, testTimeoutMs: 900_000, limitMs: 90 * 60_000, sandbox: "required", needs: ["control-plane", "build"], onlyWhenNamed: true },
 ];
 
 export interface Outcome {

@@ -44,6 +44,16 @@ describe("the report", () => {
     assert.deepEqual(missedGoals(benchmark, good), ["rate: ours / anchor"]);
   });
 
+  test("a median that is met does not excuse a round beyond what is always to be", () => {
+    const one: Benchmark = { ...benchmark, metrics: [{ name: "gap", unit: "ms", decimals: 0, goal: { kind: "at-most", value: 300, always: 500 } }], ratioGoals: [] };
+    const gaps = (...values: readonly number[]): readonly Sample[] => values.map((value, index) => sample(index + 1, "ours", value, "gap"));
+    assert.deepEqual(missedGoals(one, gaps(200, 300, 500)), []);
+    assert.deepEqual(missedGoals(one, gaps(200, 250, 501)), ["gap"]);
+    assert.deepEqual(missedGoals(one, gaps(200, 301, 400)), ["gap"]);
+    assert.deepEqual(missedGoals(one, []), ["gap"]);
+    assert.match(table(one, gaps(200, 250, Infinity)), /250 \(200-never\).*<= 300, always <= 500 ms: MISSED$/m);
+  });
+
   test("shows goals of ratios below the table, those not judged too", () => {
     const text = table(benchmark, [...rates, ...good]);
     assert.match(text, /^rate: ours \/ anchor\s+2\.50\s+>= 2\s+met$/m);

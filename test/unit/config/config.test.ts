@@ -39,6 +39,7 @@ describe("a configuration", () => {
     assert.equal(config.nopreempt, true);
     assert.equal(config.balancerPort, 8443);
     assert.equal(config.backendPort, 6443);
+    assert.deepEqual([config.onApiLoss, config.probeIntervalMs, config.probeMisses], ["auto", 50, 3]);
     assert.deepEqual([config.opsHost, config.opsPort], ["127.0.0.1", 10081]);
     assert.ok(Object.isFrozen(config));
     refusedOnceWithoutVip();
@@ -72,6 +73,8 @@ describe("a configuration", () => {
 
   test("knows the words of keepalived and client-go", () => {
     refusedOnce({ LEASEHOLD_RETRY_PERIOD: "2s" }, /did you mean LEASEHOLD_RENEW_INTERVAL\?/);
+    refusedOnce({ LEASEHOLD_DOWN_TIMER_ADVERTS: "3" }, /did you mean LEASEHOLD_PROBE_MISSES\?/);
+    refusedOnce({ LEASEHOLD_PRESERVE_ON_LEADERSHIP_LOSS: "true" }, /did you mean LEASEHOLD_ON_API_LOSS\?/);
     refusedOnce({ LEASEHOLD_QWERTZUIOP: "1" }, /`leasehold --help` lists all of them/);
     refusedOnce({ LEASEHOLD_constructor: "1" }, /is not a setting/);
   });
@@ -90,6 +93,20 @@ describe("a configuration", () => {
   test("takes weights from -253 to 253", () => {
     assert.equal(accepted({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-253", LEASEHOLD_NOPREEMPT: "false" }).config.trackApiserverWeight, -253);
     refusedOnce({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-254" }, /from -253 to 253/);
+  });
+
+  test("takes what a holder does without an API server as one of three words", () => {
+    for (const word of ["auto", "hold", "release"]) assert.equal(accepted({ LEASEHOLD_ON_API_LOSS: word }).config.onApiLoss, word);
+    refusedOnce({ LEASEHOLD_ON_API_LOSS: "relase" }, /did you mean release\?.*one of auto, hold, release/);
+  });
+
+  test("takes 0 for no proof of death, and otherwise a pace between 20 ms and 1 s", () => {
+    for (const [text, ms] of [["0", 0], ["0s", 0], ["20ms", 20], ["1s", 1_000]] as const) {
+      assert.equal(accepted({ LEASEHOLD_PROBE_INTERVAL: text, LEASEHOLD_PROBE_MISSES: "5" }).config.probeIntervalMs, ms);
+    }
+    for (const text of ["19ms", "1001ms", "50", "off"]) refusedOnce({ LEASEHOLD_PROBE_INTERVAL: text }, /from 20ms to 1s, or 0s/);
+    assert.equal(accepted({ LEASEHOLD_PROBE_MISSES: "20" }).config.probeMisses, 20);
+    for (const text of ["1", "21", "2.5"]) refusedOnce({ LEASEHOLD_PROBE_MISSES: text }, /from 2 to 20/);
   });
 
   test("takes several VIPs of both families, with a whole prefix at most, none of them twice", () => {
@@ -157,6 +174,12 @@ describe("a configuration", () => {
     assert.match(accepted({ LEASEHOLD_NOPREEMPT: "no", LEASEHOLD_NOPREEMPT_STRICT: "yes" }).warnings.join("\n"), /NOPREEMPT_STRICT has no effect/);
     assert.match(accepted({ LEASEHOLD_TRACK_EXEC_WEIGHT: "0" }).warnings.join("\n"), /no effect without LEASEHOLD_TRACK_EXEC/);
     assert.match(accepted({ LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10081" }).warnings.join("\n"), /reachable from other machines/);
+    assert.match(accepted({ LEASEHOLD_ON_API_LOSS: "hold" }).warnings.join("\n"), /ON_API_LOSS=hold keeps the VIP on a node that is cut off/);
+    assert.match(accepted({ LEASEHOLD_PROBE_INTERVAL: "0s", LEASEHOLD_PROBE_MISSES: "3" }).warnings.join("\n"), /PROBE_MISSES has no effect/);
+    assert.match(accepted({ LEASEHOLD_PROBE_INTERVAL: "500ms", LEASEHOLD_PROBE_MISSES: "20" }).warnings.join("\n"), /is 10s: the Lease expires before/);
+    assert.match(accepted({ LEASEHOLD_PROBE_INTERVAL: "33ms" }).warnings.join("\n"), /is 99ms: .* at least 100ms/);
+    assert.deepEqual(accepted({ LEASEHOLD_ON_API_LOSS: "release", LEASEHOLD_PROBE_INTERVAL: "0s" }).warnings, []);
+    assert.deepEqual(accepted({ LEASEHOLD_PROBE_INTERVAL: "50ms", LEASEHOLD_PROBE_MISSES: "2" }).warnings, []);
     assert.deepEqual(accepted({ LEASEHOLD_OPS_ADDRESS: "[::1]:10081", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings, []);
   });
 });

@@ -4,6 +4,7 @@ import { CANDIDATE_PREFIX, INSTANCE } from "../../../src/kube/record.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../../../src/kube/store.ts";
 import { initialState, step } from "../../../src/election/machine.ts";
+import type { Evidence } from "../../../src/vip/evidence.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, SelfFacts } from "../../../src/election/types.ts";
 
 export const SETTINGS: ElectionSettings = {
@@ -18,6 +19,7 @@ export const SETTINGS: ElectionSettings = {
   nopreempt: true,
   nopreemptStrict: false,
   preemptDelayMs: 0,
+  onApiLoss: "auto",
 };
 
 const HEALTHY: SelfFacts = { effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: null };
@@ -84,6 +86,8 @@ export class Subject {
   boundUntilMs = 0;
   wakeAtMs = 0;
   readonly log: Effect[] = [];
+  /** What the wire answers to a probe, at once; null: nothing. */
+  wire: { readonly owner: string | null; readonly prober: string | null } | null = { owner: null, prober: null };
   readonly open: (SentWrite & { readonly sentAtMs: number })[] = [];
 
   constructor(change: Partial<ElectionSettings> = {}) {
@@ -105,6 +109,12 @@ export class Subject {
       if (effect.kind === "unbind") this.bound = false;
       if (effect.kind === "write") this.open.push({ ...effect, sentAtMs: this.nowMs });
     }
+    if (this.wire !== null && next.effects.some((effect) => effect.kind === "probe")) this.hears({ kind: "probed", ...this.wire });
+  }
+
+  hears(evidence: Evidence): this {
+    this.event({ kind: "evidence", evidence });
+    return this;
   }
 
   /** Runs up to `atMs`, waking the machine whenever it asked to be. */

@@ -297,7 +297,7 @@ describe("restarting", () => {
   test("an agent restarted within the deadline keeps the VIP and claims the Lease that names it", () => {
     const subject = new Subject();
     subject.nowMs = 5_000;
-    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 } });
+    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: true });
     assert.equal(subject.boundUntilMs, 7_000);
     subject.sees(held("n1", 1, [n1, n2]));
     assert.equal(subject.bound, true);
@@ -307,7 +307,7 @@ describe("restarting", () => {
   test("it lets go when the Lease names another", () => {
     const subject = new Subject();
     subject.nowMs = 5_000;
-    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 } });
+    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: true });
     subject.sees(held("n2", 1, [n1, n2]));
     assert.equal(subject.bound, false);
   });
@@ -315,14 +315,14 @@ describe("restarting", () => {
   test("it lets go when it cannot read before the deadline", () => {
     const subject = new Subject();
     subject.nowMs = 5_000;
-    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 } });
+    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: true });
     assert.equal(subject.to(6_999).bound, true);
     assert.equal(subject.to(7_000).bound, false);
   });
 
   test("a renewal from before a reboot or from the future is not believed", () => {
     const subject = new Subject();
-    subject.event({ kind: "start", resume: { renewedAtMs: 1 } });
+    subject.event({ kind: "start", resume: { renewedAtMs: 1 }, found: true });
     assert.equal(subject.bound, false);
   });
 
@@ -352,7 +352,7 @@ describe("restarting", () => {
     for (const resume of [{ renewedAtMs: 0 }, null]) {
       const subject = new Subject();
       subject.nowMs = 1_000;
-      subject.event({ kind: "start", resume });
+      subject.event({ kind: "start", resume, found: resume !== null });
       const { annotations: _, ...rest } = held("n1", 1);
       subject.healthy().sees({ ...rest, annotations: {} });
       assert.equal(subject.sent("claim").length, resume === null ? 0 : 1);
@@ -393,7 +393,7 @@ describe("preempt delay", () => {
         const own = subject.sent("candidate")[0];
         if (own === undefined) continue;
         subject.answer("candidate", { kind: "ok", record: held(holder.node, atMs / 1_000 + 1, [holder, own.candidate], { resourceVersion: `${100 + atMs / 1_000 + 1}` }) });
-        if (own.candidate.preempt) subject.open.push({ kind: "write", id: 0, timeoutMs: 0, write: { kind: "candidate", candidate: own.candidate }, sentAtMs: atMs });
+        if (own.candidate.preempt) subject.open.push({ kind: "write", id: 0, timeoutMs: 0, urgent: false, write: { kind: "candidate", candidate: own.candidate }, sentAtMs: atMs });
       }
     }
   }
@@ -423,7 +423,7 @@ describe("what a node says of its data plane", () => {
     ["is not taken over from another machine of its name", undefined, "i9", null],
   ] as const) {
     test(name, () => {
-      const started = step(SETTINGS, initialState(SETTINGS, 0), { kind: "start", resume: null }, 0);
+      const started = step(SETTINGS, initialState(SETTINGS, 0), { kind: "start", resume: null, found: false }, 0);
       const self = step(SETTINGS, started.state, { kind: "self", facts: { effective: 100, faults: [], ready: true, mac: "", fastPath } }, 1);
       const lease = held("n2", 0, [candidate("n1", { fastPath: before, instance }), candidate("n2")]);
       const watched = step(SETTINGS, self.state, { kind: "watched", record: lease }, 2);

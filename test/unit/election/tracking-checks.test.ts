@@ -368,7 +368,8 @@ describe("the configured checks", () => {
   const UP: LinkState = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", up: true, carrier: true };
 
   function setUp() {
-    const world: { link: LinkState | undefined; balancer: Finding; apiserver: Finding; onChange: (() => void)[] } = {
+    const world: { neighbours: boolean | null; link: LinkState | undefined; balancer: Finding; apiserver: Finding; onChange: (() => void)[] } = {
+      neighbours: null,
       link: UP,
       balancer: { ok: true, detail: "1 backend" },
       apiserver: { ok: null, detail: "UNKNOWN" },
@@ -378,6 +379,7 @@ describe("the configured checks", () => {
       clock: new FakeClock(),
       balancer: () => world.balancer,
       apiserver: () => world.apiserver,
+      neighbours: () => world.neighbours,
       kernel: {
         link: () => world.link,
         onChange(callback: () => void) {
@@ -426,6 +428,10 @@ describe("the configured checks", () => {
     assert.deepEqual(look({ ...UP, carrier: false }), { kind: "fail", detail: "eth0 has no carrier" });
     assert.deepEqual(look({ ...UP, up: false, carrier: false }), { kind: "fail", detail: "eth0 is down" });
     assert.deepEqual(look(undefined), { kind: "fail", detail: "the VIP's interface does not exist" });
+    world.neighbours = true;
+    assert.deepEqual(look(UP), { kind: "pass", detail: "eth0 is up" });
+    world.neighbours = false;
+    assert.deepEqual(look(UP), { kind: "fail", detail: "nobody answers on eth0" });
     let pokes = 0;
     const watching = check?.watch?.(() => (pokes += 1));
     for (const callback of world.onChange) callback();

@@ -203,6 +203,35 @@ describe("conflicts and ambiguity", () => {
   });
 });
 
+describe("an urgent renewal", () => {
+  const B = "192.0.2.2:6443";
+
+  test("goes to every server at once", async () => {
+    const { transport, store } = setUp([A, B]);
+    transport.expect(
+      { server: A, method: "PATCH", path: PATH, reply: { hang: true } },
+      { server: B, method: "PATCH", path: PATH, reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
+    );
+    const outcome = await store.write({ kind: "renew", held: record(held("n1")) }, 500, true);
+    assert.deepEqual(outcome, { kind: "ok", record: record(held("n1", { renewTime: NOW })) });
+    const [first, second] = transport.requests;
+    assert.deepEqual(first?.body, second?.body, "one renewal, twice");
+    transport.done();
+  });
+
+  test("reads at every server at once where its answer leaves open what has happened", async () => {
+    const { transport, store } = setUp([A, B]);
+    transport.expect(
+      { server: A, method: "PATCH", reply: { hang: true } },
+      { server: B, method: "PATCH", reply: { status: 409 } },
+      { server: A, method: "GET", path: PATH, reply: { hang: true } },
+      { server: B, method: "GET", path: PATH, reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
+    );
+    assert.equal((await store.write({ kind: "renew", held: record(held("n1")) }, 500, true)).kind, "ok");
+    transport.done();
+  });
+});
+
 describe("reading", () => {
   test("404 of the API is no Lease, 404 of anything else is a refusal", async () => {
     const { transport, store } = setUp();

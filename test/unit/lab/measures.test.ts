@@ -26,6 +26,13 @@ describe("the timeline of an address", () => {
     assert.deepEqual(timeline.holders(-1), []);
   });
 
+  test("leaves out the dead when told so", () => {
+    const rest = timeline.without(["n1"]);
+    assert.ok(rest.intervals().every(({ holders }) => !holders.includes("n1")));
+    assert.deepEqual(rest.holders(1000), ["n2"]);
+    assert.equal(rest.maxSimultaneous(), 1);
+  });
+
   test("looks at a part when told so", () => {
     assert.equal(timeline.between(200).maxSimultaneous(), 1);
     assert.equal(timeline.between(50, 100).longestGapMs(), 0);

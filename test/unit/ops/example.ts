@@ -15,7 +15,9 @@ export const backend: BackendStatus = {
 };
 
 const election: ElectionStatus = {
-  state: "MASTER", reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
+  state: "MASTER",
+  confirmed: true,
+  contender: null, reason: "claimed", sinceMs: 950_000, basePriority: 100, effectivePriority: 100, eligible: true, faults: [],
   holder: "n1", leaseTransitions: 4, renewedAtMs: 999_500, lastReadAgeMs: 250,
   candidates: [
     { node: "n1", base: 100, effective: 100, eligible: true, state: "MASTER", faults: [], preempt: false, ip: "192.0.2.11", mac: "", fastPath: null, instance: "a", version: "0.1.0", counter: 1, fresh: true },
@@ -35,6 +37,7 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     node: "n1", role: "control-plane", version: "0.1.0", uptimeMs: 60_000, nowMs: 1_000_000,
     election: changes.election === null ? null : { ...election, ...changes.election },
     vip: changes.vip === null ? null : { ...vip, ...changes.vip },
+    wire: { proof: "none", by: "icmp", missed: 0, neighbours: true },
     balancer: { ...balancer, ...changes.balancer },
     fastPath: null,
     checks: [{ name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 }, { name: "apiserver", ok: null, weight: -50, contribution: 0, detail: "", sinceMs: 1 }],

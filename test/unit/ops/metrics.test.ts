@@ -38,11 +38,29 @@ describe("/metrics", () => {
     assert.equal(lines(text, "nodejs_eventloop_lag_p99_seconds").length, 1);
   });
 
+  test("tells a provisional MASTER from a confirmed one, and says what the wire does", async () => {
+    const metrics = make();
+    const confirmed = await metrics.render(exampleStatus(), WALL_MS);
+    assert.deepEqual(lines(confirmed, "leasehold_confirmed"), ["leasehold_confirmed 1"]);
+    metrics.holderSilent();
+    metrics.addressConflict();
+    const wire = { proof: "silent", by: "icmp", missed: 3, neighbours: false } as const;
+    const provisional = await metrics.render(exampleStatus({ election: { confirmed: false }, agent: { wire } }), WALL_MS);
+    assert.deepEqual(lines(provisional, "leasehold_confirmed"), ["leasehold_confirmed 0"]);
+    assert.deepEqual(lines(provisional, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 0']);
+    assert.deepEqual(lines(provisional, "leasehold_holder_silent_total"), ["leasehold_holder_silent_total 1"]);
+    assert.deepEqual(lines(provisional, "leasehold_address_conflicts_total"), ["leasehold_address_conflicts_total 1"]);
+    assert.deepEqual(lines(provisional, "leasehold_neighbours_heard"), ["leasehold_neighbours_heard 0"]);
+    const backup = await metrics.render(exampleStatus({ election: { state: "BACKUP", confirmed: false }, agent: { wire: null } }), WALL_MS);
+    assert.deepEqual(lines(backup, "leasehold_confirmed"), []);
+    assert.deepEqual(lines(backup, "leasehold_neighbours_heard"), []);
+  });
+
   test("keeps nothing of the last scrape that is no longer true", async () => {
     const metrics = make();
     await metrics.render(exampleStatus({ election: { faults: ["balancer"] } }), WALL_MS);
     const text = await metrics.render(exampleStatus({
-      election: { state: "BACKUP", renewedAtMs: null },
+      election: { state: "BACKUP", confirmed: false, renewedAtMs: null },
       vip: { interface: "eth1", addresses: released, validForMs: null },
       balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
       agent: { credentials: { source: "none", expiresAt: null } },

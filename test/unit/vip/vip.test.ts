@@ -212,7 +212,7 @@ describe("a process that was stopped and woke up after its right", () => {
   }
 
   test("with a report or an announcement asked for before any timer: it unbinds too", () => {
-    for (const wake of [(b: Bench) => b.kernel.report(), (b: Bench) => b.vip.announce()]) {
+    for (const wake of [(b: Bench) => b.kernel.report(), (b: Bench) => b.vip.announce(), (b: Bench) => b.vip.defend()]) {
       const b = bench();
       b.vip.hold(b.clock.now() + 2000);
       b.clock.jump(2500);
@@ -351,9 +351,19 @@ describe("announcements", () => {
     assert.deepEqual(since(kernel.announcedMs).slice(5), [7000, 7250, 8000]);
   });
 
+  test("once beside the schedule, to defend it", () => {
+    const { clock, kernel, vip, since } = bench();
+    vip.hold(clock.now() + 20_000);
+    clock.advance(1500);
+    vip.defend();
+    clock.advance(10_000);
+    assert.deepEqual(since(kernel.announcedMs), [0, 250, 1000, 1500, 2000, 5000]);
+  });
+
   test("on request of a node that holds nothing send nothing", () => {
     const { kernel, vip } = bench();
     vip.announce();
+    vip.defend();
     assert.deepEqual(kernel.announcedMs, []);
   });
 

@@ -26,20 +26,45 @@ function flush(): void {
   pending = "";
 }
 
-function open(): Socket {
-  const target = { host: options.host, port: options.port, noDelay: true };
-  if (tls === undefined) return connect(target);
-  return connectTls({
-    ...target,
+/** What carries the connection, and what is said over it. */
+function open(): { readonly tcp: Socket; readonly socket: Socket } {
+  const tcp = connect({ host: options.host, port: options.port, noDelay: true });
+  if (tls === undefined) return { tcp, socket: tcp };
+  const socket = connectTls({
+    socket: tcp,
     servername: tls.servername ?? "kubernetes",
     rejectUnauthorized: ca !== undefined,
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined || key === undefined ? {} : { cert, key }),
   });
+  return { tcp, socket };
 }
 
+/** Nothing is asked any more once the end has begun. */
+let finishing = false;
+const opened: ReturnType<typeof open>[] = [];
+
+function finish({ tcp, socket }: ReturnType<typeof open>): void {
+  switch (options.finish ?? "half-close") {
+    case "half-close":
+      socket.end();
+      break;
+    case "server-closes":
+      socket.write(get("Connection: close\r\n"));
+      break;
+    case "reset":
+      tcp.resetAndDestroy();
+      break;
+  }
+}
+
+const get = (headers = ""): string => `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n${headers}\r\n`;
+
 function hold(id: number): void {
-  const socket = open();
+  const connection = open();
+  const { socket } = connection;
+  opened.push(connection);
+  const ask = (): void => void (finishing || socket.write(get()));
   let closing = "closed";
   socket.on("error", (error: NodeJS.ErrnoException) => (closing = error.code ?? error.message));
   socket.on("end", () => (closing = "ended"));
@@ -53,21 +78,18 @@ function hold(id: number): void {
         break;
       }
       case "watch":
-        get();
+        ask();
         break;
       case "request": {
-        const timer = setInterval(() => get(), options.everyMs ?? 100);
+        const timer = setInterval(ask, options.everyMs ?? 100);
         socket.on("close", () => clearInterval(timer));
-        get();
+        ask();
         break;
       }
       case "listen":
         break;
     }
   });
-  function get(): void {
-    socket.write(`GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n\r\n`);
-  }
   let text = "";
   socket.setEncoding("utf8").on("data", (chunk: string) => {
     const lines = (text + chunk).split("\n");
@@ -78,4 +100,8 @@ function hold(id: number): void {
 }
 
 for (let id = 0; id < (options.count ?? 60); id++) hold(id);
+process.on("SIGUSR2", () => {
+  finishing = true;
+  for (const connection of opened) if (!connection.socket.destroyed) finish(connection);
+});
 setInterval(() => {}, 1 << 30); // stays to tell that all have ended

@@ -53,7 +53,7 @@ function probe(): void {
     if (done || path === undefined) return;
     head += chunk.toString("latin1");
     const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1];
-    if (status !== undefined) finish(status === "200" ? "ok" : `HTTP-${status}`);
+    if (status !== undefined) finish(status === String(options.status ?? 200) ? "ok" : `HTTP-${status}`);
     else if (head.length > 64) finish("not-HTTP");
   });
 }

@@ -1,0 +1,166 @@
+/**
+ * Others on the wire: what it means that somebody was heard, who gives way to whom, and when a VIP must not be claimed because another machine
+ * has it. Two holders do no harm on the fast path, but they must not last; and a machine that is none of ours is never fought with.
+ */
+import type { Candidate } from "../kube/record.ts";
+import type { Evidence } from "../vip/evidence.ts";
+import type { Draft } from "./draft.ts";
+import { selfCandidate } from "./facts.ts";
+import { compareCandidates } from "./ranking.ts";
+import type { ElectionState, Role } from "./types.ts";
+import { disturbed } from "./unrest.ts";
+import { tenureKey } from "./watch-target.ts";
+
+/** RFC 5227 section 2.4: DEFEND_INTERVAL. */
+const DEFEND_MS = 10_000;
+/** Between candidates one of the two gives way soon, so that no fight comes of it. */
+const DEFEND_OURS_MS = 1_000;
+/** So long after a hand-over the old holder's announcements may still come. */
+const LAST_WORDS_MS = 1_000;
+/** A verdict of the wire counts for so long: the claim that it is for comes within seconds. */
+const PROBED_FRESH_MS = 10_000;
+/** After a verdict against us. */
+const PROBE_AGAIN_MS = 2_000;
+/** Without a verdict for so long, the wire has no say: a link without ARP, or none. */
+const NO_VERDICT_MS = 5_000;
+
+export function applyEvidence(draft: Draft, evidence: Evidence): void {
+  const { state, nowMs } = draft;
+  switch (evidence.kind) {
+    case "silent":
+      return foundSilent(draft, evidence.tenure);
+    case "answering":
+      if (state.proof?.tenure === evidence.tenure) draft.set({ proof: null });
+      return;
+    case "probed":
+      return draft.set({ probingSinceMs: null, probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober } });
+    case "claimed":
+      return heardClaim(draft, evidence.mac);
+    case "neighbours":
+      if (evidence.heard) draft.set({ met: true });
+      return;
+  }
+}
+
+function foundSilent(draft: Draft, tenure: string): void {
+  const record = draft.state.view?.record ?? null;
+  // News of a tenure that has ended meanwhile.
+  if (record === null || tenureKey(record) !== tenure) return;
+  draft.set({ proof: { tenure, atMs: draft.nowMs } });
+  draft.effect({ kind: "report", report: { kind: "proof", holder: record.holder } });
+}
+
+function heardClaim(draft: Draft, mac: string): void {
+  const { role, probed } = draft.state;
+  draft.set({ contender: { mac, atMs: draft.nowMs } });
+  // Whatever it answered before, this is what the wire says now.
+  if (probed !== null) draft.set({ probed: { atMs: draft.nowMs, owner: mac, prober: null } });
+  switch (role.kind) {
+    case "MASTER":
+      return contestMaster(draft, role, mac);
+    case "PROVISIONAL":
+      return contestProvisional(draft, role, mac);
+    case "BACKUP":
+    case "RELEASING":
+    case "STOPPED":
+      return;
+  }
+}
+
+/** A candidate's claim is settled by the Lease, at once; with a stranger there is nothing to settle: the VIP is defended, and people are told. */
+function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, mac: string): void {
+  const { state, nowMs } = draft;
+  if (candidateAt(state, mac) === undefined) return;
+  // A successor that we have offered it to; or the one before us, whose last words are late.
+  if (role.handover !== null || role.contestedAtMs !== null) return;
+  draft.set({ role: { ...role, contestedAtMs: nowMs, nextRenewAtMs: nowMs } });
+}
+
+/**
+ * Who heard another one's claim has to hear that it was not true: the last of several too, and it need not have been its agent that spoke (keepalived on the same
+ * machine will not take it back). A stranger is answered at once and not more often than every 10 s; a candidate once the Lease has confirmed us against it.
+ */
+export function defend(draft: Draft, role: Extract<Role, { kind: "MASTER" }>): void {
+  const { state, nowMs } = draft;
+  const { contender, defendedAtMs } = state;
+  // What was heard before we became holder was answered by our first announcement.
+  if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < state.sinceMs) return;
+  const other = candidateAt(state, contender.mac);
+  if (other !== undefined && (role.contestedAtMs !== null || role.handover !== null)) return;
+  const atMs = defendedAtMs + (other === undefined ? DEFEND_MS : DEFEND_OURS_MS);
+  if (nowMs < atMs) return draft.wakeAt(atMs);
+  draft.set({ defendedAtMs: nowMs });
+  draft.effect({ kind: "defend" });
+  // The last words of the one before us are no news.
+  if (other !== undefined && nowMs < state.sinceMs + LAST_WORDS_MS) return;
+  draft.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: other?.node ?? null, outcome: "defended" } });
+}
+
+/**
+ * Yields to a stranger and to whom the Lease names; of two that have nothing to show the better stays. At bootstrap nothing is known of anybody: we yield, and
+ * ask the wire again after a random time.
+ */
+function contestProvisional(draft: Draft, role: Extract<Role, { kind: "PROVISIONAL" }>, mac: string): void {
+  const { state, settings, nowMs } = draft;
+  const other = candidateAt(state, mac);
+  const named = other !== undefined && state.view?.record?.holder === other.node;
+  if (other !== undefined && !named && role.why.kind !== "bootstrap") {
+    if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {
+      // It may not have heard us: it was the later one on a wire that was cut.
+      if (nowMs >= state.defendedAtMs + DEFEND_OURS_MS) {
+        draft.set({ defendedAtMs: nowMs });
+        draft.effect({ kind: "defend" });
+      }
+      return;
+    }
+  }
+  draft.unbind();
+  draft.set({ proof: null });
+  if (role.why.kind !== "bootstrap") draft.set({ unrest: disturbed(state.unrest, nowMs) });
+  draft.effect({ kind: "report", report: { kind: "conflict", mac, node: other?.node ?? null, outcome: "yielded" } });
+  draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${other?.node ?? mac} claims the VIP as well`);
+}
+
+export function candidateAt(state: ElectionState, mac: string): Candidate | undefined {
+  for (const { candidate } of state.view?.candidates.values() ?? []) if (candidate.mac === mac) return candidate;
+  return undefined;
+}
+
+/** What the wire says to a node that would take the VIP where nobody is known to have had it. */
+export type Verdict = "free" | "taken" | "unknown";
+
+/**
+ * Asks the wire, if that has not been done lately, and says what it answered (RFC 5227 section 2.1: never use an address before that). `alone`: another that asks as
+ * we do may count as a claimant too; with a Lease to settle it it does not.
+ */
+export function askWire(draft: Draft, alone: boolean): Verdict {
+  const { probed, probingSinceMs } = draft.state;
+  const { nowMs } = draft;
+  if (probingSinceMs !== null) {
+    if (nowMs >= probingSinceMs + NO_VERDICT_MS) return alone ? "unknown" : "free";
+    draft.wakeAt(probingSinceMs + NO_VERDICT_MS);
+    return "unknown";
+  }
+  // Of several that ask at once the lowest MAC goes on. If each gave way to each, a cluster that is switched on as a whole would ask for 15 s, as was measured.
+  const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < draft.state.self.mac));
+  const untilMs = probed === null ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : PROBED_FRESH_MS);
+  if (nowMs < untilMs) {
+    draft.wakeAt(untilMs);
+    noteStranger(draft);
+    return taken ? "taken" : "free";
+  }
+  draft.set({ probingSinceMs: nowMs });
+  draft.effect({ kind: "probe", spread: alone });
+  draft.wakeAt(nowMs + NO_VERDICT_MS);
+  return "unknown";
+}
+
+/** Whoever came later gives way: keepalived that still runs, another cluster with the same address. A candidate of ours is no stranger. */
+function noteStranger(draft: Draft): void {
+  const { state } = draft;
+  const owner = state.probed?.owner ?? null;
+  const stranger = owner === null || state.view === null || candidateAt(state, owner) !== undefined ? null : owner;
+  if (stranger === state.stranger) return;
+  draft.set({ stranger });
+  if (stranger !== null) draft.effect({ kind: "report", report: { kind: "conflict", mac: stranger, node: null, outcome: "refused" } });
+}

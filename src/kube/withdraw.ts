@@ -1,0 +1,50 @@
+/** Takes a node out of the Lease: without its annotation no other node forwards packets to it. For a node that leaves; an agent never does this. */
+import type { ApiClient } from "./api.ts";
+import { isObject, parseLease } from "./record-codec.ts";
+import type { LeaseRecord } from "./record.ts";
+import { CANDIDATE_PREFIX } from "./record.ts";
+import type { ApiRequest } from "./transport.ts";
+
+export type Withdrawal =
+  | { readonly kind: "withdrawn" }
+  /** No Lease, or no word of this node in it. */
+  | { readonly kind: "unknown" }
+  | { readonly kind: "failed"; readonly message: string };
+
+export interface WithdrawDeps {
+  readonly api: Pick<ApiClient, "call">;
+  readonly namespace: string;
+  readonly name: string;
+  readonly node: string;
+}
+
+type Seen = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<Withdrawal, { kind: "withdrawn" }>;
+
+/** Of each of the two requests. */
+const TIMEOUT_MS = 5_000;
+
+export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Promise<Withdrawal> {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases/${encodeURIComponent(name)}`;
+  const key = `${CANDIDATE_PREFIX}${node}`;
+
+  const before = await ask({ method: "GET", path });
+  if (before.kind !== "lease") return before;
+  if (before.record.annotations[key] === undefined) return { kind: "unknown" };
+  // RFC 7396: null removes. Nothing is tested, as there is nothing that must stay as it was.
+  const after = await ask({ method: "PATCH", path, contentType: "application/merge-patch+json", body: { metadata: { annotations: { [key]: null } } } });
+  if (after.kind !== "lease") return after;
+  return after.record.annotations[key] === undefined ? { kind: "withdrawn" } : { kind: "failed", message: "the annotation is still there" };
+
+  async function ask(request: ApiRequest): Promise<Seen> {
+    const outcome = await api.call(request, TIMEOUT_MS);
+    if (outcome.kind === "no-answer") return { kind: "failed", message: outcome.message };
+    const { server, status, body } = outcome.response;
+    if (status === 404) return { kind: "unknown" };
+    if (status !== 200) {
+      const why = isObject(body) && typeof body["message"] === "string" ? `: ${body["message"].slice(0, 300)}` : "";
+      return { kind: "failed", message: `${server} answered ${status}${why}` };
+    }
+    const record = parseLease(body);
+    return record === undefined ? { kind: "failed", message: `${server} sent something that is no Lease` } : { kind: "lease", record };
+  }
+}

@@ -1,0 +1,17 @@
+/** Ethernet addresses: six bytes here, `aa:bb:cc:dd:ee:ff` for people and in annotations. */
+
+export function formatMac(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/** Of one machine; undefined for anything else, groups (the first byte is odd) and the zero address included. */
+export function parseMac(text: string): Uint8Array | undefined {
+  if (!/^[\da-f]{2}(?::[\da-f]{2}){5}$/iu.test(text)) return undefined;
+  const bytes = Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+  return isOneMachine(bytes) ? bytes : undefined;
+}
+
+/** Neither a group (the first byte is odd) nor unknown (zero). */
+export function isOneMachine(mac: Uint8Array): boolean {
+  return mac.length === 6 && ((mac[0] ?? 0) & 1) === 0 && mac.some((byte) => byte !== 0);
+}

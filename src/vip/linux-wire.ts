@@ -1,0 +1,217 @@
+/** {@link Wire} on Linux: whole frames over AF_PACKET, so that neither routes, neighbour tables nor a firewall of this machine's stand in between. */
+import { arpRequest, parseArp, type NeighbourFrame } from "../linux/arp.ts";
+import { echoRequestFrame, parseEchoReplyFrame } from "../linux/echo-frame.ts";
+import { openMemberships, type Memberships } from "../linux/groups.ts";
+import { SystemCallError } from "../linux/libc.ts";
+import { formatMac, parseMac } from "../linux/mac.ts";
+import { neighbourSolicitation, parseNeighbour, solicitedNode } from "../linux/ndp.ts";
+import type { PacketKind } from "../linux/packet-filter.ts";
+import { openPacketReceiver, type PacketReceiver } from "../linux/packet-receiver.ts";
+import { RTMGRP_LINK, getLink, parseLink, type LinkEntry } from "../linux/rtnetlink.ts";
+import { openPacketSocket, openRouteSocket, subscribe } from "../linux/sockets.ts";
+import type { Logger } from "../log.ts";
+import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
+import type { Heard, Wire } from "./wire.ts";
+
+export interface LinuxWireDeps {
+  /** The VIP's interface, by name: one that is deleted and made again is followed. */
+  readonly interfaceName: string;
+  readonly log: Logger;
+  /** This node's own addresses there, at most one of each family. */
+  readonly own: readonly IpAddress[];
+  /** Those of the VIPs. The wire is deaf and dumb in the others. */
+  readonly families: readonly Family[];
+}
+
+interface Listener {
+  readonly kind: PacketKind;
+  readonly receiver: PacketReceiver;
+}
+
+/** What is open on one link; sockets and memberships end with its index, not with its MAC or carrier. */
+type Attachment =
+  /** No such interface, or one without ARP: a tunnel, a point-to-point link. */
+  | { readonly kind: "detached" }
+  | { readonly kind: "attached"; readonly link: LinkEntry; readonly listeners: readonly Listener[]; readonly memberships: Memberships };
+
+/** Opens the sockets; an interface need not be there yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
+export function createLinuxWire(deps: LinuxWireDeps): Wire {
+  const { interfaceName, log, own, families } = deps;
+  const kinds: readonly PacketKind[] = families.flatMap((family) => (family === 4 ? ["ipv4", "arp"] as const : ["ipv6"] as const));
+  const resources: { close(): void }[] = [];
+  const keep = <T extends { close(): void }>(resource: T): T => {
+    resources.push(resource);
+    return resource;
+  };
+  let attachment: Attachment = { kind: "detached" };
+  /** The link may have changed since it was looked at. */
+  let stale = true;
+  /** A listener heard that its link went down, or away: in the latter case it is deaf for good, also to a new link that gets the same index. */
+  let doubtful = false;
+  /** Frames may have been missed since the last drain. */
+  let missed = false;
+  let failing = false;
+
+  const sockets = openSockets();
+
+  function openSockets(): { readonly packet: ReturnType<typeof openPacketSocket>; readonly route: ReturnType<typeof openRouteSocket> } {
+    try {
+      const packet = keep(openPacketSocket());
+      const route = keep(openRouteSocket());
+      // Looking at the link 20 times a second would cost more than all the rest; this costs nothing while no link changes.
+      keep(subscribe(RTMGRP_LINK, () => (stale = true)));
+      return { packet, route };
+    } catch (error) {
+      close();
+      throw error;
+    }
+  }
+
+  function close(): void {
+    detach();
+    stale = false;
+    for (const resource of resources.splice(0).toReversed()) resource.close();
+  }
+
+  function detach(): void {
+    if (attachment.kind === "attached") {
+      for (const { receiver } of attachment.listeners) receiver.close();
+      attachment.memberships.close();
+      missed = true;
+    }
+    attachment = { kind: "detached" };
+  }
+
+  /** The link as of now, with everything open on it. */
+  function current(): Attachment {
+    if (!stale) return attachment;
+    stale = false;
+    try {
+      const link = findLink();
+      if (link?.ethernet !== true) detach();
+      else if (attachment.kind === "attached" && attachment.link.index === link.index && !(doubtful && link.up)) attachment = { ...attachment, link };
+      else attach(link);
+      failing = false;
+    } catch (error) {
+      // Out of descriptors or memory, or the link went away since it was looked at: the next turn tries again.
+      detach();
+      stale = true;
+      if (!failing) log.warn({ error, interface: interfaceName }, "listening on the VIP's interface failed");
+      failing = true;
+    }
+    return attachment;
+  }
+
+  function attach(link: LinkEntry): void {
+    detach();
+    const listeners: Listener[] = [];
+    try {
+      for (const kind of kinds) listeners.push({ kind, receiver: openPacketReceiver(kind, link.index) });
+    } catch (error) {
+      for (const { receiver } of listeners) receiver.close();
+      throw error;
+    }
+    doubtful = false;
+    attachment = { kind: "attached", link, listeners, memberships: openMemberships(link.index) };
+  }
+
+  function findLink(): LinkEntry | undefined {
+    try {
+      return sockets.route.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? [])[0];
+    } catch (error) {
+      if (error instanceof SystemCallError && error.errnoName === "ENODEV") return undefined;
+      throw error;
+    }
+  }
+
+  function ownOf(family: Family): IpAddress | undefined {
+    return own.find((address) => address.family === family);
+  }
+
+  /** Where frames of that family can go out now. */
+  function outlet(family: Family): { readonly link: LinkEntry; readonly memberships: Memberships } | undefined {
+    const now = current();
+    // Without carrier the kernel takes a frame and drops it, and says that all is well.
+    return now.kind === "attached" && now.link.up && now.link.carrier && families.includes(family) ? now : undefined;
+  }
+
+  function send(link: LinkEntry, frame: Uint8Array): boolean {
+    try {
+      sockets.packet.send(link.index, frame);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      // ENETDOWN, ENXIO: it went down or away and the news is still under way. Others (a full queue) cost one look.
+      stale = true;
+      return false;
+    }
+  }
+
+  // What answers before the first drain is there to be drained.
+  current();
+
+  return {
+    echo(address, mac, identifier, sequence) {
+      const out = outlet(address.family);
+      const source = ownOf(address.family);
+      const destinationMac = parseMac(mac);
+      if (out === undefined || source === undefined || destinationMac === undefined) return false;
+      const ends = { sourceMac: out.link.macBytes, destinationMac, source, destination: address };
+      return send(out.link, echoRequestFrame({ ...ends, identifier, sequence }));
+    },
+    ask(address, as) {
+      const out = outlet(address.family);
+      if (out === undefined) return false;
+      const sender = as === "node" ? ownOf(address.family)?.bytes : undefined;
+      const mac = out.link.macBytes;
+      if (address.family === 4) return send(out.link, arpRequest(mac, sender, address.bytes));
+      // RFC 4862 section 5.4.2: join before asking, or two that ask at the same time do not hear each other. Where that cannot be, an owner is heard all the same.
+      if (sender === undefined) out.memberships.join(solicitedNode(address.bytes));
+      return send(out.link, neighbourSolicitation(mac, sender, address.bytes));
+    },
+    drain() {
+      const now = current();
+      const heard: Heard[] = [];
+      if (now.kind === "attached") {
+        const ownMac = formatMac(now.link.macBytes);
+        for (const { kind, receiver } of now.listeners) {
+          const outcome = receiver.drain((frame) => {
+            const word = understand(kind, frame, ownMac);
+            if (word !== undefined) heard.push(word);
+          });
+          if (outcome !== "all") missed = true;
+          if (outcome === "down") stale = doubtful = true;
+        }
+      }
+      const overrun = missed;
+      missed = false;
+      return { heard, overrun };
+    },
+    close,
+  };
+}
+
+/** undefined for what is malformed, nothing of interest, or from this machine itself: a loop in the network, or somebody who repeats our frames. */
+function understand(kind: PacketKind, frame: Uint8Array, ownMac: string): Heard | undefined {
+  switch (kind) {
+    case "arp":
+      return neighbour(parseArp(frame), ownMac);
+    case "ipv4":
+      return echo(frame, ownMac);
+    case "ipv6":
+      return echo(frame, ownMac) ?? neighbour(parseNeighbour(frame), ownMac);
+  }
+}
+
+function echo(frame: Uint8Array, ownMac: string): Heard | undefined {
+  const reply = parseEchoReplyFrame(frame);
+  if (reply === undefined) return undefined;
+  const mac = formatMac(reply.sourceMac);
+  return mac === ownMac ? undefined : { kind: "echo", address: ipFromBytes(reply.ip), mac, identifier: reply.identifier, sequence: reply.sequence };
+}
+
+function neighbour(frame: NeighbourFrame | undefined, ownMac: string): Heard | undefined {
+  if (frame === undefined) return undefined;
+  const mac = formatMac(frame.mac);
+  return mac === ownMac || formatMac(frame.sourceMac) === ownMac ? undefined : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
+}

@@ -1,0 +1,29 @@
+/** An agent as another release may bring it: the bundle with another version of the data plane, which is another hash as well. */
+import assert from "node:assert/strict";
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BUNDLE } from "./cluster.ts";
+import type { Cluster } from "./cluster.ts";
+
+/** As they stand in the bundle; scripts/build.ts does not shorten names. */
+const CHANGES = [
+  ["var DATA_PLANE_VERSION = 1;", "var DATA_PLANE_VERSION = 1001;"],
+  ['var SEED = "0x4c484f4c";', 'var SEED = "0x12345678";'],
+] as const;
+
+/** The path of its entry, in the lab's directory. */
+export function bundleOfAnotherVersion(cluster: Cluster): string {
+  const directory = join(cluster.lab.directory, "other-version");
+  mkdirSync(directory, { recursive: true });
+  let text = readFileSync(BUNDLE, "utf8");
+  for (const [from, to] of CHANGES) {
+    assert.equal(text.split(from).length, 2, `the bundle has no single ${from}`);
+    text = text.replace(from, to);
+  }
+  const path = join(directory, "leasehold.js");
+  writeFileSync(path, text);
+  copyFileSync(join(dirname(BUNDLE), "proxy-worker.js"), join(directory, "proxy-worker.js"));
+  symlinkSync(fileURLToPath(new URL("../../node_modules", import.meta.url)), join(directory, "node_modules"));
+  return path;
+}

@@ -1,0 +1,169 @@
+/** A holder that can renew at no API server: it stays where nobody could claim, and goes where it may be cut off. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { heldUntil } from "../../../src/election/hold.ts";
+import type { ElectionSettings } from "../../../src/election/types.ts";
+import { candidate, held, Subject } from "./harness.ts";
+
+type State = "refusing" | "silent" | "alive";
+const peers = [candidate("n2"), candidate("n3")];
+const failed = { kind: "no-answer", ambiguous: true, message: "no answer" } as const;
+
+/** A holder whose renewals all fail from now on, and whose surveys find `states`. */
+function lose(states: readonly State[], change: { readonly settings?: Partial<ElectionSettings>; readonly refusal?: number; readonly untilMs?: number } = {}): Subject {
+  const subject = new Subject(change.settings ?? {}).master(peers);
+  const servers = states.map((state, index) => ({ server: `s${index}`, state }));
+  for (let atMs = subject.nowMs + 250; atMs <= (change.untilMs ?? 12_000); atMs += 250) {
+    subject.to(atMs);
+    while (subject.sent("renew").length > 0) {
+      subject.answer("renew", change.refusal === undefined ? failed : { kind: "rejected", status: change.refusal, message: "no" });
+    }
+    if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: atMs - 50, survey: { servers, records: [] } });
+  }
+  return subject;
+}
+
+describe("at the renew deadline", () => {
+  for (const [name, states, refusal, stays] of [
+    ["all refuse: a control plane that is stopped", ["refusing", "refusing", "refusing"], undefined, true],
+    ["all are there and cannot write: etcd has no quorum", ["alive", "alive", "alive"], undefined, true],
+    ["a majority cannot write, one is silent", ["alive", "alive", "silent"], undefined, true],
+    ["only the own one is there: cut off from the others", ["alive", "silent", "silent"], undefined, false],
+    ["half of two: neither half has a quorum", ["alive", "silent"], undefined, true],
+    ["one of four", ["alive", "silent", "silent", "silent"], undefined, false],
+    ["all are silent", ["silent", "silent", "silent"], undefined, false],
+    ["some refuse, one is silent", ["refusing", "refusing", "silent"], undefined, false],
+    ["a majority answers, with a word: others may write", ["alive", "alive", "silent"], 403, false],
+    ["all answer, and say that we may not: others may", ["alive", "alive", "alive"], 403, false],
+    ["the same, and one refuses", ["alive", "refusing", "alive"], 401, false],
+    ["a word was said, and then all refuse", ["refusing", "refusing", "refusing"], 403, true],
+    ["all have too many requests", ["alive", "alive", "alive"], 429, true],
+    ["a 500 is no word", ["alive", "alive", "silent"], 500, true],
+    ["no server is known", [], undefined, false],
+  ] as const) {
+    test(`${name}: ${stays ? "stays" : "goes"}`, () => {
+      const subject = lose(states, refusal === undefined ? {} : { refusal });
+      assert.equal(subject.bound, stays);
+      assert.equal(subject.state.role.kind, stays ? "PROVISIONAL" : "BACKUP");
+    });
+  }
+
+  test("the VIP goes 2 s after the last evidence", () => {
+    const subject = lose(["alive", "alive", "alive"], { untilMs: 8_000 });
+    const atMs = subject.state.survey?.sentAtMs ?? 0;
+    assert.equal(subject.to(atMs + 1_999).bound, true);
+    assert.equal(subject.to(atMs + 2_000).bound, false);
+  });
+
+  test("a fault that everybody has without API servers is no reason for an offer that nobody can write", () => {
+    const subject = new Subject().master(peers).to(2_500);
+    subject.healthy({ faults: ["balancer"] });
+    assert.equal(subject.sent("offer").length, 0);
+  });
+
+  test("`release` always lets go, `hold` stays without evidence", () => {
+    assert.equal(lose(["refusing", "refusing"], { settings: { onApiLoss: "release" } }).bound, false);
+    assert.equal(lose(["silent", "silent"], { settings: { onApiLoss: "hold" } }).bound, true);
+  });
+
+  test("nothing is asked while renewals succeed", () => {
+    const subject = new Subject().master(peers);
+    for (let n = 1; n <= 10; n += 1) {
+      subject.to(n * 1_000);
+      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, peers) });
+    }
+    assert.equal(subject.log.some((effect) => effect.kind === "survey"), false);
+  });
+});
+
+describe("holding", () => {
+  const holding = (): Subject => lose(["alive", "alive", "alive"], { untilMs: 8_000 });
+
+  test("a cached read that names another holder ends it", () => {
+    const subject = holding();
+    const other = held("n2", 50, peers, { leaseTransitions: 9 });
+    subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey: { servers: [{ server: "a", state: "alive" }], records: [other] } });
+    assert.equal(subject.bound, false);
+  });
+
+  test("a 403 of an API that has just come back does not", () => {
+    const subject = holding();
+    for (let n = 0; n < 3; n += 1) {
+      subject.to(subject.nowMs + 500);
+      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "rejected", status: 403, message: "forbidden" });
+      if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 10, survey: { servers: [{ server: "a", state: "alive" }], records: [] } });
+    }
+    assert.equal(subject.state.refusal?.status, 403);
+    assert.equal(subject.bound, true);
+  });
+
+  /** Surveys that find `state` at the only server, until `atMs`. */
+  function finds(subject: Subject, state: State, untilMs: number): Subject {
+    while (subject.nowMs < untilMs) {
+      subject.to(subject.nowMs + 250);
+      while (subject.sent("renew").length > 0) subject.answer("renew", failed);
+      if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 50, survey: { servers: [{ server: "s0", state }], records: [] } });
+    }
+    return subject;
+  }
+
+  test("API servers that refused, and are silent while they start, do not end it; those that stay silent do", () => {
+    const subject = finds(new Subject().master(peers), "refusing", 10_000);
+    assert.equal(finds(subject, "silent", 15_500).bound, true);
+    assert.equal(finds(subject, "silent", 18_500).bound, false);
+  });
+
+  test("one that is silent at once is not starting", () => {
+    const subject = finds(new Subject().master(peers), "alive", 10_000);
+    assert.equal(finds(subject, "silent", 12_500).bound, false);
+  });
+
+  test("an old cached read does not", () => {
+    const subject = holding();
+    const old = held("n2", 0, peers, { resourceVersion: "2" });
+    subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey: { servers: [{ server: "a", state: "alive" }], records: [old] } });
+    assert.equal(subject.bound, true);
+  });
+
+  test("the first renewal that succeeds makes it confirmed again", () => {
+    const subject = holding().to(8_600);
+    assert.equal(subject.sent("renew").length, 1);
+    subject.answer("renew", { kind: "ok", record: held("n1", 40, peers) });
+    assert.equal(subject.state.role.kind, "MASTER");
+    assert.equal(subject.bound, true);
+  });
+
+  test("a dead link ends it, and so does SIGTERM", () => {
+    assert.equal(holding().healthy({ faults: ["interface"] }).bound, false);
+    const stopped = holding();
+    stopped.event({ kind: "stop" });
+    assert.equal(stopped.bound, false);
+  });
+
+  test("an offer that may have been taken is not held on to", () => {
+    const subject = new Subject({ nopreempt: false }).master([candidate("n2", { effective: 200, preempt: true })]);
+    assert.equal(subject.sent("offer").length, 1);
+    const survey = { servers: [{ server: "a", state: "alive" }], records: [] } as const;
+    subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey });
+    assert.equal(subject.to(subject.nowMs + 4_500).bound, false);
+  });
+});
+
+describe("the others, after a time in which nobody could read", () => {
+  test("give the holder the first word", () => {
+    const n1 = candidate("n1");
+    const subject = new Subject().healthy().sees(held("n2", 1, [n1, candidate("n2")]));
+    for (let atMs = 500; atMs <= 20_000; atMs += 500) {
+      subject.to(atMs).event({ kind: "read", sentAtMs: atMs, outcome: { kind: "no-answer", message: "refused" } });
+    }
+    assert.equal(subject.sent("claim").length, 0, "a claim would wait in a server for etcd, and might come first");
+    subject.to(20_400).sees(held("n2", 1, [n1, candidate("n2")]));
+    assert.equal(subject.to(21_500).sent("claim").length, 0);
+    assert.equal(subject.to(21_900).sent("claim").length, 1);
+  });
+});
+
+test("evidence counts for nothing without a survey", () => {
+  const { settings, state } = new Subject().master(peers);
+  assert.equal(heldUntil(settings, state, 0), null);
+});

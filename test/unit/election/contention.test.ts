@@ -1,0 +1,222 @@
+/** Others that claim the VIP on the wire: who gives way, who defends it, and who must be calm for a while. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import type { Report } from "../../../src/election/types.ts";
+import { disturbed } from "../../../src/election/unrest.ts";
+import type { Unrest } from "../../../src/election/unrest.ts";
+import { tenureKey } from "../../../src/election/watch-target.ts";
+import { candidate, held, Subject } from "./harness.ts";
+
+const STRANGER = "02:00:00:00:00:99";
+const OFFER = { version: 1, addresses: ["10.88.0.11"] };
+const n1 = candidate("n1", { mac: "02:00:00:00:00:01" });
+const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
+const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
+
+const claimed = (mac: string) => ({ kind: "claimed", mac }) as const;
+const conflicts = (subject: Subject): readonly Extract<Report, { kind: "conflict" }>[] =>
+  subject.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : []));
+const defences = (subject: Subject): number => subject.log.filter(({ kind }) => kind === "defend").length;
+const urgent = (subject: Subject): number => subject.open.filter((effect) => effect.urgent).length;
+
+describe("a MASTER that hears a stranger", () => {
+  test("defends the VIP at RFC 5227's pace, says so, and stays", () => {
+    const subject = new Subject().master([n2]);
+    for (let n = 0; n < 25; n += 1) {
+      subject.to(n * 1_000).hears(claimed(STRANGER));
+      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, [n1, n2]) });
+    }
+    assert.equal(defences(subject), 3);
+    assert.deepEqual(conflicts(subject).map(({ mac, outcome }) => [mac, outcome]), Array.from({ length: 3 }, () => [STRANGER, "defended"]));
+    assert.equal(subject.bound, true);
+    assert.equal(subject.state.role.kind, "MASTER");
+  });
+});
+
+describe("a MASTER that hears another candidate", () => {
+  test("renews at all servers at once, and goes on when that succeeds", () => {
+    const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac));
+    assert.equal(urgent(subject), 1);
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    assert.equal(subject.to(900).state.role.kind, "MASTER");
+    assert.equal(subject.state.unrest, null);
+  });
+
+  test("confirmed, says once a second at most that the VIP is here: the other one's word may have been the last that clients heard", () => {
+    const subject = new Subject().master([n2]).to(2_000);
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    for (const [n, atMs] of [2_100, 2_300, 3_200].entries()) {
+      subject.to(atMs).hears(claimed(n2.mac));
+      assert.equal(defences(subject), n, "not before the Lease has confirmed it");
+      while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n + 2, [n1, n2]) });
+    }
+    assert.equal(subject.to(4_050).log.filter(({ kind }) => kind === "defend").length, 2);
+    assert.equal(defences(subject.to(4_150)), 3, "the last one is answered as well");
+    assert.deepEqual(conflicts(subject).map(({ mac, node, outcome }) => [mac, node, outcome]), Array.from({ length: 3 }, () => [n2.mac, "n2", "defended"]));
+  });
+
+  test("that was the holder a moment ago: the VIP is announced, and nobody alarmed", () => {
+    const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac));
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    assert.equal(defences(subject), 1);
+    assert.deepEqual(conflicts(subject), []);
+  });
+
+  test("while a renewal is under way asks once more when that one is answered", () => {
+    const subject = new Subject().master([n2]).to(2_000);
+    assert.equal(subject.sent("renew").length, 1);
+    subject.hears(claimed(n2.mac)).to(2_100).answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    assert.equal(urgent(subject), 1);
+    subject.answer("renew", { kind: "ok", record: held("n1", 2, [n1, n2]) });
+    assert.equal(subject.to(2_800).state.role.kind, "MASTER");
+  });
+
+  test("finds that it is another's", () => {
+    const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac));
+    subject.answer("renew", { kind: "conflict", record: held("n2", 1, [n1, n2], { leaseTransitions: 4 }) });
+    assert.equal(subject.bound, false);
+  });
+
+  test("is provisional when nobody has confirmed it within 500 ms, and lets go at its deadline", () => {
+    const subject = new Subject({ base: 120 }).master([n2]).to(300).hears(claimed(n2.mac));
+    assert.equal(subject.to(799).state.role.kind, "MASTER");
+    assert.equal(subject.to(800).state.role.kind, "PROVISIONAL");
+    assert.equal(subject.bound, true);
+    assert.equal(subject.to(3_999).bound, true);
+    assert.equal(subject.to(4_000).bound, false);
+  });
+
+  test("is confirmed again by a renewal that comes late", () => {
+    const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac)).to(900);
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    assert.equal(subject.state.role.kind, "MASTER");
+    assert.ok(subject.state.unrest !== null);
+    assert.equal(subject.to(1_000).bound, true);
+  });
+
+  test("takes the successor of its own offer for what it is", () => {
+    const subject = new Subject({ nopreempt: false }).master([{ ...n2, effective: 200, preempt: true }]);
+    const before = urgent(subject);
+    subject.hears(claimed(n2.mac));
+    assert.equal(urgent(subject), before);
+    assert.equal(conflicts(subject).length, 0);
+  });
+});
+
+describe("a provisional MASTER", () => {
+  const tenure = tenureKey(held("n2", 1));
+  const byProof = (base: number): Subject => {
+    const self = { ...n1, base, effective: base, fastPath: OFFER };
+    const subject = new Subject({ base }).healthy({ fastPath: OFFER }).sees(held("n2", 1, [self, n2, n3]));
+    return subject.hears({ kind: "silent", tenure }).to(200);
+  };
+
+  test("yields to the holder that the Lease names: it lives", () => {
+    const subject = byProof(120).hears(claimed(n2.mac));
+    assert.equal(subject.bound, false);
+    assert.deepEqual(conflicts(subject), [{ kind: "conflict", mac: n2.mac, node: "n2", outcome: "yielded" }]);
+  });
+
+  test("yields to a stranger", () => {
+    assert.equal(byProof(120).hears(claimed(STRANGER)).bound, false);
+  });
+
+  test("yields to a better one that is provisional too, and not to a worse one", () => {
+    assert.equal(byProof(90).hears(claimed(n3.mac)).bound, false);
+    const stays = byProof(120).hears(claimed(n3.mac));
+    assert.equal(stays.bound, true);
+    assert.equal(defences(stays), 1, "it tells the other one that it is there");
+  });
+
+  test("of two exactly one stays, whatever they know of themselves", () => {
+    const [better, worse] = [byProof(101), byProof(99)];
+    assert.notEqual(better.hears(claimed(n3.mac)).bound, worse.hears(claimed(n3.mac)).bound);
+  });
+});
+
+describe("a node that brought trouble", () => {
+  const seen = held("n2", 1, [n1, n2]);
+  const flap = (subject: Subject): Subject => subject.healthy({ faults: ["interface"] }).healthy();
+  const released = { "leasehold.dev/released-by": "n2" };
+
+  test("whose link flapped claims nothing for 10 s", () => {
+    const subject = flap(new Subject().healthy().sees(seen));
+    assert.deepEqual(subject.state.unstable, true);
+    subject.watches(held("", 2, [n1, candidate("n3", { mac: n3.mac })], { annotations: released }));
+    assert.equal(subject.to(9_900).sent("claim").length, 0);
+    assert.equal(subject.state.unstable, true);
+    assert.equal(subject.to(10_000).state.unstable, false);
+  });
+
+  test("serves all the same when nobody else can", () => {
+    const subject = flap(new Subject().healthy().sees(seen));
+    subject.watches(held("", 2, [n1], { annotations: released }));
+    assert.equal(subject.to(2_000).sent("claim").length, 1);
+  });
+
+  test("a link that is slow to come up at boot has not flapped", () => {
+    const subject = new Subject().healthy({ faults: ["interface"] }).healthy();
+    assert.equal(subject.state.unrest, null);
+  });
+
+  test("the holder's own unrest moves nothing the first time", () => {
+    const subject = flap(new Subject().master([n2]));
+    assert.equal(subject.state.unstable, true);
+    assert.equal(subject.to(900).sent("offer").filter(({ to }) => to !== null).length, 1, "while the link was bad");
+    const alone = flap(new Subject().master());
+    assert.equal(alone.state.role.kind, "MASTER");
+    assert.equal(alone.sent("candidate").at(-1)?.candidate.faults.includes("unstable"), false);
+  });
+
+  test("a holder whose link flaps again hands over in a good moment, though its offers of the bad ones came to nothing", () => {
+    const subject = new Subject().master([n2]);
+    let n = 0;
+    const renewed = (): void => {
+      while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", (n += 1), [n1, n2]) });
+    };
+    const offers = (): number => subject.sent("offer").filter(({ to }) => to !== null).length;
+    for (const atMs of [500, 1_500]) {
+      subject.to(atMs).healthy({ faults: ["interface"] });
+      while (subject.sent("offer").length > 0) subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
+      subject.to(atMs + 500).healthy();
+      renewed();
+    }
+    // Those of the bad moments have been answered.
+    assert.equal(offers(), 1);
+    assert.equal(subject.bound, true, "make before break: its link is good now");
+  });
+
+  test("waits twice as long each time, 10 minutes at most, and begins anew after 10 calm ones", () => {
+    let unrest: Unrest | null = null;
+    const waits: number[] = [];
+    for (let n = 0; n < 9; n += 1) {
+      unrest = disturbed(unrest, n * 1_000);
+      waits.push(unrest.untilMs - n * 1_000);
+    }
+    assert.deepEqual(waits, [10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 600_000, 600_000, 600_000]);
+    assert.equal(disturbed(unrest, 8_000 + 600_000).level, 0);
+  });
+
+  test("never waits less than 10 s nor more than 10 minutes", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 2_000_000 }), { maxLength: 60 }), (gaps) => {
+        let unrest: Unrest | null = null;
+        let nowMs = 0;
+        for (const gap of gaps) {
+          nowMs += gap;
+          unrest = disturbed(unrest, nowMs);
+          const waitMs = unrest.untilMs - nowMs;
+          if (waitMs < 10_000 || waitMs > 600_000) return false;
+        }
+        return true;
+      }),
+    );
+  });
+});
+
+test("a BACKUP that hears strangers claims nothing sooner nor later, where the VIP has had a holder", () => {
+  const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2])).hears(claimed(STRANGER));
+  assert.equal(subject.to(9_999).sent("claim").length, 0);
+  assert.equal(subject.to(10_000).sent("claim").length, 1);
+});

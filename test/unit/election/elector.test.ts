@@ -1,0 +1,59 @@
+/** What the elector adds to the machine: the order in which a process that stood still learns what has happened. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createElector } from "../../../src/election/elector.ts";
+import type { Elector } from "../../../src/election/elector.ts";
+import { tenureKey } from "../../../src/election/watch-target.ts";
+import type { LeaseStore } from "../../../src/kube/store.ts";
+import { silentLogger } from "../../../src/log.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { candidate, held, SETTINGS } from "./harness.ts";
+
+const OFFER = { version: 1, addresses: ["10.88.0.11"] };
+const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
+const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
+const record = held("n2", 1, [candidate("n1", { mac: "02:00:00:00:00:01", fastPath: OFFER }), n2, n3]);
+
+/** The second best of two that have found the holder dead. `inSocket`: the better one's announcement has come, and nobody has read it. */
+async function secondBest(inSocket: boolean): Promise<boolean> {
+  const clock = new FakeClock();
+  let bound = false;
+  let unread = false;
+  const store: LeaseStore = {
+    read: () => Promise.resolve({ kind: "ok", record }),
+    write: () => new Promise(() => {}),
+    survey: () => Promise.resolve({ servers: [], records: [] }),
+    watch: () => ({ close: () => {} }),
+  };
+  const elector: Elector = createElector({
+    settings: SETTINGS,
+    clock,
+    store,
+    vip: { hold: () => (bound = true), limit: () => {}, release: () => (bound = false), announce: () => {}, defend: () => {} },
+    sentinel: {
+      watch: () => {},
+      probe: () => {},
+      poll() {
+        if (unread) elector.learn({ kind: "claimed", mac: n3.mac });
+        unread = false;
+      },
+    },
+    memory: { remember: () => {}, forget: () => {} },
+    log: silentLogger,
+    onReport: () => {},
+    onWrite: () => {},
+  });
+  elector.start(null, false);
+  elector.update({ effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: OFFER });
+  await new Promise((resolve) => void setImmediate(resolve));
+  elector.learn({ kind: "silent", tenure: tenureKey(record) });
+  assert.equal(bound, false, "the better one has the first 100 ms");
+  unread = inSocket;
+  clock.advance(150);
+  return bound;
+}
+
+test("a node whose turn has come reads first whether another one has taken the VIP meanwhile", async () => {
+  assert.equal(await secondBest(false), true);
+  assert.equal(await secondBest(true), false);
+});

@@ -1,0 +1,143 @@
+/** Proof of death: when may the VIP be taken before its Lease has run out, and by whom? */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { tenureKey, watchTarget } from "../../../src/election/watch-target.ts";
+import { candidate, held, Subject } from "./harness.ts";
+
+const OFFER = { version: 1, addresses: ["10.88.0.11"] };
+const n1 = candidate("n1", { mac: "02:00:00:00:00:01", fastPath: OFFER });
+const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
+const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
+const all = [n1, n2, n3];
+const tenure = tenureKey(held("n2", 1, all));
+const silent = { kind: "silent", tenure } as const;
+
+/** A healthy BACKUP of n2, better than n3. */
+function backup(change: { readonly fastPath?: boolean; readonly base?: number } = {}): Subject {
+  const base = change.base ?? 120;
+  const self = { ...n1, base, effective: base, fastPath: change.fastPath === false ? null : OFFER };
+  const subject = new Subject({ base }).healthy({ fastPath: self.fastPath });
+  return subject.sees(held("n2", 1, [self, n2, n3]));
+}
+
+describe("the holder's kernel is silent", () => {
+  test("on the fast path the best candidate binds at once and claims beside", () => {
+    const subject = backup().to(300).hears(silent);
+    assert.equal(subject.bound, true);
+    assert.equal(subject.state.role.kind, "PROVISIONAL");
+    assert.deepEqual(subject.sent("claim").map(({ replaces }) => replaces?.holder), ["n2"]);
+    subject.answer("claim", { kind: "ok", record: held("n1", 2, all) });
+    assert.equal(subject.state.role.kind, "MASTER");
+    assert.equal(subject.bound, true);
+  });
+
+  test("without it the answer is waited for", () => {
+    const subject = backup({ fastPath: false }).to(300).hears(silent);
+    assert.equal(subject.bound, false);
+    assert.equal(subject.sent("claim").length, 1);
+    subject.answer("claim", { kind: "ok", record: held("n1", 2, all) });
+    assert.equal(subject.bound, true);
+  });
+
+  test("the second best waits 100 ms, and longer for a better one that it hears", () => {
+    const subject = backup({ base: 90 }).to(300).hears(silent);
+    assert.equal(subject.to(399).bound, false);
+    assert.equal(subject.to(400).bound, true);
+    const patient = backup({ base: 90 }).to(300).hears(silent);
+    patient.to(350).hears({ kind: "claimed", mac: n3.mac });
+    assert.equal(patient.to(2_000).bound, false);
+    // What it heard came to nothing.
+    assert.equal(patient.to(4_400).bound, true);
+  });
+
+  test("the dead node itself is no candidate, however good", () => {
+    const best = candidate("n2", { mac: n2.mac, effective: 200 });
+    const subject = new Subject({ base: 120 }).healthy({ fastPath: OFFER }).sees(held("n2", 1, [{ ...n1, effective: 120 }, best]));
+    subject.hears(silent);
+    assert.equal(subject.bound, true);
+  });
+
+  test("an answer that comes before our turn withdraws the proof", () => {
+    const subject = backup({ base: 90 }).to(300).hears(silent).to(350).hears({ kind: "answering", tenure });
+    assert.equal(subject.to(9_000).bound, false);
+    assert.equal(subject.sent("claim").length, 0);
+  });
+
+  test("proof of another tenure is none", () => {
+    const subject = backup().hears({ kind: "silent", tenure: "n3//1" });
+    assert.equal(subject.to(3_000).bound, false);
+  });
+
+  test("a node that is not eligible takes nothing; where nobody is, it serves when the Lease has run out", () => {
+    const subject = backup().healthy({ fastPath: OFFER, faults: ["balancer"] }).hears(silent);
+    assert.equal(subject.to(9_999).bound, false);
+    assert.equal(subject.sent("claim").length, 0);
+    const tired = candidate("n3", { mac: n3.mac, eligible: false, faults: ["balancer"] });
+    const last = new Subject({ base: 120 }).healthy({ fastPath: OFFER, faults: ["balancer"] }).sees(held("n2", 1, [n1, n2, tired])).hears(silent);
+    assert.equal(last.to(12_000).sent("claim").length, 1);
+  });
+});
+
+describe("provisional by proof", () => {
+  test("ends when the holder answers after all", () => {
+    const subject = backup().hears(silent).hears({ kind: "answering", tenure });
+    assert.equal(subject.bound, false);
+    assert.equal(subject.state.role.kind, "BACKUP");
+  });
+
+  test("ends when another one has the Lease", () => {
+    const subject = backup().hears(silent);
+    subject.answer("claim", { kind: "conflict", record: held("n3", 5, all, { leaseTransitions: 4 }) });
+    assert.equal(subject.bound, false);
+  });
+
+  test("outlives one late renewal of the dead holder's, and not a holder that goes on", () => {
+    const subject = backup().hears(silent);
+    subject.answer("claim", { kind: "conflict", record: held("n2", 2, all) });
+    assert.equal(subject.bound, true);
+    assert.equal(subject.sent("claim").length, 1, "tried again at once");
+    subject.answer("claim", { kind: "conflict", record: held("n2", 3, all) });
+    subject.answer("claim", { kind: "conflict", record: held("n2", 4, all) });
+    assert.equal(subject.bound, false);
+  });
+
+  test("ends after the renew deadline when nobody answers the claim", () => {
+    const subject = backup().to(300).hears(silent);
+    assert.equal(subject.to(4_299).bound, true);
+    assert.equal(subject.to(4_300).bound, false);
+  });
+
+  test("stays beyond it while the API servers are there and cannot write", () => {
+    const subject = backup().to(300).hears(silent);
+    const servers = [{ server: "a", state: "silent" }, { server: "b", state: "alive" }, { server: "c", state: "alive" }] as const;
+    for (let atMs = 800; atMs <= 9_800; atMs += 500) {
+      subject.to(atMs).event({ kind: "surveyed", sentAtMs: atMs - 20, survey: { servers, records: [] } });
+    }
+    assert.equal(subject.bound, true);
+    assert.equal(subject.to(11_800).bound, false, "the evidence has aged");
+  });
+});
+
+describe("who is watched", () => {
+  test("the holder, by a candidate that could take over; the others are witnesses", () => {
+    const subject = backup();
+    const target = watchTarget(subject.settings, subject.state);
+    assert.deepEqual(target.holder, { tenure, mac: n2.mac });
+    assert.deepEqual(target.witnesses.map(({ mac }) => mac), [n3.mac]);
+    assert.equal(target.pace, "fast");
+  });
+
+  test("nobody, by a node in FAULT or by the holder itself", () => {
+    const faulty = backup().healthy({ faults: ["interface"] });
+    assert.equal(watchTarget(faulty.settings, faulty.state).holder, null);
+    const master = new Subject().master([n2, n3]);
+    const target = watchTarget(master.settings, master.state);
+    assert.equal(target.holder, null);
+    assert.equal(target.witnesses.length, 2);
+  });
+
+  test("slowly where a false alarm would cost connections", () => {
+    const subject = backup({ fastPath: false });
+    assert.equal(watchTarget(subject.settings, subject.state).pace, "slow");
+  });
+});
