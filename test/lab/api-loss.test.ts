@@ -2,79 +2,20 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
-import type { OwnershipSampler } from "../support/lab/ownership.ts";
-import type { OwnershipTimeline } from "../support/lab/timeline.ts";
-import { createCluster } from "./cluster.ts";
-import type { Cluster, ClusterNode } from "./cluster.ts";
+import { ApiLossRig } from "./api-loss-rig.ts";
+import type { Cluster } from "./cluster.ts";
 import { fastPathReady } from "./fast-path-cluster.ts";
+import { provable } from "./on-the-wire.ts";
 
+let rig: ApiLossRig;
 let cluster: Cluster;
-let ownership: OwnershipSampler;
 
 before(async () => {
-  cluster = await createCluster();
-  ownership = await cluster.lab.ownership();
+  rig = await ApiLossRig.create();
+  cluster = rig.cluster;
 });
-after(async () => cluster[Symbol.asyncDispose]());
-afterEach(async () => {
-  await cluster.lab.heal();
-  for (const { etcd, apiServer } of cluster.plane.nodes) {
-    for (const program of [etcd, apiServer]) {
-      if (!program.running) await program.start();
-      program.continue();
-    }
-  }
-  await cluster.plane.ready();
-  await cluster.plane.bindAdmins();
-  await cluster.reset();
-});
-
-function since(fromMs: number): OwnershipTimeline {
-  return ownership.timeline(cluster.vip).between(fromMs);
-}
-
-/** Only `holder` has had the VIP since then, without a pause. */
-function neverMoved(holder: ClusterNode, fromMs: number): void {
-  const timeline = since(fromMs);
-  assert.deepEqual(timeline.intervals().map(({ holders }) => holders), [[holder.name]], `${timeline.describe()}\n${cluster.history()}`);
-}
-
-/** It holds without a Lease for `forMs`, from when it has noticed on. */
-async function holdsOn(holder: ClusterNode, forMs: number): Promise<void> {
-  await cluster.lab.until(async () => (await holder.state()) === "PROVISIONAL", 8_000, "the holder is provisional");
-  const endMs = monotonicMs() + forMs;
-  while (monotonicMs() < endMs) {
-    // On a loaded machine an agent may answer late; who has the VIP is sampled all the time.
-    const [state, ...others] = await Promise.all([holder, ...cluster.others(holder)].map((node) => node.state().catch(() => undefined)));
-    if (state !== undefined) assert.equal(state, "PROVISIONAL", cluster.history());
-    assert.ok(!others.includes("MASTER") && !others.includes("PROVISIONAL"), cluster.history());
-    await sleep(500);
-  }
-}
-
-/** The others have watched the holder's answers for long enough to know its death. */
-function sentinelsReady(holder: ClusterNode): Promise<unknown> {
-  return cluster.lab.until(
-    async () => (await Promise.all(cluster.others(holder).map(async (node) => (await node.status()).wire?.proof))).every((proof) => proof === "ready"),
-    20_000,
-    "the sentinels are ready",
-  );
-}
-
-async function confirmedAgain(holder: ClusterNode): Promise<void> {
-  await cluster.lab.until(
-    async () => {
-      const state = await holder.state();
-      if (state !== "MASTER") throw new Error(`${holder.name} is ${state}; ${since(monotonicMs() - 90_000).describe()}\n${cluster.history()}`);
-      return true;
-    },
-    30_000,
-    "the holder is confirmed again",
-  );
-  // The time in which another one would claim, had it been about to.
-  await sleep(3_000);
-  assert.equal(await cluster.settled(30_000), holder);
-}
+after(async () => rig[Symbol.asyncDispose]());
+afterEach(async () => rig.reset());
 
 describe("all API servers are down", () => {
   const down = async (): Promise<void> => {
@@ -90,15 +31,15 @@ describe("all API servers are down", () => {
     const holder = await cluster.startAgents();
     const fromMs = monotonicMs();
     await down();
-    await holdsOn(holder, 15_000);
+    await rig.holdsOn(holder, 15_000);
     for (const node of cluster.nodes) {
       assert.equal(node.agent?.running, true, `${node.name} is gone`);
       assert.equal((await node.get("/livez")).status, 200, `${node.name} /livez`);
       assert.equal((await node.get("/readyz")).status, 500, `${node.name} /readyz`);
     }
     await up();
-    await confirmedAgain(holder);
-    neverMoved(holder, fromMs);
+    await rig.confirmedAgain(holder);
+    rig.neverMoved(holder, fromMs);
   });
 
   test("LEASEHOLD_ON_API_LOSS=release: the VIP stays until the renew deadline, and is back with them", async () => {
@@ -116,7 +57,7 @@ describe("all API servers are down", () => {
     await up();
     const next = await cluster.settled(30_000);
     assert.deepEqual(await cluster.bound(), [next.name]);
-    assert.equal(since(downMs).dualMs(), 0, since(downMs).describe());
+    assert.equal(rig.since(downMs).dualMs(), 0, rig.since(downMs).describe());
   });
 });
 
@@ -126,10 +67,10 @@ describe("etcd has no quorum", () => {
     const fromMs = monotonicMs();
     const members = cluster.plane.nodes.filter((node) => node.name !== cluster.others(holder)[0]?.name).map(({ etcd }) => etcd);
     for (const etcd of members) await etcd.kill();
-    await holdsOn(holder, 8_000);
+    await rig.holdsOn(holder, 8_000);
     for (const etcd of members) await etcd.start();
-    await confirmedAgain(holder);
-    neverMoved(holder, fromMs);
+    await rig.confirmedAgain(holder);
+    rig.neverMoved(holder, fromMs);
   });
 });
 
@@ -137,7 +78,7 @@ describe("only the holder cannot renew", () => {
   test("cut off from everybody: another one takes over by proof, and the old one lets go at its deadline", async () => {
     const old = await cluster.startAgents();
     await fastPathReady(cluster);
-    await sentinelsReady(old);
+    await provable(cluster, old);
     const cutMs = monotonicMs();
     const fault = await cluster.lab.isolate(old.host);
     const next = await cluster.successorOf(old);
@@ -160,16 +101,16 @@ describe("only the holder cannot renew", () => {
     await Promise.all(cluster.others(old).map((node) => node.startAgent()));
     await fastPathReady(cluster);
     assert.equal(await cluster.settled(), old);
-    await sentinelsReady(old);
+    await provable(cluster, old);
     const fromMs = monotonicMs();
     await cluster.kubectl(["delete", "clusterrolebinding", "kubeadm:cluster-admins"]);
     // Its watch was admitted before that and would go on telling it who holds.
     await old.plane.apiServer.kill();
     const next = await cluster.successorOf(old);
     await sleep(2_000);
-    assert.deepEqual(await cluster.bound(), [next.name], since(fromMs).describe());
-    assert.ok(since(fromMs).longestDualMs() <= 1_000, since(fromMs).describe());
-    assert.ok(since(fromMs).longestGapMs() <= 1_000, since(fromMs).describe());
+    assert.deepEqual(await cluster.bound(), [next.name], rig.since(fromMs).describe());
+    assert.ok(rig.since(fromMs).longestDualMs() <= 1_000, rig.since(fromMs).describe());
+    assert.ok(rig.since(fromMs).longestGapMs() <= 1_000, rig.since(fromMs).describe());
     await old.plane.apiServer.start();
     await cluster.plane.ready();
     await cluster.plane.bindAdmins();

@@ -7,13 +7,11 @@ import type { Attempt } from "../support/lab/probe.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
 import { createCluster, LEASE } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { provable } from "./on-the-wire.ts";
+import { FENCE_MS, provable } from "./on-the-wire.ts";
 
 const ROUNDS = 50;
 const LEASE_MS = 10_000;
 const RENEW_DEADLINE_MS = 4_000;
-/** The kernel ends the address of a dead agent this long after its last refresh, at most. */
-const FENCE_MS = 4_500;
 /** From a holder's end, as its wire tells it, until another one has the VIP: measured in proof.test.ts; here, with room for a slow machine. */
 const TAKEN_MS = 2_000;
 

@@ -2,6 +2,9 @@
 import type { SentinelStatus } from "../../src/vip/evidence.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
+/** The kernel ends the address of a dead agent this long after its last refresh, at most. */
+export const FENCE_MS = 4_500;
+
 /** Waits until every other node's sentinel knows the holder well enough: its silence would be proof of its death. */
 export async function provable(cluster: Cluster, holder: ClusterNode, by: SentinelStatus["by"] = "icmp"): Promise<void> {
   await cluster.lab.until(

@@ -3,14 +3,12 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { leadFrom } from "./etcd-leader.ts";
-import { lose, provable, wireOf } from "./on-the-wire.ts";
+import { FENCE_MS, lose, provable, wireOf } from "./on-the-wire.ts";
 import { openClients } from "./watchers.ts";
 import { WireRig } from "./wire-rig.ts";
 
 /** `npm run bench -- failover` measures 0.2 s on a machine that has nothing else to do. */
 const TAKEN_MS = 1_000;
-/** The kernel ends the address of a dead agent this long after its last refresh, at most. */
-const FENCE_MS = 4_500;
 
 let rig: WireRig;
 

@@ -3,12 +3,10 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { leadFrom } from "../lab/etcd-leader.ts";
-import { lose, provable, wireOf } from "../lab/on-the-wire.ts";
+import { FENCE_MS, lose, provable, wireOf } from "../lab/on-the-wire.ts";
 import { WireRig } from "../lab/wire-rig.ts";
 
 const TAKEN_MS = 1_000;
-/** The kernel ends the address of a dead agent this long after its last refresh, at most. */
-const FENCE_MS = 4_500;
 /** A Lease's duration, less the second since the last renewal, and some for the clocks' grain. */
 const EXPIRY_MS = 8_500;
 
