@@ -9,10 +9,11 @@ import { readPeers, writePeers } from "../balancer/fastpath/remembered-peers.ts"
 import { missingRequirements } from "../balancer/fastpath/requirements.ts";
 import { PROBE_PORT } from "../balancer/fastpath/ruleset.ts";
 import type { FastPathNode } from "../balancer/fastpath/tables.ts";
-import { createSessions, macBytes } from "../balancer/fastpath/sessions.ts";
+import { createSessions } from "../balancer/fastpath/sessions.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { openConntrack } from "../linux/conntrack.ts";
+import { macBytes } from "../linux/mac.ts";
 import { watchRuleset } from "../linux/nftables-monitor.ts";
 import { openSockDiag, TCP_STATE_LISTEN, wildcardListener } from "../linux/sock-diag.ts";
 import { openPacketSocket } from "../linux/sockets.ts";

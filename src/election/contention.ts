@@ -89,8 +89,7 @@ export function defend(draft: Draft, role: Extract<Role, { kind: "MASTER" }>): v
   if (other !== undefined && (role.contestedAtMs !== null || role.handover !== null)) return;
   const atMs = defendedAtMs + (other === undefined ? DEFEND_MS : DEFEND_OURS_MS);
   if (nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ defendedAtMs: nowMs });
-  draft.effect({ kind: "defend" });
+  draft.defend();
   // The last words of the one before us are no news.
   if (other !== undefined && nowMs < state.sinceMs + LAST_WORDS_MS) return;
   draft.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: other?.node ?? null, outcome: "defended" } });
@@ -107,10 +106,7 @@ function contestProvisional(draft: Draft, role: Extract<Role, { kind: "PROVISION
   if (other !== undefined && !named && role.why.kind !== "bootstrap") {
     if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {
       // It may not have heard us: it was the later one on a wire that was cut.
-      if (nowMs >= state.defendedAtMs + DEFEND_OURS_MS) {
-        draft.set({ defendedAtMs: nowMs });
-        draft.effect({ kind: "defend" });
-      }
+      if (nowMs >= state.defendedAtMs + DEFEND_OURS_MS) draft.defend();
       return;
     }
   }

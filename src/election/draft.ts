@@ -76,6 +76,12 @@ export class Draft {
     if (role.kind === "PROVISIONAL") this.effect({ kind: "hold", untilMs: role.untilMs });
   }
 
+  /** Says once that the VIP is here. */
+  defend(): void {
+    this.set({ defendedAtMs: this.nowMs });
+    this.effect({ kind: "defend" });
+  }
+
   /** An offer is out, or about to be: our word alone keeps the VIP no longer than this, nor does the kernel if we die now. */
   limit(): void {
     const { role } = this.state;

@@ -15,7 +15,7 @@ import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from 
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, offerAnswered } from "./master.ts";
-import { BOOTSTRAP_HOLD_MS, decideProvisional } from "./provisional.ts";
+import { BOOTSTRAP_HOLD_MS, decideProvisional, letGo } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
 import { Draft } from "./draft.ts";
@@ -95,9 +95,7 @@ function enforceDeadline(draft: Draft): void {
     draft.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
   }
   if (role.kind === "PROVISIONAL" && draft.nowMs >= role.untilMs) {
-    draft.unbind();
-    draft.set({ proof: null });
-    draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, "nothing shows any more that the VIP may be kept");
+    letGo(draft, "nothing shows any more that the VIP may be kept");
   }
   if (resumeUntilMs !== null && draft.nowMs >= resumeUntilMs) {
     draft.unbind();

@@ -9,10 +9,10 @@ import { heldUntil } from "./hold.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Role, Why } from "./types.ts";
+import { RETRY_MS } from "./upkeep.ts";
+import { vacancy } from "./vacancy.ts";
 import { tenureKey } from "./watch-target.ts";
 
-/** Between two claims or renewals that were not answered well. */
-const RETRY_MS = 500;
 /** A renewal or claim of a node that holds on is given this long; it may wait in a server until etcd is back, and be the first then. */
 const WRITE_MS = 2_000;
 /** So often a node without a Lease says that it has the VIP. */
@@ -86,8 +86,8 @@ function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
 
 /** A Lease that names another is claimed when it has run out, but for that of a dead holder. */
 function freeAt({ settings }: Draft, role: Provisional, view: LeaseView): number {
-  if (role.why.kind === "proof" || tenureOf(settings, view.record) !== "another") return Number.NEGATIVE_INFINITY;
-  return view.changedAtMs + Math.max(settings.leaseDurationMs, view.record?.leaseDurationMs ?? 0);
+  const free = vacancy(settings, view, true);
+  return role.why.kind !== "proof" && free.kind === "held" ? free.freeAtMs : Number.NEGATIVE_INFINITY;
 }
 
 /**
@@ -98,8 +98,7 @@ function speakUp(draft: Draft): void {
   const { state, nowMs } = draft;
   const atMs = Math.max(state.sinceMs, state.defendedAtMs) + SPEAK_UP_MS;
   if (nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ defendedAtMs: nowMs });
-  draft.effect({ kind: "defend" });
+  draft.defend();
   draft.wakeAt(nowMs + SPEAK_UP_MS);
 }
 
@@ -151,7 +150,7 @@ export function holdMarginMs(renewDeadlineMs: number): number {
   return Math.min(500, renewDeadlineMs / 4);
 }
 
-function letGo(draft: Draft, reason: string): void {
+export function letGo(draft: Draft, reason: string): void {
   draft.unbind();
   draft.set({ proof: null });
   draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, reason);

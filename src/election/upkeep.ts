@@ -18,6 +18,7 @@ export const SURVEY_MS = 500;
  * as it may get when the next one brings new.
  */
 export const SURVEY_TIMEOUT_MS = 500;
+
 /** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
 export function decidePublish(draft: Draft): void {
   const { view, publishInFlight, role } = draft.state;

@@ -8,7 +8,7 @@ import type { ApiClient, CallOutcome } from "./api.ts";
 import { edited, isApplied, jsonPatch, leaseChange, markedOtherwise, testsPass } from "./lease-change.ts";
 import type { LeaseChange } from "./lease-change.ts";
 import { watchLease } from "./lease-watch.ts";
-import { formatCandidate, formatMicroTime, isObject, parseLease } from "./record-codec.ts";
+import { formatCandidate, formatMicroTime, isObject, leasePath, leasesPath, parseLease, statusMessage } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
@@ -38,8 +38,8 @@ type Fetched =
 
 export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
   const { api, clock, namespace, name, node } = deps;
-  const collection = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases`;
-  const path = `${collection}/${encodeURIComponent(name)}`;
+  const collection = leasesPath(namespace);
+  const path = leasePath(namespace, name);
   const leaseDurationSeconds = Math.max(1, Math.ceil(deps.leaseDurationMs / 1000));
   let lastMicros = 0n;
 
@@ -217,9 +217,4 @@ function undecided(
 /** A 404 of the API itself; something else on that port may say 404 as well. */
 function isNotFound(body: unknown): boolean {
   return isObject(body) && body["kind"] === "Status" && (body["reason"] ?? "NotFound") === "NotFound";
-}
-
-function statusMessage(body: unknown): string {
-  const message = isObject(body) ? body["message"] : body;
-  return typeof message === "string" ? message.slice(0, 300) : "";
 }

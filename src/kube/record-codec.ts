@@ -115,3 +115,18 @@ export function formatMicroTime(micros: bigint): string {
   const seconds = new Date(Number(micros / 1000n)).toISOString().slice(0, 19);
   return `${seconds}.${(micros % 1_000_000n).toString().padStart(6, "0")}Z`;
 }
+
+/** Where the Leases of a namespace are, in the API. */
+export function leasesPath(namespace: string): string {
+  return `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases`;
+}
+
+export function leasePath(namespace: string, name: string): string {
+  return `${leasesPath(namespace)}/${encodeURIComponent(name)}`;
+}
+
+/** What the API says of a refusal, in a Status or as text; "" when nothing. */
+export function statusMessage(body: unknown): string {
+  const message = isObject(body) ? body["message"] : body;
+  return typeof message === "string" ? message.slice(0, 300) : "";
+}

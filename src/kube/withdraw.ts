@@ -1,6 +1,6 @@
 /** Takes a node out of the Lease: without its annotation no other node forwards packets to it. For a node that leaves; an agent never does this. */
 import type { ApiClient } from "./api.ts";
-import { isObject, parseLease } from "./record-codec.ts";
+import { leasePath, parseLease, statusMessage } from "./record-codec.ts";
 import type { LeaseRecord } from "./record.ts";
 import { CANDIDATE_PREFIX } from "./record.ts";
 import type { ApiRequest } from "./transport.ts";
@@ -24,7 +24,7 @@ type Seen = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<W
 const TIMEOUT_MS = 5_000;
 
 export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Promise<Withdrawal> {
-  const path = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases/${encodeURIComponent(name)}`;
+  const path = leasePath(namespace, name);
   const key = `${CANDIDATE_PREFIX}${node}`;
 
   const before = await ask({ method: "GET", path });
@@ -41,8 +41,8 @@ export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Pr
     const { server, status, body } = outcome.response;
     if (status === 404) return { kind: "unknown" };
     if (status !== 200) {
-      const why = isObject(body) && typeof body["message"] === "string" ? `: ${body["message"].slice(0, 300)}` : "";
-      return { kind: "failed", message: `${server} answered ${status}${why}` };
+      const why = statusMessage(body);
+      return { kind: "failed", message: `${server} answered ${status}${why === "" ? "" : `: ${why}`}` };
     }
     const record = parseLease(body);
     return record === undefined ? { kind: "failed", message: `${server} sent something that is no Lease` } : { kind: "lease", record };

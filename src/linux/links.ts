@@ -1,7 +1,8 @@
 /** Which interface the VIP belongs on, and what this node's own address there is. Pure decisions over the kernel's lists. */
 import { LeaseholdError } from "../errors.ts";
 import type { Family, IpAddress } from "../net.ts";
-import { openRouteSocket } from "./sockets.ts";
+import { SystemCallError } from "./libc.ts";
+import { openRouteSocket, type NetlinkSocket } from "./sockets.ts";
 import {
   IFA_F_DADFAILED,
   IFA_F_DEPRECATED,
@@ -9,6 +10,7 @@ import {
   IFA_F_TENTATIVE,
   dumpAddresses,
   dumpLinks,
+  getLink,
   hostPrefix,
   parseAddress,
   parseLink,
@@ -31,6 +33,16 @@ export function readNetwork(): Network {
     };
   } finally {
     socket.close();
+  }
+}
+
+/** One interface, as of now; undefined while there is none of that name. @throws {LeaseholdError} LH_NATIVE */
+export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: string): LinkEntry | undefined {
+  try {
+    return socket.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? [])[0];
+  } catch (error) {
+    if (error instanceof SystemCallError && error.errnoName === "ENODEV") return undefined;
+    throw error;
   }
 }
 

@@ -4,11 +4,15 @@ export function formatMac(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 
+/** undefined for anything but six octets. */
+export function macBytes(text: string): Uint8Array | undefined {
+  return /^[\da-f]{2}(?::[\da-f]{2}){5}$/iu.test(text) ? Uint8Array.from(text.split(":"), (octet) => Number.parseInt(octet, 16)) : undefined;
+}
+
 /** Of one machine; undefined for anything else, groups (the first byte is odd) and the zero address included. */
 export function parseMac(text: string): Uint8Array | undefined {
-  if (!/^[\da-f]{2}(?::[\da-f]{2}){5}$/iu.test(text)) return undefined;
-  const bytes = Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
-  return isOneMachine(bytes) ? bytes : undefined;
+  const bytes = macBytes(text);
+  return bytes !== undefined && isOneMachine(bytes) ? bytes : undefined;
 }
 
 /** Neither a group (the first byte is odd) nor unknown (zero). */

@@ -5,12 +5,11 @@
  */
 import { viewOf } from "./bytes.ts";
 import { ETHERTYPE } from "./ip-header.ts";
-import { attachFilter, bindSocket, closeSocket, getSocketOption, openSocket, receiveDatagram, setSocketOption, SystemCallError } from "./libc.ts";
+import { attachFilter, bindSocket, closeSocket, getSocketOption, receiveDatagram, setSocketOption, SystemCallError } from "./libc.ts";
 import { LITTLE_ENDIAN } from "./netlink.ts";
 import { packetFilter, type PacketKind } from "./packet-filter.ts";
+import { openRawPacketSocket, packetAddress } from "./sockets.ts";
 
-const AF_PACKET = 17;
-const SOCK_RAW = 3;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SOL_PACKET = 263;
@@ -36,11 +35,11 @@ export interface PacketReceiver {
 /** @throws {SystemCallError} EPERM without NET_RAW, ENODEV */
 export function openPacketReceiver(kind: PacketKind, linkIndex: number): PacketReceiver {
   // With protocol 0 it gets nothing until it is bound, so nothing that passed no filter.
-  const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
+  const fd = openRawPacketSocket();
   try {
     setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(RECEIVE_BUFFER_BYTES).buffer));
     attachFilter(fd, packetFilter(kind, linkIndex));
-    bindSocket(fd, linkAddress(kind, linkIndex));
+    bindSocket(fd, packetAddress(ETHERTYPE[kind], linkIndex));
   } catch (error) {
     closeSocket(fd);
     throw error;
@@ -73,14 +72,4 @@ export function openPacketReceiver(kind: PacketKind, linkIndex: number): PacketR
     },
     close: () => closeSocket(fd),
   };
-}
-
-/** struct sockaddr_ll: family, protocol (network order), index; the rest is not looked at. */
-function linkAddress(kind: PacketKind, linkIndex: number): Uint8Array {
-  const address = new Uint8Array(20);
-  const view = viewOf(address);
-  view.setUint16(0, AF_PACKET, LITTLE_ENDIAN);
-  view.setUint16(2, ETHERTYPE[kind]);
-  view.setInt32(4, linkIndex, LITTLE_ENDIAN);
-  return address;
 }

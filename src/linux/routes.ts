@@ -2,8 +2,8 @@
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import { SystemCallError } from "./libc.ts";
+import { findLink } from "./links.ts";
 import { LITTLE_ENDIAN, NLM_F_DUMP, NLM_F_REQUEST, encodeAttribute, parseAttributes, type NetlinkMessage, type NetlinkRequest } from "./netlink.ts";
-import { getLink, parseLink } from "./rtnetlink.ts";
 import { openRouteSocket } from "./sockets.ts";
 
 const RTM_NEWROUTE = 24;
@@ -28,7 +28,7 @@ const RTA_TABLE = 15;
 export function gateways(interfaceName: string, families: readonly Family[]): readonly IpAddress[] {
   const socket = openRouteSocket("strict");
   try {
-    const [link] = absentAsNone(() => socket.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? []));
+    const link = findLink(socket, interfaceName);
     if (link === undefined) return [];
     const found = new Map<string, IpAddress>();
     for (const family of families) {

@@ -269,18 +269,27 @@ export interface PacketSocket {
   close(): void;
 }
 
+/** Bound to no protocol: it is given no packet. @throws {SystemCallError} EPERM without NET_RAW */
+export function openRawPacketSocket(): number {
+  return openSocket(AF_PACKET, SOCK_RAW, 0);
+}
+
+/** struct sockaddr_ll: family, protocol (network order), index; the rest is not looked at, neither by bind nor with SOCK_RAW by sendto. */
+export function packetAddress(etherType: number, linkIndex: number): Uint8Array {
+  const address = new Uint8Array(20);
+  const view = viewOf(address);
+  view.setUint16(0, AF_PACKET, LITTLE_ENDIAN);
+  view.setUint16(2, etherType);
+  view.setInt32(4, linkIndex, LITTLE_ENDIAN);
+  return address;
+}
+
 /** A raw packet socket that sends only: with protocol 0 it is given no packet at all (packet(7)). */
 export function openPacketSocket(): PacketSocket {
-  const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
+  const fd = openRawPacketSocket();
   return {
     send(linkIndex, frame) {
-      // struct sockaddr_ll: family, protocol (network order, from the frame), index; the rest is not looked at with SOCK_RAW.
-      const address = new Uint8Array(20);
-      const view = viewOf(address);
-      view.setUint16(0, AF_PACKET, LITTLE_ENDIAN);
-      address.set(frame.subarray(12, 14), 2);
-      view.setInt32(4, linkIndex, LITTLE_ENDIAN);
-      sendDatagram(fd, frame, address);
+      sendDatagram(fd, frame, packetAddress(viewOf(frame).getUint16(12), linkIndex));
     },
     close: () => closeSocket(fd),
   };

@@ -2,6 +2,7 @@
 import { LeaseholdError } from "../errors.ts";
 import { arpAnnouncement } from "../linux/arp.ts";
 import { SystemCallError } from "../linux/libc.ts";
+import { findLink } from "../linux/links.ts";
 import { formatMac } from "../linux/mac.ts";
 import { unsolicitedAdvertisement } from "../linux/ndp.ts";
 import {
@@ -10,9 +11,7 @@ import {
   RTMGRP_LINK,
   addAddress,
   dumpAddresses,
-  getLink,
   parseAddress,
-  parseLink,
   removeAddress,
   type AddressEntry,
   type LinkEntry,
@@ -34,17 +33,8 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
   const route = openRouteSocket();
   const packet = openPacketSocketOr(() => route.close());
 
-  function findLink(): LinkEntry | undefined {
-    try {
-      return route.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? [])[0];
-    } catch (error) {
-      if (error instanceof SystemCallError && error.errnoName === "ENODEV") return undefined;
-      throw error;
-    }
-  }
-
   function requireLink(): LinkEntry {
-    const link = findLink();
+    const link = findLink(route, interfaceName);
     if (link === undefined) throw new LeaseholdError("LH_INTERFACE", `there is no interface ${interfaceName}`);
     return link;
   }
@@ -73,7 +63,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
 
   return {
     link() {
-      const link = findLink();
+      const link = findLink(route, interfaceName);
       return link && linkState(link);
     },
     addresses: () =>

@@ -3,11 +3,12 @@ import { arpRequest, parseArp, type NeighbourFrame } from "../linux/arp.ts";
 import { echoRequestFrame, parseEchoReplyFrame } from "../linux/echo-frame.ts";
 import { openMemberships, type Memberships } from "../linux/groups.ts";
 import { SystemCallError } from "../linux/libc.ts";
+import { findLink } from "../linux/links.ts";
 import { formatMac, parseMac } from "../linux/mac.ts";
 import { neighbourSolicitation, parseNeighbour, solicitedNode } from "../linux/ndp.ts";
 import type { PacketKind } from "../linux/packet-filter.ts";
 import { openPacketReceiver, type PacketReceiver } from "../linux/packet-receiver.ts";
-import { RTMGRP_LINK, getLink, parseLink, type LinkEntry } from "../linux/rtnetlink.ts";
+import { RTMGRP_LINK, type LinkEntry } from "../linux/rtnetlink.ts";
 import { openPacketSocket, openRouteSocket, subscribe } from "../linux/sockets.ts";
 import type { Logger } from "../log.ts";
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
@@ -87,7 +88,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     if (!stale) return attachment;
     stale = false;
     try {
-      const link = findLink();
+      const link = findLink(sockets.route, interfaceName);
       if (link?.ethernet !== true) detach();
       else if (attachment.kind === "attached" && attachment.link.index === link.index && !(doubtful && link.up)) attachment = { ...attachment, link };
       else attach(link);
@@ -113,15 +114,6 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     }
     doubtful = false;
     attachment = { kind: "attached", link, listeners, memberships: openMemberships(link.index) };
-  }
-
-  function findLink(): LinkEntry | undefined {
-    try {
-      return sockets.route.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? [])[0];
-    } catch (error) {
-      if (error instanceof SystemCallError && error.errnoName === "ENODEV") return undefined;
-      throw error;
-    }
   }
 
   function ownOf(family: Family): IpAddress | undefined {

@@ -113,9 +113,19 @@ export function initialProof(nowMs: number, addresses: number): ProofState {
   return { kind: "calibrating", by: "icmp", turnMs: nowMs, sequence: 0, targets, turns: 0, blind: false, echoEveryMs: ECHO_EVERY_MS, echoDueMs: 0 };
 }
 
+/** From the turn of one sequence to that of another; they are 16 bits wide. */
+function turnsSince(now: number, then: number): number {
+  return (now - then) & 0xffff;
+}
+
+/** A witness's word is of this turn or the one before: that our link worked earlier does not matter. */
+export function isRecent(now: number, then: number): boolean {
+  return turnsSince(now, then) <= 1;
+}
+
 /** How an echo reply with this sequence is to be taken; null: not at all. */
 export function ageOf(state: ProofState, sequence: number): "now" | "lately" | null {
-  const turns = (state.sequence - sequence) & 0xffff;
+  const turns = turnsSince(state.sequence, sequence);
   if (turns === 0) return "now";
   return turns < RECENT_TURNS ? "lately" : null;
 }

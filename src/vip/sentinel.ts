@@ -12,7 +12,7 @@ import type { BackOff } from "./back-off.ts";
 import { createClaims } from "./claims.ts";
 import type { Evidence, Sentinel, SentinelStatus, Watched } from "./evidence.ts";
 import { createNeighbours } from "./neighbours.ts";
-import { ageOf, initialProof, isBlind, isDue, missedOf, turn } from "./proof-rules.ts";
+import { ageOf, initialProof, isBlind, isDue, isRecent, missedOf, turn } from "./proof-rules.ts";
 import type { ProofRules, ProofState, Turn } from "./proof-rules.ts";
 import type { Heard, Wire } from "./wire.ts";
 import { createWitnesses } from "./witnesses.ts";
@@ -112,7 +112,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
         // Only the holder's own word counts: one that no longer has the VIP may forward our echo to another one that has.
         if (index !== undefined) {
           if (!third) sawEcho(index, age);
-        } else if (third && witnesses.has(heard.address.text) && recentEnough(proof, heard.sequence)) witnessed = true;
+        } else if (third && witnesses.has(heard.address.text) && isRecent(proof.sequence, heard.sequence)) witnessed = true;
         return;
       }
       case "owner": {
@@ -244,9 +244,4 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
       wire.close();
     },
   };
-}
-
-/** A witness's word is of this turn or the one before: that our link worked earlier does not matter. */
-function recentEnough({ sequence }: ProofState, answered: number): boolean {
-  return ((sequence - answered) & 0xffff) <= 1;
 }

@@ -5,6 +5,7 @@
 import type { IpAddress } from "../net.ts";
 import type { Asks } from "./asks.ts";
 import type { Witness } from "./evidence.ts";
+import { isRecent } from "./proof-rules.ts";
 import type { Wire } from "./wire.ts";
 
 interface Entry {
@@ -54,7 +55,7 @@ export function createWitnesses(wire: Wire, asks: Asks, identifier: number): Wit
       const entry = entries.find((each) => each.address.text === address);
       if (entry === undefined) return false;
       entry.heard = mac;
-      return entry.askedIn !== undefined && ((sequence - entry.askedIn) & 0xffff) <= 1;
+      return entry.askedIn !== undefined && isRecent(sequence, entry.askedIn);
     },
     ask({ sequence, not, answered, reserve }) {
       const usable = entries.filter(({ heard, given }) => !not.includes(heard ?? given ?? ""));

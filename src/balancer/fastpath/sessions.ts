@@ -3,6 +3,7 @@
  * kernel knows is ended there at once (SOCK_DESTROY); an idle client elsewhere gets a stray ACK, whose answer finds out the truth.
  */
 import type { Conntrack, ConntrackEntry } from "../../linux/conntrack.ts";
+import { macBytes } from "../../linux/mac.ts";
 import type { SockDiag, TcpSocket } from "../../linux/sock-diag.ts";
 import { TCP_STATES_CONNECTED } from "../../linux/sock-diag.ts";
 import { strayAck } from "../../linux/tcp-frame.ts";
@@ -132,9 +133,4 @@ function ackFor(flow: Flow, sourceMac: Uint8Array): Uint8Array | undefined {
   const destinationMac = macBytes(flow.mac);
   if (source === undefined || destination === undefined || destinationMac === undefined) return undefined;
   return strayAck({ sourceMac, destinationMac, source, destination, sourcePort: flow.vipPort, destinationPort: flow.clientPort });
-}
-
-/** undefined for anything but six octets. */
-export function macBytes(text: string): Uint8Array | undefined {
-  return /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i.test(text) ? Uint8Array.from(text.split(":"), (octet) => Number.parseInt(octet, 16)) : undefined;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createSessions, macBytes } from "../../../src/balancer/fastpath/sessions.ts";
+import { createSessions } from "../../../src/balancer/fastpath/sessions.ts";
+import { macBytes } from "../../../src/linux/mac.ts";
 import type { Sessions, SessionsDeps } from "../../../src/balancer/fastpath/sessions.ts";
 import type { Flow } from "../../../src/balancer/fastpath/nft.ts";
 import type { ConntrackEntry } from "../../../src/linux/conntrack.ts";
