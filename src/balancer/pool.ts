@@ -48,6 +48,8 @@ export interface Member {
   readonly closed: boolean;
   /** Times that its machine was found gone. */
   readonly gone: number;
+  /** When it was last found not to run; undefined once it has been ready since, or has had {@link START_MS} to be. */
+  readonly absentMs: number | undefined;
 }
 
 export interface Pool {
@@ -58,6 +60,11 @@ export interface Pool {
 
 /** A backend that only times out is DRAIN this long, then DOWN. */
 export const DRAIN_TIMEOUT_MS = 10_000;
+/**
+ * How long a server that was away and answers again is believed to be starting, not ailing: kube-apiserver listens
+ * seconds before its caches are filled, and turns requests away with 403 until then, which clients do not try again.
+ */
+export const START_MS = 60_000;
 /**
  * Between closing the connections of one DOWN backend and the next: several at once look like a fault of our own
  * (network, credentials), and all clients reconnecting together is what an API server recovers from worst.
@@ -98,7 +105,8 @@ export function withResult(pool: Pool, id: BackendId, result: CheckResult, nowMs
 
 /**
  * Who takes new connections: those UP. If none is, all that answer (a cluster-wide fault of /readyz, as when etcd
- * stumbles, must not take the address away), and those not yet checked.
+ * stumbles, must not take the address away), and those not yet checked. Not those that are starting: a refusal is
+ * tried again, a wrong answer is believed.
  */
 export function serving(pool: Pool): readonly Member[] {
   const present = pool.members.filter((member) => !member.leaving);
@@ -146,11 +154,13 @@ function newMember(backend: Backend, nowMs: number): Member {
     leaving: false,
     closed: false,
     gone: 0,
+    absentMs: undefined,
   };
 }
 
 /** A DOWN backend whose TCP and TLS work, though it is too slow to say that it is ready, is better than none. */
 function answers(member: Member): boolean {
+  if (member.absentMs !== undefined) return false;
   return member.grade === "DRAIN" || member.last === "ready" || member.last === "not-ready" || member.last === "slow";
 }
 
@@ -167,6 +177,7 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
     silents: result.kind === "silent" ? member.silents + 1 : 0,
     gone: result.kind === "gone" ? member.gone + 1 : member.gone,
     timeoutsSinceMs: timedOut && member.grade === "DRAIN" ? (member.timeoutsSinceMs ?? nowMs) : undefined,
+    absentMs: absentSince(member, result.kind, nowMs),
   };
   const grade = nextGrade(counted, result.kind, nowMs, settings);
   if (grade === member.grade) return counted;
@@ -178,6 +189,12 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
     returnedMs: grade !== "UP" ? undefined : member.grade === "UNKNOWN" ? undefined : nowMs,
     closed: false,
   };
+}
+
+function absentSince({ absentMs }: Member, result: CheckResult["kind"], nowMs: number): number | undefined {
+  if (result === "refused" || result === "gone") return nowMs;
+  if (result === "ready" || absentMs === undefined) return undefined;
+  return nowMs - absentMs < START_MS ? absentMs : undefined;
 }
 
 /** `member` with this result counted, but still of its old grade. */

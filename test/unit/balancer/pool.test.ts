@@ -10,6 +10,7 @@ import {
   isServing,
   nextToClose,
   serving,
+  START_MS,
   withBackends,
   withClosed,
   withResult,
@@ -142,6 +143,26 @@ describe("who serves", () => {
     const pool = play(`+${"s".repeat(20)}`);
     assert.equal(gradeOf(pool), "DOWN");
     assert.deepEqual(ids(pool), [a.id]);
+  });
+
+  test("not one that is starting, though it answers: it would turn clients away", () => {
+    const pool = play("rnsn");
+    assert.equal(gradeOf(pool), "DRAIN");
+    assert.deepEqual([ids(pool), isServing(pool)], [[], false]);
+    assert.deepEqual(ids(play("gxn")), []);
+    assert.deepEqual(ids(play("rn", play("+nnn", three, b))), [b.id, c.id], "the others, if they answer or are not known");
+  });
+
+  test("one that has started, at its first success", () => {
+    assert.deepEqual(ids(play("rn+")), [a.id]);
+    assert.deepEqual(ids(play("rn+n")), [a.id], "it is ailing now");
+  });
+
+  test("one that answers and is not ready for a minute is no longer starting", () => {
+    assert.equal(START_MS, 60_000);
+    assert.deepEqual(ids(play(`r${"n".repeat(59)}`)), []);
+    assert.deepEqual(ids(play(`r${"n".repeat(60)}`)), [a.id]);
+    assert.deepEqual(ids(play(`r${"n".repeat(30)}r${"n".repeat(59)}`)), [], "it was away again");
   });
 
   test("nobody, if all are refused", () => {
