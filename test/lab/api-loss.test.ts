@@ -82,8 +82,9 @@ describe("only the holder cannot renew", () => {
     const cutMs = monotonicMs();
     const fault = await cluster.lab.isolate(old.host);
     const next = await cluster.successorOf(old);
-    const takenMs = monotonicMs() - cutMs;
-    assert.ok(takenMs <= 3_000, `another one is MASTER after ${takenMs} ms`);
+    // Long before the Lease has run out. Its claim may have to wait for another leader of etcd.
+    const bound = rig.since(cutMs).intervals().find(({ holders }) => holders.includes(next.name));
+    assert.ok(bound !== undefined && bound.fromMs - cutMs <= 3_000, rig.since(cutMs).describe());
     await cluster.lab.until(async () => !(await cluster.bound()).includes(old.name), 6_000, "the old one lets go");
     // The renew deadline, and what a loaded machine takes to see it.
     assert.ok(monotonicMs() - cutMs <= 5_000, `after ${monotonicMs() - cutMs} ms`);
