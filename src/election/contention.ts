@@ -11,6 +11,8 @@ import type { ElectionState, Role } from "./types.ts";
 import { disturbed } from "./unrest.ts";
 import { tenureKey } from "./watch-target.ts";
 
+type Provisional = Extract<Role, { kind: "PROVISIONAL" }>;
+
 /** RFC 5227 section 2.4: DEFEND_INTERVAL. */
 const DEFEND_MS = 10_000;
 /** Between candidates one of the two gives way soon, so that no fight comes of it. */
@@ -72,7 +74,7 @@ function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, ma
   const { state, nowMs } = draft;
   if (candidateAt(state, mac) === undefined) return;
   // A successor that we have offered it to; or the one before us, whose last words are late.
-  if (role.handover !== null || role.contestedAtMs !== null) return;
+  if (role.handover !== null || role.contestedAtMs !== null || role.away !== null) return;
   draft.set({ role: { ...role, contestedAtMs: nowMs, nextRenewAtMs: nowMs } });
 }
 
@@ -99,9 +101,14 @@ export function defend(draft: Draft, role: Extract<Role, { kind: "MASTER" }>): v
  * Yields to a stranger and to whom the Lease names; of two that have nothing to show the better stays. At bootstrap nothing is known of anybody: we yield, and
  * ask the wire again after a random time.
  */
-function contestProvisional(draft: Draft, role: Extract<Role, { kind: "PROVISIONAL" }>, mac: string): void {
+function contestProvisional(draft: Draft, role: Provisional, mac: string): void {
   const { state, settings, nowMs } = draft;
   const other = candidateAt(state, mac);
+  if (other === undefined && hasRight(draft, role)) {
+    if (nowMs < state.defendedAtMs + DEFEND_MS) return;
+    draft.defend();
+    return draft.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
+  }
   const named = other !== undefined && state.view?.record?.holder === other.node;
   if (other !== undefined && !named && role.why.kind !== "bootstrap") {
     if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {
@@ -110,11 +117,34 @@ function contestProvisional(draft: Draft, role: Extract<Role, { kind: "PROVISION
       return;
     }
   }
+  yieldTo(draft, role, mac);
+}
+
+/** Its last renewal still covers it: until then it is a holder like any other, though it has found out that no further one will succeed. */
+function hasRight({ nowMs }: Draft, { why }: Provisional): boolean {
+  return why.kind === "hold" && nowMs < why.rightUntilMs;
+}
+
+/** A stranger that was defended against while there was a right to the VIP is given way to once there is none. True when that has happened. */
+export function yieldToStranger(draft: Draft, role: Provisional): boolean {
+  const { contender, sinceMs } = draft.state;
+  if (role.why.kind !== "hold" || contender === null || contender.atMs < sinceMs || candidateAt(draft.state, contender.mac) !== undefined) return false;
+  if (hasRight(draft, role)) {
+    draft.wakeAt(role.why.rightUntilMs);
+    return false;
+  }
+  yieldTo(draft, role, contender.mac);
+  return true;
+}
+
+function yieldTo(draft: Draft, role: Provisional, mac: string): void {
+  const { state, nowMs } = draft;
+  const node = candidateAt(state, mac)?.node ?? null;
   draft.unbind();
   draft.set({ proof: null });
   if (role.why.kind !== "bootstrap") draft.set({ unrest: disturbed(state.unrest, nowMs) });
-  draft.effect({ kind: "report", report: { kind: "conflict", mac, node: other?.node ?? null, outcome: "yielded" } });
-  draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${other?.node ?? mac} claims the VIP as well`);
+  draft.effect({ kind: "report", report: { kind: "conflict", mac, node, outcome: "yielded" } });
+  draft.become({ kind: "BACKUP", retryAtMs: nowMs }, `${node ?? mac} claims the VIP as well`);
 }
 
 export function candidateAt(state: ElectionState, mac: string): Candidate | undefined {

@@ -58,21 +58,21 @@ export class Draft {
     }
     else {
       this.become(
-        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs: this.nowMs, contestedAtMs: null },
+        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs: this.nowMs, contestedAtMs: null, away: null },
         "holds the Lease",
       );
     }
     this.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
-    if (offered?.unbound === true || (role.kind === "MASTER" && role.handover?.unbound === true)) return;
+    if (offered?.unbound === true) return;
     this.hold();
     // An offered VIP is no inheritance: a process restarted now must ask first.
-    if (offered === null) this.effect({ kind: "remember", renewedAtMs: sentAtMs });
+    if (offered === null && !(role.kind === "MASTER" && role.away !== null)) this.effect({ kind: "remember", renewedAtMs: sentAtMs });
   }
 
   /** Bound, for as long as there is a right to it. */
   hold(): void {
     const { role } = this.state;
-    if (role.kind === "MASTER") this.effect({ kind: "hold", untilMs: rightUntil(this.settings, role) });
+    if (role.kind === "MASTER" && role.away === null) this.effect({ kind: "hold", untilMs: rightUntil(this.settings, role) });
     if (role.kind === "PROVISIONAL") this.effect({ kind: "hold", untilMs: role.untilMs });
   }
 

@@ -5,6 +5,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import { isAsking, trackLink } from "./away.ts";
 import { defend } from "./contention.ts";
 import type { Draft } from "./draft.ts";
 import { heldUntil } from "./hold.ts";
@@ -50,7 +51,7 @@ export function decideMaster(draft: Draft, role: Master): void {
   const succeeded = handover !== null && handover.takenAtMs !== null;
   const tenure = tenureOf(settings, view?.record ?? null);
   if (tenure === "namesake" || tenure === "another" || (tenure === "nobody" && succeeded)) {
-    if (handover?.unbound === false && handover.offer?.to === holder) {
+    if (handover?.offer?.to === holder && role.away === null) {
       const takenAtMs = handover.takenAtMs ?? nowMs;
       draft.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
       if (nowMs < takenAtMs + LINGER_MS) return draft.wakeAt(takenAtMs + LINGER_MS);
@@ -59,9 +60,12 @@ export function decideMaster(draft: Draft, role: Master): void {
     return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, lossReason(tenure, holder));
   }
   if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
-  if (view !== null && decideHandover(draft, role, view)) return;
+  trackLink(draft, role, view);
+  const now = draft.state.role;
+  if (now.kind !== "MASTER") return;
+  if (view !== null && decideHandover(draft, now, view)) return;
   if (decideLoss(draft)) return;
-  defend(draft, role);
+  if (now.away === null) defend(draft, now);
   withdrawOffer(draft);
   decideRenewal(draft);
 }
@@ -72,7 +76,7 @@ export function decideMaster(draft: Draft, role: Master): void {
 function decideLoss(draft: Draft): boolean {
   const { settings, state, nowMs } = draft;
   const { role } = state;
-  if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null) return false;
+  if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null || role.away !== null) return false;
   if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
     draft.set({ unrest: disturbed(state.unrest, nowMs) });
     becomeProvisional(draft, { kind: "contested" }, role.renewedAtMs + settings.renewDeadlineMs);
@@ -85,8 +89,9 @@ function decideLoss(draft: Draft): boolean {
     return false;
   }
   const untilMs = heldUntil(settings, state, nowMs);
-  if (untilMs === null || untilMs <= role.renewedAtMs + settings.renewDeadlineMs) return false;
-  becomeProvisional(draft, { kind: "hold" }, untilMs);
+  const rightUntilMs = role.renewedAtMs + settings.renewDeadlineMs;
+  if (untilMs === null || untilMs <= rightUntilMs) return false;
+  becomeProvisional(draft, { kind: "hold", rightUntilMs }, untilMs);
   return true;
 }
 
@@ -111,6 +116,9 @@ function decideRenewal(draft: Draft): void {
   if (nowMs < role.nextRenewAtMs) return draft.wakeAt(role.nextRenewAtMs);
   const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
   if (timeoutMs <= 0) return;
+  // The claim of the one that has the VIP tests the renewTime that it saw.
+  const spareMs = timeoutMs - settings.renewDeadlineMs / 2;
+  if (role.away !== null && role.away.askedAtMs !== null && spareMs > 0) return draft.wakeAt(nowMs + spareMs);
   const { record } = view;
   if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.
@@ -122,12 +130,13 @@ function decideRenewal(draft: Draft): void {
 function decideHandover(draft: Draft, role: Master, view: LeaseView): boolean {
   const { settings, state, nowMs } = draft;
   if (view.record?.holder !== settings.node) return state.stopping === null ? false : giveUp(draft, role, view, "stop");
+  if (isAsking(role) && state.stopping === null) return false;
   const wish = handoverWish(draft, role, view);
   if (wish === null) {
     if (role.handover !== null) endHandover(draft, role);
     return false;
   }
-  const handover: Handover = role.handover ?? { reason: wish.reason, startedAtMs: nowMs, tried: [], offer: null, unbound: false, takenAtMs: null };
+  const handover: Handover = role.handover ?? { reason: wish.reason, startedAtMs: nowMs, tried: [], offer: null, takenAtMs: null };
   const overAtMs = handover.startedAtMs + HANDOVER_MS;
   const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));
   const offerUntilMs = handover.offer === null ? nowMs : handover.offer.sentAtMs + OFFER_MS;
@@ -142,11 +151,8 @@ function decideHandover(draft: Draft, role: Master, view: LeaseView): boolean {
     draft.wakeAt(overAtMs);
     return false;
   }
-  // A VIP on a dead link serves nobody, and must not come back beside the successor's.
-  const unbound = faultsOf(state).includes(INTERFACE_FAULT);
-  if (unbound) draft.unbind();
   const offer = { to: next.node, sentAtMs: nowMs };
-  draft.set({ role: { ...role, handover: { ...handover, tried: [...handover.tried, next.node], offer, unbound } } });
+  draft.set({ role: { ...role, handover: { ...handover, tried: [...handover.tried, next.node], offer } } });
   draft.effect({ kind: "report", report: { kind: "handover", reason: wish.reason, to: next.node } });
   draft.sendOffer({ kind: "offer", held: view.record, to: next.node }, HANDOVER_MS);
   draft.wakeAt(nowMs + OFFER_MS);
@@ -165,6 +171,11 @@ function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null 
   const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
   if (state.stopping !== null) return { reason: "stop", successors: able };
   if (able.length === 0) return null;
+  const { away } = role;
+  if (away !== null && away.owner !== null) {
+    const owner = able.filter((candidate) => candidate.node === away.owner);
+    return owner.length > 0 ? { reason: "fault", successors: owner } : null;
+  }
   // Where renewals fail an offer fails as well, and what the others said of themselves is old: without API servers every balancer is in FAULT. A dead link is
   // given up all the same.
   const late = nowMs >= role.renewedAtMs + settings.renewDeadlineMs / 2;
@@ -250,7 +261,7 @@ export function offerAnswered(draft: Draft, write: Extract<LeaseWrite, { kind: "
 /** The first offer of a hand-over reached no API server at all: nobody can have taken it, and our right to the VIP is what it was. */
 function neverOffered(draft: Draft, role: Master): void {
   const { handover, offered } = role;
-  if (handover === null || handover.reason === "stop" || handover.unbound || handover.tried.length > 1) return;
+  if (handover === null || handover.reason === "stop" || role.away !== null || handover.tried.length > 1) return;
   if (offered === null || offered.unbound || offered.sinceMs < handover.startedAtMs) return;
   endHandover(draft, { ...role, offered: null });
 }

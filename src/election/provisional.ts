@@ -3,6 +3,7 @@
  * no API server yet; nobody can write at all; or another one claims it. Each reason ends, and each node with a better one is given way to.
  */
 import type { LeaseRecord } from "../kube/record.ts";
+import { yieldToStranger } from "./contention.ts";
 import type { Draft } from "./draft.ts";
 import { faultsOf, INTERFACE_FAULT } from "./facts.ts";
 import { heldUntil } from "./hold.ts";
@@ -50,6 +51,7 @@ export function decideProvisional(draft: Draft, role: Provisional): void {
   if (state.stopping !== null) return letGo(draft, "stopping");
   const ended = endOf(draft, role);
   if (ended !== null) return letGo(draft, ended);
+  if (yieldToStranger(draft, role)) return;
   prolong(draft, noteFirstSeen(draft, role));
   const now = draft.state.role;
   if (now.kind !== "PROVISIONAL") return;

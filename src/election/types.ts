@@ -64,10 +64,16 @@ export interface Handover {
   readonly startedAtMs: number;
   readonly tried: readonly string[];
   readonly offer: PendingOffer | null;
-  /** The VIP has been let go already: its link is dead. */
-  readonly unbound: boolean;
   /** When the successor was first seen to have claimed. */
   readonly takenAtMs: number | null;
+}
+
+/** A holder that has let the VIP go because its link is, or was, dead; see away.ts. */
+export interface Away {
+  /** When the wire was asked who has the VIP now; null: the link is still dead. */
+  readonly askedAtMs: number | null;
+  /** The candidate that has it. */
+  readonly owner: string | null;
 }
 
 /**
@@ -87,6 +93,7 @@ export type Role =
       readonly calmUntilMs: number;
       /** Since when another candidate has been heard to claim the VIP, and no renewal sent after that has been confirmed; null: nobody. */
       readonly contestedAtMs: number | null;
+      readonly away: Away | null;
     }
   /** Has the VIP bound without a Lease to show for it, for a reason that ends; see provisional.ts. */
   | {
@@ -109,8 +116,8 @@ export type Why =
   | { readonly kind: "proof"; readonly tenure: string }
   /** There is no API server yet that would let us, and nobody answers for the VIP. `seen`: the Lease as it was first read, if it names another. */
   | { readonly kind: "bootstrap"; readonly seen: LeaseRecord | null }
-  /** We held the Lease, and nobody can write it. */
-  | { readonly kind: "hold" }
+  /** We held the Lease, and nobody can write it. `rightUntilMs`: the deadline of our last renewal; the role begins a little before. */
+  | { readonly kind: "hold"; readonly rightUntilMs: number }
   /** We held the Lease, another candidate claims the VIP, and no API server has confirmed us. */
   | { readonly kind: "contested" };
 

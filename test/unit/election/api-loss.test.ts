@@ -55,6 +55,20 @@ describe("at the renew deadline", () => {
     assert.equal(subject.to(atMs + 2_000).bound, false);
   });
 
+  test("a stranger is defended against up to the deadline, and given way to from then on", () => {
+    const claimed = { kind: "claimed", mac: "02:00:00:00:00:99" } as const;
+    const early = lose(["alive", "alive", "alive"], { untilMs: 3_750 });
+    const { role } = early.state;
+    assert.ok(role.kind === "PROVISIONAL" && role.why.kind === "hold");
+    const { rightUntilMs } = role.why;
+    assert.ok(rightUntilMs > early.nowMs);
+    early.hears(claimed);
+    const seen = (): readonly string[] => early.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report.outcome] : []));
+    assert.deepEqual([early.to(rightUntilMs - 1).bound, seen()], [true, ["defended"]]);
+    assert.deepEqual([early.to(rightUntilMs).bound, seen()], [false, ["defended", "yielded"]]);
+    assert.equal(lose(["alive", "alive", "alive"], { untilMs: 5_000 }).hears(claimed).bound, false);
+  });
+
   test("a fault that everybody has without API servers is no reason for an offer that nobody can write", () => {
     const subject = new Subject().master(peers).to(2_500);
     subject.healthy({ faults: ["balancer"] });

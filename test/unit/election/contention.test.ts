@@ -169,6 +169,50 @@ describe("a node that brought trouble", () => {
     assert.equal(alone.sent("candidate").at(-1)?.candidate.faults.includes("unstable"), false);
   });
 
+  test("the holder asks the wire before it binds again, and for 200 ms", () => {
+    const subject = new Subject().master([n2]);
+    subject.wire = null;
+    subject.to(500).healthy({ faults: ["interface"] });
+    assert.equal(subject.bound, false);
+    flap(subject.to(700));
+    assert.deepEqual([subject.bound, subject.log.filter(({ kind }) => kind === "probe")], [false, [{ kind: "probe", spread: false }]]);
+    assert.equal(subject.to(899).bound, false);
+    assert.equal(subject.to(900).bound, true);
+    assert.equal(flap(new Subject().master()).bound, true, "alone it had not let go");
+  });
+
+  test("the holder offers the VIP to the one that has it by then, and stays away until that one holds the Lease", () => {
+    const subject = new Subject().master([n3]);
+    subject.wire = { owner: n3.mac, prober: null };
+    subject.to(500).healthy({ faults: ["interface"] });
+    while (subject.sent("offer").length > 0) subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
+    subject.to(1_000);
+    while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "no-answer", ambiguous: true, message: "the link is down" });
+    subject.healthy();
+    assert.deepEqual([subject.bound, subject.sent("offer").map(({ to }) => to)], [false, ["n3"]]);
+    assert.equal(subject.to(2_400).sent("renew").length, 0, "n3's claim tests the renewTime that it has seen");
+    assert.equal(subject.bound, false);
+    subject.watches(held("n3", 2, [n1, n3]));
+    assert.deepEqual([subject.bound, subject.state.role.kind], [false, "BACKUP"]);
+  });
+
+  test("the holder binds again when that one has let it go", () => {
+    const subject = new Subject().master([n3]);
+    subject.wire = { owner: n3.mac, prober: null };
+    subject.to(500).healthy({ faults: ["interface"] }).to(1_000).healthy();
+    subject.wire = { owner: null, prober: null };
+    assert.equal(subject.to(1_900).bound, false);
+    assert.equal(subject.to(2_000).bound, true);
+  });
+
+  test("a claim that is heard while the holder is away is an answer as well", () => {
+    const subject = new Subject().master([n3]);
+    subject.wire = null;
+    subject.to(500).healthy({ faults: ["interface"] }).to(1_000).healthy().to(1_100).hears(claimed(n3.mac));
+    assert.equal(subject.to(1_500).bound, false);
+    assert.equal(subject.state.role.kind, "MASTER");
+  });
+
   test("a holder whose link flaps again hands over in a good moment, though its offers of the bad ones came to nothing", () => {
     const subject = new Subject().master([n2]);
     let n = 0;

@@ -1,0 +1,73 @@
+/**
+ * A holder whose link is dead has let the VIP go, and the Lease still names it. When the link is back, another one may have the VIP by proof, with a claim that a slow
+ * API keeps waiting: to bind at once would take it away from there, and the claim would then move it once more. So the wire is asked first (RFC 5227 section 2.1),
+ * and whoever has it by then is offered it.
+ */
+import { candidateAt } from "./contention.ts";
+import type { Draft } from "./draft.ts";
+import { faultsOf, INTERFACE_FAULT, peers } from "./facts.ts";
+import type { LeaseView } from "./lease-view.ts";
+import type { Away, ElectionState, Role } from "./types.ts";
+
+/** Kernels answer within microseconds, and a switch port that has just come up drops little. Nobody serves while we wait. */
+const ANSWER_MS = 200;
+/** Whoever has it may have let it go. */
+const ASK_AGAIN_MS = 1_000;
+
+type Master = Extract<Role, { kind: "MASTER" }>;
+
+/** Lets the VIP go and takes it back as the link goes and comes. */
+export function trackLink(draft: Draft, role: Master, view: LeaseView | null): void {
+  const { settings, state } = draft;
+  const { away } = role;
+  if (faultsOf(state).includes(INTERFACE_FAULT)) {
+    // A VIP on a dead link serves nobody, and must not come back beside the successor's. Where there is none, it is there when the link is.
+    if (away === null && (view === null || !peers(settings, view).some((candidate) => candidate.eligible))) return;
+    if (away === null) draft.unbind();
+    if (away === null || away.askedAtMs !== null) setAway(draft, role, { askedAtMs: null, owner: null });
+    return;
+  }
+  if (away !== null) comeBack(draft, role, away);
+}
+
+/** It is not clear yet whose the VIP is; nothing is offered or renewed until then, which takes 200 ms at most. */
+export function isAsking({ away }: Master): boolean {
+  return away !== null && away.askedAtMs !== null && away.owner === null;
+}
+
+function comeBack(draft: Draft, role: Master, away: Away): void {
+  const { state, nowMs } = draft;
+  if (away.askedAtMs === null || (away.owner !== null && nowMs >= away.askedAtMs + ASK_AGAIN_MS)) {
+    if (state.probingSinceMs === null) draft.effect({ kind: "probe", spread: false });
+    draft.set({ probingSinceMs: state.probingSinceMs ?? nowMs });
+    setAway(draft, role, { askedAtMs: nowMs, owner: away.owner });
+    return draft.wakeAt(nowMs + ANSWER_MS);
+  }
+  const owner = heardSince(state, away.askedAtMs);
+  if (owner !== null) {
+    // What the offers of the time without a link came to does not matter any more.
+    if (owner !== away.owner) setAway(draft, { ...role, handover: null }, { ...away, owner });
+    return draft.wakeAt(away.askedAtMs + ASK_AGAIN_MS);
+  }
+  if (state.probingSinceMs !== null && nowMs < away.askedAtMs + ANSWER_MS) return draft.wakeAt(away.askedAtMs + ANSWER_MS);
+  setAway(draft, role, null);
+  draft.hold();
+}
+
+/** A candidate that has the VIP. A stranger that does is defended against, as always. */
+function heardSince(state: ElectionState, sinceMs: number): string | null {
+  const { probed, contender } = state;
+  const macs = [
+    ...(probed !== null && probed.atMs >= sinceMs && probed.owner !== null ? [probed.owner] : []),
+    ...(contender !== null && contender.atMs >= sinceMs ? [contender.mac] : []),
+  ];
+  for (const mac of macs) {
+    const candidate = candidateAt(state, mac);
+    if (candidate !== undefined) return candidate.node;
+  }
+  return null;
+}
+
+function setAway(draft: Draft, role: Master, away: Away | null): void {
+  draft.set({ role: { ...role, away } });
+}
