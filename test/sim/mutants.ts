@@ -324,6 +324,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["noFlapping", "healthyHoldersStay"],
   },
   {
+    name: "binds as soon as its link is back, whoever has the VIP by then",
+    file: "election/away.ts",
+    from: "if (away !== null) comeBack(draft, role, away);",
+    to: "if (away === null) return;\n  setAway(draft, role, null);\n  draft.hold();",
+    shows: SCENARIOS.flappingWithoutALeader,
+    caughtBy: ["noFlapping"],
+  },
+  {
     name: "finds nobody fit to claim by proof",
     file: "election/backup.ts",
     from: 'if (provenMs !== null && free.kind === "held" && takeFrom',

@@ -336,6 +336,18 @@ export const SCENARIOS = {
     profile: "persistent",
     faults: [{ atMs: 60_000, kind: "flap", node: 0, everyMs: 1_000, downMs: 400, forMs: 600_000 }],
   },
+  flappingWithoutALeader: {
+    name: "nor does one that begins to flap while claims have to wait for another leader of etcd",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    profile: "persistent",
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 60_000, kind: "flap", node: 0, everyMs: 1_000, downMs: 500, forMs: 60_000 },
+      { atMs: 60_000, kind: "leader", forMs: 1_200 },
+    ],
+  },
   allRefuse: {
     name: "while every API server refuses the VIP stays where it is, for minutes",
     bases: [100, 90, 80],

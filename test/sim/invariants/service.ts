@@ -77,20 +77,33 @@ export const endsWellAndWithTheBest: Invariant = (world, health) => ({
   },
 });
 
-/** No flapping: one fault that stays moves the VIP at most 6 times in an hour, and at most twice in ten minutes. */
+/** No flapping: one fault that stays moves the VIP at most 6 times in an hour, and at most twice in ten minutes; by the Lease and on the wire. */
 export const noFlapping: Invariant = (world) => {
-  const moves: number[] = [];
+  const byLease: number[] = [];
+  const onTheWire: number[] = [];
+  let last: SimNode | undefined;
+  // Where frames are lost all the time, proofs of death are wrong now and then, and now and then nobody is heard for seconds.
+  const lossy = world.plan.faults[0]?.kind === "lossy";
+  const moved = (moves: number[], how: string): string | undefined => {
+    const nowMs = world.scheduler.nowMs;
+    moves.push(nowMs);
+    const recent = moves.filter((atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0));
+    const latest = recent.filter((atMs) => atMs > nowMs - 600_000);
+    if (latest.length > MOVES_PER_TEN_MINUTES) return `${latest.length} moves within ten minutes ${how}`;
+    return recent.length > MOVES_PER_HOUR ? `${recent.length} moves within an hour ${how}` : undefined;
+  };
   return {
     write(write) {
-      const node = newHolder(world, write);
-      // Where frames are lost all the time, proofs of death are wrong now and then, and now and then nobody is heard for seconds.
-      if (world.plan.profile !== "persistent" || node === undefined || world.plan.faults[0]?.kind === "lossy") return undefined;
-      const nowMs = world.scheduler.nowMs;
-      moves.push(nowMs);
-      const recent = moves.filter((atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0));
-      const latest = recent.filter((atMs) => atMs > nowMs - 600_000);
-      if (latest.length > MOVES_PER_TEN_MINUTES) return `${latest.length} moves within ten minutes`;
-      return recent.length > MOVES_PER_HOUR ? `${recent.length} moves within an hour` : undefined;
+      if (world.plan.profile !== "persistent" || lossy || newHolder(world, write) === undefined) return undefined;
+      return moved(byLease, "by the Lease");
+    },
+    step() {
+      if (world.plan.profile !== "persistent" || lossy) return undefined;
+      const [node, other] = boundNodes(world).filter(({ powered, kernel }) => powered && kernel.link.carrier);
+      if (node === undefined || other !== undefined || node === last) return undefined;
+      const first = last === undefined;
+      last = node;
+      return first ? undefined : moved(onTheWire, "on the wire");
     },
   };
 };
