@@ -245,12 +245,13 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   function vipStatus(): VipStatus {
     const link = kernel.link();
     const bound = new Set(kernel.addresses().map((entry) => entry.address.text));
-    const { held, untilMs, announcements, readded } = vip.status();
+    const { held, foreign, untilMs, announcements, readded } = vip.status();
     return {
       interface: place.interfaceName,
       link: link === undefined ? "missing" : !link.up ? "down" : !link.carrier ? "no-carrier" : "up",
       addresses: config.vips.map(({ text }) => ({ address: text, bound: bound.has(text) })),
       wanted: held,
+      foreign,
       validForMs: untilMs === undefined ? null : untilMs - clock.now(),
       announcements,
       readded,

@@ -45,6 +45,8 @@ export interface VipStatus {
   readonly addresses: readonly { readonly address: string; readonly bound: boolean }[];
   /** The agent wants it bound. */
   readonly wanted: boolean;
+  /** Another program had it bound on this machine when the agent last did not want it. */
+  readonly foreign: boolean;
   /** Milliseconds until the right to the VIP ends unless renewed; null when not wanted. */
   readonly validForMs: number | null;
   readonly announcements: number;

@@ -30,6 +30,8 @@ export interface VipStatus {
   readonly held: boolean;
   /** And the kernel has all addresses, as of the last look. */
   readonly bound: boolean;
+  /** When we last had no right to it, another program had it bound on this machine. */
+  readonly foreign: boolean;
   /** Clock time of the last transition to bound. */
   readonly boundSinceMs: number | undefined;
   /** Clock time at which the right ends unless it is extended. */

@@ -41,6 +41,7 @@ export function createVip(deps: VipDeps): Vip {
   const refreshMs = deps.refreshMs ?? 500;
   const counters = { announcements: 0, readded: 0, fenced: 0, strays: 0 };
   let state: State = { kind: "idle" };
+  let foreign = false;
   let refreshTimer: Timer | undefined;
   let deadlineTimer: Timer | undefined;
   let retryTimer: Timer | undefined;
@@ -146,7 +147,7 @@ export function createVip(deps: VipDeps): Vip {
       case "adoptable":
         return;
       case "idle":
-        removeStrays();
+        lookIdle();
         return;
     }
   }
@@ -164,16 +165,28 @@ export function createVip(deps: VipDeps): Vip {
     }
   }
 
-  function removeStrays(): void {
+  function lookIdle(): void {
+    let present: readonly BoundAddress[];
     try {
-      if (leftOvers().length === 0) return;
+      present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
     } catch (error) {
       log.error({ error }, "listing the addresses failed");
       return;
     }
+    noteForeign(present.some((entry) => !entry.ours));
+    if (!present.some((entry) => entry.ours)) return;
     counters.strays++;
     log.warn({ addresses: texts }, "VIP found bound without the right to it, unbinding");
     unbindNow();
+  }
+
+  /** keepalived that was not ended, an address that somebody configured: not ours to remove, and nobody else on this machine would say it. */
+  function noteForeign(now: boolean): void {
+    if (now === foreign) return;
+    foreign = now;
+    if (now) log.warn({ addresses: texts }, "another program has the VIP bound on this machine: end it (keepalived, kube-vip) or remove the address from its configuration");
+    else log.info({ addresses: texts }, "the VIP that another program had bound on this machine is gone");
+    deps.onChange?.();
   }
 
   function leftOvers(): readonly BoundAddress[] {
@@ -271,6 +284,7 @@ export function createVip(deps: VipDeps): Vip {
       const held = state.kind === "held" ? state : undefined;
       return {
         held: held !== undefined,
+        foreign,
         bound: held?.boundSinceMs !== undefined,
         boundSinceMs: held?.boundSinceMs,
         untilMs: held?.untilMs,

@@ -47,6 +47,7 @@ describe("holding", () => {
     assert.equal(kernel.announcedMs.length, 1);
     assert.deepEqual(vip.status(), {
       held: true,
+      foreign: false,
       bound: true,
       boundSinceMs: clock.now(),
       untilMs: clock.now() + 4000,
@@ -488,6 +489,21 @@ describe("a backup", () => {
     vip.release();
     assert.deepEqual(kernel.bound(), [V4.text]);
     assert.deepEqual(kernel.unboundMs, []);
+    assert.equal(vip.status().foreign, true);
+  });
+
+  test("says once that another program has the VIP here, and once that it is gone", () => {
+    const { clock, kernel, vip, lines } = bench();
+    clock.advance(3000);
+    assert.deepEqual(lines, []);
+    kernel.put(V4, Infinity, 2, false);
+    clock.advance(3000);
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? "", /^warn: another program has the VIP bound on this machine.*keepalived/);
+    kernel.unbind([V4]);
+    clock.advance(3000);
+    assert.equal(lines.length, 1);
+    assert.equal(vip.status().foreign, false);
   });
 });
 
