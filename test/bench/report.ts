@@ -42,6 +42,13 @@ export interface Plan {
   readonly rounds: number;
   readonly subjects: readonly string[];
   readonly scenarios: readonly string[];
+  /** Those beside ours take part in the first round and in every so many-th after it: theirs may take minutes. */
+  readonly besideEvery: number;
+}
+
+/** Whether a subject's turn comes in this round. */
+export function takesPart(subject: string, ours: string, round: number, { besideEvery }: Plan): boolean {
+  return subject === ours || (round - 1) % besideEvery === 0;
 }
 
 export interface Benchmark {
@@ -130,12 +137,14 @@ export function missedGoals(benchmark: Benchmark, samples: readonly Sample[]): r
   return [...values, ...ratios];
 }
 
-/** One line per metric: median of each subject with its extremes, the paired ratio of ours to the anchor, the goal. Below it the goals of ratios. */
+/** One line per metric: median of each subject with its extremes (and its rounds, if others have more), the paired ratio of ours to the anchor, the goal. Below it the goals of ratios. */
 export function table(benchmark: Benchmark, samples: readonly Sample[]): string {
   const heads = ["median (min-max)", "unit", ...benchmark.subjects, `${benchmark.ours} / ${benchmark.anchor}`, "goal"];
   const rows = benchmark.metrics.map((metric) => {
     const ratio = medianRatio(samples, metric.name, benchmark.ours, benchmark.anchor);
-    const cells = benchmark.subjects.map((subject) => cell(valuesOf(samples, metric.name, subject), metric.decimals));
+    const values = benchmark.subjects.map((subject) => valuesOf(samples, metric.name, subject));
+    const most = Math.max(...values.map(({ length }) => length));
+    const cells = values.map((one) => cell(one, metric.decimals) + (one.length === 0 || one.length === most ? "" : ` x${one.length}`));
     return [metric.name, metric.unit, ...cells, Number.isFinite(ratio) ? ratio.toFixed(2) : "-", verdict(metric, valuesOf(samples, metric.name, benchmark.ours))];
   });
   return [aligned([heads, ...rows]), ...ratioTable(benchmark.ratioGoals ?? [], samples)].join("\n\n");

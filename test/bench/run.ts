@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- NAME [--rounds N] [--subjects NAME,..] [--only SCENARIO,..] [--json FILE]`: runs one benchmark, or part of one; prints ours, the
- * programs beside it and the goals.
+ * `npm run bench -- NAME [--rounds N] [--beside-every N] [--subjects NAME,..] [--only SCENARIO,..] [--json FILE]`: runs one benchmark, or part of one;
+ * prints ours, the programs beside it and the goals.
  * Exit code 1 when a goal is missed, 2 for wrong arguments, 69 where it cannot run here. Without a name: the list.
  */
 import { spawnSync } from "node:child_process";
@@ -13,7 +13,7 @@ import { failover } from "./failover/failover.ts";
 import { moves } from "./moves/moves.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
-import type { Benchmark, Sample } from "./report.ts";
+import type { Benchmark, Plan, Sample } from "./report.ts";
 import { select } from "./selection.ts";
 import { findBinaries } from "../support/control-plane/binaries.ts";
 import { useProjectNode } from "../support/runner/node-version.ts";
@@ -42,13 +42,14 @@ async function main(): Promise<number> {
     return CANNOT_RUN;
   }
   if (benchmark.needs !== "nothing") await enterSandbox();
-  return measure(benchmark, asked.rounds ?? benchmark.defaultRounds, asked.json);
+  return measure(benchmark, { rounds: asked.rounds ?? benchmark.defaultRounds, besideEvery: asked.besideEvery }, asked.json);
 }
 
 interface Asked {
   /** undefined: show the list. */
   readonly benchmark: Benchmark | undefined;
   readonly rounds: number | undefined;
+  readonly besideEvery: number;
   readonly json: string | undefined;
 }
 
@@ -56,7 +57,7 @@ interface Asked {
 function parse(): string | Asked {
   try {
     const text = { type: "string" } as const;
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: text, json: text, subjects: text, only: text } });
+    const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: text, "beside-every": text, json: text, subjects: text, only: text } });
     const [name, ...more] = positionals;
     if (more.length > 0) return "one benchmark at a time";
     const whole = BENCHMARKS.find((benchmark) => benchmark.name === name);
@@ -64,11 +65,18 @@ function parse(): string | Asked {
     const benchmark = whole === undefined ? undefined : select(whole, { subjects: values.subjects, only: values.only });
     if (typeof benchmark === "string") return benchmark;
     const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
-    if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) return "--rounds takes a whole number from 1";
-    return { benchmark, rounds, json: values.json };
+    if (rounds !== undefined && !isCount(rounds)) return "--rounds takes a whole number from 1";
+    const besideEvery = Number(values["beside-every"] ?? 1);
+    if (!isCount(besideEvery)) return "--beside-every takes a whole number from 1";
+    if (values["beside-every"] !== undefined && benchmark !== undefined && benchmark.scenarios === undefined) return `a round of ${benchmark.name} is one whole: no --beside-every`;
+    return { benchmark, rounds, besideEvery, json: values.json };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value > 0;
 }
 
 function list(): string {
@@ -93,11 +101,11 @@ async function prepare(benchmark: Benchmark): Promise<string | undefined> {
   return found.kind === "found" ? undefined : found.reason;
 }
 
-async function measure(benchmark: Benchmark, rounds: number, json: string | undefined): Promise<number> {
+async function measure(benchmark: Benchmark, { rounds, besideEvery }: Pick<Plan, "rounds" | "besideEvery">, json: string | undefined): Promise<number> {
   const beside = benchmark.anchorVersion();
   process.stdout.write(`${benchmark.name}: ${benchmark.summary}; ${rounds} rounds; beside ${beside}\n`);
   const samples: Sample[] = [];
-  await benchmark.run({ rounds, subjects: benchmark.subjects, scenarios: benchmark.scenarios ?? [] }, (sample) => {
+  await benchmark.run({ rounds, besideEvery, subjects: benchmark.subjects, scenarios: benchmark.scenarios ?? [] }, (sample) => {
     samples.push(sample);
     process.stderr.write(`round ${sample.round}  ${sample.subject}  ${sample.metric}: ${sample.value.toFixed(2)}\n`);
   });
@@ -107,7 +115,7 @@ async function measure(benchmark: Benchmark, rounds: number, json: string | unde
     // Without the machine, raw figures mean nothing to whoever reads them later.
     const machine = { cpu: cpus()[0]?.model, cpus: cpus().length, memoryBytes: totalmem(), kernel: release(), node: process.versions.node };
     const { name, subjects, scenarios } = benchmark;
-    const result = { benchmark: name, at: new Date().toISOString(), rounds, subjects, scenarios, machine, anchor: beside, missed, samples };
+    const result = { benchmark: name, at: new Date().toISOString(), rounds, besideEvery, subjects, scenarios, machine, anchor: beside, missed, samples };
     writeFileSync(json, `${JSON.stringify(result, null, 2)}\n`);
   }
   return missed.length === 0 ? 0 : 1;

@@ -7,6 +7,7 @@ import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
 import { twice } from "../again.ts";
 import { versionsOf } from "../anchor.ts";
 import { KUBE_VIP_PROGRAM } from "../kube-vip.ts";
+import { takesPart } from "../report.ts";
 import type { Benchmark, Plan, Sample } from "../report.ts";
 import { keepalived, kubeVip, leasehold } from "./contenders.ts";
 import type { Contender } from "./contenders.ts";
@@ -46,7 +47,8 @@ export const failover: Benchmark = {
   run,
 };
 
-async function run({ rounds, subjects, scenarios }: Plan, record: (sample: Sample) => void): Promise<void> {
+async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> {
+  const { rounds, subjects, scenarios } = plan;
   await using cluster = await createCluster();
   const contenders = [...SUBJECTS].filter(([name]) => subjects.includes(name)).map(([, make]) => make(cluster));
   const newcomer = await cluster.lab.client("newcomer");
@@ -55,7 +57,7 @@ async function run({ rounds, subjects, scenarios }: Plan, record: (sample: Sampl
   const turns = [...contenders];
   for (let round = 1; round <= rounds; round++) {
     for (const scenario of SCENARIOS.filter(({ name }) => scenarios.includes(name))) {
-      for (const contender of turns.filter((each) => scenario.concerns(each))) {
+      for (const contender of turns.filter((each) => scenario.concerns(each) && takesPart(each.name, OURS, round, plan))) {
         for (const { figure, value } of await twice(() => prepareAndPlay(rig, contender, scenario))) {
           record({ round, subject: contender.name, metric: metricName(figure, scenario.name), value });
         }

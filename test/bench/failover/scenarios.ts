@@ -23,8 +23,8 @@ export interface Scenario {
 
 /** After a move that nobody should notice: the time in which the old holder lets go and all have heard the new one's announcements. */
 const AFTER_MOVE_MS = 2_000;
-/** An API server that is gone: until each balancer knows. HAProxy asks every 2 s and believes the third failure. */
-const AFTER_DEATH_MS = 7_000;
+/** An API server that is gone. Until each balancer knows, connections fail, and what is watched goes on for as long as they do. */
+const AFTER_DEATH_MS = 3_000;
 /** A real request, TLS and all, costs client and server some 5 ms of a processor: not at every 5 ms. */
 const REQUEST_EVERY_MS = 50;
 /** Whoever claims the address late still claims it within this. */

@@ -11,6 +11,7 @@ import { ClientProbe, failures, longestGap } from "../../support/lab/probe.ts";
 import { twice } from "../again.ts";
 import { versionsOf } from "../anchor.ts";
 import { KUBE_VIP_PROGRAM } from "../kube-vip.ts";
+import { takesPart } from "../report.ts";
 import type { Benchmark, Metric, Plan, Sample } from "../report.ts";
 import { Clients } from "./clients.ts";
 import { disorderly, outcomeOf } from "./outcome.ts";
@@ -143,16 +144,17 @@ export const moves: Benchmark = {
   run,
 };
 
-async function run({ rounds, subjects, scenarios }: Plan, record: (sample: Sample) => void): Promise<void> {
+async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> {
+  const { rounds, subjects, scenarios } = plan;
   await using cluster = await createCluster({ apiServerFlags: { "shutdown-delay-duration": `${SHUTDOWN_DELAY_MS}ms` } });
   const all = [leasehold(cluster, OUR_PORT), keepalivedAndHaproxy(cluster, KEEPALIVED_VIP)];
   if (KUBE_VIP_PROGRAM !== undefined) all.push(kubeVip(cluster, KUBE_VIP_VIP, KUBE_VIP_PROGRAM));
   const planes = all.filter(({ name }) => subjects.includes(name));
-  const stage: Stage = { cluster, planes: [...planes], serversLost: true };
+  const stage: Stage = { cluster, planes: [...planes], serversLost: true, readyMs: 0 };
   for (let round = 1; round <= rounds; round++) {
     for (const [index, scenario] of SCENARIOS.entries()) {
       if (!scenarios.includes(scenario.name)) continue;
-      for (const plane of planes) {
+      for (const plane of planes.filter(({ name }) => takesPart(name, LEASEHOLD, round, plan))) {
         // Now one, now the other node that is not the holder.
         for (const sample of await twice(() => prepareAndPlay(stage, plane, scenario, round + index))) record({ round, subject: plane.name, ...sample });
       }
@@ -164,8 +166,10 @@ async function run({ rounds, subjects, scenarios }: Plan, record: (sample: Sampl
 interface Stage {
   readonly cluster: Cluster;
   readonly planes: readonly Plane[];
-  /** Since balancers last had the time to find every API server well. */
+  /** In the scenario before. */
   serversLost: boolean;
+  /** Since when all API servers are there: HAProxy has to find them well. */
+  readyMs: number;
 }
 
 interface Figure {
@@ -179,9 +183,9 @@ async function prepareAndPlay(stage: Stage, plane: Plane, scenario: Scenario, tu
   const holders = new Map<Plane, ClusterNode>();
   for (const { plane: node } of cluster.nodes) if (!node.apiServer.running) await node.apiServer.start();
   await cluster.plane.ready();
-  const readyMs = monotonicMs();
+  if (stage.serversLost) stage.readyMs = monotonicMs();
   for (const each of planes) holders.set(each, await each.ready());
-  if (stage.serversLost) await sleep(Math.max(0, readyMs + HAPROXY_RISE_MS - monotonicMs()));
+  if (plane.name === KEEPALIVED) await sleep(Math.max(0, stage.readyMs + HAPROXY_RISE_MS - monotonicMs()));
   stage.serversLost = scenario.deadly || scenario.sequel !== undefined;
   const holder = holders.get(plane);
   if (holder === undefined) throw new Error("every plane has a holder");

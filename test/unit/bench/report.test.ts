@@ -1,7 +1,7 @@
 /** A benchmark's verdict is arithmetic, and nobody would notice a wrong one. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { medianRatio, missedGoals, table } from "../../bench/report.ts";
+import { medianRatio, missedGoals, table, takesPart } from "../../bench/report.ts";
 import type { Benchmark, Sample } from "../../bench/report.ts";
 
 const sample = (round: number, subject: string, value: number, metric = "rate"): Sample => ({ round, subject, metric, value });
@@ -52,6 +52,14 @@ describe("the report", () => {
     assert.deepEqual(missedGoals(one, gaps(200, 301, 400)), ["gap"]);
     assert.deepEqual(missedGoals(one, []), ["gap"]);
     assert.match(table(one, gaps(200, 250, Infinity)), /250 \(200-never\).*<= 300, always <= 500 ms: MISSED$/m);
+  });
+
+  test("ours takes part in every round, those beside it in as many as are asked for, which the table says", () => {
+    const plan = { rounds: 7, subjects: [], scenarios: [], besideEvery: 3 };
+    const rounds = [1, 2, 3, 4, 5, 6, 7];
+    assert.deepEqual(rounds.filter((round) => takesPart("anchor", "ours", round, plan)), [1, 4, 7]);
+    assert.deepEqual(rounds.filter((round) => takesPart("ours", "ours", round, plan)), rounds);
+    assert.match(table(benchmark, [...rates, sample(4, "ours", 40)]), /^rate\s+1\/s\s+10 \(10-30\) x3\s+40 \(20-75\)\s/m);
   });
 
   test("shows goals of ratios below the table, those not judged too", () => {
