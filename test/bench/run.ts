@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { balancer } from "./balancer/balancer.ts";
 import { failover } from "./failover/failover.ts";
+import { idle } from "./idle/idle.ts";
 import { moves } from "./moves/moves.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
@@ -19,7 +20,7 @@ import { findBinaries } from "../support/control-plane/binaries.ts";
 import { useProjectNode } from "../support/runner/node-version.ts";
 import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [balancer, failover, moves, proxy];
+const BENCHMARKS: readonly Benchmark[] = [balancer, failover, idle, moves, proxy];
 const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h
 
 useProjectNode();

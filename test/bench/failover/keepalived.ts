@@ -83,6 +83,12 @@ export class Keepalived {
     await daemon.exited;
   }
 
+  /** Of what runs on a node: keepalived's first process and HAProxy's. */
+  pids(name: string): readonly number[] {
+    const node = this.#nodes.find(({ host }) => host.name === name);
+    return [node?.daemon, node?.balancer].flatMap((program) => (program?.running === true ? [program.pid] : []));
+  }
+
   /** SIGKILL to all of a node's processes, its balancer's too: ours is one process, agent and balancer. Its address stays. */
   async kill(name: string): Promise<void> {
     const node = this.#nodes.find(({ host }) => host.name === name);

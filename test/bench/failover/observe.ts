@@ -45,8 +45,8 @@ export interface Watched {
 }
 
 export interface Fault {
-  /** What the client does every 5 ms; default: a connection to {@link Contender.port}. */
-  readonly ask?: Pick<ProbeOptions, "port" | "path" | "status">;
+  /** What the client does; default: every 5 ms a connection to {@link Contender.port}. */
+  readonly ask?: Pick<ProbeOptions, "port" | "path" | "status" | "intervalMs">;
   readonly act: () => Promise<void>;
   /** The address is to leave this node; undefined: it is to stay. */
   readonly from?: ClusterNode;
@@ -66,8 +66,8 @@ export async function watch(rig: Rig, contender: Contender, fault: Fault): Promi
   // What the client learnt in an earlier fault is no part of this one.
   await cluster.client.run(["ip", "neigh", "flush", "all"]);
   await using ownership = await OwnershipSampler.start(new Map(cluster.nodes.map(({ name, host }) => [name, host.namespace])), OWNERSHIP_EVERY_MS);
-  const asked = { port: contender.port, ...fault.ask, timeoutMs: PROBE_TIMEOUT_MS, realTime: rig.realTime };
-  await using probe = await startProbe(rig, contender, { ...asked, intervalMs: PROBE_EVERY_MS });
+  const asked = { port: contender.port, intervalMs: PROBE_EVERY_MS, ...fault.ask, timeoutMs: PROBE_TIMEOUT_MS, realTime: rig.realTime };
+  await using probe = await startProbe(rig, contender, asked);
   await using _forgetting = fault.newcomers === true ? await newcomer.spawn(["sh", "-c", FORGETS], { name: "forget" }) : undefined;
   await using strangers = fault.newcomers === true ? await startProbe(rig, contender, { ...asked, intervalMs: NEWCOMER_EVERY_MS }, newcomer) : undefined;
   await cluster.lab.until(() => steady(probe, BEFORE_MS), 30_000, `${contender.name}: ${contender.vip}:${asked.port} answers steadily before the fault`);

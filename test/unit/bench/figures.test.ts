@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { cpuMs, gbitPerSecond, memoryKib, requestsPerSecond, roundTrips } from "../../bench/balancer/figures.ts";
+import { family, parentOf, processOf } from "../../bench/idle/processes.ts";
 
 describe("figures of the load programs", () => {
   test("iperf3: what the receiver counted", () => {
@@ -27,6 +28,10 @@ sockperf: ---> percentile 50.000 =    8.447`;
 
   test("/proc: time of the process and its children, whatever its name; memory", () => {
     assert.equal(cpuMs("7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 10 20 3 4 20 0 1 0"), 370);
+    assert.equal(parentOf("7 (a) 3 (c)) S 1 7 7 0 -1 4194560"), 1);
+    assert.deepEqual(family(process.pid).includes(process.pid), true);
+    assert.ok(family(process.ppid).includes(process.pid));
+    assert.ok((processOf(process.pid)?.memoryKib ?? 0) > 0);
     assert.equal(memoryKib(undefined, "MemTotal: 5 kB\nSlab:             1234 kB\n"), 1234);
   });
 });
