@@ -6,9 +6,9 @@
  * steadily before; and TCP has the last word.
  */
 
-/** One echo to each machine, each turn. Three in a row unanswered, so a dead one is suspected 300 to 400 ms after its end. */
+/** One echo to each machine, each turn. Two in a row unanswered, so a dead one is suspected 200 to 300 ms after its end; two more are sent while TCP is waited for. */
 export const TURN_MS = 100;
-const MOST_MISSES = 3;
+const MOST_MISSES = 2;
 /** A timer that comes this much late means that our process, or the whole machine with its queues, stood still: the turn proves nothing. */
 const LATE_MS = 300;
 /**

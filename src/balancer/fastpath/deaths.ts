@@ -1,6 +1,7 @@
 /** API servers that go DOWN, and when those who wait for them are told: their sockets here at once, idle clients elsewhere as soon as it can help them. */
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
+import type { Flow } from "./nft.ts";
 import type { PlanBackend } from "./plan.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -35,9 +36,9 @@ export function createDeaths(deps: DeathsDeps): Deaths {
   let grades: ReadonlyMap<string, PlanBackend["grade"]> = new Map();
   let stopped = false;
 
-  async function tellOf(hosts: readonly string[], holder: boolean): Promise<void> {
+  async function tellOf(hosts: readonly string[], clients: Promise<readonly Flow[]> | null): Promise<void> {
     try {
-      await sessions.backendsDied(deps.addressesOf(hosts), holder);
+      await sessions.backendsDied(deps.addressesOf(hosts), await clients);
     } catch (error) {
       log.warn({ err: error, backends: hosts }, "Telling the clients of a dead API server failed");
     }
@@ -58,13 +59,17 @@ export function createDeaths(deps: DeathsDeps): Deaths {
       const dead = [...died.keys()];
       const sinceMs = Math.max(...died.values());
       died.clear();
+      await tellOf(dead, null);
+      // While we wait for the others' verdict. Who comes after a death does not come to the dead one.
+      let listed = deps.holdsVip() ? sessions.clients() : undefined;
       for (const delayMs of ASK_CLIENTS_MS) {
         clock.after(sinceMs + delayMs - clock.now(), () => {
+          const clients = listed;
+          listed = undefined;
           const still = dead.filter((host) => grades.get(host) === "DOWN");
-          if (!stopped && still.length > 0 && deps.holdsVip()) void tellOf(still, true);
+          if (!stopped && still.length > 0 && deps.holdsVip()) void tellOf(still, clients ?? sessions.clients());
         });
       }
-      await tellOf(dead, false);
     },
     stop() {
       stopped = true;

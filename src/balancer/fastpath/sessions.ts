@@ -31,8 +31,10 @@ export interface SessionsDeps {
 export interface Sessions {
   /** The VIP has gone from here: sockets that had it as their own address send nothing any more, and would hang. Synchronous. */
   vipGone(): void;
-  /** No packet gets to these API servers any more, or no answer comes. `holder`: the VIP is here, so clients elsewhere are ours to tell. */
-  backendsDied(addresses: ReadonlySet<string>, holder: boolean): Promise<void>;
+  /** Clients elsewhere that have sent something to the VIP here within the hour. To list them takes nft some time. Never rejects. */
+  clients(): Promise<readonly Flow[]>;
+  /** No packet gets to these API servers any more, or no answer comes. `clients`: to be asked whether their connection lives; null: not ours to ask. */
+  backendsDied(addresses: ReadonlySet<string>, clients: readonly Flow[] | null): Promise<void>;
   told(): Told;
 }
 
@@ -71,28 +73,26 @@ export function createSessions(deps: SessionsDeps): Sessions {
     }
   }
 
-  /** All clients, as nobody knows whose server was the dead one: those whose connection lives answer with a duplicate ACK, and nothing happens. */
-  async function kick(): Promise<void> {
+  /** All of them, as nobody knows whose server was the dead one: those whose connection lives answer with a duplicate ACK, and nothing happens. */
+  async function ask(clients: readonly Flow[]): Promise<void> {
     const sourceMac = deps.mac();
     if (sourceMac === undefined) return;
     let tried = 0;
     let failed = 0;
     let failure: unknown;
-    for (const family of families) {
-      for (const flow of await deps.flows(family)) {
-        const frame = ackFor(flow, sourceMac);
-        if (frame === undefined) continue;
-        tried += 1;
-        try {
-          deps.send(frame);
-          kicked += 1;
-        } catch (error) {
-          // A full queue passes while we pause; the others are to be told anyway.
-          failure ??= error;
-          failed += 1;
-        }
-        if (tried % BATCH === 0) await deps.pause();
+    for (const flow of clients) {
+      const frame = ackFor(flow, sourceMac);
+      if (frame === undefined) continue;
+      tried += 1;
+      try {
+        deps.send(frame);
+        kicked += 1;
+      } catch (error) {
+        // A full queue passes while we pause; the others are to be told anyway.
+        failure ??= error;
+        failed += 1;
       }
+      if (tried % BATCH === 0) await deps.pause();
     }
     log.info({ clients: tried - failed }, "Clients asked whether their connection lives");
     if (failed > 0) log.warn({ clients: failed, err: failure }, "Clients of a dead API server could not be asked whether their connection lives");
@@ -110,14 +110,22 @@ export function createSessions(deps: SessionsDeps): Sessions {
         log.warn({ err: error }, "Sockets that had the VIP as their address could not be ended");
       }
     },
-    async backendsDied(addresses, holder) {
+    async clients() {
+      try {
+        return (await Promise.all(families.map((family) => deps.flows(family)))).flat();
+      } catch (error) {
+        log.warn({ err: error }, "The clients that came by the VIP cannot be listed");
+        return [];
+      }
+    },
+    async backendsDied(addresses, clients) {
       try {
         endHere(addresses);
       } catch (error) {
         // A kernel without conntrack's netlink or SOCK_DESTROY: no reason to leave the others in the dark.
         log.warn({ err: error }, "Sockets of connections to a dead API server could not be ended");
       }
-      if (holder) await kick();
+      if (clients !== null) await ask(clients);
     },
     told: () => ({ kicked, destroyed }),
   };

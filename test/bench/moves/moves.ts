@@ -64,6 +64,9 @@ const lose: Scenario["act"] = async (_, victim, cluster) => {
   victim.plane.apiServer.stop();
 };
 const find: Scenario["heal"] = async (victim, cluster) => {
+  // It boots. An agent that had lived through this again and again would be no candidate for longer each time.
+  await victim.endAgent("SIGKILL");
+  await cluster.forget(victim);
   victim.plane.apiServer.continue();
   await cluster.lab.heal();
 };

@@ -107,7 +107,7 @@ describe("when an API server has died", () => {
         socket("10.88.0.11 40003", "10.88.0.12 6443"),
       ],
     });
-    await sessions.backendsDied(dead, false);
+    await sessions.backendsDied(dead, null);
     assert.deepEqual(destroyed, ["10.88.0.11 40000", "10.88.0.11 40002"], "not a connection to the server itself: it has time-outs of its own");
   });
 
@@ -116,15 +116,15 @@ describe("when an API server has died", () => {
       connections: [connection("10.88.0.9 50000", "10.88.0.11 6443")],
       sockets: [socket("10.88.0.11 6443", "10.88.0.9 50000"), socket("10.88.0.11 6443", "10.88.0.8 50000")],
     });
-    await sessions.backendsDied(new Set(["10.88.0.11"]), false);
+    await sessions.backendsDied(new Set(["10.88.0.11"]), null);
     assert.deepEqual(destroyed, ["10.88.0.11 6443"]);
   });
 
   test("the holder asks every client; another node asks nobody", async () => {
     const { sessions, frames } = machine({ flows: [flow(40000), flow(40001, { vip: VIP6.text, client: "fd88::9" })] });
-    await sessions.backendsDied(dead, false);
+    await sessions.backendsDied(dead, null);
     assert.equal(frames.length, 0);
-    await sessions.backendsDied(dead, true);
+    await sessions.backendsDied(dead, await sessions.clients());
     assert.equal(sessions.told().kicked, 2);
     const [frame] = frames;
     assert.ok(frame !== undefined);
@@ -136,16 +136,16 @@ describe("when an API server has died", () => {
   test("a flow that is none is left out, and without a MAC address of our own nothing is sent", async () => {
     const flows = [flow(1, { mac: "x" }), flow(2, { client: "nobody" }), flow(3)];
     const { sessions, frames } = machine({ flows });
-    await sessions.backendsDied(dead, true);
+    await sessions.backendsDied(dead, await sessions.clients());
     assert.deepEqual([frames.length, sessions.told().kicked], [1, 1]);
     const mute = machine({ flows, changes: { mac: () => undefined } });
-    await mute.sessions.backendsDied(dead, true);
+    await mute.sessions.backendsDied(dead, await mute.sessions.clients());
     assert.equal(mute.frames.length, 0);
   });
 
   test("many clients are asked in batches, with a pause for other work after each 200", async () => {
     const state = machine({ flows: Array.from({ length: 450 }, (_, i) => flow(i + 1)) });
-    await state.sessions.backendsDied(dead, true);
+    await state.sessions.backendsDied(dead, await state.sessions.clients());
     assert.deepEqual([state.frames.length, state.pauses], [450, 2]);
   });
 
@@ -159,13 +159,19 @@ describe("when an API server has died", () => {
         },
       },
     });
-    await state.sessions.backendsDied(dead, true);
+    await state.sessions.backendsDied(dead, await state.sessions.clients());
     assert.deepEqual([sent.length, state.sessions.told().kicked, state.warnings.length], [10, 5, 1]);
+  });
+
+  test("nft that cannot list the clients is a warning, and nobody is asked", async () => {
+    const { sessions, warnings } = machine({ changes: { flows: async () => Promise.reject(new Error("nft is gone")) } });
+    assert.deepEqual(await sessions.clients(), []);
+    assert.equal(warnings.length, 1);
   });
 
   test("a kernel that cannot list connections does not keep the clients elsewhere from being told", async () => {
     const { sessions, frames, warnings } = machine({ flows: [flow(1)], changes: { conntrack: { list: () => { throw new Error("EINVAL"); } } } });
-    await sessions.backendsDied(dead, true);
+    await sessions.backendsDied(dead, await sessions.clients());
     assert.deepEqual([frames.length, warnings.length], [1, 1]);
   });
 });
