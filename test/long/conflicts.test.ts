@@ -69,6 +69,7 @@ test("keepalived that is started later, on another node: ours stays, has the las
   assert.equal(words.at(-1), holder.name, words.join());
   assert.equal(await cluster.settled(), holder);
   assert.ok((await ownership.holders(cluster.vip)).includes(holder.name));
+  assert.equal((await other.status()).vip?.foreign, true);
   const defended = journal.of(holder).filter(({ msg, outcome }) => msg === "Another candidate claims the VIP" && outcome === "defended");
   assert.equal(defended.length, 2);
 });
