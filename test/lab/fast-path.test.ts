@@ -52,6 +52,20 @@ function another(node: ClusterNode): ClusterNode {
   return other;
 }
 
+test("the holder forgets a flow soon after its client has ended it, and not that of one that only listens", async () => {
+  const holder = await startFastPath(cluster);
+  const remembered = async (): Promise<number> => ((await holder.host.run(["nft", "list", "set", "netdev", "leasehold", "flows4"])).match(/ expires /g) ?? []).length;
+  await using _ticker = await startTicker(cluster, another(holder));
+  await using clients = await openClients(cluster, cluster.client, { watches: 3, requests: 0 });
+  const probe = await openNewConnections(cluster, cluster.client);
+  await cluster.lab.until(async () => (await remembered()) > 10, 10_000, "flows of clients that come and go");
+  await probe.stop();
+  await cluster.lab.until(async () => (await remembered()) === 3, 15_000, "only those that listen are remembered");
+  await sleep(5_000);
+  assert.equal(await remembered(), 3);
+  assert.equal(clients.watches.alive().length, 3);
+});
+
 describe("a move of the VIP", () => {
   test("planned, three times round: every listening watch and every connection lives", async () => {
     let holder = await startFastPath(cluster);

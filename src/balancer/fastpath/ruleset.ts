@@ -25,6 +25,8 @@ export const OWN_TIMEOUT_S = 30;
 export const SETTLE_MS = 2_000;
 /** How long the holder remembers a client's flow, to tell the client when its backend dies. Each packet after that notes it anew. */
 const FLOW_TIMEOUT = "1h";
+/** Of one that its client has ended: else a client that connects for every request fills the set, and the list of those to ask takes seconds. */
+const FLOW_END_S = 10;
 const MOST_FLOWS = 65_536;
 /** The probe of the network check goes to the discard service (RFC 863): no socket, no answer. */
 export const PROBE_PORT = 9;
@@ -71,6 +73,7 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
       entry.push(`${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} update @${heardSet(family)} { ether saddr } drop`);
     }
     sets.push({ name: flowSet(family), spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};` });
+    const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
     const notFromPeers = wire.peers.length === 0 ? "" : `ether saddr != ${fromPeers} `;
     // Without an address of the family there is nothing to deliver to and no way to the others.
     if (own === undefined) continue;
@@ -80,7 +83,9 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
       name: `spread${family}`,
       rules: [
         `${hops} set ${START_TTL}`,
-        `add @${flowSet(family)} { ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport }`,
+        // In this order: `add` changes nothing of what is there, so the last ACK of a connection does not bring its hour back.
+        `tcp flags & (fin | rst) != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_END_S}s }`,
+        `add @${flowSet(family)} { ${flow} }`,
         spread(slot, takers, (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)), "mine"),
       ],
     });

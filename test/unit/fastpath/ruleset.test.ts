@@ -45,13 +45,14 @@ describe("ingress of the holder", () => {
   });
 
   test("sets the count of hops and notes the flow before the packet goes its way", () => {
-    assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 2), [
-      "ip ttl set 64", "add @flows4 { ether saddr . ip saddr . tcp sport . ip daddr . tcp dport }",
+    const flow = "ether saddr . ip saddr . tcp sport . ip daddr . tcp dport";
+    assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 3), [
+      "ip ttl set 64", `tcp flags & (fin | rst) != 0x0 update @flows4 { ${flow} timeout 10s }`, `add @flows4 { ${flow} }`,
     ]);
   });
 
   test("gives each slot to the node that every other node gives it to", () => {
-    const rule = rules(three, "netdev", "spread4")[2] ?? "";
+    const rule = rules(three, "netdev", "spread4")[3] ?? "";
     assert.match(rule, /^jhash ip saddr \. tcp sport mod 1024 seed 0x4c484f4c vmap /);
     const chains = new Map([["n1", "mine"], ["n2", "to_10_88_0_12"], ["n3", "to_10_88_0_13"]]);
     assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2", "n3"]).map((name) => chains.get(name)));
@@ -79,16 +80,16 @@ describe("ingress of the holder", () => {
   });
 
   test("gives everything to the one taker without a hash", () => {
-    assert.equal(rules(withWire({ takers: ["n3"] }), "netdev", "spread4")[2], "goto to_10_88_0_13");
-    assert.equal(rules(withWire({ takers: ["n1"] }), "netdev", "spread4")[2], "goto mine");
+    assert.equal(rules(withWire({ takers: ["n3"] }), "netdev", "spread4")[3], "goto to_10_88_0_13");
+    assert.equal(rules(withWire({ takers: ["n1"] }), "netdev", "spread4")[3], "goto mine");
   });
 
   test("keeps everything when nobody takes new connections: the proxy has them", () => {
-    assert.equal(rules(withWire({ takers: [] }), "netdev", "spread4")[2], "goto mine");
+    assert.equal(rules(withWire({ takers: [] }), "netdev", "spread4")[3], "goto mine");
   });
 
   test("sends nothing to a taker that is no peer: it has no rules, the packet would wander", () => {
-    const rule = rules(withWire({ takers: ["n1", "n2", "ghost"] }), "netdev", "spread4")[2] ?? "";
+    const rule = rules(withWire({ takers: ["n1", "n2", "ghost"] }), "netdev", "spread4")[3] ?? "";
     assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")));
   });
 
@@ -240,9 +241,9 @@ describe("families", () => {
   const half = rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6]);
 
   test("a peer without an address of a family takes no slots of it and is no part of its ring", () => {
-    assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6")[2] ?? "")), new Set(["mine", "to_fd88__13"]));
+    assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6")[3] ?? "")), new Set(["mine", "to_fd88__13"]));
     assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), ["ether saddr { 02:00:00:00:00:03 } ip6 hoplimit <= 62 goto last", 'counter name "second_chance" dup to fd88::13 device "eth0"']);
-    assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4")[2] ?? "")).size, 3);
+    assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4")[3] ?? "")).size, 3);
   });
 
   test("without an own address of a family nothing is delivered in it", () => {
