@@ -5,6 +5,12 @@ import type { LeaseWrite } from "../kube/store.ts";
 import { rightUntil } from "./right.ts";
 import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
 
+/**
+ * When the API servers are back, every balancer finds that out by itself, some a health check later than others: a holder that held on through it does not hand
+ * over because it is among the later ones.
+ */
+const HELD_CALM_MS = 5_000;
+
 export class Draft {
   readonly settings: ElectionSettings;
   readonly nowMs: number;
@@ -57,8 +63,9 @@ export class Draft {
       this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: contestedAtMs === null ? nextMs : this.nowMs, offered, contestedAtMs } });
     }
     else {
+      const calmUntilMs = role.kind === "PROVISIONAL" && role.why.kind === "hold" ? this.nowMs + HELD_CALM_MS : this.nowMs;
       this.become(
-        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs: this.nowMs, contestedAtMs: null, away: null },
+        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs, contestedAtMs: null, away: null },
         "holds the Lease",
       );
     }

@@ -55,6 +55,19 @@ describe("at the renew deadline", () => {
     assert.equal(subject.to(atMs + 2_000).bound, false);
   });
 
+  test("confirmed again, it does not hand over because its balancer finds the API servers a little later than the others'", () => {
+    const subject = lose(["refusing", "refusing", "refusing"]).healthy({ faults: ["balancer"] });
+    const confirm = (n: number): void => {
+      subject.to(subject.nowMs + 500);
+      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, peers) });
+    };
+    for (let n = 1; n <= 9; n += 1) confirm(n);
+    assert.equal(subject.state.role.kind, "MASTER");
+    assert.deepEqual([subject.bound, subject.sent("offer").length], [true, 0]);
+    for (let n = 10; n <= 14; n += 1) confirm(n);
+    assert.ok(subject.sent("offer").length > 0, "it is not late any more, it is faulty");
+  });
+
   test("a stranger is defended against up to the deadline, and given way to from then on", () => {
     const claimed = { kind: "claimed", mac: "02:00:00:00:00:99" } as const;
     const early = lose(["alive", "alive", "alive"], { untilMs: 3_750 });
