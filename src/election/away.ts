@@ -7,14 +7,12 @@ import { candidateAt } from "./contention.ts";
 import type { Draft } from "./draft.ts";
 import { faultsOf, INTERFACE_FAULT, peers } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
-import type { Away, ElectionState, Role } from "./types.ts";
+import type { Away, ElectionState, Master } from "./types.ts";
 
 /** Kernels answer within microseconds, and a switch port that has just come up drops little. Nobody serves while we wait. */
 const ANSWER_MS = 200;
 /** Whoever has it may have let it go. */
 const ASK_AGAIN_MS = 1_000;
-
-type Master = Extract<Role, { kind: "MASTER" }>;
 
 /** Lets the VIP go and takes it back as the link goes and comes. */
 export function trackLink(draft: Draft, role: Master, view: LeaseView | null): void {
@@ -38,8 +36,7 @@ export function isAsking({ away }: Master): boolean {
 function comeBack(draft: Draft, role: Master, away: Away): void {
   const { state, nowMs } = draft;
   if (away.askedAtMs === null || (away.owner !== null && nowMs >= away.askedAtMs + ASK_AGAIN_MS)) {
-    if (state.probingSinceMs === null) draft.effect({ kind: "probe", spread: false });
-    draft.set({ probingSinceMs: state.probingSinceMs ?? nowMs });
+    draft.probe(false);
     setAway(draft, role, { askedAtMs: nowMs, owner: away.owner });
     return draft.wakeAt(nowMs + ANSWER_MS);
   }

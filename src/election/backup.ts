@@ -10,7 +10,7 @@ import type { Draft } from "./draft.ts";
 import { claimants, eligible, faultsOf, lastResorts, peers } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
-import type { Role } from "./types.ts";
+import type { Backup } from "./types.ts";
 import { vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 import { tenureKey } from "./watch-target.ts";
@@ -26,8 +26,6 @@ export const OFFER_FRESH_MS = 300;
  * time in which nobody could have renewed is held against it.
  */
 export const READABLE_MS = 1_500;
-
-type Backup = Extract<Role, { kind: "BACKUP" }>;
 
 export function decideBackup(draft: Draft, role: Backup): void {
   const { settings, state, nowMs } = draft;

@@ -7,11 +7,9 @@ import type { Evidence } from "../vip/evidence.ts";
 import type { Draft } from "./draft.ts";
 import { selfCandidate } from "./facts.ts";
 import { compareCandidates } from "./ranking.ts";
-import type { ElectionState, Role } from "./types.ts";
+import type { ElectionState, Master, Provisional } from "./types.ts";
 import { disturbed } from "./unrest.ts";
 import { tenureKey } from "./watch-target.ts";
-
-type Provisional = Extract<Role, { kind: "PROVISIONAL" }>;
 
 /** RFC 5227 section 2.4: DEFEND_INTERVAL. */
 const DEFEND_MS = 10_000;
@@ -70,7 +68,7 @@ function heardClaim(draft: Draft, mac: string): void {
 }
 
 /** A candidate's claim is settled by the Lease, at once; with a stranger there is nothing to settle: the VIP is defended, and people are told. */
-function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, mac: string): void {
+function contestMaster(draft: Draft, role: Master, mac: string): void {
   const { state, nowMs } = draft;
   if (candidateAt(state, mac) === undefined) return;
   // A successor that we have offered it to; or the one before us, whose last words are late.
@@ -82,7 +80,7 @@ function contestMaster(draft: Draft, role: Extract<Role, { kind: "MASTER" }>, ma
  * Who heard another one's claim has to hear that it was not true: the last of several too, and it need not have been its agent that spoke (keepalived on the same
  * machine will not take it back). A stranger is answered at once and not more often than every 10 s; a candidate once the Lease has confirmed us against it.
  */
-export function defend(draft: Draft, role: Extract<Role, { kind: "MASTER" }>): void {
+export function defend(draft: Draft, role: Master): void {
   const { state, nowMs } = draft;
   const { contender, defendedAtMs } = state;
   // What was heard before we became holder was answered by our first announcement.
@@ -175,8 +173,7 @@ export function askWire(draft: Draft, alone: boolean): Verdict {
     noteStranger(draft);
     return taken ? "taken" : "free";
   }
-  draft.set({ probingSinceMs: nowMs });
-  draft.effect({ kind: "probe", spread: alone });
+  draft.probe(alone);
   draft.wakeAt(nowMs + NO_VERDICT_MS);
   return "unknown";
 }

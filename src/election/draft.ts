@@ -89,6 +89,13 @@ export class Draft {
     this.effect({ kind: "defend" });
   }
 
+  /** Asks who has the VIP, unless that is being asked. */
+  probe(spread: boolean): void {
+    if (this.state.probingSinceMs !== null) return;
+    this.set({ probingSinceMs: this.nowMs });
+    this.effect({ kind: "probe", spread });
+  }
+
   /** An offer is out, or about to be: our word alone keeps the VIP no longer than this, nor does the kernel if we die now. */
   limit(): void {
     const { role } = this.state;

@@ -13,10 +13,10 @@ import { faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate, UNSTABLE_F
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
 import { becomeProvisional, holdMarginMs } from "./provisional.ts";
-import { OFFER_HOLD_MS } from "./right.ts";
+import { OFFER_HOLD_MS, rightUntil } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Tenure } from "./tenure.ts";
-import type { Handover, HandoverReason, Role } from "./types.ts";
+import type { Handover, HandoverReason, Master } from "./types.ts";
 import { disturbed } from "./unrest.ts";
 
 /** A successor that has not claimed by then is passed over. */
@@ -38,8 +38,6 @@ export const CONTESTED_MS = 500;
 const RETRY_MS = 500;
 /** The last words of a stopping holder may take this long. */
 const RELEASE_MS = 1_000;
-
-type Master = Extract<Role, { kind: "MASTER" }>;
 
 export function decideMaster(draft: Draft, role: Master): void {
   const { settings, state, nowMs } = draft;
@@ -77,19 +75,19 @@ function decideLoss(draft: Draft): boolean {
   const { settings, state, nowMs } = draft;
   const { role } = state;
   if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null || role.away !== null) return false;
+  const rightUntilMs = rightUntil(settings, role);
   if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
     draft.set({ unrest: disturbed(state.unrest, nowMs) });
-    becomeProvisional(draft, { kind: "contested" }, role.renewedAtMs + settings.renewDeadlineMs);
+    becomeProvisional(draft, { kind: "contested" }, rightUntilMs);
     return true;
   }
   if (role.contestedAtMs !== null) draft.wakeAt(role.contestedAtMs + CONTESTED_MS);
-  const lateAtMs = role.renewedAtMs + settings.renewDeadlineMs - holdMarginMs(settings.renewDeadlineMs);
+  const lateAtMs = rightUntilMs - holdMarginMs(settings.renewDeadlineMs);
   if (nowMs < lateAtMs) {
     draft.wakeAt(lateAtMs);
     return false;
   }
   const untilMs = heldUntil(settings, state, nowMs);
-  const rightUntilMs = role.renewedAtMs + settings.renewDeadlineMs;
   if (untilMs === null || untilMs <= rightUntilMs) return false;
   becomeProvisional(draft, { kind: "hold", rightUntilMs }, untilMs);
   return true;

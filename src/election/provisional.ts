@@ -9,7 +9,7 @@ import { faultsOf, INTERFACE_FAULT } from "./facts.ts";
 import { heldUntil } from "./hold.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { tenureOf } from "./tenure.ts";
-import type { Role, Why } from "./types.ts";
+import type { Provisional, Why } from "./types.ts";
 import { RETRY_MS } from "./upkeep.ts";
 import { vacancy } from "./vacancy.ts";
 import { tenureKey } from "./watch-target.ts";
@@ -22,8 +22,6 @@ const SPEAK_UP_MS = 1_500;
 export const BOOTSTRAP_HOLD_MS = 3_000;
 /** A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again; a holder that lives renews again and again. */
 const MOST_CONFLICTS = 2;
-
-type Provisional = Extract<Role, { kind: "PROVISIONAL" }>;
 
 export function becomeProvisional(draft: Draft, why: Why, untilMs: number): void {
   draft.become({ kind: "PROVISIONAL", why, untilMs, retryAtMs: draft.nowMs, conflicts: 0 }, reasonOf(draft, why));

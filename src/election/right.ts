@@ -1,5 +1,5 @@
 /** How long a holder may keep the VIP bound without hearing anything more. */
-import type { ElectionSettings, Role } from "./types.ts";
+import type { ElectionSettings, Master } from "./types.ts";
 
 /**
  * An offered VIP stays bound this long on our word alone; then it must be clear that nobody has taken it, for the answer that tells may be lost and the watch
@@ -9,7 +9,7 @@ import type { ElectionSettings, Role } from "./types.ts";
 export const OFFER_HOLD_MS = 900;
 
 /** Counted from before the last successful renewal was sent, and from before the offer was. */
-export function rightUntil(settings: ElectionSettings, { renewedAtMs, offered }: Extract<Role, { kind: "MASTER" }>): number {
+export function rightUntil(settings: ElectionSettings, { renewedAtMs, offered }: Master): number {
   const renewedUntilMs = renewedAtMs + settings.renewDeadlineMs;
   return offered === null ? renewedUntilMs : Math.min(renewedUntilMs, offered.sinceMs + OFFER_HOLD_MS);
 }

@@ -110,6 +110,10 @@ export type Role =
   | { readonly kind: "RELEASING"; readonly untilMs: number }
   | { readonly kind: "STOPPED" };
 
+export type Backup = Extract<Role, { kind: "BACKUP" }>;
+export type Master = Extract<Role, { kind: "MASTER" }>;
+export type Provisional = Extract<Role, { kind: "PROVISIONAL" }>;
+
 /** Why a node has the VIP bound without holding the Lease. */
 export type Why =
   /** The holder's kernel is silent; our claim is on its way. */

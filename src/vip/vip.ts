@@ -168,7 +168,7 @@ export function createVip(deps: VipDeps): Vip {
   function lookIdle(): void {
     let present: readonly BoundAddress[];
     try {
-      present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+      present = onThisMachine();
     } catch (error) {
       log.error({ error }, "listing the addresses failed");
       return;
@@ -189,8 +189,12 @@ export function createVip(deps: VipDeps): Vip {
     deps.onChange?.();
   }
 
+  function onThisMachine(): readonly BoundAddress[] {
+    return kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+  }
+
   function leftOvers(): readonly BoundAddress[] {
-    return kernel.addresses().filter((entry) => entry.ours && texts.includes(entry.address.text));
+    return onThisMachine().filter((entry) => entry.ours);
   }
 
   function sendAnnouncement(): void {

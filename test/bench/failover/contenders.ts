@@ -99,6 +99,7 @@ export function kubeVip(cluster: Cluster, { name, vip }: Place, binary: string):
   };
 }
 
-async function removeAddress(node: ClusterNode, vip: string): Promise<void> {
+/** A killed program leaves it. */
+export async function removeAddress(node: ClusterNode, vip: string): Promise<void> {
   await node.host.run(["sh", "-c", `ip addr del ${vip}/32 dev eth0 2>/dev/null; true`]);
 }

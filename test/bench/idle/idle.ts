@@ -8,11 +8,12 @@ import { fastPathReady } from "../../lab/fast-path-cluster.ts";
 import { provable } from "../../lab/on-the-wire.ts";
 import { monotonicMs, sleep } from "../../support/lab/clock.ts";
 import { versionsOf } from "../anchor.ts";
+import { removeAddress } from "../failover/contenders.ts";
 import { DOCUMENTED, Keepalived, VRRP3 } from "../failover/keepalived.ts";
 import type { Vrrp } from "../failover/keepalived.ts";
 import type { Benchmark, Plan, Sample } from "../report.ts";
-import { family, processOf } from "./processes.ts";
-import type { ProcessFigures } from "./processes.ts";
+import { family, processOf } from "../processes.ts";
+import type { ProcessFigures } from "../processes.ts";
 
 const OURS = "leasehold";
 const UNPROVEN = "without proof";
@@ -130,9 +131,9 @@ function keepalived(cluster: Cluster, vip: string, port: number, vrrp: Vrrp): Re
     },
     pids: ({ name }) => set.pids(name).flatMap(family),
     async end() {
-      for (const { name, host } of cluster.nodes) {
-        await set.kill(name);
-        await host.run(["sh", "-c", `ip addr del ${vip}/32 dev eth0 2>/dev/null; true`]);
+      for (const node of cluster.nodes) {
+        await set.kill(node.name);
+        await removeAddress(node, vip);
       }
     },
   };

@@ -153,7 +153,7 @@ async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> 
   const all = [leasehold(cluster, OUR_PORT), keepalivedAndHaproxy(cluster, KEEPALIVED_VIP)];
   if (KUBE_VIP_PROGRAM !== undefined) all.push(kubeVip(cluster, KUBE_VIP_VIP, KUBE_VIP_PROGRAM));
   const planes = all.filter(({ name }) => subjects.includes(name));
-  const stage: Stage = { cluster, planes: [...planes], serversLost: true, readyMs: 0 };
+  const stage: Stage = { cluster, planes: [...planes], readyMs: undefined };
   for (let round = 1; round <= rounds; round++) {
     for (const [index, scenario] of SCENARIOS.entries()) {
       if (!scenarios.includes(scenario.name)) continue;
@@ -169,10 +169,8 @@ async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> 
 interface Stage {
   readonly cluster: Cluster;
   readonly planes: readonly Plane[];
-  /** In the scenario before. */
-  serversLost: boolean;
-  /** Since when all API servers are there: HAProxy has to find them well. */
-  readyMs: number;
+  /** Since when all API servers are there, for HAProxy has to find them well; undefined: the scenario before took one away. */
+  readyMs: number | undefined;
 }
 
 interface Figure {
@@ -186,10 +184,10 @@ async function prepareAndPlay(stage: Stage, plane: Plane, scenario: Scenario, tu
   const holders = new Map<Plane, ClusterNode>();
   for (const { plane: node } of cluster.nodes) if (!node.apiServer.running) await node.apiServer.start();
   await cluster.plane.ready();
-  if (stage.serversLost) stage.readyMs = monotonicMs();
+  const readyMs = (stage.readyMs ??= monotonicMs());
   for (const each of planes) holders.set(each, await each.ready());
-  if (plane.name === KEEPALIVED) await sleep(Math.max(0, stage.readyMs + HAPROXY_RISE_MS - monotonicMs()));
-  stage.serversLost = scenario.deadly || scenario.sequel !== undefined;
+  if (plane.name === KEEPALIVED) await sleep(Math.max(0, readyMs + HAPROXY_RISE_MS - monotonicMs()));
+  if (scenario.deadly || scenario.sequel !== undefined) stage.readyMs = undefined;
   const holder = holders.get(plane);
   if (holder === undefined) throw new Error("every plane has a holder");
   const victim = scenario.victim === "other" ? (cluster.others(holder)[turn % 2] ?? holder) : holder;

@@ -1,8 +1,8 @@
 /** What the load programs print is read by pattern: a wrong one would be a wrong figure and no error. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { cpuMs, gbitPerSecond, memoryKib, requestsPerSecond, roundTrips } from "../../bench/balancer/figures.ts";
-import { family, parentOf, processOf } from "../../bench/idle/processes.ts";
+import { gbitPerSecond, requestsPerSecond, roundTrips } from "../../bench/balancer/figures.ts";
+import { cpuMs, family, memoryKib, parentOf, processOf } from "../../bench/processes.ts";
 
 describe("figures of the load programs", () => {
   test("iperf3: what the receiver counted", () => {
