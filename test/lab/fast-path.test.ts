@@ -223,6 +223,32 @@ describe("a node", () => {
     await watchesSawAll(cluster, clients, ticker);
   });
 
+  test("cut off again: clients are told too whose port had another connection before, which ended on a node that lives", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    const localPort = 20_000;
+    await isolate(victim);
+    await fastPathReady(cluster, cluster.others(victim).map(({ name }) => name), cluster.others(victim));
+    {
+      // Their servers end them, and keep a socket in TIME-WAIT for a minute; the clients do not, and may use the port again.
+      await using earlier = await openClients(cluster, cluster.client, { watches: 0, requests: 30, localPort, finish: "server-closes" });
+      earlier.requests.finish();
+      await cluster.lab.until(() => earlier.requests.lost().length === 30, 10_000, "the servers have ended them");
+    }
+    await cluster.lab.heal();
+    await fastPathReady(cluster);
+    await using ticker = await startTicker(cluster, holder);
+    await sleep(6_000); // conntrack has forgotten them
+    await using clients = await openClients(cluster, cluster.client, { watches: 15, requests: 15, localPort });
+    const doomed = await servedBy(victim, cluster.client);
+    assert.ok(doomed > 0, "nobody was served by it");
+    await isolate(victim);
+    await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 4_000, "clients of the lost node are told");
+    await sleep(1_000);
+    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    await watchesSawAll(cluster, clients, ticker);
+  });
+
   test("cut off, the holder: all but the clients of its own API server live", async () => {
     const holder = await startFastPath(cluster);
     await using ticker = await startTicker(cluster, another(holder));

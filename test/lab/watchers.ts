@@ -35,6 +35,8 @@ export interface ClientsOptions {
   readonly vip?: string;
   /** Default 6443. */
   readonly port?: number;
+  /** See HoldOptions: the watches' ports, then those of the requests. */
+  readonly localPort?: number;
   /** How they end when they are told to, see HoldOptions; default half-close. */
   readonly finish?: NonNullable<HoldOptions["finish"]>;
 }
@@ -49,8 +51,10 @@ export async function openClients(cluster: Cluster, host: Host, options: Clients
   const tls = clientTls(cluster);
   const target = { host: options.vip ?? cluster.vip, port: options.port ?? 6443, finish: options.finish ?? "half-close", tls } as const;
   const id = (serial += 1);
-  const watches = await HeldConnections.start(host, { ...target, mode: "watch", path: WATCH, count: options.watches }, `watches-${id}`);
-  const requests = await HeldConnections.start(host, { ...target, mode: "request", path: "/livez", everyMs: 200, count: options.requests }, `requests-${id}`);
+  const from = (port: number | undefined): Pick<HoldOptions, "localPort"> => (port === undefined ? {} : { localPort: port });
+  const { localPort } = options;
+  const watches = await HeldConnections.start(host, { ...target, ...from(localPort), mode: "watch", path: WATCH, count: options.watches }, `watches-${id}`);
+  const requests = await HeldConnections.start(host, { ...target, ...from(localPort && localPort + options.watches), mode: "request", path: "/livez", everyMs: 200, count: options.requests }, `requests-${id}`);
   await cluster.lab.until(
     () => watches.alive().filter((each) => each.lines.length > 3).length === options.watches && requests.alive().filter((each) => each.lines.length > 3).length === options.requests,
     30_000,

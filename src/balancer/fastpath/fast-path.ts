@@ -27,7 +27,7 @@ export interface FastPathDeps {
   readonly vips: readonly IpAddress[];
   readonly ports: readonly number[];
   /** This control-plane node as of now; undefined on a worker, or while its link is missing. */
-  readonly node: () => Omit<PlanNode, "spreads"> | undefined;
+  readonly node: () => Omit<PlanNode, "spreads" | "forgets"> | undefined;
   readonly isWorker: boolean;
   readonly backends: () => readonly PlanBackend[];
   /** The other nodes, as the Lease (or, before it could be read, the disk) knows them; undefined while neither does. */
@@ -81,6 +81,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let intact = true;
   let loading = false;
   let again = false;
+  /** conntrack takes time-outs of our own; undefined: nobody knows yet. */
+  let forgets: boolean | undefined;
   let retryAtMs = Number.NEGATIVE_INFINITY;
   /** The kernel did not take the whole data plane: not asked again before. */
   let refused: { readonly why: string; readonly untilMs: number } | undefined;
@@ -100,7 +102,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     if (patient && (peers === undefined || backends.length === 0 || backends.some((backend) => backend.grade === "UNKNOWN"))) return undefined;
     if (!deps.isWorker && node === undefined) return undefined;
     return makePlan(
-      { vips: deps.vips, ports: deps.ports, node: node === undefined ? undefined : { ...node, spreads } },
+      { vips: deps.vips, ports: deps.ports, node: node === undefined ? undefined : { ...node, spreads, forgets: forgets ?? true } },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
     );
   }
@@ -145,15 +147,14 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   /** The whole data plane; where the kernel does not take it, the translation to the proxy alone; else nothing. */
   async function tryLoad(facts: Facts, spreads: boolean, reason: string): Promise<void> {
     if (clock.now() < retryAtMs) return;
-    const plan = wantedPlan(facts, spreads);
-    if (plan === undefined) return;
-    const text = JSON.stringify(plan, planText);
-    if (loaded?.text === text && intact) return;
+    const wanted = wantedPlan(facts, spreads);
+    if (wanted === undefined) return;
+    if (loaded?.text === JSON.stringify(wanted, planText) && intact) return;
     const before = intact;
     intact = true;
+    let plan: RulesetPlan;
     try {
-      const elements = [...ownElements(plan), ...settlingElements(plan)];
-      await (before ? nft.load(ruleset(plan), elements) : nft.restore(ruleset(plan), elements));
+      plan = await load(wanted, before);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       // What was is untouched.
@@ -168,11 +169,29 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       log.warn({ reason: why }, "The rules could not be changed, the old ones stay");
       return;
     }
-    loaded = { text, plan };
+    loaded = { text: JSON.stringify(plan, planText), plan };
     if (spreads) refused = undefined;
     refreshedMs = clock.now();
     log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
     become(spreads ? { kind: "fast-path" } : { kind: "proxy", reason });
+  }
+
+  /** Answers what is loaded: a kernel without conntrack's time-outs takes all the rest. @throws {LeaseholdError} LH_NFT */
+  async function load(plan: RulesetPlan, keepsSets: boolean): Promise<RulesetPlan> {
+    const elements = [...ownElements(plan), ...settlingElements(plan)];
+    const put = (of: RulesetPlan): Promise<void> => (keepsSets ? nft.load(ruleset(of), elements) : nft.restore(ruleset(of), elements));
+    try {
+      await put(plan);
+      if (plan.wire !== undefined) ({ forgets } = plan.wire);
+      return plan;
+    } catch (error) {
+      if (plan.wire === undefined || forgets !== undefined) throw error;
+      const rest: RulesetPlan = { ...plan, wire: { ...plan.wire, forgets: false } };
+      await put(rest);
+      forgets = false;
+      log.info({ err: error }, "No time-outs of conntrack for the VIP's connections alone: those that have ended are known for as long as all others");
+      return rest;
+    }
   }
 
   function become(next: Mode): void {

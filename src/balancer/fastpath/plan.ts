@@ -53,6 +53,7 @@ export interface PlanNode {
   readonly wildcardListener: boolean;
   /** False where only the translation to the proxy is possible or wanted. */
   readonly spreads: boolean;
+  readonly forgets: boolean;
 }
 
 export interface PlanSettings {
@@ -88,6 +89,7 @@ function wirePlan(node: PlanNode, peers: readonly FastPathNode[], facts: PlanFac
     deliverTo: proxied && anyServes ? node.balancerPort : node.backendPort,
     listener: node.wildcardListener ? node.backendPort : undefined,
     spreads: node.spreads,
+    forgets: node.forgets,
   };
 }
 

@@ -28,6 +28,12 @@ const FLOW_TIMEOUT = "1h";
 /** Of one that its client has ended: else a client that connects for every request fills the set, and the list of those to ask takes seconds. */
 const FLOW_END_S = 10;
 const MOST_FLOWS = 65_536;
+/**
+ * How long conntrack knows a connection that has ended, in place of 120 s. Meanwhile packets of the next one from the same client port are `invalid`
+ * here, and that one may live on another node: the slots have moved between the two. What the server sends again for a lost ACK comes within this time.
+ */
+const ENDED_S = 5;
+const ENDED = "ended";
 /** The probe of the network check goes to the discard service (RFC 863): no socket, no answer. */
 export const PROBE_PORT = 9;
 /** A peer whose probe has come counts as heard for this long: longer than its agent can be gone before the Lease tells (30 s). */
@@ -53,6 +59,7 @@ function wordsOf(plan: RulesetPlan, family: Family) {
     toVip: `${ip} daddr ${vips} tcp dport ${ports}`,
     /** jhash puts every client connection into the same slot on every node. */
     slot: `jhash ${ip} saddr . tcp sport mod ${SLOTS} seed ${SEED}`,
+    syn: "tcp flags & (syn | ack | rst) == syn",
     tooBig: family === 4 ? "icmp type destination-unreachable icmp code frag-needed" : "icmpv6 type packet-too-big",
   };
 }
@@ -83,8 +90,9 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
       name: `spread${family}`,
       rules: [
         `${hops} set ${START_TTL}`,
-        // In this order: `add` changes nothing of what is there, so the last ACK of a connection does not bring its hour back.
+        // In this order: `add` changes nothing of what is there, so the last ACK of a connection does not bring its hour back, and the next SYN does.
         `tcp flags & (fin | rst) != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_END_S}s }`,
+        `tcp flags & syn != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_TIMEOUT} }`,
         `add @${flowSet(family)} { ${flow} }`,
         spread(slot, takers, (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)), "mine"),
       ],
@@ -141,13 +149,14 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
       { name: SETTLING_SET, spec: `type inet_service; flags timeout; timeout ${SETTLE_MS}ms;` },
     ],
     counters: [...(wire?.counters ?? []), ...own.counters],
+    timeouts: plan.wire?.forgets === true ? [{ name: ENDED, spec: `protocol tcp; l3proto ${words.ip}; policy = { time_wait : ${ENDED_S}, close : ${ENDED_S} };` }] : [],
     chains: [...(wire?.chains ?? []), ...own.chains, prerouting, output, ...postrouting],
   };
 }
 
 /** Second chance and delivery, for what comes over the wire. */
 function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counters: string[]; chains: Chain[]; deliver: string[] } {
-  const { ip, toVip, hops, vips, tooBig } = wordsOf(plan, family);
+  const { ip, toVip, hops, vips, tooBig, syn } = wordsOf(plan, family);
   const own = addressOf(wire.self, family);
   // Nothing to deliver to in this family: leave these packets alone.
   if (own === undefined) return { counters: [], chains: [], deliver: [] };
@@ -157,7 +166,14 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   const macs = list(peers.map((peer) => peer.mac));
   const last: Chain = {
     name: "last",
-    rules: [`tcp dport @${SETTLING_SET} counter name "${COUNTERS.settling}" drop`, `counter name "${COUNTERS.unknown}" accept`],
+    rules: [
+      `tcp dport @${SETTLING_SET} counter name "${COUNTERS.settling}" drop`,
+      `counter name "${COUNTERS.unknown}"`,
+      `${syn} accept`,
+      // Not left to our own TCP: a socket in TIME-WAIT, of an earlier connection from the same client port, would answer with ACKs for ever
+      // (RFC 9293 section 3.10.7.4, and Linux starts its minute anew), and the client would never be told.
+      "reject with tcp reset",
+    ],
   };
   const nextAddress = next === undefined ? undefined : addressOf(next, family);
   const ring: Chain = {
@@ -192,7 +208,7 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
       return address === undefined ? [] : [`dup to ${address.text} device "${wire.interfaceName}"`];
     }),
   };
-  const chain: Chain = { name: "wire", rules: wireRules(plan, wire) };
+  const chain: Chain = { name: "wire", rules: wireRules(plan, wire, syn) };
   // A port that the kernel cannot ask about: the refusal of a process that has just died is kept back, the SYN comes again after 1 s, and then
   // the checks have noticed. Sequence 0 is the answer to a SYN and nothing else (RFC 9293 section 3.10.7.1).
   const asked = wire.listener === undefined ? [] : [wire.listener];
@@ -212,9 +228,8 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   };
 }
 
-function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
-  const syn = "tcp flags & (syn | ack | rst) == syn";
-  const rules: string[] = [];
+function wireRules(plan: RulesetPlan, wire: WirePlan, syn: string): readonly string[] {
+  const rules: string[] = wire.forgets ? [`${syn} ct timeout set "${ENDED}"`] : [];
   const alive = wire.walkable.includes(wire.self.name);
   if (!alive) {
     // Our own API server is gone: let the others try first. As the last of the ring we hand it to our proxy.

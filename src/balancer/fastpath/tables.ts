@@ -34,6 +34,8 @@ export interface WirePlan {
   readonly listener: number | undefined;
   /** False where the kernel lacks what ingress needs: packets are delivered here, whoever sent them. */
   readonly spreads: boolean;
+  /** False where conntrack can keep no time-outs of our own (CONFIG_NF_CONNTRACK_TIMEOUT): ended connections are known for two minutes. */
+  readonly forgets: boolean;
 }
 
 export interface RulesetPlan {
@@ -57,6 +59,8 @@ export interface Table {
   readonly family: "netdev" | "ip" | "ip6";
   readonly sets: readonly { readonly name: string; readonly spec: string }[];
   readonly counters: readonly string[];
+  /** conntrack's time-outs (`ct timeout`). */
+  readonly timeouts?: readonly { readonly name: string; readonly spec: string }[];
   readonly chains: readonly Chain[];
 }
 

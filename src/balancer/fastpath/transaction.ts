@@ -62,6 +62,7 @@ function replaceTable(table: Table, present: readonly PresentChain[]): readonly 
   for (const { name } of present) if (remade.includes(name)) lines.push(`delete chain ${own} ${name}`);
   for (const { name, spec } of table.sets) lines.push(`add set ${own} ${name} { ${spec} }`);
   for (const name of table.counters) lines.push(`add counter ${own} ${name}`);
+  for (const { name, spec } of table.timeouts ?? []) lines.push(`add ct timeout ${own} ${name} { ${spec} }`);
   for (const { name, hook } of table.chains) lines.push(`add chain ${own} ${name}${hook === undefined ? "" : ` { ${hook} }`}`);
   for (const { name, rules } of table.chains) for (const rule of rules) lines.push(`add rule ${own} ${name} ${rule}`);
   for (const { name } of present) if (!wanted.has(name)) lines.push(`delete chain ${own} ${name}`);

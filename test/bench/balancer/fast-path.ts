@@ -48,6 +48,7 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
       deliverTo: port,
       listener: port,
       spreads: true,
+      forgets: true,
     };
     const tables = ruleset({ vips: [ip(vip)], ports: [port], wire, own: [] });
     await host.run(["nft", "-f", "-"], { input: transaction(tables, [], []) });

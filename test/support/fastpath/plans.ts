@@ -36,6 +36,7 @@ export function wirePlan(changes: Partial<WirePlan> = {}, families: readonly Fam
     deliverTo: 6443,
     listener: 6443,
     spreads: true,
+    forgets: true,
     ...changes,
   };
 }
@@ -70,6 +71,7 @@ export const anyPlan: fc.Arbitrary<RulesetPlan> = fc
     deliverTo: fc.constantFrom(6443, 8443),
     listener: fc.constantFrom(undefined, 6443, 7443),
     spreads: fc.boolean(),
+    forgets: fc.boolean(),
     own: fc.array(fc.record({ n: fc.integer({ min: 1, max: 5 }), family: fc.constantFrom<Family>(4, 6), port: fc.constantFrom(6443, 8443) }), { maxLength: 5 }),
   })
   .map(({ vips, ports, worker, self, peers, own, ...wire }) => ({

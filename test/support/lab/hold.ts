@@ -8,6 +8,8 @@ import type { LabProcess } from "./process.ts";
 export interface HoldOptions {
   readonly host: string;
   readonly port: number;
+  /** The client's port of the first connection, the next ones follow; default: the kernel's choice. */
+  readonly localPort?: number;
   /** Default 60. */
   readonly count?: number;
   /**

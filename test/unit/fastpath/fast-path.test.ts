@@ -236,13 +236,25 @@ describe("a kernel that does not take it all", () => {
     await bench.start();
     const { mode, reason } = bench.fastPath.status();
     assert.deepEqual([mode, reason, bench.fastPath.offer()], ["proxy", "refused", null]);
-    assert.deepEqual([bench.tries, bench.loads.map(({ tables }) => tables)], [2, [["ip"]]]);
+    // With conntrack's time-outs, without them, and to the proxy.
+    assert.deepEqual([bench.tries, bench.loads.map(({ tables }) => tables)], [3, [["ip"]]]);
     await bench.pass(14_500);
-    assert.equal(bench.tries, 2);
+    assert.equal(bench.tries, 3);
     bench.refuses = () => false;
     await bench.pass(1_500);
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.deepEqual(bench.log, ["info Data plane proxy", "info Data plane fast-path"]);
+  });
+
+  test("gets all but conntrack's time-outs where it knows none, and is not asked for them again", async () => {
+    const bench = new Bench();
+    bench.refuses = (tables) => tables.some(({ timeouts = [] }) => timeouts.length > 0);
+    await bench.start();
+    assert.deepEqual([bench.fastPath.status().mode, bench.tries, bench.log.length], ["fast-path", 2, 2]);
+    assert.match(bench.log[0] ?? "", /^info No time-outs of conntrack/);
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.deepEqual([bench.tries, bench.loads.length], [3, 2]);
   });
 
   test("still gets changes of the proxy's rules while it waits", async () => {
@@ -251,7 +263,7 @@ describe("a kernel that does not take it all", () => {
     await bench.start();
     bench.backends = [backend(1)];
     await bench.update();
-    assert.deepEqual([bench.tries, bench.loads.length], [3, 2]);
+    assert.deepEqual([bench.tries, bench.loads.length], [4, 2]);
   });
 
   test("gets nothing where it takes nothing, with the reason; tried again after 15 s", async () => {
@@ -260,8 +272,9 @@ describe("a kernel that does not take it all", () => {
     await bench.start();
     assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.status().reason, bench.fastPath.offer()], ["off", "refused", null]);
     assert.deepEqual(bench.log, ["warn Data plane off"]);
+    const { tries } = bench;
     await bench.pass(14_500);
-    assert.equal(bench.tries, 2);
+    assert.equal(bench.tries, tries);
     bench.refuses = () => false;
     await bench.pass(1_000);
     assert.equal(bench.fastPath.status().mode, "fast-path");
@@ -374,7 +387,7 @@ describe("rules that somebody changed", () => {
     await bench.start();
     bench.onRuleset?.(FOREIGN);
     await settle();
-    assert.deepEqual([bench.tries, bench.fastPath.status().restored], [2, 0]);
+    assert.deepEqual([bench.tries, bench.fastPath.status().restored], [4, 0]);
   });
 
   test("and that cannot be refreshed are loaded anew", async () => {

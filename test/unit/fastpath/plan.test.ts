@@ -9,7 +9,7 @@ import { addressIn, macOf, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
 import { backend, peer } from "./facts.ts";
 
 const node: PlanNode = {
-  name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, spreads: true,
+  name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, spreads: true, forgets: true,
 };
 
 interface Case {

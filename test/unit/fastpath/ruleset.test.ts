@@ -46,13 +46,16 @@ describe("ingress of the holder", () => {
 
   test("sets the count of hops and notes the flow before the packet goes its way", () => {
     const flow = "ether saddr . ip saddr . tcp sport . ip daddr . tcp dport";
-    assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 3), [
-      "ip ttl set 64", `tcp flags & (fin | rst) != 0x0 update @flows4 { ${flow} timeout 10s }`, `add @flows4 { ${flow} }`,
+    assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 4), [
+      "ip ttl set 64",
+      `tcp flags & (fin | rst) != 0x0 update @flows4 { ${flow} timeout 10s }`,
+      `tcp flags & syn != 0x0 update @flows4 { ${flow} timeout 1h }`,
+      `add @flows4 { ${flow} }`,
     ]);
   });
 
   test("gives each slot to the node that every other node gives it to", () => {
-    const rule = rules(three, "netdev", "spread4")[3] ?? "";
+    const rule = rules(three, "netdev", "spread4").at(-1) ?? "";
     assert.match(rule, /^jhash ip saddr \. tcp sport mod 1024 seed 0x4c484f4c vmap /);
     const chains = new Map([["n1", "mine"], ["n2", "to_10_88_0_12"], ["n3", "to_10_88_0_13"]]);
     assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2", "n3"]).map((name) => chains.get(name)));
@@ -80,16 +83,16 @@ describe("ingress of the holder", () => {
   });
 
   test("gives everything to the one taker without a hash", () => {
-    assert.equal(rules(withWire({ takers: ["n3"] }), "netdev", "spread4")[3], "goto to_10_88_0_13");
-    assert.equal(rules(withWire({ takers: ["n1"] }), "netdev", "spread4")[3], "goto mine");
+    assert.equal(rules(withWire({ takers: ["n3"] }), "netdev", "spread4").at(-1), "goto to_10_88_0_13");
+    assert.equal(rules(withWire({ takers: ["n1"] }), "netdev", "spread4").at(-1), "goto mine");
   });
 
   test("keeps everything when nobody takes new connections: the proxy has them", () => {
-    assert.equal(rules(withWire({ takers: [] }), "netdev", "spread4")[3], "goto mine");
+    assert.equal(rules(withWire({ takers: [] }), "netdev", "spread4").at(-1), "goto mine");
   });
 
   test("sends nothing to a taker that is no peer: it has no rules, the packet would wander", () => {
-    const rule = rules(withWire({ takers: ["n1", "n2", "ghost"] }), "netdev", "spread4")[3] ?? "";
+    const rule = rules(withWire({ takers: ["n1", "n2", "ghost"] }), "netdev", "spread4").at(-1) ?? "";
     assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")));
   });
 
@@ -115,6 +118,7 @@ describe("the second chance", () => {
 
   test("asks the kernel whether anybody listens before a SYN is taken; then what has no connection walks on, and nothing invalid reaches our own kernel", () => {
     assert.deepEqual(rules(three, "ip", "wire"), [
+      `${SYN} ct timeout set "ended"`,
       `${SYN} tcp dport 6443 socket wildcard { 0, 1 } accept`,
       `${SYN} tcp dport 6443 goto ring`,
       "tcp flags & (syn | ack | rst) != syn ct state new goto ring",
@@ -123,14 +127,24 @@ describe("the second chance", () => {
     ]);
   });
 
+  test("forgets in each family after seconds what has ended, where the kernel can", () => {
+    const both = { vips: [ip("10.88.0.100"), ip("fd00:88::100")] };
+    for (const [family, l3] of [["ip", "ip"], ["ip6", "ip6"]] as const) {
+      assert.deepEqual(table(rulesetPlan(both), family).timeouts, [{ name: "ended", spec: `protocol tcp; l3proto ${l3}; policy = { time_wait : 5, close : 5 };` }]);
+    }
+    const without = rulesetPlan({ ...both, wire: wirePlan({ forgets: false }) });
+    assert.deepEqual(ruleset(without).flatMap(({ timeouts = [] }) => timeouts), []);
+    assert.doesNotMatch(JSON.stringify(ruleset(without)), /ct timeout/);
+  });
+
   test("sends every SYN on while the own API server is DOWN, whatever still listens", () => {
     const own = rules(withWire({ walkable: ["n2", "n3"], takers: ["n2", "n3"], deliverTo: 8443 }), "ip", "wire");
-    assert.equal(own[0], `${SYN} goto ring`);
+    assert.equal(own[1], `${SYN} goto ring`);
     assert.doesNotMatch(own.join("\n"), /socket/);
   });
 
   test("takes a SYN unasked where the listener is not on a wildcard address, or not at one of the VIP's ports", () => {
-    for (const plan of [withWire({ listener: undefined }), withWire({ listener: 7443 })]) assert.doesNotMatch(rules(plan, "ip", "wire").join("\n"), /== syn/);
+    for (const plan of [withWire({ listener: undefined }), withWire({ listener: 7443 })]) assert.doesNotMatch(rules(plan, "ip", "wire").join("\n"), /== syn (?!ct timeout)/);
   });
 
   test("passes on to the next in the order of names, and delivers what has met as many nodes as there are", () => {
@@ -158,8 +172,10 @@ describe("the second chance", () => {
     assert.deepEqual(rules(withWire({ walkable: ["n1"] }), "ip", "ring"), ["goto last"]);
   });
 
-  test("drops at its end for two seconds after the members changed, else lets the kernel reset", () => {
-    assert.deepEqual(rules(three, "ip", "last"), ['tcp dport @settling counter name "settling" drop', 'counter name "unknown" accept']);
+  test("drops at its end for two seconds after the members changed, else takes a SYN and resets the rest", () => {
+    assert.deepEqual(rules(three, "ip", "last"), [
+      'tcp dport @settling counter name "settling" drop', 'counter name "unknown"', `${SYN} accept`, "reject with tcp reset",
+    ]);
     assert.equal(table(three, "ip").sets.find(({ name }) => name === "settling")?.spec, "type inet_service; flags timeout; timeout 2000ms;");
     assert.equal(SETTLE_MS, 2_000);
   });
@@ -241,9 +257,9 @@ describe("families", () => {
   const half = rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6]);
 
   test("a peer without an address of a family takes no slots of it and is no part of its ring", () => {
-    assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6")[3] ?? "")), new Set(["mine", "to_fd88__13"]));
+    assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6").at(-1) ?? "")), new Set(["mine", "to_fd88__13"]));
     assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), ["ether saddr { 02:00:00:00:00:03 } ip6 hoplimit <= 62 goto last", 'counter name "second_chance" dup to fd88::13 device "eth0"']);
-    assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4")[3] ?? "")).size, 3);
+    assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4").at(-1) ?? "")).size, 3);
   });
 
   test("without an own address of a family nothing is delivered in it", () => {

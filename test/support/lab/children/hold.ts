@@ -27,8 +27,8 @@ function flush(): void {
 }
 
 /** What carries the connection, and what is said over it. */
-function open(): { readonly tcp: Socket; readonly socket: Socket } {
-  const tcp = connect({ host: options.host, port: options.port, noDelay: true });
+function open(id: number): { readonly tcp: Socket; readonly socket: Socket } {
+  const tcp = connect({ host: options.host, port: options.port, noDelay: true, ...(options.localPort === undefined ? {} : { localPort: options.localPort + id }) });
   if (tls === undefined) return { tcp, socket: tcp };
   const socket = connectTls({
     socket: tcp,
@@ -61,7 +61,7 @@ function finish({ tcp, socket }: ReturnType<typeof open>): void {
 const get = (headers = ""): string => `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n${headers}\r\n`;
 
 function hold(id: number): void {
-  const connection = open();
+  const connection = open(id);
   const { socket } = connection;
   opened.push(connection);
   const ask = (): void => void (finishing || socket.write(get()));
