@@ -1,4 +1,6 @@
 /** kube-vip on every node with its static pod's settings as environment variables: ARP, a Lease, no IPVS. VIP:6443 is the holder's own API server. */
+import { copyFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { Cluster, ClusterNode } from "../lab/cluster.ts";
 import type { LabProcess } from "../support/lab/process.ts";
 
@@ -36,6 +38,10 @@ export class KubeVip {
   async start(node: ClusterNode): Promise<void> {
     if (this.#processes.get(node)?.running === true) return;
     const { vip, binary, lease } = this.#options;
+    // Releases before 1.1 look there, and not where `k8s_config_file` says.
+    const home = join(node.host.directory, "kube-vip");
+    mkdirSync(join(home, ".kube"), { recursive: true });
+    copyFileSync(node.plane.kubeconfigs.superAdmin, join(home, ".kube", "config"));
     const env = {
       vip_arp: "true",
       port: "6443",
@@ -49,6 +55,7 @@ export class KubeVip {
       vip_renewdeadline: String(lease.renewS),
       vip_retryperiod: String(lease.retryS),
       vip_nodename: node.name,
+      HOME: home,
       k8s_config_file: node.plane.kubeconfigs.superAdmin,
     };
     this.#processes.set(node, await node.host.spawn([binary, "manager"], { name: "kube-vip", env }));
