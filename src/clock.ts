@@ -2,6 +2,7 @@
  * Time, as a parameter. Everything above `linux/` measures with {@link Clock.now}; only
  * times that people or the API server read (`renewTime`, logs) come from {@link Clock.wall}.
  */
+import { createBeat } from "./beat.ts";
 
 export interface Timer {
   /** Idempotent. After it returns, the callback does not run any more. */
@@ -19,20 +20,24 @@ export interface Clock {
   wall(): Date;
   /** Runs `callback` once, not before `delayMs` have passed. */
   after(delayMs: number, callback: () => void): Timer;
-  /** Runs `callback` every `intervalMs`; runs that would overlap a late one are dropped, not queued. */
+  /** Runs `callback` every `intervalMs`, up to 10 ms sooner after a late run (see `beat.ts`); runs that would overlap a late one are dropped, not queued. */
   every(intervalMs: number, callback: () => void): Timer;
 }
 
 /** The machine's clock. `bootTimeMs` is CLOCK_BOOTTIME in milliseconds (see `linux/libc.ts`). */
 export function systemClock(bootTimeMs: () => number): Clock {
+  const after: Clock["after"] = (delayMs, callback) => {
+    const handle = setTimeout(callback, Math.max(0, delayMs));
+    return { cancel: () => clearTimeout(handle) };
+  };
+  const beat = createBeat({ now: bootTimeMs, after });
   return {
     now: bootTimeMs,
     wall: () => new Date(),
-    after(delayMs, callback) {
-      const handle = setTimeout(callback, Math.max(0, delayMs));
-      return { cancel: () => clearTimeout(handle) };
-    },
+    after,
     every(intervalMs, callback) {
+      const timer = beat.every(intervalMs, callback);
+      if (timer !== undefined) return timer;
       const handle = setInterval(callback, intervalMs);
       return { cancel: () => clearInterval(handle) };
     },

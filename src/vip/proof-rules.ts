@@ -15,6 +15,8 @@
  * So the verdict comes 150 to 200 ms after the death. With the question after the third miss it would be 50 ms more.
  */
 
+import { EARLY_MS } from "../beat.ts";
+
 /** A proof needs this many answers of every address in this tenure; a miss takes four back, so where one in five is lost there never is one. */
 const CALIBRATED = 20;
 const MISS_COSTS = 4;
@@ -26,8 +28,6 @@ const BLIND_TURNS = 3;
 const RECENT_TURNS = 8;
 /** A timer that comes this much late means that our process, or the whole machine with its queues, stood still: the turn proves nothing. */
 const LATE_MS = 150;
-/** Node's timers count whole milliseconds of a clock that is read once per loop: they may come this much early. */
-const EARLY_MS = 2;
 /** The shortest time that an unanswered ARP question means something. */
 const ASKED_MS = 50;
 /** For each address, by ARP: 4/s in all leave 1/s for a witness, of the 5/s that `asks.ts` allows. */
@@ -132,7 +132,7 @@ export function ageOf(state: ProofState, sequence: number): "now" | "lately" | n
 
 /** Whether this turn can be judged. */
 export function isDue(state: ProofState, nowMs: number, rules: ProofRules): boolean {
-  return nowMs - state.turnMs >= turnLength(state, rules) - EARLY_MS;
+  return nowMs - state.turnMs >= turnLength(state, rules) - earlyMs(rules);
 }
 
 /** Of every address, in a row. */
@@ -167,6 +167,11 @@ export function turn(before: ProofState, seen: Seen, rules: ProofRules): Turn {
       return begin(answered ? anew({ ...state, by: "icmp" }) : state, seen.nowMs, rules, answered ? "answering" : null);
     }
   }
+}
+
+/** After a late turn the next one comes this much too soon. */
+function earlyMs({ intervalMs }: ProofRules): number {
+  return Math.min(EARLY_MS, intervalMs / 5);
 }
 
 function turnLength(state: ProofState, { intervalMs }: ProofRules): number {
@@ -204,7 +209,7 @@ function watch(state: Watching, seen: Seen, rules: ProofRules): ProofState {
   if (state.by === "icmp" && alive && echoed === 0 && missedOf(state) >= askAfter(rules) && !provesNothing) return byArp(after, seen.nowMs);
   if (state.by === "arp" && echoed === seen.targets.length) return byIcmp(after);
   if (blind >= BLIND_TURNS) return { ...anew(after), blind: true };
-  const stood = Math.max(ASKED_MS, rules.intervalMs) - EARLY_MS;
+  const stood = Math.max(ASKED_MS, rules.intervalMs) - earlyMs(rules);
   const unanswering = targets.every(({ misses, askedMs }) => misses >= rules.misses && askedMs !== null && seen.nowMs - askedMs >= stood);
   if (unanswering && witnessed) return seen.backingOff ? anew(after) : { ...courseOf(after), kind: "silent" };
   // Once the misses are enough, only the question or the witness is waited for.
