@@ -199,7 +199,7 @@ async function prepareAndPlay(stage: Stage, plane: Plane, scenario: Scenario, tu
 type Say = (metric: string, value: number) => void;
 
 function sayOutcome(of: string, outcome: Outcome, say: Say): void {
-  say(`${of}: live`, outcome.livePercent);
+  if (outcome.livePercent !== undefined) say(`${of}: live`, outcome.livePercent);
   say(`${of}: closed`, outcome.closed);
   say(`${of}: hung`, outcome.hung);
   say(`${of}: latest event`, outcome.latestMs);

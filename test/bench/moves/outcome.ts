@@ -2,8 +2,8 @@
 import type { ClientReport, Ending } from "./clients.ts";
 
 export interface Outcome {
-  /** Of the connections whose API server lives: those open and heard of at the end, percent. */
-  readonly livePercent: number;
+  /** Of the connections whose API server lives: those open and heard of at the end, percent; undefined: there were none. */
+  readonly livePercent: number | undefined;
   /** Of the same: closed by anybody. */
   readonly closed: number;
   /** Of the same: open, but nothing comes any more. */
@@ -43,7 +43,7 @@ export function outcomeOf(reports: readonly ClientReport[], when: { readonly fau
     return ends.length === 0 ? undefined : Math.max(...ends);
   };
   return {
-    livePercent: safe.length === 0 ? Number.NaN : (100 * (safe.length - closed - hung)) / safe.length,
+    livePercent: safe.length === 0 ? undefined : (100 * (safe.length - closed - hung)) / safe.length,
     closed,
     hung,
     missed: events.reduce((sum, { missed }) => sum + missed, 0),
