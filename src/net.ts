@@ -40,8 +40,7 @@ function ipv6Bytes(canonical: string): Uint8Array {
 /** Text form of 4 or 16 bytes in network order. */
 export function ipFromBytes(bytes: Uint8Array): IpAddress {
   if (bytes.length === 4) {
-    const copy = Uint8Array.from(bytes);
-    return { family: 4, text: copy.join("."), bytes: copy };
+    return { family: 4, text: `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`, bytes: new Uint8Array(bytes) };
   }
   if (bytes.length !== 16) throw new RangeError(`an address has 4 or 16 bytes, not ${bytes.length}`);
   const groups: string[] = [];

@@ -62,13 +62,15 @@ const c = {
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
 } satisfies Record<string, (...args: never[]) => unknown>;
 
+const ERRNO = koffi.os.errno;
+
 /** Calls once more after EINTR, as every caller would have to. */
 function check(call: string, run: () => unknown): number {
   for (;;) {
     const result = Number(run());
     if (result >= 0) return result;
     const errno = koffi.errno();
-    if (errno !== koffi.os.errno["EINTR"]) throw new SystemCallError(call, errno);
+    if (errno !== ERRNO["EINTR"]) throw new SystemCallError(call, errno);
   }
 }
 
@@ -100,6 +102,8 @@ export type Received =
   /** The datagram was longer than the buffer; its end is lost. */
   | { readonly kind: "truncated"; readonly length: number };
 
+const EMPTY: Received = { kind: "empty" };
+
 /** Reads one datagram into `buffer` without waiting; into `from` goes the sender's `struct sockaddr_*`. @throws {SystemCallError} */
 export function receiveDatagram(fd: Fd, buffer: Uint8Array, from?: Uint8Array): Received {
   const flags = MSG_DONTWAIT | MSG_TRUNC;
@@ -111,11 +115,12 @@ export function receiveDatagram(fd: Fd, buffer: Uint8Array, from?: Uint8Array): 
     );
     if (length > buffer.length) return { kind: "truncated", length };
     if (length >= 0) return { kind: "data", length };
-    const name = errnoName(koffi.errno());
-    if (name === "EINTR") continue;
-    if (name === "EAGAIN") return { kind: "empty" };
-    if (name === "ENOBUFS") return { kind: "overrun" };
-    throw new SystemCallError("recv", koffi.errno());
+    const errno = koffi.errno();
+    // By number: a socket that is drained on a timer says EAGAIN dozens of times in a second.
+    if (errno === ERRNO["EAGAIN"]) return EMPTY;
+    if (errno === ERRNO["EINTR"]) continue;
+    if (errno === ERRNO["ENOBUFS"]) return { kind: "overrun" };
+    throw new SystemCallError("recv", errno);
   }
 }
 

@@ -1,7 +1,12 @@
 /** Ethernet addresses: six bytes here, `aa:bb:cc:dd:ee:ff` for people and in annotations. */
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** For each frame that is heard, so it makes nothing but the text. */
 export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) text += `${i === 0 ? "" : ":"}${HEX[bytes[i] ?? 0]}`;
+  return text;
 }
 
 /** undefined for anything but six octets. */

@@ -33,7 +33,7 @@ interface Listener {
 type Attachment =
   /** No such interface, or one without ARP: a tunnel, a point-to-point link. */
   | { readonly kind: "detached" }
-  | { readonly kind: "attached"; readonly link: LinkEntry; readonly listeners: readonly Listener[]; readonly memberships: Memberships };
+  | { readonly kind: "attached"; readonly link: LinkEntry; readonly ownMac: string; readonly listeners: readonly Listener[]; readonly memberships: Memberships };
 
 /** Opens the sockets; an interface need not be there yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
 export function createLinuxWire(deps: LinuxWireDeps): Wire {
@@ -52,6 +52,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
   /** Frames may have been missed since the last drain. */
   let missed = false;
   let failing = false;
+  let lastMac: { readonly text: string; readonly bytes: Uint8Array | undefined } = { text: "", bytes: undefined };
 
   const sockets = openSockets();
 
@@ -90,7 +91,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     try {
       const link = findLink(sockets.route, interfaceName);
       if (link?.ethernet !== true) detach();
-      else if (attachment.kind === "attached" && attachment.link.index === link.index && !(doubtful && link.up)) attachment = { ...attachment, link };
+      else if (attachment.kind === "attached" && attachment.link.index === link.index && !(doubtful && link.up)) attachment = { ...attachment, link, ownMac: formatMac(link.macBytes) };
       else attach(link);
       failing = false;
     } catch (error) {
@@ -113,7 +114,13 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       throw error;
     }
     doubtful = false;
-    attachment = { kind: "attached", link, listeners, memberships: openMemberships(link.index) };
+    attachment = { kind: "attached", link, ownMac: formatMac(link.macBytes), listeners, memberships: openMemberships(link.index) };
+  }
+
+  /** The same again and again, as long as the holder is. */
+  function macOf(text: string): Uint8Array | undefined {
+    if (text !== lastMac.text) lastMac = { text, bytes: parseMac(text) };
+    return lastMac.bytes;
   }
 
   function ownOf(family: Family): IpAddress | undefined {
@@ -146,7 +153,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     echo(address, mac, identifier, sequence) {
       const out = outlet(address.family);
       const source = ownOf(address.family);
-      const destinationMac = parseMac(mac);
+      const destinationMac = macOf(mac);
       if (out === undefined || source === undefined || destinationMac === undefined) return false;
       const ends = { sourceMac: out.link.macBytes, destinationMac, source, destination: address };
       return send(out.link, echoRequestFrame({ ...ends, identifier, sequence }));
@@ -165,10 +172,9 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       const now = current();
       const heard: Heard[] = [];
       if (now.kind === "attached") {
-        const ownMac = formatMac(now.link.macBytes);
         for (const { kind, receiver } of now.listeners) {
           const outcome = receiver.drain((frame) => {
-            const word = understand(kind, frame, ownMac);
+            const word = understand(kind, frame, now.ownMac);
             if (word !== undefined) heard.push(word);
           });
           if (outcome !== "all") missed = true;
