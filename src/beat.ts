@@ -31,7 +31,7 @@ export function createBeat({ now, after }: Pick<Clock, "now" | "after">): Beat {
   let armedMs = Number.POSITIVE_INFINITY;
 
   /** The first place on the grid for which the interval is over, but for {@link EARLY_MS}. */
-  function nextDue({ intervalMs, gridMs }: Omit<Task, "dueMs">, nowMs: number): number {
+  function nextDue(intervalMs: number, gridMs: number, nowMs: number): number {
     return originMs + Math.ceil((nowMs + intervalMs - EARLY_MS - originMs) / gridMs) * gridMs;
   }
 
@@ -50,7 +50,7 @@ export function createBeat({ now, after }: Pick<Clock, "now" | "after">): Beat {
       // A set's iteration passes by those that another one cancels; whom another one starts is not due yet.
       for (const task of tasks) {
         if (task.dueMs > nowMs + SOON_MS) continue;
-        task.dueMs = nextDue(task, nowMs);
+        task.dueMs = nextDue(task.intervalMs, task.gridMs, nowMs);
         task.callback();
       }
     } finally {
@@ -62,7 +62,7 @@ export function createBeat({ now, after }: Pick<Clock, "now" | "after">): Beat {
     every(intervalMs, callback) {
       const gridMs = GRIDS_MS.find((grid) => intervalMs > 0 && intervalMs % grid === 0);
       if (gridMs === undefined) return undefined;
-      const task: Task = { intervalMs, gridMs, callback, dueMs: nextDue({ intervalMs, gridMs, callback }, now()) };
+      const task: Task = { intervalMs, gridMs, callback, dueMs: nextDue(intervalMs, gridMs, now()) };
       tasks.add(task);
       arm();
       return {

@@ -57,6 +57,11 @@ export async function watchesSawAll(cluster: Cluster, clients: Clients, ticker: 
   }
 }
 
+/** How many have ended. */
+export function lostOf({ watches, requests }: Clients): number {
+  return watches.lost().length + requests.lost().length;
+}
+
 /** Connections of `client` that end at `node`'s API server. */
 export async function servedBy(node: ClusterNode, client: Host): Promise<number> {
   return (await sockets(node, client, ["state", "established"])).length;

@@ -4,7 +4,7 @@ import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { describeAttempts, failures } from "../support/lab/probe.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, heldBy, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
+import { allWell, fastPathReady, heldBy, lostOf, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
 import { allServed, openClients, openNewConnections, startTicker } from "./watchers.ts";
 import type { Clients } from "./watchers.ts";
 
@@ -34,8 +34,6 @@ async function startIpv6(): Promise<{ readonly vip: string; readonly holder: Clu
   if (next === undefined || third === undefined) throw new Error("three nodes");
   return { vip, holder, next, third };
 }
-
-const lost = (clients: Clients): number => clients.watches.lost().length + clients.requests.lost().length;
 
 for (const [name, pick] of [
   ["IPv6", (_: string, v6: string) => [v6]],
@@ -97,21 +95,21 @@ test("IPv6: an API server is killed, then a node is cut off: only their own clie
   await cluster.lab.until(() => fresh.attempts().filter((attempt) => attempt.sentMs > goneMs).length > 50, 10_000, "50 connections more");
   const attempts = await fresh.stop();
   assert.deepEqual(failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
-  await cluster.lab.until(() => lost(clients) >= ofKilled, 5_000, "clients of the killed server are told");
+  await cluster.lab.until(() => lostOf(clients) >= ofKilled, 5_000, "clients of the killed server are told");
   await sleep(1_000);
-  assert.equal(lost(clients), ofKilled);
+  assert.equal(lostOf(clients), ofKilled);
   await killed.plane.apiServer.start();
   await killed.plane.ready();
   // A machine counts once it has answered for three seconds.
   await sleep(3_500);
   const cutMs = monotonicMs();
   await cluster.lab.isolate(cut.host);
-  await cluster.lab.until(() => lost(clients) >= ofKilled + ofCut, 10_000, "clients of the lost node are told");
+  await cluster.lab.until(() => lostOf(clients) >= ofKilled + ofCut, 10_000, "clients of the lost node are told");
   const told = clients.watches.lost().flatMap(({ closedMs = 0 }) => (closedMs > cutMs ? [Math.round(closedMs - cutMs)] : []));
   // About one, on a machine that has time; the health checks alone would need four.
   assert.ok(told.length > 0 && told.every((ms) => ms < 3_500), `idle watches were told after ${told.join(", ")} ms`);
   await sleep(1_000);
-  assert.equal(lost(clients), ofKilled + ofCut);
+  assert.equal(lostOf(clients), ofKilled + ofCut);
   await watchesSawAll(cluster, clients, ticker);
 });
 
@@ -134,13 +132,13 @@ test("IPv6: an API server drains, returns, and hangs: only what it had when it w
   await fastPathReady(cluster);
   await using newest = await openClients(cluster, cluster.client, { vip, watches: 15, requests: 15 });
   await allWell(cluster, fresh, ticker);
-  assert.equal(lost(clients), old);
+  assert.equal(lostOf(clients), old);
   const hung = await servedBy(victim, cluster.client);
   assert.ok(hung > 0, "its slots did not come back");
   victim.plane.apiServer.stop();
-  await cluster.lab.until(() => lost(newest) >= hung, 20_000, "the sessions of the hung server are ended");
+  await cluster.lab.until(() => lostOf(newest) >= hung, 20_000, "the sessions of the hung server are ended");
   await sleep(500);
-  assert.equal(lost(newest), hung);
+  assert.equal(lostOf(newest), hung);
   for (const each of [...newest.watches.lost(), ...newest.requests.lost()]) assert.equal(each.closedBy, "ECONNRESET");
   for (const each of [clients, fresh, newest]) await watchesSawAll(cluster, each, ticker);
 });

@@ -4,7 +4,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { sleep } from "../support/lab/clock.ts";
 import { BUNDLE, createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
+import { allWell, fastPathReady, lostOf, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
 import { bundleOfAnotherVersion } from "./other-version.ts";
 import { allServed, openClients, startTicker } from "./watchers.ts";
 
@@ -93,16 +93,15 @@ describe("agents of two versions of the data plane", () => {
     assert.ok(doomed > 0, "nobody was served by it");
     await third.endAgent();
     await sleep(1_000);
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, 0, "its rules went with its agent");
+    assert.equal(lostOf(clients), 0, "its rules went with its agent");
     third.bundle = another;
     await third.startAgent({ LEASEHOLD_PRIORITY: "50" });
     await fastPathReady(cluster, names(first, second), [first, second]);
     await fastPathReady(cluster, names(third), [third]);
     const forwarded = await watchForwarded(third);
-    const lost = (): number => clients.watches.lost().length + clients.requests.lost().length;
-    await cluster.lab.until(() => lost() >= doomed, 15_000, "its clients are told");
+    await cluster.lab.until(() => lostOf(clients) >= doomed, 15_000, "its clients are told");
     await allServed(cluster, cluster.client, 60);
-    assert.equal(lost(), doomed);
+    assert.equal(lostOf(clients), doomed);
     assert.equal(await forwarded.packets(), 0);
     await watchesSawAll(cluster, clients, ticker);
   });
@@ -128,7 +127,7 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
     leaver.host.run(["env", `LEASEHOLD_NODE_NAME=${leaver.name}`, `LEASEHOLD_KUBECONFIG=${kubeconfig}`, "LEASEHOLD_ADMIN_KUBECONFIG=/none", process.execPath, BUNDLE, "cleanup", ...more]);
   await assert.rejects(cleanup(join(leaver.host.directory, "none")), /could not be taken out of the Lease, and the rules were left/);
   assert.match(await leaver.host.run(["nft", "list", "tables"]), /netdev leasehold/);
-  assert.equal(clients.watches.lost().length + clients.requests.lost().length, 0);
+  assert.equal(lostOf(clients), 0);
 
   assert.match(await cleanup(leaver.plane.kubeconfigs.agent), /has left the Lease/);
   const forwarded = await watchForwarded(leaver);
@@ -138,7 +137,7 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
   await allServed(cluster, cluster.client, 60);
   assert.equal(await forwarded.packets(), 0);
   // Nobody is left hanging: all of them were told while the rules were there.
-  assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+  assert.equal(lostOf(clients), doomed);
   await watchesSawAll(cluster, clients, ticker);
   assert.match(await cleanup(leaver.plane.kubeconfigs.agent), /does not name/);
   await cleanup("/none", "--rules-only");

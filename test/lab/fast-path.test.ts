@@ -6,7 +6,7 @@ import { seenBy } from "../support/lab/ticker.ts";
 import { describeAttempts, failures } from "../support/lab/probe.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
+import { allWell, fastPathReady, lostOf, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
 import { allServed, openClients, openNewConnections, startTicker } from "./watchers.ts";
 
 let cluster: Cluster;
@@ -157,7 +157,7 @@ describe("an API server", () => {
     const attempts = await fresh.stop();
     // Whom it had accepted, or was about to, died with it; nobody was refused, and after its end nobody noticed anything.
     assert.deepEqual(failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    assert.equal(lostOf(clients), doomed);
     // On a port that the kernel cannot ask about, a SYN may have to come again.
     assert.deepEqual(failures(await second.stop()).filter((attempt) => attempt.error === "ECONNREFUSED"), []);
     await watchesSawAll(cluster, clients, ticker);
@@ -183,7 +183,7 @@ describe("an API server", () => {
     await fastPathReady(cluster);
     await sleep(1_000);
     await allWell(cluster, fresh, ticker);
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, old);
+    assert.equal(lostOf(clients), old);
     await watchesSawAll(cluster, clients, ticker);
   });
 
@@ -194,9 +194,9 @@ describe("an API server", () => {
     await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20 });
     const doomed = await servedBy(victim, cluster.client);
     victim.plane.apiServer.stop();
-    await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 20_000, "the sessions of the hung server are ended");
+    await cluster.lab.until(() => lostOf(clients) >= doomed, 20_000, "the sessions of the hung server are ended");
     await sleep(500);
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    assert.equal(lostOf(clients), doomed);
     for (const each of [...clients.watches.lost(), ...clients.requests.lost()]) assert.equal(each.closedBy, "ECONNRESET");
     await watchesSawAll(cluster, clients, ticker);
   });
@@ -214,12 +214,12 @@ describe("a node", () => {
     await sleep(3_500);
     const cutMs = monotonicMs();
     await isolate(victim);
-    await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 10_000, "clients of the lost node are told");
+    await cluster.lab.until(() => lostOf(clients) >= doomed, 10_000, "clients of the lost node are told");
     const told = clients.watches.lost().map((each) => Math.round((each.closedMs ?? Number.NaN) - cutMs)).sort((x, y) => x - y);
     context.diagnostic(`idle watches of the lost node were told after ${told.join(", ")} ms`);
     assert.ok(told.every((ms) => ms < 2_000), `told after ${told.join(", ")} ms`);
     await sleep(1_000);
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    assert.equal(lostOf(clients), doomed);
     await watchesSawAll(cluster, clients, ticker);
   });
 
@@ -230,7 +230,7 @@ describe("a node", () => {
     await isolate(victim);
     await fastPathReady(cluster, cluster.others(victim).map(({ name }) => name), cluster.others(victim));
     {
-      // Their servers end them, and keep a socket in TIME-WAIT for a minute; the clients do not, and may use the port again.
+      // Their servers end them, so it is not the clients that have to wait before they use the port again.
       await using earlier = await openClients(cluster, cluster.client, { watches: 0, requests: 30, localPort, finish: "server-closes" });
       earlier.requests.finish();
       await cluster.lab.until(() => earlier.requests.lost().length === 30, 10_000, "the servers have ended them");
@@ -243,9 +243,9 @@ describe("a node", () => {
     const doomed = await servedBy(victim, cluster.client);
     assert.ok(doomed > 0, "nobody was served by it");
     await isolate(victim);
-    await cluster.lab.until(() => clients.watches.lost().length + clients.requests.lost().length >= doomed, 4_000, "clients of the lost node are told");
+    await cluster.lab.until(() => lostOf(clients) >= doomed, 4_000, "clients of the lost node are told");
     await sleep(1_000);
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, doomed);
+    assert.equal(lostOf(clients), doomed);
     await watchesSawAll(cluster, clients, ticker);
   });
 
@@ -338,7 +338,7 @@ describe("a node", () => {
     await moveTo(cluster, third);
     await sleep(500);
     await allServed(cluster, cluster.client, 30);
-    assert.equal(clients.watches.lost().length + clients.requests.lost().length, 0);
+    assert.equal(lostOf(clients), 0);
   });
 });
 

@@ -51,10 +51,9 @@ export async function openClients(cluster: Cluster, host: Host, options: Clients
   const tls = clientTls(cluster);
   const target = { host: options.vip ?? cluster.vip, port: options.port ?? 6443, finish: options.finish ?? "half-close", tls } as const;
   const id = (serial += 1);
-  const from = (port: number | undefined): Pick<HoldOptions, "localPort"> => (port === undefined ? {} : { localPort: port });
   const { localPort } = options;
-  const watches = await HeldConnections.start(host, { ...target, ...from(localPort), mode: "watch", path: WATCH, count: options.watches }, `watches-${id}`);
-  const requests = await HeldConnections.start(host, { ...target, ...from(localPort && localPort + options.watches), mode: "request", path: "/livez", everyMs: 200, count: options.requests }, `requests-${id}`);
+  const watches = await HeldConnections.start(host, { ...target, localPort, mode: "watch", path: WATCH, count: options.watches }, `watches-${id}`);
+  const requests = await HeldConnections.start(host, { ...target, localPort: localPort && localPort + options.watches, mode: "request", path: "/livez", everyMs: 200, count: options.requests }, `requests-${id}`);
   await cluster.lab.until(
     () => watches.alive().filter((each) => each.lines.length > 3).length === options.watches && requests.alive().filter((each) => each.lines.length > 3).length === options.requests,
     30_000,

@@ -34,6 +34,7 @@ const MOST_FLOWS = 65_536;
  */
 const ENDED_S = 5;
 const ENDED = "ended";
+const SYN = "tcp flags & (syn | ack | rst) == syn";
 /** The probe of the network check goes to the discard service (RFC 863): no socket, no answer. */
 export const PROBE_PORT = 9;
 /** A peer whose probe has come counts as heard for this long: longer than its agent can be gone before the Lease tells (30 s). */
@@ -59,7 +60,6 @@ function wordsOf(plan: RulesetPlan, family: Family) {
     toVip: `${ip} daddr ${vips} tcp dport ${ports}`,
     /** jhash puts every client connection into the same slot on every node. */
     slot: `jhash ${ip} saddr . tcp sport mod ${SLOTS} seed ${SEED}`,
-    syn: "tcp flags & (syn | ack | rst) == syn",
     tooBig: family === 4 ? "icmp type destination-unreachable icmp code frag-needed" : "icmpv6 type packet-too-big",
   };
 }
@@ -156,7 +156,7 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
 
 /** Second chance and delivery, for what comes over the wire. */
 function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counters: string[]; chains: Chain[]; deliver: string[] } {
-  const { ip, toVip, hops, vips, tooBig, syn } = wordsOf(plan, family);
+  const { ip, toVip, hops, vips, tooBig } = wordsOf(plan, family);
   const own = addressOf(wire.self, family);
   // Nothing to deliver to in this family: leave these packets alone.
   if (own === undefined) return { counters: [], chains: [], deliver: [] };
@@ -169,7 +169,7 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
     rules: [
       `tcp dport @${SETTLING_SET} counter name "${COUNTERS.settling}" drop`,
       `counter name "${COUNTERS.unknown}"`,
-      `${syn} accept`,
+      `${SYN} accept`,
       // Not left to our own TCP: a socket in TIME-WAIT, of an earlier connection from the same client port, would answer with ACKs for ever
       // (RFC 9293 section 3.10.7.4, and Linux starts its minute anew), and the client would never be told.
       "reject with tcp reset",
@@ -208,7 +208,7 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
       return address === undefined ? [] : [`dup to ${address.text} device "${wire.interfaceName}"`];
     }),
   };
-  const chain: Chain = { name: "wire", rules: wireRules(plan, wire, syn) };
+  const chain: Chain = { name: "wire", rules: wireRules(plan, wire) };
   // A port that the kernel cannot ask about: the refusal of a process that has just died is kept back, the SYN comes again after 1 s, and then
   // the checks have noticed. Sequence 0 is the answer to a SYN and nothing else (RFC 9293 section 3.10.7.1).
   const asked = wire.listener === undefined ? [] : [wire.listener];
@@ -228,15 +228,15 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   };
 }
 
-function wireRules(plan: RulesetPlan, wire: WirePlan, syn: string): readonly string[] {
-  const rules: string[] = wire.forgets ? [`${syn} ct timeout set "${ENDED}"`] : [];
+function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
+  const rules: string[] = wire.forgets ? [`${SYN} ct timeout set "${ENDED}"`] : [];
   const alive = wire.walkable.includes(wire.self.name);
   if (!alive) {
     // Our own API server is gone: let the others try first. As the last of the ring we hand it to our proxy.
-    rules.push(`${syn} goto ring`);
+    rules.push(`${SYN} goto ring`);
   } else if (wire.listener !== undefined && plan.ports.includes(wire.listener)) {
     // The kernel knows before any check whether somebody listens. Only on the API server's own port: on another it would see our proxy.
-    rules.push(`${syn} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`, `${syn} tcp dport ${wire.listener} goto ring`);
+    rules.push(`${SYN} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`, `${SYN} tcp dport ${wire.listener} goto ring`);
   }
   rules.push(
     // A packet of a connection that is not ours. A peer's word on a SYN counts as it is: tables that disagree never loop.

@@ -9,7 +9,7 @@ export interface HoldOptions {
   readonly host: string;
   readonly port: number;
   /** The client's port of the first connection, the next ones follow; default: the kernel's choice. */
-  readonly localPort?: number;
+  readonly localPort?: number | undefined;
   /** Default 60. */
   readonly count?: number;
   /**

@@ -28,7 +28,7 @@ function flush(): void {
 
 /** What carries the connection, and what is said over it. */
 function open(id: number): { readonly tcp: Socket; readonly socket: Socket } {
-  const tcp = connect({ host: options.host, port: options.port, noDelay: true, ...(options.localPort === undefined ? {} : { localPort: options.localPort + id }) });
+  const tcp = connect({ host: options.host, port: options.port, noDelay: true, localPort: options.localPort === undefined ? undefined : options.localPort + id });
   if (tls === undefined) return { tcp, socket: tcp };
   const socket = connectTls({
     socket: tcp,
