@@ -64,12 +64,12 @@ describe("the holder's own API server", () => {
   });
 
   test("killed, and a better node wants to preempt: the VIP moves to it", async () => {
-    const holder = await cluster.startAgents({
+    const holder = await cluster.startAgentsAfter(cluster.node("n1"), {
       n1: { LEASEHOLD_PRIORITY: "120" },
       n2: { LEASEHOLD_NOPREEMPT: "false" },
       n3: { LEASEHOLD_NOPREEMPT: "false" },
     });
-    assert.equal(holder.name, "n1");
+    assert.equal(holder.name, "n1", cluster.history());
     await holder.plane.apiServer.kill();
     await cluster.lab.until(async () => (await cluster.settled()).name !== "n1", 15_000, "a node with an API server takes over");
   });

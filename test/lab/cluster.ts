@@ -137,6 +137,17 @@ export class Cluster implements AsyncDisposable {
     return this.settled();
   }
 
+  /**
+   * As {@link startAgents}, and `first` is MASTER: it is alone when the others start. For scenarios that need to know who holds; a process that takes a second
+   * longer to start on a busy machine is no candidate when a new Lease is claimed, whatever its priority.
+   */
+  async startAgentsAfter(first: ClusterNode, perNode: Readonly<Record<string, Readonly<Record<string, string>>>> = {}): Promise<ClusterNode> {
+    await first.startAgent(perNode[first.name] ?? {});
+    await this.settled();
+    await Promise.all(this.others(first).map((node) => node.startAgent(perNode[node.name] ?? {})));
+    return this.settled();
+  }
+
   /** An agent on a machine that is no control-plane node, with no right but NET_ADMIN to what it does to the network. */
   startWorker(host: Host, env: Readonly<Record<string, string>>): Promise<LabProcess> {
     const [node] = this.nodes;

@@ -53,7 +53,7 @@ describe("agents of two versions of the data plane", () => {
   test("forward nothing to one another; the one that is upgraded joins, under load, and nothing is lost", async () => {
     const [first, second, third] = three();
     third.bundle = another;
-    await cluster.startAgents({ [third.name]: { LEASEHOLD_PRIORITY: "50" } });
+    await cluster.startAgentsAfter(first, { [third.name]: { LEASEHOLD_PRIORITY: "50" } });
     await fastPathReady(cluster, names(first, second), [first, second]);
     await fastPathReady(cluster, names(third), [third]);
     const forwarded = await Promise.all(cluster.nodes.map(watchForwarded));
@@ -84,9 +84,9 @@ describe("agents of two versions of the data plane", () => {
   });
 
   test("a member that becomes of another version is sent nothing from then on: its clients are told, all others live", async () => {
-    await cluster.startAgents({ n3: { LEASEHOLD_PRIORITY: "50" } });
-    await fastPathReady(cluster);
     const [first, second, third] = three();
+    await cluster.startAgentsAfter(first, { [third.name]: { LEASEHOLD_PRIORITY: "50" } });
+    await fastPathReady(cluster);
     await using ticker = await startTicker(cluster, first);
     await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
     const doomed = await servedBy(third, cluster.client);

@@ -328,7 +328,7 @@ describe("a node", () => {
   test("without rules never gets a packet, and is reached by the others' proxies all the same", async () => {
     const [first, second, third] = cluster.nodes;
     assert.ok(first !== undefined && second !== undefined && third !== undefined);
-    await cluster.startAgents({ [third.name]: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PRIORITY: "50" } });
+    await cluster.startAgentsAfter(first, { [third.name]: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PRIORITY: "50" } });
     await fastPathReady(cluster, [first.name, second.name], [first, second]);
     const before = await servedBy(third, cluster.client);
     await using clients = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
