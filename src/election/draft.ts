@@ -89,9 +89,8 @@ export class Draft {
     this.effect({ kind: "defend" });
   }
 
-  /** Asks who has the VIP, unless that is being asked. */
+  /** Asks who has the VIP. One who is asking already asks anew: what is known of the wire by then may be of a time before the link came back. */
   probe(spread: boolean): void {
-    if (this.state.probingSinceMs !== null) return;
     this.set({ probingSinceMs: this.nowMs });
     this.effect({ kind: "probe", spread });
   }

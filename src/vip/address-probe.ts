@@ -27,6 +27,7 @@ export interface AddressProbeDeps {
 }
 
 export interface AddressProbe {
+  /** In place of the one that is under way. */
   start(spread: boolean): void;
   /** Somebody has the VIP. */
   owner(mac: string): void;
@@ -77,7 +78,7 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
 
   return {
     start(spread) {
-      if (running !== null) return;
+      running?.timer.cancel();
       prober = null;
       overran = false;
       arm(spread ? random() * SPREAD_MS : 0, 0, null);

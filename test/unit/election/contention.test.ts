@@ -181,6 +181,15 @@ describe("a node that brought trouble", () => {
     assert.equal(flap(new Subject().master()).bound, true, "alone it had not let go");
   });
 
+  test("the holder asks anew when the link was gone again before the wire could answer", () => {
+    const subject = new Subject().master([n2]);
+    subject.wire = null;
+    flap(flap(subject.to(700)).to(750)).to(800);
+    assert.equal(subject.log.filter(({ kind }) => kind === "probe").length, 2);
+    assert.equal(subject.to(949).bound, false);
+    assert.equal(subject.to(950).bound, true);
+  });
+
   test("the holder offers the VIP to the one that has it by then, and stays away until that one holds the Lease", () => {
     const subject = new Subject().master([n3]);
     subject.wire = { owner: n3.mac, prober: null };

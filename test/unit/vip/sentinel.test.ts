@@ -378,7 +378,6 @@ describe("a probe", () => {
     const { clock, wire, of, sentinel } = probing([V4, V6]);
     const startMs = clock.now();
     sentinel.probe(false);
-    sentinel.probe(true);
     clock.advance(599);
     assert.deepEqual(of("probed"), []);
     clock.advance(5_000);
@@ -388,6 +387,20 @@ describe("a probe", () => {
     sentinel.probe(false);
     clock.advance(600);
     assert.equal(of("probed").length, 2);
+  });
+
+  test("one that is under way is begun anew", () => {
+    for (const afterMs of [1, 250, 599]) {
+      const { clock, wire, of, sentinel } = probing();
+      const startMs = clock.now();
+      sentinel.probe(false);
+      clock.advance(afterMs);
+      wire.sent.length = 0;
+      sentinel.probe(false);
+      clock.advance(5_000);
+      assert.deepEqual(of("probed").map(({ atMs }) => atMs - startMs), [afterMs + 600]);
+      assert.deepEqual(wire.asks().map(({ atMs }) => atMs - startMs), [0, 200, 400].map((ms) => afterMs + ms));
+    }
   });
 
   test("after a random time of up to a second", () => {
