@@ -66,6 +66,8 @@ const TICK_MS = 1_000;
 const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
 /** After a failure; modules may be loaded, nft may be installed meanwhile. */
 const RETRY_MS = 15_000;
+/** The failure may have had another cause; where it had not, a transaction in vain and the rules once more are the price. */
+const FORGETS_RETRY_MS = 600_000;
 /** The rules are put back at once, but not twice within this time. */
 const RESTORE_GAP_MS = 200;
 /** What a predecessor left is better than a plan made of nothing: wait this long for the Lease, the disk or the first checks. */
@@ -81,8 +83,10 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let intact = true;
   let loading = false;
   let again = false;
-  /** conntrack takes time-outs of our own; undefined: nobody knows yet. */
-  let forgets: boolean | undefined;
+  /** conntrack has taken time-outs of our own, so no failure is for lack of them. */
+  let forgets = false;
+  /** It has not: not asked again before. */
+  let forgetsAtMs = Number.NEGATIVE_INFINITY;
   let retryAtMs = Number.NEGATIVE_INFINITY;
   /** The kernel did not take the whole data plane: not asked again before. */
   let refused: { readonly why: string; readonly untilMs: number } | undefined;
@@ -102,7 +106,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     if (patient && (peers === undefined || backends.length === 0 || backends.some((backend) => backend.grade === "UNKNOWN"))) return undefined;
     if (!deps.isWorker && node === undefined) return undefined;
     return makePlan(
-      { vips: deps.vips, ports: deps.ports, node: node === undefined ? undefined : { ...node, spreads, forgets: forgets ?? true } },
+      { vips: deps.vips, ports: deps.ports, node: node === undefined ? undefined : { ...node, spreads, forgets: clock.now() >= forgetsAtMs } },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
     );
   }
@@ -182,14 +186,15 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const put = (of: RulesetPlan): Promise<void> => (keepsSets ? nft.load(ruleset(of), elements) : nft.restore(ruleset(of), elements));
     try {
       await put(plan);
-      if (plan.wire !== undefined) ({ forgets } = plan.wire);
+      if (plan.wire?.forgets === true) forgets = true;
       return plan;
     } catch (error) {
-      if (plan.wire === undefined || forgets !== undefined) throw error;
+      if (plan.wire?.forgets !== true || forgets) throw error;
       const rest: RulesetPlan = { ...plan, wire: { ...plan.wire, forgets: false } };
       await put(rest);
-      forgets = false;
-      log.info({ err: error }, "No time-outs of conntrack for the VIP's connections alone: those that have ended are known for as long as all others");
+      const first = forgetsAtMs === Number.NEGATIVE_INFINITY;
+      forgetsAtMs = clock.now() + FORGETS_RETRY_MS;
+      if (first) log.info({ err: error }, "No time-outs of conntrack for the VIP's connections alone: those that have ended are known for as long as all others");
       return rest;
     }
   }

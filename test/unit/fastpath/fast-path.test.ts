@@ -246,7 +246,7 @@ describe("a kernel that does not take it all", () => {
     assert.deepEqual(bench.log, ["info Data plane proxy", "info Data plane fast-path"]);
   });
 
-  test("gets all but conntrack's time-outs where it knows none, and is not asked for them again", async () => {
+  test("gets all but conntrack's time-outs where it knows none, and is not asked for them again for ten minutes", async () => {
     const bench = new Bench();
     bench.refuses = (tables) => tables.some(({ timeouts = [] }) => timeouts.length > 0);
     await bench.start();
@@ -255,6 +255,17 @@ describe("a kernel that does not take it all", () => {
     bench.backends = [backend(1)];
     await bench.update();
     assert.deepEqual([bench.tries, bench.loads.length], [3, 2]);
+    await bench.pass(599_000);
+    assert.equal(bench.tries, 3);
+    await bench.pass(2_000);
+    assert.deepEqual([bench.tries, bench.loads.length, bench.log.length], [5, 3, 2], "in vain again, and said once");
+    bench.refuses = () => false;
+    await bench.pass(600_000);
+    assert.deepEqual([bench.tries, bench.loads.length], [6, 4]);
+    bench.refuses = (tables) => tables.some(({ timeouts = [] }) => timeouts.length > 0);
+    bench.backends = [backend(2)];
+    await bench.update();
+    assert.equal(bench.fastPath.status().mode, "fast-path", "the old rules stay");
   });
 
   test("still gets changes of the proxy's rules while it waits", async () => {
