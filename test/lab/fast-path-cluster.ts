@@ -72,6 +72,11 @@ export function heldBy(node: ClusterNode, client: Host): Promise<readonly string
   return sockets(node, client, ["state", "connected", "exclude", "time-wait"]);
 }
 
+/** Those that the API server ended first, for a minute. */
+export function waitedForBy(node: ClusterNode, client: Host): Promise<readonly string[]> {
+  return sockets(node, client, ["state", "time-wait"]);
+}
+
 async function sockets(node: ClusterNode, client: Host, states: readonly string[]): Promise<readonly string[]> {
   const lines = (await node.host.run(["ss", "-Htn", ...states, "( sport = :6443 )"])).split("\n");
   return lines.filter((line) => line.includes(` ${client.ipv4}:`) || line.includes(`[::ffff:${client.ipv4}]:`) || line.includes(`[${client.ipv6}]:`));

@@ -6,7 +6,7 @@ import { seenBy } from "../support/lab/ticker.ts";
 import { describeAttempts, failures } from "../support/lab/probe.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, lostOf, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
+import { allWell, fastPathReady, lostOf, moveTo, servedBy, startFastPath, waitedForBy, watchesSawAll } from "./fast-path-cluster.ts";
 import { allServed, openClients, openNewConnections, startTicker } from "./watchers.ts";
 
 let cluster: Cluster;
@@ -230,7 +230,7 @@ describe("a node", () => {
     await isolate(victim);
     await fastPathReady(cluster, cluster.others(victim).map(({ name }) => name), cluster.others(victim));
     {
-      // Their servers end them, so it is not the clients that have to wait before they use the port again.
+      // Their servers end them, so it is not the clients that have to wait in TIME-WAIT before they use the port again.
       await using earlier = await openClients(cluster, cluster.client, { watches: 0, requests: 30, localPort, finish: "server-closes" });
       earlier.requests.finish();
       await cluster.lab.until(() => earlier.requests.lost().length === 30, 10_000, "the servers have ended them");
@@ -238,7 +238,9 @@ describe("a node", () => {
     await cluster.lab.heal();
     await fastPathReady(cluster);
     await using ticker = await startTicker(cluster, holder);
-    await sleep(6_000); // conntrack has forgotten them
+    await sleep(6_000); // conntrack has forgotten them, TCP has not for a minute
+    const waiting = await Promise.all(cluster.nodes.map((node) => waitedForBy(node, cluster.client)));
+    assert.equal(waiting.flat().length, 30, "sockets in TIME-WAIT, which would answer for connections that are not theirs");
     await using clients = await openClients(cluster, cluster.client, { watches: 15, requests: 15, localPort });
     const doomed = await servedBy(victim, cluster.client);
     assert.ok(doomed > 0, "nobody was served by it");

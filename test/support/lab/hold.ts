@@ -24,7 +24,7 @@ export interface HoldOptions {
   readonly path?: string;
   /**
    * What {@link HeldConnections.finish} does with each connection. half-close (default): sends FIN and listens on. server-closes: one more GET, with
-   * `Connection: close`, so that the server's FIN comes first. reset: sends RST.
+   * `Connection: close`, so that the server's FIN comes first; ours follows a second after the end of its data. reset: sends RST.
    */
   readonly finish?: "half-close" | "server-closes" | "reset";
 }

@@ -11,6 +11,12 @@ import type { HoldOptions } from "../hold.ts";
 
 const options: HoldOptions = JSON.parse(process.argv[2] ?? "{}");
 const { tls } = options;
+/**
+ * A Go server ends TLS first (close_notify), waits half a second for the client, and then ends TCP. Whoever sends FIN meanwhile is reset, and neither side keeps
+ * a socket in TIME-WAIT; whoever waits for the server's FIN, and answers with nothing but its own, leaves the server with one.
+ */
+const serverCloses = options.finish === "server-closes";
+const AFTER_ITS_FIN_MS = 1_000;
 const read = (file: string | undefined): Buffer | undefined => (file === undefined ? undefined : readFileSync(file));
 const ca = read(tls?.caFile);
 const cert = read(tls?.certFile);
@@ -28,7 +34,7 @@ function flush(): void {
 
 /** What carries the connection, and what is said over it. */
 function open(id: number): { readonly tcp: Socket; readonly socket: Socket } {
-  const tcp = connect({ host: options.host, port: options.port, noDelay: true, localPort: options.localPort === undefined ? undefined : options.localPort + id });
+  const tcp = connect({ host: options.host, port: options.port, noDelay: true, allowHalfOpen: serverCloses, localPort: options.localPort === undefined ? undefined : options.localPort + id });
   if (tls === undefined) return { tcp, socket: tcp };
   const socket = connectTls({
     socket: tcp,
@@ -67,7 +73,10 @@ function hold(id: number): void {
   const ask = (): void => void (finishing || socket.write(get()));
   let closing = "closed";
   socket.on("error", (error: NodeJS.ErrnoException) => (closing = error.code ?? error.message));
-  socket.on("end", () => (closing = "ended"));
+  socket.on("end", () => {
+    closing = "ended";
+    if (serverCloses) setTimeout(() => socket.destroy(), AFTER_ITS_FIN_MS);
+  });
   socket.on(tls === undefined ? "connect" : "secureConnect", () => {
     report(id, "open");
     switch (options.mode) {
