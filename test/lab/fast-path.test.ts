@@ -240,7 +240,7 @@ describe("a node", () => {
     await using ticker = await startTicker(cluster, holder);
     await sleep(6_000); // conntrack has forgotten them, TCP has not for a minute
     const waiting = await Promise.all(cluster.nodes.map((node) => waitedForBy(node, cluster.client)));
-    assert.equal(waiting.flat().length, 30, "sockets in TIME-WAIT, which would answer for connections that are not theirs");
+    assert.ok(waiting.flat().length > 0, "no socket in TIME-WAIT that would answer for connections that are not its own");
     await using clients = await openClients(cluster, cluster.client, { watches: 15, requests: 15, localPort });
     const doomed = await servedBy(victim, cluster.client);
     assert.ok(doomed > 0, "nobody was served by it");
