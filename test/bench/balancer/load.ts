@@ -29,7 +29,7 @@ export type ServerKind = "bulk" | "echo" | "http";
 
 export async function startServer(host: Host, kind: ServerKind, port: number): Promise<LabProcess> {
   // sockperf does not set SO_REUSEADDR: what the last server's connections left would keep it from the port.
-  await host.run(["ss", "-K", "state", "time-wait", `sport = :${port}`]);
+  await forgetEnded(host, `sport = :${port}`);
   const started = await start(host, kind, port);
   for (let tries = 0; tries < 100; tries++) {
     if ((await host.run(["ss", "-Htln", `sport = :${port}`])) !== "") return started;
@@ -89,8 +89,8 @@ export async function connections(client: Host, target: Target): Promise<Measure
  * Where a client is the first to close it keeps the port in TIME-WAIT for a minute, and Linux gives out half of its 28000 to begin with. After ten thousand
  * connections to one address the search for a free one took longer than anything that is measured here.
  */
-async function forgetEnded(client: Host): Promise<void> {
-  await client.run(["ss", "-K", "state", "time-wait"]);
+async function forgetEnded(host: Host, ...filter: readonly string[]): Promise<void> {
+  await host.run(["ss", "-K", "state", "time-wait", ...filter]);
 }
 
 export function connectionsIn(rate: number): number {
