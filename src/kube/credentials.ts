@@ -39,6 +39,8 @@ export interface Credentials {
   usable(): readonly ClientCredentials[];
   /** The first of {@link usable}. */
   current(): ClientCredentials | undefined;
+  /** Why the best of them are not to be relied on, or why there are none: each file by its name. null while {@link current} are good. */
+  problem(): string | null;
   /** An API server turned them away with 401 or 403. */
   rejected(credentials: ClientCredentials, status: number): void;
   /** An API server took them. */
@@ -81,6 +83,20 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       .filter((source) => source.credentials !== undefined)
       .sort((a, b) => trouble(a) - trouble(b))
       .flatMap((source) => source.credentials ?? []);
+  }
+
+  function problemOf(source: Source): string | null {
+    const { last, path, rejected, credentials } = source;
+    // The words of what is broken begin with the path.
+    if (credentials === undefined) return last?.kind === "broken" ? last.error.message : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
+    if (rejected !== undefined && rejected.untilMs > clock.now()) return `${path}: an API server answered ${rejected.status}`;
+    if (trouble(source) > 0) return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
+    return null;
+  }
+
+  function problem(): string | null {
+    if (sources.some((source) => source.credentials !== undefined && trouble(source) === 0)) return null;
+    return sources.flatMap((source) => problemOf(source) ?? []).join("; ");
   }
 
   function tellChange(): void {
@@ -181,6 +197,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     reload,
     usable,
     current: () => usable()[0],
+    problem,
     rejected(credentials, status) {
       const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
       if (source === undefined) return;

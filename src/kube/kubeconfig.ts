@@ -49,18 +49,21 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
 }
 
 async function credentialsOf(path: string, text: string): Promise<ClientCredentials> {
+  // The shell empties the file behind a `>` before the command runs, and leaves it so when the command fails.
+  if (text.trim() === "") throw broken(path, "is empty: the command that should have written it has failed, or has not ended yet");
   const config = parse(path, text);
   const cluster = config.getCurrentCluster();
   const user = config.getCurrentUser();
   if (cluster === null) throw broken(path, "its current-context names no cluster");
   if (user === null) throw broken(path, "its current-context names no user");
   if (cluster.skipTLSVerify) throw broken(path, "insecure-skip-tls-verify is not accepted");
-  const ca = await material(path, "certificate-authority", cluster.caData, cluster.caFile);
+  const read = referenced(path);
+  const ca = await read("certificate-authority", cluster.caData, cluster.caFile);
   if (ca === undefined) throw broken(path, "the cluster has no certificate-authority");
   checked(path, "certificate-authority", () => new X509Certificate(ca));
 
-  const cert = await material(path, "client-certificate", user.certData, user.certFile);
-  const key = await material(path, "client-key", user.keyData, user.keyFile);
+  const cert = await read("client-certificate", user.certData, user.certFile);
+  const key = await read("client-key", user.keyData, user.keyFile);
   const token = typeof user.token === "string" && user.token.trim() !== "" ? user.token.trim() : undefined;
   const clientCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
   if (clientCertificate === undefined && token === undefined) {
@@ -100,14 +103,26 @@ function parseFailure(error: unknown): string {
   return "it has another structure";
 }
 
-async function material(path: string, member: string, data: unknown, file: unknown): Promise<string | undefined> {
-  if (typeof data === "string" && data !== "") return Buffer.from(data, "base64").toString("utf8");
-  if (typeof file !== "string" || file === "") return undefined;
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw broken(path, `${member} ${file} cannot be read: ${errorCode(error)}`);
-  }
+/** Embedded data, or the file that is named. */
+type Material = (member: string, data: unknown, file: unknown) => Promise<string | undefined>;
+
+/**
+ * Reads what one kubeconfig refers to, each file once: kubelet.conf names one file for certificate and key, and the kubelet puts another in its place when it
+ * rotates them. Read twice, half of it could be the old one.
+ */
+function referenced(path: string): Material {
+  const files = new Map<string, Promise<string>>();
+  return async (member, data, file) => {
+    if (typeof data === "string" && data !== "") return Buffer.from(data, "base64").toString("utf8");
+    if (typeof file !== "string" || file === "") return undefined;
+    const content = files.get(file) ?? readFile(file, "utf8");
+    files.set(file, content);
+    try {
+      return await content;
+    } catch (error) {
+      throw broken(path, `${member} ${file} cannot be read: ${errorCode(error)}`);
+    }
+  };
 }
 
 function checked<T>(path: string, member: string, make: () => T): T {

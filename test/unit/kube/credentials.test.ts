@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -124,6 +124,60 @@ describe("which credentials", () => {
     assert.deepEqual(inUse(), ["admin.conf"]);
   });
 
+  for (const [what, text] of [["an empty file", ""], ["blank lines", "\n \n"]] as const) {
+    test(`${what}, as a failed command leaves behind a ">", is no worse than none: admin.conf with a warning that names file and reason`, async () => {
+      const { ownPath, credentials, inUse, lines } = await setUp({ own: text, admin: adminText });
+      assert.deepEqual(inUse(), ["admin.conf"]);
+      assert.equal(credentials.problem(), null);
+      credentials.accepted(credentials.current() ?? assert.fail());
+      const warning = lines.find(({ message }) => message.startsWith("Using admin.conf"));
+      assert.equal(warning?.level, "warn");
+      assert.match(String(warning?.fields["reason"]), new RegExp(`^${ownPath}: is empty`));
+      await writeFile(ownPath, ownText);
+      await credentials.reload();
+      assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+    });
+  }
+
+  test("what is wrong with them is told for each file, and only while there are no good ones", async () => {
+    const { ownPath, adminPath, credentials, clock } = await setUp({ own: "" });
+    assert.match(credentials.problem() ?? "", new RegExp(`^${ownPath}: is empty.*; ${adminPath}: no such file$`));
+    await writeFile(ownPath, ownText);
+    await credentials.reload();
+    assert.equal(credentials.problem(), null);
+    credentials.rejected(credentials.current() ?? assert.fail(), 401);
+    assert.equal(credentials.problem(), `${ownPath}: an API server answered 401; ${adminPath}: no such file`);
+    clock.advance(30_000);
+    assert.equal(credentials.problem(), null);
+  });
+
+  test("the kubelet's own kubeconfig: one file for certificate and key, behind a link that the kubelet turns when it rotates them", async () => {
+    const folder = join(directory, String(files++));
+    await mkdir(folder);
+    const current = join(folder, "kubelet-client-current.pem");
+    const rotate = async (name: string): Promise<string> => {
+      const pair = issue(ca, "system:node:w1");
+      await writeFile(join(folder, name), pair.cert + pair.key);
+      // As client-go's certificate store does it.
+      await symlink(join(folder, name), join(folder, "kubelet-client-current.pem.tmp"));
+      await rename(join(folder, "kubelet-client-current.pem.tmp"), current);
+      return pair.cert + pair.key;
+    };
+    const text = ownText
+      .replace(/client-certificate-data: .*/, `client-certificate: ${current}`)
+      .replace(/client-key-data: .*/, `client-key: ${current}`);
+    const first = await rotate("kubelet-client-1.pem");
+    const { credentials, clock, changes, lines } = await setUp({ own: text });
+    assert.deepEqual(credentials.current()?.clientCertificate, { cert: first, key: first });
+    assert.ok((credentials.current()?.expiresAt?.getTime() ?? 0) > Date.now());
+    const second = await rotate("kubelet-client-2.pem");
+    // Nothing in the kubeconfig's own directory has changed: the timer finds it.
+    clock.advance(2_000);
+    for (let i = 0; i < 400 && changes() < 2; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.deepEqual(credentials.current()?.clientCertificate, { cert: second, key: second });
+    assert.deepEqual(lines.filter(({ level }) => level === "warn").map(({ fields }) => fields["path"]), []);
+  });
+
   test("a change of the file is noticed without being told: the directory is watched", async () => {
     const { clock, ownPath, inUse } = await setUp({});
     await writeFile(ownPath, ownText);
@@ -187,7 +241,8 @@ describe("reading a kubeconfig", () => {
 
   const secret = Buffer.from("TOP-SECRET").toString("base64");
   const wrong: Record<string, [text: string, told: RegExp]> = {
-    "an empty file": ["", /is not a kubeconfig/],
+    "an empty file": ["", /: is empty: the command that should have written it has failed/],
+    "blank lines": ["\n \n", /: is empty/],
     "text": ["hello", /its current-context names no cluster|is not a kubeconfig/],
     "a list": ["- a\n- b\n", /its current-context names no cluster|is not a kubeconfig/],
     "broken YAML beside a key": [`users:\n- client-key-data: ${secret}\n  b: [`, /is not a kubeconfig: .* \(line \d+\)/],
