@@ -15,6 +15,7 @@ import { createApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import { watchEndpoints } from "../kube/endpoints.ts";
+import type { Endpoints } from "../kube/endpoints.ts";
 import { createEventRecorder } from "../kube/events.ts";
 import type { ClientCredentials } from "../kube/kubeconfig.ts";
 import { apiServerList } from "../kube/servers.ts";
@@ -27,6 +28,7 @@ import { hostPort } from "../net.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { createOps } from "../ops/server.ts";
+import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
 import { machineInstance } from "./persistence.ts";
@@ -69,7 +71,7 @@ interface Parts {
   /** undefined without a VIP (role balancer). */
   readonly dataPlane: DataPlane | undefined;
   /** Asks the cluster for its API servers until closed. */
-  discover(): { close(): void };
+  discover(): Endpoints;
 }
 
 export function createAgent(deps: AgentDeps): Agent {
@@ -79,7 +81,8 @@ export function createAgent(deps: AgentDeps): Agent {
   const metrics = createMetrics({ version, nodeVersion: deps.nodeVersion, leaseName: config.leaseName });
   const ops = createOps({ host: config.opsHost, port: config.opsPort, status, metrics, log, clock });
   let parts: Parts | undefined;
-  let discovery: { close(): void } | undefined;
+  let discovery: Endpoints | undefined;
+  let report: { close(): void } | undefined;
   let stopping: Promise<void> | undefined;
 
   async function start(): Promise<void> {
@@ -94,6 +97,7 @@ export function createAgent(deps: AgentDeps): Agent {
     // The election does not wait for the listener: a taken port is the balancer's fault, and its check says so.
     parts.candidacy?.start();
     discovery = parts.discover();
+    report = reportBackends({ clock, log, why: noBackend });
     parts.dataPlane?.start();
     await parts.balancer.start();
   }
@@ -102,6 +106,7 @@ export function createAgent(deps: AgentDeps): Agent {
     stopped.abort();
     // The VIP first; then nothing new arrives, and what is there may finish.
     await parts?.candidacy?.stop();
+    report?.close();
     discovery?.close();
     parts?.dataPlane?.stop();
     await parts?.balancer.stop();
@@ -110,6 +115,17 @@ export function createAgent(deps: AgentDeps): Agent {
     parts?.credentials.stop();
     await parts?.transport.close();
     await ops.stop();
+  }
+
+  function noBackend(): string | null {
+    if (parts === undefined) return null;
+    return whyNoBackend({
+      backends: parts.balancer.status().backends,
+      discovery: config.backends.length > 0 ? undefined : discovery?.discovery(),
+      apiServers: parts.transport.servers(),
+      credentials: parts.credentials.problem(),
+      role: config.role,
+    });
   }
 
   function status(): AgentStatus {
@@ -125,10 +141,11 @@ export function createAgent(deps: AgentDeps): Agent {
       vip: parts?.candidacy?.vipStatus() ?? null,
       wire: parts?.candidacy?.wireStatus() ?? null,
       balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
+      noBackend: noBackend(),
       fastPath: parts?.dataPlane?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
-      credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null },
+      credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null, problem: parts?.credentials.problem() ?? null },
     };
   }
 
@@ -179,6 +196,7 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
         remembered,
         vips: config.vips,
         port: config.backendPort,
+        lastResort: place === undefined ? throughVip(config) : [],
       }),
   });
   const api = createApiClient({
@@ -264,6 +282,11 @@ function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics
         },
       }),
   };
+}
+
+/** Where a worker asks for the API servers when it knows none yet: that is what the VIP is for, and the worker has no part in moving it. */
+function throughVip({ vips, vipPorts: [port] }: Config): readonly HostPort[] {
+  return port === undefined ? [] : vips.map((vip) => ({ host: vip.text, port }));
 }
 
 function checkTls(credentials: ClientCredentials | undefined): CheckTls | undefined {

@@ -65,9 +65,12 @@ export interface AgentStatus {
   /** What is heard on the VIP's wire; null with role balancer. */
   readonly wire: SentinelStatus | null;
   readonly balancer: BalancerStatus;
+  /** Why there is no API server to send connections to, one sentence an operator can act on; null while there is one, or nothing is known yet. */
+  readonly noBackend: string | null;
   /** null without a VIP (role balancer), and while the network is being waited for. */
   readonly fastPath: FastPathStatus | null;
   readonly checks: readonly CheckStatus[];
   readonly apiServers: readonly string[];
-  readonly credentials: { readonly source: string; readonly expiresAt: string | null };
+  /** `problem`: what is wrong with the kubeconfigs, each by its path; null while one is good. */
+  readonly credentials: { readonly source: string; readonly expiresAt: string | null; readonly problem: string | null };
 }

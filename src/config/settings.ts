@@ -144,7 +144,7 @@ export const SETTINGS = {
   }),
   API_SERVERS: optional(parsers.endpoints, "own node and its peers", {
     section: "Kubernetes",
-    doc: "API servers for the agent's own requests, in order: numeric addresses with or without a port. Never the VIP, never a name.",
+    doc: "API servers for the agent's own requests, in order: numeric addresses with or without a port. Never the VIP, never a name. Without it a worker finds them by way of the VIP.",
   }),
 
   BACKENDS: optional(parsers.endpoints, "the `kubernetes` EndpointSlice", {

@@ -6,7 +6,8 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { parseIp } from "../net.ts";
 import type { ApiClient } from "./api.ts";
-import { isObject } from "./record-codec.ts";
+import type { NoAnswer } from "./transport.ts";
+import { isObject, statusMessage } from "./record-codec.ts";
 import type { HostPort } from "./servers.ts";
 
 const PATH =
@@ -26,9 +27,25 @@ export interface EndpointsDeps {
   readonly onServers: (servers: readonly HostPort[]) => void;
 }
 
-export function watchEndpoints(deps: EndpointsDeps): { close(): void } {
+/** What came of the last question for the API servers. */
+export type Discovery =
+  /** Nobody has answered or failed to answer yet. */
+  | { readonly kind: "asking" }
+  | { readonly kind: "found" }
+  /** The EndpointSlices of the Service name nobody. */
+  | { readonly kind: "none" }
+  | { readonly kind: "refused"; readonly server: string; readonly status: number; readonly message: string }
+  | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly message: string };
+
+export interface Endpoints {
+  discovery(): Discovery;
+  close(): void;
+}
+
+export function watchEndpoints(deps: EndpointsDeps): Endpoints {
   const { api, clock, log } = deps;
   let closed = false;
+  let discovery: Discovery = { kind: "asking" };
   let timer: Timer | undefined;
   let last = "";
   let refused: number | undefined;
@@ -37,17 +54,22 @@ export function watchEndpoints(deps: EndpointsDeps): { close(): void } {
     const outcome = await api.call({ method: "GET", path: PATH }, TIMEOUT_MS);
     if (closed) return;
     timer = clock.after(POLL_MS, () => void poll());
-    if (outcome.kind === "answer" && outcome.response.status === 200) {
+    if (outcome.kind === "no-answer") {
+      discovery = { kind: "no-answer", reason: outcome.reason, message: outcome.message };
+    } else if (outcome.response.status === 200) {
       refused = undefined;
       const servers = parseEndpointSlices(outcome.response.body);
+      discovery = { kind: servers.length > 0 ? "found" : "none" };
       const text = JSON.stringify(servers);
       if (servers.length > 0 && text !== last) {
         last = text;
         deps.onServers(servers);
       }
-    } else if (outcome.kind === "answer" && outcome.response.status !== refused) {
-      refused = outcome.response.status;
-      log.warn({ status: refused }, "API servers cannot be discovered; known and configured ones are used");
+    } else {
+      const { server, status, body } = outcome.response;
+      discovery = { kind: "refused", server, status, message: statusMessage(body) };
+      if (status !== refused) log.warn({ server, status }, "API servers cannot be discovered; known and configured ones are used");
+      refused = status;
     }
     if (last === "") {
       timer.cancel();
@@ -57,6 +79,7 @@ export function watchEndpoints(deps: EndpointsDeps): { close(): void } {
 
   void poll();
   return {
+    discovery: () => discovery,
     close() {
       closed = true;
       timer?.cancel();

@@ -1,6 +1,6 @@
 /**
- * The API server list: own node first, then peers, best-known first. Numeric only, and never the VIP: a request through
- * the address that the request is about to move proves nothing. Pure.
+ * The API server list: own node first, then peers, best-known first. Numeric only. A candidate never asks the VIP: a request
+ * through the address that the request is about to move proves nothing. Pure.
  */
 import { hostPort, parseIp } from "../net.ts";
 import type { IpAddress } from "../net.ts";
@@ -19,6 +19,8 @@ export interface ApiServerSources {
   readonly vips: readonly IpAddress[];
   /** Port of the own API server and of those known by node address only. */
   readonly port: number;
+  /** Asked after all others, and only where none are configured; here a VIP may be. Default: none. */
+  readonly lastResort?: readonly HostPort[];
 }
 
 export interface HostPort {
@@ -31,15 +33,16 @@ export function apiServerList(sources: ApiServerSources): readonly string[] {
   const { own, configured, port } = sources;
   const at = (host: string): HostPort => ({ host, port });
   const ownServer = own === undefined ? [] : [at(own)];
-  const all =
+  const known =
     configured.length > 0
       ? [...configured.filter(({ host }) => isSame(host, own)), ...configured]
       : [...ownServer, ...sources.discovered, ...sources.candidates.map(at), ...sources.remembered];
   const vips = new Set(sources.vips.map((vip) => vip.text));
+  const lastResort = configured.length > 0 ? [] : (sources.lastResort ?? []);
   const servers = new Set<string>();
-  for (const { host, port } of all) {
+  for (const { host, port } of [...known.filter(({ host }) => !vips.has(parseIp(host)?.text ?? "")), ...lastResort]) {
     const address = parseIp(host);
-    if (address === undefined || vips.has(address.text) || !Number.isInteger(port) || port < 1 || port > 65_535) continue;
+    if (address === undefined || !Number.isInteger(port) || port < 1 || port > 65_535) continue;
     servers.add(hostPort(address.text, port));
   }
   return [...servers];

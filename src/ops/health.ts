@@ -63,7 +63,7 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
     ...(status.election === null ? [] : [election(status.election)]),
     ...vip,
     check("listener", balancer.listening, `port ${balancer.port} does not accept connections`),
-    check("backends", balancer.backends.some(({ grade }) => grade === "UP"), "no backend is UP"),
+    check("backends", balancer.backends.some(({ grade }) => grade === "UP"), status.noBackend ?? "no backend has been checked yet"),
   ];
 }
 

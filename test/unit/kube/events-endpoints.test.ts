@@ -9,6 +9,7 @@ import type { HostPort } from "../../../src/kube/servers.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { pass, ScriptedTransport, settle } from "./scripted-transport.ts";
+import type { Reply, Step } from "./scripted-transport.ts";
 
 function setUp() {
   const clock = new FakeClock();
@@ -96,5 +97,27 @@ describe("discovery", () => {
     transport.done();
     endpoints.close();
     assert.equal(clock.pendingTimers, 0);
+  });
+
+  test("tells what came of the last question", async () => {
+    const { clock, transport, api } = setUp();
+    const get = (reply: Reply): Step => ({ method: "GET", reply });
+    transport.expect(
+      get({ fail: "credentials", sent: false }),
+      get({ status: 403, body: { kind: "Status", message: "endpointslices is forbidden" } }),
+      get(answer()),
+      get(answer("192.0.2.1")),
+    );
+    const endpoints = watchEndpoints({ api, clock, log: silentLogger, onServers: () => {} });
+    assert.equal(endpoints.discovery().kind, "asking");
+    const seen = [];
+    for (let i = 0; i < 4; i++) {
+      await pass(clock, i === 0 ? 10 : 1_000);
+      seen.push(endpoints.discovery());
+    }
+    assert.deepEqual(seen.map(({ kind }) => kind), ["no-answer", "refused", "none", "found"]);
+    assert.equal(seen[0]?.kind === "no-answer" && seen[0].reason, "credentials");
+    assert.deepEqual(seen[1], { kind: "refused", server: "192.0.2.1:6443", status: 403, message: "endpointslices is forbidden" });
+    endpoints.close();
   });
 });

@@ -39,6 +39,14 @@ describe("the API server list", () => {
     assert.deepEqual(apiServerList({ ...nothing, configured, vips: [vip] }), []);
   });
 
+  test("a worker that knows no other asks the VIP, and goes on asking it last; configured ones are the whole list", () => {
+    const vip = parseIp("192.0.2.10") ?? assert.fail();
+    const worker = { ...nothing, vips: [vip], lastResort: [{ host: "192.0.2.10", port: 6443 }] };
+    assert.deepEqual(apiServerList(worker), ["192.0.2.10:6443"]);
+    assert.deepEqual(apiServerList({ ...worker, discovered: [{ host: "192.0.2.1", port: 6443 }] }), ["192.0.2.1:6443", "192.0.2.10:6443"]);
+    assert.deepEqual(apiServerList({ ...worker, configured: [{ host: "192.0.2.2", port: 6443 }] }), ["192.0.2.2:6443"]);
+  });
+
   test("IPv6 in canonical form, so that two spellings are one server", () => {
     assert.deepEqual(apiServerList({ ...nothing, own: "2001:db8::1", candidates: ["2001:DB8:0::1"] }), ["[2001:db8::1]:6443"]);
   });

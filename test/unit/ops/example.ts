@@ -39,10 +39,11 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     vip: changes.vip === null ? null : { ...vip, ...changes.vip },
     wire: { proof: "none", by: "icmp", missed: 0, neighbours: true },
     balancer: { ...balancer, ...changes.balancer },
+    noBackend: null,
     fastPath: null,
     checks: [{ name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 }, { name: "apiserver", ok: null, weight: -50, contribution: 0, detail: "", sinceMs: 1 }],
     apiServers: ["192.0.2.11:6443"],
-    credentials: { source: "/etc/kubernetes/leasehold/kubeconfig", expiresAt: "2027-01-01T00:00:00Z" },
+    credentials: { source: "/etc/kubernetes/leasehold/kubeconfig", expiresAt: "2027-01-01T00:00:00Z", problem: null },
     ...changes.agent,
   };
 }

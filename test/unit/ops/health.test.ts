@@ -16,7 +16,7 @@ describe("liveness", () => {
       election: { state: "FAULT", faults: ["balancer"], lastReadAgeMs: null, holder: null, renewedAtMs: null },
       vip: { addresses: released, wanted: false, validForMs: null },
       balancer: { listening: false, backends: [{ ...backend, grade: "DOWN" }] },
-      agent: { apiServers: [], credentials: { source: "none", expiresAt: null } },
+      agent: { apiServers: [], credentials: { source: "none", expiresAt: null, problem: "/none: no such file" } },
     });
     assert.deepEqual(failing(liveness(status)), []);
   });
@@ -52,6 +52,11 @@ describe("readiness", () => {
     const balancer = { listening: false, backends: [{ ...backend, grade: "DRAIN" as const }] };
     assert.deepEqual(failing(readiness(exampleStatus({ election: null, vip: null, balancer }))), ["listener", "backends"]);
   });
+});
+
+test("a node without a backend is told what is missing", () => {
+  const status = exampleStatus({ election: null, vip: null, balancer: { backends: [] }, agent: { noBackend: "no API server is known: there are no credentials" } });
+  assert.match(healthText("readyz", readiness(status), true).text, /\[-\]backends failed: no API server is known: there are no credentials\n/);
 });
 
 describe("the answer", () => {

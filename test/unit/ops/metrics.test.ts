@@ -63,7 +63,7 @@ describe("/metrics", () => {
       election: { state: "BACKUP", confirmed: false, renewedAtMs: null },
       vip: { interface: "eth1", addresses: released, validForMs: null },
       balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
-      agent: { credentials: { source: "none", expiresAt: null } },
+      agent: { credentials: { source: "none", expiresAt: null, problem: "/none: no such file" } },
     }), WALL_MS);
     assert.deepEqual(lines(text, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 0']);
     assert.deepEqual(lines(text, "leasehold_vip_bound").map((line) => line.replace(/.*vip="([^"]*)",interface="([^"]*)"/, "$1 $2")), [

@@ -1,0 +1,74 @@
+/** Why this agent has no API server to send connections to, in words that an operator can act on; and the log that repeats it. */
+import type { BackendStatus } from "../balancer/backend.ts";
+import type { Clock } from "../clock.ts";
+import type { Discovery } from "../kube/endpoints.ts";
+import type { Logger } from "../log.ts";
+
+export interface BackendFacts {
+  readonly backends: readonly BackendStatus[];
+  /** undefined while nobody has been asked: LEASEHOLD_BACKENDS is the whole list, or the agent has just started. */
+  readonly discovery: Discovery | undefined;
+  /** API servers that may be asked for the others, `ip:port`. */
+  readonly apiServers: readonly string[];
+  /** What is wrong with the kubeconfigs; null when one is good. */
+  readonly credentials: string | null;
+  readonly role: "control-plane" | "balancer";
+}
+
+/** More lines would hide the first. No control plane has so many. */
+const MAX_NAMED = 5;
+
+/** One sentence, pure. null while a backend is UP, and while the first check or the first question is still under way. */
+export function whyNoBackend(facts: BackendFacts): string | null {
+  const { backends } = facts;
+  if (backends.some(({ grade }) => grade === "UP")) return null;
+  const unknown = whyUndiscovered(facts);
+  if (backends.length === 0) return unknown === null ? null : `no API server is known: ${unknown}`;
+  if (unknown === null && backends.every(({ grade }) => grade === "UNKNOWN")) return null;
+  const named = backends.slice(0, MAX_NAMED).map(({ id, grade, reason }) => `${id} ${grade}${reason === "" ? "" : ` (${reason})`}`);
+  const rest = backends.length > MAX_NAMED ? ` and ${backends.length - MAX_NAMED} more` : "";
+  return `no backend is UP: ${named.join(", ")}${rest}${unknown === null ? "" : `; others cannot be found: ${unknown}`}`;
+}
+
+function whyUndiscovered({ discovery, apiServers, credentials, role }: BackendFacts): string | null {
+  if (discovery === undefined) return null;
+  switch (discovery.kind) {
+    case "asking":
+    case "found":
+      return null;
+    case "none":
+      return "the EndpointSlices of the Service default/kubernetes name no address; each kube-apiserver writes its own into them";
+    case "refused":
+      return `${discovery.server} answered ${discovery.status}${discovery.message === "" ? "" : ` (${discovery.message})`}; ${advice(discovery.status, role)}`;
+    case "no-answer":
+      if (discovery.reason === "credentials") return `there are no credentials: ${credentials ?? discovery.message}`;
+      if (apiServers.length === 0) return "there is nobody to ask; set LEASEHOLD_VIP, LEASEHOLD_API_SERVERS or LEASEHOLD_BACKENDS";
+      return `${apiServers.slice(0, MAX_NAMED).join(", ")} did not answer (${discovery.message})`;
+  }
+}
+
+function advice(status: number, role: BackendFacts["role"]): string {
+  if (status === 401) return "the kubeconfig is of another cluster, or its certificate has ended";
+  if (status === 403) return role === "balancer" ? "apply manifests/worker-rbac.yaml" : "apply manifests/rbac.yaml";
+  return "see the log of that API server";
+}
+
+const LOOK_MS = 5_000;
+/** Looks, half a minute: a node that serves nobody says so again, so that whoever reads its log later need not search for the first time. */
+const REPEAT = 6;
+
+/** Warns while `why` gives a reason, again and again, and says when that is over. */
+export function reportBackends(deps: { readonly clock: Clock; readonly log: Logger; readonly why: () => string | null }): { close(): void } {
+  const { clock, log } = deps;
+  let looks = 0;
+  const timer = clock.every(LOOK_MS, () => {
+    const reason = deps.why();
+    if (reason === null) {
+      if (looks > 0) log.info({}, "An API server takes connections again");
+      looks = 0;
+    } else if (looks++ % REPEAT === 0) {
+      log.warn({ reason }, "No API server to send connections to");
+    }
+  });
+  return { close: () => timer.cancel() };
+}
