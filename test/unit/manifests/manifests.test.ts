@@ -116,6 +116,59 @@ describe("the static pod", () => {
   });
 });
 
+describe("the worker's static pod", () => {
+  const pod = loadYaml<V1Pod>(read("worker.yaml"));
+  const container = pod.spec?.containers[0];
+  const env = Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value ?? "w1"]));
+  const parsed = parseConfig(env, "w1");
+  assert.ok(parsed.kind === "ok");
+  const { config } = parsed;
+
+  test("has no field that kubectl does not know", async () => {
+    const file = ["--local", "-f", "manifests/worker.yaml", "-o", "json"];
+    const written = JSON.parse(await kubectl("label", ...file, "test=1"));
+    const known = JSON.parse(await kubectl("set", "image", ...file, "leasehold=other:1"));
+    delete written.metadata.labels.test;
+    written.spec.containers[0].image = "other:1";
+    delete known.status;
+    assert.deepEqual(known, written);
+  });
+
+  test("is accepted by the agent without a warning, with the VIP as the only setting of a person", () => {
+    assert.equal(config.role, "balancer");
+    assert.deepEqual(parsed.warnings, []);
+    assert.deepEqual(Object.keys(env), ["LEASEHOLD_VIP", "LEASEHOLD_NODE_NAME", "LEASEHOLD_ROLE", "LEASEHOLD_KUBECONFIG"]);
+  });
+
+  test("mounts the kubelet's kubeconfig and what it refers to, where that says it is, and writes to the data folder alone", () => {
+    const mounts = container?.volumeMounts ?? [];
+    for (const path of [config.kubeconfig, "/var/lib/kubelet/pki/kubelet-client-current.pem", config.dataDir]) {
+      assert.ok(mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)), path);
+    }
+    assert.deepEqual(mounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath), [config.dataDir]);
+    for (const { name, mountPath } of mounts) {
+      assert.equal(pod.spec?.volumes?.find((volume) => volume.name === name)?.hostPath?.path, mountPath);
+    }
+  });
+
+  test("is otherwise the control-plane nodes' own", () => {
+    const control = loadYaml<V1Pod>(read("leasehold.yaml")).spec?.containers[0];
+    for (const member of ["image", "args", "securityContext", "resources", "livenessProbe", "readinessProbe", "startupProbe"] as const) {
+      assert.deepEqual(plain(container?.[member]), plain(control?.[member]), member);
+    }
+    assert.notEqual(pod.metadata?.name, "leasehold");
+    assert.equal(pod.metadata?.labels?.["app.kubernetes.io/version"], VERSION);
+  });
+
+  test("comes with the one right that the kubelet lacks, for nodes alone", () => {
+    const [binding, ...more]: readonly V1RoleBinding[] = loadAllYaml(read("worker-rbac.yaml"));
+    assert.equal(more.length, 0);
+    assert.equal(binding?.metadata?.namespace, "default");
+    assert.equal(binding?.roleRef.name, named(read("rbac.yaml"), "Role", "leasehold-endpoints").metadata?.name);
+    assert.deepEqual(plain(binding?.subjects), [{ apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: "system:nodes" }]);
+  });
+});
+
 describe("the cluster's part", () => {
   test("is what kustomize makes of it", async () => {
     assert.deepEqual(names(resources(await kubectl("kustomize", "manifests"))), [
