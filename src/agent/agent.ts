@@ -33,6 +33,7 @@ import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
 import { machineInstance } from "./persistence.ts";
 import { findPlace } from "./place.ts";
+import { announcePresence } from "./presence.ts";
 import type { Place } from "./place.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { createDataPlane } from "./data-plane.ts";
@@ -82,11 +83,13 @@ export function createAgent(deps: AgentDeps): Agent {
   const ops = createOps({ host: config.opsHost, port: config.opsPort, status, metrics, log, clock });
   let parts: Parts | undefined;
   let discovery: Endpoints | undefined;
+  let presence: { close(): void } | undefined;
   let report: { close(): void } | undefined;
   let stopping: Promise<void> | undefined;
 
   async function start(): Promise<void> {
     await ops.start();
+    presence = announcePresence(log);
     const isCandidate = config.role === "control-plane";
     const place = isCandidate ? await findPlace(config, { clock, log, readNetwork }, stopped.signal) : undefined;
     if (place !== undefined) log.info({ interface: place.interfaceName, nodeIp: place.nodeIp.text }, "Interface for the VIP found");
@@ -115,6 +118,7 @@ export function createAgent(deps: AgentDeps): Agent {
     parts?.credentials.stop();
     await parts?.transport.close();
     await ops.stop();
+    presence?.close();
   }
 
   function noBackend(): string | null {

@@ -1,23 +1,30 @@
 /**
  * `leasehold cleanup`: takes the data plane's rules out of the kernel. They outlive the agent on purpose; this is for when it will not come back.
  * The node leaves the Lease first. Else the others would go on sending it packets for as long as its API server is UP, and a kernel without
- * these rules routes them back to the VIP, or drops them where its firewall forwards nothing.
+ * these rules routes them back to the VIP, or drops them where its firewall forwards nothing. So the command takes nothing away before it knows that it stands
+ * on the machine that leaves, under the name that the Lease has for it, and that no agent is there to put all of it back.
  */
 import { join } from "node:path";
+import { agentIsPresent } from "../agent/presence.ts";
 import { createNft } from "../balancer/fastpath/nft.ts";
 import { readRemembered } from "../balancer/remembered.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config.ts";
 import type { Config } from "../config.ts";
+import { PREFIX } from "../config/settings.ts";
 import { LeaseholdError } from "../errors.ts";
 import { createApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
+import { CANDIDATE_PREFIX } from "../kube/record.ts";
 import { apiServerList } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
-import { withdraw } from "../kube/withdraw.ts";
-import type { Withdrawal } from "../kube/withdraw.ts";
+import { readLease, withdraw } from "../kube/withdraw.ts";
+import type { WithdrawDeps } from "../kube/withdraw.ts";
+import { readNetwork } from "../linux/links.ts";
 import { silentLogger } from "../log.ts";
 import { VERSION } from "../version.ts";
+import { findLeaver } from "./leaver.ts";
+import type { Leaver, Machine } from "./leaver.ts";
 
 export interface CleanupDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -36,53 +43,129 @@ export interface CleanupDeps {
  */
 const HEARD_MS = 8_000;
 
-/** Resolves with the exit status. */
+/** Nothing was taken away, or not everything: the message says which, and what to do. */
+class Refusal extends Error {}
+
+/** Resolves with the exit status: 0 when the rules are gone, 1 when something has to be done first, 2 for a wrong configuration. */
 export async function cleanup(deps: CleanupDeps): Promise<number> {
-  if (!deps.rulesOnly) {
-    const status = await leave(deps);
-    if (status !== 0) return status;
-  }
+  const { env, hostname, rulesOnly, print, printError } = deps;
   try {
+    const machine = thisMachine();
+    refuseBesideAgent("Nothing was changed");
+    if (!rulesOnly) {
+      // The node's name, the Lease's and the credentials are wanted, and the VIP, which only a candidate must have, is not.
+      const parsed = parseConfig({ ...env, [`${PREFIX}ROLE`]: "balancer" }, hostname);
+      if (parsed.kind === "error") {
+        printError(`leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`);
+        return 2;
+      }
+      await leave(parsed.config, machine, deps);
+      refuseBesideAgent("The rules were left");
+    }
     await createNft().remove();
+    refuseBesideAgent("The rules were removed, and it puts them back");
   } catch (error) {
     const hint = error instanceof LeaseholdError ? `\n${error.hint}` : "";
-    deps.printError(`leasehold: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
+    printError(`leasehold: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
     return 1;
   }
-  deps.print("The tables netdev, ip and ip6 leasehold are gone. Connections that they carried to other nodes end.\n");
+  print("The tables netdev, ip and ip6 leasehold are gone. Connections that they carried to other nodes end.\n");
   return 0;
 }
 
-async function leave({ env, hostname, clock, print, printError }: CleanupDeps): Promise<number> {
-  // The node's name, the Lease's and the credentials are wanted, and the VIP, which only a candidate must have, is not.
-  const parsed = parseConfig({ ...env, LEASEHOLD_ROLE: "balancer" }, hostname);
-  if (parsed.kind === "error") {
-    printError(`leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`);
-    return 2;
+/** @throws {Refusal} in a container without the host's network, whose rules are none of the node's */
+function thisMachine(): Machine {
+  const machine = readNetwork();
+  if (machine.links.some(({ loopback }) => !loopback)) return machine;
+  throw new Refusal("there is no interface but loopback here, so these are not the node's rules. Nothing was changed. Run this in the host's network: ctr's --net-host");
+}
+
+/** @throws {Refusal} */
+function refuseBesideAgent(state: string): void {
+  if (!agentIsPresent()) return;
+  throw new Refusal(
+    `an agent runs on this machine. ${state}.\n` +
+      "Move its manifest out of /etc/kubernetes/manifests, wait until `crictl ps --name leasehold` shows none, and run this again.",
+  );
+}
+
+/** Resolves when the node is out of the Lease and every other one has heard of it, or when there is nothing to take away. @throws {Refusal} */
+async function leave(config: Config, machine: Machine, { env, hostname, clock, print }: CleanupDeps): Promise<void> {
+  const { leaseNamespace: namespace, leaseName: name } = config;
+  await using connection = connect(config, clock);
+  await connection.ready;
+  const lease = { api: connection.api, namespace, name };
+  const before = await readLease(lease);
+  if (before.kind === "failed") throw unreachable(before.message, config.nodeName, lease);
+  if (before.kind === "unknown") {
+    throw new Refusal(
+      `there is no Lease ${namespace}/${name}, so nobody can be told, and the rules were left: other nodes may still send packets here.\n` +
+        `If it has another name, set ${PREFIX}LEASE_NAME and ${PREFIX}LEASE_NAMESPACE as in the manifest. If it is gone for good: leasehold cleanup --rules-only`,
+    );
   }
-  const { nodeName, leaseNamespace, leaseName } = parsed.config;
-  const withdrawal = await withdrawn(parsed.config, clock);
-  switch (withdrawal.kind) {
-    case "unknown":
-      print(`The Lease does not name ${nodeName}.\n`);
-      return 0;
-    case "withdrawn":
-      print(`${nodeName} has left the Lease. Waiting until the others have heard of it.\n`);
-      await new Promise<void>((resolve) => void clock.after(HEARD_MS, resolve));
-      return 0;
-    case "failed":
-      printError(
-        `leasehold: ${nodeName} could not be taken out of the Lease, and the rules were left: without them the packets that other nodes send here are lost.\n` +
-          `  ${withdrawal.message}\n` +
-          `Make /etc/kubernetes and LEASEHOLD_NODE_NAME known to this command; or, from anywhere,\n` +
-          `  kubectl annotate lease -n ${leaseNamespace} ${leaseName} leasehold.dev/candidate.${nodeName}-\n` +
-          `and then, as for a worker or a cluster that is no more: leasehold cleanup --rules-only\n`,
-      );
-      return 1;
+  const named = (env[`${PREFIX}NODE_NAME`] ?? "").trim() === "" ? undefined : config.nodeName;
+  const leaver = findLeaver(before.record.annotations, machine, named, hostname.toLowerCase());
+  switch (leaver.kind) {
+    case "wrong-name":
+      throw new Refusal(wrongName(leaver, lease));
+    case "absent": {
+      const others = leaver.names.length === 0 ? "It names nobody" : `It names ${leaver.names.join(", ")}`;
+      const absent = `the Lease ${namespace}/${name} does not name ${leaver.node}, nor an address of this machine. ${others}`;
+      if (await createNft().present()) {
+        throw new Refusal(
+          `${absent}.\nThe rules were left. If the node has left the Lease already (it has when this command was ended too soon): leasehold cleanup --rules-only\n` +
+            `Otherwise set ${PREFIX}NODE_NAME to its name in the Lease.`,
+        );
+      }
+      print(`T${absent.slice(1)}, and there are no rules here.\n`);
+      return;
+    }
+    case "named":
+      // Waited for here: the connection is closed when this function ends.
+      await withdrawn(leaver.node);
+  }
+
+  async function withdrawn(node: string): Promise<void> {
+    const withdrawal = await withdraw({ ...lease, node });
+    if (withdrawal.kind === "failed") throw unreachable(withdrawal.message, node, lease);
+    print(`${node} has left the Lease. Waiting until the others have heard of it.\n`);
+    await new Promise<void>((resolve) => void clock.after(HEARD_MS, resolve));
+    const after = await readLease(lease);
+    if (after.kind === "failed") throw unreachable(after.message, node, lease);
+    if (after.kind !== "lease" || after.record.annotations[`${CANDIDATE_PREFIX}${node}`] === undefined) return;
+    throw new Refusal(
+      `${node} is in the Lease again: an agent of that name runs, here or elsewhere. The rules were left.\n` +
+        "Stop it (move its manifest out of /etc/kubernetes/manifests, wait until its pod is gone) and run this again.",
+    );
   }
 }
 
-async function withdrawn(config: Config, clock: Clock): Promise<Withdrawal> {
+function wrongName({ node, ip, here, names }: Extract<Leaver, { kind: "wrong-name" }>, { namespace, name }: WhichLease): string {
+  const whose = ip === undefined ? `the Lease ${namespace}/${name} does not name ${node}` : `${node} is another machine: the Lease ${namespace}/${name} gives it ${ip}, which is no address of this one`;
+  const advice =
+    here === undefined
+      ? `Run this on ${node}, in the host's network. If this is that machine and its address has changed, from anywhere:\n  ${annotate(node, namespace, name)}\nand then: leasehold cleanup --rules-only`
+      : `The Lease has this machine as ${here}: set ${PREFIX}NODE_NAME=${here}, or leave it unset`;
+  return `${whose}. It names ${names.join(", ")}. Nothing was changed.\n${advice}`;
+}
+
+type WhichLease = Omit<WithdrawDeps, "node">;
+
+function unreachable(message: string, node: string, { namespace, name }: WhichLease): Refusal {
+  return new Refusal(
+    `${node} could not be taken out of the Lease, and the rules were left: without them the packets that other nodes send here are lost.\n` +
+      `  ${message}\n` +
+      `Make /etc/kubernetes and, where this node's own API server is down, ${PREFIX}API_SERVERS known to this command; or, from anywhere,\n` +
+      `  ${annotate(node, namespace, name)}\n` +
+      "and then, as for a worker or a cluster that is no more: leasehold cleanup --rules-only",
+  );
+}
+
+function annotate(node: string, namespace: string, name: string): string {
+  return `kubectl annotate lease -n ${namespace} ${name} ${CANDIDATE_PREFIX}${node}-`;
+}
+
+function connect(config: Config, clock: Clock) {
   const log = silentLogger;
   const remembered = readRemembered(join(config.dataDir, "api-servers.json"), log);
   const credentials = createCredentials({ clock, log, ownPath: config.kubeconfig, adminPath: config.adminKubeconfig, onChange: () => {} });
@@ -102,11 +185,12 @@ async function withdrawn(config: Config, clock: Clock): Promise<Withdrawal> {
         port: config.backendPort,
       }),
   });
-  try {
-    await credentials.start();
-    return await withdraw({ api: createApiClient({ transport, clock, log }), namespace: config.leaseNamespace, name: config.leaseName, node: config.nodeName });
-  } finally {
-    credentials.stop();
-    await transport.close();
-  }
+  return {
+    ready: credentials.start(),
+    api: createApiClient({ transport, clock, log }),
+    async [Symbol.asyncDispose]() {
+      credentials.stop();
+      await transport.close();
+    },
+  };
 }

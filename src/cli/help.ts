@@ -12,7 +12,8 @@ and a health-checked TCP balancer on every node.
 Commands:
   run                      run the agent until SIGTERM or SIGINT (default)
   cleanup [--rules-only]   take this node out of the Lease and remove the kernel's rules, which
-                           a stopped agent leaves in place; or the rules alone
+                           a stopped agent leaves in place; or the rules alone. Changes nothing
+                           beside a running agent or under another node's name
   version [-o json|text]   print the version
   help                     print this text
 

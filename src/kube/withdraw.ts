@@ -18,33 +18,38 @@ export interface WithdrawDeps {
   readonly node: string;
 }
 
-type Seen = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<Withdrawal, { kind: "withdrawn" }>;
+export type LeaseRead = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<Withdrawal, { kind: "withdrawn" }>;
 
 /** Of each of the two requests. */
 const TIMEOUT_MS = 5_000;
+
+/** `unknown`: the API server knows no such Lease. */
+export function readLease({ api, namespace, name }: Omit<WithdrawDeps, "node">): Promise<LeaseRead> {
+  return ask(api, { method: "GET", path: leasePath(namespace, name) });
+}
 
 export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Promise<Withdrawal> {
   const path = leasePath(namespace, name);
   const key = `${CANDIDATE_PREFIX}${node}`;
 
-  const before = await ask({ method: "GET", path });
+  const before = await ask(api, { method: "GET", path });
   if (before.kind !== "lease") return before;
   if (before.record.annotations[key] === undefined) return { kind: "unknown" };
   // RFC 7396: null removes. Nothing is tested, as there is nothing that must stay as it was.
-  const after = await ask({ method: "PATCH", path, contentType: "application/merge-patch+json", body: { metadata: { annotations: { [key]: null } } } });
+  const after = await ask(api, { method: "PATCH", path, contentType: "application/merge-patch+json", body: { metadata: { annotations: { [key]: null } } } });
   if (after.kind !== "lease") return after;
   return after.record.annotations[key] === undefined ? { kind: "withdrawn" } : { kind: "failed", message: "the annotation is still there" };
+}
 
-  async function ask(request: ApiRequest): Promise<Seen> {
-    const outcome = await api.call(request, TIMEOUT_MS);
-    if (outcome.kind === "no-answer") return { kind: "failed", message: outcome.message };
-    const { server, status, body } = outcome.response;
-    if (status === 404) return { kind: "unknown" };
-    if (status !== 200) {
-      const why = statusMessage(body);
-      return { kind: "failed", message: `${server} answered ${status}${why === "" ? "" : `: ${why}`}` };
-    }
-    const record = parseLease(body);
-    return record === undefined ? { kind: "failed", message: `${server} sent something that is no Lease` } : { kind: "lease", record };
+async function ask(api: Pick<ApiClient, "call">, request: ApiRequest): Promise<LeaseRead> {
+  const outcome = await api.call(request, TIMEOUT_MS);
+  if (outcome.kind === "no-answer") return { kind: "failed", message: outcome.message };
+  const { server, status, body } = outcome.response;
+  if (status === 404) return { kind: "unknown" };
+  if (status !== 200) {
+    const why = statusMessage(body);
+    return { kind: "failed", message: `${server} answered ${status}${why === "" ? "" : `: ${why}`}` };
   }
+  const record = parseLease(body);
+  return record === undefined ? { kind: "failed", message: `${server} sent something that is no Lease` } : { kind: "lease", record };
 }

@@ -113,6 +113,14 @@ async function sessionsTo(node: ClusterNode, by: ClusterNode): Promise<number> {
   return balancer.backends.find(({ host }) => host === node.host.ipv4)?.sessions ?? 0;
 }
 
+/** `leasehold cleanup` on that machine; rejects with what it says on standard error unless its exit status is 0. */
+function cleanup(node: ClusterNode, env: Readonly<Record<string, string>> = {}, ...more: readonly string[]): Promise<string> {
+  const settings = { LEASEHOLD_NODE_NAME: node.name, LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent, LEASEHOLD_ADMIN_KUBECONFIG: "/none", ...env };
+  return node.host.run(["env", ...Object.entries(settings).map(([name, value]) => `${name}=${value}`), process.execPath, BUNDLE, "cleanup", ...more]);
+}
+
+const tables = (node: ClusterNode): Promise<string> => node.host.run(["nft", "list", "tables"]);
+
 test("a node that is cleaned up leaves the Lease first: nobody sends it anything when its rules are gone", async () => {
   const holder = await startFastPath(cluster);
   const [leaver] = cluster.others(holder);
@@ -123,15 +131,13 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
   assert.ok(doomed > 0, "nobody was served by it");
   await leaver.endAgent();
   // Without credentials it can tell nobody, so it takes nothing away.
-  const cleanup = (kubeconfig: string, ...more: readonly string[]): Promise<string> =>
-    leaver.host.run(["env", `LEASEHOLD_NODE_NAME=${leaver.name}`, `LEASEHOLD_KUBECONFIG=${kubeconfig}`, "LEASEHOLD_ADMIN_KUBECONFIG=/none", process.execPath, BUNDLE, "cleanup", ...more]);
-  await assert.rejects(cleanup(join(leaver.host.directory, "none")), /could not be taken out of the Lease, and the rules were left/);
-  assert.match(await leaver.host.run(["nft", "list", "tables"]), /netdev leasehold/);
+  await assert.rejects(cleanup(leaver, { LEASEHOLD_KUBECONFIG: join(leaver.host.directory, "none") }), /could not be taken out of the Lease, and the rules were left/);
+  assert.match(await tables(leaver), /netdev leasehold/);
   assert.equal(lostOf(clients), 0);
 
-  assert.match(await cleanup(leaver.plane.kubeconfigs.agent), /has left the Lease/);
+  assert.match(await cleanup(leaver), /has left the Lease/);
   const forwarded = await watchForwarded(leaver);
-  assert.doesNotMatch(await leaver.host.run(["nft", "list", "tables"]), /leasehold/);
+  assert.doesNotMatch(await tables(leaver), /leasehold/);
   const rest = cluster.others(leaver);
   await fastPathReady(cluster, rest.map((node) => node.name), rest);
   await allServed(cluster, cluster.client, 60);
@@ -139,6 +145,56 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
   // Nobody is left hanging: all of them were told while the rules were there.
   assert.equal(lostOf(clients), doomed);
   await watchesSawAll(cluster, clients, ticker);
-  assert.match(await cleanup(leaver.plane.kubeconfigs.agent), /does not name/);
-  await cleanup("/none", "--rules-only");
+  assert.match(await cleanup(leaver), /does not name/);
+  await cleanup(leaver, { LEASEHOLD_KUBECONFIG: "/none" }, "--rules-only");
+});
+
+test("cleanup takes nothing away under a wrong name, with a wrong Lease, or beside an agent; and says what to do", async () => {
+  const holder = await startFastPath(cluster);
+  const [leaver, other] = cluster.others(holder);
+  assert.ok(leaver !== undefined && other !== undefined);
+  const untouched = async (): Promise<void> => {
+    const { metadata } = await cluster.lease();
+    for (const node of cluster.nodes) assert.ok(metadata.annotations?.[`leasehold.dev/candidate.${node.name}`] !== undefined, `${node.name} is not in the Lease`);
+    assert.match(await tables(leaver), /netdev leasehold/);
+  };
+  // Beside its own agent, whatever that listens on.
+  for (const more of [[], ["--rules-only"]]) await assert.rejects(cleanup(leaver, {}, ...more), /an agent runs on this machine. Nothing was changed[^]*Move its manifest out of/);
+  await untouched();
+  await fastPathReady(cluster);
+  leaver.agent?.kill("SIGSTOP");
+  await assert.rejects(cleanup(leaver), /an agent runs on this machine/);
+  leaver.agent?.kill("SIGCONT");
+
+  await leaver.endAgent();
+  const names = cluster.nodes.map(({ name }) => name).sort().join(", ");
+  await assert.rejects(cleanup(leaver, { LEASEHOLD_NODE_NAME: `${leaver.name}.example.com` }), new RegExp(`does not name ${leaver.name}\\.example\\.com\\. It names ${names}\\. Nothing was changed\\.[^]*LEASEHOLD_NODE_NAME=${leaver.name}`));
+  await assert.rejects(cleanup(leaver, { LEASEHOLD_NODE_NAME: other.name }), new RegExp(`${other.name} is another machine: .* gives it ${other.host.ipv4}[^]*LEASEHOLD_NODE_NAME=${leaver.name}`));
+  await assert.rejects(cleanup(leaver, { LEASEHOLD_LEASE_NAME: "another" }), /could not be taken out|there is no Lease kube-system\/another/);
+  // In a container without --net-host.
+  await assert.rejects(leaver.host.run(["unshare", "--net", process.execPath, BUNDLE, "cleanup", "--rules-only"]), /no interface but loopback[^]*--net-host/);
+  await untouched();
+  await fastPathReady(cluster, cluster.nodes.map(({ name }) => name), cluster.others(leaver));
+
+  // Out of the Lease, and the rules are there: an earlier run was ended too soon, or the name is wrong. Nobody can tell.
+  await cluster.kubectl(["annotate", "-n", "kube-system", "lease", "leasehold", `leasehold.dev/candidate.${leaver.name}-`]);
+  await assert.rejects(cleanup(leaver), /does not name n\d, nor an address of this machine[^]*The rules were left[^]*--rules-only/);
+  assert.match(await tables(leaver), /netdev leasehold/);
+  await cleanup(leaver, {}, "--rules-only");
+  assert.doesNotMatch(await tables(leaver), /leasehold/);
+});
+
+test("cleanup finds an agent that starts while it waits, and the name that the Lease has for this machine", async () => {
+  const holder = await startFastPath(cluster);
+  const [leaver] = cluster.others(holder);
+  assert.ok(leaver !== undefined);
+  await leaver.endAgent();
+  const cleaning = assert.rejects(cleanup(leaver), /is in the Lease again|an agent runs on this machine. The rules were left/);
+  await cluster.lab.until(async () => (await cluster.lease()).metadata.annotations?.[`leasehold.dev/candidate.${leaver.name}`] === undefined, 10_000, "it has left the Lease");
+  await leaver.startAgent();
+  await cleaning;
+  assert.match(await tables(leaver), /netdev leasehold/);
+  await fastPathReady(cluster);
+  await leaver.endAgent();
+  assert.match(await cleanup(leaver, { LEASEHOLD_NODE_NAME: "" }), new RegExp(`^${leaver.name} has left the Lease`));
 });

@@ -36,6 +36,8 @@ export interface Nft {
   refresh(elements: readonly SetElements[]): Promise<void>;
   /** Removes everything of ours. @throws {LeaseholdError} LH_NFT */
   remove(): Promise<void>;
+  /** There are tables of ours, whoever put them there. @throws {LeaseholdError} LH_NFT */
+  present(): Promise<boolean>;
   counters(): Promise<readonly Counter[]>;
   flows(family: Family): Promise<readonly Flow[]>;
   /** MAC addresses of the peers whose probe has come lately. */
@@ -135,6 +137,7 @@ export function createNft(): Nft {
         if (lines.length > 0) await call(["-f", "-"], `${lines.join("\n")}\n`);
       }),
     remove: () => inTurn(async () => void (await call(["-f", "-"], removal()))),
+    present: () => inTurn(async () => (await query(["list", "tables"])).some((item) => isFamily(item["table"]?.["family"]) && item["table"]?.["name"] === TABLE_NAME)),
     counters: () =>
       inTurn(async () => {
         const items = await query(["list", "counters"]);

@@ -79,6 +79,7 @@ class Bench {
           this.refreshes.push(elements);
         },
         remove: async () => assert.fail("the rules outlive the agent"),
+        present: async () => assert.fail("an agent needs no such question"),
         counters: async () => [{ family: "netdev", name: "here", packets: 9, bytes: 900 }],
         flows: async () => [],
         heard: async () => [...this.heard],
