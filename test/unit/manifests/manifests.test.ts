@@ -229,6 +229,15 @@ describe("the alerts", () => {
     }
   });
 
+  test("know an agent without any backend, which has no series for one", async () => {
+    const metrics = createMetrics({ version: VERSION, nodeVersion: process.version, leaseName: "leasehold" });
+    const text = await metrics.render(exampleStatus({ election: null, vip: null, balancer: { listening: false, backends: [] } }), 0);
+    assert.doesNotMatch(text, /^leasehold_backend_up/m);
+    const { expr = "" } = alerts.find(({ alert }) => alert === "LeaseholdAllBackendsDown") ?? {};
+    const fallback = /\bor 0 \* max by \(node\) \((\w+)\)/.exec(expr)?.[1] ?? assert.fail(expr);
+    assert.match(text, new RegExp(`^${fallback} \\d`, "m"));
+  });
+
   test("each say what is wrong, and where to read on", () => {
     const runbook = readFileSync(new URL("../../../docs/architecture.md", import.meta.url), "utf8");
     for (const { alert, annotations, labels } of alerts) {
