@@ -10,7 +10,7 @@ export const ERRORS = {
   LH_ADDRESS_OWNER: "Choose a VIP that is no machine's own address: nothing could take it away from a failed node.",
   LH_LINK_DOWN: "The VIP's interface is down or has no carrier. Check the cable and the switch port.",
   LH_NODE_IP: "Set LEASEHOLD_NODE_IP to this node's own address on the VIP's network.",
-  LH_KUBECONFIG: "Make the kubeconfig with `kubeadm kubeconfig user` and mount its directory, see README.",
+  LH_KUBECONFIG: "Make the kubeconfig as step 5 of the README's quick start does, and mount its directory.",
   LH_API_UNREACHABLE: "No API server could be reached. Check kube-apiserver on this node and its peers.",
   LH_API_STATUS: "The API server refused the request. Check the RBAC in manifests/rbac.yaml.",
   LH_DUPLICATE_NODE: "Two machines use one node name. Give each its own LEASEHOLD_NODE_NAME.",
