@@ -1,12 +1,24 @@
 /** The part of pino that the code uses. Messages are constant; what varies goes into fields (camelCase). */
 export type LogFields = Readonly<Record<string, unknown>>;
 
+/**
+ * The fields of one line, checked: an error goes under `err`, where everybody looks for it, and nowhere else. Nor does a value that may be
+ * one (`unknown`, which is what `catch` gives) compile under another key, at any depth.
+ */
+export type Checked<Fields> = {
+  readonly [Key in keyof Fields]: Key extends "err" ? unknown : unknown extends Fields[Key] ? never : NoError<Fields[Key]>;
+};
+/** Distributes over unions: one member that is an error is enough to be refused. */
+type NoError<Value> = Value extends Error ? never : Value extends object ? Checked<Value> : Value;
+
+type Write = <Fields extends LogFields>(fields: Fields & Checked<Fields>, message: string) => void;
+
 export interface Logger {
-  error(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  info(fields: LogFields, message: string): void;
-  debug(fields: LogFields, message: string): void;
-  child(fields: LogFields): Logger;
+  readonly error: Write;
+  readonly warn: Write;
+  readonly info: Write;
+  readonly debug: Write;
+  child<Fields extends LogFields>(fields: Fields & Checked<Fields>): Logger;
 }
 
 export const silentLogger: Logger = {

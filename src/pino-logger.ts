@@ -1,42 +1,19 @@
 /** pino behind {@link Logger}: one JSON object a line, or text for people. */
 import { destination, pino } from "pino";
-import type { DestinationStream } from "pino";
-import { LeaseholdError } from "./errors.ts";
+import type { BaseLogger, DestinationStream, Logger as PinoLogger } from "pino";
 import type { LogFields, Logger } from "./log.ts";
+import { MAX_DEPTH, plainFields } from "./log-fields.ts";
+
+type Level = "error" | "warn" | "info" | "debug";
 
 export interface LoggerOptions {
-  readonly level: "error" | "warn" | "info" | "debug";
+  readonly level: Level;
   readonly format: "json" | "text";
   /** In every line, e.g. `{ node }`. */
   readonly base: LogFields;
   readonly wall: () => Date;
   /** Takes whole lines; standard output when absent. */
   readonly write?: (line: string) => void;
-}
-
-/** A chain of causes longer than this is a loop. */
-const MAX_CAUSES = 4;
-
-interface ErrorFields {
-  readonly type: string;
-  readonly message: string;
-  readonly code?: unknown;
-  readonly hint?: string;
-  readonly stack?: string;
-  readonly cause?: ErrorFields;
-}
-
-function errorFields(error: unknown, depth = 0): ErrorFields {
-  if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
-  return {
-    type: error.name,
-    message: error.message,
-    ...("code" in error && { code: error.code }),
-    ...(error instanceof LeaseholdError && { hint: error.hint }),
-    // Once is enough: the causes' stacks share most of their lines with it.
-    ...(depth === 0 && error.stack !== undefined && { stack: error.stack }),
-    ...(error.cause !== undefined && depth < MAX_CAUSES && { cause: errorFields(error.cause, depth + 1) }),
-  };
 }
 
 /** `2026-01-01T00:00:00.000Z INFO  message  field=value ...`, on one line whatever the values hold. */
@@ -51,15 +28,34 @@ export function createLogger(options: LoggerOptions): Logger {
   // Synchronous: the line that says why the agent ended is worth more than a few microseconds.
   const plain: DestinationStream = options.write === undefined ? destination({ dest: 1, sync: true }) : { write: options.write };
   const stream: DestinationStream = options.format === "json" ? plain : { write: (line) => plain.write(textLine(line)) };
-  return pino(
-    {
-      level: options.level,
-      base: { ...options.base },
-      messageKey: "msg",
-      timestamp: () => `,"ts":"${options.wall().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }) },
-      serializers: { err: (error: unknown) => errorFields(error) },
-    },
-    stream,
+  return over(
+    pino(
+      {
+        level: options.level,
+        base: plainFields(options.base),
+        messageKey: "msg",
+        timestamp: () => `,"ts":"${options.wall().toISOString()}"`,
+        formatters: { level: (label) => ({ level: label }) },
+        // Errors are plain objects by then, and pino's own serializer would make errors of them again.
+        serializers: { err: (error: unknown) => error },
+        // An error in the deepest field may have causes as deep again.
+        depthLimit: 2 * MAX_DEPTH + 2,
+      },
+      stream,
+    ),
   );
+}
+
+/** pino's own serializers know keys, one each. An error must not lose its message for standing under another key. */
+function over(sink: PinoLogger): Logger {
+  const at = (level: Level & keyof BaseLogger) => (fields: LogFields, message: string) => {
+    if (sink.isLevelEnabled(level)) sink[level](plainFields(fields), message);
+  };
+  return {
+    error: at("error"),
+    warn: at("warn"),
+    info: at("info"),
+    debug: at("debug"),
+    child: (fields) => over(sink.child(plainFields(fields))),
+  };
 }

@@ -78,7 +78,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
           unbind(addresses);
         } catch (error) {
           // They end with their lifetime; what the caller must know is why the bind failed.
-          log.error({ error }, "taking back the other addresses failed");
+          log.error({ err: error }, "taking back the other addresses failed");
         }
         throw new LeaseholdError("LH_NATIVE", `${addresses[index]?.text} on ${link.name}: ${fate.error.message}`, { cause: fate.error });
       }

@@ -98,7 +98,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       // Out of descriptors or memory, or the link went away since it was looked at: the next turn tries again.
       detach();
       stale = true;
-      if (!failing) log.warn({ error, interface: interfaceName }, "listening on the VIP's interface failed");
+      if (!failing) log.warn({ err: error, interface: interfaceName }, "listening on the VIP's interface failed");
       failing = true;
     }
     return attachment;

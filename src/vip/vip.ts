@@ -74,7 +74,7 @@ export function createVip(deps: VipDeps): Vip {
     try {
       kernel.unbind(addresses);
     } catch (error) {
-      log.error({ error, addresses: texts }, "unbinding the VIP failed, trying again");
+      log.error({ err: error, addresses: texts }, "unbinding the VIP failed, trying again");
       retryTimer = clock.after(RETRY_MS, unbindNow);
     }
   }
@@ -133,7 +133,7 @@ export function createVip(deps: VipDeps): Vip {
     held.link = undefined;
     announcer.stop();
     if (!mayHold(held) || !news) return;
-    log.error({ error, addresses: texts }, "VIP could not be bound, trying again");
+    log.error({ err: error, addresses: texts }, "VIP could not be bound, trying again");
     deps.onFailure?.(error);
     deps.onChange?.();
   }
@@ -170,7 +170,7 @@ export function createVip(deps: VipDeps): Vip {
     try {
       present = onThisMachine();
     } catch (error) {
-      log.error({ error }, "listing the addresses failed");
+      log.error({ err: error }, "listing the addresses failed");
       return;
     }
     noteForeign(present.some((entry) => !entry.ours));
@@ -205,7 +205,7 @@ export function createVip(deps: VipDeps): Vip {
       counters.announcements++;
     } catch (error) {
       // Without a link nobody listens; its return starts the schedule anew.
-      log.debug({ error, addresses: texts }, "announcing the VIP failed");
+      log.debug({ err: error, addresses: texts }, "announcing the VIP failed");
       deps.onAnnouncementFailed?.();
     }
     mayHold(held);

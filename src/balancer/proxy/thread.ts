@@ -137,7 +137,7 @@ export class ProxyThread {
     const inMs = this.#restartMs;
     this.#restartMs = Math.min(LAST_RESTART_MS, this.#restartMs * 2);
     this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };
-    this.#deps.log.error({ code: error.code, err: error, cause, restartInMs: inMs }, "the proxy's worker thread ended");
+    this.#deps.log.error({ code: error.code, err: error, restartInMs: inMs }, "the proxy's worker thread ended");
     this.#deps.onChange();
   }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { runInNewContext } from "node:vm";
 import { LeaseholdError } from "../../../src/errors.ts";
 import type { Logger } from "../../../src/log.ts";
 import { createLogger } from "../../../src/pino-logger.ts";
@@ -45,6 +46,72 @@ describe("the log", () => {
     log.error({ err: loop }, "failed");
     log.error({ err: "text" }, "failed");
     assert.deepEqual(JSON.parse(lines[1] ?? "").err, { type: "string", message: "text" });
+  });
+
+  test("loses no error's message, whatever key it stands under and however deep", () => {
+    const { log, lines } = make("info", "json");
+    const error = new Error("the reason");
+    const shapes: Record<string, unknown> = {
+      error,
+      cause: error,
+      list: [1, error],
+      outcome: { kind: "failed", why: { error } },
+      map: new Map([["n1", error]]),
+      set: new Set([error]),
+      chain: new TypeError("outer", { cause: new Error("between", { cause: error }) }),
+      aggregate: new AggregateError([new Error("first"), error]),
+      suppressed: Object.assign(new Error("both"), { error: new Error("first"), suppressed: error }),
+      plain: { message: "the reason", code: 7 },
+      otherRealm: runInNewContext("new Error('the reason')"),
+      abyss: { a: { b: { c: { d: { e: { f: error } } } } } },
+    };
+    for (const [key, value] of Object.entries(shapes)) {
+      lines.length = 0;
+      // @ts-expect-error -- a value that may be an error compiles under `err` alone
+      log.warn({ [key]: value }, "failed");
+      assert.match(lines[0] ?? "", /the reason/, key);
+      lines.length = 0;
+      log.child({ err: value }).warn({}, "failed");
+      assert.match(lines[0] ?? "", /the reason/, `${key} under err, of a child`);
+    }
+    lines.length = 0;
+    // @ts-expect-error -- nor may a child's field be one
+    log.child({ failure: error }).info({}, "failed");
+    const { failure } = JSON.parse(lines[0] ?? "");
+    assert.deepEqual({ ...failure, stack: typeof failure.stack }, { type: "Error", message: "the reason", stack: "string" });
+  });
+
+  test("does not compile where an error is under another key than err", () => {
+    const { log } = make("info", "json");
+    const error: Error | undefined = new LeaseholdError("LH_NATIVE", "the reason");
+    const thrown: unknown = error;
+    // @ts-expect-error -- as `catch` gives it
+    log.error({ error: thrown }, "failed");
+    // @ts-expect-error -- by its type
+    log.error({ error }, "failed");
+    // @ts-expect-error -- one that may be absent
+    log.error({ failure: Math.random() < 2 ? error : undefined }, "failed");
+    // @ts-expect-error -- within another field
+    log.debug({ outcome: { kind: "failed", error } }, "failed");
+    // @ts-expect-error -- in a list
+    log.info({ failures: [error] }, "failed");
+    log.error({ err: thrown, outcome: { kind: "failed", attempts: [1, 2], at: null } }, "failed");
+  });
+
+  test("writes what is no error as it was, and survives what JSON does not know", () => {
+    const { log, lines } = make("info", "json");
+    const loop: Record<string, unknown> = { name: "loop" };
+    loop["self"] = loop;
+    const fields = { at: new Date(0), bytes: [1, 2], none: null, absent: undefined, big: 7n, loop };
+    // @ts-expect-error -- `loop` is made of values of no known type
+    log.info(fields, "odd");
+    const { at, bytes, none, absent, big, loop: shown } = JSON.parse(lines[0] ?? "");
+    assert.deepEqual({ at, bytes, none, absent, big, shown }, {
+      at: "1970-01-01T00:00:00.000Z", bytes: [1, 2], none: null, absent: undefined, big: 7, shown: { name: "loop", self: "[Circular]" },
+    });
+    log.error({ err: Object.create(null) }, "thrown by somebody");
+    log.error({ err: { reason: { status: 503 } } }, "thrown by somebody");
+    assert.match(lines[2] ?? "", /status: 503/);
   });
 
   test("for people is still one line, whatever the values hold", () => {

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger, type Logger } from "../../../src/log.ts";
 import { parseIp, type IpAddress } from "../../../src/net.ts";
+import { createLogger } from "../../../src/pino-logger.ts";
 import type { LinkState } from "../../../src/vip/kernel.ts";
 import type { Vip } from "../../../src/vip/types.ts";
 import { createVip, foreignOwner } from "../../../src/vip/vip.ts";
@@ -458,6 +459,29 @@ describe("what others do to the machine", () => {
       kernel.addresses().map((entry) => entry.linkIndex),
       [9, 9],
     );
+  });
+
+  test("a failure to bind, to unbind, to list or to announce says why in the log", () => {
+    const clock = new FakeClock();
+    const kernel = new FakeKernel(clock);
+    const lines: string[] = [];
+    const log = createLogger({ level: "debug", format: "json", base: {}, wall: () => new Date(0), write: (line) => lines.push(line) });
+    const vip = createVip({ clock, kernel, log, addresses: [V4], lifetimeSeconds: 3 });
+    const reasons = (): readonly string[] => lines.splice(0).flatMap((line) => {
+      const { msg, err } = JSON.parse(line);
+      return err === undefined ? [] : [`${msg}: ${err.code} ${err.message}`];
+    });
+    kernel.broken = new LeaseholdError("LH_NATIVE", "list addresses: EMFILE");
+    clock.advance(1000);
+    assert.deepEqual(reasons(), ["listing the addresses failed: LH_NATIVE list addresses: EMFILE"]);
+    vip.hold(clock.now() + 4000);
+    assert.deepEqual(reasons(), ["VIP could not be bound, trying again: LH_NATIVE list addresses: EMFILE"]);
+    vip.release();
+    assert.deepEqual(reasons(), ["unbinding the VIP failed, trying again: LH_NATIVE list addresses: EMFILE"]);
+    kernel.broken = undefined;
+    kernel.currentLink = { ...(kernel.currentLink ?? assert.fail()), carrier: false };
+    vip.hold(clock.now() + 4000);
+    assert.deepEqual(reasons(), ["announcing the VIP failed: LH_LINK_DOWN eth0 is without carrier"]);
   });
 
   test("a failure to bind is not thrown at the elector", () => {

@@ -1,0 +1,86 @@
+/**
+ * What a line's fields become before they are JSON. JSON knows nothing of errors: `JSON.stringify(new Error("reason"))` is `{}`, and a Map or
+ * a Set is `{}` too. So each error is turned into an object with its message, under whatever key it stands and however deep. Pure.
+ */
+import { inspect, types } from "node:util";
+import { LeaseholdError } from "./errors.ts";
+import type { LogFields } from "./log.ts";
+
+/** Levels of fields within fields, and of errors within errors. More is a loop, or a dump of something that does not belong in a log. */
+export const MAX_DEPTH = 5;
+/** Of the errors that one error gathers (AggregateError): the first tell enough. */
+const MAX_GATHERED = 8;
+
+export interface ErrorFields {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: unknown;
+  readonly hint?: string;
+  readonly stack?: string;
+  readonly cause?: ErrorFields;
+  /** Those of an AggregateError, such as one for each address of a name that could not be connected to. */
+  readonly errors?: readonly ErrorFields[];
+  /** A SuppressedError's two. */
+  readonly error?: ErrorFields;
+  readonly suppressed?: ErrorFields;
+}
+
+/** The same fields, fit for JSON, with every error's message in them. */
+export function plainFields(fields: LogFields): LogFields {
+  return members(Object.entries(fields), []);
+}
+
+/** @param around the objects that `entries` are within, outermost first: one that comes again is a loop */
+function members(entries: Iterable<readonly [unknown, unknown]>, around: readonly object[]): LogFields {
+  const plain: Record<string, unknown> = {};
+  for (const [key, value] of entries) plain[String(key)] = key === "err" && value !== undefined ? errorFields(value) : plainValue(value, around);
+  return plain;
+}
+
+function plainValue(value: unknown, around: readonly object[]): unknown {
+  if (isError(value)) return errorFields(value);
+  if (typeof value !== "object" || value === null) return value;
+  if (around.includes(value)) return "[Circular]";
+  // What is deeper is shown as text, in which an error is readable.
+  if (around.length >= MAX_DEPTH) return described(value);
+  const within = [...around, value];
+  if (Array.isArray(value) || value instanceof Set) return Array.from(value, (each: unknown) => plainValue(each, within));
+  if (value instanceof Map) return members(value, within);
+  // A date, a URL, a Buffer: they know what they are in JSON.
+  if (ArrayBuffer.isView(value) || ("toJSON" in value && typeof value.toJSON === "function")) return value;
+  return members(Object.entries(value), within);
+}
+
+function errorFields(error: unknown, depth = 0): ErrorFields {
+  if (!isError(error)) return strangeFields(error);
+  const nested = (value: unknown): ErrorFields => errorFields(value, depth + 1);
+  const deeper = depth < MAX_DEPTH - 1;
+  const gathered: unknown = "errors" in error ? error.errors : undefined;
+  return {
+    type: error.name,
+    message: error.message,
+    ...("code" in error && { code: error.code }),
+    ...(error instanceof LeaseholdError && { hint: error.hint }),
+    // Once is enough: the causes' stacks share most of their lines with it.
+    ...(depth === 0 && error.stack !== undefined && { stack: error.stack }),
+    ...(deeper && error.cause !== undefined && { cause: nested(error.cause) }),
+    ...(deeper && Array.isArray(gathered) && { errors: gathered.slice(0, MAX_GATHERED).map(nested) }),
+    ...(deeper && "suppressed" in error && { error: nested("error" in error ? error.error : undefined), suppressed: nested(error.suppressed) }),
+  };
+}
+
+/** Anything can be thrown, also an object that only looks like an error: one that came as JSON, say. */
+function strangeFields(thrown: unknown): ErrorFields {
+  if (typeof thrown !== "object" || thrown === null) return { type: typeof thrown, message: String(thrown) };
+  const message = "message" in thrown && typeof thrown.message === "string" ? thrown.message : described(thrown);
+  return { type: "object", message, ...("code" in thrown && { code: thrown.code }) };
+}
+
+function described(value: object): string {
+  return inspect(value, { depth: MAX_DEPTH, breakLength: Number.POSITIVE_INFINITY, maxArrayLength: MAX_GATHERED });
+}
+
+/** Also one of another realm, which is no instance of this one's Error. */
+function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
+}
