@@ -5,7 +5,7 @@
 import type { Candidate } from "../kube/record.ts";
 import type { Evidence } from "../vip/evidence.ts";
 import type { Draft } from "./draft.ts";
-import { selfCandidate } from "./facts.ts";
+import { selfCandidate, VIP_FAULT } from "./facts.ts";
 import { compareCandidates } from "./ranking.ts";
 import type { ElectionState, Master, Provisional } from "./types.ts";
 import { disturbed } from "./unrest.ts";
@@ -178,12 +178,18 @@ export function askWire(draft: Draft, alone: boolean): Verdict {
   return "unknown";
 }
 
-/** Whoever came later gives way: keepalived that still runs, another cluster with the same address. A candidate of ours is no stranger. */
+/**
+ * Whoever came later gives way: keepalived that still runs, another cluster with the same address. A candidate of ours is no stranger, unless it says that it
+ * is not its agent that has the VIP there.
+ */
 function noteStranger(draft: Draft): void {
   const { state } = draft;
   const owner = state.probed?.owner ?? null;
-  const stranger = owner === null || state.view === null || candidateAt(state, owner) !== undefined ? null : owner;
+  const candidate = owner === null ? undefined : candidateAt(state, owner);
+  const ofOurs = candidate !== undefined && !candidate.faults.includes(VIP_FAULT);
+  const stranger = owner === null || state.view === null || ofOurs ? null : owner;
   if (stranger === state.stranger) return;
   draft.set({ stranger });
-  if (stranger !== null) draft.effect({ kind: "report", report: { kind: "conflict", mac: stranger, node: null, outcome: "refused" } });
+  if (stranger === null) return;
+  draft.effect({ kind: "report", report: { kind: "conflict", mac: stranger, node: candidate?.node ?? null, outcome: "refused" } });
 }

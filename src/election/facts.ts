@@ -13,6 +13,8 @@ export const NAMESAKE_FAULT = "duplicate-node-name";
 const OVERWRITTEN_LIMIT = 10;
 /** Fault of a node that came to a network where another machine has the VIP. */
 export const CONFLICT_FAULT = "vip-conflict";
+/** Fault of a node whose kernel cannot be given the VIP, or has it from another program already. */
+export const VIP_FAULT = "vip";
 /** Fault of a node whose link flapped or whose mastership was contested, for a while; see unrest.ts. */
 export const UNSTABLE_FAULT = "unstable";
 /** Fault of a dead link, which makes a bound VIP useless: it goes before anything else is tried. */

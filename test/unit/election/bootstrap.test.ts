@@ -217,6 +217,18 @@ describe("a first claim", () => {
     assert.equal(node.log.some((effect) => effect.kind === "report" && effect.report.kind === "conflict"), false);
   });
 
+  test("is not made where another program has it on a candidate's machine, which says so", () => {
+    const node = new Node().healthy();
+    const n2 = candidate("n2", { mac: "02:00:00:00:00:22", eligible: false, state: "FAULT", faults: ["vip"] });
+    node.wire = { owner: n2.mac, prober: null };
+    node.sees(record({}, [candidate("n1"), n2]));
+    assert.equal(node.to(20_000).sent("claim").length, 0);
+    const conflicts = node.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : []));
+    assert.deepEqual(conflicts, [{ kind: "conflict", mac: n2.mac, node: "n2", outcome: "refused" }]);
+    node.answer("candidate", { kind: "ok", record: record({ resourceVersion: "2" }, [candidate("n1"), n2]) });
+    assert.deepEqual(node.sent("candidate").at(-1)?.candidate.faults, ["vip-conflict"]);
+  });
+
   test("is made where others ask as well: the Lease decides", () => {
     const node = new Node().healthy();
     node.wire = { owner: null, prober: "02:00:00:00:00:02" };
