@@ -7,7 +7,8 @@ export const ERRORS = {
   LH_NATIVE: "A system call failed. Check that the container has NET_ADMIN and NET_RAW.",
   LH_INTERFACE: "Set LEASEHOLD_INTERFACE to the interface whose network holds the VIP.",
   LH_AMBIGUOUS_INTERFACE: "Set LEASEHOLD_INTERFACE to one of the interfaces named above.",
-  LH_ADDRESS_OWNER: "Choose a VIP that is no machine's own address: nothing could take it away from a failed node.",
+  LH_ADDRESS_OWNER:
+    "Set LEASEHOLD_VIP to an address that no machine has and that no DHCP server gives out: nothing could take a machine's own away from a failed node.",
   LH_LINK_DOWN: "The VIP's interface is down or has no carrier. Check the cable and the switch port.",
   LH_NODE_IP: "Set LEASEHOLD_NODE_IP to this node's own address on the VIP's network.",
   LH_KUBECONFIG: "Make the kubeconfig as step 5 of the README's quick start does, and mount its directory.",
@@ -16,6 +17,8 @@ export const ERRORS = {
   LH_DUPLICATE_NODE: "Two machines use one node name. Give each its own LEASEHOLD_NODE_NAME.",
   LH_VIP_CONFLICT:
     "Another machine uses the VIP. Find it by its MAC address: keepalived still running, a second cluster with the same LEASEHOLD_VIP, or a host with that address.",
+  LH_VIP_FOREIGN:
+    "Another program has bound the VIP on this machine. End it (keepalived, kube-vip), or remove the address from its configuration; the agent then takes part.",
   LH_LISTEN: "The port is taken. Stop the other program or choose another LEASEHOLD_BALANCER_PORT or LEASEHOLD_OPS_ADDRESS.",
   LH_NFT: "The kernel's rules for the VIP could not be changed. Check that nft is in the image and that the kernel has nf_tables; see docs/fast-path.md.",
   LH_WORKER: "The balancer's worker thread ended. It is restarted; report this with the log.",

@@ -50,6 +50,11 @@ export function ipFromBytes(bytes: Uint8Array): IpAddress {
   return parsed;
 }
 
+/** 32 or 128: the prefix that covers this address and no other. */
+export function hostPrefix(address: IpAddress): number {
+  return address.bytes.length * 8;
+}
+
 /** The address as a number, for VRRP's tie-break (RFC 9568 section 6.4.3). */
 export function ipNumber(address: IpAddress): bigint {
   let value = 0n;

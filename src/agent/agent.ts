@@ -32,7 +32,7 @@ import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
 import { machineInstance } from "./persistence.ts";
-import { findPlace } from "./place.ts";
+import { findPlace, refuseOwn } from "./place.ts";
 import { announcePresence } from "./presence.ts";
 import type { Place } from "./place.ts";
 import type { DataPlane } from "./data-plane.ts";
@@ -91,6 +91,8 @@ export function createAgent(deps: AgentDeps): Agent {
     await ops.start();
     presence = announcePresence(log);
     const isCandidate = config.role === "control-plane";
+    // A worker has no VIP to bind, but its rules would take the packets that are meant for the machine itself.
+    if (!isCandidate && config.vips.length > 0) refuseOwn(readNetwork(), config.vips);
     const place = isCandidate ? await findPlace(config, { clock, log, readNetwork }, stopped.signal) : undefined;
     if (place !== undefined) log.info({ interface: place.interfaceName, nodeIp: place.nodeIp.text }, "Interface for the VIP found");
     parts = createParts(deps, place, metrics);

@@ -3,6 +3,7 @@ import type { Balancer } from "../balancer/balancer.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { createElector } from "../election/elector.ts";
+import { VIP_FAULT } from "../election/facts.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { FastPathOffer } from "../kube/record.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -38,7 +39,7 @@ export interface CandidacyDeps {
   readonly events: EventRecorder;
   /** What this node may tell the others of its data plane. */
   readonly fastPathOffer: () => FastPathOffer | null | undefined;
-  /** The VIP has just been unbound here. Called synchronously. */
+  /** The machine has the VIP no more, from nobody. Called synchronously. */
   readonly onReleased: () => void;
 }
 
@@ -68,8 +69,6 @@ export interface Candidacy {
 const PROBE_OFF_MS = 1_000;
 /** So often the default routes are looked at: a gateway is a witness. */
 const GATEWAYS_MS = 30_000;
-/** The VIP's own fault: it could not be bound, whatever the checks say. */
-const VIP_FAULT = "vip";
 /** A worker thread and the first checks of all backends take this long at most; until then nothing is known against the balancer. */
 const STARTUP_MS = 5_000;
 
@@ -156,7 +155,8 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   const gatewayTimer = clock.every(GATEWAYS_MS, () => watch(watched));
   let mac = kernel.link()?.mac ?? "";
   let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
-  let wasBound = false;
+  /** By us or by somebody else. */
+  let wasHere = false;
   const report = createReporter({ node, log, metrics, events, state: () => elector.status().state, leaseUid: () => elector.leaseUid() });
 
   /** Whom the election wants watched; and beside the other candidates the gateways are witnesses. */
@@ -181,9 +181,10 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   }
 
   function vipChanged(): void {
-    const { bound } = vip.status();
-    if (wasBound && !bound) deps.onReleased();
-    wasBound = bound;
+    const { bound, foreign } = vip.status();
+    const here = bound || foreign;
+    if (wasHere && !here) deps.onReleased();
+    wasHere = here;
     update();
   }
 
@@ -210,7 +211,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     adopt() {
       const mayKeep = resume !== null && clock.now() < resume.renewedAtMs + config.renewDeadlineMs;
       // What lies there for a reason that we cannot know (no API server yet) is not thrown away before the Lease has been asked; half a VIP is.
-      const found = vip.reap(true).length === config.vips.length;
+      const found = new Set(vip.reap(true).map((entry) => entry.address.text)).size === config.vips.length;
       if (!found && !mayKeep) vip.release();
       // Extends the address now: reading kubeconfigs and starting threads may take longer than it lives.
       elector.start(mayKeep ? resume : null, found);
@@ -244,14 +245,15 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
 
   function vipStatus(): VipStatus {
     const link = kernel.link();
-    const bound = new Set(kernel.addresses().map((entry) => entry.address.text));
-    const { held, foreign, untilMs, announcements, readded } = vip.status();
+    const bound = new Set(kernel.addresses().filter((entry) => entry.ours).map((entry) => entry.address.text));
+    const { held, foreign, failure, untilMs, announcements, readded } = vip.status();
     return {
       interface: place.interfaceName,
       link: link === undefined ? "missing" : !link.up ? "down" : !link.carrier ? "no-carrier" : "up",
       addresses: config.vips.map(({ text }) => ({ address: text, bound: bound.has(text) })),
       wanted: held,
       foreign,
+      failure: failure?.message ?? null,
       validForMs: untilMs === undefined ? null : untilMs - clock.now(),
       announcements,
       readded,

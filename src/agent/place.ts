@@ -37,8 +37,7 @@ export async function findPlace(
   for (;;) {
     try {
       const network = deps.readNetwork();
-      const owned = foreignOwner({ addresses: () => network.addresses }, config.vips).map((entry) => entry.address.text);
-      if (owned.length > 0) throw new LeaseholdError("LH_ADDRESS_OWNER", `LEASEHOLD_VIP ${owned.join(", ")} is this machine's own address`);
+      refuseOwn(network, config.vips);
       const link = chooseInterface(network, config.vips, config.interface);
       const nodeIp = config.nodeIp ?? chooseNodeIp(network, link, config.vips);
       return { interfaceName: link.name, nodeIp, addresses: ownAddresses(network, link, config.vips, nodeIp) };
@@ -49,6 +48,20 @@ export async function findPlace(
     }
     await pause(deps.clock, RETRY_MS, signal);
   }
+}
+
+/**
+ * A VIP that the machine has anyway cannot be taken from it when it fails. A host address for ever is another program's, and may go: the agent starts and waits.
+ * @throws {LeaseholdError} LH_ADDRESS_OWNER, which names all of them
+ */
+export function refuseOwn(network: Network, vips: readonly IpAddress[]): void {
+  const problems = foreignOwner({ addresses: () => network.addresses }, vips).map(({ address, prefixLength, linkIndex, validSeconds }) => {
+    const name = network.links.find(({ index }) => index === linkIndex)?.name ?? `interface ${linkIndex}`;
+    const source = validSeconds === null ? "" : ", given to it for a time, as DHCP and router advertisements do";
+    return `LEASEHOLD_VIP="${address.text}" is this machine's own address (${address.text}/${prefixLength} on ${name}${source})`;
+  });
+  if (problems.length === 0) return;
+  throw new LeaseholdError("LH_ADDRESS_OWNER", `${problems.join("; ")}; use an address that no machine has and that no DHCP server gives out`);
 }
 
 /** Of both families, whatever the VIPs are: the API servers are known by an address of one, and may be asked for by the other. */

@@ -42,11 +42,14 @@ export interface ElectionStatus {
 export interface VipStatus {
   readonly interface: string;
   readonly link: "up" | "down" | "no-carrier" | "missing";
+  /** `bound`: by an agent. */
   readonly addresses: readonly { readonly address: string; readonly bound: boolean }[];
   /** The agent wants it bound. */
   readonly wanted: boolean;
-  /** Another program had it bound on this machine when the agent last did not want it. */
+  /** The machine has it from another program, or as its own address. */
   readonly foreign: boolean;
+  /** Why the check `vip` is in FAULT: it could not be bound, or whose it is if `foreign`. */
+  readonly failure: string | null;
   /** Milliseconds until the right to the VIP ends unless renewed; null when not wanted. */
   readonly validForMs: number | null;
   readonly announcements: number;

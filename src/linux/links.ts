@@ -1,6 +1,6 @@
 /** Which interface the VIP belongs on, and what this node's own address there is. Pure decisions over the kernel's lists. */
 import { LeaseholdError } from "../errors.ts";
-import type { Family, IpAddress } from "../net.ts";
+import { hostPrefix, type Family, type IpAddress } from "../net.ts";
 import { SystemCallError } from "./libc.ts";
 import { openRouteSocket, type NetlinkSocket } from "./sockets.ts";
 import {
@@ -11,7 +11,6 @@ import {
   dumpAddresses,
   dumpLinks,
   getLink,
-  hostPrefix,
   parseAddress,
   parseLink,
   type AddressEntry,

@@ -8,6 +8,7 @@ export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 /** The dump was interrupted by a change: it may be inconsistent and has to be made again. */
 export const NLM_F_DUMP_INTR = 0x10;

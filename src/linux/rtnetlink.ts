@@ -2,13 +2,14 @@
  * The part of rtnetlink(7) that the VIP needs: add, remove and list addresses, list links. Pure.
  * Layouts: linux/if_addr.h, linux/if_link.h.
  */
-import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
+import { hostPrefix, ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import {
   LITTLE_ENDIAN,
   NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP,
+  NLM_F_EXCL,
   NLM_F_REPLACE,
   NLM_F_REQUEST,
   decodeCString,
@@ -96,8 +97,20 @@ export interface LinkEntry {
   readonly ipv6Forwarding: boolean;
 }
 
-/** Adds the address as a host address (/32, /128), or gives it a new lifetime if it is there. */
+/**
+ * Adds the address as a host address (/32, /128). Fails with EEXIST where the link has it: with that prefix, or, as inet6_rtm_newaddr() looks
+ * for the address alone, an IPv6 one with any prefix.
+ */
+export function createAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number): NetlinkRequest {
+  return newAddress(link, address, lifetimeSeconds, NLM_F_EXCL);
+}
+
+/** The same, but gives what is there a new lifetime, and our mark: only for an address that is known to be ours. */
 export function addAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number): NetlinkRequest {
+  return newAddress(link, address, lifetimeSeconds, NLM_F_REPLACE);
+}
+
+function newAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number, mode: typeof NLM_F_EXCL | typeof NLM_F_REPLACE): NetlinkRequest {
   const cacheInfo = new Uint8Array(16);
   // ifa_prefered (offset 0) stays 0: deprecated, so that IPv6 never takes it as a source (RFC 6724 rule 3). IPv4 knows no such rule; there
   // a /32 without a route of its own is not chosen.
@@ -116,11 +129,15 @@ export function addAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds:
   }
   return {
     type: RTM_NEWADDR,
-    flags: NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+    flags: NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | mode,
     payload: concatBytes([ifaddrmsg(address, hostPrefix(address), link.index), ...attributes]),
   };
 }
 
+/**
+ * Removes the address with exactly that prefix; the same address with another one stays, and so does one with a peer.
+ * Fails with EADDRNOTAVAIL where there is none.
+ */
 export function removeAddress(linkIndex: number, address: IpAddress, prefixLength: number): NetlinkRequest {
   return {
     type: RTM_DELADDR,
@@ -128,7 +145,8 @@ export function removeAddress(linkIndex: number, address: IpAddress, prefixLengt
     payload: concatBytes([
       ifaddrmsg(address, prefixLength, linkIndex),
       encodeAttribute(IFA_LOCAL, address.bytes),
-      // No IFA_ADDRESS: for IPv4 it would be the peer's, and a point-to-point address has another one there.
+      // Without it inet_rtm_deladdr() does not look at the prefix, and removes the first of the link that has this address: the machine's own.
+      encodeAttribute(IFA_ADDRESS, address.bytes),
     ]),
   };
 }
@@ -146,10 +164,6 @@ export function dumpLinks(): NetlinkRequest {
 export function getLink(name: string): NetlinkRequest {
   const payload = concatBytes([new Uint8Array(16), encodeAttribute(IFLA_IFNAME, encodeCString(name))]);
   return { type: RTM_GETLINK, flags: NLM_F_REQUEST, payload };
-}
-
-export function hostPrefix(address: IpAddress): number {
-  return address.family === 4 ? 32 : 128;
 }
 
 /** undefined for any other message, and for a malformed one. */
@@ -173,13 +187,20 @@ export function parseAddress(message: NetlinkMessage): AddressEntry | undefined 
   return { ...entry, ours: isOurs(entry, attributes.get(IFA_PROTO)?.[0], label && decodeCString(label)) };
 }
 
+/** What we have bound is a host address with an end, whatever else it looks like: another program that takes it over may leave our mark on it. */
 function isOurs(entry: Omit<AddressEntry, "ours">, protocol: number | undefined, label: string | undefined): boolean {
+  if (entry.validSeconds === null || entry.prefixLength !== hostPrefix(entry.address)) return false;
   if (protocol !== undefined) return protocol === IFA_PROTO_LEASEHOLD;
-  if (entry.validSeconds === null) return false;
-  if (entry.address.family === 4) return label?.endsWith(LABEL_SUFFIX) === true;
-  // Before Linux 5.18 nothing marks an IPv6 address; but who else binds a /128 with an end, deprecated, without detection and route?
-  const signature = IFA_F_NODAD | IFA_F_DEPRECATED | IFA_F_NOPREFIXROUTE;
-  return entry.prefixLength === 128 && (entry.flags & signature) === signature;
+  // Before Linux 5.18 there is the label. An interface whose name leaves no room for it gives its own name as the label.
+  if (entry.address.family === 4 && label !== undefined && fits(label)) return label.endsWith(LABEL_SUFFIX);
+  // Nothing marks an IPv6 address; but who else binds a host address with an end, deprecated, without detection and route?
+  const signature = IFA_F_DEPRECATED | IFA_F_NOPREFIXROUTE | (entry.address.family === 6 ? IFA_F_NODAD : 0);
+  return (entry.flags & signature) === signature;
+}
+
+/** Either it has our suffix already, or there would have been room for it. */
+function fits(label: string): boolean {
+  return label.endsWith(LABEL_SUFFIX) || encodeCString(label + LABEL_SUFFIX).length <= LABEL_SIZE;
 }
 
 /** undefined for any other message, and for a malformed one. */

@@ -18,7 +18,7 @@ export interface BoundAddress {
   readonly address: IpAddress;
   readonly prefixLength: number;
   readonly linkIndex: number;
-  /** True when it carries our mark (IFA_PROTO): it was bound by a leasehold agent. */
+  /** It was bound by a leasehold agent: a host address with an end and our mark (IFA_PROTO; before Linux 5.18 a label or a set of flags). */
   readonly ours: boolean;
   /** Remaining lifetime in seconds; null when it never expires. */
   readonly validSeconds: number | null;
@@ -30,12 +30,13 @@ export interface VipKernel {
   /** Every address of the machine, on any interface. */
   addresses(): readonly BoundAddress[];
   /**
-   * Adds or refreshes all addresses (/32, /128) with a finite lifetime, in one batch. The kernel removes
-   * them by itself up to 1 s after the lifetime has passed.
-   * @throws {LeaseholdError} LH_NATIVE, LH_INTERFACE
+   * Adds all addresses (/32, /128) with a finite lifetime, or refreshes those that are ours, in one batch. The kernel removes them by itself up
+   * to 1 s after the lifetime has passed. Where one cannot be bound, none is.
+   * @throws {LeaseholdError} LH_NATIVE, LH_INTERFACE; LH_VIP_FOREIGN, LH_ADDRESS_OWNER: the interface has one that is not ours in its place,
+   * which stays as it is
    */
   bind(addresses: readonly IpAddress[], lifetimeSeconds: number): void;
-  /** Removes them, from whatever interface has them; absent ones are no error. */
+  /** Removes those that are ours, from whatever interface has them; absent ones are no error. The same address of somebody else's stays. */
   unbind(addresses: readonly IpAddress[]): void;
   /**
    * One announcement of each address: gratuitous ARP in request and reply form, or an unsolicited neighbour

@@ -10,6 +10,7 @@ import {
   RTMGRP_IPV6_IFADDR,
   RTMGRP_LINK,
   addAddress,
+  createAddress,
   dumpAddresses,
   parseAddress,
   removeAddress,
@@ -18,8 +19,9 @@ import {
 } from "../linux/rtnetlink.ts";
 import { openPacketSocket, openRouteSocket, subscribe } from "../linux/sockets.ts";
 import type { Logger } from "../log.ts";
-import type { IpAddress } from "../net.ts";
+import { hostPrefix, type IpAddress } from "../net.ts";
 import type { LinkState, VipKernel } from "./kernel.ts";
+import { obstacle } from "./owner.ts";
 
 export interface LinuxKernelDeps {
   /** The VIP's interface, by name: one that is deleted and made again is followed. */
@@ -50,7 +52,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
   }
 
   function unbind(addresses: readonly IpAddress[]): void {
-    const bound = locate(addresses);
+    const bound = locate(addresses).filter((entry) => entry.ours);
     if (bound.length === 0) return;
     const requests = bound.map((entry) => removeAddress(entry.linkIndex, entry.address, entry.prefixLength));
     for (const [index, fate] of route.batch(requests, "remove address").entries()) {
@@ -58,6 +60,29 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       // Gone meanwhile: it expired, or its interface went away.
       if (fate.error.errnoName === "EADDRNOTAVAIL" || fate.error.errnoName === "ENODEV") continue;
       throw new LeaseholdError("LH_NATIVE", `${bound[index]?.address.text}: ${fate.error.message}`, { cause: fate.error });
+    }
+  }
+
+  function bindOn(link: LinkEntry, addresses: readonly IpAddress[], lifetimeSeconds: number): void {
+    const present = locate(addresses).filter((entry) => entry.linkIndex === link.index);
+    const taken = obstacle(present.filter(isInTheWay));
+    if (taken !== undefined) throw taken;
+    const ours = new Set(present.filter((entry) => entry.ours).map((entry) => entry.address.text));
+    // Where nothing is, nothing may be replaced: another program may bind it in this moment.
+    const requests = addresses.map((address) => (ours.has(address.text) ? addAddress : createAddress)(link, address, lifetimeSeconds));
+    for (const [index, fate] of route.batch(requests, "add address").entries()) {
+      if (fate.kind === "done") continue;
+      const code = fate.error.errnoName === "EEXIST" ? "LH_VIP_FOREIGN" : "LH_NATIVE";
+      throw new LeaseholdError(code, `${addresses[index]?.text} on ${link.name}: ${fate.error.message}`, { cause: fate.error });
+    }
+  }
+
+  function takeBack(addresses: readonly IpAddress[]): void {
+    try {
+      unbind(addresses);
+    } catch (error) {
+      // They end with their lifetime; what the caller must know is why the bind failed.
+      log.error({ err: error }, "taking back the other addresses failed");
     }
   }
 
@@ -70,17 +95,12 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       listAddresses().map(({ address, prefixLength, linkIndex, ours, validSeconds }) => ({ address, prefixLength, linkIndex, ours, validSeconds })),
     bind(addresses, lifetimeSeconds) {
       const link = requireLink();
-      const fates = route.batch(addresses.map((address) => addAddress(link, address, lifetimeSeconds)), "add address");
-      for (const [index, fate] of fates.entries()) {
-        if (fate.kind === "done") continue;
+      try {
+        bindOn(link, addresses, lifetimeSeconds);
+      } catch (error) {
         // Moved together or not at all: half a VIP would keep the other family's clients from the next holder.
-        try {
-          unbind(addresses);
-        } catch (error) {
-          // They end with their lifetime; what the caller must know is why the bind failed.
-          log.error({ err: error }, "taking back the other addresses failed");
-        }
-        throw new LeaseholdError("LH_NATIVE", `${addresses[index]?.text} on ${link.name}: ${fate.error.message}`, { cause: fate.error });
+        takeBack(addresses);
+        throw error;
       }
     },
     unbind,
@@ -111,6 +131,11 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       throw error;
     }
   }
+}
+
+/** The kernel knows an IPv6 address of a link by itself alone, an IPv4 one by its prefix too: a /24 and our /32 stand beside each other. */
+function isInTheWay({ address, prefixLength }: AddressEntry): boolean {
+  return address.family === 6 || prefixLength === hostPrefix(address);
 }
 
 /** Both forms of ARP, because stacks and switches differ in which they learn from. */

@@ -30,13 +30,13 @@ export interface VipStatus {
   readonly held: boolean;
   /** And the kernel has all addresses, as of the last look. */
   readonly bound: boolean;
-  /** When we last had no right to it, another program had it bound on this machine. */
+  /** As of the last look, the machine has one of the addresses that no agent bound: another program's, or the machine's own. It is left alone. */
   readonly foreign: boolean;
   /** Clock time of the last transition to bound. */
   readonly boundSinceMs: number | undefined;
   /** Clock time at which the right ends unless it is extended. */
   readonly untilMs: number | undefined;
-  /** Why it is not bound although held. */
+  /** Why it is not bound although held; or whose the address is, if `foreign`. Either way this node should not be the one that serves it. */
   readonly failure: LeaseholdError | undefined;
   readonly announcements: number;
   /** How often an address was put back that somebody else had removed. */

@@ -10,7 +10,9 @@ import type { Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { IpAddress } from "../net.ts";
 import { createAnnouncer } from "./announcer.ts";
+import { createForeign } from "./foreign.ts";
 import type { BoundAddress, LinkState, VipKernel } from "./kernel.ts";
+import { ownerOf } from "./owner.ts";
 import type { Vip, VipDeps } from "./types.ts";
 
 /** How often a node looks whether an address is where it must not be, should the kernel's reports stay out. */
@@ -40,8 +42,8 @@ export function createVip(deps: VipDeps): Vip {
   const texts = addresses.map((address) => address.text);
   const refreshMs = deps.refreshMs ?? 500;
   const counters = { announcements: 0, readded: 0, fenced: 0, strays: 0 };
+  const foreign = createForeign(log, texts);
   let state: State = { kind: "idle" };
-  let foreign = false;
   let refreshTimer: Timer | undefined;
   let deadlineTimer: Timer | undefined;
   let retryTimer: Timer | undefined;
@@ -85,7 +87,7 @@ export function createVip(deps: VipDeps): Vip {
     const before = held.boundSinceMs !== undefined;
     try {
       const link = kernel.link();
-      const present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+      const present = survey();
       const stray = link !== undefined && present.some((entry) => entry.linkIndex !== link.index);
       // The interface was renamed, or configured anew: the VIP is on the wrong one.
       if (stray) kernel.unbind(addresses);
@@ -143,20 +145,22 @@ export function createVip(deps: VipDeps): Vip {
     switch (state.kind) {
       case "held":
         lookAsHolder(state);
-        return;
+        break;
       case "adoptable":
-        return;
+        surveyOrSay();
+        break;
       case "idle":
         lookIdle();
-        return;
+        break;
     }
+    tell();
   }
 
   function lookAsHolder(held: Held): void {
     if (!mayHold(held)) return;
     try {
       const link = kernel.link();
-      const present = kernel.addresses();
+      const present = survey();
       const complete = texts.every((text) => present.some((entry) => entry.address.text === text && entry.linkIndex === link?.index));
       // Refreshing on each report would answer reports with reports; only a difference is acted on.
       if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
@@ -166,35 +170,31 @@ export function createVip(deps: VipDeps): Vip {
   }
 
   function lookIdle(): void {
-    let present: readonly BoundAddress[];
-    try {
-      present = onThisMachine();
-    } catch (error) {
-      log.error({ err: error }, "listing the addresses failed");
-      return;
-    }
-    noteForeign(present.some((entry) => !entry.ours));
-    if (!present.some((entry) => entry.ours)) return;
+    if (surveyOrSay().length === 0) return;
     counters.strays++;
     log.warn({ addresses: texts }, "VIP found bound without the right to it, unbinding");
     unbindNow();
   }
 
-  /** keepalived that was not ended, an address that somebody configured: not ours to remove, and nobody else on this machine would say it. */
-  function noteForeign(now: boolean): void {
-    if (now === foreign) return;
-    foreign = now;
-    if (now) log.warn({ addresses: texts }, "another program has the VIP bound on this machine: end it (keepalived, kube-vip) or remove the address from its configuration");
-    else log.info({ addresses: texts }, "the VIP that another program had bound on this machine is gone");
-    deps.onChange?.();
+  function surveyOrSay(): readonly BoundAddress[] {
+    try {
+      return survey();
+    } catch (error) {
+      log.error({ err: error }, "listing the addresses failed");
+      return [];
+    }
   }
 
-  function onThisMachine(): readonly BoundAddress[] {
-    return kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+  /** The VIP's addresses on this machine that are ours, on whatever interface. Notes those that are not. */
+  function survey(): readonly BoundAddress[] {
+    const present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+    foreign.note(present);
+    return present.filter((entry) => entry.ours);
   }
 
-  function leftOvers(): readonly BoundAddress[] {
-    return onThisMachine().filter((entry) => entry.ours);
+  /** Not while an address is being bound or looked for: who is told may hold, limit or release. */
+  function tell(): void {
+    if (foreign.isNews()) deps.onChange?.();
   }
 
   function sendAnnouncement(): void {
@@ -230,6 +230,7 @@ export function createVip(deps: VipDeps): Vip {
         // The kernel may have been told of the former end only, which may come before the next refresh.
         const ending = state.keptUntilMs < Math.min(state.untilMs, now + 2 * refreshMs);
         if (mayHold(state) && (lapsed || ending || state.boundSinceMs === undefined)) ensureBound(state);
+        tell();
         return;
       }
       if (untilMs <= now) {
@@ -242,10 +243,12 @@ export function createVip(deps: VipDeps): Vip {
       armDeadline(held);
       refreshTimer = clock.every(refreshMs, () => {
         ensureBound(held);
+        tell();
         // Timers stand still while a machine is suspended; the clock does not.
         if (state === held) armDeadline(held);
       });
       ensureBound(held);
+      tell();
     },
     limit(untilMs) {
       if (state.kind !== "held") return;
@@ -254,6 +257,7 @@ export function createVip(deps: VipDeps): Vip {
       if (!mayHold(state)) return;
       armDeadline(state);
       ensureBound(state);
+      tell();
     },
     release() {
       switch (state.kind) {
@@ -275,7 +279,7 @@ export function createVip(deps: VipDeps): Vip {
     defend: sendAnnouncement,
     reap(keep) {
       if (state.kind === "held") return [];
-      const found = leftOvers();
+      const found = survey();
       if (found.length > 0 && keep) {
         state = { kind: "adoptable" };
       } else if (found.length > 0) {
@@ -288,11 +292,11 @@ export function createVip(deps: VipDeps): Vip {
       const held = state.kind === "held" ? state : undefined;
       return {
         held: held !== undefined,
-        foreign,
+        foreign: foreign.current() !== undefined,
         bound: held?.boundSinceMs !== undefined,
         boundSinceMs: held?.boundSinceMs,
         untilMs: held?.untilMs,
-        failure: held?.failure,
+        failure: held?.failure ?? foreign.current(),
         ...counters,
       };
     },
@@ -311,8 +315,8 @@ function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
   return a.index === b.index && a.mac === b.mac && a.up === b.up && a.carrier === b.carrier;
 }
 
-/** The VIPs that are a node's own, permanent addresses: a configuration error, because nothing would take them away from a failed node. */
+/** Those of `vips` that are the machine's own address as well: a configuration error, because nothing would take them away from a failed node. */
 export function foreignOwner(kernel: Pick<VipKernel, "addresses">, vips: readonly IpAddress[]): readonly BoundAddress[] {
   const texts = new Set(vips.map((vip) => vip.text));
-  return kernel.addresses().filter((entry) => texts.has(entry.address.text) && !entry.ours && entry.validSeconds === null);
+  return kernel.addresses().filter((entry) => texts.has(entry.address.text) && ownerOf(entry) === "machine");
 }

@@ -1,4 +1,4 @@
-/** Another machine with the VIP: whoever comes later gives way, whoever was there defends it, and people are told. More in test/long. */
+/** Another machine with the VIP: the one that comes later gives way, the one that was there defends it, and people are told. More in test/long. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
@@ -105,18 +105,41 @@ describe("keepalived", () => {
     assert.ok(first !== undefined);
     const keepalived = await startKeepalived(cluster, first.host);
     const fromMs = monotonicMs();
+    const shown = (): Promise<string> => first.host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]);
+    const before = await shown();
     await Promise.all(cluster.nodes.map((node) => node.startAgent()));
-    const exit = await first.agent?.exited;
-    assert.equal(exit?.code, 2);
-    assert.ok(first.agent?.log().includes("LH_ADDRESS_OWNER"));
+    await cluster.lab.until(async () => (await first.status()).election?.faults.join() === "vip", 10_000, "the agent beside it is in FAULT vip");
+    const { election, vip } = await first.status();
+    assert.equal(election?.state, "FAULT");
+    assert.deepEqual([vip?.foreign, vip?.failure], [true, `${cluster.vip}/32 was bound on this machine by another program`]);
+    assert.ok(journal.of(first).some(({ msg, err }) => msg.startsWith("another program has the VIP bound on this machine") && err?.code === "LH_VIP_FOREIGN"));
+    assert.match((await first.get("/metrics")).body, /^leasehold_fault\{check="vip"\} 1$/m);
     await Promise.all(rest.map(refused));
+    // Longer than it takes to ask again, and than an address of ours would live.
+    await sleep(5_000);
+    assert.equal(await shown(), before);
     assert.deepEqual(arp.announcers(cluster.vip, fromMs).filter((name) => name !== first.name), []);
     assert.deepEqual(await cluster.bound(), [first.name]);
     await keepalived.terminate();
     const holder = await cluster.settled();
-    await first.startAgent();
+    await cluster.lab.until(async () => (await Promise.all(cluster.nodes.map((node) => node.status()))).every((status) => status.election?.eligible), 10_000, "all take part");
     assert.equal(await cluster.settled(), holder);
     assert.deepEqual(await cluster.bound(), [holder.name]);
   });
+});
 
+test("a program that makes the holder's address its own: another node serves, and that address is left alone until it goes", async () => {
+  const holder = await cluster.startAgents();
+  const shown = (): Promise<string> => holder.host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0", "to", `${cluster.vip}/32`]);
+  await holder.host.run(["ip", "addr", "replace", `${cluster.vip}/32`, "dev", "eth0"]);
+  const theirs = await shown();
+  assert.match(theirs, /valid_lft forever/);
+  await cluster.lab.until(async () => (await cluster.lease()).spec["holderIdentity"] !== holder.name, 10_000, "another node holds the Lease");
+  await cluster.lab.until(async () => (await holder.state()) === "FAULT", 5_000, "this one is in FAULT");
+  assert.deepEqual((await holder.status()).election?.faults, ["vip"]);
+  await sleep(1_500);
+  assert.equal(await shown(), theirs);
+  await holder.host.run(["ip", "addr", "del", `${cluster.vip}/32`, "dev", "eth0"]);
+  await cluster.lab.until(async () => (await holder.status()).election?.eligible, 10_000, "the node takes part again");
+  await cluster.settled();
 });

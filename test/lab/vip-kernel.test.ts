@@ -8,11 +8,12 @@ import { once } from "node:events";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { refuseOwn } from "../../src/agent/place.ts";
 import { systemClock } from "../../src/clock.ts";
 import { LeaseholdError, type ErrorCode } from "../../src/errors.ts";
 import { bootTimeMs } from "../../src/linux/libc.ts";
 import { chooseInterface, chooseNodeIp, readNetwork } from "../../src/linux/links.ts";
-import { addAddress, removeAddress } from "../../src/linux/rtnetlink.ts";
+import { addAddress, createAddress, removeAddress } from "../../src/linux/rtnetlink.ts";
 import { openRouteSocket } from "../../src/linux/sockets.ts";
 import { silentLogger } from "../../src/log.ts";
 import { parseIp, type IpAddress } from "../../src/net.ts";
@@ -279,16 +280,131 @@ function insideSandbox(): void {
     assert.deepEqual(bound([V4, V6]), []);
   });
 
-  test("an address on another interface is unbound too, and a permanent one is somebody's own", () => {
-    run("ip", "address", "add", "192.0.2.100/24", "dev", "lo");
-    const kernel = openKernel();
-    assert.deepEqual(
-      foreignOwner(kernel, [V4, V6]).map((entry) => [entry.address.text, entry.prefixLength]),
-      [["192.0.2.100", 24]],
-    );
-    kernel.bind([V4], 3);
-    kernel.unbind([V4]);
-    assert.deepEqual(bound([V4]), []);
+  describe("an address that reads as the VIP and is not ours", () => {
+    /** Seconds are left out: they run. */
+    const shown = (...args: string[]): string => run("ip", ...args).replace(/(valid_lft|preferred_lft) \d+sec/gu, "$1 some").trim();
+    const addressesOf = (address: IpAddress): string => shown("-o", "address", "show", "to", `${address.text}/${address.family === 4 ? 32 : 128}`);
+
+    for (const promote of ["0", "1"]) {
+      for (const first of ["the machine's", "ours"]) {
+        test(`from DHCP, the machine's only IPv4 address: it keeps its subnet and routes beside ours and after it (first ${first}, promote_secondaries=${promote})`, () => {
+          run("sysctl", "-qw", `net.ipv4.conf.v0.promote_secondaries=${promote}`);
+          run("ip", "address", "delete", "192.0.2.1/24", "dev", "v0");
+          const kernel = openKernel();
+          if (first === "ours") kernel.bind([V4], 3);
+          run("ip", "address", "add", "192.0.2.100/24", "dev", "v0", "valid_lft", "3600", "preferred_lft", "3600");
+          run("ip", "route", "add", "default", "via", "192.0.2.2", "dev", "v0", "src", "192.0.2.100");
+          const own = shown("-4", "-o", "address", "show", "dev", "v0", "to", "192.0.2.0/24").split("\n").filter((line) => line.includes("/24"));
+          const routes = shown("-4", "route", "show", "table", "main");
+          assert.match(routes, /default via 192\.0\.2\.2[^]*192\.0\.2\.0\/24/u);
+          for (let round = 0; round < 2; round++) {
+            kernel.bind([V4], 3);
+            assert.equal(kernel.addresses().filter((entry) => entry.address.text === V4.text).length, 2);
+            kernel.unbind([V4]);
+            assert.deepEqual(addressesOf(V4).split("\n"), own);
+            assert.equal(shown("-4", "route", "show", "table", "main"), routes);
+          }
+          run("ping", "-c1", "-W1", "192.0.2.2");
+        });
+      }
+    }
+
+    test("of IPv6 with a subnet: its lifetime stays what it was, ours is not bound, and neither is the other family's", () => {
+      for (const lifetime of ["forever", "3600"]) {
+        run("ip", "address", "replace", "2001:db8::100/64", "dev", "v0", "nodad", "valid_lft", lifetime, "preferred_lft", lifetime);
+        const before = addressesOf(V6);
+        const kernel = openKernel();
+        throwsCode("LH_ADDRESS_OWNER", /^2001:db8::100\/64 is this machine's own address/, () => kernel.bind([V4, V6], 3));
+        kernel.unbind([V4, V6]);
+        assert.equal(addressesOf(V6), before);
+        assert.equal(addressesOf(V4), "");
+        const [entry] = kernel.addresses().filter(({ address }) => address.text === V6.text);
+        assert.ok(lifetime === "forever" ? entry?.validSeconds === null : (entry?.validSeconds ?? 0) > 3500, `${entry?.validSeconds}`);
+        assert.deepEqual(foreignOwner(kernel, [V4, V6]), [entry]);
+      }
+    });
+
+    for (const address of [V4, V6]) {
+      const host = `${address.text}/${address.family === 4 ? 32 : 128}`;
+      const theirs = ["address", "replace", host, "dev", "v0", ...(address.family === 6 ? ["nodad", "preferred_lft", "0", "valid_lft", "forever"] : [])];
+
+      test(`as keepalived binds it (IPv${address.family}): neither refreshed nor removed, and no reason to refuse the start`, () => {
+        run("ip", ...theirs);
+        const before = addressesOf(address);
+        const kernel = openKernel();
+        throwsCode("LH_VIP_FOREIGN", /was bound on this machine by another program$/, () => kernel.bind([V4, V6], 3));
+        kernel.unbind([V4, V6]);
+        assert.equal(addressesOf(address), before);
+        assert.deepEqual(bound([V4, V6]), [address.text]);
+        assert.deepEqual(foreignOwner(kernel, [V4, V6]), []);
+        // Bound between our look and our bind: the kernel refuses.
+        const link = readNetwork().links.find(({ name }) => name === "v0") ?? assert.fail();
+        const route = openRouteSocket();
+        open.push(route);
+        const [fate] = route.batch([createAddress(link, address, 3)], "add");
+        assert.equal(fate?.kind === "failed" && fate.error.errnoName, "EEXIST");
+        assert.equal(addressesOf(address), before);
+      });
+
+      test(`taken over from ours (IPv${address.family}): left to whoever took it, and ours again when it goes`, async () => {
+        const failures: string[] = [];
+        const vip = openVip([address], { onFailure: (error) => failures.push(error.code) });
+        vip.hold(clock.now() + 60_000);
+        run("ip", ...theirs);
+        const taken = addressesOf(address);
+        await until("the failure", 1000, () => failures.length > 0);
+        assert.deepEqual(failures, ["LH_VIP_FOREIGN"]);
+        await sleep(1200);
+        assert.equal(addressesOf(address), taken, "never refreshed");
+        assert.match(taken, /valid_lft forever/u);
+        assert.deepEqual([vip.status().bound, vip.status().foreign], [false, true]);
+        run("ip", "address", "delete", host, "dev", "v0");
+        await until("ours", 1000, () => vip.status().bound && bound([address]).length === 1);
+        assert.deepEqual([vip.status().failure, vip.status().foreign], [undefined, false]);
+        vip.release();
+        assert.deepEqual(bound([address]), []);
+      });
+
+      test(`on another interface (IPv${address.family}): it stays there, ours comes and goes`, () => {
+        run("ip", "address", "add", host, "dev", "lo");
+        try {
+          const before = addressesOf(address);
+          const kernel = openKernel();
+          kernel.bind([V4, V6], 3);
+          assert.equal(kernel.addresses().filter((entry) => entry.address.text === address.text).length, 2);
+          kernel.unbind([V4, V6]);
+          assert.equal(addressesOf(address), before);
+          assert.deepEqual(bound([V4, V6]), [address.text]);
+        } finally {
+          run("ip", "address", "delete", host, "dev", "lo");
+        }
+      });
+    }
+
+    test("that is the machine's own ends the start with every one of them named, and what would be right", () => {
+      run("ip", "address", "add", "192.0.2.100/32", "dev", "v0", "valid_lft", "3600", "preferred_lft", "3600");
+      run("ip", "address", "add", "2001:db8::100/64", "dev", "v0", "nodad");
+      throwsCode(
+        "LH_ADDRESS_OWNER",
+        /^LEASEHOLD_VIP="192\.0\.2\.100" .* \(192\.0\.2\.100\/32 on v0, given to it for a time.*\); LEASEHOLD_VIP="2001:db8::100" .* \(2001:db8::100\/64 on v0\); use /u,
+        () => refuseOwn(readNetwork(), [V4, V6]),
+      );
+      refuseOwn(readNetwork(), [ip("192.0.2.99")]);
+    });
+  });
+
+  test("ours on another interface is unbound too: it was renamed, or configured anew", () => {
+    run("ip", "link", "add", "w0", "type", "veth", "peer", "name", "w1", "netns", "peer");
+    try {
+      run("ip", "link", "set", "w0", "up");
+      const former = createVipKernel({ interfaceName: "w0", log: silentLogger });
+      open.push(former);
+      former.bind([V4, V6], 3);
+      openKernel().unbind([V4, V6]);
+      assert.deepEqual(bound([V4, V6]), []);
+    } finally {
+      run("ip", "link", "delete", "w0");
+    }
   });
 
   test("an advertisement says router where the kernel's own would", async () => {

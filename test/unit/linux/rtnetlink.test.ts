@@ -2,11 +2,12 @@
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { LITTLE_ENDIAN, classifyReply, encodeAttribute, encodeMessage, parseAttributes, parseMessages } from "../../../src/linux/netlink.ts";
+import { LITTLE_ENDIAN, classifyReply, encodeAttribute, encodeCString, encodeMessage, parseAttributes, parseMessages } from "../../../src/linux/netlink.ts";
 import type { NetlinkMessage } from "../../../src/linux/netlink.ts";
 import {
   IFA_PROTO_LEASEHOLD,
   addAddress,
+  createAddress,
   dumpAddresses,
   dumpLinks,
   getLink,
@@ -68,6 +69,15 @@ describe("a request", () => {
     );
   });
 
+  test("to create an address: the same, but what is there is not replaced", () => {
+    for (const address of [ip("192.0.2.100"), ip("2001:db8::100")]) {
+      const [create, refresh] = [createAddress(LINK, address, 3), addAddress(LINK, address, 3)];
+      // Request, acknowledge, create; NLM_F_EXCL in place of NLM_F_REPLACE.
+      assert.equal(create.flags, 0x605);
+      assert.deepEqual({ ...create, flags: refresh.flags }, refresh);
+    }
+  });
+
   test("leaves out a label that would be longer than an interface's name may be", () => {
     const attributes = (name: string): ReadonlyMap<number, Uint8Array> =>
       parseAttributes(addAddress({ ...LINK, name }, ip("192.0.2.100"), 3).payload.subarray(8)) ?? assert.fail();
@@ -78,7 +88,7 @@ describe("a request", () => {
   test("to remove an address", () => {
     assert.deepEqual(
       encodeMessage(removeAddress(3, ip("192.0.2.100"), 32), 9),
-      hex("20000000 1500 0500 09000000 00000000", "02 20 00 00 03000000", "0800 0200 c0000264"),
+      hex("28000000 1500 0500 09000000 00000000", "02 20 00 00 03000000", "0800 0200 c0000264", "0800 0100 c0000264"),
     );
   });
 
@@ -146,6 +156,28 @@ describe("an address as the kernel reports it", () => {
     // With duplicate address detection, as DHCPv6 clients bind.
     assert.equal(parse(v6, ends, "0800080020020000")?.ours, false);
     assert.equal(parse(v6.replace("0a80", "0a40"), ends, "0800080022020000")?.ours, false);
+  });
+
+  test("on such a kernel, on an interface whose name leaves no room for the label: the flags mark ours for IPv4 too", () => {
+    const label = (text: string): string => Buffer.from([...encodeAttribute(3, encodeCString(text))]).toString("hex");
+    const ends = "1400060000000000030000003647060036470600";
+    const ours = "0800080020020000"; // deprecated, noprefixroute
+    const v4 = "0220200003000000 08000200c0000264";
+    assert.equal(parse(v4, label("eth0.10000000"), ends, ours)?.ours, true);
+    assert.equal(parse(v4, label("eth0.1000000"), ends, ours)?.ours, false, "there is room, and no label: not ours");
+    assert.equal(parse(v4, label("eth0.10000000"), ends, "0800080000020000")?.ours, false, "as a DHCP client binds: not deprecated");
+    assert.equal(parse(v4.replace("022020", "021820"), label("eth0.10000000"), ends, ours)?.ours, false, "with a subnet");
+    assert.equal(parse(v4.replace("022020", "021820"), label("v0:lh"), ends, ours)?.ours, false, "with a subnet");
+  });
+
+  test("our mark on what we do not bind, which another program has taken over: not ours", () => {
+    const ends = "1400060000000000030000003647060036470600";
+    const never = "14000600ffffffffffffffff2247060022470600";
+    const mark = "05000b004c000000";
+    assert.equal(parse("0220200003000000 08000200c0000264", ends, mark)?.ours, true);
+    assert.equal(parse("0220200003000000 08000200c0000264", never, mark)?.ours, false);
+    assert.equal(parse("0218200003000000 08000200c0000264", ends, mark)?.ours, false);
+    assert.equal(parse("0a40220003000000 1400010020010db8000000000000000000000100", ends, mark)?.ours, false);
   });
 
   test("another program's mark is believed before ours by look", () => {

@@ -27,7 +27,7 @@ const election: ElectionStatus = {
 
 const vip: VipStatus = {
   interface: "eth0", link: "up", addresses: [{ address: "192.0.2.10", bound: true }, { address: "2001:db8::10", bound: true }],
-  wanted: true, foreign: false, validForMs: 3_500, announcements: 6, readded: 0,
+  wanted: true, foreign: false, failure: null, validForMs: 3_500, announcements: 6, readded: 0,
 };
 
 const balancer: BalancerStatus = { listening: true, port: 8443, heartbeatAgeMs: 100, connections: 2, refused: 0, backends: [backend] };

@@ -1,11 +1,12 @@
 /** A machine with one interface, addresses that end by the clock, and a log of what was asked of it. */
 import type { Clock } from "../../../src/clock.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
-import type { IpAddress } from "../../../src/net.ts";
+import { hostPrefix, type IpAddress } from "../../../src/net.ts";
 import type { BoundAddress, LinkState, VipKernel } from "../../../src/vip/kernel.ts";
 
 interface Entry {
   readonly address: IpAddress;
+  readonly prefixLength: number;
   readonly linkIndex: number;
   readonly ours: boolean;
   readonly endsMs: number;
@@ -38,9 +39,9 @@ export class FakeKernel implements VipKernel {
     if (this.broken) throw this.broken;
     this.#interrupt("addresses");
     this.#expire();
-    return this.#entries.map(({ address, linkIndex, ours, endsMs }) => ({
+    return this.#entries.map(({ address, prefixLength, linkIndex, ours, endsMs }) => ({
       address,
-      prefixLength: address.family === 4 ? 32 : 128,
+      prefixLength,
       linkIndex,
       ours,
       validSeconds: endsMs === Infinity ? null : Math.ceil((endsMs - this.#clock.now()) / 1000),
@@ -51,6 +52,16 @@ export class FakeKernel implements VipKernel {
     this.boundMs.push(this.#clock.now());
     const link = this.currentLink;
     if (link === undefined) throw new LeaseholdError("LH_INTERFACE", "there is no interface eth0");
+    this.#expire();
+    const inTheWay = this.#entries.find(
+      (entry) =>
+        entry.linkIndex === link.index && !entry.ours && addresses.some(({ text }) => text === entry.address.text) &&
+        (entry.address.family === 6 || entry.prefixLength === 32),
+    );
+    if (inTheWay !== undefined) {
+      for (const address of addresses) this.#removeOurs(address);
+      throw new LeaseholdError("LH_VIP_FOREIGN", `${inTheWay.address.text} is somebody else's`);
+    }
     for (const address of addresses) this.put(address, lifetimeSeconds, link.index);
     this.#interrupt("bind");
   }
@@ -58,7 +69,7 @@ export class FakeKernel implements VipKernel {
   unbind(addresses: readonly IpAddress[]): void {
     this.unboundMs.push(this.#clock.now());
     if (this.broken) throw this.broken;
-    for (const address of addresses) this.remove(address);
+    for (const address of addresses) this.#removeOurs(address);
   }
 
   announce(): void {
@@ -78,14 +89,22 @@ export class FakeKernel implements VipKernel {
     for (const listener of this.listeners) listener();
   }
 
-  put(address: IpAddress, lifetimeSeconds = Infinity, linkIndex = 2, ours = true): void {
-    // An address can be on several interfaces; on the same one it is refreshed.
-    this.#entries = this.#entries.filter((entry) => entry.address.text !== address.text || entry.linkIndex !== linkIndex);
-    this.#entries.push({ address, linkIndex, ours, endsMs: this.#clock.now() + lifetimeSeconds * 1000 });
+  put(address: IpAddress, lifetimeSeconds = Infinity, linkIndex = 2, ours = true, prefixLength = hostPrefix(address)): void {
+    // An address can be on several interfaces, and an IPv4 one with several prefixes; the same one is refreshed.
+    this.#entries = this.#entries.filter(
+      (entry) =>
+        entry.address.text !== address.text || entry.linkIndex !== linkIndex || (address.family === 4 && entry.prefixLength !== prefixLength),
+    );
+    this.#entries.push({ address, prefixLength, linkIndex, ours, endsMs: this.#clock.now() + lifetimeSeconds * 1000 });
   }
 
+  /** Whosever it is. */
   remove(address: IpAddress): void {
     this.#entries = this.#entries.filter((entry) => entry.address.text !== address.text);
+  }
+
+  #removeOurs(address: IpAddress): void {
+    this.#entries = this.#entries.filter((entry) => entry.address.text !== address.text || !entry.ours);
   }
 
   /** The interface goes, and its addresses with it; or another one of that name comes. */

@@ -23,6 +23,8 @@ interface Bench {
   readonly vip: Vip;
   readonly failures: LeaseholdError[];
   readonly lines: string[];
+  /** One for each call of `onChange`. */
+  readonly changes: true[];
   readonly startMs: number;
   /** Milliseconds from the start. */
   readonly since: (times: readonly number[]) => readonly number[];
@@ -33,11 +35,12 @@ function bench(): Bench {
   const kernel = new FakeKernel(clock);
   const failures: LeaseholdError[] = [];
   const lines: string[] = [];
+  const changes: true[] = [];
   const write = (level: string) => (_: unknown, message: string) => void lines.push(`${level}: ${message}`);
   const log: Logger = { ...silentLogger, error: write("error"), warn: write("warn") };
-  const vip = createVip({ clock, kernel, log, addresses: [V4, V6], lifetimeSeconds: 3, onFailure: (error) => failures.push(error) });
+  const vip = createVip({ clock, kernel, log, addresses: [V4, V6], lifetimeSeconds: 3, onFailure: (error) => failures.push(error), onChange: () => changes.push(true) });
   const startMs = clock.now();
-  return { clock, kernel, vip, failures, lines, startMs, since: (times) => times.map((time) => time - startMs) };
+  return { clock, kernel, vip, failures, lines, changes, startMs, since: (times) => times.map((time) => time - startMs) };
 }
 
 describe("holding", () => {
@@ -524,7 +527,7 @@ describe("a backup", () => {
     clock.advance(3000);
     assert.equal(lines.length, 1);
     assert.match(lines[0] ?? "", /^warn: another program has the VIP bound on this machine.*keepalived/);
-    kernel.unbind([V4]);
+    kernel.remove(V4);
     clock.advance(3000);
     assert.equal(lines.length, 1);
     assert.equal(vip.status().foreign, false);
@@ -577,14 +580,115 @@ describe("at start", () => {
     assert.equal(vip.status().strays, 1);
   });
 
-  test("a VIP that is the node's own permanent address is found", () => {
+  test("a VIP that is the machine's own address is found: one with a subnet, or with an end", () => {
     const { kernel } = bench();
+    const owned = (): readonly string[] => foreignOwner(kernel, [V4, V6]).map(({ address, prefixLength }) => `${address.text}/${prefixLength}`);
     kernel.put(V6, 3);
-    assert.deepEqual(foreignOwner(kernel, [V4, V6]), []);
+    assert.deepEqual(owned(), [], "a predecessor's");
     kernel.put(V4, Infinity, 2, false);
-    assert.deepEqual(
-      foreignOwner(kernel, [V4, V6]).map((entry) => entry.address.text),
-      [V4.text],
-    );
+    kernel.put(ip("192.0.2.101"), Infinity, 2, false, 24);
+    assert.deepEqual(owned(), [], "another program's, and no VIP");
+    kernel.put(V4, Infinity, 2, false, 24);
+    assert.deepEqual(owned(), ["192.0.2.100/24"]);
+    kernel.remove(V4);
+    kernel.put(V4, 3600, 2, false);
+    assert.deepEqual(owned(), ["192.0.2.100/32"], "a cloud's DHCP");
+    kernel.put(V6, 86_400, 3, false, 64);
+    assert.deepEqual(owned(), ["192.0.2.100/32", "2001:db8::100/64"]);
+  });
+});
+
+describe("addresses that are not ours", () => {
+  const listed = (kernel: FakeKernel): readonly string[] =>
+    kernel.addresses().map(({ address, prefixLength, linkIndex, ours }) => `${address.text}/${prefixLength} on ${linkIndex}${ours ? ", ours" : ""}`);
+  const stranger = {
+    "keepalived's": { put: (b: Bench) => b.kernel.put(V4, Infinity, 2, false), code: "LH_VIP_FOREIGN", entry: "192.0.2.100/32 on 2", says: /another program.*keepalived/ },
+    "DHCP's": { put: (b: Bench) => b.kernel.put(V4, 3600, 2, false, 24), code: "LH_ADDRESS_OWNER", entry: "192.0.2.100/24 on 2", says: /machine's own address/ },
+    "of IPv6 with a subnet": { put: (b: Bench) => b.kernel.put(V6, Infinity, 2, false, 64), code: "LH_ADDRESS_OWNER", entry: "2001:db8::100/64 on 2", says: /machine's own address/ },
+    "on another interface": { put: (b: Bench) => b.kernel.put(V6, Infinity, 7, false), code: "LH_VIP_FOREIGN", entry: "2001:db8::100/128 on 7", says: /another program/ },
+  } as const;
+
+  for (const [whose, { put, code, entry, says }] of Object.entries(stranger)) {
+    test(`${whose}, while a backup: it stays, is a reason not to serve, and is told of once as it comes and goes`, () => {
+      const b = bench();
+      put(b);
+      b.kernel.report();
+      b.clock.advance(5000);
+      assert.equal(b.lines.length, 1);
+      assert.match(b.lines[0] ?? "", says);
+      assert.equal(b.vip.status().failure?.code, code);
+      assert.equal(b.changes.length, 1, "the election is told");
+      b.vip.release();
+      b.vip.reap(false);
+      b.vip.stop();
+      assert.deepEqual(listed(b.kernel), [entry]);
+      assert.deepEqual(b.kernel.boundMs, []);
+    });
+
+    test(`${whose}, while held: it is neither refreshed nor removed, and when it has gone ours is all there is`, () => {
+      const b = bench();
+      b.vip.hold(b.clock.now() + 60_000);
+      put(b);
+      b.kernel.report();
+      b.clock.advance(5000);
+      assert.equal(b.vip.status().foreign, true);
+      assert.ok(b.vip.status().failure !== undefined);
+      assert.ok(listed(b.kernel).includes(entry), listed(b.kernel).join());
+      b.vip.release();
+      assert.deepEqual(listed(b.kernel), [entry]);
+      b.vip.hold(b.clock.now() + 60_000);
+      b.clock.advance(2000);
+      assert.ok(listed(b.kernel).includes(entry), listed(b.kernel).join());
+      b.kernel.remove(V4);
+      b.kernel.remove(V6);
+      b.kernel.report();
+      assert.deepEqual(listed(b.kernel), ["192.0.2.100/32 on 2, ours", "2001:db8::100/128 on 2, ours"]);
+      assert.equal(b.vip.status().failure, undefined);
+      assert.equal(b.vip.status().foreign, false);
+    });
+
+    test(`${whose}, at start: seen at once, beside what a predecessor left, which alone is adopted or removed`, () => {
+      for (const keep of [true, false]) {
+        const b = bench();
+        b.kernel.put(V4, 3, 2);
+        put(b);
+        const left = listed(b.kernel).filter((each) => each.endsWith("ours"));
+        assert.deepEqual(b.vip.reap(keep).map(({ address, prefixLength, linkIndex }) => `${address.text}/${prefixLength} on ${linkIndex}, ours`), left);
+        assert.equal(b.vip.status().failure?.code, code);
+        b.vip.release();
+        assert.deepEqual(listed(b.kernel), [entry]);
+      }
+    });
+  }
+
+  test("both addresses or none: where one is taken the other is not held, and not announced", () => {
+    const b = bench();
+    b.kernel.put(V6, Infinity, 2, false);
+    b.vip.hold(b.clock.now() + 60_000);
+    b.clock.advance(3000);
+    assert.deepEqual(listed(b.kernel), ["2001:db8::100/128 on 2"]);
+    assert.deepEqual(b.kernel.announcedMs, []);
+    assert.deepEqual(b.failures.map(({ code }) => code), ["LH_VIP_FOREIGN"]);
+  });
+
+  test("beside ours, an IPv4 one with another prefix: ours stays bound until another node serves", () => {
+    const b = bench();
+    b.vip.hold(b.clock.now() + 60_000);
+    b.kernel.put(V4, 3600, 2, false, 24);
+    b.clock.advance(5000);
+    assert.equal(b.vip.status().bound, true);
+    assert.equal(b.vip.status().failure?.code, "LH_ADDRESS_OWNER");
+    assert.deepEqual([...listed(b.kernel)].sort(), ["192.0.2.100/24 on 2", "192.0.2.100/32 on 2, ours", "2001:db8::100/128 on 2, ours"]);
+  });
+
+  test("one that changes hands is told of again", () => {
+    const b = bench();
+    b.kernel.put(V4, Infinity, 2, false);
+    b.clock.advance(1000);
+    b.kernel.remove(V4);
+    b.kernel.put(V4, 3600, 2, false, 24);
+    b.clock.advance(1000);
+    assert.equal(b.lines.length, 2);
+    assert.equal(b.vip.status().failure?.code, "LH_ADDRESS_OWNER");
   });
 });
