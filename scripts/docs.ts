@@ -31,8 +31,8 @@ function reference(): string {
   }).join("\n\n");
 }
 
-/** Set by the manifest itself. */
-const IN_MANIFEST: readonly SettingName[] = ["VIP", "NODE_NAME"];
+/** Set by the manifest itself, or shown there with another value than the default. */
+const IN_MANIFEST: readonly SettingName[] = ["VIP", "NODE_NAME", "OPS_ADDRESS"];
 
 /** Every other setting with its default, commented out. */
 function manifestSettings(): string {

@@ -74,6 +74,8 @@ export interface Config {
   readonly trackFall: number;
   readonly opsHost: string;
   readonly opsPort: number;
+  /** Of 127.0.0.1. */
+  readonly healthPort: number;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "json" | "text";
   /** On a tmpfs: must not outlive a reboot. */
@@ -196,6 +198,7 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     trackFall: values.TRACK_FALL,
     opsHost: values.OPS_ADDRESS.host,
     opsPort: values.OPS_ADDRESS.port,
+    healthPort: values.HEALTH_PORT,
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
     stateDir: values.STATE_DIR,

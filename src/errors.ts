@@ -19,7 +19,8 @@ export const ERRORS = {
     "Another machine uses the VIP. Find it by its MAC address: keepalived still running, a second cluster with the same LEASEHOLD_VIP, or a host with that address.",
   LH_VIP_FOREIGN:
     "Another program has bound the VIP on this machine. End it (keepalived, kube-vip), or remove the address from its configuration; the agent then takes part.",
-  LH_LISTEN: "The port is taken. Stop the other program or choose another LEASEHOLD_BALANCER_PORT or LEASEHOLD_OPS_ADDRESS.",
+  LH_LISTEN: 
+    "The port is taken, or the address is not this machine's. Stop the other program, or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
   LH_NFT: "The kernel's rules for the VIP could not be changed. Check that nft is in the image and that the kernel has nf_tables; see docs/fast-path.md.",
   LH_WORKER: "The balancer's worker thread ended. It is restarted; report this with the log.",
 } as const;

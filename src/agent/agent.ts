@@ -80,7 +80,7 @@ export function createAgent(deps: AgentDeps): Agent {
   const startedMs = clock.now();
   const stopped = new AbortController();
   const metrics = createMetrics({ version, nodeVersion: deps.nodeVersion, leaseName: config.leaseName });
-  const ops = createOps({ host: config.opsHost, port: config.opsPort, status, metrics, log, clock });
+  const ops = createOps({ host: config.opsHost, port: config.opsPort, healthPort: config.healthPort, status, metrics, log, clock });
   let parts: Parts | undefined;
   let discovery: Endpoints | undefined;
   let presence: { close(): void } | undefined;
@@ -151,6 +151,7 @@ export function createAgent(deps: AgentDeps): Agent {
       fastPath: parts?.dataPlane?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
+      listeners: ops.listeners(),
       credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null, problem: parts?.credentials.problem() ?? null },
     };
   }

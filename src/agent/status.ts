@@ -56,6 +56,17 @@ export interface VipStatus {
   readonly readded: number;
 }
 
+/** One of the agent's own HTTP ports. */
+export interface ListenerStatus {
+  /** `health`: the probes, on loopback. `ops`: everything, at LEASEHOLD_OPS_ADDRESS. */
+  readonly name: "health" | "ops";
+  /** Address and port as configured. */
+  readonly address: string;
+  readonly listening: boolean;
+  /** Why the port could not be had at the last try; null when it could. It is tried again. */
+  readonly error: string | null;
+}
+
 export interface AgentStatus {
   readonly node: string;
   readonly role: "control-plane" | "balancer";
@@ -74,6 +85,7 @@ export interface AgentStatus {
   readonly fastPath: FastPathStatus | null;
   readonly checks: readonly CheckStatus[];
   readonly apiServers: readonly string[];
+  readonly listeners: readonly ListenerStatus[];
   /** `problem`: what is wrong with the kubeconfigs, each by its path; null while one is good. */
   readonly credentials: { readonly source: string; readonly expiresAt: string | null; readonly problem: string | null };
 }

@@ -85,21 +85,45 @@ function noLoop({ values }: Facts): readonly string[] {
     .map(({ address, port }) => `${PREFIX}BACKENDS has ${hostPort(address.text, port)}, which is this node's own balancer; use the API server's port`);
 }
 
-function portsApart({ values }: Facts): readonly string[] {
-  const problems: string[] = [];
-  const { BALANCER_PORT: balancer, BACKEND_PORT: backend, OPS_ADDRESS: ops } = values;
-  // A worker has no API server of its own, so its balancer may have that port.
-  const apiServerHere = values.ROLE === "control-plane";
-  if (apiServerHere && balancer === backend) {
-    problems.push(`${PREFIX}BALANCER_PORT="${balancer}" is the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 8443`);
-  }
-  if (ops.port === balancer) {
-    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the balancer's port (${PREFIX}BALANCER_PORT); use another such as 10081`);
-  }
-  if (apiServerHere && ops.port === backend) {
-    problems.push(`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the port of this node's own API server (${PREFIX}BACKEND_PORT); use another such as 10081`);
-  }
-  return problems;
+/** A port that one setting takes: how it says so, and which one it would take by itself. */
+interface PortClaim {
+  readonly port: number;
+  /** Ends the sentence "X has ...". */
+  readonly words: string;
+  /** Variable with its value; undefined where it is not the one to change. */
+  readonly shown?: string;
+  readonly usual?: number;
+}
+
+function portClaims({ values }: Facts): readonly PortClaim[] {
+  const { ROLE, BACKEND_PORT: backend, BALANCER_PORT: balancer, OPS_ADDRESS: ops, HEALTH_PORT: health } = values;
+  const opsShown = `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}"`;
+  return [
+    // A worker has no API server of its own, so its balancer may have that port.
+    ...(ROLE === "control-plane" ? [{ port: backend, words: `the port of this node's own API server (${PREFIX}BACKEND_PORT)` }] : []),
+    { port: balancer, words: `the balancer's port (${PREFIX}BALANCER_PORT)`, shown: `${PREFIX}BALANCER_PORT="${balancer}"`, usual: 8443 },
+    { port: ops.port, words: `the port of ${opsShown}`, shown: opsShown, usual: 10081 },
+    { port: health, words: "the probes' port", shown: `${PREFIX}HEALTH_PORT="${health}"`, usual: 10084 },
+  ];
+}
+
+function portsApart(facts: Facts): readonly string[] {
+  const claims = portClaims(facts);
+  const taken = new Set(claims.map(({ port }) => port));
+  return claims.flatMap(({ port, shown, usual }, index) => {
+    const first = claims.slice(0, index).find((earlier) => earlier.port === port);
+    if (first === undefined || shown === undefined || usual === undefined) return [];
+    let free = usual;
+    while (taken.has(free)) free++;
+    return [`${shown} has ${first.words}; use another such as ${free}`];
+  });
+}
+
+/** Only the holder has that address, and it changes hands. */
+function opsNotOnVip({ values: { VIP, OPS_ADDRESS: ops } }: Facts): readonly string[] {
+  if (VIP?.some((vip) => vip.text === ops.host) !== true) return [];
+  const everywhere = hostPort(ops.host.includes(":") ? "::" : "0.0.0.0", ops.port);
+  return [`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the VIP, which only the holder has; use this node's own address or ${everywhere}`];
 }
 
 export const RULES: readonly Rule[] = [
@@ -122,7 +146,8 @@ export const RULES: readonly Rule[] = [
   { uses: ["VIP", "BACKENDS"], check: ({ values }) => neverThroughTheVip("BACKENDS", values.BACKENDS, values) },
   { uses: ["VIP", "API_SERVERS"], check: ({ values }) => neverThroughTheVip("API_SERVERS", values.API_SERVERS, values) },
   { uses: ["BACKENDS", "BACKEND_PORT", "BALANCER_PORT", "NODE_IP"], check: noLoop },
-  { uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "ROLE"], check: portsApart },
+  { uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "HEALTH_PORT", "ROLE"], check: portsApart },
+  { uses: ["VIP", "OPS_ADDRESS"], check: opsNotOnVip },
 ];
 
 function weightUnderNopreempt({ values, isSet }: Facts): readonly string[] {

@@ -186,7 +186,12 @@ export const SETTINGS = {
   CHECK_FALL: withDefault(parsers.wholeNumber(1, 100), "3", { section: "Balancer", doc: "Failures in a row until a backend is no longer UP." }),
 
   OPS_ADDRESS: withDefault(parsers.listenAddress, "127.0.0.1:10081", {
-    section: "Operations", doc: "Where /livez, /readyz, /healthz, /metrics and /status are served. No authentication: leave it on loopback unless the network is trusted.",
+    section: "Operations",
+    doc: "Where /livez, /readyz, /healthz, /metrics and /status are served. No authentication: leave it on loopback unless the network is trusted. `0.0.0.0:10081` lets Prometheus in; manifests/monitoring expects that port. Tried again while it cannot be had.",
+  }),
+  HEALTH_PORT: withDefault(parsers.port, "10084", {
+    section: "Operations",
+    doc: "Port of 127.0.0.1 where /livez, /readyz and /healthz are served as well, whatever OPS_ADDRESS is. The probes in manifests/leasehold.yaml ask it: change it in both. Tried again while it cannot be had.",
   }),
   LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", { section: "Operations", doc: "Least severe level that is logged." }),
   LOG_FORMAT: withDefault(parsers.oneOf(["json", "text"]), "json", { section: "Operations", doc: "JSON, one object a line, or text for people." }),
@@ -229,4 +234,9 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   BALANCE: "ALGORITHM",
   MAXCONN: "MAX_CONNECTIONS",
   METRICS_ADDRESS: "OPS_ADDRESS",
+  PROMETHEUS_SERVER: "OPS_ADDRESS",
+  HEALTH_ADDRESS: "HEALTH_PORT",
+  HEALTH_CHECK_PORT: "HEALTH_PORT",
+  HEALTHZ_PORT: "HEALTH_PORT",
+  PROBE_PORT: "HEALTH_PORT",
 };

@@ -2,7 +2,7 @@
  * Is this agent well? Pure: a status in, verdicts out. Liveness never depends on an API server: in an outage
  * every agent would be restarted just when it is needed.
  */
-import type { AgentStatus, ElectionStatus, VipStatus } from "../agent/status.ts";
+import type { AgentStatus, ElectionStatus, ListenerStatus, VipStatus } from "../agent/status.ts";
 
 export interface HealthCheck {
   readonly name: string;
@@ -55,7 +55,12 @@ function role(state: ElectionStatus["state"], vip: VipStatus): HealthCheck {
   return check("vip", odd.length === 0, `${state}, yet ${odd.join(", ")} ${master ? "is not bound" : "is bound"}`);
 }
 
-/** The agent does what its role asks, and carries traffic. */
+/** A port that another program has is the operator's to free: it must show where `kubectl get pods` looks. */
+function ownPort({ name, address, listening, error }: ListenerStatus): HealthCheck {
+  return check(`${name}-port`, listening, `cannot listen on ${address}: ${error ?? "not yet tried"}; trying again`);
+}
+
+/** The agent does what its role asks, carries traffic, and can be asked. */
 export function readiness(status: AgentStatus): readonly HealthCheck[] {
   const { balancer } = status;
   const vip = status.election === null || status.vip === null ? [] : [role(status.election.state, status.vip)];
@@ -64,6 +69,7 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
     ...vip,
     check("listener", balancer.listening, `port ${balancer.port} does not accept connections`),
     check("backends", balancer.backends.some(({ grade }) => grade === "UP"), status.noBackend ?? "no backend has been checked yet"),
+    ...status.listeners.map(ownPort),
   ];
 }
 

@@ -123,6 +123,7 @@ function declare(registry: Registry) {
     destroyed: counter("leasehold_fastpath_destroyed_total", "Sockets of this node that were ended because their connection could not live on."),
     restored: counter("leasehold_fastpath_restored_total", "Times that somebody else changed the rules and they were put back."),
 
+    listenerUp: gauge("leasehold_listener_up", "1 while the agent has its own HTTP port: ops serves everything, health the probes.", ["listener"]),
     checkUp: gauge("leasehold_check_up", "1 while the tracking check succeeds; absent before its first verdict.", ["check"]),
     apiRequests: counter("leasehold_api_requests_total", "Tries of the agent's own API requests; code is the HTTP status or why there was none.", ["server", "verb", "code"]),
     apiSeconds: histogram("leasehold_api_request_duration_seconds", "Duration of those tries; watches are not timed.", ["server", "verb"]),
@@ -232,6 +233,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     if (status.wire?.neighbours !== null && status.wire?.neighbours !== undefined) metrics.neighbours.set(flag(status.wire.neighbours));
     showBalancer(metrics, status.balancer);
     if (status.fastPath !== null) showFastPath(metrics, status.fastPath);
+    for (const { name: listener, listening } of status.listeners) metrics.listenerUp.set({ listener }, flag(listening));
     for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
     const expiryMs = Date.parse(status.credentials.expiresAt ?? "");
     if (!Number.isNaN(expiryMs)) metrics.certificateExpiry.set(expiryMs / 1_000);

@@ -1,19 +1,24 @@
-/** The operator's window: health, metrics and status over HTTP. It looks at the agent and never steers it. */
-import { createServer } from "node:http";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AgentStatus } from "../agent/status.ts";
+/**
+ * The operator's window: health, metrics and status over HTTP. It looks at the agent and never steers it. The probes
+ * have a port of their own on loopback, because the kubelet's manifest cannot follow LEASEHOLD_OPS_ADDRESS.
+ */
+import type { IncomingMessage } from "node:http";
+import type { AgentStatus, ListenerStatus } from "../agent/status.ts";
 import type { Clock } from "../clock.ts";
-import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import { hostPort } from "../net.ts";
 import { healthText, liveness, readiness } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
+import { createListener } from "./listener.ts";
+import type { Answer } from "./listener.ts";
 import type { AgentMetrics } from "./metrics.ts";
 
 export interface OpsDeps {
+  /** Where everything is served: a numeric address. */
   readonly host: string;
   /** 0: any free port, see {@link Ops.port}. */
   readonly port: number;
+  /** Where the probes are served, on {@link HEALTH_HOST}. 0: any free port, see {@link Ops.healthPort}. */
+  readonly healthPort: number;
   readonly status: () => AgentStatus;
   readonly metrics: AgentMetrics;
   readonly log: Logger;
@@ -21,123 +26,70 @@ export interface OpsDeps {
 }
 
 export interface Ops {
-  /** @throws {LeaseholdError} LH_LISTEN when the port is taken or the address is not this machine's. */
+  /** Resolves after both ports were tried once. One that cannot be had is tried again, and is no error of the agent's. */
   start(): Promise<void>;
-  /** Idempotent. Answers under way get {@link STOP_GRACE_MS}. */
+  /** Idempotent. Answers under way get half a second. */
   stop(): Promise<void>;
-  /** The port in use; 0 before start. */
+  /** Whether the two ports could be had, for the status. */
+  listeners(): readonly ListenerStatus[];
+  /** The ports in use; 0 while there is none. */
   port(): number;
+  healthPort(): number;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
+/** IPv4 also where the cluster's network is IPv6: Linux has 127.0.0.1 on every loopback interface, and the probes name one address. */
+export const HEALTH_HOST = "127.0.0.1";
 
-/** Probes, a scraper and a person or two; a scan of the port must not cost the agent its file descriptors. */
-const MAX_CONNECTIONS = 64;
-const REQUEST_TIMEOUT_MS = 5_000;
-const MAX_HEADER_BYTES = 8 * 1024;
-const STOP_GRACE_MS = 500;
+type Route = (query: URLSearchParams) => Answer | Promise<Answer>;
+type Routes = ReadonlyMap<string, Route>;
 
 const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
+
+async function route(routes: Routes, request: IncomingMessage): Promise<Answer> {
+  const target = request.url ?? "";
+  // Only the path counts: the origin given here is never used.
+  const url = target.startsWith("/") && URL.canParse(`http://ops${target}`) ? new URL(`http://ops${target}`) : undefined;
+  if (url === undefined) return text(400, "400 bad request\n");
+  const found = routes.get(url.pathname);
+  if (found === undefined) return text(404, "404 page not found\n");
+  if (request.method === "GET" || request.method === "HEAD") return found(url.searchParams);
+  return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
+}
 
 export function createOps(deps: OpsDeps): Ops {
   const { status, metrics, log, clock } = deps;
 
-  function health(endpoint: string, judge: (status: AgentStatus) => readonly HealthCheck[], query: URLSearchParams): Answer {
-    const verdict = healthText(endpoint, judge(status()), query.has("verbose"));
-    return text(verdict.ok ? 200 : 500, verdict.text);
+  function health(endpoint: string, judge: (status: AgentStatus) => readonly HealthCheck[]): readonly [string, Route] {
+    return [
+      `/${endpoint}`,
+      (query) => {
+        const verdict = healthText(endpoint, judge(status()), query.has("verbose"));
+        return text(verdict.ok ? 200 : 500, verdict.text);
+      },
+    ];
   }
 
-  async function answer(url: URL): Promise<Answer> {
-    switch (url.pathname) {
-      case "/livez":
-        return health("livez", liveness, url.searchParams);
-      case "/readyz":
-        return health("readyz", readiness, url.searchParams);
-      // The older name. Probes that use it are liveness probes.
-      case "/healthz":
-        return health("healthz", liveness, url.searchParams);
-      case "/metrics":
-        return { status: 200, type: metrics.contentType, body: await metrics.render(status(), clock.wall().getTime()) };
-      case "/status":
-        return { status: 200, type: "application/json", body: `${JSON.stringify(status(), null, 2)}\n` };
-      default:
-        return text(404, "404 page not found\n");
-    }
-  }
+  // healthz is the older name. Probes that use it are liveness probes.
+  const probes: Routes = new Map([health("livez", liveness), health("readyz", readiness), health("healthz", liveness)]);
+  const all: Routes = new Map<string, Route>([
+    ...probes,
+    ["/metrics", async () => ({ status: 200, type: metrics.contentType, body: await metrics.render(status(), clock.wall().getTime()) })],
+    ["/status", () => ({ status: 200, type: "application/json", body: `${JSON.stringify(status(), null, 2)}\n` })],
+  ]);
 
-  async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // A body means nothing here; it is read and thrown away within the request's time-out.
-    request.resume();
-    const { status, type, body, headers } = await route(request);
-    response.writeHead(status, {
-      "content-type": type, "content-length": Buffer.byteLength(body), "cache-control": "no-store", "x-content-type-options": "nosniff", ...headers,
-    });
-    response.end(request.method === "HEAD" ? undefined : body);
-  }
-
-  async function route(request: IncomingMessage): Promise<Answer> {
-    const target = request.url ?? "";
-    // Only the path counts: the origin given here is never used.
-    const url = target.startsWith("/") && URL.canParse(`http://ops${target}`) ? new URL(`http://ops${target}`) : undefined;
-    if (url === undefined) return text(400, "400 bad request\n");
-    const found = await answer(url);
-    if (found.status === 404 || request.method === "GET" || request.method === "HEAD") return found;
-    return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
-  }
-
-  const server: Server = createServer(
-    {
-      maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
-    },
-    (request, response) => {
-      respond(request, response).catch((error: unknown) => {
-        log.error({ err: error, path: request.url }, "ops request failed");
-        response.destroy();
-      });
-    },
-  );
-  server.maxConnections = MAX_CONNECTIONS;
-
-  let stopping: Promise<void> | undefined;
+  const forProbes = createListener({ name: "health", host: HEALTH_HOST, port: deps.healthPort, log, clock, answer: (request) => route(probes, request) });
+  const forAll = createListener({ name: "ops", host: deps.host, port: deps.port, log, clock, answer: (request) => route(all, request) });
+  const both = [forProbes, forAll];
 
   return {
-    start() {
-      return new Promise((resolve, reject) => {
-        const refuse = (cause: Error): void => {
-          reject(new LeaseholdError("LH_LISTEN", `cannot listen on ${hostPort(deps.host, deps.port)}: ${cause.message}`, { cause }));
-        };
-        server.once("error", refuse);
-        server.listen({ host: deps.host, port: deps.port, exclusive: true }, () => {
-          server.off("error", refuse);
-          server.on("error", (error) => log.error({ err: error }, "ops server failed"));
-          resolve();
-        });
-      });
+    async start() {
+      await Promise.all(both.map((listener) => listener.start()));
     },
-    stop() {
-      stopping ??= new Promise((resolve) => {
-        if (!server.listening) {
-          resolve();
-          return;
-        }
-        const cut = clock.after(STOP_GRACE_MS, () => server.closeAllConnections());
-        server.close(() => {
-          cut.cancel();
-          resolve();
-        });
-        server.closeIdleConnections();
-      });
-      return stopping;
+    async stop() {
+      await Promise.all(both.map((listener) => listener.stop()));
     },
-    port() {
-      const address = server.address();
-      return typeof address === "object" && address !== null ? address.port : 0;
-    },
+    listeners: () => both.map((listener) => listener.status()),
+    port: () => forAll.port(),
+    healthPort: () => forProbes.port(),
   };
 }

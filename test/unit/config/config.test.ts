@@ -40,7 +40,7 @@ describe("a configuration", () => {
     assert.equal(config.balancerPort, 8443);
     assert.equal(config.backendPort, 6443);
     assert.deepEqual([config.onApiLoss, config.probeIntervalMs, config.probeMisses], ["auto", 50, 3]);
-    assert.deepEqual([config.opsHost, config.opsPort], ["127.0.0.1", 10081]);
+    assert.deepEqual([config.opsHost, config.opsPort, config.healthPort], ["127.0.0.1", 10081, 10084]);
     assert.ok(Object.isFrozen(config));
     refusedOnceWithoutVip();
   });
@@ -154,10 +154,34 @@ describe("a configuration", () => {
   });
 
   test("keeps its ports apart", () => {
-    refusedOnce({ LEASEHOLD_BALANCER_PORT: "6443" }, /own API server/);
+    refusedOnce({ LEASEHOLD_BALANCER_PORT: "6443" }, /LEASEHOLD_BALANCER_PORT="6443" has .*own API server.*such as 8443/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:8443" }, /balancer's port/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:6443" }, /own API server/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "10081" }, /127\.0\.0\.1:10081/);
+    refusedOnce({ LEASEHOLD_HEALTH_PORT: "8443" }, /LEASEHOLD_HEALTH_PORT="8443" has the balancer's port .*such as 10084/);
+    refusedOnce({ LEASEHOLD_HEALTH_PORT: "6443" }, /LEASEHOLD_HEALTH_PORT="6443" has the port of this node's own API server/);
+    refusedOnce({ LEASEHOLD_HEALTH_PORT: "10081" }, /has the port of LEASEHOLD_OPS_ADDRESS="127\.0\.0\.1:10081"; use another such as 10084/);
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "[2001:db8::11]:10084" }, /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="\[2001:db8::11\]:10084"; use another such as 10085/);
+    refusedOnce({ LEASEHOLD_HEALTH_PORT: "127.0.0.1:10084" }, /a port from 1 to 65535/);
+    assert.equal(accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "6443" }).config.healthPort, 6443);
+  });
+
+  test("never advises a port that another setting has", () => {
+    for (const env of [
+      { LEASEHOLD_BALANCER_PORT: "10081" }, { LEASEHOLD_BALANCER_PORT: "10084" }, { LEASEHOLD_BACKEND_PORT: "10081" }, { LEASEHOLD_BACKEND_PORT: "10084" },
+      { LEASEHOLD_BACKEND_PORT: "8443" }, { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084" },
+    ]) {
+      const [problem = "", ...more] = refused(env);
+      const [, name = "", advice = ""] = /^(LEASEHOLD_\w+)=.* use another such as (\d+)$/.exec(problem) ?? [];
+      assert.ok(name !== "", problem);
+      assert.deepEqual(more, []);
+      accepted({ ...env, [name]: name === "LEASEHOLD_OPS_ADDRESS" ? `127.0.0.1:${advice}` : advice });
+    }
+  });
+
+  test("does not serve the operator on the VIP, which changes hands", () => {
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "192.0.2.10:10081" }, /has the VIP.* 0\.0\.0\.0:10081/);
+    refusedOnce({ LEASEHOLD_VIP: "2001:db8::10", LEASEHOLD_OPS_ADDRESS: "[2001:db8:0::10]:10081" }, /has the VIP.* \[::\]:10081/);
   });
 
   test("refuses a host name that is no node name, and a node name too long for an annotation", () => {

@@ -5,7 +5,9 @@ import { loadAllYaml, loadYaml } from "@kubernetes/client-node";
 import type { V1Lease, V1Pod, V1Role, V1RoleBinding } from "@kubernetes/client-node";
 import { parseConfig } from "../../../src/config.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
+import { HEALTH_HOST } from "../../../src/ops/server.ts";
 import { VERSION } from "../../../src/version.ts";
+import { podMonitor } from "../../support/monitoring/pod-monitor.ts";
 import { exampleStatus } from "../ops/example.ts";
 import { kubectl } from "./kubectl.ts";
 
@@ -85,15 +87,42 @@ describe("the static pod", () => {
     assert.deepEqual(result.kind === "error" ? result.problems : [], []);
   });
 
-  test("probes where the agent listens, on loopback", () => {
+  test("probes the port that is the probes' own, whatever LEASEHOLD_OPS_ADDRESS is", () => {
+    for (const ops of ["127.0.0.1:10081", "0.0.0.0:10081", "[::]:10081", "192.0.2.11:9999"]) {
+      const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10", LEASEHOLD_OPS_ADDRESS: ops }, "n1");
+      assert.ok(parsed.kind === "ok");
+      const { healthPort, drainTimeoutMs } = parsed.config;
+      for (const [probe, path] of [[container?.livenessProbe, "/livez"], [container?.startupProbe, "/livez"], [container?.readinessProbe, "/readyz"]] as const) {
+        assert.deepEqual(plain(probe?.httpGet), { host: HEALTH_HOST, port: healthPort, path });
+      }
+      assert.ok(drainTimeoutMs + 2_000 < (pod.spec?.terminationGracePeriodSeconds ?? 0) * 1_000);
+    }
+  });
+
+  test("declares the port that the PodMonitor names, which is the agent's own, and no other", () => {
     const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10" }, "n1");
     assert.ok(parsed.kind === "ok");
-    const { opsHost, opsPort, drainTimeoutMs } = parsed.config;
-    for (const [probe, path] of [[container?.livenessProbe, "/livez"], [container?.startupProbe, "/livez"], [container?.readinessProbe, "/readyz"]] as const) {
-      assert.deepEqual(plain(probe?.httpGet), { host: opsHost, port: opsPort, path });
-    }
-    assert.ok(read("monitoring/podmonitor.yaml").includes(`portNumber: ${opsPort}\n`));
-    assert.ok(drainTimeoutMs + 2_000 < (pod.spec?.terminationGracePeriodSeconds ?? 0) * 1_000);
+    assert.deepEqual(plain(container?.ports), [{ name: "metrics", containerPort: parsed.config.opsPort, protocol: "TCP" }]);
+    const monitor = podMonitor();
+    assert.deepEqual(monitor.spec.podMetricsEndpoints.map(({ port, portNumber, path }) => ({ port, portNumber, path })), [{ port: "metrics", portNumber: undefined, path: "/metrics" }]);
+    const labels = pod.metadata?.labels ?? {};
+    for (const [name, value] of Object.entries(monitor.spec.selector.matchLabels)) assert.equal(labels[name], value);
+    assert.equal(monitor.metadata.namespace, pod.metadata?.namespace);
+    // The alerts ask for this job.
+    assert.equal(labels[monitor.spec.jobLabel], "leasehold");
+  });
+
+  test("lets Prometheus in with one edit, the one that manifests/monitoring shows", () => {
+    const shown = read("monitoring/kustomization.yaml").split("\n").find((line) => line.includes("LEASEHOLD_OPS_ADDRESS"))?.replace(/^#\s+/, "") ?? "";
+    const lines = read("leasehold.yaml").split("\n");
+    const at = lines.findIndex((line) => line.trim() === shown);
+    assert.ok(at >= 0, `leasehold.yaml has no line ${shown}`);
+    assert.equal(lines.filter((line) => line.includes("name: LEASEHOLD_OPS_ADDRESS")).length, 1);
+    const edited = loadYaml<V1Pod>(lines.with(at, lines[at]?.replace("# ", "") ?? "").join("\n")).spec?.containers[0];
+    const env = Object.fromEntries((edited?.env ?? []).map(({ name, value }) => [name, value ?? "n1"]));
+    const parsed = parseConfig(env, "host");
+    assert.ok(parsed.kind === "ok");
+    assert.deepEqual([parsed.config.opsHost, parsed.config.opsPort], ["0.0.0.0", edited?.ports?.[0]?.containerPort]);
   });
 
   test("mounts every directory that the settings name, and writes only to its own two", () => {

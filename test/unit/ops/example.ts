@@ -43,6 +43,10 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     fastPath: null,
     checks: [{ name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 }, { name: "apiserver", ok: null, weight: -50, contribution: 0, detail: "", sinceMs: 1 }],
     apiServers: ["192.0.2.11:6443"],
+    listeners: [
+      { name: "health", address: "127.0.0.1:10084", listening: true, error: null },
+      { name: "ops", address: "127.0.0.1:10081", listening: true, error: null },
+    ],
     credentials: { source: "/etc/kubernetes/leasehold/kubeconfig", expiresAt: "2027-01-01T00:00:00Z", problem: null },
     ...changes.agent,
   };

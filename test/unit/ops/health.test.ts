@@ -59,6 +59,20 @@ test("a node without a backend is told what is missing", () => {
   assert.match(healthText("readyz", readiness(status), true).text, /\[-\]backends failed: no API server is known: there are no credentials\n/);
 });
 
+describe("the agent's own ports", () => {
+  const listeners = [
+    { name: "health", address: "127.0.0.1:10084", listening: true, error: null },
+    { name: "ops", address: "192.0.2.11:10081", listening: false, error: "listen EADDRINUSE: address already in use 192.0.2.11:10081" },
+  ] as const;
+  test("show in readiness when one cannot be had, and never in liveness: a restart would not free it", () => {
+    const status = exampleStatus({ agent: { listeners } });
+    assert.deepEqual(readiness(status).filter(({ ok }) => !ok), [
+      { name: "ops-port", ok: false, detail: "cannot listen on 192.0.2.11:10081: listen EADDRINUSE: address already in use 192.0.2.11:10081; trying again" },
+    ]);
+    assert.deepEqual(failing(liveness(status)), []);
+  });
+});
+
 describe("the answer", () => {
   const checks = [{ name: "ping", ok: true, detail: "" }, { name: "vip", ok: false, detail: "is not bound" }];
   test("is ok in a word, or every check when asked", () => {

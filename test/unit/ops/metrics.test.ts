@@ -28,6 +28,7 @@ describe("/metrics", () => {
     ]);
     assert.deepEqual(lines(text, "leasehold_vip_expiry_seconds"), ["leasehold_vip_expiry_seconds 3.5"]);
     assert.deepEqual(lines(text, "leasehold_lease_last_renew_timestamp_seconds"), [`leasehold_lease_last_renew_timestamp_seconds ${WALL_MS / 1_000 - 0.5}`]);
+    assert.deepEqual(lines(text, "leasehold_listener_up"), ['leasehold_listener_up{listener="health"} 1', 'leasehold_listener_up{listener="ops"} 1']);
     assert.deepEqual(lines(text, "leasehold_candidates"), ["leasehold_candidates 1"]);
     assert.deepEqual(lines(text, "leasehold_backend_up"), ['leasehold_backend_up{backend="192.0.2.11:6443"} 1']);
     assert.deepEqual(lines(text, "leasehold_bytes_total"), [

@@ -34,7 +34,7 @@ describe("the log", () => {
     const { err } = JSON.parse(lines[0] ?? "");
     assert.deepEqual({ ...err, stack: typeof err.stack }, {
       type: "LeaseholdError", message: "cannot listen", code: "LH_LISTEN", stack: "string",
-      hint: "The port is taken. Stop the other program or choose another LEASEHOLD_BALANCER_PORT or LEASEHOLD_OPS_ADDRESS.",
+      hint: "The port is taken, or the address is not this machine's. Stop the other program, or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
       cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
     });
   });

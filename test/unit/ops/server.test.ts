@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import type { AgentStatus } from "../../../src/agent/status.ts";
-import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
 import { createOps } from "../../../src/ops/server.ts";
-import type { Ops } from "../../../src/ops/server.ts";
+import type { Ops, OpsDeps } from "../../../src/ops/server.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { exampleStatus } from "./example.ts";
 
-function make(status: () => AgentStatus = () => exampleStatus(), port = 0): Ops {
+function make(status: () => AgentStatus = () => exampleStatus(), options: Partial<OpsDeps> = {}): Ops {
   const metrics = createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" });
-  return createOps({ host: "127.0.0.1", port, status, metrics, log: silentLogger, clock: new FakeClock() });
+  return createOps({ host: "127.0.0.1", port: 0, healthPort: 0, status, metrics, log: silentLogger, clock: new FakeClock(), ...options });
 }
 
 async function started(t: TestContext, status?: () => AgentStatus): Promise<(path: string, init?: RequestInit) => Promise<Response>> {
@@ -79,13 +80,21 @@ describe("the ops server", () => {
     assert.equal((await fetch(`http://127.0.0.1:${ops.port()}/livez`)).status, 200);
   });
 
-  test("says which port is taken", async (t) => {
+  test("goes on without a port that is taken, and says so at the other one", async (t) => {
     const first = make();
     await first.start();
     t.after(() => first.stop());
-    const second = make(undefined, first.port());
-    await assert.rejects(second.start(), (error) => error instanceof LeaseholdError && error.code === "LH_LISTEN" && error.message.includes(`127.0.0.1:${first.port()}`));
-    await second.stop();
+    for (const [taken, options] of [["ops", { port: first.port() }], ["health", { healthPort: first.healthPort() }]] as const) {
+      const second: Ops = make(() => exampleStatus({ agent: { listeners: second.listeners() } }), options);
+      await second.start();
+      t.after(() => second.stop());
+      const port = taken === "ops" ? second.healthPort() : second.port();
+      const ready = await fetch(`http://127.0.0.1:${port}/readyz`);
+      assert.equal(ready.status, 500);
+      const address = `127.0.0.1:${taken === "ops" ? first.port() : first.healthPort()}`;
+      assert.ok((await ready.text()).includes(`[-]${taken}-port failed: cannot listen on ${address}: listen EADDRINUSE`));
+      assert.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200);
+    }
   });
 
   test("stops, more than once, with a connection kept alive", async () => {
@@ -95,5 +104,51 @@ describe("the ops server", () => {
     await (await fetch(url)).text();
     await Promise.all([ops.stop(), ops.stop()]);
     await assert.rejects(fetch(url));
+  });
+});
+
+describe("the probes' port", () => {
+  test("answers on 127.0.0.1, whatever address the rest is served on, and nothing but the probes", async (t) => {
+    for (const host of ["127.0.0.1", "127.0.0.2", "0.0.0.0", "192.0.2.1"]) {
+      // One address is no machine's: the probes are served all the same.
+      const ops = make(undefined, { host, port: host === "192.0.2.1" ? 10_081 : 0 });
+      await ops.start();
+      t.after(() => ops.stop());
+      const get = (path: string) => fetch(`http://127.0.0.1:${ops.healthPort()}${path}`);
+      for (const path of ["/livez", "/readyz", "/healthz"]) {
+        const answer = await get(path);
+        assert.deepEqual([answer.status, await answer.text()], [200, "ok"]);
+      }
+      for (const path of ["/metrics", "/status", "/"]) assert.equal((await get(path)).status, 404);
+    }
+  });
+
+  test("and the rest's answer every time, with 1,500 idle connections on each", async (t) => {
+    const ops = make();
+    await ops.start();
+    t.after(() => ops.stop());
+    const idle: Socket[] = [];
+    t.after(() => idle.forEach((socket) => socket.destroy()));
+    for (const [port, path] of [[ops.healthPort(), "/livez"], [ops.port(), "/metrics"]] as const) {
+      for (let probe = 0; probe < 35; probe++) {
+        // 80 were enough once.
+        await Promise.all(Array.from({ length: 43 }, async () => {
+          const socket = connect(port, "127.0.0.1");
+          idle.push(socket.on("error", () => {}).resume());
+          await once(socket, "connect");
+        }));
+        assert.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, 200);
+      }
+    }
+  });
+
+  test("is another than the rest's", async (t) => {
+    const ops = make();
+    await ops.start();
+    t.after(() => ops.stop());
+    assert.notEqual(ops.port(), ops.healthPort());
+    assert.deepEqual(ops.listeners().map(({ name, listening, error }) => ({ name, listening, error })), [
+      { name: "health", listening: true, error: null }, { name: "ops", listening: true, error: null },
+    ]);
   });
 });

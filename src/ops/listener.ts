@@ -1,0 +1,203 @@
+/**
+ * One HTTP port that goes on answering whatever else connects to it. A port that cannot be had is tried again, for
+ * the VIP must not fall with it. Each connection has one request and one answer, and when there are too many the one
+ * that has waited longest without a complete request goes: a probe sends its request as it connects, so idle
+ * connections, half requests and slow readers never cost it its place.
+ */
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { ListenerStatus } from "../agent/status.ts";
+import type { Clock, Timer } from "../clock.ts";
+import { LeaseholdError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import { hostPort } from "../net.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface ListenerDeps {
+  readonly name: ListenerStatus["name"];
+  /** Numeric address. */
+  readonly host: string;
+  /** 0: any free port, see {@link Listener.port}. */
+  readonly port: number;
+  /** A request whose body has been read and thrown away. */
+  readonly answer: (request: IncomingMessage) => Promise<Answer>;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Default {@link MAX_CONNECTIONS}. */
+  readonly maxConnections?: number;
+}
+
+export interface Listener {
+  /** Resolves after the first try, whether or not the port could be had; it is tried again until {@link stop}. */
+  start(): Promise<void>;
+  /** Idempotent. Answers under way get half a second. */
+  stop(): Promise<void>;
+  status(): ListenerStatus;
+  /** The port in use; 0 while there is none. */
+  port(): number;
+}
+
+/**
+ * Probes, a scraper and a person or two need four. The rest is room for the time between a probe's connection and its
+ * request, in which others may connect; a scan of the port must not cost the agent more file descriptors than this.
+ */
+const MAX_CONNECTIONS = 512;
+/** Connections that wait to be accepted. The kernel takes the smaller of this and net.core.somaxconn (listen(2)). */
+const BACKLOG = 4_096;
+const REQUEST_TIMEOUT_MS = 5_000;
+/** From the first packet to the last, for those that send or read a byte at a time. */
+const CONNECTION_LIFE_MS = 10_000;
+const MAX_HEADER_BYTES = 8 * 1_024;
+const MAX_BODY_BYTES = 256 * 1_024;
+const STOP_GRACE_MS = 500;
+const FIRST_RETRY_MS = 500;
+/** The kubelet restarts a container after eight probes, 10 s apart: a port that is free again must be had long before. */
+const LONGEST_RETRY_MS = 5_000;
+
+/** What can be read of a request's body: everything within the limit. False: too much, or the client has left. */
+async function isRead(request: IncomingMessage): Promise<boolean> {
+  let bytes = 0;
+  try {
+    // Leaving the loop early destroys the request, and the connection with it.
+    for await (const chunk of request) {
+      bytes += Buffer.byteLength(chunk);
+      if (bytes > MAX_BODY_BYTES) return false;
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function createListener(deps: ListenerDeps): Listener {
+  const { name, log, clock, maxConnections = MAX_CONNECTIONS } = deps;
+  const address = hostPort(deps.host, deps.port);
+  /** Connections without a complete request, and those that are being answered; oldest first, as a Set keeps them. */
+  const asking = new Set<Socket>();
+  const answering = new Set<Socket>();
+  let failure: NodeJS.ErrnoException | undefined;
+  let retry: Timer | undefined;
+  let retryMs = FIRST_RETRY_MS;
+  let stopping: Promise<void> | undefined;
+
+  const server: Server = createServer(
+    {
+      maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
+    },
+    (request, response) => {
+      respond(request, response).catch((error: unknown) => {
+        log.error({ err: error, listener: name, path: request.url }, "ops request failed");
+        response.destroy();
+      });
+    },
+  );
+  // Connections that are kept alive would be idle ones; what comes after the first request in a pipeline is dropped.
+  server.maxRequestsPerSocket = 1;
+  server.on("connection", admit);
+
+  function admit(socket: Socket): void {
+    asking.add(socket);
+    const end = clock.after(CONNECTION_LIFE_MS, () => socket.destroy());
+    socket.once("close", () => {
+      end.cancel();
+      asking.delete(socket);
+      answering.delete(socket);
+    });
+    if (asking.size + answering.size <= maxConnections) return;
+    // Those that do not read their answer get no more than half of the places.
+    const [oldest] = answering.size > maxConnections / 2 ? answering : asking;
+    oldest?.destroy();
+  }
+
+  async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!(await isRead(request))) {
+      request.socket.destroy();
+      return;
+    }
+    if (asking.delete(request.socket)) answering.add(request.socket);
+    const { status, type, body, headers } = await deps.answer(request);
+    response.writeHead(status, {
+      "content-type": type, "content-length": Buffer.byteLength(body), connection: "close",
+      "cache-control": "no-store", "x-content-type-options": "nosniff", ...headers,
+    });
+    response.end(request.method === "HEAD" ? undefined : body);
+  }
+
+  /** One try; undefined when the port is ours. */
+  function listen(): Promise<NodeJS.ErrnoException | undefined> {
+    return new Promise((resolve) => {
+      const refused = (error: Error): void => {
+        server.off("listening", accepted);
+        resolve(error);
+      };
+      const accepted = (): void => {
+        server.off("error", refused);
+        resolve(undefined);
+      };
+      server.once("error", refused);
+      server.once("listening", accepted);
+      server.listen({ host: deps.host, port: deps.port, backlog: BACKLOG, exclusive: true });
+    });
+  }
+
+  async function attempt(): Promise<void> {
+    const error = await listen();
+    if (stopping !== undefined) {
+      // It was stopped between this try's beginning and its end.
+      if (error === undefined) server.close();
+      return;
+    }
+    const before = failure;
+    failure = error;
+    if (error === undefined) {
+      server.on("error", (cause) => log.error({ err: cause, listener: name }, "ops server failed"));
+      if (before !== undefined) log.info({ listener: name, address }, "Listening after all");
+      return;
+    }
+    if (before === undefined || before.code !== error.code) {
+      const known = new LeaseholdError("LH_LISTEN", `cannot listen on ${address}: ${error.message}`, { cause: error });
+      log.error({ err: known, code: known.code, hint: known.hint, listener: name, address }, "Cannot listen, trying again");
+    }
+    retry = clock.after(retryMs, () => void attempt());
+    retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
+  }
+
+  function close(): Promise<void> {
+    retry?.cancel();
+    if (!server.listening) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cut = clock.after(STOP_GRACE_MS, () => {
+        for (const socket of answering) socket.destroy();
+      });
+      server.close(() => {
+        cut.cancel();
+        resolve();
+      });
+      for (const socket of asking) socket.destroy();
+    });
+  }
+
+  return {
+    start: attempt,
+    stop() {
+      stopping ??= close();
+      return stopping;
+    },
+    status: () => ({
+      name, address, listening: server.listening,
+      error: failure === undefined ? null : failure.message,
+    }),
+    port() {
+      const bound = server.address();
+      return typeof bound === "object" && bound !== null ? bound.port : 0;
+    },
+  };
+}
