@@ -44,6 +44,8 @@ const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
 const MOST_REASONS = 32;
 const LONGEST_LABEL = 64;
+/** prom-client's gauges with a counter's name, which Prometheus' conventions refuse; nodejs_active_handles and its like say the same by type. */
+const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
 
 /** Keeps free text from making a new time series each time. */
 function bounded(most: number): (text: string) => string {
@@ -203,6 +205,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   const registry = new Registry();
   // The default of 10 ms wakes an idle agent a hundred times a second.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 200 });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   const metrics = declare(registry);
   const reasonLabel = bounded(MOST_REASONS);
   const resultLabel = bounded(MOST_REASONS);

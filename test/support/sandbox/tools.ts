@@ -16,6 +16,8 @@ const PACKAGES = {
   mount: "mount",
   tcpdump: "tcpdump",
   newuidmap: "uidmap",
+  prometheus: "prometheus",
+  promtool: "prometheus",
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
