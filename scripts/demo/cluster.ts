@@ -16,7 +16,8 @@ import { ClientProbe } from "../../test/support/lab/probe.ts";
 import type { LabProcess } from "../../test/support/lab/process.ts";
 
 const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.meta.url));
-const OPS_ADDRESS = "127.0.0.1:10081";
+/** Where the demo asks the agents; they listen there unless told otherwise. */
+const OPS = "127.0.0.1:10081";
 const BALANCER_PORT = 8443;
 /** Different, so that it is clear who takes over from whom. */
 const PRIORITIES = { n1: 120, n2: 110, n3: 100 } as const;
@@ -50,7 +51,8 @@ export class DemoNode {
     return this.#api.server(this.name).listening;
   }
 
-  async startAgent(): Promise<void> {
+  /** `env`: settings of this agent beside the demo's. */
+  async startAgent(env: Readonly<Record<string, string>> = {}): Promise<void> {
     if (this.agentRuns) return;
     this.#agent = await this.host.spawn([process.execPath, BUNDLE, "run"], {
       name: "agent",
@@ -61,8 +63,8 @@ export class DemoNode {
         LEASEHOLD_NOPREEMPT: "false",
         LEASEHOLD_KUBECONFIG: this.#api.kubeconfigs.get(this.name)?.agent,
         LEASEHOLD_DATA_DIR: join(this.host.directory, "lib"),
-        LEASEHOLD_OPS_ADDRESS: OPS_ADDRESS,
         LEASEHOLD_BALANCER_PORT: String(BALANCER_PORT),
+        ...env,
       },
     });
   }
@@ -84,7 +86,7 @@ export class DemoNode {
   /** undefined while its agent does not answer. */
   async status(): Promise<AgentStatus | undefined> {
     if (!this.agentRuns) return undefined;
-    const { status, body } = await this.#fetcher.get(`http://${OPS_ADDRESS}/status`);
+    const { status, body } = await this.#fetcher.get(`http://${OPS}/status`);
     if (status !== 200) return undefined;
     const parsed: AgentStatus = JSON.parse(body);
     return parsed;
