@@ -268,6 +268,43 @@ describe("refusals", () => {
     assert.match(node.agent?.log() ?? "", /LH_ADDRESS_OWNER|NODE_IP/);
   });
 
+  for (const [whose, prefix] of [["a lease of the machine's, with its subnet", 24], ["a lease of the machine's, as clouds give it", 32]] as const) {
+    test(`a VIP that is ${whose}, ends the agent with exit status 2 and stays`, async () => {
+      const [node] = cluster.nodes;
+      assert.ok(node !== undefined);
+      const { host } = node;
+      await host.run(["ip", "addr", "add", `${cluster.vip}/${prefix}`, "dev", "eth0", "valid_lft", "3600", "preferred_lft", "3600"]);
+      try {
+        await node.startAgent();
+        const exit = await node.agent?.exited;
+        assert.equal(exit?.code, 2);
+        assert.match(node.agent?.log() ?? "", /LH_ADDRESS_OWNER/);
+        assert.ok(node.agent?.log().includes(`LEASEHOLD_VIP=\\"${cluster.vip}\\" is this machine's own address (${cluster.vip}/${prefix} on eth0`));
+        assert.match(await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]), new RegExp(` ${cluster.vip}/${prefix} .*valid_lft 3[56]`));
+      } finally {
+        await host.run(["ip", "addr", "del", `${cluster.vip}/${prefix}`, "dev", "eth0"]);
+      }
+    });
+  }
+
+  test("a VIP that DHCP gives to a standby's machine while its agent runs: the address and its routes outlive the agent", async () => {
+    const holder = await cluster.startAgents();
+    const [node] = cluster.others(holder);
+    assert.ok(node !== undefined);
+    const { host } = node;
+    await host.run(["ip", "addr", "add", `${cluster.vip}/24`, "dev", "eth0", "valid_lft", "3600", "preferred_lft", "3600"]);
+    try {
+      await cluster.lab.until(async () => (await node.status()).election?.faults.join() === "vip", 10_000, "the agent is in FAULT vip");
+      assert.match((await node.status()).vip?.failure ?? "", /is this machine's own address/);
+      const routes = await host.run(["ip", "-4", "route", "show", "table", "all"]);
+      await node.endAgent();
+      assert.match(await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]), new RegExp(` ${cluster.vip}/24 .*valid_lft 3[56]`));
+      assert.equal(await host.run(["ip", "-4", "route", "show", "table", "all"]), routes);
+    } finally {
+      await host.run(["ip", "addr", "del", `${cluster.vip}/24`, "dev", "eth0"]);
+    }
+  });
+
   test("a second machine of the same node name is refused while the first one lives", async () => {
     const master = await cluster.startAgents();
     const [twin] = cluster.others(master);
