@@ -14,6 +14,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { openConntrack } from "../linux/conntrack.ts";
 import { macBytes } from "../linux/mac.ts";
+import { createNftables } from "../linux/nftables.ts";
 import { watchRuleset } from "../linux/nftables-monitor.ts";
 import { openSockDiag, TCP_STATE_LISTEN, wildcardListener } from "../linux/sock-diag.ts";
 import { openPacketSocket } from "../linux/sockets.ts";
@@ -49,7 +50,8 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
   const conntrack = openConntrack();
   // A worker sends no frames of its own making.
   const packet = place === undefined ? undefined : openPacketSocket();
-  const nft = createNft();
+  const pause = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+  const nft = createNft(createNftables(pause));
   const remembered = peersOf(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log);
   let onWildcard = false;
 
@@ -126,7 +128,7 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
       flows: (family) => nft.flows(family),
       send,
       mac: () => macBytes(deps.link()?.mac ?? ""),
-      pause: () => new Promise((resolve) => void setImmediate(resolve)),
+      pause,
     }),
     probe,
     onChange: deps.onChange,

@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { agentIsPresent } from "../agent/presence.ts";
 import { createNft } from "../balancer/fastpath/nft.ts";
+import type { Nft } from "../balancer/fastpath/nft.ts";
 import { readRemembered } from "../balancer/remembered.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config.ts";
@@ -21,6 +22,7 @@ import { createUndiciTransport } from "../kube/undici-transport.ts";
 import { readLease, withdraw } from "../kube/withdraw.ts";
 import type { WithdrawDeps } from "../kube/withdraw.ts";
 import { readNetwork } from "../linux/links.ts";
+import { createNftables } from "../linux/nftables.ts";
 import { silentLogger } from "../log.ts";
 import { VERSION } from "../version.ts";
 import { findLeaver } from "./leaver.ts";
@@ -46,6 +48,10 @@ const HEARD_MS = 8_000;
 /** Nothing was taken away, or not everything: the message says which, and what to do. */
 class Refusal extends Error {}
 
+function openNft(): Nft {
+  return createNft(createNftables(() => Promise.resolve()));
+}
+
 /** Resolves with the exit status: 0 when the rules are gone, 1 when something has to be done first, 2 for a wrong configuration. */
 export async function cleanup(deps: CleanupDeps): Promise<number> {
   const { env, hostname, rulesOnly, print, printError } = deps;
@@ -62,7 +68,7 @@ export async function cleanup(deps: CleanupDeps): Promise<number> {
       await leave(parsed.config, machine, deps);
       refuseBesideAgent("The rules were left");
     }
-    await createNft().remove();
+    await openNft().remove();
     refuseBesideAgent("The rules were removed, and it puts them back");
   } catch (error) {
     const hint = error instanceof LeaseholdError ? `\n${error.hint}` : "";
@@ -111,7 +117,7 @@ async function leave(config: Config, machine: Machine, { env, hostname, clock, p
     case "absent": {
       const others = leaver.names.length === 0 ? "It names nobody" : `It names ${leaver.names.join(", ")}`;
       const absent = `the Lease ${namespace}/${name} does not name ${leaver.node}, nor an address of this machine. ${others}`;
-      if (await createNft().present()) {
+      if (await openNft().present()) {
         throw new Refusal(
           `${absent}.\nThe rules were left. If the node has left the Lease already (it has when this command was ended too soon): leasehold cleanup --rules-only\n` +
             `Otherwise set ${PREFIX}NODE_NAME to its name in the Lease.`,

@@ -9,6 +9,7 @@ import {
   NLM_F_DUMP,
   NLM_F_REQUEST,
   encodeAttribute,
+  encodeNested,
   parseAttributes,
   type NetlinkMessage,
   type NetlinkRequest,
@@ -33,7 +34,6 @@ const CTA_FILTER_REPLY_FLAGS = 2;
 const CTA_FILTER_F_CTA_IP_DST = 1 << 1;
 const CTA_FILTER_F_CTA_PROTO_NUM = 1 << 3;
 const CTA_FILTER_F_CTA_PROTO_DST_PORT = 1 << 5;
-const NLA_F_NESTED = 0x8000;
 const AF = { 4: 2, 6: 10 } as const;
 const IPPROTO_TCP = 6;
 
@@ -88,22 +88,18 @@ export function dumpConntrack(family: Family, to?: OriginalDestination): Netlink
     flags |= CTA_FILTER_F_CTA_PROTO_DST_PORT;
     // Not for IPv6: ctnetlink_filter_match_tuple takes ipv6_addr_cmp's 0 for "unlike", and leaves out just those that are wanted (seen on Linux 6.18).
     if (family === 4) {
-      parts.push(nest(CTA_TUPLE_IP, encodeAttribute(CTA_IP[4].destination, to.address.bytes)));
+      parts.push(encodeNested(CTA_TUPLE_IP, encodeAttribute(CTA_IP[4].destination, to.address.bytes)));
       flags |= CTA_FILTER_F_CTA_IP_DST;
     }
   }
-  const tuple = nest(CTA_TUPLE_ORIG, ...parts, nest(CTA_TUPLE_PROTO, ...proto));
+  const tuple = encodeNested(CTA_TUPLE_ORIG, ...parts, encodeNested(CTA_TUPLE_PROTO, ...proto));
   // Older kernels do not know CTA_FILTER and list everything, so `parseConntrack` looks again.
-  const filter = nest(CTA_FILTER, hostUint32(CTA_FILTER_ORIG_FLAGS, flags), hostUint32(CTA_FILTER_REPLY_FLAGS, 0));
+  const filter = encodeNested(CTA_FILTER, hostUint32(CTA_FILTER_ORIG_FLAGS, flags), hostUint32(CTA_FILTER_REPLY_FLAGS, 0));
   return {
     type: nfnetlinkType(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
     flags: NLM_F_REQUEST | NLM_F_DUMP,
     payload: concatBytes([Uint8Array.of(AF[family], 0, 0, 0), tuple, filter]),
   };
-}
-
-function nest(type: number, ...attributes: readonly Uint8Array[]): Uint8Array {
-  return encodeAttribute(type | NLA_F_NESTED, concatBytes(attributes));
 }
 
 function hostUint32(type: number, value: number): Uint8Array {

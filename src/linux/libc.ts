@@ -58,6 +58,7 @@ const c = {
   setsockopt: libc.func("int setsockopt(int fd, int level, int option, const void *value, uint32_t length)"),
   setFilter: libc.func("int setsockopt(int fd, int level, int option, const sock_fprog *value, uint32_t length)"),
   getsockopt: libc.func("int getsockopt(int fd, int level, int option, void *value, void *length)"),
+  getsockname: libc.func("int getsockname(int fd, void *address, void *length)"),
   close: libc.func("int close(int fd)"),
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
 } satisfies Record<string, (...args: never[]) => unknown>;
@@ -88,9 +89,32 @@ export function bindSocket(fd: Fd, address: Uint8Array): void {
   check("bind", () => c.bind(fd, address, address.length));
 }
 
+/** Fills `address`, a `struct sockaddr_*` as bytes, with what the socket is bound to. */
+export function socketAddress(fd: Fd, address: Uint8Array): void {
+  check("getsockname", () => c.getsockname(fd, address, Uint32Array.of(address.length)));
+}
+
 /** Sends one datagram without ever waiting; `address` is a `struct sockaddr_*` as bytes, or undefined for a bound socket. */
 export function sendDatagram(fd: Fd, data: Uint8Array, address: Uint8Array): void {
   check("sendto", () => c.sendto(fd, data, data.length, MSG_DONTWAIT, address, address.length));
+}
+
+/**
+ * The same from a thread of libuv's pool, for what the kernel may have to wait for within the call: the event
+ * loop goes on meanwhile. Resolves when the call has returned. `fd` must stay open and `data` as it is until
+ * then. @throws {SystemCallError}
+ */
+export function sendDatagramAside(fd: Fd, data: Uint8Array, address: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    c.sendto.async(fd, data, data.length, MSG_DONTWAIT, address, address.length, (error: unknown, result: unknown) => {
+      // Before anything else of ours may make a call. koffi keeps the errno of a call of the pool for this
+      // callback.
+      const errno = koffi.errno();
+      if (error instanceof Error) reject(error);
+      else if (Number(result) < 0) reject(new SystemCallError("sendto", errno));
+      else resolve();
+    });
+  });
 }
 
 export type Received =

@@ -2,7 +2,7 @@
  * Netlink framing (RFC 3549 section 2, linux/netlink.h): messages, attributes, acknowledgements. Pure.
  * Integers are in host order. Every message and attribute is padded to four bytes.
  */
-import { viewOf } from "./bytes.ts";
+import { concatBytes, viewOf } from "./bytes.ts";
 
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
@@ -23,6 +23,7 @@ const HEADER_LENGTH = 16;
 const ATTRIBUTE_HEADER_LENGTH = 4;
 /** NLA_F_NESTED and NLA_F_NET_BYTEORDER are flags in the attribute's type. */
 const ATTRIBUTE_TYPE_MASK = 0x3fff;
+const NLA_F_NESTED = 0x8000;
 const NLMSGERR_ATTR_MSG = 1;
 
 export const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
@@ -90,17 +91,34 @@ export function parseMessages(datagram: Uint8Array): readonly NetlinkMessage[] |
 /** Attributes by type (the last of a kind counts, as in the kernel); undefined when malformed. */
 export function parseAttributes(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> | undefined {
   const attributes = new Map<number, Uint8Array>();
+  return eachAttribute(bytes, (type, value) => attributes.set(type, value)) ? attributes : undefined;
+}
+
+/**
+ * The values of a list, in which every attribute is of the same type: those of `type`, in order. undefined
+ * when malformed.
+ */
+export function parseAttributeList(bytes: Uint8Array, type: number): readonly Uint8Array[] | undefined {
+  const values: Uint8Array[] = [];
+  return eachAttribute(bytes, (found, value) => found === type && values.push(value)) ? values : undefined;
+}
+
+/** False when they are malformed. */
+function eachAttribute(bytes: Uint8Array, take: (type: number, value: Uint8Array) => unknown): boolean {
   const view = viewOf(bytes);
   let offset = 0;
   // Fewer than four bytes at the end are padding.
   while (bytes.length - offset >= ATTRIBUTE_HEADER_LENGTH) {
     const length = view.getUint16(offset, LITTLE_ENDIAN);
-    if (length < ATTRIBUTE_HEADER_LENGTH || length > bytes.length - offset) return undefined;
-    const type = view.getUint16(offset + 2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK;
-    attributes.set(type, bytes.subarray(offset + ATTRIBUTE_HEADER_LENGTH, offset + length));
+    if (length < ATTRIBUTE_HEADER_LENGTH || length > bytes.length - offset) return false;
+    take(view.getUint16(offset + 2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK, bytes.subarray(offset + ATTRIBUTE_HEADER_LENGTH, offset + length));
     offset += align4(length);
   }
-  return attributes;
+  return true;
+}
+
+export function encodeNested(type: number, ...attributes: readonly Uint8Array[]): Uint8Array {
+  return encodeAttribute(type | NLA_F_NESTED, concatBytes(attributes));
 }
 
 export type Reply =

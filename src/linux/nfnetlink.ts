@@ -6,6 +6,9 @@ export const NFGENMSG_LENGTH = 4;
 export const NFNL_SUBSYS_CTNETLINK = 1;
 export const NFNL_SUBSYS_NFTABLES = 10;
 
+/** enum nfproto, as the words of nft. */
+export const NFPROTO = { inet: 1, ip: 2, arp: 3, netdev: 5, bridge: 7, ip6: 10 } as const;
+
 export const nfnetlinkType = (subsystem: number, operation: number): number => (subsystem << 8) | operation;
 
 /** Netfilter's attributes are in network order, whatever the machine's. undefined when it is too short. */
@@ -15,4 +18,8 @@ export function readBe32(bytes: Uint8Array | undefined): number | undefined {
 
 export function readBe16(bytes: Uint8Array | undefined): number | undefined {
   return bytes === undefined || bytes.length < 2 ? undefined : viewOf(bytes).getUint16(0);
+}
+
+export function readBe64(bytes: Uint8Array | undefined): bigint | undefined {
+  return bytes === undefined || bytes.length < 8 ? undefined : viewOf(bytes).getBigUint64(0);
 }

@@ -5,7 +5,7 @@
  * deletes each table by name. Nothing is told of what no transaction does, tried on Linux 6.18: elements that packets add to or update in a
  * dynamic set, and elements that time out. So whoever keeps flows in sets is not woken by traffic.
  */
-import { NFGENMSG_LENGTH, NFNL_SUBSYS_NFTABLES, nfnetlinkType, readBe32 } from "./nfnetlink.ts";
+import { NFGENMSG_LENGTH, NFNL_SUBSYS_NFTABLES, NFPROTO, nfnetlinkType, readBe32 } from "./nfnetlink.ts";
 import { decodeCString, parseAttributes, type NetlinkMessage } from "./netlink.ts";
 import { NETLINK_NETFILTER, subscribeMessages } from "./sockets.ts";
 
@@ -17,15 +17,7 @@ const NFT_MSG_TRACE = 17;
 const NFTA_TABLE = 1;
 const NFTA_GEN_PROC_PID = 2;
 const NFTA_GEN_PROC_NAME = 3;
-/** linux/netfilter.h, enum nfproto; the words are nft's. */
-const FAMILIES: ReadonlyMap<number, string> = new Map([
-  [1, "inet"],
-  [2, "ip"],
-  [3, "arp"],
-  [5, "netdev"],
-  [7, "bridge"],
-  [10, "ip6"],
-]);
+const FAMILIES: ReadonlyMap<number, string> = new Map(Object.entries(NFPROTO).map(([word, number]) => [number, word]));
 /** A transaction of kube-proxy may be some thousand rules. The default 208 KiB would lose it; space that is not used costs nothing. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 

@@ -7,13 +7,16 @@ import {
   openSocket,
   receiveDatagram,
   sendDatagram,
+  sendDatagramAside,
   setSocketOption,
+  socketAddress,
   SystemCallError,
   type Received,
 } from "./libc.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import {
   LITTLE_ENDIAN,
+  NLM_F_ACK,
   NLM_F_DUMP,
   NLM_F_DUMP_INTR,
   classifyReply,
@@ -40,7 +43,9 @@ const NETLINK_GET_STRICT_CHK = 12;
 /** The kernel fills dumps in pieces of at most 32 KiB (netlink_dump), whatever the buffer; one longer message gets a piece of its own. */
 const BUFFER_BYTES = 128 * 1024;
 /** A dump that a concurrent change interrupts is made again this often. */
-const DUMP_TRIES = 5;
+export const DUMP_TRIES = 5;
+/** Of a dump in pieces: 64 MiB and more, ten times the longest that is expected. */
+const MOST_PIECES = 4_096;
 
 /** struct sockaddr_nl; port 0 means the kernel as destination, and "choose one" for bind. */
 function netlinkAddress(groups: number): Uint8Array {
@@ -68,7 +73,36 @@ export interface NetlinkSocket {
    * `parse` must copy what it takes from the payload.
    */
   collect<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[];
+  /**
+   * Gives each message of an answer to `take`, and lets other work of this thread go first (`pause`) after
+   * each piece, of 32 KiB at most. A single get is one piece. The socket is for nothing else until it
+   * resolves, and not any more when it rejects: the kernel may be in the middle of the dump. `take` must copy
+   * what it keeps of the payload. Resolves with whether a change interrupted the dump (NLM_F_DUMP_INTR).
+   * @throws {SystemCallError} with the kernel's answer
+   */
+  pieces(
+    request: NetlinkRequest,
+    what: string,
+    take: (message: NetlinkMessage) => void,
+    pause: () => Promise<void>,
+  ): Promise<"whole" | "interrupted">;
+  /**
+   * Sends all requests in one datagram, of which the kernel does all or nothing, and which it may let wait:
+   * the event loop goes on meanwhile. Those with NLM_F_ACK must be acknowledged. @throws {SystemCallError}
+   * with the first refusal
+   */
+  commit(requests: readonly NetlinkRequest[], what: string): Promise<void>;
+  /** The netlink port of this socket, by which notifications name who made a change. */
+  port(): number;
   close(): void;
+}
+
+/**
+ * For a socket's answers. Several may share one: what is in it is used up before anything is waited for. Not
+ * for one that is used within another's `parse`.
+ */
+export function netlinkBuffer(): Uint8Array {
+  return new Uint8Array(BUFFER_BYTES);
 }
 
 /** `strict`: dumps are of what the request's header and attributes select, where the kernel can (Linux 4.20); else of everything. */
@@ -81,10 +115,9 @@ export function openRouteSocket(checking?: "strict"): NetlinkSocket {
  * call). Of a dump the first piece is made there, and each next one at the end of the recv that took the one before (netlink_recvmsg calls
  * netlink_dump). So there is always something to read until the end, without waiting.
  */
-export function openNetlinkSocket(protocol: number, checking?: "strict"): NetlinkSocket {
+export function openNetlinkSocket(protocol: number, checking?: "strict", buffer = netlinkBuffer()): NetlinkSocket {
   const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol);
   const kernel = netlinkAddress(0);
-  const buffer = new Uint8Array(BUFFER_BYTES);
   const on = new Uint8Array(Int32Array.of(1).buffer);
   let sequence = 0;
   try {
@@ -110,37 +143,60 @@ export function openNetlinkSocket(protocol: number, checking?: "strict"): Netlin
     return messages.filter((message) => message.sequence >= first && message.sequence <= last);
   }
 
-  function send(requests: readonly NetlinkRequest[]): { first: number; last: number } {
+  function encode(requests: readonly NetlinkRequest[]): { first: number; last: number; bytes: Uint8Array } {
     // Sequence numbers are 32 bits wide; start again long before the end, between two exchanges.
     if (sequence > 0x7fff_0000) sequence = 0;
     const first = sequence + 1;
-    sendDatagram(fd, concatBytes(requests.map((request) => encodeMessage(request, ++sequence))), kernel);
-    return { first, last: sequence };
+    const bytes = concatBytes(requests.map((request) => encodeMessage(request, ++sequence)));
+    return { first, last: sequence, bytes };
   }
 
-  function collectOnce<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[] | "interrupted" {
+  function send(requests: readonly NetlinkRequest[]): { first: number; last: number } {
+    const { first, last, bytes } = encode(requests);
+    sendDatagram(fd, bytes, kernel);
+    return { first, last };
+  }
+
+  /** The data of an answer, piece by piece; at the end, whether it is whole. */
+  function* answer(request: NetlinkRequest, what: string): Generator<readonly NetlinkMessage[], "whole" | "interrupted"> {
     const { first, last } = send([request]);
-    const data: T[] = [];
     let interrupted = false;
     const multipart = (request.flags & NLM_F_DUMP) === NLM_F_DUMP;
     for (;;) {
+      const data: NetlinkMessage[] = [];
+      let ended = false;
       for (const message of receive(first, last, what)) {
+        if (ended) break;
         const reply = classifyReply(message);
         interrupted ||= (message.flags & NLM_F_DUMP_INTR) !== 0;
         switch (reply.kind) {
-          case "data": {
-            const parsed = parse(message);
-            if (parsed !== undefined) data.push(parsed);
-            if (!multipart) return data;
+          case "data":
+            data.push(message);
+            ended = !multipart;
             break;
-          }
           case "done":
           case "ack":
             if (reply.errno !== 0) throw new SystemCallError(what, reply.errno, reply.kind === "ack" ? reply.text : undefined);
-            return interrupted ? "interrupted" : data;
+            ended = true;
+            break;
           case "malformed":
             throw protocolError(what, "the answer is malformed");
         }
+      }
+      yield data;
+      if (ended) return interrupted && multipart ? "interrupted" : "whole";
+    }
+  }
+
+  function collectOnce<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[] | "interrupted" {
+    const data: T[] = [];
+    const pieces = answer(request, what);
+    for (;;) {
+      const { value, done } = pieces.next();
+      if (done === true) return value === "interrupted" ? value : data;
+      for (const message of value) {
+        const parsed = parse(message);
+        if (parsed !== undefined) data.push(parsed);
       }
     }
   }
@@ -176,6 +232,41 @@ export function openNetlinkSocket(protocol: number, checking?: "strict"): Netlin
     },
     query: (request, what) => collect(request, what, (message) => ({ ...message, payload: message.payload.slice() })),
     collect,
+    async pieces(request, what, take, pause) {
+      const pieces = answer(request, what);
+      for (let i = 0; i < MOST_PIECES; i++) {
+        const { value, done } = pieces.next();
+        if (done === true) return value;
+        for (const message of value) take(message);
+        await pause();
+      }
+      throw protocolError(what, "the answer has no end");
+    },
+    async commit(requests, what) {
+      const { first, last, bytes } = encode(requests);
+      await sendDatagramAside(fd, bytes, kernel);
+      // All answers are there when the call has returned: nfnetlink_rcv_batch delivers them at its end.
+      const done = new Set<number>();
+      for (let i = 0; i <= requests.length; i++) {
+        const received = receiveDatagram(fd, buffer);
+        if (received.kind === "empty") break;
+        const messages = received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined;
+        if (messages === undefined) throw protocolError(what, `the answer is ${received.kind === "data" ? "malformed" : received.kind}`);
+        for (const message of messages) {
+          const reply = classifyReply(message);
+          if (message.sequence < first || message.sequence > last || reply.kind !== "ack") continue;
+          if (reply.errno !== 0) throw new SystemCallError(what, reply.errno, reply.text);
+          done.add(message.sequence - first);
+        }
+      }
+      const missing = requests.some((request, index) => (request.flags & NLM_F_ACK) !== 0 && !done.has(index));
+      if (missing) throw protocolError(what, "an acknowledgement is missing");
+    },
+    port() {
+      const address = netlinkAddress(0);
+      socketAddress(fd, address);
+      return viewOf(address).getUint32(4, LITTLE_ENDIAN);
+    },
     close: () => closeSocket(fd),
   };
 }

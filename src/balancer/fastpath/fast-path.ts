@@ -6,13 +6,14 @@ import type { Clock, Timer } from "../../clock.ts";
 import type { FastPathOffer } from "../../kube/record.ts";
 import type { RulesetChange } from "../../linux/nftables-monitor.ts";
 import type { Logger } from "../../log.ts";
-import type { IpAddress } from "../../net.ts";
+import type { Family, IpAddress } from "../../net.ts";
+import { NoVerdict } from "./nft.ts";
 import type { Counter, Nft } from "./nft.ts";
 import { createDeaths } from "./deaths.ts";
 import { makePlan } from "./plan.ts";
 import type { PlanBackend, PlanNode, PlanPeer } from "./plan.ts";
 import { DATA_PLANE_VERSION, OWN_TIMEOUT_S, ruleset } from "./ruleset.ts";
-import { OWN_SET, SETTLING_SET } from "./tables.ts";
+import { OWN_SET, SETTLING_SET, heardSet } from "./tables.ts";
 import type { FastPathNode, RulesetPlan } from "./tables.ts";
 import { fastPathStatus } from "./status.ts";
 import type { FastPathStatus, Mode } from "./status.ts";
@@ -70,6 +71,8 @@ const RETRY_MS = 15_000;
 const FORGETS_RETRY_MS = 600_000;
 /** The rules are put back at once, but not twice within this time. */
 const RESTORE_GAP_MS = 200;
+/** A read that fails for the same reason again is told no more often than this. */
+const SAY_AGAIN_MS = 600_000;
 /** What a predecessor left is better than a plan made of nothing: wait this long for the Lease, the disk or the first checks. */
 const PATIENCE_MS = 5_000;
 
@@ -98,6 +101,9 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   let timer: Timer | undefined;
   let stopped = false;
   let complaint = "";
+  /** The last read of the kernel that failed, until all succeed again. */
+  let unread: { readonly text: string; readonly saidMs: number } | undefined;
+  let looking = false;
   const deaths = createDeaths({ clock, log, sessions, holdsVip: deps.holdsVip, addressesOf });
 
   function wantedPlan({ peers, backends }: Facts, spreads: boolean): RulesetPlan | undefined {
@@ -158,16 +164,19 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     intact = true;
     let plan: RulesetPlan;
     try {
-      plan = await load(wanted, before);
+      plan = await load(wanted);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       // What was is untouched.
       intact &&= before;
-      if (spreads) {
+      // Only a refusal is a reason for fewer rules: those would take the fast path's, and the clients that it
+      // remembers, out of the kernel.
+      if (spreads && !(error instanceof NoVerdict)) {
         refused = { why, untilMs: clock.now() + RETRY_MS };
         return tryLoad(facts, false, why);
       }
-      retryAtMs = clock.now() + RETRY_MS;
+      // Without rules every second counts; nft's own time limit keeps this from being too often.
+      retryAtMs = clock.now() + (error instanceof NoVerdict && !intact ? TICK_MS : RETRY_MS);
       if (loaded === undefined || !intact) return become({ kind: "off", reason: why });
       // They are out of date and work; peers that were told otherwise would give up connections that live here.
       log.warn({ reason: why }, "The rules could not be changed, the old ones stay");
@@ -181,15 +190,15 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   /** Answers what is loaded: a kernel without conntrack's time-outs takes all the rest. @throws {LeaseholdError} LH_NFT */
-  async function load(plan: RulesetPlan, keepsSets: boolean): Promise<RulesetPlan> {
+  async function load(plan: RulesetPlan): Promise<RulesetPlan> {
     const elements = [...ownElements(plan), ...settlingElements(plan)];
-    const put = (of: RulesetPlan): Promise<void> => (keepsSets ? nft.load(ruleset(of), elements) : nft.restore(ruleset(of), elements));
+    const put = (of: RulesetPlan): Promise<void> => nft.load(ruleset(of), elements);
     try {
       await put(plan);
       if (plan.wire?.forgets === true) forgets = true;
       return plan;
     } catch (error) {
-      if (plan.wire?.forgets !== true || forgets) throw error;
+      if (plan.wire?.forgets !== true || forgets || error instanceof NoVerdict) throw error;
       const rest: RulesetPlan = { ...plan, wire: { ...plan.wire, forgets: false } };
       await put(rest);
       const first = forgetsAtMs === Number.NEGATIVE_INFINITY;
@@ -247,37 +256,85 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     if (loaded === undefined || stopped) return;
     const { plan } = loaded;
     if (mode.kind === "fast-path" && plan.wire !== undefined) deps.probe(plan.wire.peers);
-    if (clock.now() < refreshedMs + REFRESH_MS) return;
+    // Another program's transaction may hold up the refresh for longer than a round.
+    if (looking || clock.now() < refreshedMs + REFRESH_MS) return;
     refreshedMs = clock.now();
+    looking = true;
     try {
-      await nft.refresh(ownElements(plan));
-      counters = await nft.counters();
-      // A notification may be missed, and an empty set of own addresses is refreshed by nothing.
-      if (counters.length === 0 && ruleset(plan).some((table) => table.counters.length > 0)) throw new Error("the tables are gone");
-      if (mode.kind === "fast-path") await listen(plan);
-    } catch (error) {
-      log.warn({ err: error }, "The rules cannot be refreshed, loading them anew");
-      intact = false;
+      await look(plan);
+    } finally {
+      looking = false;
     }
   }
 
-  async function listen(plan: RulesetPlan): Promise<void> {
-    const families = familiesOf(deps.vips).map((family) => (family === "ip" ? 4 : 6));
-    const heard = new Set<string>();
-    for (const family of families) for (const mac of await nft.heard(family)) heard.add(mac);
-    proofs.heard(heard, plan.wire?.peers ?? []);
+  /**
+   * Refreshes the own clients' set, reads what the kernel counts and has heard, and sees whether the rules
+   * are there. None stands in another's way.
+   */
+  async function look(plan: RulesetPlan): Promise<void> {
+    const failures: unknown[] = [];
+    const attempt = (work: () => Promise<void>): Promise<void> => work().catch((error: unknown) => void failures.push(error));
+    await attempt(() => nft.refresh(ownElements(plan)));
+    await attempt(async () => void (counters = await nft.counters()));
+    await attempt(() => listen(plan));
+    // A notification may be missed, and an empty set of own addresses is refreshed by nothing.
+    await attempt(checkRules);
+    const [failure] = failures;
+    if (failure === undefined) unread = undefined;
+    else sayUnread(failure);
   }
 
-  function rulesetChanged(change: RulesetChange): void {
-    const ours = change.lost || [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
-    if (!ours || nft.isOwn(change.port) || (loaded === undefined && !loading)) return;
+  /** A failed read is no failed rule: what is in the kernel stays, and so does what was last read. */
+  function sayUnread(error: unknown): void {
+    const text = String(error);
+    if (unread?.text === text && clock.now() < unread.saidMs + SAY_AGAIN_MS) return;
+    unread = { text, saidMs: clock.now() };
+    log.warn({ err: error }, "The kernel could not be asked about the rules, they stay as they are");
+  }
+
+  /** Puts the rules back when the kernel says that they are not those that were loaded. */
+  async function checkRules(): Promise<void> {
+    const asked = loaded;
+    // A load that is under way, or due, replaces what was found.
+    const settled = (): boolean => asked !== undefined && loaded === asked && intact && !loading && !stopped;
+    if (!settled() || (await nft.isIntact()) || !settled()) return;
+    log.warn({}, "The rules in the kernel are not those that were loaded, putting them back");
+    putBack();
+  }
+
+  async function listen(plan: RulesetPlan): Promise<void> {
+    const { wire } = plan;
+    if (mode.kind !== "fast-path" || wire === undefined) return;
+    const heard = new Set<string>();
+    for (const family of heardFamilies(plan)) {
+      const macs = await nft.heard(family);
+      // Without the set nobody can have been heard, and nobody is silent either.
+      if (macs === undefined) throw new Error(`the set ${heardSet(family)} is missing`);
+      for (const mac of macs) heard.add(mac);
+    }
+    proofs.heard(heard, wire.peers);
+  }
+
+  function putBack(): void {
     restored += 1;
     // Two programs that undo each other's work must not take the machine with them.
     if (clock.now() < restoredMs + RESTORE_GAP_MS) retryAtMs = clock.now() + RESTORE_GAP_MS;
     restoredMs = clock.now();
-    log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
     intact = false;
     void converge();
+  }
+
+  function rulesetChanged(change: RulesetChange): void {
+    if (loaded === undefined && !loading) return;
+    // The kernel dropped notifications, as it does when somebody changes some ten thousand rules at once:
+    // whether ours are among them it can be asked. Where a load was under way, the change may have come just
+    // after it.
+    if (change.lost && loading) putBack();
+    else if (change.lost) void checkRules().catch(sayUnread);
+    const ours = [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
+    if (!ours || nft.isOwn(change.port)) return;
+    log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
+    putBack();
   }
 
   return {
@@ -306,6 +363,14 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       monitor = undefined;
     },
   };
+}
+
+/** The families in which peers' probes can be noted: those of the VIPs in which this node has an address. */
+function heardFamilies(plan: RulesetPlan): readonly Family[] {
+  const { wire } = plan;
+  if (wire === undefined || wire.peers.length === 0) return [];
+  const has = (addresses: readonly IpAddress[], family: Family): boolean => addresses.some((address) => address.family === family);
+  return ([4, 6] as const).filter((family) => has(plan.vips, family) && has(wire.self.addresses, family));
 }
 
 function familiesOf(vips: readonly IpAddress[]): readonly TableFamily[] {

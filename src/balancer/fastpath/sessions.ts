@@ -31,7 +31,10 @@ export interface SessionsDeps {
 export interface Sessions {
   /** The VIP has gone from here: sockets that had it as their own address send nothing any more, and would hang. Synchronous. */
   vipGone(): void;
-  /** Clients elsewhere that have sent something to the VIP here within the hour. To list them takes nft some time. Never rejects. */
+  /**
+   * Clients elsewhere that have sent something to the VIP here within the hour. To list them takes some time.
+   * Never rejects.
+   */
   clients(): Promise<readonly Flow[]>;
   /** No packet gets to these API servers any more, or no answer comes. `clients`: to be asked whether their connection lives; null: not ours to ask. */
   backendsDied(addresses: ReadonlySet<string>, clients: readonly Flow[] | null): Promise<void>;
@@ -111,12 +114,16 @@ export function createSessions(deps: SessionsDeps): Sessions {
       }
     },
     async clients() {
-      try {
-        return (await Promise.all(families.map((family) => deps.flows(family)))).flat();
-      } catch (error) {
-        log.warn({ err: error }, "The clients that came by the VIP cannot be listed");
-        return [];
-      }
+      const listed = await Promise.all(
+        families.map((family) =>
+          deps.flows(family).catch((error: unknown) => {
+            // They stay in the kernel, and are listed again the next time that they are asked.
+            log.warn({ err: error, family }, "The clients that came by the VIP cannot be listed");
+            return [];
+          }),
+        ),
+      );
+      return listed.flat();
     },
     async backendsDied(addresses, clients) {
       try {

@@ -2,7 +2,7 @@
 import type { Table } from "./tables.ts";
 
 export const TABLE_NAME = "leasehold";
-const FAMILIES = ["netdev", "ip", "ip6"] as const;
+export const FAMILIES = ["netdev", "ip", "ip6"] as const;
 export type TableFamily = (typeof FAMILIES)[number];
 
 /** A chain that is in the kernel now, in one of our tables. */
@@ -21,7 +21,7 @@ export interface SetElements {
  * Sets and counters of the same definition are kept with what they hold: flows, refreshed addresses, totals. Chains are emptied and
  * filled again; those no longer wanted, and tables no longer wanted, go.
  *
- * @param present what the kernel has: a chain it does not have makes the whole transaction fail, one that is left out stays behind, empty
+ * @param present what the kernel has, as far as is known: one that is left out stays behind, empty
  * @param refresh elements to put in anew, with their set's own time-out
  */
 export function transaction(tables: readonly Table[], present: readonly PresentChain[], refresh: readonly SetElements[]): string {
@@ -59,12 +59,20 @@ function replaceTable(table: Table, present: readonly PresentChain[]): readonly 
   // A base chain is bound to its device when it is made: one whose interface was replaced would hear nothing.
   const remade = family === "netdev" ? table.chains.filter((chain) => chain.hook !== undefined).map((chain) => chain.name) : [];
   const wanted = new Set(table.chains.map((chain) => chain.name));
-  for (const { name } of present) if (remade.includes(name)) lines.push(`delete chain ${own} ${name}`);
+  for (const name of remade) lines.push(...removeChain(own, name));
   for (const { name, spec } of table.sets) lines.push(`add set ${own} ${name} { ${spec} }`);
   for (const name of table.counters) lines.push(`add counter ${own} ${name}`);
   for (const { name, spec } of table.timeouts ?? []) lines.push(`add ct timeout ${own} ${name} { ${spec} }`);
   for (const { name, hook } of table.chains) lines.push(`add chain ${own} ${name}${hook === undefined ? "" : ` { ${hook} }`}`);
   for (const { name, rules } of table.chains) for (const rule of rules) lines.push(`add rule ${own} ${name} ${rule}`);
-  for (const { name } of present) if (!wanted.has(name)) lines.push(`delete chain ${own} ${name}`);
+  for (const { name } of present) if (!wanted.has(name)) lines.push(...removeChain(own, name));
   return lines;
+}
+
+/**
+ * Added first: without a hook that changes nothing of a chain that is there, base chain or not, and deleting
+ * one that is not there fails.
+ */
+function removeChain(own: string, name: string): readonly string[] {
+  return [`add chain ${own} ${name}`, `delete chain ${own} ${name}`];
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createFastPath } from "../../../src/balancer/fastpath/fast-path.ts";
 import type { FastPath, FastPathDeps } from "../../../src/balancer/fastpath/fast-path.ts";
+import { NoVerdict } from "../../../src/balancer/fastpath/nft.ts";
 import type { PlanBackend, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
 import type { FastPathNode, Table } from "../../../src/balancer/fastpath/tables.ts";
 import type { SetElements } from "../../../src/balancer/fastpath/transaction.ts";
@@ -13,7 +14,6 @@ import { backend, dead, peer } from "./facts.ts";
 
 interface Load {
   readonly tables: readonly string[];
-  readonly fromNothing: boolean;
   readonly elements: readonly SetElements[];
 }
 
@@ -37,11 +37,21 @@ class Bench {
   unreadable: Error | undefined;
   /** What the kernel refuses. */
   refuses: (tables: readonly Table[]) => boolean = () => false;
-  refreshFails = false;
+  /** Why the kernel answers nothing to that question; without one it answers. */
+  readonly silent: Partial<Record<"refresh" | "counters" | "heard" | "isIntact", Error>> = {};
+  /** What the kernel says of the rules, and of the set of peers heard. */
+  intact = true;
+  hasHeardSet = true;
+  packets = 9;
+  /** nft comes to no verdict. */
+  verdictless = false;
   /** Runs while nft is at work. */
   during: (() => void) | undefined;
   readonly loads: Load[] = [];
   tries = 0;
+  /** Another program's transaction holds up a refresh until then. */
+  held: Promise<void> | undefined;
+  refreshesAsked = 0;
   readonly refreshes: (readonly SetElements[])[] = [];
   readonly heard = new Set([macOf(2), macOf(3)]);
   readonly told: Told[] = [];
@@ -72,17 +82,28 @@ class Bench {
       holdsVip: () => this.holder,
       missing: () => this.missing,
       nft: {
-        load: (tables, elements) => this.load(tables, elements, false),
-        restore: (tables, elements) => this.load(tables, elements, true),
+        load: (tables, elements) => this.load(tables, elements),
         refresh: async (elements) => {
-          if (this.refreshFails) throw new Error("no such set");
+          this.ask("refresh");
+          this.refreshesAsked += 1;
+          await this.held;
           this.refreshes.push(elements);
         },
         remove: async () => assert.fail("the rules outlive the agent"),
         present: async () => assert.fail("an agent needs no such question"),
-        counters: async () => [{ family: "netdev", name: "here", packets: 9, bytes: 900 }],
+        isIntact: async () => {
+          this.ask("isIntact");
+          return this.intact;
+        },
+        counters: async () => {
+          this.ask("counters");
+          return [{ family: "netdev", name: "here", packets: this.packets, bytes: 900 }];
+        },
         flows: async () => [],
-        heard: async () => [...this.heard],
+        heard: async () => {
+          this.ask("heard");
+          return this.hasHeardSet ? [...this.heard] : undefined;
+        },
         isOwn: (port) => port === OWN_PORT,
       },
       watchRuleset: (onChange) => {
@@ -122,12 +143,19 @@ class Bench {
     await settle();
   }
 
-  async load(tables: readonly Table[], elements: readonly SetElements[], fromNothing: boolean): Promise<void> {
+  ask(what: keyof Bench["silent"]): void {
+    const error = this.silent[what];
+    if (error !== undefined) throw error;
+  }
+
+  async load(tables: readonly Table[], elements: readonly SetElements[]): Promise<void> {
     this.tries += 1;
     await Promise.resolve();
     this.during?.();
+    if (this.verdictless) throw new NoVerdict("nft -f -: SIGKILL: ");
     if (this.refuses(tables)) throw new Error("refused");
-    this.loads.push({ tables: tables.map(({ family }) => family), elements, fromNothing });
+    this.intact = true;
+    this.loads.push({ tables: tables.map(({ family }) => family), elements });
   }
 
   settled(): readonly string[] {
@@ -347,7 +375,7 @@ describe("rules that somebody changed", () => {
     bench.during = () => assert.deepEqual(bench.fastPath.offer(), offer, "the others would take it out of their ring");
     bench.onRuleset?.(FOREIGN);
     await settle();
-    assert.deepEqual([bench.loads.map((load) => load.fromNothing), bench.fastPath.status().restored], [[false, true], 1]);
+    assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
     assert.deepEqual(bench.log.slice(1), ["warn Somebody changed the rules, putting them back"]);
     await bench.pass(5_000);
     assert.equal(bench.loads.length, 2);
@@ -373,10 +401,30 @@ describe("rules that somebody changed", () => {
     }
   });
 
-  test("are put back when notifications were lost: anything may have changed", async () => {
+  test("are looked at when notifications were lost, and put back where they differ", async () => {
     const bench = await new Bench().start();
-    bench.onRuleset?.({ ...FOREIGN, tables: new Set(), lost: true });
-    await settle();
+    const lost = async (): Promise<void> => {
+      bench.onRuleset?.({ ...FOREIGN, tables: new Set(), lost: true });
+      await settle();
+    };
+    await lost();
+    assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [1, 0], "another's ten thousand rules are no change of ours");
+    bench.silent.isIntact = new Error("ENOBUFS");
+    await lost();
+    assert.equal(bench.loads.length, 1);
+    delete bench.silent.isIntact;
+    bench.intact = false;
+    await lost();
+    assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
+  });
+
+  test("are loaded once more when notifications were lost while they were being loaded", async () => {
+    const bench = new Bench();
+    bench.during = () => {
+      bench.during = undefined;
+      bench.onRuleset?.({ ...FOREIGN, tables: new Set(), lost: true });
+    };
+    await bench.start();
     assert.equal(bench.loads.length, 2);
   });
 
@@ -402,14 +450,111 @@ describe("rules that somebody changed", () => {
     assert.deepEqual([bench.tries, bench.fastPath.status().restored], [4, 0]);
   });
 
-  test("and that cannot be refreshed are loaded anew", async () => {
+  test("without a notification are found within 10 s", async () => {
     const bench = await new Bench().start();
-    bench.refreshFails = true;
+    bench.intact = false;
     await bench.pass(10_000);
-    bench.refreshFails = false;
-    await bench.pass(1_000);
-    assert.equal(bench.loads.length, 2);
+    assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
+    assert.equal(bench.log.at(-1), "warn The rules in the kernel are not those that were loaded, putting them back");
     assert.notEqual(bench.fastPath.offer(), null);
+    await bench.pass(30_000);
+    assert.equal(bench.loads.length, 2);
+  });
+
+  test("are found twice at once and put back once", async () => {
+    const bench = await new Bench().start();
+    bench.intact = false;
+    for (let i = 0; i < 3; i++) bench.onRuleset?.({ ...FOREIGN, tables: new Set(), lost: true });
+    await settle();
+    await bench.pass(1_000);
+    assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
+  });
+
+  test("are not put back after the end", async () => {
+    const bench = await new Bench().start();
+    bench.intact = false;
+    bench.onRuleset?.({ ...FOREIGN, tables: new Set(), lost: true });
+    bench.fastPath.stop();
+    await settle();
+    assert.equal(bench.loads.length, 1);
+  });
+});
+
+describe("a failed read is no failed rule:", () => {
+  for (const what of ["refresh", "counters", "heard", "isIntact"] as const) {
+    test(`${what}: rules, offer and last values stay, it is said once, and the others are asked all the same`, async () => {
+      const bench = await new Bench().start();
+      await bench.pass(20_000);
+      const offer = bench.fastPath.offer();
+      const { nodes } = bench.fastPath.status();
+      bench.silent[what] = new Error("EINTR");
+      const before = { refreshes: bench.refreshes.length };
+      if (what === "counters") bench.packets = 11;
+      if (what === "heard") bench.heard.clear();
+      await bench.pass(60_000);
+      assert.deepEqual([bench.loads.length, bench.fastPath.status().restored, bench.fastPath.offer()], [1, 0, offer]);
+      assert.deepEqual(bench.fastPath.status().nodes, nodes);
+      assert.equal(bench.refreshes.length - before.refreshes, what === "refresh" ? 0 : 6);
+      const said = "warn The kernel could not be asked about the rules, they stay as they are";
+      assert.deepEqual(bench.log.slice(1), [said]);
+      await bench.pass(600_000);
+      assert.deepEqual(bench.log.slice(1), [said, said], "again after ten minutes");
+      delete bench.silent[what];
+      for (const n of [2, 3]) bench.heard.add(macOf(n));
+      await bench.pass(10_000);
+      assert.equal(bench.fastPath.status().nodes[0]?.packets, bench.packets);
+      bench.silent[what] = new Error("EINTR");
+      await bench.pass(10_000);
+      assert.equal(bench.log.length, 4, "and when it fails after it went well");
+    });
+  }
+
+  test("a set of heard peers that is missing makes nobody silent", async () => {
+    const bench = await new Bench().start();
+    bench.hasHeardSet = false;
+    await bench.pass(60_000);
+    assert.deepEqual(bench.fastPath.status().nodes.map(({ unheard }) => unheard), [false, false, false]);
+  });
+
+  test("one that takes long is not asked a second time meanwhile, and keeps nothing else from its turn", async () => {
+    const bench = await new Bench().start();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    bench.held = promise;
+    await bench.pass(40_000);
+    assert.equal(bench.refreshesAsked, 1);
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.equal(bench.loads.length, 2);
+    resolve();
+    await bench.pass(10_000);
+    assert.equal(bench.refreshesAsked, 2);
+  });
+});
+
+describe("an nft that comes to no verdict", () => {
+  test("is no reason for fewer rules: the old ones stay, and it is asked again after 15 s", async () => {
+    const bench = await new Bench().start();
+    const offer = bench.fastPath.offer();
+    bench.verdictless = true;
+    bench.backends = [backend(1)];
+    await bench.update();
+    assert.deepEqual([bench.tries, bench.fastPath.status().mode, bench.fastPath.offer()], [2, "fast-path", offer], "with all of them, once");
+    await bench.pass(14_000);
+    assert.equal(bench.tries, 2);
+    bench.verdictless = false;
+    await bench.pass(2_000);
+    assert.deepEqual([bench.loads.length, bench.loads.at(-1)?.tables], [2, ["netdev", "ip"]]);
+  });
+
+  test("is asked again within a second or two where the rules are missing", async () => {
+    const bench = await new Bench().start();
+    bench.verdictless = true;
+    bench.onRuleset?.(FOREIGN);
+    await settle();
+    assert.deepEqual([bench.loads.length, bench.fastPath.offer()], [1, null]);
+    bench.verdictless = false;
+    await bench.pass(2_000);
+    assert.deepEqual([bench.loads.length, bench.fastPath.status().mode], [2, "fast-path"]);
   });
 });
 

@@ -163,10 +163,13 @@ describe("when an API server has died", () => {
     assert.deepEqual([sent.length, state.sessions.told().kicked, state.warnings.length], [10, 5, 1]);
   });
 
-  test("nft that cannot list the clients is a warning, and nobody is asked", async () => {
-    const { sessions, warnings } = machine({ changes: { flows: async () => Promise.reject(new Error("nft is gone")) } });
+  test("clients that cannot be listed are a warning, and nobody of that family is asked", async () => {
+    const { sessions, warnings } = machine({ changes: { vips: [VIP4], flows: async () => Promise.reject(new Error("ENOBUFS")) } });
     assert.deepEqual(await sessions.clients(), []);
     assert.equal(warnings.length, 1);
+    const flows = async (family: 4 | 6): Promise<readonly Flow[]> => (family === 6 ? Promise.reject(new Error("ENOBUFS")) : [flow(1)]);
+    const both = machine({ changes: { vips: [VIP4, VIP6], flows } });
+    assert.deepEqual([await both.sessions.clients(), both.warnings.length], [[flow(1)], 1]);
   });
 
   test("a kernel that cannot list connections does not keep the clients elsewhere from being told", async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import fc from "fast-check";
-import { elementValue, parseFlow, parseItems } from "../../../src/balancer/fastpath/nft.ts";
+import { parseFlow } from "../../../src/balancer/fastpath/nft.ts";
 import { readPeers, writePeers } from "../../../src/balancer/fastpath/remembered-peers.ts";
 import { missingRequirements } from "../../../src/balancer/fastpath/requirements.ts";
 import { fastPathStatus } from "../../../src/balancer/fastpath/status.ts";
@@ -14,34 +14,20 @@ import type { Logger } from "../../../src/log.ts";
 import { fastPathNode, macOf, rulesetPlan, VIP4, VIP6, wirePlan } from "../../support/fastpath/plans.ts";
 import { peer } from "./facts.ts";
 
-describe("what nft says", () => {
-  test("is a list of objects of one kind each", () => {
-    const text = '{"nftables":[{"metainfo":{"version":"1.0.6"}},{"chain":{"family":"ip","name":"pre"}},null,7,{"chain":"odd"}]}';
-    assert.deepEqual(parseItems(text), [{ metainfo: { version: "1.0.6" } }, { chain: { family: "ip", name: "pre" } }, { chain: undefined }]);
-    for (const other of ["{}", "[]", "null", '{"nftables":{}}']) assert.deepEqual(parseItems(other), []);
+describe("a flow's key", () => {
+  const key4 = "020000000009 0000 0a580009 9c40 0000 0a580064 192b 0000";
+  const key6 = "020000000009 0000 fd880000000000000000000000000009 9c40 0000 fd880000000000000000000000000100 192b 0000";
+  const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(" ", ""), "hex"));
+
+  test("is read as the kernel has it", () => {
+    assert.deepEqual(parseFlow(4, hex(key4)), { mac: "02:00:00:00:00:09", client: "10.88.0.9", clientPort: 40000, vip: "10.88.0.100", vipPort: 6443 });
+    assert.deepEqual(parseFlow(6, hex(key6)), { mac: "02:00:00:00:00:09", client: "fd88::9", clientPort: 40000, vip: "fd88::100", vipPort: 6443 });
   });
 
-  test("of an element with a time-out is wrapped, of a concatenation once more", () => {
-    assert.equal(elementValue("02:00:00:00:00:02"), "02:00:00:00:00:02");
-    assert.equal(elementValue({ elem: { val: "02:00:00:00:00:02", timeout: 45, expires: 12 } }), "02:00:00:00:00:02");
-    assert.deepEqual(elementValue({ elem: { val: { concat: ["a", 1] }, expires: 9 } }), ["a", 1]);
-    assert.deepEqual(elementValue({ concat: ["a", 1] }), ["a", 1]);
-  });
-
-  test("of a flow is taken whole or not at all", () => {
-    const good = ["02:00:00:00:00:09", "10.88.0.9", 40000, "10.88.0.100", 6443];
-    assert.deepEqual(parseFlow(good), [{ mac: "02:00:00:00:00:09", client: "10.88.0.9", clientPort: 40000, vip: "10.88.0.100", vipPort: 6443 }]);
-    const odd = good.map((value, i) => good.with(i, typeof value === "number" ? "x" : 1));
-    for (const bad of [undefined, "x", [], good.slice(1), [...good, 1], ...odd]) {
-      assert.deepEqual(parseFlow(bad), [], JSON.stringify(bad));
-    }
-  });
-
-  test("never throws, whatever it is", () => {
+  test("of another length is none, and none makes the parser throw", () => {
     fc.assert(
-      fc.property(fc.jsonValue(), (value) => {
-        parseItems(JSON.stringify({ nftables: value }));
-        parseFlow(elementValue(value));
+      fc.property(fc.uint8Array({ maxLength: 64 }), fc.constantFrom<4 | 6>(4, 6), (key, family) => {
+        assert.equal(parseFlow(family, key) !== undefined, key.length === (family === 4 ? 24 : 48));
       }),
     );
   });
