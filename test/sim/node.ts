@@ -14,6 +14,8 @@ import { SimKernel } from "./kernel.ts";
 import { MachineClock, SimProcess } from "./process.ts";
 import type { Production } from "./production.ts";
 import type { Random } from "./random.ts";
+import { Tap } from "./recorder.ts";
+import type { Recorder } from "./recorder.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 export const LIFETIME_SECONDS = 3;
@@ -41,6 +43,8 @@ export interface NodeDeps {
   /** The kernel's data plane is loaded. */
   readonly fastPath: boolean;
   readonly onProof: () => void;
+  /** Gets what the agent asks of the kernel, the wire and the API servers; undefined: nobody wants to know. */
+  readonly recorder: Recorder | undefined;
 }
 
 /** The interface check is told at once, and takes its time with it. */
@@ -138,7 +142,7 @@ export class SimNode {
 
   /** The container starts, as the composition root does it. */
   start(): void {
-    const { scheduler, plane, random, production, settings, trace } = this.#deps;
+    const { scheduler, plane, random, production, settings, trace, recorder } = this.#deps;
     if (!this.powered || this.agent !== undefined) return;
     if (this.clock.suspended) return void scheduler.at(this.clock.resumedMs, () => this.start());
     const generation = ++this.#generation;
@@ -148,16 +152,19 @@ export class SimNode {
     const process = new SimProcess(scheduler, this.clock, random.fork(`process${generation}`), touch, (error) =>
       this.#deps.onBug(`the process would have crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
     );
+    const tap = recorder === undefined ? undefined : new Tap(recorder, this.label, () => process.trueMs);
     const log = this.#logger();
     const dice = random.fork(`sentinel${generation}`);
+    const kernel = this.kernel.for(process);
     const vip = production.createVip({
       clock: process,
-      kernel: this.kernel.for(process),
+      kernel: tap?.kernel(kernel) ?? kernel,
       log,
       addresses: this.addresses,
       lifetimeSeconds: LIFETIME_SECONDS,
     });
-    const api = production.createApiClient({ transport: plane.transport(this.index, process), clock: process, log });
+    const transport = plane.transport(this.index, process);
+    const api = production.createApiClient({ transport: tap?.transport(transport) ?? transport, clock: process, log });
     const store = production.createLeaseStore({
       api,
       clock: process,
@@ -171,7 +178,7 @@ export class SimNode {
     const sentinel = production.createSentinel({
       clock: process.quiet(),
       log,
-      wire,
+      wire: tap?.wire(wire) ?? wire,
       ownMac: () => this.kernel.link.mac,
       addresses: this.addresses,
       ...this.#deps.probe,

@@ -5,6 +5,8 @@ import type { Checks } from "./invariants/common.ts";
 import { makePlan } from "./plan.ts";
 import type { Plan, Profile } from "./plan.ts";
 import type { Production } from "./production.ts";
+import { Recorder } from "./recorder.ts";
+import type { Fingerprint } from "./recorder.ts";
 import { World } from "./world.ts";
 
 export interface Violation {
@@ -65,4 +67,21 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
   });
   if (violation === undefined) for (const [name, check] of checks) violate(name, check.end?.());
   return { plan, violation, trace: world.trace, events: world.scheduler.events, simulatedMs: world.scheduler.nowMs };
+}
+
+/**
+ * Plays the plan to its end and judges nothing: what comes of it depends on what the agents do, and neither on the invariants nor on any wording.
+ * @param onLine gets every record
+ */
+export async function fingerprintOf(plan: Plan, production: Production, onLine?: (line: string) => void): Promise<Fingerprint> {
+  const recorder = new Recorder(onLine);
+  const world = new World(plan, production, { onWrite: () => {}, onProof: () => {}, onBug: () => {}, recorder });
+  await world.scheduler.runUntil(plan.lengthMs, () => {
+    for (const node of world.machines) {
+      node.agent?.process.settleStall();
+      node.touched = false;
+    }
+    return true;
+  });
+  return recorder.fingerprint();
 }

@@ -12,6 +12,7 @@ import { SimNode } from "./node.ts";
 import type { NodePlan, Plan } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { Random } from "./random.ts";
+import type { Recorder } from "./recorder.ts";
 import type { Wire } from "../../src/vip/wire.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SimProcess } from "./process.ts";
@@ -34,6 +35,8 @@ export interface WorldHooks {
   readonly onBug: (text: string) => void;
   /** That node takes the holder for dead. */
   readonly onProof: (node: SimNode) => void;
+  /** Gets what every agent asks of kernel, wire and API servers. */
+  readonly recorder?: Recorder | undefined;
 }
 
 export class World {
@@ -111,6 +114,7 @@ export class World {
         probe: { intervalMs: plan.probeMs, misses: MISSES },
         fastPath: plan.fastPath,
         onProof: () => this.#proved(index),
+        recorder: hooks.recorder,
       });
     this.nodes = plan.nodes.map((node, index) => build(names[index] ?? "", names[index] ?? "", index, node));
     this.namesakes = twins.flatMap((of, twin) => {
