@@ -3,6 +3,9 @@ import { isIPv4, isIPv6 } from "node:net";
 
 export type Family = 4 | 6;
 
+const DOT = 46;
+const ZERO = 48;
+
 /** A numeric address in canonical text form (RFC 5952 for IPv6), without prefix or zone. */
 export interface IpAddress {
   readonly family: Family;
@@ -13,13 +16,23 @@ export interface IpAddress {
 
 /** Parses `text`; undefined when it is not a numeric address. A zone (`%eth0`) is refused. */
 export function parseIp(text: string): IpAddress | undefined {
-  if (isIPv4(text)) {
-    return { family: 4, text, bytes: Uint8Array.from(text.split("."), Number) };
-  }
+  if (isIPv4(text)) return { family: 4, text, bytes: ipv4Bytes(text) };
   if (!isIPv6(text) || text.includes("%")) return undefined;
   // The URL parser is the platform's own RFC 5952 serializer.
   const canonical = new URL(`http://[${text}]/`).hostname.slice(1, -1);
   return { family: 6, text: canonical, bytes: ipv6Bytes(canonical) };
+}
+
+/** @param text four decimal numbers. Digit by digit, since each candidate of each Lease that is read comes through here. */
+function ipv4Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(4);
+  let index = 0;
+  for (let i = 0; i < text.length; i += 1) {
+    const code = text.charCodeAt(i);
+    if (code === DOT) index += 1;
+    else bytes[index] = (bytes[index] ?? 0) * 10 + code - ZERO;
+  }
+  return bytes;
 }
 
 function ipv6Bytes(canonical: string): Uint8Array {

@@ -128,6 +128,8 @@ export class ControlPlane {
   /** True when this server's etcd is among a majority of all members that hear each other. */
   quorate(server: number): boolean {
     if (this.quorumFaults > 0 || this.powered[server] !== true) return false;
+    // Asked at nearly every step, and mostly answered by this.
+    if (this.#network.whole) return this.powered.filter(Boolean).length * 2 > this.powered.length;
     // etcd needs its peers both ways; members reach one another through the leader, so a chain is not enough, a common hub is.
     for (let leader = 0; leader < this.powered.length; leader += 1) {
       if (this.powered[leader] !== true || !this.#network.both(leader, server)) continue;
@@ -206,7 +208,11 @@ export class ControlPlane {
           }),
         );
       };
-      this.#network.send(node, server, process.trueMs, () => this.#arrive({ node, server, request, sentMs }, answer, refuse));
+      this.#network.send(node, server, process.trueMs, () => {
+        this.#arrive({ node, server, request, sentMs }, answer, refuse);
+        // Whatever comes of it comes later.
+        this.#scheduler.nothingHappened();
+      });
     });
   }
 
@@ -221,7 +227,10 @@ export class ControlPlane {
       this.#serve(call, (status, body) => {
         if (mute) return;
         // A watch may be faster than the answer to the write that it tells of (seen in the lab).
-        this.#scheduler.after(afterMs + this.#random.logarithmic(0.1, 10), () => answer(status, body));
+        this.#scheduler.after(afterMs + this.#random.logarithmic(0.1, 10), () => {
+          answer(status, body);
+          this.#scheduler.nothingHappened();
+        });
       });
     switch (mode.kind) {
       case "down":
@@ -258,8 +267,9 @@ export class ControlPlane {
       // Killed meanwhile: the client sees its connection end, this one was not carried out.
       const mode = this.modes[server]?.kind;
       if (mode === "down" || mode === "dark") return;
-      if (this.quorate(server)) return run();
-      this.#wait(server, run, answer);
+      if (this.quorate(server)) run();
+      else this.#wait(server, run, answer);
+      if (request.method === "GET") this.#scheduler.nothingHappened();
     });
   }
 

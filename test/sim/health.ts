@@ -1,6 +1,7 @@
 /** What the simulation, which sees everything, knows about who could serve: the premises of the liveness invariants. Sampled, not exact to the millisecond. */
 import type { ServerMode } from "./control-plane.ts";
 import type { SimNode } from "./node.ts";
+import type { Station } from "./sim-wire.ts";
 import { StartingRule } from "./starting.ts";
 import type { Found } from "./starting.ts";
 import { UpsetRule } from "./upset.ts";
@@ -20,8 +21,11 @@ export class Health {
   #sampledMs = Number.NEGATIVE_INFINITY;
   #badServers = 0;
   #silentWatches = false;
-  #priorities = "";
-  #links = "";
+  /** As of the last look, by node, and by two nodes. */
+  readonly #priorities: number[] = [];
+  readonly #links: boolean[] = [];
+  /** By API server. */
+  #quorate: readonly boolean[] = [];
   /** By machine: since when something has been so without a break; absent while it is not. */
   readonly #usableSince = new Map<SimNode, number>();
   readonly #holdableSince = new Map<SimNode, number>();
@@ -30,9 +34,9 @@ export class Health {
   readonly #holdableMs = new Map<SimNode, number>();
   readonly #unboundMs = new Map<SimNode, number>();
   /** By pair of stations: when frames last passed both ways, and when they last did not. */
-  readonly #reachedMs = new Map<number, number>();
-  readonly #cutMs = new Map<number, number>();
-  readonly #reachedSince = new Map<number, number>();
+  readonly #reachedMs: Float64Array;
+  readonly #cutMs: Float64Array;
+  readonly #reachedSince: Float64Array;
   readonly #upsets = new UpsetRule();
   readonly #starting = new StartingRule();
   /** When frames were last lost or late by the network's doing. */
@@ -44,6 +48,11 @@ export class Health {
 
   constructor(world: World) {
     this.#world = world;
+    // The router is one of them.
+    const pairs = (world.machines.length + 1) ** 2;
+    this.#reachedMs = new Float64Array(pairs).fill(Number.NEGATIVE_INFINITY);
+    this.#cutMs = new Float64Array(pairs).fill(Number.NEGATIVE_INFINITY);
+    this.#reachedSince = new Float64Array(pairs).fill(Number.POSITIVE_INFINITY);
   }
 
   /** Since when this node has been eligible, running and connected to a working API server; undefined while it is not. */
@@ -77,16 +86,16 @@ export class Health {
 
   /** When these two last did not reach each other on the segment; stations by their number. */
   cutMs(a: number, b: number): number {
-    return this.#cutMs.get(this.#pair(a, b)) ?? Number.NEGATIVE_INFINITY;
+    return at(this.#cutMs, this.#pair(a, b));
   }
 
   /** When they last began to, perhaps to stop since. */
   reachedSince(a: number, b: number): number {
-    return this.#reachedSince.get(this.#pair(a, b)) ?? Number.POSITIVE_INFINITY;
+    return at(this.#reachedSince, this.#pair(a, b));
   }
 
   reachedMs(a: number, b: number): number {
-    return this.#reachedMs.get(this.#pair(a, b)) ?? Number.NEGATIVE_INFINITY;
+    return at(this.#reachedMs, this.#pair(a, b));
   }
 
   /** Its link flapped, or another candidate claimed against it: it may not become holder for a while. */
@@ -95,7 +104,7 @@ export class Health {
   }
 
   #pair(a: number, b: number): number {
-    return Math.min(a, b) * 100 + Math.max(a, b);
+    return Math.min(a, b) * (this.#world.machines.length + 1) + Math.max(a, b);
   }
 
   #since(map: Map<SimNode, number>, node: SimNode, is: boolean): void {
@@ -103,73 +112,75 @@ export class Health {
     else if (!map.has(node)) map.set(node, this.#world.scheduler.nowMs);
   }
 
-  #sampleMachine(node: SimNode, quorate: readonly boolean[]): void {
+  #sampleMachine(node: SimNode): void {
     const { nodes, plane, network, scheduler } = this.#world;
-    const modes = nodes.map((_, server) => plane.modes[server]?.kind ?? "dark");
+    const { nowMs } = scheduler;
     const status = plane.refusal[node.index] ?? 0;
     const refused = status !== 0;
-    const reached = nodes.map((_, server) => network.both(node.index, server));
-    const works = nodes.map((_, server) => modes[server] === "up" && quorate[server] === true && reached[server] === true && !refused);
-    const silent = nodes.map((_, server) => modes[server] === "dark" || modes[server] === "hung" || reached[server] !== true);
     const awake = node.agent?.process.running === true && !node.agent.process.catchingUp;
-    const starting = nodes.map((_, server) => this.#starting.look(node.index, server, this.#found(modes[server] ?? "dark", reached[server] === true), awake, scheduler.nowMs));
-    const unable = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down" && works[server] === false).length;
-    const alive = nodes.filter((_, server) => silent[server] === false && modes[server] !== "down").length;
+    const isLossy = network.lossRate > 0 || network.extraMs > 0;
+    let works = false;
+    let unable = 0;
+    let alive = 0;
+    let allThereOrStarting = true;
+    let surelyThere = true;
+    // And in truth no write can be carried out anywhere, not even late or unanswered.
+    let stopped = true;
+    let slow = false;
+    let failing = false;
+    for (let server = 0; server < nodes.length; server += 1) {
+      const mode = plane.modes[server]?.kind ?? "dark";
+      const quorate = this.#quorate[server] === true;
+      const reached = network.both(node.index, server);
+      const worksHere = mode === "up" && quorate && reached && !refused;
+      const silent = mode === "dark" || mode === "hung" || !reached;
+      const starting = this.#starting.look(node.index, server, found(mode, reached, isLossy), awake, nowMs);
+      works ||= worksHere;
+      if (!silent && mode !== "down") alive += 1;
+      if (!silent && mode !== "down" && !worksHere) unable += 1;
+      allThereOrStarting &&= !silent || starting.maybe;
+      surelyThere &&= !silent || starting.surely;
+      stopped &&= mode === "down" || mode === "dark" || !quorate || (starting.surely && silent);
+      slow ||= mode === "slow";
+      failing ||= mode === "failing";
+    }
     // Where nobody answers, nobody turns it away.
     const turnedAway = refused && alive > 0;
-    const allThereOrStarting = silent.every((is, server) => !is || starting[server]?.maybe === true);
-    const surelyThere = silent.every((is, server) => !is || starting[server]?.surely === true);
-    const holdable = !refused && !works.includes(true) && (surelyThere || unable * 2 >= nodes.length);
+    const holdable = !refused && !works && (surelyThere || unable * 2 >= nodes.length);
     // It may think so, too, of servers that were down; and where all that answer have too many requests (429), everybody may have.
-    const seemsHoldable = holdable || (allThereOrStarting && !works.includes(true) && (!turnedAway || status === TOO_MANY_REQUESTS));
-    this.#since(this.#usableSince, node, works.includes(true));
-    // And in truth no write can be carried out anywhere, not even late or unanswered.
-    const stopped = nodes.every((_, server) => modes[server] === "down" || modes[server] === "dark" || quorate[server] === false || starting[server]?.surely === true && silent[server] === true);
+    const seemsHoldable = holdable || (allThereOrStarting && !works && (!turnedAway || status === TOO_MANY_REQUESTS));
+    this.#since(this.#usableSince, node, works);
     // One that takes longer than a survey waits may be taken for silent.
-    this.#since(this.#holdableSince, node, holdable && stopped && !modes.includes("slow"));
+    this.#since(this.#holdableSince, node, holdable && stopped && !slow);
     // What it sent before some server came back it takes for unanswered until then.
-    const unaware = !refused && scheduler.nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
+    const unaware = !refused && nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
     this.#since(this.#turnedAwaySince, node, turnedAway);
     // Who became provisional meanwhile learns of it by the answer to its first claim.
-    const turnedAwaySince = Math.max(this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY, node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0));
-    const unsure = unaware || (turnedAway && scheduler.nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && modes.includes("failing"));
-    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, scheduler.nowMs);
+    const turnedAwaySince = turnedAway
+      ? Math.max(this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY, node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0))
+      : Number.NEGATIVE_INFINITY;
+    const unsure = unaware || (turnedAway && nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && failing);
+    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, nowMs);
     this.#since(this.#awakeSince, node, awake);
-    if (!node.kernel.bound) this.#unboundMs.set(node, scheduler.nowMs);
-  }
-
-  /** What a survey of this server may find. */
-  #found(mode: ServerMode["kind"], reached: boolean): Found {
-    const { network } = this.#world;
-    if (!reached) return "silent";
-    switch (mode) {
-      case "down":
-        return "refusing";
-      case "hung":
-      case "dark":
-        return "silent";
-      case "slow":
-      case "mute":
-        return "unclear";
-      case "up":
-      case "failing":
-        return network.lossRate > 0 || network.extraMs > 0 ? "unclear" : "answering";
-    }
+    if (!node.kernel.bound) this.#unboundMs.set(node, nowMs);
   }
 
   #samplePairs(): void {
     const { machines, router, ether, scheduler } = this.#world;
-    const stations = [...machines.map((machine) => this.#world.station(machine)), router];
-    stations.forEach((a, from) => {
-      for (let to = from + 1; to < stations.length; to += 1) {
-        const b = stations[to];
-        const reached = b !== undefined && ether.reaches(a, b) && ether.reaches(b, a);
+    const { nowMs } = scheduler;
+    const count = machines.length + 1;
+    const station = (index: number): Station => (index < machines.length ? this.#world.stationAt(index) : router);
+    for (let from = 0; from < count; from += 1) {
+      const a = station(from);
+      for (let to = from + 1; to < count; to += 1) {
         const pair = this.#pair(from, to);
-        if (reached && (!this.#reachedSince.has(pair) || this.cutMs(from, to) > this.reachedMs(from, to))) this.#reachedSince.set(pair, scheduler.nowMs);
-        (reached ? this.#reachedMs : this.#cutMs).set(this.#pair(from, to), scheduler.nowMs);
+        if (ether.reachesBothWays(a, station(to))) {
+          if (this.#reachedSince[pair] === Number.POSITIVE_INFINITY || at(this.#cutMs, pair) > at(this.#reachedMs, pair)) this.#reachedSince[pair] = nowMs;
+          this.#reachedMs[pair] = nowMs;
+        } else this.#cutMs[pair] = nowMs;
       }
-    });
+    }
   }
 
   /** Some quorate API server, whatever its mood, hears this node and is heard. */
@@ -201,11 +212,12 @@ export class Health {
     this.#sampledMs = nowMs;
     const { nodes, plane, network } = this.#world;
     const quorate = nodes.map((node) => plane.quorate(node.index));
+    this.#quorate = quorate;
     const servers = quorate.map((is, server) => is && plane.modes[server]?.kind === "up");
     this.#badServers = servers.filter((works) => !works).length;
     this.#silentWatches = plane.deafWatch.includes(true) || this.#badServers > 0;
     if (network.lossRate > 0 || network.extraMs > 0) this.lossMs = nowMs;
-    for (const machine of this.#world.machines) this.#sampleMachine(machine, quorate);
+    for (const machine of this.#world.machines) this.#sampleMachine(machine);
     this.#samplePairs();
     const slow = network.lossRate > 0.02 || network.extraMs > 100;
     for (const machine of this.#world.machines) {
@@ -227,11 +239,52 @@ export class Health {
       if (!good) this.#goodSince.delete(node);
       else if (!this.#goodSince.has(node)) this.#goodSince.set(node, nowMs);
     }
-    const priorities = nodes.map((node) => node.facts.effective).join();
-    if (priorities !== this.#priorities) this.priorityChangedMs = nowMs;
-    this.#priorities = priorities;
-    const links = nodes.map((node) => `${node.kernel.link.carrier}${nodes.map((other) => network.sameSegment(node.index, other.index)).join()}`).join();
-    if (links !== this.#links) this.linksChangedMs = nowMs;
-    this.#links = links;
+    if (this.#prioritiesChanged()) this.priorityChangedMs = nowMs;
+    if (this.#linksChanged()) this.linksChangedMs = nowMs;
   }
+
+  #prioritiesChanged(): boolean {
+    let changed = false;
+    for (const { index, effective } of this.#world.nodes) {
+      changed ||= this.#priorities[index] !== effective;
+      this.#priorities[index] = effective;
+    }
+    return changed;
+  }
+
+  #linksChanged(): boolean {
+    const { nodes, network } = this.#world;
+    let changed = false;
+    for (const a of nodes) {
+      for (const b of nodes) {
+        const index = a.index * nodes.length + b.index;
+        const link = a === b ? a.kernel.link.carrier : network.sameSegment(a.index, b.index);
+        changed ||= this.#links[index] !== link;
+        this.#links[index] = link;
+      }
+    }
+    return changed;
+  }
+}
+
+/** What a survey of a server may find that is in this mode. */
+function found(mode: ServerMode["kind"], reached: boolean, isLossy: boolean): Found {
+  if (!reached) return "silent";
+  switch (mode) {
+    case "down":
+      return "refusing";
+    case "hung":
+    case "dark":
+      return "silent";
+    case "slow":
+    case "mute":
+      return "unclear";
+    case "up":
+    case "failing":
+      return isLossy ? "unclear" : "answering";
+  }
+}
+
+function at(times: Float64Array, pair: number): number {
+  return times[pair] ?? Number.NaN;
 }

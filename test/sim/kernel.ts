@@ -149,8 +149,8 @@ export class SimKernel {
 
   #expired(): void {
     const nowMs = this.#scheduler.nowMs;
-    const gone = this.#bindings.filter((binding) => binding.untilMs <= nowMs);
-    if (gone.length === 0) return;
+    // Refreshed since: the usual case.
+    if (this.#bindings.every((binding) => binding.untilMs > nowMs)) return this.#scheduler.nothingHappened();
     this.#bindings = this.#bindings.filter((binding) => binding.untilMs > nowMs);
     this.#changed();
   }

@@ -15,13 +15,18 @@ interface Parked {
   readonly deliver: () => void;
 }
 
+/** `byPath`: by `from * size + to`, as several faults may cut the same path. `total`: of all paths. */
+interface Cuts {
+  readonly byPath: Map<number, number>;
+  total: number;
+}
+
 export class Network {
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #size: number;
-  /** Cuts by `from * size + to`: several faults may cut the same path. */
-  readonly #cuts = new Map<number, number>();
-  readonly #segmentCuts = new Map<number, number>();
+  readonly #cuts: Cuts = { byPath: new Map(), total: 0 };
+  readonly #segmentCuts: Cuts = { byPath: new Map(), total: 0 };
   #parked: Parked[] = [];
   readonly #healed = new Set<() => void>();
   /** Chance that a message has to be sent again, and how much slower everything is. */
@@ -34,8 +39,13 @@ export class Network {
     this.#size = size;
   }
 
+  /** No path of the routed network is cut. */
+  get whole(): boolean {
+    return this.#cuts.total === 0;
+  }
+
   open(from: number, to: number): boolean {
-    return from === to || (this.#cuts.get(from * this.#size + to) ?? 0) === 0;
+    return this.#cuts.total === 0 || from === to || (this.#cuts.byPath.get(from * this.#size + to) ?? 0) === 0;
   }
 
   both(a: number, b: number): boolean {
@@ -44,7 +54,7 @@ export class Network {
 
   /** Frames get from one to the other on the VIP's segment. */
   segmentOpen(from: number, to: number): boolean {
-    return from === to || (this.#segmentCuts.get(from * this.#size + to) ?? 0) === 0;
+    return this.#segmentCuts.total === 0 || from === to || (this.#segmentCuts.byPath.get(from * this.#size + to) ?? 0) === 0;
   }
 
   /** True when frames of both nodes reach one another on the VIP's segment. */
@@ -88,13 +98,17 @@ export class Network {
     });
   }
 
-  #count(map: Map<number, number>, key: number): () => void {
-    map.set(key, (map.get(key) ?? 0) + 1);
+  #count(cuts: Cuts, key: number): () => void {
+    const add = (by: number): void => {
+      cuts.byPath.set(key, (cuts.byPath.get(key) ?? 0) + by);
+      cuts.total += by;
+    };
+    add(1);
     let cured = false;
     return () => {
       if (cured) return;
       cured = true;
-      map.set(key, (map.get(key) ?? 0) - 1);
+      add(-1);
       this.#flush();
     };
   }

@@ -110,14 +110,23 @@ export class SimNode {
     this.addresses = deps.vips.map((text) => parseIp(text)).filter((address) => address !== undefined);
   }
 
+  /** Priority after tracking weights. */
+  get effective(): number {
+    return Math.min(254, Math.max(1, this.settings.base + this.#delta));
+  }
+
   get facts(): SelfFacts {
-    const effective = Math.min(254, Math.max(1, this.settings.base + this.#delta));
-    return { effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac, fastPath: this.#deps.fastPath ? { version: 1, addresses: [this.settings.ip] } : null };
+    return { effective: this.effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac, fastPath: this.#deps.fastPath ? { version: 1, addresses: [this.settings.ip] } : null };
+  }
+
+  get inFault(): boolean {
+    for (const count of this.#faults.values()) if (count > 0) return true;
+    return false;
   }
 
   /** By its own checks; what the others know of it may be older. */
   get eligible(): boolean {
-    return this.agent !== undefined && !this.agent.stopping && this.#ready && this.facts.faults.length === 0;
+    return this.agent !== undefined && !this.agent.stopping && this.#ready && !this.inFault;
   }
 
   status(): ElectionStatus | undefined {

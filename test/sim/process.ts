@@ -187,17 +187,18 @@ export class SimProcess implements Clock {
     // Node's timers are late by a fraction of a millisecond, or by what runs before them; never early.
     const lateMs = this.#random.between(0, 2);
     const dueMs = this.#machine.trueAfter(this.trueMs, Math.max(0, delayMs)) + lateMs;
-    const plan = (atMs: number, suspendedMs: number): void => {
-      timer.planned = this.#scheduler.at(atMs, () => {
-        const restMs = this.#machine.suspendedMs - suspendedMs;
-        if (restMs > 0) return plan(atMs + restMs, this.#machine.suspendedMs);
-        if (quiet && this.running && !timer.cancelled) return this.#runQuietly(callback);
-        this.deliver(() => {
-          if (!timer.cancelled) callback();
-        });
+    this.#plan(timer, dueMs, this.#machine.suspendedMs, callback, quiet);
+  }
+
+  #plan(timer: ProcessTimer, atMs: number, suspendedMs: number, callback: () => void, quiet: boolean): void {
+    timer.planned = this.#scheduler.at(atMs, () => {
+      const restMs = this.#machine.suspendedMs - suspendedMs;
+      if (restMs > 0) return this.#plan(timer, atMs + restMs, this.#machine.suspendedMs, callback, quiet);
+      if (quiet && this.running && !timer.cancelled) return this.#runQuietly(callback);
+      this.deliver(() => {
+        if (!timer.cancelled) callback();
       });
-    };
-    plan(dueMs, this.#machine.suspendedMs);
+    });
   }
 
   #thaw(): void {

@@ -41,6 +41,8 @@ export class Scheduler {
    * Runs everything up to `endMs`. `afterEach` is called when an event and all that it settled have run, and says whether to go on.
    */
   async runUntil(endMs: number, afterEach: () => boolean): Promise<void> {
+    // From here on this runs as a promise's reaction, which is what settle() relies on.
+    await Promise.resolve();
     for (let next = this.#pop(endMs); next !== undefined; next = this.#pop(endMs)) {
       this.#nowMs = next.atMs;
       this.#events += 1;
@@ -110,9 +112,11 @@ function earlier(a: Planned, b: Planned): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** Resolves when no promise reaction is left to run: Node takes the next-tick queue only after the microtask queue has run dry. */
+/** Called within a promise's reaction; resolves when no other one is left to run: Node takes the next-tick queue only after the microtask queue has run dry. */
 function settle(): Promise<void> {
-  return new Promise((resolve) => {
-    queueMicrotask(() => process.nextTick(resolve));
-  });
+  return new Promise(nextTick);
+}
+
+function nextTick(resolve: () => void): void {
+  process.nextTick(resolve);
 }

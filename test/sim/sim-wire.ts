@@ -83,6 +83,10 @@ export class Ether {
     return from.up && to.up && (from.index === undefined || to.index === undefined || this.#network.segmentOpen(from.index, to.index));
   }
 
+  reachesBothWays(a: Station, b: Station): boolean {
+    return this.reaches(a, b) && this.reaches(b, a);
+  }
+
   /** "The VIP is at my MAC." */
   announced(by: Station): void {
     for (const address of this.#vips) this.#tell(by, { kind: "owner", address, mac: by.mac });
@@ -121,9 +125,12 @@ export class Ether {
 function drain(socket: Socket): { readonly heard: readonly Heard[]; readonly overrun: boolean } {
   if (socket.frames.length === 0 && !socket.overrun) return NOTHING;
   const nowMs = socket.process.trueMs;
-  const due = socket.frames.filter(({ atMs }) => atMs <= nowMs);
-  if (due.length > 0) socket.frames = socket.frames.filter(({ atMs }) => atMs > nowMs);
+  const due: Frame[] = [];
+  const later: Frame[] = [];
+  for (const frame of socket.frames) (frame.atMs <= nowMs ? due : later).push(frame);
+  socket.frames = later;
   const { overrun } = socket;
   socket.overrun = false;
-  return { heard: due.toSorted((a, b) => a.atMs - b.atMs).map(({ heard }) => heard), overrun };
+  if (due.length > 1) due.sort((a, b) => a.atMs - b.atMs);
+  return { heard: due.map(({ heard }) => heard), overrun };
 }

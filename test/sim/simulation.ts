@@ -2,6 +2,7 @@
 import { Health } from "./health.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { Checks } from "./invariants/common.ts";
+import type { SimNode } from "./node.ts";
 import { makePlan } from "./plan.ts";
 import type { Plan, Profile } from "./plan.ts";
 import type { Production } from "./production.ts";
@@ -50,23 +51,30 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
   const health = new Health(world);
   for (const [name, invariant] of Object.entries(INVARIANTS)) checks.push([name, invariant(world, health)]);
   const steps = checks.flatMap(([name, { step }]) => (step === undefined ? [] : [[name, step] as const]));
-  const bound = world.machines.map(() => false);
+  let bound: readonly SimNode[] = [];
 
   await world.scheduler.runUntil(plan.lengthMs, () => {
     for (const node of world.machines) node.agent?.process.settleStall();
     health.sample();
-    for (const node of world.machines) {
-      if (node.kernel.bound !== bound[node.index]) {
-        bound[node.index] = node.kernel.bound;
-        world.say(node.label, node.kernel.bound ? "VIP is bound here" : "VIP is gone from here");
-      }
-    }
-    for (const [name, step] of steps) violate(name, step());
+    bound = whoIsBound(world, bound);
+    for (const [name, step] of steps) violate(name, step(bound));
     for (const node of world.machines) node.touched = false;
     return violation === undefined;
   });
   if (violation === undefined) for (const [name, check] of checks) violate(name, check.end?.());
   return { plan, violation, trace: world.trace, events: world.scheduler.events, simulatedMs: world.scheduler.nowMs };
+}
+
+/** Every machine that has the VIP bound now: `before` itself where nothing has changed since. */
+function whoIsBound(world: World, before: readonly SimNode[]): readonly SimNode[] {
+  let changed = false;
+  for (const node of world.machines) {
+    const now = node.kernel.bound;
+    if (now === before.includes(node)) continue;
+    changed = true;
+    world.say(node.label, now ? "VIP is bound here" : "VIP is gone from here");
+  }
+  return changed ? world.machines.filter((node) => node.kernel.bound) : before;
 }
 
 /**

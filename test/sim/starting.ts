@@ -15,15 +15,18 @@ export interface Starting {
   readonly surely: boolean;
 }
 
+const NOT_STARTING: Starting = { maybe: false, surely: false };
+const MOST_SERVERS = 100;
+
 export class StartingRule {
   /** By node and server: when it last refused, and since when; and since when it has answered every question. */
-  readonly #refusedMs = new Map<string, number>();
-  readonly #refusingSince = new Map<string, number>();
-  readonly #answeringSince = new Map<string, number>();
+  readonly #refusedMs = new Map<number, number>();
+  readonly #refusingSince = new Map<number, number>();
+  readonly #answeringSince = new Map<number, number>();
 
   /** What is true now. @param looks the node runs, so that it can find it out */
   look(node: number, server: number, found: Found, looks: boolean, nowMs: number): Starting {
-    const key = `${node}/${server}`;
+    const key = node * MOST_SERVERS + server;
     if (found !== "answering") this.#answeringSince.delete(key);
     else if (!this.#answeringSince.has(key)) this.#answeringSince.set(key, nowMs);
     if (found === "refusing") this.#refusedMs.set(key, nowMs);
@@ -32,6 +35,7 @@ export class StartingRule {
     // No survey can have missed it, or there was none.
     if (nowMs - (this.#answeringSince.get(key) ?? nowMs) > RECENT_MS / 0.95) this.#refusedMs.delete(key);
     const refusedMs = this.#refusedMs.get(key) ?? Number.NEGATIVE_INFINITY;
+    if (refusedMs === Number.NEGATIVE_INFINITY) return NOT_STARTING;
     const known = refusedMs - (this.#refusingSince.get(key) ?? Number.POSITIVE_INFINITY) > FOUND_MS;
     return { maybe: nowMs - refusedMs < (RECENT_MS + STARTING_MS) / 0.95, surely: known && nowMs - refusedMs < STARTING_MS / 1.05 - 200 };
   }

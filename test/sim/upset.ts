@@ -10,6 +10,7 @@ export class UpsetRule {
   readonly #seen = new Map<SimNode, { count: number; level: number; lastMs: number; untilMs: number }>();
 
   unstable(node: SimNode, nowMs: number): boolean {
+    if (node.upsets.length === 0) return false;
     const seen = this.#seen.get(node) ?? { count: 0, level: -1, lastMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
     for (const atMs of node.upsets.slice(seen.count)) {
       // By a fast clock they are fewer than 10 minutes apart, by a slow one more: the longer wait is assumed.

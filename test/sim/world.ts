@@ -151,6 +151,11 @@ export class World {
     return this.#stations[machine.index] ?? stationOf(machine);
   }
 
+  /** @param index of a machine */
+  stationAt(index: number): Station {
+    return this.#stations[index] ?? this.router;
+  }
+
   #openWire(index: number, process: SimProcess): Wire {
     const machine = this.machines[index];
     const own = parseIp(machine?.settings.ip ?? "");

@@ -12,7 +12,8 @@ type Verdict = string | undefined;
 
 /** A check answers with what is wrong, or undefined. */
 export interface Checks {
-  readonly step?: () => Verdict;
+  /** @param bound every machine that has the VIP bound, namesakes included */
+  readonly step?: (bound: readonly SimNode[]) => Verdict;
   readonly write?: (write: Write) => Verdict;
   /** That node has just taken the holder for dead. */
   readonly proof?: (node: SimNode) => Verdict;
@@ -39,19 +40,22 @@ export function boundNodes(world: World): readonly SimNode[] {
   return world.machines.filter((node) => node.kernel.bound);
 }
 
-/** What annotations said lately: the same text is asked for at each of many writes. */
-const parsed = new Map<string, Candidate | undefined>();
-const PARSED_LIMIT = 1_000;
+interface Parsed {
+  readonly text: string;
+  readonly candidate: Candidate | undefined;
+}
+
+/** By node, what its annotation said in the last two records that somebody asked about: those before and after a write. */
+const parsed = new Map<string, readonly [Parsed | undefined, Parsed | undefined]>();
 
 export function published(record: LeaseRecord | null, node: string): Candidate | undefined {
   const text = record?.annotations[`${CANDIDATE_PREFIX}${node}`];
   if (text === undefined) return undefined;
-  const key = `${node} ${text}`;
-  const known = parsed.get(key);
-  if (known !== undefined || parsed.has(key)) return known;
-  if (parsed.size >= PARSED_LIMIT) parsed.clear();
+  const [latest, other] = parsed.get(node) ?? [undefined, undefined];
+  if (latest?.text === text) return latest.candidate;
+  if (other?.text === text) return other.candidate;
   const candidate = parseCandidate(node, text);
-  parsed.set(key, candidate);
+  parsed.set(node, [{ text, candidate }, latest]);
   return candidate;
 }
 

@@ -7,7 +7,7 @@ import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
 import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
-import { awake, boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, RESUMED_LEFT_OVER_MS, TIMER_SLACK_MS } from "./common.ts";
+import { awake, forced, justResumed, LEFT_OVER_MS, newHolder, RESUMED_LEFT_OVER_MS, TIMER_SLACK_MS } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Two nodes may answer for the VIP this long, in one segment. */
@@ -35,8 +35,11 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
   return {
     write: offer.write,
     step() {
-      const confirmed = world.machines.filter((node) => node.confirmed && awake(node));
+      // One is the usual case.
+      let count = 0;
+      for (const node of world.machines) if (node.confirmed) count += 1;
       const nowMs = world.scheduler.nowMs;
+      const confirmed = count < 2 ? [] : world.machines.filter((node) => node.confirmed && awake(node));
       if (confirmed.length < 2 || forced(world)) since = undefined;
       else since ??= nowMs;
       if (since === undefined) return undefined;
@@ -81,8 +84,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   const offer = latestClaim(world);
   return {
     write: offer.write,
-    step() {
-      const bound = boundNodes(world);
+    step(bound) {
       if (bound.length < 2 || forced(world)) {
         since.clear();
         return undefined;
@@ -137,9 +139,9 @@ function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode]
 export const theKernelIsTheFence: Invariant = (world, health) => {
   const granted = new Map<SimNode, number>();
   return {
-    step() {
+    step(bound) {
       const { nowMs } = world.scheduler;
-      for (const node of boundNodes(world)) {
+      for (const node of bound) {
         const bootMs = node.clock.bootMs(nowMs);
         const until = Math.max(granted.get(node) ?? Number.NEGATIVE_INFINITY, node.lastRenewedAtMs + RENEW_DEADLINE_MS, unpaperedUntil(node, health, nowMs));
         granted.set(node, until);

@@ -32,9 +32,9 @@ export const boundInTime: Invariant = (world, health) => {
       if ((late || newHolder(world, write) !== undefined) && unserved !== undefined) unserved = world.scheduler.nowMs;
       return undefined;
     },
-    step() {
+    step(bound) {
       const nowMs = world.scheduler.nowMs;
-      const serving = boundNodes(world).some((node) => node.powered && node.kernel.link.carrier && health.connected(node));
+      const serving = bound.some((node) => node.powered && node.kernel.link.carrier && health.connected(node));
       if (serving) unserved = undefined;
       else unserved ??= nowMs;
       if (unserved === undefined) return undefined;
@@ -97,9 +97,9 @@ export const noFlapping: Invariant = (world) => {
       if (world.plan.profile !== "persistent" || lossy || newHolder(world, write) === undefined) return undefined;
       return moved(byLease, "by the Lease");
     },
-    step() {
+    step(bound) {
       if (world.plan.profile !== "persistent" || lossy) return undefined;
-      const [node, other] = boundNodes(world).filter(({ powered, kernel }) => powered && kernel.link.carrier);
+      const [node, other] = bound.filter(({ powered, kernel }) => powered && kernel.link.carrier);
       if (node === undefined || other !== undefined || node === last) return undefined;
       const first = last === undefined;
       last = node;
@@ -112,12 +112,11 @@ export const noFlapping: Invariant = (world) => {
 export const plannedMovesLoseNoTime: Invariant = (world) => {
   let lastBound: SimNode | undefined;
   return {
-    step() {
+    step([first]) {
       if (world.plan.profile !== "planned" || world.scheduler.nowMs > world.plan.lengthMs) return undefined;
-      const bound = boundNodes(world)[0];
       const before = lastBound;
-      lastBound = bound;
-      if (bound !== undefined || before === undefined) return undefined;
+      lastBound = first;
+      if (first !== undefined || before === undefined) return undefined;
       const record = world.plane.table.record;
       const able = world.nodes.filter((node) => node !== before && node.eligible && published(record, node.name)?.eligible === true);
       return able.length === 0 ? undefined : `${before.name} let the VIP go, and nobody had it yet; ${able.map((node) => node.name).join(", ")} could have`;
@@ -152,9 +151,8 @@ export const theWireFollows: Invariant = (world, health) => {
   let undefendedMs = Number.NEGATIVE_INFINITY;
   let alone: { readonly node: SimNode; readonly sinceMs: number } | undefined;
   return {
-    step() {
+    step([node, second]) {
       const { segment } = world;
-      const [node, second] = boundNodes(world);
       const nowMs = world.scheduler.nowMs;
       if (node === undefined || second !== undefined || node.agent?.process.running !== true || segment.foreignHostClaims || health.linksChangedMs > nowMs - 12_000) {
         alone = undefined;

@@ -3,7 +3,7 @@ import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, MISSES, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
 import type { Health } from "../health.ts";
-import { awake, boundNodes, forced, justResumed, newHolder, proofWindowMs, published, turnMs } from "./common.ts";
+import { awake, forced, justResumed, newHolder, proofWindowMs, published, turnMs } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Turns until a holder's silence means something, and some to be steady. */
@@ -37,13 +37,13 @@ const ANSWERS = 20;
 
 /** Nor of a holder whose kernel cannot have answered twenty times in this tenure: what was never heard may be filtered. */
 export const provesOnlyWhatAnswered: Invariant = (world, health) => {
-  const answerableMs = new Map<string, number>();
+  const answerableMs = world.machines.map(() => 0);
   let sampledMs = 0;
   let tenureMs = 0;
   return {
     write(write) {
       if (newHolder(world, write) === undefined) return undefined;
-      answerableMs.clear();
+      answerableMs.fill(0);
       tenureMs = world.scheduler.nowMs;
       return undefined;
     },
@@ -54,13 +54,13 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
       if (holder === undefined) return undefined;
       for (const node of world.machines) {
         const reached = Math.max(health.cutMs(node.index, holder.index), health.unboundMs(holder)) < world.scheduler.nowMs - 100;
-        if (reached) answerableMs.set(node.label, (answerableMs.get(node.label) ?? 0) + passedMs);
+        if (reached) answerableMs[node.index] = (answerableMs[node.index] ?? 0) + passedMs;
       }
       return undefined;
     },
     proof(node) {
       const leastMs = ANSWERS * world.plan.probeMs * (world.plan.fastPath ? 1 : 10) * 0.9 - 1_000;
-      const hadMs = answerableMs.get(node.label) ?? 0;
+      const hadMs = answerableMs[node.index] ?? 0;
       // What it watches is the tenure that it knows.
       if (world.scheduler.nowMs - tenureMs < 2_000 || node.status()?.holder !== world.plane.table.record?.holder) return undefined;
       return hadMs >= leastMs ? undefined : `${node.label} takes ${node.status()?.holder} for dead, which cannot have answered it for more than ${hadMs.toFixed(0)} ms`;
@@ -87,7 +87,7 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
   let lost: SimNode | undefined;
   let tenureMs = 0;
   let lastBound: { readonly node: SimNode | undefined; readonly atMs: number } = { node: undefined, atMs: 0 };
-  const tell = (): string | undefined => {
+  const tell = (bound: readonly SimNode[]): string | undefined => {
     const nowMs = world.scheduler.nowMs;
     const holder = world.holderOf(world.plane.table.record);
     if (holder?.kernel.bound === true) lastBound = { node: holder, atMs: nowMs };
@@ -100,7 +100,7 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
     const { candidate, deadlineMs, atMs } = loss;
     const usableMs = health.usableSince(candidate);
     const premises = isSteady(candidate, atMs) && usableMs !== undefined && usableMs < atMs && health.lossMs < atMs - LEASE_DURATION_MS && !forced(world) && world.disturbedUntilMs < atMs - LEASE_DURATION_MS;
-    if (!premises || boundNodes(world).some((node) => node !== gone)) loss = undefined;
+    if (!premises || bound.some((node) => node !== gone)) loss = undefined;
     else if (nowMs > deadlineMs) return `${gone?.label} is gone for ${(nowMs - atMs).toFixed(0)} ms, and ${candidate.label} could have had the VIP`;
     return undefined;
   };
@@ -159,16 +159,16 @@ const CALM_MS = RENEW_DEADLINE_MS + 4_000;
  * live, for however long. Frozen, asked to stop, without its link, faced with another claimant or handing over it may let go.
  */
 export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
-  const bound = world.nodes.map(() => false);
+  const wasBound = world.nodes.map(() => false);
   /** When two were last bound. */
   let twoMs = Number.NEGATIVE_INFINITY;
   return {
-    step() {
+    step(bound) {
       const nowMs = world.scheduler.nowMs;
-      if (boundNodes(world).length > 1 || world.segment.foreignHostClaims) twoMs = nowMs;
+      if (bound.length > 1 || world.segment.foreignHostClaims) twoMs = nowMs;
       for (const node of world.nodes) {
-        const before = bound[node.index];
-        const now = (bound[node.index] = node.kernel.bound);
+        const before = wasBound[node.index];
+        const now = (wasBound[node.index] = bound.includes(node));
         if (before !== true || now || node.agent === undefined || node.agent.stopping || !awake(node)) continue;
         const since = Math.max(health.holdableSince(node) ?? nowMs, health.awakeSince(node) ?? nowMs, node.agent.startedMs, health.lossMs, node.clock.resumedMs);
         if (nowMs - since < KNOWN_MS || nowMs - Math.max(twoMs, node.agent.handoverMs) < CALM_MS || nowMs - world.flushedAtMs < 1 || forced(world)) continue;
@@ -191,21 +191,24 @@ const TOGETHER_MS = 32_000;
 export const servesBeforeThereIsAnApi: Invariant = (world, health) => {
   const since = new Map<SimNode, number>();
   return {
-    step() {
+    step(bound) {
       const nowMs = world.scheduler.nowMs;
       for (const node of world.nodes) {
         const waits =
+          health.usableSince(node) === undefined &&
           awake(node) &&
           node.agent?.stopping === false &&
-          health.usableSince(node) === undefined &&
           node.kernel.link.carrier &&
           node.facts.faults.every((fault) => fault === "balancer") &&
           !world.segment.foreignHostClaims &&
           !world.disputed(node) &&
-          !boundNodes(world).some((other) => other === node || health.reachedMs(node.index, other.index) > nowMs - 5_000) &&
+          !bound.some((other) => other === node || health.reachedMs(node.index, other.index) > nowMs - 5_000) &&
           node.status()?.holder === null;
-        if (!waits) since.delete(node);
-        else if (!since.has(node)) since.set(node, nowMs);
+        if (!waits) {
+          since.delete(node);
+          continue;
+        }
+        if (!since.has(node)) since.set(node, nowMs);
         const waitedMs = nowMs - Math.max(since.get(node) ?? nowMs, health.lossMs, health.awakeSince(node) ?? nowMs);
         if (waitedMs > Math.max(ALONE_MS, TOGETHER_MS)) return `${node.label} has no API server, hears nobody with the VIP for ${(waitedMs / 1_000).toFixed(1)} s, and has not taken it`;
       }
@@ -219,19 +222,20 @@ const ASKED_MS = 500;
 
 /** Who takes the VIP for want of an API server has asked the wire, and nobody who could hear it had the VIP all that time. What a process before it left is no taking. */
 export const asksBeforeItServes: Invariant = (world, health) => {
-  const roles = new Map<SimNode, string>();
-  const bound = new Map<SimNode, number>();
+  const roles = world.machines.map(() => "");
+  /** When each last did not have it. */
+  const unboundMs = world.machines.map(() => 0);
   return {
-    step() {
+    step(bound) {
       const { nowMs } = world.scheduler;
       for (const node of world.machines) {
-        if (!node.kernel.bound) bound.set(node, nowMs);
+        if (!bound.includes(node)) unboundMs[node.index] = nowMs;
         const role = node.agent?.role ?? "";
-        const before = roles.get(node);
-        roles.set(node, role);
+        const before = roles[node.index];
+        roles[node.index] = role;
         if (role !== "PROVISIONAL" || before === role || node.provisional !== "bootstrap" || nowMs - (node.agent?.startedMs ?? nowMs) < 3_500) continue;
         if (nowMs - health.lossMs < 1_000 || nowMs - node.clock.resumedMs < 1_000) continue;
-        const has = world.machines.find((other) => other !== node && !other.clock.suspended && nowMs - other.clock.resumedMs > ASKED_MS && nowMs - Math.max(bound.get(other) ?? 0, health.cutMs(node.index, other.index)) > ASKED_MS);
+        const has = world.machines.find((other) => other !== node && !other.clock.suspended && nowMs - other.clock.resumedMs > ASKED_MS && nowMs - Math.max(unboundMs[other.index] ?? 0, health.cutMs(node.index, other.index)) > ASKED_MS);
         if (has !== undefined) return `${node.label} took the VIP though ${has.label} has it, and answers`;
       }
       return undefined;

@@ -59,12 +59,15 @@ const RESOURCES: readonly ResourceType[] = [LEASES, ENDPOINT_SLICES, EVENTS];
 const NAMESPACES: ReadonlySet<string> = new Set(["default", "kube-system", "kube-public", "kube-node-lease"]);
 /** How many changes a watch can go back; older ones are 410. */
 const HISTORY = 1000;
+/** Paths whose meaning is kept: clients ask for the same few again and again. */
+const ROUTES = 100;
 
 export class ObjectStore {
   readonly #deps: StoreDeps;
   /** By plural, namespace and name. */
   readonly #objects = new Map<string, { readonly resource: ResourceType; readonly object: JsonObject }>();
   readonly #watchers = new Set<Watcher>();
+  readonly #routes = new Map<string, Route | undefined>();
   #history: Change[] = [];
   #version = 1;
   /** Changes up to this version are forgotten. */
@@ -75,7 +78,7 @@ export class ObjectStore {
   }
 
   handle(request: StoreRequest): StoreResponse {
-    const route = parseRoute(request.path, RESOURCES);
+    const route = this.#route(request.path);
     if (route === undefined) return failure(404, "the server could not find the requested resource", "NotFound", {});
     switch (`${request.method} ${route.name === undefined ? "collection" : "object"}`) {
       case "GET collection":
@@ -139,6 +142,15 @@ export class ObjectStore {
     if (tooNew !== undefined) return tooNew;
     const found = this.#find(route, name);
     return found === undefined ? notFound(route.resource, name) : { status: 200, body: found };
+  }
+
+  #route(path: string): Route | undefined {
+    const known = this.#routes.get(path);
+    if (known !== undefined) return known;
+    const route = parseRoute(path, RESOURCES);
+    if (this.#routes.size >= ROUTES) this.#routes.clear();
+    this.#routes.set(path, route);
+    return route;
   }
 
   #tooNew({ resourceVersion }: Route): StoreResponse | undefined {
