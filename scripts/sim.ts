@@ -4,88 +4,98 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { campaign } from "../test/sim/campaign.ts";
 import type { Outcome, Task } from "../test/sim/campaign.ts";
+import { CoverageTable, formatCoverage, reasonsOfSource } from "../test/sim/coverage.ts";
 import { differences, formatEntries, parseEntries } from "../test/sim/fingerprint-file.ts";
 import type { Entry } from "../test/sim/fingerprint-file.ts";
+import { INVARIANTS } from "../test/sim/invariants.ts";
 import { loadProduction } from "../test/sim/production.ts";
+import { ProgressFile } from "../test/sim/progress-file.ts";
+import type { Finished, Range } from "../test/sim/progress-file.ts";
 import { makePlan, PROFILES } from "../test/sim/plan.ts";
 import type { Profile } from "../test/sim/plan.ts";
-import { report, shrink } from "../test/sim/shrink.ts";
-import { fingerprintOf, runSeed } from "../test/sim/simulation.ts";
+import { fingerprintOf } from "../test/sim/simulation.ts";
+import { hours, summary } from "../test/sim/summary.ts";
 
 const HELP = `npm run sim -- [options]
 
-Plays the simulation, one run a seed. Prints each failing seed with its timeline,
-shrunk to the faults that it needs. Exit status 1 if any failed.
+Plays the simulation, one run a seed, and looks for broken invariants. Prints
+each failing seed with its timeline, shrunk to the faults that it needs, and a
+summary by invariant. Exit status 1 if any failed. Ctrl-C ends it early, with
+the summary of what has been played.
 
-  --seeds N        how many seeds (100)
-  --from S         the first one (1)
-  --profile P      one of ${PROFILES.join(", ")};
-                   without it each seed has one of them in turn
-  --jobs N         threads (one for each CPU: ${availableParallelism()})
-  --minutes M      begin no run after so long
-  --failures N     print the timelines of so many failing seeds (3)
-  --lines N        how much of a timeline (60)
-  --no-shrink      print failing seeds as they are
-  --trace          print every seed's timeline
+  --seeds N           how many seeds (100)
+  --from S            the first one (1)
+  --profile P         one of ${PROFILES.join(", ")};
+                      without it each seed has one of them in turn
+  --jobs N            threads (one for each CPU: ${availableParallelism()})
+  --minutes M         begin no run after so long
+  --resume FILE       keep in FILE what has been done; go on there if it exists
+  --failures N        shrink and print so many failing seeds (3)
+  --shrink-seconds T  shrink a seed for so long (60); 0: print it as it is
+  --lines N           how much of a timeline (60)
+  --trace             print every seed's timeline
 
 Has the behaviour changed? Nothing is judged here; see docs/verification.md.
 
-  --hash FILE      write what the agents did to FILE: a hash a seed over their
-                   kernel calls, frames and API requests with the times
-  --same-as FILE   compare with such a file, print the seeds that differ; exit
-                   status 1 if any. Without --seeds: every seed of the file
-  --records        print what is hashed, one record a line
+  --hash FILE         write what the agents did to FILE: a hash a seed over their
+                      kernel calls, frames and API requests with the times
+  --same-as FILE      compare with such a file, print the seeds that differ; exit
+                      status 1 if any. Without --seeds: every seed of the file
+  --records           print what is hashed, one record a line
+
+Do the seeds reach everything? Nothing is judged here either.
+
+  --coverage          print how often they reached each change of role, reason
+                      and effect of the election, as a table
 `;
 
-const options = parse();
-const started = performance.now();
-const cpu = process.cpuUsage();
-const elapsedMs = (): number => performance.now() - started;
-const enough = (): boolean => elapsedMs() >= options.minutes * 60_000;
+const PROGRESS_MS = 60_000;
 
+const options = parse();
+const startedMs = performance.now();
+const cpu = process.cpuUsage();
+const elapsedMs = (): number => performance.now() - startedMs;
+let interrupted = false;
+process.once("SIGINT", () => {
+  interrupted = true;
+});
 // Who reads the records may have seen enough.
 process.stdout.on("error", () => process.exit(0));
 
 if (options.help) process.stdout.write(HELP);
 else if (options.records) await printRecords();
+else if (options.coverage) await cover();
 else if (options.hash !== undefined || options.sameAs !== undefined) await compare();
 else await search();
 
 /** Looks for seeds that break an invariant. */
 async function search(): Promise<void> {
-  const production = await loadProduction();
-  const counts = new Map<string, number>();
-  let runs = 0;
-  let failures = 0;
-  let simulatedMs = 0;
-  const failed: Outcome[] = [];
-  const note = (outcome: Outcome): void => {
-    runs += 1;
-    simulatedMs += outcome.simulatedMs;
-    if (outcome.violation !== undefined) failed.push(outcome);
+  const progress = options.resume === undefined ? undefined : openProgress(options.resume);
+  const range = progress?.range ?? options.range;
+  const finished = [...(progress?.finished ?? [])];
+  const done = new Set(finished.map(({ seed }) => seed));
+  if (done.size > 0) console.log(`${done.size} of ${range.seeds} runs have been played before`);
+  const toShrink: Task[] = [];
+  let shrunk = 0;
+  const seeds = taken(seedsOf(range), ({ seed }) => !done.has(seed));
+  const next = (): Task | undefined => toShrink.shift() ?? taskOf(seeds, (one) => ({ ...one, kind: "judge", trace: options.trace }));
+  const onOutcome = (outcome: Outcome): void => {
+    if (outcome.kind === "shrink") console.log(outcome.text, "\n");
+    if (outcome.kind !== "judge") return;
+    const { seed, profile, simulatedMs, cpuMs, violation, trace } = outcome;
+    const run: Finished = { seed, profile, simulatedMs, cpuMs, broken: violation?.invariant };
+    if (options.trace) console.log(trace.join("\n"));
+    finished.push(run);
+    progress?.add(run);
+    if (violation === undefined) return;
+    console.log(`seed ${seed}, profile ${profile}: ${violation.invariant}: ${violation.detail}`);
+    if (++shrunk <= options.failures) toShrink.push({ kind: "shrink", seed, profile, limitMs: options.shrinkSeconds * 1_000, lines: options.lines });
   };
-  if (options.trace) {
-    for (const { seed, profile } of tasks("judge")) {
-      const result = await runSeed(String(seed), profile, production);
-      console.log(result.trace.join("\n"));
-      note({ seed, profile, simulatedMs: result.simulatedMs, cpuMs: 0, violation: result.violation });
-    }
-  } else await campaign(tasks("judge"), options.jobs, enough, note);
-  for (const { seed, profile, violation } of failed) {
-    if (violation === undefined) continue;
-    failures += 1;
-    const key = `${violation.invariant} (${profile})`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-    if (failures > options.failures) {
-      console.log(`seed ${seed} ${profile}: ${violation.invariant}: ${violation.detail}`);
-      continue;
-    }
-    const result = await runSeed(String(seed), profile, production);
-    console.log(report(options.shrink ? await shrink(result, production) : result, options.lines), "\n");
-  }
-  const hours = simulatedMs / 3_600_000;
-  console.log(`${runs} runs from seed ${options.from}, ${failures} failed; ${hours.toFixed(1)} simulated hours in ${spent(runs)}`);
-  for (const [key, count] of counts) console.log(`  ${count} x ${key}`);
+  await withProgress(() => `${finished.length} of ${range.seeds} runs, ${finished.filter(({ broken }) => broken !== undefined).length} failed`, () => campaign(next, options.jobs, onOutcome));
+  const failures = finished.filter(({ broken }) => broken !== undefined).length;
+  const early = finished.length < range.seeds ? ` of ${range.seeds}` : "";
+  console.log(`${finished.length}${early} runs from seed ${range.from}, ${failures} failed; ${hours(finished)} simulated hours; now ${spent(finished.length - done.size)}`);
+  for (const line of summary(finished, [...Object.keys(INVARIANTS), "processNeverExits"])) console.log(line);
   process.exitCode = failures > 0 ? 1 : 0;
 }
 
@@ -93,22 +103,72 @@ async function search(): Promise<void> {
 async function compare(): Promise<void> {
   const then = options.sameAs === undefined ? undefined : read(options.sameAs);
   const now: Entry[] = [];
-  const wanted = then !== undefined && !options.seedsGiven ? then.map(toTask) : tasks("fingerprint");
-  await campaign(wanted, options.jobs, enough, ({ profile, seed, fingerprint }) => {
-    if (fingerprint !== undefined) now.push({ profile, seed, fingerprint });
-  });
+  const wanted = then !== undefined && !options.rangeGiven ? then.map(({ seed, profile }) => ({ seed, profile: profileNamed(profile) ?? fail(`${options.sameAs}: no such profile: ${profile}`) })) : [...seedsOf(options.range)];
+  const seeds = wanted.values();
+  const next = (): Task | undefined => taskOf(seeds, (one) => ({ ...one, kind: "fingerprint" }));
+  const onOutcome = (outcome: Outcome): void => {
+    if (outcome.kind === "fingerprint") now.push({ profile: outcome.profile, seed: outcome.seed, fingerprint: outcome.fingerprint });
+  };
+  await withProgress(() => `${now.length} of ${wanted.length} runs`, () => campaign(next, options.jobs, onOutcome));
   if (options.hash !== undefined) writeFileSync(options.hash, formatEntries(now));
   const different = then === undefined ? [] : differences(then, now);
   for (const line of different) console.log(line);
   const verdict = then === undefined ? "" : `, ${different.length} of them not as in ${options.sameAs}`;
-  console.log(`${now.length} runs${verdict}; ${spent(now.length)}`);
-  process.exitCode = different.length > 0 ? 1 : 0;
+  const early = now.length < wanted.length ? ` of ${wanted.length}` : "";
+  console.log(`${now.length}${early} runs${verdict}; ${spent(now.length)}`);
+  process.exitCode = different.length > 0 || early !== "" ? 1 : 0;
+}
+
+/** Counts what the election reaches. */
+async function cover(): Promise<void> {
+  const table = new CoverageTable(reasonsOfSource());
+  let runs = 0;
+  const seeds = seedsOf(options.range);
+  const next = (): Task | undefined => taskOf(seeds, (one) => ({ ...one, kind: "coverage" }));
+  const onOutcome = (outcome: Outcome): void => {
+    if (outcome.kind !== "coverage") return;
+    runs += 1;
+    table.add(outcome.counts);
+  };
+  await withProgress(() => `${runs} of ${options.range.seeds} runs`, () => campaign(next, options.jobs, onOutcome));
+  console.log(formatCoverage(table.rows(), runs));
+  process.stderr.write(`${spent(runs)}\n`);
 }
 
 async function printRecords(): Promise<void> {
   const production = await loadProduction();
-  for (const { seed, profile } of tasks("fingerprint")) {
+  for (const { seed, profile } of seedsOf(options.range)) {
     await fingerprintOf(makePlan(String(seed), profile), production, (line) => process.stdout.write(`${line}\n`));
+  }
+}
+
+interface Seed {
+  readonly seed: number;
+  readonly profile: Profile;
+}
+
+function* seedsOf({ from, seeds, profile }: Range): Generator<Seed, undefined> {
+  for (let seed = from; seed < from + seeds; seed += 1) yield { seed, profile: profile ?? PROFILES[seed % PROFILES.length] ?? "chaos" };
+}
+
+function* taken(seeds: Iterable<Seed>, wanted: (seed: Seed) => boolean): Generator<Seed, undefined> {
+  for (const seed of seeds) if (wanted(seed)) yield seed;
+}
+
+/** The next one, unless the time is over or somebody has pressed Ctrl-C. */
+function taskOf(seeds: Iterator<Seed, undefined>, make: (seed: Seed) => Task): Task | undefined {
+  if (interrupted || elapsedMs() >= options.minutes * 60_000) return undefined;
+  const { value } = seeds.next();
+  return value === undefined ? undefined : make(value);
+}
+
+/** Says every minute how far it is: on stderr, as it is no result. */
+async function withProgress(describe: () => string, run: () => Promise<void>): Promise<void> {
+  const timer = setInterval(() => process.stderr.write(`${describe()} after ${(elapsedMs() / 60_000).toFixed(0)} minutes\n`), PROGRESS_MS);
+  try {
+    await run();
+  } finally {
+    clearInterval(timer);
   }
 }
 
@@ -119,14 +179,12 @@ function spent(runs: number): string {
   return `${(elapsedMs() / 1_000).toFixed(0)} s, ${cpuSeconds.toFixed(0)} CPU seconds, ${(cpuSeconds / Math.max(1, runs)).toFixed(3)} a run`;
 }
 
-function* tasks(kind: Task["kind"]): Generator<Task, undefined> {
-  for (let seed = options.from; seed < options.from + options.seeds; seed += 1) {
-    yield { kind, seed, profile: options.profile ?? PROFILES[seed % PROFILES.length] ?? "chaos" };
+function openProgress(file: string): ProgressFile {
+  try {
+    return new ProgressFile(file, options.rangeGiven ? options.range : undefined, options.range);
+  } catch (error) {
+    return fail(`--resume ${file}: ${error instanceof Error ? error.message : String(error)}`);
   }
-}
-
-function toTask({ profile, seed }: Entry): Task {
-  return { kind: "fingerprint", seed, profile: profileNamed(profile) ?? fail(`${options.sameAs}: no such profile: ${profile}`) };
 }
 
 function read(file: string): readonly Entry[] {
@@ -137,33 +195,38 @@ function read(file: string): readonly Entry[] {
   }
 }
 
-function profileNamed(name: string): Profile | undefined {
+function profileNamed(name: string | undefined): Profile | undefined {
   return PROFILES.find((profile) => profile === name);
 }
 
 function parse() {
-  const { values } = arguments_();
+  const { values } = words();
   const { profile } = values;
   if (profile !== undefined && profileNamed(profile) === undefined) fail(`--profile ${profile}: there are ${PROFILES.join(", ")}`);
   return {
     help: values.help,
-    seeds: number("seeds", values.seeds ?? "100", 1),
-    seedsGiven: values.seeds !== undefined || values.from !== undefined || profile !== undefined,
-    from: number("from", values.from ?? "1", 0),
-    profile: profile === undefined ? undefined : profileNamed(profile),
-    jobs: number("jobs", values.jobs ?? String(availableParallelism()), 1),
+    range: {
+      from: number("from", values.from ?? "1", 0),
+      seeds: number("seeds", values.seeds ?? "100", 1),
+      profile: profileNamed(profile),
+    },
+    rangeGiven: values.seeds !== undefined || values.from !== undefined || profile !== undefined,
+    // One timeline after the other.
+    jobs: values.trace ? 1 : number("jobs", values.jobs ?? String(availableParallelism()), 1),
     minutes: values.minutes === undefined ? Number.POSITIVE_INFINITY : number("minutes", values.minutes, 0),
+    resume: values.resume,
     failures: number("failures", values.failures, 0),
+    shrinkSeconds: number("shrink-seconds", values["shrink-seconds"], 0),
     lines: number("lines", values.lines, 1),
-    shrink: !values["no-shrink"],
     trace: values.trace,
     hash: values.hash,
     sameAs: values["same-as"],
     records: values.records,
+    coverage: values.coverage,
   };
 }
 
-function arguments_() {
+function words() {
   try {
     return parseArgs({
       options: {
@@ -173,13 +236,15 @@ function arguments_() {
         profile: { type: "string" },
         jobs: { type: "string" },
         minutes: { type: "string" },
-        lines: { type: "string", default: "60" },
+        resume: { type: "string" },
         failures: { type: "string", default: "3" },
+        "shrink-seconds": { type: "string", default: "60" },
+        lines: { type: "string", default: "60" },
         trace: { type: "boolean", default: false },
-        "no-shrink": { type: "boolean", default: false },
         hash: { type: "string" },
         "same-as": { type: "string" },
         records: { type: "boolean", default: false },
+        coverage: { type: "boolean", default: false },
       },
     });
   } catch (error) {
@@ -187,9 +252,10 @@ function arguments_() {
   }
 }
 
+/** A whole number; --minutes may have a fraction. */
 function number(name: string, text: string, least: number): number {
   const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value) || value < least || (name !== "minutes" && !Number.isInteger(value))) {
+  if (text.trim() === "" || !Number.isFinite(value) || value < least || (name !== "minutes" && !Number.isSafeInteger(value))) {
     fail(`--${name} ${text}: a number of at least ${least} is needed`);
   }
   return value;

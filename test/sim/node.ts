@@ -1,7 +1,7 @@
 /** One control-plane machine: clocks, kernel, /run, and the agent: the product's own elector, Lease store, call rules and VIP. */
 import type { ElectionStatus } from "../../src/agent/status.ts";
 import type { ElectionSettings, Report, SelfFacts } from "../../src/election/types.ts";
-import type { Elector } from "../../src/election/elector.ts";
+import type { Elector, ElectorDeps } from "../../src/election/elector.ts";
 import type { LogFields, Logger } from "../../src/log.ts";
 import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
 import { parseIp } from "../../src/net.ts";
@@ -10,6 +10,7 @@ import type { Evidence, Sentinel } from "../../src/vip/evidence.ts";
 import type { Vip } from "../../src/vip/types.ts";
 import type { Wire } from "../../src/vip/wire.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import type { Coverage } from "./coverage.ts";
 import { SimKernel } from "./kernel.ts";
 import { MachineClock, SimProcess } from "./process.ts";
 import type { Production } from "./production.ts";
@@ -45,6 +46,8 @@ export interface NodeDeps {
   readonly onProof: () => void;
   /** Gets what the agent asks of the kernel, the wire and the API servers; undefined: nobody wants to know. */
   readonly recorder: Recorder | undefined;
+  /** Gets the election's effects and changes of role. */
+  readonly coverage: Coverage | undefined;
 }
 
 /** The interface check is told at once, and takes its time with it. */
@@ -151,7 +154,7 @@ export class SimNode {
 
   /** The container starts, as the composition root does it. */
   start(): void {
-    const { scheduler, plane, random, production, settings, trace, recorder } = this.#deps;
+    const { scheduler, plane, random, production, settings, trace, recorder, coverage } = this.#deps;
     if (!this.powered || this.agent !== undefined) return;
     if (this.clock.suspended) return void scheduler.at(this.clock.resumedMs, () => this.start());
     const generation = ++this.#generation;
@@ -194,7 +197,7 @@ export class SimNode {
       random: () => dice.unit(),
     });
     const gateways = this.#deps.gateways.map((address) => ({ address, mac: undefined }));
-    const elector = production.createElector({
+    const electorDeps: ElectorDeps = {
       settings,
       clock: process,
       store,
@@ -216,7 +219,8 @@ export class SimNode {
       log,
       onReport: (report) => this.#report(report),
       onWrite: (write, outcome, durationMs) => this.#wrote(write, outcome, durationMs),
-    });
+    };
+    const elector = production.createElector(coverage?.watch(electorDeps) ?? electorDeps);
     this.agent = { process, elector, vip, sentinel, wire, role: "BACKUP", roleMs: scheduler.nowMs, renewedAtMs: null, stopping: false, handoverMs: Number.NEGATIVE_INFINITY, startedMs: scheduler.nowMs };
     this.#ready = false;
     this.exited = false;
@@ -265,6 +269,7 @@ export class SimNode {
 
   async #exit(agent: Agent, done: () => void): Promise<void> {
     await agent.elector.stop();
+    this.#deps.coverage?.stopped();
     agent.vip.stop();
     agent.sentinel.stop();
     agent.process.kill();

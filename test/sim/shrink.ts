@@ -7,7 +7,9 @@ import type { RunResult } from "./simulation.ts";
 /** Runs that one shrinking may cost. */
 const MAX_RUNS = 150;
 
-export async function shrink(failed: RunResult, production: Production): Promise<RunResult> {
+/** @param limitMs begins no further run after so long, real time; what is smallest by then counts */
+export async function shrink(failed: RunResult, production: Production, limitMs = Number.POSITIVE_INFINITY): Promise<RunResult> {
+  const startedMs = performance.now();
   const invariant = failed.violation?.invariant;
   if (invariant === undefined) return failed;
   const before = failed.plan.faults.filter((fault) => fault.atMs <= (failed.violation?.atMs ?? 0));
@@ -15,7 +17,7 @@ export async function shrink(failed: RunResult, production: Production): Promise
   let size = before.length;
   let start = 0;
   let attempt = before;
-  for (let run = 0; run < MAX_RUNS && size >= 1; run += 1) {
+  for (let run = 0; run < MAX_RUNS && size >= 1 && performance.now() - startedMs < limitMs; run += 1) {
     const result = await runPlan({ ...best.plan, faults: attempt }, production);
     if (result.violation?.invariant === invariant) best = result;
     else start += size;

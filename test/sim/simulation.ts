@@ -1,4 +1,6 @@
 /** Runs one plan to its end, or to the first thing that must not happen. */
+import { Coverage } from "./coverage.ts";
+import type { Counts } from "./coverage.ts";
 import { Health } from "./health.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { Checks } from "./invariants/common.ts";
@@ -9,6 +11,7 @@ import type { Production } from "./production.ts";
 import { Recorder } from "./recorder.ts";
 import type { Fingerprint } from "./recorder.ts";
 import { World } from "./world.ts";
+import type { WorldHooks } from "./world.ts";
 
 export interface Violation {
   /** Name of the invariant, or "crash". */
@@ -83,7 +86,19 @@ function whoIsBound(world: World, before: readonly SimNode[]): readonly SimNode[
  */
 export async function fingerprintOf(plan: Plan, production: Production, onLine?: (line: string) => void): Promise<Fingerprint> {
   const recorder = new Recorder(onLine);
-  const world = new World(plan, production, { onWrite: () => {}, onProof: () => {}, onBug: () => {}, recorder });
+  await playUnjudged(plan, production, { recorder });
+  return recorder.fingerprint();
+}
+
+/** What the election reached in that run; judges nothing. */
+export async function coverageOf(plan: Plan, production: Production): Promise<Counts> {
+  const coverage = new Coverage();
+  await playUnjudged(plan, production, { coverage });
+  return coverage.counts;
+}
+
+async function playUnjudged(plan: Plan, production: Production, hooks: Pick<WorldHooks, "recorder" | "coverage">): Promise<void> {
+  const world = new World(plan, production, { onWrite: () => {}, onProof: () => {}, onBug: () => {}, ...hooks });
   await world.scheduler.runUntil(plan.lengthMs, () => {
     for (const node of world.machines) {
       node.agent?.process.settleStall();
@@ -91,5 +106,4 @@ export async function fingerprintOf(plan: Plan, production: Production, onLine?:
     }
     return true;
   });
-  return recorder.fingerprint();
 }

@@ -6,6 +6,7 @@ import { parseIp } from "../../src/net.ts";
 import { Accidents } from "./accidents.ts";
 import { ControlPlane } from "./control-plane.ts";
 import type { Write } from "./control-plane.ts";
+import type { Coverage } from "./coverage.ts";
 import { COLLECTION } from "./lease-table.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
@@ -37,6 +38,8 @@ export interface WorldHooks {
   readonly onProof: (node: SimNode) => void;
   /** Gets what every agent asks of kernel, wire and API servers. */
   readonly recorder?: Recorder | undefined;
+  /** Gets what every agent's election does. */
+  readonly coverage?: Coverage | undefined;
 }
 
 export class World {
@@ -115,6 +118,7 @@ export class World {
         fastPath: plan.fastPath,
         onProof: () => this.#proved(index),
         recorder: hooks.recorder,
+        coverage: hooks.coverage,
       });
     this.nodes = plan.nodes.map((node, index) => build(names[index] ?? "", names[index] ?? "", index, node));
     this.namesakes = twins.flatMap((of, twin) => {

@@ -1,0 +1,282 @@
+/**
+ * What of the election's vocabulary a run has reached: every change of role with its reason, and every effect. What no seed ever reaches is a fault that the plans
+ * lack, or code that nothing needs.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import type { ElectorDeps } from "../../src/election/elector.ts";
+import type { Effect, Report, Role } from "../../src/election/types.ts";
+import type { LeaseWrite } from "../../src/kube/store.ts";
+
+/** What a run reached, and how often. */
+export type Counts = Readonly<Record<string, number>>;
+
+/** The changes of role that the machine can make; a run that shows another one is a finding. */
+const NEXT: Readonly<Record<Role["kind"], readonly Role["kind"][]>> = {
+  BACKUP: ["MASTER", "PROVISIONAL", "STOPPED"],
+  MASTER: ["BACKUP", "PROVISIONAL", "RELEASING"],
+  PROVISIONAL: ["BACKUP", "MASTER"],
+  RELEASING: ["STOPPED"],
+  STOPPED: [],
+};
+
+const WRITES: Readonly<Record<LeaseWrite["kind"], readonly string[]>> = {
+  claim: ["claim of what nobody offered", "claim of what was offered", "claim where there is no Lease"],
+  renew: ["renew", "renew, urgent"],
+  release: ["release"],
+  offer: ["offer", "offer withdrawn"],
+  candidate: ["candidate"],
+};
+
+const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
+  transition: ["transition"],
+  handover: ["handover: stop", "handover: fault", "handover: move-to", "handover: preempt", "handover over, untaken"],
+  namesake: ["namesake"],
+  recreate: ["recreate"],
+  proof: ["proof"],
+  conflict: ["conflict: refused", "conflict: defended", "conflict: yielded"],
+};
+
+/** Every effect, with what tells its kinds apart. */
+const EFFECTS: Readonly<Record<Effect["kind"], readonly string[]>> = {
+  read: ["read"],
+  write: Object.values(WRITES).flatMap((names) => names.map((name) => `write: ${name}`)),
+  survey: ["survey"],
+  probe: ["probe", "probe after a random time"],
+  hold: ["hold"],
+  limit: ["limit"],
+  unbind: ["unbind"],
+  announce: ["announce"],
+  defend: ["defend"],
+  remember: ["remember"],
+  forget: ["forget"],
+  report: Object.values(REPORTS).flatMap((names) => names.map((name) => `report: ${name}`)),
+  stopped: ["stopped"],
+};
+
+const CHANGE = "role: ";
+const REASON = "reason: ";
+const EFFECT = "effect: ";
+
+export class Coverage {
+  readonly #counts: Record<string, number> = {};
+
+  get counts(): Counts {
+    return this.#counts;
+  }
+
+  #note(what: string): void {
+    this.#counts[what] = (this.#counts[what] ?? 0) + 1;
+  }
+
+  #effect(what: string): void {
+    this.#note(`${EFFECT}${what}`);
+  }
+
+  /** The elector's hands, watched. Every effect of the machine ends in one of them. */
+  watch(deps: ElectorDeps): ElectorDeps {
+    const { vip, store, sentinel, memory } = deps;
+    return {
+      ...deps,
+      vip: {
+        hold: (untilMs) => {
+          this.#effect("hold");
+          vip.hold(untilMs);
+        },
+        limit: (untilMs) => {
+          this.#effect("limit");
+          vip.limit(untilMs);
+        },
+        release: () => {
+          this.#effect("unbind");
+          vip.release();
+        },
+        announce: () => {
+          this.#effect("announce");
+          vip.announce();
+        },
+        defend: () => {
+          this.#effect("defend");
+          vip.defend();
+        },
+      },
+      store: {
+        read: (timeoutMs) => {
+          this.#effect("read");
+          return store.read(timeoutMs);
+        },
+        survey: (timeoutMs) => {
+          this.#effect("survey");
+          return store.survey(timeoutMs);
+        },
+        write: (write, timeoutMs, urgent) => {
+          this.#effect(`write: ${nameOfWrite(write, urgent === true)}`);
+          return store.write(write, timeoutMs, urgent);
+        },
+        watch: (onRecord) => store.watch(onRecord),
+      },
+      sentinel: {
+        ...sentinel,
+        probe: (spread) => {
+          this.#effect(spread ? "probe after a random time" : "probe");
+          sentinel.probe(spread);
+        },
+      },
+      memory: {
+        remember: (renewedAtMs) => {
+          this.#effect("remember");
+          memory.remember(renewedAtMs);
+        },
+        forget: () => {
+          this.#effect("forget");
+          memory.forget();
+        },
+      },
+      onReport: (report) => {
+        this.#effect(`report: ${nameOfReport(report)}`);
+        if (report.kind === "transition") {
+          this.#note(`${CHANGE}${report.from} to ${report.to}`);
+          this.#note(`${REASON}${report.reason}`);
+        }
+        deps.onReport(report);
+      },
+    };
+  }
+
+  /** The agent has exited by itself. */
+  stopped(): void {
+    this.#effect("stopped");
+  }
+}
+
+function nameOfWrite(write: LeaseWrite, urgent: boolean): string {
+  switch (write.kind) {
+    case "claim":
+      if (write.replaces === null) return "claim where there is no Lease";
+      return write.offered ? "claim of what was offered" : "claim of what nobody offered";
+    case "renew":
+      return urgent ? "renew, urgent" : "renew";
+    case "offer":
+      return write.to === null ? "offer withdrawn" : "offer";
+    case "release":
+    case "candidate":
+      return write.kind;
+  }
+}
+
+function nameOfReport(report: Report): string {
+  switch (report.kind) {
+    case "handover":
+      return report.to === null ? "handover over, untaken" : `handover: ${report.reason}`;
+    case "conflict":
+      return `conflict: ${report.outcome}`;
+    case "transition":
+    case "namesake":
+    case "recreate":
+    case "proof":
+      return report.kind;
+  }
+}
+
+/** A row of the table: how often it was reached, and in how many runs. `isKnown`: the product's own vocabulary has it. */
+export interface Row {
+  readonly what: string;
+  readonly times: number;
+  readonly runs: number;
+  readonly isKnown: boolean;
+}
+
+/** Adds up runs. */
+export class CoverageTable {
+  readonly #reasons: readonly Reason[];
+  readonly #rows = new Map<string, { times: number; runs: number; isKnown: boolean }>();
+
+  /** @param reasons those that the product may give for a change of role; see {@link reasonsOf} */
+  constructor(reasons: readonly Reason[]) {
+    this.#reasons = reasons;
+    for (const [from, next] of Object.entries(NEXT)) for (const to of next) this.#row(`${CHANGE}${from} to ${to}`, true);
+    for (const { text } of reasons) this.#row(`${REASON}${text}`, true);
+    for (const names of Object.values(EFFECTS)) for (const name of names) this.#row(`${EFFECT}${name}`, true);
+  }
+
+  add(counts: Counts): void {
+    const named = new Map<string, number>();
+    for (const [what, times] of Object.entries(counts)) {
+      const name = what.startsWith(REASON) ? `${REASON}${this.#reasonOf(what.slice(REASON.length))}` : what;
+      named.set(name, (named.get(name) ?? 0) + times);
+    }
+    for (const [name, times] of named) {
+      const row = this.#row(name, false);
+      row.times += times;
+      row.runs += 1;
+    }
+  }
+
+  rows(): readonly Row[] {
+    return [...this.#rows].map(([what, row]) => ({ what, ...row }));
+  }
+
+  #row(what: string, isKnown: boolean): { times: number; runs: number; isKnown: boolean } {
+    const row = this.#rows.get(what) ?? { times: 0, runs: 0, isKnown };
+    this.#rows.set(what, row);
+    return row;
+  }
+
+  #reasonOf(text: string): string {
+    return this.#reasons.find(({ pattern }) => pattern.test(text))?.text ?? text;
+  }
+}
+
+/** A reason as the source has it, `<...>` where it names somebody. */
+export interface Reason {
+  readonly text: string;
+  readonly pattern: RegExp;
+}
+
+const ELECTION = new URL("../../src/election/", import.meta.url);
+/** A sentence in quotes or backticks. */
+const SENTENCE = /"([A-Za-z][^"]* [^"]*)"|`((?:\$\{(?:[^{}"]|"[^"]*")*\}|[A-Za-z])[^`]* [^`]*)`/g;
+/** One word that is a reason of its own, where a role is entered. */
+const WORD = /(?:become|letGo)\(.*"([a-z]+)"\);/g;
+
+const SOMEBODY = "<...>";
+/** Of a node or an address, or "the holder" where no name is known. */
+const NAME = String.raw`\S+(?: \S+)?`;
+
+/** Every reason that the source of the election can give: its sentences, those of the log apart. Read from the source, so that an edited text is known at once. */
+export function reasonsOfSource(): readonly Reason[] {
+  const files = readdirSync(ELECTION).filter((name) => name.endsWith(".ts"));
+  return reasonsOf(files.map((name) => readFileSync(new URL(name, ELECTION), "utf8")).join("\n"));
+}
+
+export function reasonsOf(source: string): readonly Reason[] {
+  const lines = source.split("\n").filter((line) => !/^\s*(\/\*|\*|\/\/)|\blog\.|\bthrow\b|^import/.test(line));
+  const texts = lines.flatMap((line) => {
+    const sentences = [...line.matchAll(SENTENCE)].flatMap(([, quoted, template]) => quoted ?? template ?? []);
+    const words = [...line.matchAll(WORD)].flatMap(([, word]) => word ?? []);
+    return [...sentences, ...words];
+  });
+  const shapes = new Set(texts.map((text) => text.replaceAll(/\$\{(?:[^{}"]|"[^"]*")*\}/g, SOMEBODY)));
+  const reasons = [...shapes].map((text) => ({ text, pattern: new RegExp(`^${text.split(SOMEBODY).map((part) => escaped(part)).join(NAME)}$`) }));
+  // "n1 holds the Lease" must not hide "another machine named n1 holds the Lease".
+  return reasons.toSorted((a, b) => b.text.length - a.text.length);
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`);
+}
+
+/** For docs/verification.md. */
+export function formatCoverage(rows: readonly Row[], runs: number): string {
+  const width = Math.max(...rows.map(({ what }) => what.length));
+  const line = ({ what, times, runs: reached }: Row): string => `| ${what.padEnd(width)} | ${String(times).padStart(9)} | ${String(reached).padStart(7)} |`;
+  const never = rows.filter(({ times }) => times === 0).map(({ what }) => what);
+  const unknown = rows.filter(({ isKnown }) => !isKnown).map(({ what }) => what);
+  return [
+    `| ${"reached".padEnd(width)} | ${"times".padStart(9)} | ${"in runs".padStart(7)} |`,
+    `|${"-".repeat(width + 2)}|${"-".repeat(10)}:|${"-".repeat(8)}:|`,
+    ...rows.map(line),
+    "",
+    `Never reached in ${runs} runs: ${never.join("; ") || "nothing"}.`,
+    ...(unknown.length === 0 ? [] : [`Reached, and not in the table of test/sim/coverage.ts: ${unknown.join("; ")}.`]),
+  ].join("\n");
+}
