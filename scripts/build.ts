@@ -18,7 +18,7 @@ const staging = mkdtempSync(join(dirname(outdir), ".build-"));
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { leasehold: "src/main.ts", "proxy-worker": "src/balancer/proxy/worker.ts" },
+  entryPoints: { leasehold: "src/main.ts", "proxy-worker": "src/proxy/worker.ts" },
   outdir: staging,
   bundle: true,
   platform: "node",

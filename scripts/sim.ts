@@ -8,11 +8,11 @@ import { CoverageTable, formatCoverage, reasonsOfSource } from "../test/sim/cove
 import { differences, formatEntries, parseEntries } from "../test/sim/fingerprint-file.ts";
 import type { Entry } from "../test/sim/fingerprint-file.ts";
 import { INVARIANTS } from "../test/sim/invariants.ts";
+import { makePlan, PROFILES } from "../test/sim/plan.ts";
+import type { Profile } from "../test/sim/plan.ts";
 import { loadProduction } from "../test/sim/production.ts";
 import { ProgressFile } from "../test/sim/progress-file.ts";
 import type { Finished, Range } from "../test/sim/progress-file.ts";
-import { makePlan, PROFILES } from "../test/sim/plan.ts";
-import type { Profile } from "../test/sim/plan.ts";
 import { fingerprintOf } from "../test/sim/simulation.ts";
 import { hours, summary } from "../test/sim/summary.ts";
 

@@ -14,6 +14,12 @@ export interface IpAddress {
   readonly bytes: Uint8Array;
 }
 
+/** Where a server listens: an address or a name, and a port. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Parses `text`; undefined when it is not a numeric address. A zone (`%eth0`) is refused. */
 export function parseIp(text: string): IpAddress | undefined {
   if (isIPv4(text)) return { family: 4, text, bytes: ipv4Bytes(text) };

@@ -1,8 +1,8 @@
 /** pino behind {@link Logger}: one JSON object a line, or text for people. */
 import { destination, pino } from "pino";
 import type { BaseLogger, DestinationStream, Logger as PinoLogger } from "pino";
-import type { LogFields, Logger } from "./log.ts";
 import { MAX_DEPTH, plainFields } from "./log-fields.ts";
+import type { LogFields, Logger } from "./log.ts";
 
 type Level = "error" | "warn" | "info" | "debug";
 

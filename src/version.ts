@@ -15,4 +15,4 @@ function sourceVersion(): string {
 export const VERSION: string = bundled ?? sourceVersion();
 
 /** The entry of the balancer's worker thread. */
-export const PROXY_WORKER: URL = new URL(bundled === undefined ? "./balancer/proxy/worker.ts" : "./proxy-worker.js", import.meta.url);
+export const PROXY_WORKER: URL = new URL(bundled === undefined ? "./proxy/worker.ts" : "./proxy-worker.js", import.meta.url);

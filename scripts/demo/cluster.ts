@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadAllYaml } from "@kubernetes/client-node";
-import type { AgentStatus } from "../../src/agent/status.ts";
+import type { AgentStatus } from "../../src/ops/status.ts";
 import { startEmbeddedApi } from "../../test/support/embedded-api/embedded-api.ts";
 import type { EmbeddedApi } from "../../test/support/embedded-api/embedded-api.ts";
 import { Fetcher } from "../../test/support/lab/fetcher.ts";

@@ -3,14 +3,12 @@
  * what one learns on to the others. Has no rules of its own.
  */
 import { join } from "node:path";
-import type { Backend, BalancerStatus } from "../balancer/backend.ts";
-import { createBalancer } from "../balancer/balancer.ts";
-import type { Balancer } from "../balancer/balancer.ts";
-import type { CheckTls } from "../balancer/probe.ts";
-import { openPulse } from "../balancer/pulse.ts";
-import { readRemembered, writeRemembered } from "../balancer/remembered.ts";
+import type { Backend, BalancerStatus } from "../backends/backend.ts";
+import type { CheckTls } from "../backends/probe.ts";
+import { openPulse } from "../backends/pulse.ts";
+import { readRemembered, writeRemembered } from "../backends/remembered.ts";
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { createApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
 import type { Credentials } from "../kube/credentials.ts";
@@ -19,25 +17,27 @@ import type { Endpoints } from "../kube/endpoints.ts";
 import { createEventRecorder } from "../kube/events.ts";
 import type { ClientCredentials } from "../kube/kubeconfig.ts";
 import { apiServerList } from "../kube/servers.ts";
-import type { HostPort } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
 import type { UndiciTransport } from "../kube/undici-transport.ts";
 import { readNetwork } from "../linux/links.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
+import type { HostPort } from "../net.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { createOps } from "../ops/server.ts";
+import type { AgentStatus } from "../ops/status.ts";
+import { createBalancer } from "../proxy/balancer.ts";
+import type { Balancer } from "../proxy/balancer.ts";
 import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
-import { machineInstance } from "./persistence.ts";
-import { findPlace, refuseOwn } from "./place.ts";
-import { announcePresence } from "./presence.ts";
-import type { Place } from "./place.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { createDataPlane } from "./data-plane.ts";
-import type { AgentStatus } from "./status.ts";
+import { machineInstance } from "./persistence.ts";
+import { findPlace, refuseOwn } from "./place.ts";
+import type { Place } from "./place.ts";
+import { announcePresence } from "./presence.ts";
 
 export interface AgentDeps {
   readonly config: Config;

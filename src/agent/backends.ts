@@ -1,5 +1,5 @@
 /** Why this agent has no API server to send connections to, in words that an operator can act on; and the log that repeats it. */
-import type { BackendStatus } from "../balancer/backend.ts";
+import type { BackendStatus } from "../backends/backend.ts";
 import type { Clock } from "../clock.ts";
 import type { Discovery } from "../kube/endpoints.ts";
 import type { Logger } from "../log.ts";

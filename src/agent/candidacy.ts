@@ -1,29 +1,30 @@
 /** A control-plane node's part in the election: the VIP, the checks and the elector, wired to each other. */
-import type { Balancer } from "../balancer/balancer.ts";
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { createElector } from "../election/elector.ts";
 import { VIP_FAULT } from "../election/facts.ts";
+import type { ElectionStatus } from "../election/status.ts";
 import type { ApiClient } from "../kube/api.ts";
-import type { FastPathOffer } from "../kube/record.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { createLeaseStore } from "../kube/lease-store.ts";
+import type { FastPathOffer } from "../kube/record.ts";
+import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import type { Finding } from "../tracking/check.ts";
+import type { VipStatus } from "../ops/status.ts";
+import type { Balancer } from "../proxy/balancer.ts";
+import type { Evidence, SentinelStatus, Watched } from "../sentinel/evidence.ts";
+import { createLinuxWire } from "../sentinel/linux-wire.ts";
+import { createSentinel } from "../sentinel/sentinel.ts";
+import type { CheckStatus, Finding } from "../tracking/check.ts";
 import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
-import { gateways } from "../linux/routes.ts";
-import type { Evidence, SentinelStatus, Watched } from "../vip/evidence.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
-import { createLinuxWire } from "../vip/linux-wire.ts";
-import { createSentinel } from "../vip/sentinel.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { Place } from "./place.ts";
 import { createReporter } from "./reporter.ts";
-import type { CheckStatus, ElectionStatus, VipStatus } from "./status.ts";
 
 export interface CandidacyDeps {
   readonly config: Config;

@@ -1,29 +1,29 @@
 /** The kernel's data plane of this node, wired to the machine: netlink, nft, raw frames, and what the agent knows of the others. */
 import { join } from "node:path";
-import type { Balancer } from "../balancer/balancer.ts";
-import { createFastPath } from "../balancer/fastpath/fast-path.ts";
-import type { FastPath } from "../balancer/fastpath/fast-path.ts";
-import { createNft } from "../balancer/fastpath/nft.ts";
-import type { PlanPeer } from "../balancer/fastpath/plan.ts";
-import { readPeers, writePeers } from "../balancer/fastpath/remembered-peers.ts";
-import { missingRequirements } from "../balancer/fastpath/requirements.ts";
-import { PROBE_PORT } from "../balancer/fastpath/ruleset.ts";
-import type { FastPathNode } from "../balancer/fastpath/tables.ts";
-import { createSessions } from "../balancer/fastpath/sessions.ts";
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
+import type { ElectionStatus } from "../election/status.ts";
+import { createFastPath } from "../fastpath/fast-path.ts";
+import type { FastPath } from "../fastpath/fast-path.ts";
+import { createNft } from "../fastpath/nft.ts";
+import type { PlanPeer } from "../fastpath/plan.ts";
+import { readPeers, writePeers } from "../fastpath/remembered-peers.ts";
+import { missingRequirements } from "../fastpath/requirements.ts";
+import { PROBE_PORT } from "../fastpath/ruleset.ts";
+import { createSessions } from "../fastpath/sessions.ts";
+import type { FastPathNode } from "../fastpath/tables.ts";
 import { openConntrack } from "../linux/conntrack.ts";
 import { macBytes } from "../linux/mac.ts";
-import { createNftables } from "../linux/nftables.ts";
 import { watchRuleset } from "../linux/nftables-monitor.ts";
+import { createNftables } from "../linux/nftables.ts";
 import { openSockDiag, TCP_STATE_LISTEN, wildcardListener } from "../linux/sock-diag.ts";
 import { openPacketSocket } from "../linux/sockets.ts";
 import { udpFrame } from "../linux/tcp-frame.ts";
 import type { Logger } from "../log.ts";
 import { parseIp } from "../net.ts";
+import type { Balancer } from "../proxy/balancer.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import type { Place } from "./place.ts";
-import type { ElectionStatus } from "./status.ts";
 
 export interface DataPlaneDeps {
   readonly config: Config;

@@ -1,6 +1,6 @@
 /** Where this node stands: the VIP's interface and the node's own address on it. */
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { LeaseholdError } from "../errors.ts";
 import { chooseInterface, chooseNodeIp, ownAddress } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";

@@ -6,14 +6,14 @@
  */
 import { join } from "node:path";
 import { agentIsPresent } from "../agent/presence.ts";
-import { createNft } from "../balancer/fastpath/nft.ts";
-import type { Nft } from "../balancer/fastpath/nft.ts";
-import { readRemembered } from "../balancer/remembered.ts";
+import { readRemembered } from "../backends/remembered.ts";
 import type { Clock } from "../clock.ts";
-import { parseConfig } from "../config.ts";
-import type { Config } from "../config.ts";
+import { parseConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { PREFIX } from "../config/settings.ts";
 import { LeaseholdError } from "../errors.ts";
+import { createNft } from "../fastpath/nft.ts";
+import type { Nft } from "../fastpath/nft.ts";
 import { createApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
 import { CANDIDATE_PREFIX } from "../kube/record.ts";

@@ -1,7 +1,7 @@
 /** `leasehold run`: one agent, from a checked configuration to its clean end. */
 import { createAgent } from "../agent/agent.ts";
 import type { Clock } from "../clock.ts";
-import { parseConfig } from "../config.ts";
+import { parseConfig } from "../config/config.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { ErrorCode } from "../errors.ts";
 import { createLogger } from "../pino-logger.ts";

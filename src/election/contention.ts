@@ -3,7 +3,7 @@
  * has it. Two holders do no harm on the fast path, but they must not last; and a machine that is none of ours is never fought with.
  */
 import type { Candidate } from "../kube/record.ts";
-import type { Evidence } from "../vip/evidence.ts";
+import type { Evidence } from "../sentinel/evidence.ts";
 import type { Draft } from "./draft.ts";
 import { selfCandidate, VIP_FAULT } from "./facts.ts";
 import { compareCandidates } from "./ranking.ts";

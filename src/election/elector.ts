@@ -2,15 +2,15 @@
  * Runs the machine: one timer from the clock, effects to the store and the VIP, answers back in as events.
  * Has no rules of its own.
  */
-import type { ElectionStatus } from "../agent/status.ts";
 import type { Clock, Timer } from "../clock.ts";
-import type { Logger } from "../log.ts";
 import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
-import type { Evidence, Sentinel } from "../vip/evidence.ts";
+import type { Logger } from "../log.ts";
+import type { Evidence, Sentinel } from "../sentinel/evidence.ts";
 import { candidateAt } from "./contention.ts";
 import { eligible, faultsOf, vrrpState } from "./facts.ts";
 import { isFresh } from "./lease-view.ts";
 import { initialState, step } from "./machine.ts";
+import type { ElectionStatus } from "./status.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
 import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./upkeep.ts";
 import { watchTarget } from "./watch-target.ts";

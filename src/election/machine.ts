@@ -11,15 +11,15 @@
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
 import { applyEvidence } from "./contention.ts";
+import { Draft } from "./draft.ts";
 import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
+import { surveyed } from "./hold.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, offerAnswered } from "./master.ts";
 import { BOOTSTRAP_HOLD_MS, decideProvisional, letGo } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
-import { Draft } from "./draft.ts";
-import { surveyed } from "./hold.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 import { disturbed } from "./unrest.ts";
 import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./upkeep.ts";

@@ -1,7 +1,7 @@
 /** The vocabulary of the election machine: settings, facts, events and effects. */
 import type { FastPathOffer, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "../kube/store.ts";
-import type { Evidence } from "../vip/evidence.ts";
+import type { Evidence } from "../sentinel/evidence.ts";
 import type { LeaseView } from "./lease-view.ts";
 import type { Unrest } from "./unrest.ts";
 

@@ -1,7 +1,7 @@
 /** Whom the sentinel watches on the VIP's wire: the holder that this node would replace, and the others as witnesses. Pure. */
 import type { LeaseRecord } from "../kube/record.ts";
 import { parseIp } from "../net.ts";
-import type { Watched } from "../vip/evidence.ts";
+import type { Watched } from "../sentinel/evidence.ts";
 import { eligible, peers } from "./facts.ts";
 import type { ElectionSettings, ElectionState } from "./types.ts";
 

@@ -8,7 +8,7 @@ import type { Logger } from "../log.ts";
 import { surveyServers } from "./survey.ts";
 import type { ApiSurvey } from "./survey.ts";
 import { ApiNoAnswer } from "./transport.ts";
-import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, WatchHandlers } from "./transport.ts";
+import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, RequestReport, WatchHandlers } from "./transport.ts";
 
 /** A request without an answer for this long is sent to the next server as well. */
 const HEDGE_MS = 500;
@@ -23,15 +23,6 @@ export type CallOutcome =
       readonly uncertain: boolean;
     }
   | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly uncertain: boolean; readonly message: string };
-
-/** One finished try, for metrics. */
-export interface RequestReport {
-  readonly server: string;
-  readonly verb: ApiRequest["method"] | "WATCH";
-  /** HTTP status, or why there was none. */
-  readonly code: number | NoAnswer | "end";
-  readonly durationMs: number;
-}
 
 export interface ApiClient {
   /**

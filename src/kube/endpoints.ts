@@ -5,10 +5,10 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { parseIp } from "../net.ts";
+import type { HostPort } from "../net.ts";
 import type { ApiClient } from "./api.ts";
-import type { NoAnswer } from "./transport.ts";
 import { isObject, statusMessage } from "./record-codec.ts";
-import type { HostPort } from "./servers.ts";
+import type { NoAnswer } from "./transport.ts";
 
 const PATH =
   "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes";

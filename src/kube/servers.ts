@@ -3,7 +3,7 @@
  * through the address that the request is about to move proves nothing. Pure.
  */
 import { hostPort, parseIp } from "../net.ts";
-import type { IpAddress } from "../net.ts";
+import type { HostPort, IpAddress } from "../net.ts";
 
 export interface ApiServerSources {
   /** This node's address; undefined while it is unknown. */
@@ -21,11 +21,6 @@ export interface ApiServerSources {
   readonly port: number;
   /** Asked after all others, and only where none are configured; here a VIP may be. Default: none. */
   readonly lastResort?: readonly HostPort[];
-}
-
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
 }
 
 /** Canonical `ip:port`, without duplicates. */

@@ -3,10 +3,9 @@
  * whether this node is cut off or the servers themselves are in trouble. Apart from the call rules: it changes nobody's order.
  */
 import type { Clock } from "../clock.ts";
-import type { RequestReport } from "./api.ts";
 import type { ServerState } from "./store.ts";
 import { ApiNoAnswer } from "./transport.ts";
-import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer } from "./transport.ts";
+import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, RequestReport } from "./transport.ts";
 
 /**
  * A handler of kube-apiserver's that checks nothing. /livez itself asks etcd, for up to 2 s. RBAC lets an ordinary user see /livez and not what is below it:

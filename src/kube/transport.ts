@@ -46,6 +46,15 @@ export class ApiNoAnswer extends Error {
   }
 }
 
+/** One finished try, for metrics. */
+export interface RequestReport {
+  readonly server: string;
+  readonly verb: ApiRequest["method"] | "WATCH";
+  /** HTTP status, or why there was none. */
+  readonly code: number | NoAnswer | "end";
+  readonly durationMs: number;
+}
+
 export interface WatchHandlers {
   /** One parsed watch event. */
   onEvent(type: string, object: unknown): void;

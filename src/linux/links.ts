@@ -2,7 +2,6 @@
 import { LeaseholdError } from "../errors.ts";
 import { hostPrefix, type Family, type IpAddress } from "../net.ts";
 import { SystemCallError } from "./libc.ts";
-import { openRouteSocket, type NetlinkSocket } from "./sockets.ts";
 import {
   IFA_F_DADFAILED,
   IFA_F_DEPRECATED,
@@ -16,6 +15,7 @@ import {
   type AddressEntry,
   type LinkEntry,
 } from "./rtnetlink.ts";
+import { openRouteSocket, type NetlinkSocket } from "./sockets.ts";
 
 export interface Network {
   readonly links: readonly LinkEntry[];

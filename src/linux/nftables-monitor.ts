@@ -5,8 +5,8 @@
  * deletes each table by name. Nothing is told of what no transaction does, tried on Linux 6.18: elements that packets add to or update in a
  * dynamic set, and elements that time out. So whoever keeps flows in sets is not woken by traffic.
  */
-import { NFGENMSG_LENGTH, NFNL_SUBSYS_NFTABLES, NFPROTO, nfnetlinkType, readBe32 } from "./nfnetlink.ts";
 import { decodeCString, parseAttributes, type NetlinkMessage } from "./netlink.ts";
+import { NFGENMSG_LENGTH, NFNL_SUBSYS_NFTABLES, NFPROTO, nfnetlinkType, readBe32 } from "./nfnetlink.ts";
 import { NETLINK_NETFILTER, subscribeMessages } from "./sockets.ts";
 
 /** enum nfnetlink_groups: NFNLGRP_NFTABLES is 7, and sockaddr_nl has the bit n - 1. */

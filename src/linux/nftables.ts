@@ -7,7 +7,9 @@
  * chain, set and element of the machine. Dumps and gets run under RCU and wait for nobody. A change waits for
  * the mutex that another program's transaction holds, so it is sent from another thread. The codecs are pure.
  */
+import { LeaseholdError } from "../errors.ts";
 import { concatBytes } from "./bytes.ts";
+import { SystemCallError } from "./libc.ts";
 import {
   NLM_F_ACK,
   NLM_F_CREATE,
@@ -23,8 +25,6 @@ import {
   type NetlinkRequest,
 } from "./netlink.ts";
 import { NFGENMSG_LENGTH, NFNL_SUBSYS_NFTABLES, NFPROTO, nfnetlinkType, readBe32, readBe64 } from "./nfnetlink.ts";
-import { LeaseholdError } from "../errors.ts";
-import { SystemCallError } from "./libc.ts";
 import { DUMP_TRIES, NETLINK_NETFILTER, netlinkBuffer, openNetlinkSocket, type NetlinkSocket } from "./sockets.ts";
 
 const NFT_MSG_NEWTABLE = 0;

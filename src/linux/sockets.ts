@@ -1,5 +1,6 @@
 /** Netlink and AF_PACKET sockets over `libc.ts`. Everything here is synchronous and never waits. */
 import { LeaseholdError } from "../errors.ts";
+import { concatBytes, viewOf } from "./bytes.ts";
 import {
   bindSocket,
   closeSocket,
@@ -13,7 +14,6 @@ import {
   SystemCallError,
   type Received,
 } from "./libc.ts";
-import { concatBytes, viewOf } from "./bytes.ts";
 import {
   LITTLE_ENDIAN,
   NLM_F_ACK,

@@ -2,7 +2,8 @@
  * Is this agent well? Pure: a status in, verdicts out. Liveness never depends on an API server: in an outage
  * every agent would be restarted just when it is needed.
  */
-import type { AgentStatus, ElectionStatus, ListenerStatus, VipStatus } from "../agent/status.ts";
+import type { ElectionStatus } from "../election/status.ts";
+import type { AgentStatus, ListenerStatus, VipStatus } from "./status.ts";
 
 export interface HealthCheck {
   readonly name: string;

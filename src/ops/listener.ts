@@ -7,11 +7,11 @@
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { ListenerStatus } from "../agent/status.ts";
 import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
+import type { ListenerStatus } from "./status.ts";
 
 export interface Answer {
   readonly status: number;

@@ -3,11 +3,12 @@
  * happens; what is, is read from the {@link AgentStatus} at each scrape. No label ever holds a client's address.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AgentStatus, ElectionStatus, VipStatus } from "../agent/status.ts";
-import type { FastPathStatus } from "../balancer/fastpath/status.ts";
-import type { BalancerStatus } from "../balancer/backend.ts";
+import type { BalancerStatus } from "../backends/backend.ts";
+import type { ElectionStatus } from "../election/status.ts";
+import type { FastPathStatus } from "../fastpath/status.ts";
 import type { VrrpState } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import type { AgentStatus, VipStatus } from "./status.ts";
 
 /** What the parts of the agent tell as it happens. Durations in milliseconds. */
 export interface Metrics {

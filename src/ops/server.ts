@@ -3,7 +3,6 @@
  * have a port of their own on loopback, because the kubelet's manifest cannot follow LEASEHOLD_OPS_ADDRESS.
  */
 import type { IncomingMessage } from "node:http";
-import type { AgentStatus, ListenerStatus } from "../agent/status.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { healthText, liveness, readiness } from "./health.ts";
@@ -11,6 +10,7 @@ import type { HealthCheck } from "./health.ts";
 import { createListener } from "./listener.ts";
 import type { Answer } from "./listener.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import type { AgentStatus, ListenerStatus } from "./status.ts";
 
 export interface OpsDeps {
   /** Where everything is served: a numeric address. */

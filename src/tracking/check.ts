@@ -1,5 +1,5 @@
 /** What the tracker knows of a check: when to run it, how, and what its results are worth. */
-import type { CheckRule, Outcome } from "../election/tracking.ts";
+import type { CheckRule, Outcome } from "./rules.ts";
 
 export interface CheckSpec extends CheckRule {
   readonly intervalMs: number;
@@ -18,6 +18,19 @@ export interface CheckSpec extends CheckRule {
 export interface Finding {
   readonly ok: boolean | null;
   readonly detail: string;
+}
+
+/** What a check has found, as `/status` shows it. */
+export interface CheckStatus {
+  readonly name: string;
+  /** null until the first verdict. */
+  readonly ok: boolean | null;
+  /** 0 = FAULT on failure; otherwise added to the effective priority. */
+  readonly weight: number;
+  /** What it adds right now. */
+  readonly contribution: number;
+  readonly detail: string;
+  readonly sinceMs: number;
 }
 
 export function message(error: unknown): string {

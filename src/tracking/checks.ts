@@ -1,12 +1,12 @@
 /** The checks that the configuration asks for. */
 import type { Clock } from "../clock.ts";
-import type { Config } from "../config.ts";
-import type { Outcome } from "../election/tracking.ts";
+import type { Config } from "../config/config.ts";
 import type { VipKernel } from "../vip/kernel.ts";
 import type { CheckSpec, Finding } from "./check.ts";
 import { execCheck } from "./exec.ts";
 import { fileCheck, watchFile } from "./file.ts";
 import { httpCheck } from "./http.ts";
+import type { Outcome } from "./rules.ts";
 
 export interface CheckSources {
   readonly clock: Clock;

@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import type { Clock, Timer } from "../clock.ts";
-import type { Outcome } from "../election/tracking.ts";
 import { errorCode, message } from "./check.ts";
 import { splitCommand } from "./command.ts";
+import type { Outcome } from "./rules.ts";
 
 /** keepalived's patience between SIGTERM and SIGKILL. */
 const KILL_AFTER_MS = 2_000;

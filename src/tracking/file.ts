@@ -3,8 +3,8 @@ import { watch } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Clock, Timer } from "../clock.ts";
-import type { Outcome } from "../election/tracking.ts";
 import { errorCode, message } from "./check.ts";
+import type { Outcome } from "./rules.ts";
 
 /** More than this is no number. */
 const FILE_BYTES = 64;

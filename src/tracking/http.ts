@@ -3,8 +3,8 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { createSecureContext, getCACertificates } from "node:tls";
 import type { SecureContext } from "node:tls";
-import type { Outcome } from "../election/tracking.ts";
 import { message } from "./check.ts";
+import type { Outcome } from "./rules.ts";
 
 /** Of the answer only the status counts; more of a body than this is not waited for. */
 const BODY_BYTES = 64 * 1_024;

@@ -1,11 +1,10 @@
 /** Runs the checks of this node, each at its own pace, and keeps their verdicts. */
-import type { CheckStatus } from "../agent/status.ts";
 import type { Clock, Timer } from "../clock.ts";
-import { advance, summarize, verdict } from "../election/tracking.ts";
-import type { CheckState, Outcome, Summary, Verdict } from "../election/tracking.ts";
 import type { Logger } from "../log.ts";
 import { message } from "./check.ts";
-import type { CheckSpec } from "./check.ts";
+import type { CheckSpec, CheckStatus } from "./check.ts";
+import { advance, summarize, verdict } from "./rules.ts";
+import type { CheckState, Outcome, Summary, Verdict } from "./rules.ts";
 
 export interface TrackerDeps {
   readonly clock: Clock;

@@ -8,6 +8,9 @@ import { writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { findBinaries } from "../support/control-plane/binaries.ts";
+import { useProjectNode } from "../support/runner/node-version.ts";
+import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
 import { balancer } from "./balancer/balancer.ts";
 import { failover } from "./failover/failover.ts";
 import { idle } from "./idle/idle.ts";
@@ -16,9 +19,6 @@ import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
 import type { Benchmark, Plan, Sample } from "./report.ts";
 import { select } from "./selection.ts";
-import { findBinaries } from "../support/control-plane/binaries.ts";
-import { useProjectNode } from "../support/runner/node-version.ts";
-import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [balancer, failover, idle, moves, proxy];
 const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h

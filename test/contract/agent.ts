@@ -1,10 +1,10 @@
 /** An agent's Lease store as `main.ts` puts it together, against servers of a test. */
+import { systemClock } from "../../src/clock.ts";
 import { createApiClient } from "../../src/kube/api.ts";
 import { createCredentials } from "../../src/kube/credentials.ts";
 import { createLeaseStore } from "../../src/kube/lease-store.ts";
 import type { LeaseStore } from "../../src/kube/store.ts";
 import { createUndiciTransport } from "../../src/kube/undici-transport.ts";
-import { systemClock } from "../../src/clock.ts";
 import { silentLogger } from "../../src/log.ts";
 
 export interface Agent extends AsyncDisposable {

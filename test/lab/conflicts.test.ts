@@ -1,8 +1,8 @@
 /** Another machine with the VIP: the one that comes later gives way, the one that was there defends it, and people are told. More in test/long. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { ArpCapture } from "../support/lab/capture.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { Fetcher } from "../support/lab/fetcher.ts";
 import type { Host } from "../support/lab/host.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { monotonicMs, sleep } from "../support/lab/clock.ts";
-import { ClientProbe, describeAttempts, longestGap, longestPauseMs } from "../support/lab/probe.ts";
 import type { ArpCapture } from "../support/lab/capture.ts";
-import type { Attempt } from "../support/lab/probe.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
+import { ClientProbe, describeAttempts, longestGap, longestPauseMs } from "../support/lab/probe.ts";
+import type { Attempt } from "../support/lab/probe.ts";
 import { createCluster, LEASE } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 import { FENCE_MS, provable } from "./on-the-wire.ts";

@@ -1,5 +1,5 @@
 /** What candidates know of the holder by its wire, and how a holder is lost. */
-import type { SentinelStatus } from "../../src/vip/evidence.ts";
+import type { SentinelStatus } from "../../src/sentinel/evidence.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
 /** The kernel ends the address of a dead agent this long after its last refresh, at most. */

@@ -11,8 +11,8 @@ import { bootTimeMs } from "../../src/linux/libc.ts";
 import { gateways } from "../../src/linux/routes.ts";
 import { silentLogger } from "../../src/log.ts";
 import { parseIp, type IpAddress } from "../../src/net.ts";
-import { createLinuxWire, type LinuxWireDeps } from "../../src/vip/linux-wire.ts";
-import type { Wire } from "../../src/vip/wire.ts";
+import { createLinuxWire, type LinuxWireDeps } from "../../src/sentinel/linux-wire.ts";
+import type { Wire } from "../../src/sentinel/wire.ts";
 import { runInSandbox } from "../support/sandbox/sandbox.ts";
 
 const INSIDE = "--inside-sandbox";
@@ -60,7 +60,7 @@ function peerWire(statement: string): void {
   const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
   const script = `import { silentLogger } from ${source("log.ts")};
     import { parseIp as ip } from ${source("net.ts")};
-    import { createLinuxWire } from ${source("vip/linux-wire.ts")};
+    import { createLinuxWire } from ${source("sentinel/linux-wire.ts")};
     const wire = createLinuxWire({ interfaceName: "v1", log: silentLogger, own: [ip("192.0.2.2"), ip("2001:db8::2")], families: [4, 6] });
     ${statement};
     wire.close();`;

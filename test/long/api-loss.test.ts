@@ -1,9 +1,9 @@
 /** No API server lets the holder renew its Lease, for long, or slowly: it keeps the VIP. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { ApiLossRig } from "../lab/api-loss-rig.ts";
 import type { Cluster } from "../lab/cluster.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
 
 let rig: ApiLossRig;
 let cluster: Cluster;

@@ -1,14 +1,14 @@
 /** Others that come to a VIP which is served: watched for as long as it takes to see at what pace it is defended. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { monotonicMs, sleep } from "../support/lab/clock.ts";
-import type { ArpCapture } from "../support/lab/capture.ts";
-import type { Host } from "../support/lab/host.ts";
-import type { OwnershipSampler } from "../support/lab/ownership.ts";
 import { createCluster } from "../lab/cluster.ts";
 import type { Cluster } from "../lab/cluster.ts";
 import { Journal } from "../lab/journal.ts";
 import { endStrangers, eventsOf, startClaims, startKeepalived } from "../lab/strangers.ts";
+import type { ArpCapture } from "../support/lab/capture.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import type { Host } from "../support/lab/host.ts";
+import type { OwnershipSampler } from "../support/lab/ownership.ts";
 
 /** RFC 5227 section 2.4: DEFEND_INTERVAL. */
 const DEFEND_MS = 10_000;

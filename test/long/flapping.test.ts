@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { monotonicMs } from "../support/lab/clock.ts";
-import type { OwnershipSampler } from "../support/lab/ownership.ts";
 import { createCluster } from "../lab/cluster.ts";
 import type { Cluster } from "../lab/cluster.ts";
 import { flap, succession } from "../lab/flapping.ts";
 import { provable } from "../lab/on-the-wire.ts";
+import { monotonicMs } from "../support/lab/clock.ts";
+import type { OwnershipSampler } from "../support/lab/ownership.ts";
 
 const FLAPPING_MS = 600_000;
 

@@ -1,10 +1,10 @@
 /** What test/lab/proof.test.ts has no time for: Leases that run out, and firewalls that are watched for a while. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { leadFrom } from "../lab/etcd-leader.ts";
 import { FENCE_MS, lose, provable, wireOf } from "../lab/on-the-wire.ts";
 import { WireRig } from "../lab/wire-rig.ts";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
 
 const TAKEN_MS = 1_000;
 /** A Lease's duration, less the second since the last renewal, and some for the clocks' grain. */

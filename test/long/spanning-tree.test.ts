@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { startAgent } from "../lab/cluster.ts";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { Host } from "../support/lab/host.ts";
 import { createLab } from "../support/lab/lab.ts";
 import type { Lab } from "../support/lab/lab.ts";
-import { startAgent } from "../lab/cluster.ts";
 
 /** src/election/bootstrap.ts */
 const ALONE_MS = 30_000;

@@ -5,12 +5,12 @@
 import type { ApiRequest, ApiResponse, ApiTransport } from "../../src/kube/transport.ts";
 import { ApiNoAnswer } from "../../src/kube/transport.ts";
 import { Caches } from "./caches.ts";
+import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
+import type { Answer, Change } from "./lease-table.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
-import type { Answer, Change } from "./lease-table.ts";
 import { Watches } from "./watches.ts";
 
 /** kube-apiserver gives etcd this long. */

@@ -31,7 +31,7 @@ registerHooks({
   resolve(specifier, context, next) {
     const resolved = next(specifier, context);
     const mark = /\?said-otherwise|\?renews-earlier/.exec(context.parentURL ?? "")?.[0];
-    const wanted = mark !== undefined && /\/(election|vip)\/[^/?]+$/.test(resolved.url) && resolved.url.startsWith(SOURCE);
+    const wanted = mark !== undefined && /\/(election|sentinel|vip)\/[^/?]+$/.test(resolved.url) && resolved.url.startsWith(SOURCE);
     return wanted ? { ...resolved, url: `${resolved.url}${mark}` } : resolved;
   },
   load(url, context, next) {

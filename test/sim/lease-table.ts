@@ -2,8 +2,8 @@
  * The one Lease in etcd, with its history for watches. What a request does to it is decided by the embedded API's store, which `test/contract` holds
  * against kube-apiserver; this file keeps what came before and after, for watches, people and invariants.
  */
-import type { LeaseRecord } from "../../src/kube/record.ts";
 import { parseLease } from "../../src/kube/record-codec.ts";
+import type { LeaseRecord } from "../../src/kube/record.ts";
 import type { ApiRequest } from "../../src/kube/transport.ts";
 import { ObjectStore } from "../support/embedded-api/store.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { applied, installMutants, markOf, MUTANTS } from "./mutants.ts";
-import { loadProduction } from "./production.ts";
 import { makePlan } from "./plan.ts";
+import { loadProduction } from "./production.ts";
 import { scenarioPlan } from "./scenarios.ts";
 import { runPlan } from "./simulation.ts";
 

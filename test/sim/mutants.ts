@@ -201,7 +201,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "takes a holder for dead though nobody else answers either",
-    file: "vip/proof-rules.ts",
+    file: "sentinel/proof-rules.ts",
     from: "unanswering && witnessed) return",
     to: "unanswering) return",
     also: { from: "{ counts: witnessed || alive }", to: "{ counts: true }" },
@@ -210,7 +210,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "takes a holder for dead of which it has never heard",
-    file: "vip/proof-rules.ts",
+    file: "sentinel/proof-rules.ts",
     from: "if (targets.every(({ score }) => score >= CALIBRATED)) return",
     to: "if (targets.every(({ score }) => score >= 0)) return",
     also: { from: "targets.some(({ score }) => score <= 0)", to: "targets.some(({ score }) => score < 0)" },

@@ -1,14 +1,14 @@
 /** One control-plane machine: clocks, kernel, /run, and the agent: the product's own elector, Lease store, call rules and VIP. */
-import type { ElectionStatus } from "../../src/agent/status.ts";
-import type { ElectionSettings, Report, SelfFacts } from "../../src/election/types.ts";
 import type { Elector, ElectorDeps } from "../../src/election/elector.ts";
-import type { LogFields, Logger } from "../../src/log.ts";
+import type { ElectionStatus } from "../../src/election/status.ts";
+import type { ElectionSettings, Report, SelfFacts } from "../../src/election/types.ts";
 import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
+import type { LogFields, Logger } from "../../src/log.ts";
 import { parseIp } from "../../src/net.ts";
 import type { IpAddress } from "../../src/net.ts";
-import type { Evidence, Sentinel } from "../../src/vip/evidence.ts";
+import type { Evidence, Sentinel } from "../../src/sentinel/evidence.ts";
+import type { Wire } from "../../src/sentinel/wire.ts";
 import type { Vip } from "../../src/vip/types.ts";
-import type { Wire } from "../../src/vip/wire.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Coverage } from "./coverage.ts";
 import { SimKernel } from "./kernel.ts";

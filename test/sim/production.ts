@@ -2,7 +2,7 @@
 import type { createElector } from "../../src/election/elector.ts";
 import type { createApiClient } from "../../src/kube/api.ts";
 import type { createLeaseStore } from "../../src/kube/lease-store.ts";
-import type { createSentinel } from "../../src/vip/sentinel.ts";
+import type { createSentinel } from "../../src/sentinel/sentinel.ts";
 import type { createVip } from "../../src/vip/vip.ts";
 
 export interface Production {
@@ -23,6 +23,6 @@ export async function loadProduction(mark = ""): Promise<Production> {
   const { createApiClient } = await load<"createApiClient">("kube/api.ts");
   const { createLeaseStore } = await load<"createLeaseStore">("kube/lease-store.ts");
   const { createVip } = await load<"createVip">("vip/vip.ts");
-  const { createSentinel } = await load<"createSentinel">("vip/sentinel.ts");
+  const { createSentinel } = await load<"createSentinel">("sentinel/sentinel.ts");
   return { createElector, createApiClient, createLeaseStore, createVip, createSentinel };
 }

@@ -5,8 +5,8 @@
 import { createHash } from "node:crypto";
 import type { ApiTransport } from "../../src/kube/transport.ts";
 import type { IpAddress } from "../../src/net.ts";
+import type { Wire } from "../../src/sentinel/wire.ts";
 import type { VipKernel } from "../../src/vip/kernel.ts";
-import type { Wire } from "../../src/vip/wire.ts";
 
 /** What a record is about. A watch is an API request that stays open. */
 const KINDS = ["kernel", "frame", "api"] as const;

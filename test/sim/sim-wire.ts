@@ -3,7 +3,7 @@
  * question is sent, and lies in the asker's socket until its time has come and somebody drains it, so that a question costs no event.
  */
 import type { IpAddress } from "../../src/net.ts";
-import type { Heard, Wire } from "../../src/vip/wire.ts";
+import type { Heard, Wire } from "../../src/sentinel/wire.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";

@@ -1,8 +1,8 @@
 /** The simulated API servers answer a survey as real ones were seen to do. */
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { silentLogger } from "../../src/log.ts";
 import type { LeaseStore, Survey } from "../../src/kube/store.ts";
+import { silentLogger } from "../../src/log.ts";
 import { ControlPlane } from "./control-plane.ts";
 import type { ServerMode } from "./control-plane.ts";
 import { Network } from "./network.ts";

@@ -14,7 +14,7 @@ import type { NodePlan, Plan } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { Random } from "./random.ts";
 import type { Recorder } from "./recorder.ts";
-import type { Wire } from "../../src/vip/wire.ts";
+import type { Wire } from "../../src/sentinel/wire.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SimProcess } from "./process.ts";
 import { Segment } from "./segment.ts";

@@ -4,9 +4,9 @@
  * over all five, seconds apart, beginning with another one each time.
  */
 import { fileURLToPath } from "node:url";
+import { sleep } from "../../support/lab/clock.ts";
 import { createLab } from "../../support/lab/lab.ts";
 import type { Lab } from "../../support/lab/lab.ts";
-import { sleep } from "../../support/lab/clock.ts";
 import { versionsOf } from "../anchor.ts";
 import { documented, startHaproxy, tuned } from "../haproxy.ts";
 import type { Benchmark, Plan, RatioGoal, Sample } from "../report.ts";

@@ -2,9 +2,9 @@
  * The agent's own rules, as the agent would load them, on a holder and on a backend, without an agent: no election, no API server, nothing
  * else that takes processor time.
  */
-import { ruleset } from "../../../src/balancer/fastpath/ruleset.ts";
-import type { FastPathNode, WirePlan } from "../../../src/balancer/fastpath/tables.ts";
-import { transaction } from "../../../src/balancer/fastpath/transaction.ts";
+import { ruleset } from "../../../src/fastpath/ruleset.ts";
+import type { FastPathNode, WirePlan } from "../../../src/fastpath/tables.ts";
+import { transaction } from "../../../src/fastpath/transaction.ts";
 import { parseIp } from "../../../src/net.ts";
 import type { IpAddress } from "../../../src/net.ts";
 import type { Host } from "../../support/lab/host.ts";

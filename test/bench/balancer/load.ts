@@ -7,8 +7,8 @@ import { sleep } from "../../support/lab/clock.ts";
 import type { Host } from "../../support/lab/host.ts";
 import type { LabProcess } from "../../support/lab/process.ts";
 import { httpServer, startHaproxy } from "../haproxy.ts";
-import { gbitPerSecond, requestsPerSecond, roundTrips } from "./figures.ts";
 import { memoryKib, sandboxCpuMs } from "../processes.ts";
+import { gbitPerSecond, requestsPerSecond, roundTrips } from "./figures.ts";
 import type { RoundTrips } from "./figures.ts";
 
 const SECONDS = 2;

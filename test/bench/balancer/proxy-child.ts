@@ -1,8 +1,8 @@
 /** The proxy alone on PORT, in front of ADDRESS:PORT: `proxy-child.ts 8443 10.77.0.12:6443`. Ends with a signal. */
 import { availableParallelism } from "node:os";
-import { ProxyThreads, workersFor } from "../../../src/balancer/proxy/threads.ts";
 import { silentLogger } from "../../../src/log.ts";
-import { clock, workerUrl } from "../../support/balancer/fixture.ts";
+import { ProxyThreads, workersFor } from "../../../src/proxy/threads.ts";
+import { clock, workerUrl } from "../../support/proxy/fixture.ts";
 
 const [port = "", server = ""] = process.argv.slice(2);
 const [host = "", serverPort = ""] = server.split(":");

@@ -1,8 +1,8 @@
 /** One fault and what is seen of it: by a client that opens connections all the time, and in the kernels' tables. */
 import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
-import { attempt } from "../../support/lab/command.ts";
-import { monotonicMs, sleep } from "../../support/lab/clock.ts";
 import type { ArpCapture } from "../../support/lab/capture.ts";
+import { monotonicMs, sleep } from "../../support/lab/clock.ts";
+import { attempt } from "../../support/lab/command.ts";
 import type { Host } from "../../support/lab/host.ts";
 import { OwnershipSampler } from "../../support/lab/ownership.ts";
 import { ClientProbe } from "../../support/lab/probe.ts";

@@ -1,12 +1,12 @@
 /** What happens to the holder of an address, and what is measured of it. */
 import { join } from "node:path";
 import type { ClusterNode } from "../../lab/cluster.ts";
+import { leadFrom } from "../../lab/etcd-leader.ts";
 import { monotonicMs, sleep } from "../../support/lab/clock.ts";
 import { failures } from "../../support/lab/probe.ts";
 import type { Attempt } from "../../support/lab/probe.ts";
 import type { Goal, Metric } from "../report.ts";
 import type { Contender } from "./contenders.ts";
-import { leadFrom } from "../../lab/etcd-leader.ts";
 import { lastHeldMs, longestDualMs, seen, silenceAfterMs, slowestMs } from "./figures.ts";
 import { startProbe, watch } from "./observe.ts";
 import type { Rig, Watched } from "./observe.ts";

@@ -11,9 +11,9 @@ import { versionsOf } from "../anchor.ts";
 import { removeAddress } from "../failover/contenders.ts";
 import { DOCUMENTED, Keepalived, VRRP3 } from "../failover/keepalived.ts";
 import type { Vrrp } from "../failover/keepalived.ts";
-import type { Benchmark, Plan, Sample } from "../report.ts";
 import { family, processOf } from "../processes.ts";
 import type { ProcessFigures } from "../processes.ts";
+import type { Benchmark, Plan, Sample } from "../report.ts";
 
 const OURS = "leasehold";
 const UNPROVEN = "without proof";

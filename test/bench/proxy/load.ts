@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { openClient } from "../../support/balancer/fixture.ts";
+import { openClient } from "../../support/proxy/fixture.ts";
 
 const CONCURRENT = 32;
 const CONNECT_FOR_MS = 2000;

@@ -3,10 +3,10 @@
  * message, says how late its main thread's timers have been at most since the last time, in ms: there runs the election.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { ProxyThreads } from "../../../src/balancer/proxy/threads.ts";
 import { silentLogger } from "../../../src/log.ts";
-import { clock, workerUrl } from "../../support/balancer/fixture.ts";
-import { backendAt } from "../../support/balancer/servers.ts";
+import { ProxyThreads } from "../../../src/proxy/threads.ts";
+import { backendAt } from "../../support/backends/servers.ts";
+import { clock, workerUrl } from "../../support/proxy/fixture.ts";
 
 /** The histogram holds how long each turn took, this included. */
 const TURN_MS = 5;

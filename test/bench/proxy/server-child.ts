@@ -1,6 +1,6 @@
 /** Child process of `proxy.ts`: answers each connection by its first byte. */
 import type { Socket } from "node:net";
-import { startServer } from "../../support/balancer/servers.ts";
+import { startServer } from "../../support/backends/servers.ts";
 
 const block = Buffer.alloc(262_144, 7);
 

@@ -2,11 +2,11 @@
 import { LINGER_MS } from "../../../src/election/master.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
+import { SAMPLE_MS } from "../health.ts";
+import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { SAMPLE_MS } from "../health.ts";
-import type { Health } from "../health.ts";
 import { awake, forced, justResumed, LEFT_OVER_MS, newHolder, RESUMED_LEFT_OVER_MS, TIMER_SLACK_MS } from "./common.ts";
 import type { Invariant } from "./common.ts";
 

@@ -1,8 +1,8 @@
 /** What the VIP's wire decides: whose silence is proof, how fast a dead holder is replaced, who stays while nobody can claim, and who serves before there is an API. */
+import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, MISSES, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import type { Health } from "../health.ts";
 import { awake, forced, justResumed, newHolder, proofWindowMs, published, turnMs } from "./common.ts";
 import type { Invariant } from "./common.ts";
 

@@ -1,9 +1,9 @@
 /** One server program of a node: started, killed, stopped and continued by its pid, its output in a file. */
 import type { ChildProcess, StdioOptions } from "node:child_process";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { once } from "node:events";
 
 export interface RunOptions {
   readonly stdio: StdioOptions;

@@ -1,6 +1,6 @@
 /** A listening socket, in this process' network namespace or in another. */
-import { createServer, type Server, Server as NetServer } from "node:net";
 import { once } from "node:events";
+import { createServer, type Server, Server as NetServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { Run } from "../control-plane/process.ts";
 

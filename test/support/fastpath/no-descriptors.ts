@@ -3,7 +3,7 @@
  * code of each, then "alive".
  */
 import { openSync } from "node:fs";
-import { createNft } from "../../../src/balancer/fastpath/nft.ts";
+import { createNft } from "../../../src/fastpath/nft.ts";
 import { createNftables } from "../../../src/linux/nftables.ts";
 
 const nft = createNft(createNftables(async () => {}));

@@ -1,7 +1,7 @@
 /** Plans for the kernel's data plane: nodes n1, n2, ... with 10.88.0.11, fd88::11 and 02:00:00:00:00:01 on. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { FastPathNode, OwnTarget, RulesetPlan, WirePlan } from "../../../src/balancer/fastpath/tables.ts";
+import type { FastPathNode, OwnTarget, RulesetPlan, WirePlan } from "../../../src/fastpath/tables.ts";
 import { parseIp } from "../../../src/net.ts";
 import type { Family, IpAddress } from "../../../src/net.ts";
 

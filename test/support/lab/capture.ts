@@ -1,10 +1,10 @@
 /** ARP and neighbour discovery as they pass the switch, with their time and their true sender. */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { TOOL_PATH, missingTools } from "../sandbox/tools.ts";
 import { wallToMonotonic } from "./clock.ts";
 import { PcapReader, parseNeighbourFrame } from "./frames.ts";
 import type { ArpFrame, NdpFrame, NeighbourFrame } from "./frames.ts";
-import { TOOL_PATH, missingTools } from "../sandbox/tools.ts";
 
 export class ArpCapture implements AsyncDisposable {
   /** In the order they passed. Grows while the capture runs; some ms behind the wire. */

@@ -1,13 +1,13 @@
 /** One machine of the lab: a network namespace with one cable to the switch, and its files. */
+import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { randomBytes } from "node:crypto";
+import { TOOL_PATH } from "../sandbox/tools.ts";
 import { run } from "./command.ts";
 import type { CommandOptions } from "./command.ts";
 import { LabProcess } from "./process.ts";
 import { portOf } from "./switch.ts";
 import type { Switch } from "./switch.ts";
-import { TOOL_PATH } from "../sandbox/tools.ts";
 
 export interface HostSpec {
   readonly name: string;

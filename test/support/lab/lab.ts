@@ -7,6 +7,7 @@
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { insideSandbox } from "../sandbox/sandbox.ts";
 import { ArpCapture } from "./capture.ts";
 import { monotonicMs, sleep } from "./clock.ts";
 import { attempt } from "./command.ts";
@@ -14,7 +15,6 @@ import { Host } from "./host.ts";
 import { OwnershipSampler } from "./ownership.ts";
 import { Switch } from "./switch.ts";
 import type { DropSpec, Fault } from "./switch.ts";
-import { insideSandbox } from "../sandbox/sandbox.ts";
 
 export interface HostOptions {
   /** Address without prefix length; default: the next of 10.77.0.0/24. */

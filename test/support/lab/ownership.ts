@@ -6,10 +6,10 @@
 import { spawn } from "node:child_process";
 import type { ChildProcessByStdio } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { TOOL_PATH } from "../sandbox/tools.ts";
 import { monotonicMs } from "./clock.ts";
 import { OwnershipTimeline } from "./timeline.ts";
 import type { OwnershipSample } from "./timeline.ts";
-import { TOOL_PATH } from "../sandbox/tools.ts";
 
 /** `2: eth0    inet 10.77.0.100/32 scope ...` */
 const ADDRESS_LINE = /^\d+: \S+\s+inet6? ([0-9a-f.:]+)[/ ]/;

@@ -4,8 +4,8 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { TestRecord } from "./counts-reporter.ts";
 import { sandboxObstacle, spawnInSandbox } from "../sandbox/sandbox.ts";
+import type { TestRecord } from "./counts-reporter.ts";
 
 export const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const COUNTS_REPORTER = fileURLToPath(new URL("counts-reporter.ts", import.meta.url));

@@ -1,8 +1,8 @@
 /** What is made of a client's attempts and the kernels' tables: a figure that flatters would never be noticed. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { parseStatus } from "../../lab/etcd-leader.ts";
 import { lastHeldMs, longestDualMs, seen, silenceAfterMs, slowestMs } from "../../bench/failover/figures.ts";
+import { parseStatus } from "../../lab/etcd-leader.ts";
 import type { Attempt } from "../../support/lab/probe.ts";
 import { OwnershipTimeline } from "../../support/lab/timeline.ts";
 

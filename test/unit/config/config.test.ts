@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { parseConfig } from "../../../src/config.ts";
-import type { Config } from "../../../src/config.ts";
+import { parseConfig } from "../../../src/config/config.ts";
+import type { Config } from "../../../src/config/config.ts";
 import { SETTING_NAMES } from "../../../src/config/settings.ts";
 
 const VIP = { LEASEHOLD_VIP: "192.0.2.10" };

@@ -1,11 +1,11 @@
 /** Drives the pure machine by hand: facts in, effects out. */
+import { initialState, step } from "../../../src/election/machine.ts";
+import type { Effect, ElectionEvent, ElectionSettings, ElectionState, SelfFacts } from "../../../src/election/types.ts";
 import { formatCandidate } from "../../../src/kube/record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "../../../src/kube/record.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../../../src/kube/store.ts";
-import { initialState, step } from "../../../src/election/machine.ts";
-import type { Evidence } from "../../../src/vip/evidence.ts";
-import type { Effect, ElectionEvent, ElectionSettings, ElectionState, SelfFacts } from "../../../src/election/types.ts";
+import type { Evidence } from "../../../src/sentinel/evidence.ts";
 
 export const SETTINGS: ElectionSettings = {
   node: "n1",

@@ -1,6 +1,6 @@
 /** What the pool and the Lease say of nodes that are well. */
-import type { PlanBackend, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
-import { DATA_PLANE_VERSION } from "../../../src/balancer/fastpath/ruleset.ts";
+import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
+import { DATA_PLANE_VERSION } from "../../../src/fastpath/ruleset.ts";
 import { addressIn, macOf } from "../../support/fastpath/plans.ts";
 
 export function backend(n: number, changes: Partial<PlanBackend> = {}): PlanBackend {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createFastPath } from "../../../src/balancer/fastpath/fast-path.ts";
-import type { FastPath, FastPathDeps } from "../../../src/balancer/fastpath/fast-path.ts";
-import { NoVerdict } from "../../../src/balancer/fastpath/nft.ts";
-import type { PlanBackend, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
-import type { FastPathNode, Table } from "../../../src/balancer/fastpath/tables.ts";
-import type { SetElements } from "../../../src/balancer/fastpath/transaction.ts";
+import { createFastPath } from "../../../src/fastpath/fast-path.ts";
+import type { FastPath, FastPathDeps } from "../../../src/fastpath/fast-path.ts";
+import { NoVerdict } from "../../../src/fastpath/nft.ts";
+import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
+import type { FastPathNode, Table } from "../../../src/fastpath/tables.ts";
+import type { SetElements } from "../../../src/fastpath/transaction.ts";
 import type { RulesetChange } from "../../../src/linux/nftables-monitor.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";

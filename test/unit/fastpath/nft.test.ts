@@ -7,10 +7,10 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { NoVerdict, createNft } from "../../../src/balancer/fastpath/nft.ts";
-import type { Table } from "../../../src/balancer/fastpath/tables.ts";
-import { removal, transaction } from "../../../src/balancer/fastpath/transaction.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
+import { NoVerdict, createNft } from "../../../src/fastpath/nft.ts";
+import type { Table } from "../../../src/fastpath/tables.ts";
+import { removal, transaction } from "../../../src/fastpath/transaction.ts";
 import type { Nftables, PlacedRule, SetKeys, TableState } from "../../../src/linux/nftables.ts";
 
 const TABLE: Table = { family: "ip", sets: [], counters: [], chains: [{ name: "pre", rules: ["accept"] }] };

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { makePlan } from "../../../src/balancer/fastpath/plan.ts";
-import type { PlanBackend, PlanFacts, PlanNode, PlanPeer } from "../../../src/balancer/fastpath/plan.ts";
-import { DATA_PLANE_VERSION } from "../../../src/balancer/fastpath/ruleset.ts";
-import type { RulesetPlan, WirePlan } from "../../../src/balancer/fastpath/tables.ts";
+import { makePlan } from "../../../src/fastpath/plan.ts";
+import type { PlanBackend, PlanFacts, PlanNode, PlanPeer } from "../../../src/fastpath/plan.ts";
+import { DATA_PLANE_VERSION } from "../../../src/fastpath/ruleset.ts";
+import type { RulesetPlan, WirePlan } from "../../../src/fastpath/tables.ts";
 import type { Family } from "../../../src/net.ts";
 import { addressIn, macOf, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
 import { backend, peer } from "./facts.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createProofs } from "../../../src/balancer/fastpath/proofs.ts";
-import type { Proofs } from "../../../src/balancer/fastpath/proofs.ts";
+import { createProofs } from "../../../src/fastpath/proofs.ts";
+import type { Proofs } from "../../../src/fastpath/proofs.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { fastPathNode, macOf } from "../../support/fastpath/plans.ts";

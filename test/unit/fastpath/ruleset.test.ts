@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { DATA_PLANE_VERSION, OWN_TIMEOUT_S, ruleset, SETTLE_MS } from "../../../src/balancer/fastpath/ruleset.ts";
-import { COUNTERS } from "../../../src/balancer/fastpath/tables.ts";
-import type { RulesetPlan, Table, WirePlan } from "../../../src/balancer/fastpath/tables.ts";
-import { assignSlots } from "../../../src/balancer/fastpath/slots.ts";
+import { DATA_PLANE_VERSION, OWN_TIMEOUT_S, ruleset, SETTLE_MS } from "../../../src/fastpath/ruleset.ts";
+import { assignSlots } from "../../../src/fastpath/slots.ts";
+import { COUNTERS } from "../../../src/fastpath/tables.ts";
+import type { RulesetPlan, Table, WirePlan } from "../../../src/fastpath/tables.ts";
 import { anyPlan, fastPathNode, ip, rulesetPlan, wirePlan } from "../../support/fastpath/plans.ts";
 
 const SYN = "tcp flags & (syn | ack | rst) == syn";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createSessions } from "../../../src/balancer/fastpath/sessions.ts";
-import { macBytes } from "../../../src/linux/mac.ts";
-import type { Sessions, SessionsDeps } from "../../../src/balancer/fastpath/sessions.ts";
-import type { Flow } from "../../../src/balancer/fastpath/nft.ts";
+import type { Flow } from "../../../src/fastpath/nft.ts";
+import { createSessions } from "../../../src/fastpath/sessions.ts";
+import type { Sessions, SessionsDeps } from "../../../src/fastpath/sessions.ts";
 import type { ConntrackEntry } from "../../../src/linux/conntrack.ts";
+import { macBytes } from "../../../src/linux/mac.ts";
 import type { TcpSocket } from "../../../src/linux/sock-diag.ts";
 import { silentLogger } from "../../../src/log.ts";
 import type { Family } from "../../../src/net.ts";

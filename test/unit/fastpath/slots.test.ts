@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { assignSlots, SLOTS } from "../../../src/balancer/fastpath/slots.ts";
+import { assignSlots, SLOTS } from "../../../src/fastpath/slots.ts";
 
 const names = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 9 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { putAnew, removal, transaction } from "../../../src/balancer/fastpath/transaction.ts";
-import type { Table } from "../../../src/balancer/fastpath/tables.ts";
+import type { Table } from "../../../src/fastpath/tables.ts";
+import { putAnew, removal, transaction } from "../../../src/fastpath/transaction.ts";
 
 const ip: Table = {
   family: "ip",

@@ -7,8 +7,8 @@ import { createCredentials } from "../../../src/kube/credentials.ts";
 import type { Credentials } from "../../../src/kube/credentials.ts";
 import { readKubeconfig } from "../../../src/kube/kubeconfig.ts";
 import type { LogFields, Logger } from "../../../src/log.ts";
+import { authority, issue } from "../../support/backends/pki.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
-import { authority, issue } from "../../support/balancer/pki.ts";
 import { kubeconfigText } from "./kubeconfig-fixture.ts";
 
 const ca = authority("kubernetes-ca");

@@ -1,10 +1,10 @@
 /** A Lease store over a scripted transport, and Leases as the API server sends them. */
 import assert from "node:assert/strict";
-import { silentLogger } from "../../../src/log.ts";
 import { createApiClient } from "../../../src/kube/api.ts";
 import { createLeaseStore } from "../../../src/kube/lease-store.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../../../src/kube/store.ts";
+import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { pass, ScriptedTransport, settle } from "./scripted-transport.ts";
 

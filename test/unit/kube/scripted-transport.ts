@@ -3,9 +3,9 @@
  * comes, fails the test in {@link ScriptedTransport.done}.
  */
 import assert from "node:assert/strict";
-import type { FakeClock } from "../../support/fake-clock.ts";
 import { ApiNoAnswer } from "../../../src/kube/transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, WatchHandlers } from "../../../src/kube/transport.ts";
+import type { FakeClock } from "../../support/fake-clock.ts";
 
 export type Reply =
   | { readonly status: number; readonly body?: unknown; readonly afterMs?: number }

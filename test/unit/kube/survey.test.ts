@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { silentLogger } from "../../../src/log.ts";
 import { createApiClient } from "../../../src/kube/api.ts";
-import type { RequestReport } from "../../../src/kube/api.ts";
 import type { Survey } from "../../../src/kube/store.ts";
+import type { RequestReport } from "../../../src/kube/transport.ts";
+import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { A, held, lease, NOT_FOUND, PATH, record, setUp } from "./lease-fixture.ts";
 import type { Reply, Step } from "./scripted-transport.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:https";
 import { createServer as createTcpServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { text } from "node:stream/consumers";
@@ -13,8 +13,8 @@ import type { ApiRequest, WatchHandlers } from "../../../src/kube/transport.ts";
 import { createUndiciTransport } from "../../../src/kube/undici-transport.ts";
 import type { UndiciTransport } from "../../../src/kube/undici-transport.ts";
 import { silentLogger } from "../../../src/log.ts";
+import { authority, issue, issueServing } from "../../support/backends/pki.ts";
 import { settle } from "./scripted-transport.ts";
-import { authority, issue, issueServing } from "../../support/balancer/pki.ts";
 
 const ca = authority("kubernetes-ca");
 const serving = issueServing(ca);

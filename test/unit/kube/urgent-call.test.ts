@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { silentLogger } from "../../../src/log.ts";
 import { createApiClient } from "../../../src/kube/api.ts";
 import type { CallOutcome } from "../../../src/kube/api.ts";
 import type { ApiRequest } from "../../../src/kube/transport.ts";
+import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { pass, ScriptedTransport, settle } from "./scripted-transport.ts";
 

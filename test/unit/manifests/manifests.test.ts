@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { loadAllYaml, loadYaml } from "@kubernetes/client-node";
 import type { V1Lease, V1Pod, V1Role, V1RoleBinding } from "@kubernetes/client-node";
-import { parseConfig } from "../../../src/config.ts";
+import { parseConfig } from "../../../src/config/config.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
 import { HEALTH_HOST } from "../../../src/ops/server.ts";
 import { VERSION } from "../../../src/version.ts";

@@ -1,6 +1,7 @@
 /** A status of a healthy MASTER, and how to change parts of it. */
-import type { AgentStatus, ElectionStatus, VipStatus } from "../../../src/agent/status.ts";
-import type { BackendStatus, BalancerStatus } from "../../../src/balancer/backend.ts";
+import type { BackendStatus, BalancerStatus } from "../../../src/backends/backend.ts";
+import type { ElectionStatus } from "../../../src/election/status.ts";
+import type { AgentStatus, VipStatus } from "../../../src/ops/status.ts";
 
 export interface Changes {
   readonly election?: Partial<ElectionStatus> | null;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { FastPathStatus } from "../../../src/balancer/fastpath/status.ts";
+import type { FastPathStatus } from "../../../src/fastpath/status.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
 import { backend, exampleStatus, released } from "./example.ts";
 

@@ -4,11 +4,11 @@ import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
-import type { AgentStatus } from "../../../src/agent/status.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
 import { createOps } from "../../../src/ops/server.ts";
 import type { Ops, OpsDeps } from "../../../src/ops/server.ts";
+import type { AgentStatus } from "../../../src/ops/status.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { exampleStatus } from "./example.ts";
 

@@ -1,0 +1,229 @@
+/** The settings, parsed and checked. The table of variables is in `settings.ts`. */
+import type { Backend } from "../backends/backend.ts";
+import { hostPort } from "../net.ts";
+import type { IpAddress } from "../net.ts";
+import { nodeName as nodeNameParser } from "./parsers.ts";
+import type { Endpoint } from "./parsers.ts";
+import { addressLifetimeSeconds, RULES, WARNINGS } from "./rules.ts";
+import { PREFIX, SETTING_NAMES, SETTINGS, SYNONYMS } from "./settings.ts";
+import type { SettingName, Values } from "./settings.ts";
+import { suggest } from "./suggest.ts";
+
+export type BalanceAlgorithm = "leastconn" | "roundrobin" | "random" | "source" | "local";
+
+export interface Config {
+  readonly role: "control-plane" | "balancer";
+  readonly nodeName: string;
+  /** undefined: found from the VIP's interface. */
+  readonly nodeIp: IpAddress | undefined;
+  readonly vips: readonly IpAddress[];
+  /** undefined: the one whose connected subnet holds the VIP. */
+  readonly interface: string | undefined;
+  readonly leaseName: string;
+  readonly leaseNamespace: string;
+  readonly leaseDurationMs: number;
+  readonly renewDeadlineMs: number;
+  readonly renewIntervalMs: number;
+  /** Whole seconds: IFA_CACHEINFO has no finer unit. */
+  readonly addressLifetimeSeconds: number;
+  /** 1-254 */
+  readonly priority: number;
+  readonly nopreempt: boolean;
+  readonly nopreemptStrict: boolean;
+  readonly preemptDelayMs: number;
+  readonly announceRefreshMs: number;
+  /** What a holder does at the renew deadline when no API server lets it renew. */
+  readonly onApiLoss: "auto" | "hold" | "release";
+  /** 0: the VIP is not asked, only the Lease's expiry counts. */
+  readonly probeIntervalMs: number;
+  readonly probeMisses: number;
+  readonly kubeconfig: string;
+  readonly adminKubeconfig: string;
+  /** Explicit API servers for the election; empty: own node and the peers that are found. */
+  readonly apiServers: readonly Backend[];
+  readonly backends: readonly Backend[];
+  readonly backendPort: number;
+  readonly balancerPort: number;
+  readonly fastPath: "auto" | "on" | "off";
+  /** Ports of the VIP. */
+  readonly vipPorts: readonly number[];
+  /** undefined: as many as suit the machine. */
+  readonly balancerWorkers: number | undefined;
+  readonly algorithm: BalanceAlgorithm;
+  readonly maxConnections: number;
+  readonly slowStartMs: number;
+  readonly connectTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  readonly checkPath: string;
+  readonly checkIntervalMs: number;
+  readonly checkTimeoutMs: number;
+  readonly checkRise: number;
+  readonly checkFall: number;
+  readonly trackBalancerWeight: number;
+  readonly trackApiserverWeight: number;
+  readonly trackInterfaceWeight: number;
+  readonly trackFile: string | undefined;
+  readonly trackFileWeight: number;
+  readonly trackExec: string | undefined;
+  readonly trackExecWeight: number;
+  readonly trackHttp: string | undefined;
+  readonly trackHttpWeight: number;
+  readonly trackIntervalMs: number;
+  readonly trackTimeoutMs: number;
+  readonly trackRise: number;
+  readonly trackFall: number;
+  readonly opsHost: string;
+  readonly opsPort: number;
+  /** Of 127.0.0.1. */
+  readonly healthPort: number;
+  readonly logLevel: "error" | "warn" | "info" | "debug";
+  readonly logFormat: "json" | "text";
+  /** On a tmpfs: must not outlive a reboot. */
+  readonly stateDir: string;
+  /** On disk: outlives a reboot. */
+  readonly dataDir: string;
+  readonly machineIdFile: string;
+}
+
+export type ConfigResult =
+  | { readonly kind: "ok"; readonly config: Config; readonly warnings: readonly string[] }
+  | { readonly kind: "error"; readonly problems: readonly string[] };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** An empty value counts as not set, as an emptied `value: ""` in a manifest is meant. */
+function textOf(env: Environment, name: SettingName): string {
+  return env[PREFIX + name]?.trim() ?? "";
+}
+
+function unknownVariables(env: Environment): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith(PREFIX))
+    .map((name) => name.slice(PREFIX.length))
+    .filter((name) => !Object.hasOwn(SETTINGS, name))
+    .toSorted()
+    .map((name) => {
+      const near = (Object.hasOwn(SYNONYMS, name) ? SYNONYMS[name] : undefined) ?? suggest(name, SETTING_NAMES);
+      const advice = near === undefined ? "`leasehold --help` lists all of them" : `did you mean ${PREFIX}${near}?`;
+      return `${PREFIX}${name}=${JSON.stringify(env[PREFIX + name])} is not a setting; ${advice}`;
+    });
+}
+
+/** Values of all settings; a wrong one is reported and stands at its default, so that the rest can be judged. */
+function parseValues(env: Environment): { values: Values; wrong: ReadonlySet<SettingName>; problems: string[] } {
+  const values: Record<string, unknown> = {};
+  const wrong = new Set<SettingName>();
+  const problems: string[] = [];
+  for (const name of SETTING_NAMES) {
+    const { parser, fallback } = SETTINGS[name];
+    const text = textOf(env, name);
+    const parsed = text === "" ? undefined : parser.parse(text);
+    if (parsed?.kind === "wrong") {
+      wrong.add(name);
+      problems.push(`${PREFIX}${name}=${JSON.stringify(text)} ${parsed.because}; use ${parser.expects}`);
+    }
+    if (parsed?.kind === "ok") {
+      values[name] = parsed.value;
+    } else if (fallback !== undefined) {
+      const standard = parser.parse(fallback);
+      if (standard.kind === "wrong") throw new RangeError(`the default of ${name} ${standard.because}`);
+      values[name] = standard.value;
+    }
+  }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every name has had its own parser's value or default
+  return { values: values as Values, wrong, problems };
+}
+
+function backends(list: readonly Endpoint[] | undefined, values: Values): Backend[] {
+  return (list ?? []).map(({ address, port = values.BACKEND_PORT }) => ({
+    id: hostPort(address.text, port),
+    host: address.text,
+    port,
+    local: address.text === values.NODE_IP?.text || address.text === "::1" || address.text.startsWith("127."),
+  }));
+}
+
+function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Config {
+  return Object.freeze<Config>({
+    role: values.ROLE,
+    nodeName,
+    nodeIp: values.NODE_IP,
+    vips: values.VIP ?? [],
+    interface: values.INTERFACE,
+    leaseName: values.LEASE_NAME,
+    leaseNamespace: values.LEASE_NAMESPACE,
+    leaseDurationMs: values.LEASE_DURATION,
+    renewDeadlineMs: values.RENEW_DEADLINE,
+    renewIntervalMs: values.RENEW_INTERVAL,
+    addressLifetimeSeconds: lifetimeSeconds,
+    priority: values.PRIORITY,
+    nopreempt: values.NOPREEMPT,
+    nopreemptStrict: values.NOPREEMPT_STRICT,
+    preemptDelayMs: values.PREEMPT_DELAY,
+    announceRefreshMs: values.ANNOUNCE_REFRESH,
+    onApiLoss: values.ON_API_LOSS,
+    probeIntervalMs: values.PROBE_INTERVAL,
+    probeMisses: values.PROBE_MISSES,
+    kubeconfig: values.KUBECONFIG,
+    adminKubeconfig: values.ADMIN_KUBECONFIG,
+    apiServers: backends(values.API_SERVERS, values),
+    backends: backends(values.BACKENDS, values),
+    backendPort: values.BACKEND_PORT,
+    balancerPort: values.BALANCER_PORT,
+    fastPath: values.FASTPATH,
+    vipPorts: values.VIP_PORTS,
+    balancerWorkers: values.BALANCER_WORKERS,
+    algorithm: values.ALGORITHM,
+    maxConnections: values.MAX_CONNECTIONS,
+    slowStartMs: values.SLOW_START,
+    connectTimeoutMs: values.CONNECT_TIMEOUT,
+    drainTimeoutMs: values.DRAIN_TIMEOUT,
+    checkPath: values.CHECK_PATH,
+    checkIntervalMs: values.CHECK_INTERVAL,
+    checkTimeoutMs: values.CHECK_TIMEOUT,
+    checkRise: values.CHECK_RISE,
+    checkFall: values.CHECK_FALL,
+    trackBalancerWeight: values.TRACK_BALANCER_WEIGHT,
+    trackApiserverWeight: values.TRACK_APISERVER_WEIGHT,
+    trackInterfaceWeight: values.TRACK_INTERFACE_WEIGHT,
+    trackFile: values.TRACK_FILE,
+    trackFileWeight: values.TRACK_FILE_WEIGHT,
+    trackExec: values.TRACK_EXEC,
+    trackExecWeight: values.TRACK_EXEC_WEIGHT,
+    trackHttp: values.TRACK_HTTP,
+    trackHttpWeight: values.TRACK_HTTP_WEIGHT,
+    trackIntervalMs: values.TRACK_INTERVAL,
+    trackTimeoutMs: values.TRACK_TIMEOUT,
+    trackRise: values.TRACK_RISE,
+    trackFall: values.TRACK_FALL,
+    opsHost: values.OPS_ADDRESS.host,
+    opsPort: values.OPS_ADDRESS.port,
+    healthPort: values.HEALTH_PORT,
+    logLevel: values.LOG_LEVEL,
+    logFormat: values.LOG_FORMAT,
+    stateDir: values.STATE_DIR,
+    dataDir: values.DATA_DIR,
+    machineIdFile: values.MACHINE_ID_FILE,
+  });
+}
+
+/**
+ * Reads every `LEASEHOLD_*` variable of `env`. All problems come at once, each naming the variable, its value
+ * and what would be right. `hostname` stands in for an unset LEASEHOLD_NODE_NAME.
+ */
+export function parseConfig(env: Environment, hostname: string): ConfigResult {
+  const { values, wrong, problems: wrongValues } = parseValues(env);
+  const problems = [...unknownVariables(env), ...wrongValues];
+  const facts = { values, isSet: (name: SettingName) => textOf(env, name) !== "" };
+  const judge = (rules: typeof RULES): string[] =>
+    rules.filter(({ uses }) => uses.every((name) => !wrong.has(name))).flatMap((rule) => rule.check(facts));
+  problems.push(...judge(RULES));
+
+  const nodeName = values.NODE_NAME ?? hostname.toLowerCase();
+  if (values.NODE_NAME === undefined && !wrong.has("NODE_NAME") && nodeNameParser.parse(nodeName).kind === "wrong") {
+    problems.push(`${PREFIX}NODE_NAME is not set and the host name ${JSON.stringify(hostname)} cannot stand in; use ${nodeNameParser.expects}`);
+  }
+  const lifetimeSeconds = addressLifetimeSeconds(values.RENEW_DEADLINE, values.LEASE_DURATION);
+  if (problems.length > 0 || lifetimeSeconds === undefined) return { kind: "error", problems };
+  return { kind: "ok", config: assemble(values, nodeName, lifetimeSeconds), warnings: judge(WARNINGS) };
+}

@@ -1,0 +1,29 @@
+/**
+ * The nodes that took part in the fast path when the Lease was last read, on disk: an agent that starts while no API server answers keeps
+ * the data plane as it was.
+ */
+import { parseFastPathOffer } from "../kube/record-codec.ts";
+import type { Logger } from "../log.ts";
+import { isRecord, readRememberedItems, writeRememberedItems } from "../remembered-file.ts";
+import type { PlanPeer } from "./plan.ts";
+
+const WHAT = "peers";
+/** It becomes a part of rules: nothing else may be in it. */
+const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
+
+/** Of their agents nothing is known: not fresh. */
+export function readPeers(path: string, log: Logger): readonly PlanPeer[] {
+  return readRememberedItems(path, WHAT, parsePeer, log);
+}
+
+export function writePeers(path: string, peers: readonly PlanPeer[], log: Logger): void {
+  writeRememberedItems(path, WHAT, peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })), log);
+}
+
+function parsePeer(item: unknown): PlanPeer | undefined {
+  if (!isRecord(item)) return undefined;
+  const { node, mac } = item;
+  const fastPath = parseFastPathOffer(item["fastPath"]);
+  if (typeof node !== "string" || typeof mac !== "string" || !MAC.test(mac) || fastPath === null) return undefined;
+  return { node, fastPath, mac, fresh: false, said: "" };
+}

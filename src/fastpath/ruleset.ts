@@ -1,0 +1,289 @@
+/**
+ * What the kernel does with a packet to the VIP: the whole data plane as one pure function from who takes part to nftables
+ * rules. docs/fast-path.md draws a packet's way and gives each rule its reason; nft.ts says how the rules get into the kernel.
+ *
+ * Three tables, all named `leasehold`. `netdev`: the holder spreads packets over the nodes at ingress, before conntrack, and
+ * keeps no connection. `ip` and `ip6`: the node where a connection lives translates it to its API server; a packet that meets no
+ * connection gets its second chance on the next node of a ring; a node's own clients and pods go straight to a backend.
+ */
+import type { Family, IpAddress } from "../net.ts";
+import { assignSlots, SLOTS } from "./slots.ts";
+import { COUNTERS, OWN_SET, SETTLING_SET, flowSet, heardSet } from "./tables.ts";
+import type { Chain, FastPathNode, RulesetPlan, Table, WirePlan } from "./tables.ts";
+
+/**
+ * Seed, number of slots, hash input and the count of hops in the TTL. Nodes of another version are no peers: one
+ * that spread or counted differently would find no connection.
+ */
+export const DATA_PLANE_VERSION = 1;
+const SEED = "0x4c484f4c";
+/** What ingress sets, so that each node can tell how far a packet has walked: `dup` and `fwd` take one off. */
+const START_TTL = 64;
+/** The own clients' rules are switched off by the kernel when the agent has not refreshed them for this long. */
+export const OWN_TIMEOUT_S = 30;
+/** After the members changed, the last of the ring drops for this long what nobody knows (TCP sends again) in place of resetting it. */
+export const SETTLE_MS = 2_000;
+/** How long the holder remembers a client's flow, to tell the client when its backend dies. Each packet after that notes it anew. */
+const FLOW_TIMEOUT = "1h";
+/** Of one that its client has ended: else a client that connects for every request fills the set, and the list of those to ask takes seconds. */
+const FLOW_END_S = 10;
+const MOST_FLOWS = 65_536;
+/**
+ * How long conntrack knows a connection that has ended, in place of 120 s. Meanwhile packets of the next one from the same client port are `invalid`
+ * here, and that one may live on another node: the slots have moved between the two. What the server sends again for a lost ACK comes within this time.
+ */
+const ENDED_S = 5;
+const ENDED = "ended";
+const SYN = "tcp flags & (syn | ack | rst) == syn";
+/** The probe of the network check goes to the discard service (RFC 863): no socket, no answer. */
+export const PROBE_PORT = 9;
+/** A peer whose probe has come counts as heard for this long: longer than its agent can be gone before the Lease tells (30 s). */
+const HEARD_TIMEOUT_S = 45;
+
+export function ruleset(plan: RulesetPlan): readonly Table[] {
+  const families = ([4, 6] as const).filter((family) => plan.vips.some((vip) => vip.family === family));
+  const routed = families.map((family) => routedTable(plan, family));
+  const ingress = plan.wire === undefined || !plan.wire.spreads ? undefined : ingressTable(plan, plan.wire, families);
+  return ingress === undefined ? routed : [ingress, ...routed];
+}
+
+/** Words that differ between the families; the rules do not. */
+function wordsOf(plan: RulesetPlan, family: Family) {
+  const ip = family === 4 ? "ip" : "ip6";
+  const vips = list(plan.vips.filter((vip) => vip.family === family).map((vip) => vip.text));
+  const ports = list(plan.ports.map(String));
+  return {
+    ip,
+    hops: family === 4 ? "ip ttl" : "ip6 hoplimit",
+    addressType: family === 4 ? "ipv4_addr" : "ipv6_addr",
+    vips,
+    toVip: `${ip} daddr ${vips} tcp dport ${ports}`,
+    /** jhash puts every client connection into the same slot on every node. */
+    slot: `jhash ${ip} saddr . tcp sport mod ${SLOTS} seed ${SEED}`,
+    tooBig: family === 4 ? "icmp type destination-unreachable icmp code frag-needed" : "icmpv6 type packet-too-big",
+  };
+}
+
+function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Family[]): Table {
+  const sets: Table["sets"][number][] = [];
+  const counters: string[] = [COUNTERS.here];
+  const chains: Chain[] = [{ name: "mine", rules: [`counter name "${COUNTERS.here}" accept`] }];
+  const entry: string[] = [];
+  const fromPeers = list(wire.peers.map((peer) => peer.mac));
+  for (const family of families) {
+    const { ip, toVip, hops, slot, vips, addressType } = wordsOf(plan, family);
+    const own = addressOf(wire.self, family);
+    const reachable = wire.peers.filter((peer) => addressOf(peer, family) !== undefined);
+    // The network check: what a peer sent in the VIP's name has come through the fabric. Nobody else has business with it.
+    if (wire.peers.length > 0 && own !== undefined) {
+      sets.push({ name: heardSet(family), spec: `type ether_addr; size 64; flags dynamic,timeout; timeout ${HEARD_TIMEOUT_S}s;` });
+      entry.push(`${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} update @${heardSet(family)} { ether saddr } drop`);
+    }
+    sets.push({ name: flowSet(family), spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};` });
+    const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
+    const notFromPeers = wire.peers.length === 0 ? "" : `ether saddr != ${fromPeers} `;
+    // Without an address of the family there is nothing to deliver to and no way to the others.
+    if (own === undefined) continue;
+    entry.push(`${toVip} ${notFromPeers}goto spread${family}`);
+    const takers = wire.takers.filter((name) => name === wire.self.name || reachable.some((peer) => peer.name === name));
+    chains.push({
+      name: `spread${family}`,
+      rules: [
+        `${hops} set ${START_TTL}`,
+        // In this order: `add` changes nothing of what is there, so the last ACK of a connection does not bring its hour back, and the next SYN does.
+        `tcp flags & (fin | rst) != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_END_S}s }`,
+        `tcp flags & syn != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_TIMEOUT} }`,
+        `add @${flowSet(family)} { ${flow} }`,
+        spread(slot, takers, (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)), "mine"),
+      ],
+    });
+    for (const peer of reachable) {
+      const address = addressOf(peer, family);
+      if (address === undefined) continue;
+      counters.push(COUNTERS.forwarded(address));
+      chains.push({
+        name: COUNTERS.forwarded(address),
+        rules: [`counter name "${COUNTERS.forwarded(address)}" fwd ${ip} to ${address.text} device "${wire.interfaceName}"`],
+      });
+    }
+  }
+  chains.push({ name: "ingress", hook: `type filter hook ingress device "${wire.interfaceName}" priority 0; policy accept;`, rules: entry });
+  return { family: "netdev", sets, counters, chains };
+}
+
+function chainTo(peers: readonly FastPathNode[], name: string, family: Family): string {
+  const peer = peers.find((candidate) => candidate.name === name);
+  const address = peer === undefined ? undefined : addressOf(peer, family);
+  return address === undefined ? "mine" : COUNTERS.forwarded(address);
+}
+
+function routedTable(plan: RulesetPlan, family: Family): Table {
+  const words = wordsOf(plan, family);
+  const wire = plan.wire === undefined ? undefined : wireChains(plan, plan.wire, family);
+  const own = ownChains(plan, family);
+  const fromWire = plan.wire === undefined ? [] : [`iifname "${plan.wire.interfaceName}" accept`];
+  const postrouting: Chain[] = [
+    {
+      name: "post",
+      hook: "type nat hook postrouting priority 101; policy accept;",
+      rules: [`ct direction original ct original ${words.ip} daddr ${words.vips} meta l4proto tcp goto source`],
+    },
+    {
+      // Pods would be answered past us, and a socket that took the VIP as its source would be answered by nobody.
+      name: "source",
+      rules: [`fib saddr type local ${words.ip} saddr != ${words.vips} accept`, ...fromWire, "masquerade"],
+    },
+  ];
+  const prerouting: Chain = {
+    name: "pre",
+    // Before kube-proxy's chains (-100): the VIP is no Service.
+    hook: "type nat hook prerouting priority -101; policy accept;",
+    // What comes over the wire is never an own client's.
+    rules: [...(wire?.deliver ?? []), ...own.entry.map((rule) => (plan.wire === undefined ? rule : `iifname != "${plan.wire.interfaceName}" ${rule}`))],
+  };
+  const output: Chain = { name: "out", hook: "type nat hook output priority -101; policy accept;", rules: own.entry };
+  return {
+    family: family === 4 ? "ip" : "ip6",
+    sets: [
+      { name: OWN_SET, spec: `type ${words.addressType}; flags timeout; timeout ${OWN_TIMEOUT_S}s;` },
+      { name: SETTLING_SET, spec: `type inet_service; flags timeout; timeout ${SETTLE_MS}ms;` },
+    ],
+    counters: [...(wire?.counters ?? []), ...own.counters],
+    timeouts: plan.wire?.forgets === true ? [{ name: ENDED, spec: `protocol tcp; l3proto ${words.ip}; policy = { time_wait : ${ENDED_S}, close : ${ENDED_S} };` }] : [],
+    chains: [...(wire?.chains ?? []), ...own.chains, prerouting, output, ...postrouting],
+  };
+}
+
+/** Second chance and delivery, for what comes over the wire. */
+function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counters: string[]; chains: Chain[]; deliver: string[] } {
+  const { ip, toVip, hops, vips, tooBig } = wordsOf(plan, family);
+  const own = addressOf(wire.self, family);
+  // Nothing to deliver to in this family: leave these packets alone.
+  if (own === undefined) return { counters: [], chains: [], deliver: [] };
+  const peers = wire.peers.filter((peer) => addressOf(peer, family) !== undefined);
+  const next = nextInRing(wire, peers);
+  const here = `iifname "${wire.interfaceName}"`;
+  const macs = list(peers.map((peer) => peer.mac));
+  const last: Chain = {
+    name: "last",
+    rules: [
+      `tcp dport @${SETTLING_SET} counter name "${COUNTERS.settling}" drop`,
+      `counter name "${COUNTERS.unknown}"`,
+      `${SYN} accept`,
+      // Not left to our own TCP: a socket in TIME-WAIT, of an earlier connection from the same client port, would answer with ACKs for ever
+      // (RFC 9293 section 3.10.7.4, and Linux starts its minute anew), and the client would never be told.
+      "reject with tcp reset",
+    ],
+  };
+  const nextAddress = next === undefined ? undefined : addressOf(next, family);
+  const ring: Chain = {
+    name: "ring",
+    rules:
+      nextAddress === undefined
+        ? ["goto last"]
+        : [
+            // Where ingress does not set it, a client's own TTL must not be taken for a count.
+            ...(wire.spreads ? [] : [`ether saddr != ${macs} ${hops} set ${START_TTL}`]),
+            // Counted by members, not by those alive: nodes that disagree about a grade still walk far enough.
+            `ether saddr ${macs} ${hops} <= ${START_TTL - peers.length - 1} goto last`,
+            `counter name "${COUNTERS.secondChance}" dup to ${nextAddress.text} device "${wire.interfaceName}"`,
+            "drop",
+          ],
+  };
+  const second: Chain = {
+    name: "second",
+    hook: "type filter hook prerouting priority mangle; policy accept;",
+    rules: [
+      `${here} ${toVip} goto wire`,
+      // Path MTU: the router answers the VIP, and whose connection it means only that node's conntrack knows. Everybody gets it.
+      ...(peers.length === 0
+        ? []
+        : [`${here} ${ip} daddr ${vips} ${tooBig} ether saddr != ${macs} goto tell`]),
+    ],
+  };
+  const tell: Chain = {
+    name: "tell",
+    rules: peers.flatMap((peer) => {
+      const address = addressOf(peer, family);
+      return address === undefined ? [] : [`dup to ${address.text} device "${wire.interfaceName}"`];
+    }),
+  };
+  const chain: Chain = { name: "wire", rules: wireRules(plan, wire) };
+  // A port that the kernel cannot ask about: the refusal of a process that has just died is kept back, the SYN comes again after 1 s, and then
+  // the checks have noticed. Sequence 0 is the answer to a SYN and nothing else (RFC 9293 section 3.10.7.1).
+  const asked = wire.listener === undefined ? [] : [wire.listener];
+  const unasked = plan.ports.filter((port) => !asked.includes(port));
+  const refusals: Chain = {
+    name: "refusals",
+    hook: "type filter hook output priority filter; policy accept;",
+    rules: [
+      `tcp sequence 0 tcp flags & (rst | ack) == rst | ack ct direction reply ct original ${ip} daddr ${vips} ct original proto-dst ${list(unasked.map(String))} drop`,
+    ],
+  };
+  return {
+    counters: [COUNTERS.secondChance, COUNTERS.unknown, COUNTERS.settling],
+    chains: [last, ring, chain, ...(peers.length === 0 ? [] : [tell]), second, ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals])],
+    // It is ours: our own ingress or a peer said so.
+    deliver: [`${here} ${toVip} dnat to ${hostOf(own)}:${wire.deliverTo}`],
+  };
+}
+
+function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
+  const rules: string[] = wire.forgets ? [`${SYN} ct timeout set "${ENDED}"`] : [];
+  const alive = wire.walkable.includes(wire.self.name);
+  if (!alive) {
+    // Our own API server is gone: let the others try first. As the last of the ring we hand it to our proxy.
+    rules.push(`${SYN} goto ring`);
+  } else if (wire.listener !== undefined && plan.ports.includes(wire.listener)) {
+    // The kernel knows before any check whether somebody listens. Only on the API server's own port: on another it would see our proxy.
+    rules.push(`${SYN} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`, `${SYN} tcp dport ${wire.listener} goto ring`);
+  }
+  rules.push(
+    // A packet of a connection that is not ours. A peer's word on a SYN counts as it is: tables that disagree never loop.
+    "tcp flags & (syn | ack | rst) != syn ct state new goto ring",
+    "tcp flags & (fin | rst) != 0 ct state { invalid, untracked } goto ring",
+    // Else our kernel would reset what belongs to another.
+    "ct state invalid drop",
+  );
+  return rules;
+}
+
+/** Pods and the node's own sockets. `@own` holds the VIP for as long as an agent keeps refreshing it. */
+function ownChains(plan: RulesetPlan, family: Family): { counters: string[]; chains: Chain[]; entry: string[] } {
+  const { ip, slot } = wordsOf(plan, family);
+  const targets = new Map(plan.own.filter((target) => target.address.family === family).map((target) => [COUNTERS.own(target), target]));
+  if (targets.size === 0) return { counters: [], chains: [], entry: [] };
+  const names = [...targets.keys()];
+  const chains = [...targets].map(
+    ([name, { address, port }]): Chain => ({ name, rules: [`meta l4proto tcp counter name "${name}" dnat to ${hostOf(address)}:${port}`] }),
+  );
+  chains.push({ name: "balance", rules: [spread(slot, names, (name) => name, "")] });
+  return { counters: names, chains, entry: [`${ip} daddr @${OWN_SET} tcp dport ${list(plan.ports.map(String))} goto balance`] };
+}
+
+/** One rule that sends each slot to its owner's chain. */
+function spread(slot: string, names: readonly string[], chain: (name: string) => string, nobody: string): string {
+  const owners = assignSlots(names);
+  const [only, ...others] = new Set(owners.map(chain));
+  if (only === undefined) return `goto ${nobody}`;
+  if (others.length === 0) return `goto ${only}`;
+  return `${slot} vmap { ${owners.map((name, index) => `${index} : goto ${chain(name)}`).join(", ")} }`;
+}
+
+/** Whoever follows this node in the order of names, among the peers worth asking. */
+function nextInRing(wire: WirePlan, peers: readonly FastPathNode[]): FastPathNode | undefined {
+  const ring = peers.filter((peer) => wire.walkable.includes(peer.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return ring.find((peer) => peer.name > wire.self.name) ?? ring[0];
+}
+
+function addressOf(node: FastPathNode, family: Family): IpAddress | undefined {
+  return node.addresses.find((address) => address.family === family);
+}
+
+function list(items: readonly string[]): string {
+  return `{ ${items.join(", ")} }`;
+}
+
+function hostOf(address: IpAddress): string {
+  return address.family === 4 ? address.text : `[${address.text}]`;
+}

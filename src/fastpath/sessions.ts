@@ -1,0 +1,151 @@
+/**
+ * Connections that cannot live on, and their owners: whoever only listens would not notice for many seconds. What a node's own
+ * kernel knows is ended there at once (SOCK_DESTROY); an idle client elsewhere gets a stray ACK, whose answer finds out the truth.
+ */
+import type { Conntrack, ConntrackEntry } from "../linux/conntrack.ts";
+import { macBytes } from "../linux/mac.ts";
+import type { SockDiag, TcpSocket } from "../linux/sock-diag.ts";
+import { TCP_STATES_CONNECTED } from "../linux/sock-diag.ts";
+import { strayAck } from "../linux/tcp-frame.ts";
+import type { Logger } from "../log.ts";
+import { hostPort, parseIp } from "../net.ts";
+import type { IpAddress } from "../net.ts";
+import type { Flow } from "./nft.ts";
+import type { Told } from "./status.ts";
+
+export interface SessionsDeps {
+  readonly log: Logger;
+  readonly vips: readonly IpAddress[];
+  readonly ports: readonly number[];
+  readonly sockets: Pick<SockDiag, "list" | "destroy">;
+  readonly conntrack: Pick<Conntrack, "list">;
+  readonly flows: (family: 4 | 6) => Promise<readonly Flow[]>;
+  /** Sends one whole Ethernet frame out of the VIP's interface; throws when it cannot. */
+  readonly send: (frame: Uint8Array) => void;
+  /** Of the VIP's interface; undefined while there is none. */
+  readonly mac: () => Uint8Array | undefined;
+  /** Lets other work of this thread go first. */
+  readonly pause: () => Promise<void>;
+}
+
+export interface Sessions {
+  /** The VIP has gone from here: sockets that had it as their own address send nothing any more, and would hang. Synchronous. */
+  vipGone(): void;
+  /**
+   * Clients elsewhere that have sent something to the VIP here within the hour. To list them takes some time.
+   * Never rejects.
+   */
+  clients(): Promise<readonly Flow[]>;
+  /** No packet gets to these API servers any more, or no answer comes. `clients`: to be asked whether their connection lives; null: not ours to ask. */
+  backendsDied(addresses: ReadonlySet<string>, clients: readonly Flow[] | null): Promise<void>;
+  told(): Told;
+}
+
+/** Frames between two pauses: some 2 ms of this thread. */
+const BATCH = 200;
+
+export function createSessions(deps: SessionsDeps): Sessions {
+  const { log, vips, ports, sockets } = deps;
+  const families = [...new Set(vips.map((vip) => vip.family))];
+  let kicked = 0;
+  let destroyed = 0;
+
+  function destroy(socket: TcpSocket): void {
+    if (sockets.destroy(socket)) destroyed += 1;
+  }
+
+  /** Through the VIP to one of `addresses`, as this node's conntrack has them. */
+  function connectionsTo(addresses: ReadonlySet<string>): readonly ConntrackEntry[] {
+    return vips.flatMap((address) =>
+      ports.flatMap((port) => deps.conntrack.list(address.family, { address, port }).filter((entry) => addresses.has(entry.reply.source.text))),
+    );
+  }
+
+  /** The server's side of them, if it is here, and the client's, if that is. Pods have sockets of their own that we cannot see. */
+  function endHere(addresses: ReadonlySet<string>): void {
+    const ends = new Set<string>();
+    for (const { original, reply } of connectionsTo(addresses)) {
+      ends.add(pair(reply.source, reply.sourcePort, reply.destination, reply.destinationPort));
+      ends.add(pair(original.source, original.sourcePort, original.destination, original.destinationPort));
+    }
+    if (ends.size === 0) return;
+    for (const family of families) {
+      for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) {
+        if (ends.has(pair(socket.local.address, socket.local.port, socket.remote.address, socket.remote.port))) destroy(socket);
+      }
+    }
+  }
+
+  /** All of them, as nobody knows whose server was the dead one: those whose connection lives answer with a duplicate ACK, and nothing happens. */
+  async function ask(clients: readonly Flow[]): Promise<void> {
+    const sourceMac = deps.mac();
+    if (sourceMac === undefined) return;
+    let tried = 0;
+    let failed = 0;
+    let failure: unknown;
+    for (const flow of clients) {
+      const frame = ackFor(flow, sourceMac);
+      if (frame === undefined) continue;
+      tried += 1;
+      try {
+        deps.send(frame);
+        kicked += 1;
+      } catch (error) {
+        // A full queue passes while we pause; the others are to be told anyway.
+        failure ??= error;
+        failed += 1;
+      }
+      if (tried % BATCH === 0) await deps.pause();
+    }
+    log.info({ clients: tried - failed }, "Clients asked whether their connection lives");
+    if (failed > 0) log.warn({ clients: failed, err: failure }, "Clients of a dead API server could not be asked whether their connection lives");
+  }
+
+  return {
+    vipGone() {
+      const own = new Set(vips.map((vip) => vip.text));
+      try {
+        for (const family of families) {
+          for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) if (own.has(socket.local.address.text)) destroy(socket);
+        }
+      } catch (error) {
+        // They find out by their own time-outs.
+        log.warn({ err: error }, "Sockets that had the VIP as their address could not be ended");
+      }
+    },
+    async clients() {
+      const listed = await Promise.all(
+        families.map((family) =>
+          deps.flows(family).catch((error: unknown) => {
+            // They stay in the kernel, and are listed again the next time that they are asked.
+            log.warn({ err: error, family }, "The clients that came by the VIP cannot be listed");
+            return [];
+          }),
+        ),
+      );
+      return listed.flat();
+    },
+    async backendsDied(addresses, clients) {
+      try {
+        endHere(addresses);
+      } catch (error) {
+        // A kernel without conntrack's netlink or SOCK_DESTROY: no reason to leave the others in the dark.
+        log.warn({ err: error }, "Sockets of connections to a dead API server could not be ended");
+      }
+      if (clients !== null) await ask(clients);
+    },
+    told: () => ({ kicked, destroyed }),
+  };
+}
+
+function pair(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): string {
+  return `${hostPort(local.text, localPort)} ${hostPort(remote.text, remotePort)}`;
+}
+
+function ackFor(flow: Flow, sourceMac: Uint8Array): Uint8Array | undefined {
+  const source = parseIp(flow.vip);
+  const destination = parseIp(flow.client);
+  const destinationMac = macBytes(flow.mac);
+  if (source === undefined || destination === undefined || destinationMac === undefined) return undefined;
+  return strayAck({ sourceMac, destinationMac, source, destination, sourcePort: flow.vipPort, destinationPort: flow.clientPort });
+}

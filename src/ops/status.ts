@@ -1,0 +1,57 @@
+/** What one agent knows, as `/status` shows it. Plain data; made on demand; nothing here steers. */
+import type { BalancerStatus } from "../backends/backend.ts";
+import type { ElectionStatus } from "../election/status.ts";
+import type { FastPathStatus } from "../fastpath/status.ts";
+import type { SentinelStatus } from "../sentinel/evidence.ts";
+import type { CheckStatus } from "../tracking/check.ts";
+
+export interface VipStatus {
+  readonly interface: string;
+  readonly link: "up" | "down" | "no-carrier" | "missing";
+  /** `bound`: by an agent. */
+  readonly addresses: readonly { readonly address: string; readonly bound: boolean }[];
+  /** The agent wants it bound. */
+  readonly wanted: boolean;
+  /** The machine has it from another program, or as its own address. */
+  readonly foreign: boolean;
+  /** Why the check `vip` is in FAULT: it could not be bound, or whose it is if `foreign`. */
+  readonly failure: string | null;
+  /** Milliseconds until the right to the VIP ends unless renewed; null when not wanted. */
+  readonly validForMs: number | null;
+  readonly announcements: number;
+  readonly readded: number;
+}
+
+/** One of the agent's own HTTP ports. */
+export interface ListenerStatus {
+  /** `health`: the probes, on loopback. `ops`: everything, at LEASEHOLD_OPS_ADDRESS. */
+  readonly name: "health" | "ops";
+  /** Address and port as configured. */
+  readonly address: string;
+  readonly listening: boolean;
+  /** Why the port could not be had at the last try; null when it could. It is tried again. */
+  readonly error: string | null;
+}
+
+export interface AgentStatus {
+  readonly node: string;
+  readonly role: "control-plane" | "balancer";
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly nowMs: number;
+  /** null with role balancer. */
+  readonly election: ElectionStatus | null;
+  readonly vip: VipStatus | null;
+  /** What is heard on the VIP's wire; null with role balancer. */
+  readonly wire: SentinelStatus | null;
+  readonly balancer: BalancerStatus;
+  /** Why there is no API server to send connections to, one sentence an operator can act on; null while there is one, or nothing is known yet. */
+  readonly noBackend: string | null;
+  /** null without a VIP (role balancer), and while the network is being waited for. */
+  readonly fastPath: FastPathStatus | null;
+  readonly checks: readonly CheckStatus[];
+  readonly apiServers: readonly string[];
+  readonly listeners: readonly ListenerStatus[];
+  /** `problem`: what is wrong with the kubeconfigs, each by its path; null while one is good. */
+  readonly credentials: { readonly source: string; readonly expiresAt: string | null; readonly problem: string | null };
+}

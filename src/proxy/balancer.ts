@@ -1,0 +1,256 @@
+/** The balancer as the agent sees it: checks the API servers, and has worker threads carry connections to them. */
+import { availableParallelism } from "node:os";
+import type { Backend, BackendId, BackendStatus, BalancerStatus } from "../backends/backend.ts";
+import { Health } from "../backends/health.ts";
+import {
+  emptyPool,
+  forget,
+  isServing,
+  nextToClose,
+  serving,
+  withBackends,
+  withClosed,
+  withResult,
+  type CheckResult,
+  type Member,
+  type Pool,
+} from "../backends/pool.ts";
+import type { CheckTls } from "../backends/probe.ts";
+import type { Pulse } from "../backends/pulse.ts";
+import type { Clock, Timer } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { Logger } from "../log.ts";
+import type { ProxyBackend } from "./messages.ts";
+import { ProxyThreads, workersFor } from "./threads.ts";
+
+export type BalancerSettings = Pick<
+  Config,
+  | "balancerPort"
+  | "balancerWorkers"
+  | "algorithm"
+  | "maxConnections"
+  | "slowStartMs"
+  | "connectTimeoutMs"
+  | "drainTimeoutMs"
+  | "checkPath"
+  | "checkIntervalMs"
+  | "checkTimeoutMs"
+  | "checkRise"
+  | "checkFall"
+>;
+
+export interface BalancerDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly settings: BalancerSettings;
+  /** The API server of this node, always in the pool; undefined on a worker (role `balancer`). */
+  readonly local: Backend | undefined;
+  /** The credentials now in force, undefined while there are none. Asked for at every new check connection. */
+  readonly tls: () => CheckTls | undefined;
+  /** `worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
+  readonly workerUrl: URL;
+  /** Finds lost machines before the checks do; undefined where it cannot. Stopped with the balancer. */
+  readonly pulse?: Pulse | undefined;
+  /** Every finished check, for metrics. */
+  readonly onCheck?: (id: BackendId, result: CheckResult) => void;
+}
+
+export interface Balancer {
+  /**
+   * Resolves once the listener accepts. Backends may be set before.
+   * @throws LeaseholdError LH_LISTEN: the port is taken; LH_WORKER: a worker thread does not start
+   */
+  start(): Promise<void>;
+  /** The whole list, as configured or discovered. Sessions to those that are gone from it live on. */
+  setBackends(list: readonly Backend[]): void;
+  status(): BalancerStatus;
+  /** Calls back after a grade, the list or the listener has changed. Returns what ends it. */
+  onChange(callback: () => void): () => void;
+  /** The `balancer` track check: a listener accepts and its worker lives, a checked backend serves. */
+  working(): { readonly ok: boolean; readonly detail: string };
+  /** The credentials have changed; checks use them at once. */
+  updateTls(): void;
+  /** Stops accepting, lets sessions go on for the drain time-out at most, then ends them. */
+  stop(): Promise<void>;
+}
+
+/** A worker that has not turned its loop for this long does not serve its clients either. */
+const HEARTBEAT_LIMIT_MS = 3000;
+const SWEEP_INTERVAL_MS = 5000;
+
+export function createBalancer(deps: BalancerDeps): Balancer {
+  const { clock, log, settings } = deps;
+  const grading = { rise: settings.checkRise, fall: settings.checkFall };
+  const listeners = new Set<() => void>();
+  let pool: Pool = withBackends(emptyPool, [], deps.local, clock.now());
+  let closing: Timer | undefined;
+  let sweep: Timer | undefined;
+
+  const health = new Health({ clock, log, settings, tls: deps.tls, onResult: checked });
+  const threads = new ProxyThreads({
+    clock,
+    log,
+    settings: {
+      port: settings.balancerPort,
+      algorithm: settings.algorithm,
+      maxConnections: settings.maxConnections,
+      slowStartMs: settings.slowStartMs,
+      connectTimeoutMs: settings.connectTimeoutMs,
+    },
+    workers: settings.balancerWorkers ?? workersFor(availableParallelism()),
+    workerUrl: deps.workerUrl,
+    backends: () => proxyBackends(pool, clock.now()),
+    onConnectFailed: (id) => health.probeNow(id),
+    onChange: notify,
+  });
+
+  function notify(): void {
+    for (const listener of listeners) listener();
+  }
+
+  /** The pool has changed: tell whom it concerns. */
+  function apply(next: Pool, before: Pool): void {
+    pool = next;
+    if (signature(next) !== signature(before)) {
+      threads.post({ kind: "backends", backends: proxyBackends(pool, clock.now()) });
+      notify();
+    }
+    closeOne();
+  }
+
+  function checked(id: BackendId, result: CheckResult): void {
+    if (result.kind !== "gone") deps.onCheck?.(id, result);
+    const before = pool;
+    const next = withResult(pool, id, result, clock.now(), grading);
+    const was = before.members.find((member) => member.backend.id === id);
+    const is = next.members.find((member) => member.backend.id === id);
+    if (was !== undefined && is !== undefined && was.grade !== is.grade) {
+      const fields = { backend: id, grade: is.grade, prevGrade: was.grade, reason: is.reason };
+      if (is.grade === "UP") log.info(fields, "backend changed its grade");
+      else log.warn(fields, "backend changed its grade");
+    }
+    apply(next, before);
+  }
+
+  /** Clients are told at once; its return is the checks' to find, which begin with the next one. */
+  function machineGone(id: BackendId, durationMs: number): void {
+    checked(id, { kind: "gone", reason: "machine silent", durationMs });
+    health.probeNow(id);
+  }
+
+  function watch(): void {
+    const backends = pool.members.map((member) => member.backend);
+    health.setBackends(backends);
+    deps.pulse?.setBackends(backends);
+  }
+
+  function closeOne(): void {
+    closing?.cancel();
+    closing = undefined;
+    const due = nextToClose(pool, clock.now());
+    if (due === undefined) return;
+    if (due.inMs > 0) {
+      closing = clock.after(due.inMs, closeOne);
+      return;
+    }
+    pool = withClosed(pool, due.id, clock.now());
+    threads.post({ kind: "close-sessions", id: due.id });
+    closeOne();
+  }
+
+  /** Backends that left the list go once their last session has. */
+  function forgetGone(): void {
+    const active = new Map(threads.counters().backends.map((counter) => [counter.id, counter.active]));
+    const gone = pool.members.filter((member) => member.leaving && (active.get(member.backend.id) ?? 0) === 0);
+    if (gone.length === 0) return;
+    const before = pool;
+    apply(gone.reduce((rest, member) => forget(rest, member.backend.id), pool), before);
+    watch();
+  }
+
+  return {
+    async start() {
+      watch();
+      deps.pulse?.start({ gone: machineGone, returned: (id) => health.probeNow(id) });
+      sweep = clock.every(SWEEP_INTERVAL_MS, forgetGone);
+      await threads.start();
+    },
+    setBackends(list) {
+      const before = pool;
+      apply(withBackends(pool, list, deps.local, clock.now()), before);
+      if (sweep !== undefined) watch();
+    },
+    status() {
+      const { connections, refused, backends } = threads.counters();
+      const takesNew = new Set(serving(pool).map((member) => member.backend.id));
+      const counted = new Map(backends.map((counter) => [counter.id, counter]));
+      return {
+        listening: threads.listening !== undefined,
+        port: threads.listening ?? settings.balancerPort,
+        heartbeatAgeMs: threads.heartbeatAgeMs(),
+        connections,
+        refused,
+        backends: pool.members.map((member): BackendStatus => {
+          const counter = counted.get(member.backend.id);
+          return {
+            ...member.backend,
+            grade: member.grade,
+            serving: member.grade !== "UNKNOWN" && takesNew.has(member.backend.id),
+            silent: member.last === "silent" || member.last === "gone",
+            gone: member.gone,
+            reason: member.reason,
+            sinceMs: member.sinceMs,
+            checkMs: member.checkMs,
+            active: counter?.active ?? 0,
+            sessions: counter?.sessions ?? 0,
+            connectErrors: counter?.connectErrors ?? 0,
+            bytesIn: counter?.bytesIn ?? 0,
+            bytesOut: counter?.bytesOut ?? 0,
+          };
+        }),
+      };
+    },
+    onChange(callback) {
+      listeners.add(callback);
+      return () => void listeners.delete(callback);
+    },
+    working() {
+      const ageMs = threads.heartbeatAgeMs();
+      if (!isServing(pool)) return { ok: false, detail: "no healthy backend" };
+      if (threads.listening === undefined) return { ok: false, detail: "the listener is closed" };
+      if (ageMs > HEARTBEAT_LIMIT_MS) return { ok: false, detail: `the proxy has not answered for ${Math.round(ageMs)} ms` };
+      return { ok: true, detail: `${serving(pool).length} of ${pool.members.length} backends serve` };
+    },
+    updateTls: () => health.updateTls(),
+    async stop() {
+      closing?.cancel();
+      sweep?.cancel();
+      sweep = undefined;
+      deps.pulse?.stop();
+      await threads.stop(settings.drainTimeoutMs);
+      health.stop();
+    },
+  };
+}
+
+function proxyBackends(pool: Pool, nowMs: number): readonly ProxyBackend[] {
+  const servingIds = new Set(serving(pool).map((member) => member.backend.id));
+  return pool.members.map(({ backend, returnedMs }) => ({
+    id: backend.id,
+    host: backend.host,
+    port: backend.port,
+    local: backend.local,
+    serving: servingIds.has(backend.id),
+    returnedAgoMs: returnedMs === undefined ? undefined : nowMs - returnedMs,
+  }));
+}
+
+/** What others act upon; the durations and counts of each check are not news. */
+function signature(pool: Pool): string {
+  const servingIds = new Set(serving(pool).map((member) => member.backend.id));
+  return pool.members.map((member) => describe(member, servingIds.has(member.backend.id))).join(" ");
+}
+
+function describe({ backend, grade, leaving }: Member, takesNew: boolean): string {
+  return `${backend.id}/${String(backend.local)}/${grade}/${String(leaving)}/${String(takesNew)}`;
+}

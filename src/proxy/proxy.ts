@@ -1,0 +1,269 @@
+/**
+ * The TCP proxy: one listener, its sessions, the backends that serve. Runs in a worker thread (`worker.ts`), told
+ * by the main thread who serves; several such threads listen on one port (`threads.ts`).
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import type { BackendId } from "../backends/backend.ts";
+import type { Clock, Timer } from "../clock.ts";
+import type { Held } from "./connection-count.ts";
+import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
+import { BEAT_INTERVAL_MS } from "./messages.ts";
+import { pick, slowStartWeight, type Candidate } from "./pick.ts";
+import { Session, type SessionHost, type Target } from "./session.ts";
+
+/** With no backend left the listener closes after this long: a restart of the last one is no reason to flap. */
+const CLOSE_GRACE_MS = 1000;
+const RELISTEN_MS = 1000;
+/** A backend that just failed a connection comes last until the health check, told of it, has had its say. */
+const SUSPECT_MS = 1000;
+const BACKLOG = 4096;
+/** How long a session lives before it gets its keepalive; little beside the 30 s until the first probe. */
+const KEEPALIVE_SWEEP_MS = 5000;
+
+interface Entry extends Target {
+  readonly held: Set<Session>;
+  listed: boolean;
+  returnedMs: number | undefined;
+  suspectUntilMs: number;
+}
+
+type Listener =
+  /** Until the first list: other workers have the port, and know where to take a client. */
+  | { readonly kind: "idle" }
+  | { readonly kind: "closed" }
+  | { readonly kind: "opening"; readonly server: Server }
+  | { readonly kind: "open"; readonly server: Server }
+  /** Somebody else has the port, or it cannot be had: tried again. */
+  | { readonly kind: "waiting"; readonly timer: Timer }
+  | { readonly kind: "stopped" };
+
+export interface ProxyDeps {
+  readonly clock: Clock;
+  readonly settings: ProxySettings;
+  readonly held: Held;
+  readonly random: () => number;
+  readonly post: (message: FromProxy) => void;
+}
+
+export class Proxy {
+  readonly #deps: ProxyDeps;
+  readonly #host: SessionHost;
+  readonly #entries = new Map<BackendId, Entry>();
+  readonly #sessions = new Set<Session>();
+  /** Those that serve, as a list: chosen from at every connection. */
+  #serving: readonly Entry[] = [];
+  #listener: Listener = { kind: "idle" };
+  #grace: Timer | undefined;
+  #turn: number;
+  #refused = 0;
+  #onEmpty: (() => void) | undefined;
+  readonly #beat: Timer;
+  readonly #sweep: Timer;
+
+  constructor(deps: ProxyDeps) {
+    this.#deps = deps;
+    // Workers that all began with the first backend would give it one connection each.
+    this.#turn = deps.held.slot;
+    this.#host = {
+      clock: deps.clock,
+      connectTimeoutMs: deps.settings.connectTimeoutMs,
+      choose: (client, tried) => this.#choose(client, tried),
+      attached: (session, target) => {
+        target.active++;
+        this.#entries.get(target.id)?.held.add(session);
+      },
+      detached: (session, target) => {
+        target.active--;
+        const entry = this.#entries.get(target.id);
+        entry?.held.delete(session);
+        if (entry !== undefined) this.#dropIfGone(entry);
+      },
+      failed: (target, reason) => this.#failed(target, reason),
+      refused: () => this.#refused++,
+      ended: (session) => {
+        this.#sessions.delete(session);
+        deps.held.set(this.#sessions.size);
+        if (this.#sessions.size === 0) this.#onEmpty?.();
+      },
+    };
+    this.#beat = deps.clock.every(BEAT_INTERVAL_MS, () => deps.post({ kind: "beat", counters: this.counters() }));
+    this.#sweep = deps.clock.every(KEEPALIVE_SWEEP_MS, () => {
+      for (const session of this.#sessions) session.keepAlive();
+    });
+  }
+
+  /** `stopped` runs once everything has ended. */
+  handle(message: ToProxy, stopped: () => void): void {
+    switch (message.kind) {
+      case "backends":
+        this.#setBackends(message.backends);
+        return;
+      case "close-sessions":
+        for (const session of this.#entries.get(message.id)?.held ?? []) session.leave();
+        return;
+      case "stop":
+        this.#stop(message.drainMs, stopped);
+        return;
+    }
+  }
+
+  counters(): ProxyCounters {
+    const backends = [...this.#entries.values()].map(
+      ({ id, active, sessions, connectErrors, bytesIn, bytesOut }) =>
+        ({ id, active, sessions, connectErrors, bytesIn, bytesOut }),
+    );
+    return { connections: this.#sessions.size, refused: this.#refused, backends };
+  }
+
+  #setBackends(backends: readonly ProxyBackend[]): void {
+    const nowMs = this.#deps.clock.now();
+    for (const entry of this.#entries.values()) entry.listed = false;
+    const serving: Entry[] = [];
+    for (const backend of backends) {
+      const entry = this.#entries.get(backend.id) ?? newEntry(backend);
+      entry.listed = true;
+      entry.returnedMs = backend.returnedAgoMs === undefined ? undefined : nowMs - backend.returnedAgoMs;
+      this.#entries.set(backend.id, entry);
+      if (backend.serving) serving.push(entry);
+    }
+    this.#serving = serving;
+    for (const entry of this.#entries.values()) this.#dropIfGone(entry);
+    // Also for a list of none: that the port can be had is worth knowing at the start.
+    if (this.#listener.kind === "idle") this.#open();
+    if (this.#serving.length > 0) {
+      this.#grace?.cancel();
+      this.#grace = undefined;
+      if (this.#listener.kind === "closed") this.#open();
+    } else if (this.#grace === undefined && this.#listener.kind !== "stopped") {
+      this.#grace = this.#deps.clock.after(CLOSE_GRACE_MS, () => this.#close());
+    }
+  }
+
+  #choose(client: Socket, tried: readonly Target[]): Target | undefined {
+    const nowMs = this.#deps.clock.now();
+    const { algorithm, slowStartMs } = this.#deps.settings;
+    const candidates: (Candidate & { readonly entry: Entry })[] = [];
+    let suspects = 0;
+    for (const entry of this.#serving) {
+      if (tried.includes(entry)) continue;
+      if (entry.suspectUntilMs > nowMs) suspects++;
+      const since = entry.returnedMs === undefined ? undefined : nowMs - entry.returnedMs;
+      const weight = slowStartWeight(since, slowStartMs);
+      candidates.push({ id: entry.id, local: entry.local, active: entry.active, weight, entry });
+    }
+    const fit =
+      suspects === 0 || suspects === candidates.length
+        ? candidates
+        : candidates.filter(({ entry }) => entry.suspectUntilMs <= nowMs);
+    // The address costs a system call; only one algorithm asks for it.
+    const source = algorithm === "source" ? (client.remoteAddress ?? "") : "";
+    return pick(algorithm, fit, { source, turn: this.#turn++, random: this.#deps.random })?.entry;
+  }
+
+  #failed(target: Target, reason: string): void {
+    target.connectErrors++;
+    const entry = this.#entries.get(target.id);
+    if (entry !== undefined) entry.suspectUntilMs = this.#deps.clock.now() + SUSPECT_MS;
+    this.#deps.post({ kind: "connect-failed", id: target.id, reason });
+  }
+
+  #accept(client: Socket): void {
+    if (this.#deps.held.total() >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
+      this.#refused++;
+      client.on("error", () => {});
+      client.resetAndDestroy();
+      return;
+    }
+    this.#sessions.add(new Session(this.#host, client));
+    this.#deps.held.set(this.#sessions.size);
+  }
+
+  #open(host = "::"): void {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => this.#accept(client));
+    this.#listener = { kind: "opening", server };
+    server.once("listening", () => {
+      if (this.#listener.kind !== "opening" || this.#listener.server !== server) return;
+      this.#listener = { kind: "open", server };
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : this.#deps.settings.port;
+      this.#deps.post({ kind: "listening", port });
+    });
+    server.on("error", (error: NodeJS.ErrnoException) => {
+      const code = error.code ?? "UNKNOWN";
+      if (this.#listener.kind === "open") {
+        // Out of file descriptors or memory for one more connection; the listener itself goes on.
+        this.#deps.post({ kind: "accept-failed", code });
+        return;
+      }
+      if (this.#listener.kind !== "opening" || this.#listener.server !== server) return;
+      // A kernel without IPv6 (ipv6.disable=1) has no `::` to listen on.
+      if (host === "::" && (code === "EAFNOSUPPORT" || code === "EADDRNOTAVAIL")) {
+        this.#open("0.0.0.0");
+        return;
+      }
+      this.#deps.post({ kind: "listen-failed", code, message: error.message });
+      const timer = this.#deps.clock.after(RELISTEN_MS, () => this.#open());
+      this.#listener = { kind: "waiting", timer };
+    });
+    server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG, reusePort: true });
+  }
+
+  #close(): void {
+    this.#grace = undefined;
+    switch (this.#listener.kind) {
+      case "opening":
+      case "open":
+        // Stops listening now; connections that the kernel had accepted for us are reset, the others go on.
+        this.#listener.server.close();
+        this.#deps.post({ kind: "closed" });
+        break;
+      case "waiting":
+        this.#listener.timer.cancel();
+        break;
+      case "idle":
+      case "closed":
+      case "stopped":
+        return;
+    }
+    this.#listener = { kind: "closed" };
+  }
+
+  #stop(drainMs: number, stopped: () => void): void {
+    this.#grace?.cancel();
+    this.#close();
+    this.#listener = { kind: "stopped" };
+    const finish = (): void => {
+      deadline.cancel();
+      this.#onEmpty = undefined;
+      this.#beat.cancel();
+      this.#sweep.cancel();
+      for (const session of this.#sessions) session.finish();
+      stopped();
+    };
+    const deadline = this.#deps.clock.after(drainMs, finish);
+    this.#onEmpty = finish;
+    if (this.#sessions.size === 0) finish();
+  }
+
+  #dropIfGone(entry: Entry): void {
+    if (!entry.listed && entry.active === 0) this.#entries.delete(entry.id);
+  }
+}
+
+function newEntry({ id, host, port, local }: ProxyBackend): Entry {
+  return {
+    id,
+    host,
+    port,
+    local,
+    active: 0,
+    sessions: 0,
+    connectErrors: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    held: new Set(),
+    listed: true,
+    returnedMs: undefined,
+    suspectUntilMs: Number.NEGATIVE_INFINITY,
+  };
+}

@@ -1,0 +1,183 @@
+/** One of the proxy's worker threads as the main thread sees it: started, started again when it ends, told the latest. */
+import { Worker } from "node:worker_threads";
+import type { BackendId } from "../backends/backend.ts";
+import type { Clock, Timer } from "../clock.ts";
+import { LeaseholdError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import { Held, type HeldShare } from "./connection-count.ts";
+import { noCounters, sum, withoutSessions } from "./counters.ts";
+import type { FromProxy, ProxyBackend, ProxyCounters, ProxySettings, ProxyWorkerData, ToProxy } from "./messages.ts";
+
+export interface ProxyThreadDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly settings: ProxySettings;
+  readonly share: HeldShare;
+  /** `worker.ts`, or what the bundle made of it. */
+  readonly workerUrl: URL;
+  /** The list to give to a worker that has just started. */
+  readonly backends: () => readonly ProxyBackend[];
+  readonly onConnectFailed: (id: BackendId) => void;
+  readonly onChange: () => void;
+}
+
+const FIRST_RESTART_MS = 100;
+const LAST_RESTART_MS = 10_000;
+/** After this long without an end the next one is a new story, not the same fault again. */
+const HEALTHY_MS = 60_000;
+
+type State =
+  | { readonly kind: "idle" }
+  | { readonly kind: "running"; readonly worker: Worker; readonly sinceMs: number }
+  | { readonly kind: "ended"; readonly timer: Timer }
+  | { readonly kind: "stopping"; readonly worker: Worker }
+  | { readonly kind: "stopped" };
+
+export class ProxyThread {
+  readonly #deps: ProxyThreadDeps;
+  #state: State = { kind: "idle" };
+  #restartMs = FIRST_RESTART_MS;
+  #listening: number | undefined;
+  #beatMs = Number.NEGATIVE_INFINITY;
+  #counters: ProxyCounters = noCounters;
+  /** What workers that have ended had counted: counters never go back. */
+  #earlier: ProxyCounters = noCounters;
+  #started: PromiseWithResolvers<void> | undefined;
+
+  constructor(deps: ProxyThreadDeps) {
+    this.#deps = deps;
+  }
+
+  /** The port while the listener accepts. */
+  get listening(): number | undefined {
+    return this.#listening;
+  }
+
+  heartbeatAgeMs(): number {
+    return this.#deps.clock.now() - this.#beatMs;
+  }
+
+  counters(): ProxyCounters {
+    return sum([this.#earlier, this.#counters]);
+  }
+
+  /**
+   * Resolves once the listener accepts.
+   * @throws LeaseholdError LH_LISTEN when the port cannot be had, LH_WORKER when the thread does not start
+   */
+  async start(): Promise<void> {
+    this.#started = Promise.withResolvers();
+    this.#run();
+    try {
+      await this.#started.promise;
+    } catch (error) {
+      await this.#terminate();
+      throw error;
+    } finally {
+      this.#started = undefined;
+    }
+  }
+
+  /** Lost while no worker runs: it gets {@link ProxyThreadDeps.backends} when it starts. */
+  post(message: ToProxy): void {
+    if (this.#state.kind === "running") send(this.#state.worker, message);
+  }
+
+  /** Stops accepting, gives sessions `drainMs`, ends the thread. */
+  async stop(drainMs: number): Promise<void> {
+    if (this.#state.kind === "ended") this.#state.timer.cancel();
+    if (this.#state.kind !== "running") {
+      this.#state = { kind: "stopped" };
+      return;
+    }
+    const { worker } = this.#state;
+    this.#state = { kind: "stopping", worker };
+    send(worker, { kind: "stop", drainMs });
+    const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+    // A worker that hangs must not hold up the agent's own end.
+    const deadline = this.#deps.clock.after(drainMs + 1000, () => void worker.terminate());
+    await ended;
+    deadline.cancel();
+    this.#state = { kind: "stopped" };
+  }
+
+  async #terminate(): Promise<void> {
+    const state = this.#state;
+    this.#state = { kind: "stopped" };
+    if (state.kind === "running") await state.worker.terminate();
+    if (state.kind === "ended") state.timer.cancel();
+  }
+
+  #run(): void {
+    const workerData: ProxyWorkerData = { settings: this.#deps.settings, share: this.#deps.share };
+    const worker = new Worker(this.#deps.workerUrl, { workerData, name: "proxy" });
+    this.#state = { kind: "running", worker, sinceMs: this.#deps.clock.now() };
+    this.#beatMs = this.#deps.clock.now();
+    this.post({ kind: "backends", backends: this.#deps.backends() });
+    let cause: unknown;
+    worker.on("message", (message: FromProxy) => this.#message(message));
+    worker.on("error", (error) => (cause = error));
+    worker.on("exit", (code) => this.#exited(worker, code, cause));
+  }
+
+  #exited(worker: Worker, code: number, cause: unknown): void {
+    this.#earlier = withoutSessions(this.counters());
+    new Held(this.#deps.share).set(0);
+    this.#counters = noCounters;
+    this.#listening = undefined;
+    if (this.#state.kind !== "running" || this.#state.worker !== worker) return;
+    const error = new LeaseholdError("LH_WORKER", `the proxy's worker thread ended with code ${code}`, { cause });
+    if (this.#started !== undefined) {
+      this.#state = { kind: "stopped" };
+      this.#started.reject(error);
+      return;
+    }
+    const nowMs = this.#deps.clock.now();
+    if (nowMs - this.#state.sinceMs >= HEALTHY_MS) this.#restartMs = FIRST_RESTART_MS;
+    const inMs = this.#restartMs;
+    this.#restartMs = Math.min(LAST_RESTART_MS, this.#restartMs * 2);
+    this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };
+    this.#deps.log.error({ code: error.code, err: error, restartInMs: inMs }, "the proxy's worker thread ended");
+    this.#deps.onChange();
+  }
+
+  #message(message: FromProxy): void {
+    const { clock, log } = this.#deps;
+    switch (message.kind) {
+      case "beat":
+        this.#beatMs = clock.now();
+        this.#counters = message.counters;
+        return;
+      case "listening":
+        this.#listening = message.port;
+        this.#started?.resolve();
+        this.#deps.onChange();
+        return;
+      case "closed":
+        this.#listening = undefined;
+        this.#deps.onChange();
+        return;
+      case "listen-failed": {
+        const error = new LeaseholdError(
+          "LH_LISTEN",
+          `the balancer cannot listen on port ${this.#deps.settings.port}: ${message.message}`,
+        );
+        if (this.#started === undefined) log.error({ code: error.code, err: error }, "the balancer cannot listen");
+        else this.#started.reject(error);
+        return;
+      }
+      case "connect-failed":
+        this.#deps.onConnectFailed(message.id);
+        log.debug({ backend: message.id, reason: message.reason }, "a connection was tried elsewhere");
+        return;
+      case "accept-failed":
+        log.warn({ code: message.code }, "a connection could not be accepted");
+        return;
+    }
+  }
+}
+
+function send(worker: Worker, message: ToProxy): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin, only windows do
+  worker.postMessage(message);
+}

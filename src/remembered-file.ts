@@ -1,0 +1,74 @@
+/**
+ * Small JSON files on disk that outlive a reboot, replaced in one step: after a power loss it is the old or the new one. What
+ * is damaged is reported and ignored.
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Logger } from "./log.ts";
+
+const VERSION = 1;
+
+/** The items of the file that `parse` takes; none when there is no file, or when any of it is damaged (logged). `what` names it to people. */
+export function readRememberedItems<T>(path: string, what: string, parse: (item: unknown) => T | undefined, log: Logger): readonly T[] {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) log.warn({ path, err: error }, `the remembered ${what} cannot be read`);
+    return [];
+  }
+  const items = parseItems(text, what, parse);
+  if (items === undefined) log.warn({ path }, `the remembered ${what} are damaged and ignored`);
+  return items ?? [];
+}
+
+/**
+ * Replaces the file (temporary file, fsync, rename). A failure is logged; everything works without. Nothing is not remembered.
+ */
+export function writeRememberedItems(path: string, what: string, items: readonly unknown[], log: Logger): void {
+  if (items.length === 0) return;
+  const text = `${JSON.stringify({ version: VERSION, [what]: items })}\n`;
+  const temporary = `${path}.new`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    syncing(temporary, "w", (fd) => void writeSync(fd, text));
+    renameSync(temporary, path);
+    // The rename itself lies in the directory.
+    syncing(dirname(path), "r", () => {});
+  } catch (error) {
+    log.warn({ path, err: error }, `the ${what} cannot be remembered`);
+  }
+}
+
+function syncing(path: string, flags: string, write: (fd: number) => void): void {
+  const fd = openSync(path, flags, 0o600);
+  try {
+    write(fd);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function parseItems<T>(text: string, what: string, parse: (item: unknown) => T | undefined): readonly T[] | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(value) || value["version"] !== VERSION) return undefined;
+  const list = value[what];
+  if (!Array.isArray(list)) return undefined;
+  const items: T[] = [];
+  for (const entry of list as readonly unknown[]) {
+    const item = parse(entry);
+    if (item === undefined) return undefined;
+    items.push(item);
+  }
+  return items;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

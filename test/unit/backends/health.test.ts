@@ -1,0 +1,257 @@
+import assert from "node:assert/strict";
+import { describe, test, type TestContext } from "node:test";
+import type { BackendId } from "../../../src/backends/backend.ts";
+import { Health } from "../../../src/backends/health.ts";
+import type { CheckResult } from "../../../src/backends/pool.ts";
+import { Probe, type CheckTls, type Outcome } from "../../../src/backends/probe.ts";
+import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
+import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../support/backends/api-server.ts";
+import { backendAt, freePort } from "../../support/backends/servers.ts";
+import { clock, until } from "../../support/proxy/fixture.ts";
+
+const TIMEOUT_MS = 1_000;
+
+function probeAt(t: TestContext, port: number, tls: () => CheckTls | undefined = () => checkTls): Probe {
+  const probe = new Probe({
+    clock,
+    backend: backendAt(port),
+    path: "/readyz",
+    timeoutMs: TIMEOUT_MS,
+    tls,
+    onClosed: () => {},
+  });
+  t.after(() => probe.close());
+  return probe;
+}
+
+async function apiServer(t: TestContext, behaviour: Behaviour, stranger = false): Promise<ApiServer> {
+  const server = await startApiServer(behaviour, 0, stranger);
+  t.after(() => server.close());
+  return server;
+}
+
+describe("one check", () => {
+  const table: readonly (readonly [string, Behaviour, Outcome])[] = [
+    ["200 is ready", { kind: "status", status: 200 }, { kind: "ready", reason: "200" }],
+    ["500 is not ready", { kind: "status", status: 500 }, { kind: "not-ready", reason: "500" }],
+    ["429 is not ready", { kind: "status", status: 429 }, { kind: "not-ready", reason: "429" }],
+    ["401 is ready, with a warning", { kind: "status", status: 401 }, { kind: "ready", reason: "401", warning: "unauthorized" }],
+    ["403 is ready, with a warning", { kind: "status", status: 403 }, { kind: "ready", reason: "403", warning: "unauthorized" }],
+    ["an answer that comes too late is slow", { kind: "status", status: 200, delayMs: 2000 }, { kind: "slow", reason: "timeout" }],
+    ["no answer over working TLS is slow", { kind: "hang" }, { kind: "slow", reason: "timeout" }],
+    ["a port that accepts and says nothing is silent", { kind: "silent" }, { kind: "silent", reason: "timeout: tls" }],
+    ["a reset at once is a refusal", { kind: "reset" }, { kind: "refused", reason: "reset" }],
+    ["a TLS alert is silence, not success", { kind: "alert" }, { kind: "silent", reason: "tls: ssl/tls_alert_handshake_failure" }],
+    ["an answer that is not HTTP is not ready", { kind: "garbage" }, { kind: "not-ready", reason: "http: HPE_INVALID_CONSTANT" }],
+    ["an endless answer is cut", { kind: "flood" }, { kind: "not-ready", reason: "http: the answer is too long" }],
+  ];
+  for (const [name, behaviour, expected] of table) {
+    test(name, async (t) => {
+      const server = await apiServer(t, behaviour);
+      assert.deepEqual(await probeAt(t, server.port).check(), expected);
+    });
+  }
+
+  test("a port where nobody listens is a refusal", async (t) => {
+    assert.deepEqual(await probeAt(t, await freePort()).check(), { kind: "refused", reason: "refused" });
+  });
+
+  test("a certificate of another CA is not ready: nobody is cut off for it", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 }, true);
+    const outcome = await probeAt(t, server.port).check();
+    assert.equal(outcome.kind, "not-ready");
+    assert.match(outcome.reason, /^tls: /u);
+    assert.equal(server.requests, 0, "nothing is asked of a server that was not verified");
+  });
+
+  test("goes over one connection, with our certificate", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const probe = probeAt(t, server.port);
+    for (let i = 0; i < 20; i++) assert.equal((await probe.check()).kind, "ready");
+    assert.equal(server.accepted(), 1);
+    assert.equal(server.authenticated, 20);
+  });
+
+  test("uses new credentials on a new connection after a reset", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const probe = probeAt(t, server.port);
+    await probe.check();
+    probe.reset();
+    assert.equal((await probe.check()).kind, "ready");
+    assert.equal(server.accepted(), 2);
+  });
+
+  test("a kept connection that ends in the middle of a check is no verdict", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const probe = probeAt(t, server.port);
+    await probe.check();
+    server.behaviour = { kind: "hang" };
+    const pending = probe.check();
+    await until("the request has come", () => server.requests === 2);
+    server.behaviour = { kind: "status", status: 200 };
+    for (const socket of server.sockets) socket.resetAndDestroy();
+    assert.deepEqual(await pending, { kind: "ready", reason: "200" });
+  });
+
+  test("a kept connection that stops answering is slow if TLS still works, else silent", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const probe = probeAt(t, server.port);
+    await probe.check();
+    server.behaviour = { kind: "hang" };
+    assert.deepEqual(await probe.check(), { kind: "slow", reason: "timeout" });
+    server.behaviour = { kind: "status", status: 200 };
+    assert.deepEqual(await probe.check(), { kind: "ready", reason: "200" }, "over the connection just made");
+    assert.equal(server.accepted(), 2);
+    server.behaviour = { kind: "hang" };
+    const pending = probe.check();
+    await until("the request has come", () => server.requests === 4);
+    server.behaviour = { kind: "silent" };
+    assert.deepEqual(await pending, { kind: "silent", reason: "timeout: tls" });
+  });
+
+  test("without credentials only TCP and TLS are tried", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 500 });
+    const without = probeAt(t, server.port, () => undefined);
+    assert.deepEqual(await without.check(), { kind: "ready", reason: "tls answers, not verified", warning: "unverified" });
+    assert.equal(server.requests, 0);
+    server.behaviour = { kind: "silent" };
+    assert.equal((await without.check()).kind, "silent");
+    server.behaviour = { kind: "reset" };
+    assert.equal((await without.check()).kind, "refused");
+  });
+
+  test("credentials that do not parse are as good as none", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const broken = probeAt(t, server.port, () => ({ ...checkTls, key: "no key" }));
+    assert.equal((await broken.check()).warning, "unverified");
+  });
+
+  test("ends at once when the probe is closed", async (t) => {
+    const server = await apiServer(t, { kind: "silent" });
+    const probe = new Probe({
+      clock, backend: backendAt(server.port), path: "/readyz", timeoutMs: 60_000, tls: () => checkTls, onClosed: () => {},
+    });
+    const pending = probe.check();
+    await until("the connection has come", () => server.accepted() === 1);
+    probe.close();
+    assert.equal((await pending).reason, "stopped");
+  });
+});
+
+interface Watched {
+  readonly health: Health;
+  readonly results: { readonly id: BackendId; readonly result: CheckResult }[];
+  readonly warnings: string[];
+}
+
+function watch(t: TestContext, checkIntervalMs: number, tls: () => CheckTls | undefined = () => checkTls): Watched {
+  const results: Watched["results"] = [];
+  const warnings: string[] = [];
+  const log: Logger = {
+    ...silentLogger,
+    warn: (_: LogFields, message: string) => void warnings.push(message),
+  };
+  const health = new Health({
+    clock,
+    log,
+    settings: { checkPath: "/readyz", checkIntervalMs, checkTimeoutMs: TIMEOUT_MS },
+    tls,
+    onResult: (id, result) => void results.push({ id, result }),
+  });
+  t.after(() => health.stop());
+  return { health, results, warnings };
+}
+
+describe("the checks' rhythm", () => {
+  const HOUR = 3_600_000;
+
+  test("a process that dies is noticed without waiting for the interval", async (t) => {
+    const server = await startApiServer({ kind: "status", status: 200 });
+    const { health, results } = watch(t, HOUR);
+    health.setBackends([server.backend]);
+    await until("the first check", () => results.length === 1);
+    await server.close();
+    await until("the second check", () => results.length === 2);
+    assert.equal(results[1]?.result.kind, "refused");
+  });
+
+  test("an idle connection that is closed costs one more check and nothing else", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const { health, results } = watch(t, HOUR);
+    health.setBackends([server.backend]);
+    await until("the first check", () => results.length === 1);
+    for (const socket of server.sockets) socket.destroy();
+    await until("the second check", () => results.length === 2);
+    assert.equal(results[1]?.result.kind, "ready");
+  });
+
+  test("a server that closes after each answer is not probed without pause", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200, close: true });
+    const { health, results } = watch(t, HOUR);
+    health.setBackends([server.backend]);
+    await until("the first check", () => results.length === 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(server.requests, 1, "an end that was announced is no signal");
+  });
+
+  test("never checks a backend twice at a time, however many signals come", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200, delayMs: 30 });
+    const { health, results } = watch(t, 1);
+    health.setBackends([server.backend]);
+    let most = 0;
+    for (let i = 0; i < 100; i++) {
+      health.probeNow(server.backend.id);
+      most = Math.max(most, server.requests - results.length);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    assert.ok(results.length >= 2);
+    assert.equal(most, 1);
+    assert.equal(server.accepted(), 1);
+  });
+
+  test("a hint during a check brings another one after it", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200, delayMs: 30 });
+    const { health, results } = watch(t, HOUR);
+    health.setBackends([server.backend]);
+    health.probeNow(server.backend.id);
+    await until("the second check", () => results.length === 2);
+  });
+
+  test("warns once about refused credentials, not at every check", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 403 });
+    const { health, results, warnings } = watch(t, 1);
+    health.setBackends([server.backend]);
+    await until("five checks", () => results.length >= 5);
+    assert.equal(warnings.length, 1);
+    server.behaviour = { kind: "status", status: 200 };
+    await until("ready without a warning", () => results.at(-1)?.result.reason === "200");
+    server.behaviour = { kind: "status", status: 401 };
+    await until("refused again", () => results.at(-1)?.result.reason === "401");
+    assert.equal(warnings.length, 2);
+  });
+
+  test("credentials that arrive are used at once", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const credentials: { now: CheckTls | undefined } = { now: undefined };
+    const { health, results } = watch(t, HOUR, () => credentials.now);
+    health.setBackends([server.backend]);
+    await until("the first check", () => results.length === 1);
+    credentials.now = checkTls;
+    health.updateTls();
+    await until("the second check", () => results.length === 2);
+    assert.equal(results[1]?.result.reason, "200");
+  });
+
+  test("a backend that is gone from the list is not checked any more", async (t) => {
+    const [a, b] = [await apiServer(t, { kind: "status", status: 200 }), await apiServer(t, { kind: "status", status: 200 })];
+    const { health, results } = watch(t, 5);
+    health.setBackends([a.backend, b.backend]);
+    await until("both are checked", () => a.requests > 0 && b.requests > 0);
+    health.setBackends([b.backend]);
+    await until("its connection is closed", () => a.sockets.size === 0);
+    const before = a.requests;
+    const seen = results.length;
+    await until("the other goes on", () => results.length > seen + 5);
+    assert.equal(a.requests, before);
+  });
+});

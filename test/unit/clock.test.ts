@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createBeat, EARLY_MS } from "../../src/clock.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+/** A beat, how often it was woken, and what ran when, in ms since its beginning. */
+class Bench {
+  readonly clock = new FakeClock();
+  readonly startMs = this.clock.now();
+  wakes = 0;
+  readonly ran: [string, number][] = [];
+  readonly beat = createBeat({
+    now: () => this.clock.now(),
+    after: (ms, callback) => {
+      assert.ok(Number.isInteger(ms), "a timer counts whole milliseconds");
+      return this.clock.after(ms, () => {
+        this.wakes += 1;
+        callback();
+      });
+    },
+  });
+
+  every(name: string, intervalMs: number, more: () => void = () => {}): () => void {
+    const timer = this.beat.every(intervalMs, () => {
+      this.ran.push([name, this.clock.now() - this.startMs]);
+      more();
+    });
+    assert.ok(timer !== undefined);
+    return () => timer.cancel();
+  }
+
+  timesOf(name: string): readonly number[] {
+    return this.ran.filter(([who]) => who === name).map(([, ms]) => ms);
+  }
+}
+
+describe("a beat", () => {
+  test("runs each task at its interval, and all in the same wakes, whenever they were started", () => {
+    const bench = new Bench();
+    bench.every("fast", 50);
+    bench.clock.advance(33);
+    bench.every("slow", 100);
+    bench.clock.advance(3);
+    bench.every("second", 1_000);
+    bench.clock.advance(2_164);
+    assert.deepEqual(bench.timesOf("fast"), Array.from({ length: 44 }, (_, index) => 50 * (index + 1)));
+    assert.deepEqual(bench.timesOf("slow"), Array.from({ length: 21 }, (_, index) => 100 * (index + 2)));
+    assert.deepEqual(bench.timesOf("second"), [1_100, 2_100]);
+    assert.equal(bench.wakes, 44);
+  });
+
+  test("never runs one much sooner than its interval after a late run, and finds its place again", () => {
+    for (const lateMs of [1, 9, 11, 30, 49, 70, 460]) {
+      const bench = new Bench();
+      bench.every("fast", 50);
+      bench.clock.advance(100);
+      bench.clock.jump(50 + lateMs);
+      bench.clock.advance(500);
+      const times = bench.timesOf("fast");
+      const gaps = times.slice(1).map((ms, index) => ms - (times[index] ?? Number.NaN));
+      assert.ok(gaps.every((gap) => gap >= 50 - EARLY_MS), `${lateMs} ms late: ${times.join(" ")}`);
+      assert.equal(times.filter((ms) => ms % 50 !== 0).length, lateMs % 50 === 0 ? 0 : 1, `${lateMs} ms late: ${times.join(" ")}`);
+    }
+  });
+
+  test("runs none that was cancelled, even by another in the same turn, and is not woken for it", () => {
+    const bench = new Bench();
+    const cancels: (() => void)[] = [];
+    bench.every("first", 50, () => cancels.pop()?.());
+    cancels.push(bench.every("second", 50));
+    bench.clock.advance(120);
+    assert.deepEqual(bench.timesOf("second"), []);
+    const alone = new Bench();
+    alone.every("only", 100)();
+    assert.equal(alone.clock.pendingTimers, 0);
+  });
+
+  test("starts what a task starts at the next place", () => {
+    const bench = new Bench();
+    let started = false;
+    bench.every("first", 100, () => {
+      if (!started) bench.every("second", 50);
+      started = true;
+    });
+    bench.clock.advance(200);
+    assert.deepEqual(bench.timesOf("second"), [150, 200]);
+  });
+
+  test("goes on after a task that throws", () => {
+    const bench = new Bench();
+    bench.every("bad", 50, () => {
+      throw new Error("bad");
+    });
+    bench.every("good", 50);
+    assert.throws(() => bench.clock.advance(60), /bad/);
+    assert.throws(() => bench.clock.advance(60), /bad/);
+    assert.equal(bench.timesOf("bad").length, 2);
+  });
+
+  test("leaves odd intervals to others", () => {
+    const { beat } = new Bench();
+    for (const ms of [0, -50, 30, 75, 120.5]) assert.equal(beat.every(ms, () => {}), undefined);
+  });
+});

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createApiClient } from "../../../src/kube/api.ts";
+import { createEventRecorder } from "../../../src/kube/events.ts";
+import type { LeaseEvent } from "../../../src/kube/events.ts";
+import { isObject } from "../../../src/kube/record-codec.ts";
+import { silentLogger } from "../../../src/log.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { ScriptedTransport, settle } from "./scripted-transport.ts";
+
+function setUp() {
+  const clock = new FakeClock();
+  const transport = new ScriptedTransport(clock, ["192.0.2.1:6443"]);
+  return { clock, transport, api: createApiClient({ transport, clock, log: silentLogger }) };
+}
+
+describe("events on the Lease", () => {
+  const became: LeaseEvent = { type: "Normal", reason: "LeaderElection", action: "Elected", note: "n1 became leader" };
+  const recorderOf = ({ api, clock }: ReturnType<typeof setUp>) =>
+    createEventRecorder({ api, clock, log: silentLogger, namespace: "kube-system", leaseName: "leasehold", node: "n1" });
+
+  test("have everything that events.k8s.io/v1 asks for", async () => {
+    const parts = setUp();
+    const body = JSON.stringify({
+      apiVersion: "events.k8s.io/v1",
+      kind: "Event",
+      metadata: { name: `leasehold.${(1_767_225_600_000_000n).toString(16)}000`, namespace: "kube-system" },
+      eventTime: "2026-01-01T00:00:00.000000Z",
+      type: "Normal",
+      reason: "LeaderElection",
+      action: "Elected",
+      note: "n1 became leader",
+      reportingController: "leasehold.dev/agent",
+      reportingInstance: "n1",
+      regarding: { apiVersion: "coordination.k8s.io/v1", kind: "Lease", name: "leasehold", namespace: "kube-system", uid: "u1" },
+    });
+    parts.transport.expect({ method: "POST", path: "/apis/events.k8s.io/v1/namespaces/kube-system/events", contentType: "application/json", body, reply: { status: 201 } });
+    recorderOf(parts).record(became, "u1");
+    await settle();
+    parts.transport.done();
+  });
+
+  test("a flood is cut off after ten, then one every 10 s", async () => {
+    const parts = setUp();
+    const recorder = recorderOf(parts);
+    const accept = { method: "POST", reply: { status: 201 } } as const;
+    parts.transport.expect(...Array.from({ length: 10 }, () => accept));
+    for (let i = 0; i < 50; i++) recorder.record(became, undefined);
+    await settle();
+    parts.transport.done();
+    parts.clock.advance(20_000);
+    parts.transport.expect(accept, accept);
+    for (let i = 0; i < 50; i++) recorder.record(became, undefined);
+    await settle();
+    parts.transport.done();
+    const names = parts.transport.requests.map(({ body }) => (isObject(body) ? JSON.stringify(body["metadata"]) : ""));
+    assert.equal(new Set(names).size, 12, "every event has a name of its own");
+  });
+
+  test("a note that is too long ends at a whole character", async () => {
+    const parts = setUp();
+    parts.transport.expect({
+      method: "POST",
+      reply: ({ body }) => {
+        const note = isObject(body) ? String(body["note"]) : "";
+        assert.equal(note, `a${"ä".repeat(499)}`);
+        return { status: 201 };
+      },
+    });
+    recorderOf(parts).record({ ...became, note: `a${"ä".repeat(2000)}` }, undefined);
+    await settle();
+    parts.transport.done();
+  });
+});
