@@ -1,7 +1,5 @@
 /** The settings, parsed and checked. The table of variables is in `settings.ts`. */
-import type { Backend } from "../backends/backend.ts";
-import { hostPort } from "../net.ts";
-import type { IpAddress } from "../net.ts";
+import type { HostPort, IpAddress } from "../net.ts";
 import { nodeName as nodeNameParser } from "./parsers.ts";
 import type { Endpoint } from "./parsers.ts";
 import { addressLifetimeSeconds, RULES, WARNINGS } from "./rules.ts";
@@ -40,8 +38,8 @@ export interface Config {
   readonly kubeconfig: string;
   readonly adminKubeconfig: string;
   /** Explicit API servers for the election; empty: own node and the peers that are found. */
-  readonly apiServers: readonly Backend[];
-  readonly backends: readonly Backend[];
+  readonly apiServers: readonly HostPort[];
+  readonly backends: readonly HostPort[];
   readonly backendPort: number;
   readonly balancerPort: number;
   readonly fastPath: "auto" | "on" | "off";
@@ -134,13 +132,8 @@ function parseValues(env: Environment): { values: Values; wrong: ReadonlySet<Set
   return { values: values as Values, wrong, problems };
 }
 
-function backends(list: readonly Endpoint[] | undefined, values: Values): Backend[] {
-  return (list ?? []).map(({ address, port = values.BACKEND_PORT }) => ({
-    id: hostPort(address.text, port),
-    host: address.text,
-    port,
-    local: address.text === values.NODE_IP?.text || address.text === "::1" || address.text.startsWith("127."),
-  }));
+function hostPorts(list: readonly Endpoint[] | undefined, defaultPort: number): HostPort[] {
+  return (list ?? []).map(({ address, port = defaultPort }) => ({ host: address.text, port }));
 }
 
 function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Config {
@@ -166,8 +159,8 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     probeMisses: values.PROBE_MISSES,
     kubeconfig: values.KUBECONFIG,
     adminKubeconfig: values.ADMIN_KUBECONFIG,
-    apiServers: backends(values.API_SERVERS, values),
-    backends: backends(values.BACKENDS, values),
+    apiServers: hostPorts(values.API_SERVERS, values.BACKEND_PORT),
+    backends: hostPorts(values.BACKENDS, values.BACKEND_PORT),
     backendPort: values.BACKEND_PORT,
     balancerPort: values.BALANCER_PORT,
     fastPath: values.FASTPATH,

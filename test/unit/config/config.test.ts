@@ -137,16 +137,16 @@ describe("a configuration", () => {
     refusedOnce({ LEASEHOLD_API_SERVERS: "192.0.2.10:6443" }, /LEASEHOLD_API_SERVERS has the VIP/);
   });
 
-  test("reads backends with and without a port, and knows its own", () => {
+  test("reads backends with and without a port", () => {
     const { config } = accepted({
       LEASEHOLD_NODE_IP: "192.0.2.11", LEASEHOLD_BACKEND_PORT: "7443",
       LEASEHOLD_BACKENDS: "192.0.2.11, 192.0.2.12:6443, [2001:db8::3]:6443, 2001:db8::4",
     });
     assert.deepEqual(config.backends, [
-      { id: "192.0.2.11:7443", host: "192.0.2.11", port: 7443, local: true },
-      { id: "192.0.2.12:6443", host: "192.0.2.12", port: 6443, local: false },
-      { id: "[2001:db8::3]:6443", host: "2001:db8::3", port: 6443, local: false },
-      { id: "[2001:db8::4]:7443", host: "2001:db8::4", port: 7443, local: false },
+      { host: "192.0.2.11", port: 7443 },
+      { host: "192.0.2.12", port: 6443 },
+      { host: "2001:db8::3", port: 6443 },
+      { host: "2001:db8::4", port: 7443 },
     ]);
     refusedOnce({ LEASEHOLD_BACKENDS: "n2:6443" }, /not a numeric address/);
     refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.12:0" }, /port that is out of range/);
