@@ -11,7 +11,6 @@ import type { FastPathOffer } from "../kube/record.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import type { VipStatus } from "../ops/status.ts";
 import type { Balancer } from "../proxy/balancer.ts";
 import type { Evidence, SentinelStatus, Watched } from "../sentinel/evidence.ts";
 import { createLinuxWire } from "../sentinel/linux-wire.ts";
@@ -21,6 +20,8 @@ import { checksFromConfig } from "../tracking/checks.ts";
 import { createTracker } from "../tracking/tracker.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
+import { vipStatus } from "../vip/status.ts";
+import type { VipStatus } from "../vip/status.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { Place } from "./place.ts";
@@ -239,25 +240,8 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     link: () => kernel.link(),
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
-    vipStatus,
+    vipStatus: () => vipStatus({ interfaceName: place.interfaceName, addresses: config.vips, kernel, vip, nowMs: clock.now() }),
     wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
   };
-
-  function vipStatus(): VipStatus {
-    const link = kernel.link();
-    const bound = new Set(kernel.addresses().filter((entry) => entry.ours).map((entry) => entry.address.text));
-    const { held, foreign, failure, untilMs, announcements, readded } = vip.status();
-    return {
-      interface: place.interfaceName,
-      link: link === undefined ? "missing" : !link.up ? "down" : !link.carrier ? "no-carrier" : "up",
-      addresses: config.vips.map(({ text }) => ({ address: text, bound: bound.has(text) })),
-      wanted: held,
-      foreign,
-      failure: failure?.message ?? null,
-      validForMs: untilMs === undefined ? null : untilMs - clock.now(),
-      announcements,
-      readded,
-    };
-  }
 }

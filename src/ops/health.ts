@@ -3,7 +3,8 @@
  * every agent would be restarted just when it is needed.
  */
 import type { ElectionStatus } from "../election/status.ts";
-import type { AgentStatus, ListenerStatus, VipStatus } from "./status.ts";
+import type { VipStatus } from "../vip/status.ts";
+import type { AgentStatus, ListenerStatus } from "./status.ts";
 
 export interface HealthCheck {
   readonly name: string;

@@ -8,7 +8,8 @@ import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
 import type { VrrpState } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
-import type { AgentStatus, VipStatus } from "./status.ts";
+import type { VipStatus } from "../vip/status.ts";
+import type { AgentStatus } from "./status.ts";
 
 /** What the parts of the agent tell as it happens. Durations in milliseconds. */
 export interface Metrics {

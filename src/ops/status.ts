@@ -4,23 +4,7 @@ import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
 import type { SentinelStatus } from "../sentinel/evidence.ts";
 import type { CheckStatus } from "../tracking/check.ts";
-
-export interface VipStatus {
-  readonly interface: string;
-  readonly link: "up" | "down" | "no-carrier" | "missing";
-  /** `bound`: by an agent. */
-  readonly addresses: readonly { readonly address: string; readonly bound: boolean }[];
-  /** The agent wants it bound. */
-  readonly wanted: boolean;
-  /** The machine has it from another program, or as its own address. */
-  readonly foreign: boolean;
-  /** Why the check `vip` is in FAULT: it could not be bound, or whose it is if `foreign`. */
-  readonly failure: string | null;
-  /** Milliseconds until the right to the VIP ends unless renewed; null when not wanted. */
-  readonly validForMs: number | null;
-  readonly announcements: number;
-  readonly readded: number;
-}
+import type { VipStatus } from "../vip/status.ts";
 
 /** One of the agent's own HTTP ports. */
 export interface ListenerStatus {

@@ -17,7 +17,7 @@ export interface VipDeps {
   readonly refreshMs?: number;
   /** Announcements after the first burst, default 60 000. */
   readonly announceRefreshMs?: number;
-  /** Something in {@link VipStatus} has changed, apart from the counters of announcements. */
+  /** Something in {@link VipState} has changed, apart from the counters of announcements. */
   readonly onChange?: () => void;
   /** The VIP is held but cannot be bound. Called once for each new reason; tried again at every refresh and change of links. */
   readonly onFailure?: (error: LeaseholdError) => void;
@@ -25,7 +25,7 @@ export interface VipDeps {
   readonly onAnnouncementFailed?: () => void;
 }
 
-export interface VipStatus {
+export interface VipState {
   /** We have the right to it. */
   readonly held: boolean;
   /** And the kernel has all addresses, as of the last look. */
@@ -68,7 +68,7 @@ export interface Vip {
    * At start: what a predecessor left bound is kept when `keep` (until `hold`, `release`, or its lifetime ends), and else removed. Gives what it found.
    */
   reap(keep: boolean): readonly BoundAddress[];
-  status(): VipStatus;
+  status(): VipState;
   /** Releases, and ends all timers. */
   stop(): void;
 }

@@ -1,7 +1,8 @@
 /** A status of a healthy MASTER, and how to change parts of it. */
 import type { BackendStatus, BalancerStatus } from "../../../src/backends/backend.ts";
 import type { ElectionStatus } from "../../../src/election/status.ts";
-import type { AgentStatus, VipStatus } from "../../../src/ops/status.ts";
+import type { AgentStatus } from "../../../src/ops/status.ts";
+import type { VipStatus } from "../../../src/vip/status.ts";
 
 export interface Changes {
   readonly election?: Partial<ElectionStatus> | null;
