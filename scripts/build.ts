@@ -1,13 +1,14 @@
 /**
- * Two bundles: the agent and the balancer's worker thread. All dependencies are inside but koffi, whose native
+ * Three bundles: the entry, which any Node can read, the agent and the balancer's worker thread. All dependencies are inside but koffi, whose native
  * part is found next to it in node_modules.
  *
- * `node scripts/build.ts [OUTDIR]`, default dist/.
+ * `npm run build -- [OUTDIR]`, default dist/.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { NEEDED_NODE } from "../src/needed-node.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const outdir = resolve(process.argv[2] ?? `${root}dist`);
@@ -18,11 +19,11 @@ const staging = mkdtempSync(join(dirname(outdir), ".build-"));
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { leasehold: "src/main.ts", "proxy-worker": "src/proxy/worker.ts" },
+  entryPoints: { leasehold: "src/leasehold.js", agent: "src/main.ts", "proxy-worker": "src/proxy/worker.ts" },
   outdir: staging,
   bundle: true,
   platform: "node",
-  target: "node24",
+  target: `node${NEEDED_NODE}`,
   format: "esm",
   external: ["koffi"],
   define: { LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version) },

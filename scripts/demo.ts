@@ -6,7 +6,6 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describeAttempts } from "../test/support/lab/probe.ts";
-import { useProjectNode } from "../test/support/runner/node-version.ts";
 import { enterSandbox, insideSandbox } from "../test/support/sandbox/sandbox.ts";
 import { DemoCluster } from "./demo/cluster.ts";
 import { KEYS_HELP, playByHand } from "./demo/keys.ts";
@@ -16,7 +15,6 @@ import type { Claim } from "./demo/story.ts";
 import { liveView, plainView } from "./demo/view.ts";
 import type { View } from "./demo/view.ts";
 
-useProjectNode();
 const unknown = process.argv.slice(2).filter((word) => word !== "--keys");
 const keys = process.argv.includes("--keys");
 if (unknown.length > 0) fail(2, `unknown argument ${unknown.join(" ")}; known: --keys`);

@@ -1,5 +1,5 @@
 /**
- * The test runner: `node test/run.ts [check|unit|sim|contract|lab|long]... [part of a file's path]...`
+ * The test runner: `npm test -- [check|unit|sim|contract|lab|long]... [part of a file's path]...`
  * Without a layer all of them but `long`, in this order. Exit code 0 only when every layer passed and
  * at least one test ran. `--no-build` takes dist/ as it is. The last line is `N passed, N failed, N skipped`.
  */
@@ -8,9 +8,6 @@ import { dirname, join, delimiter } from "node:path";
 import { findBinaries } from "./support/control-plane/binaries.ts";
 import { LAYERS, ROOT, filesOf, runLayer } from "./support/runner/layers.ts";
 import type { Layer, Outcome } from "./support/runner/layers.ts";
-import { useProjectNode } from "./support/runner/node-version.ts";
-
-useProjectNode();
 
 const CHECKS = [
   { name: "typecheck", argv: ["tsc", "--noEmit", "-p", "."] },

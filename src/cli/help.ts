@@ -17,7 +17,7 @@ Commands:
   version [-o json|text]   print the version
   help                     print this text
 
-Exit status: 0 clean stop, 1 failure, 2 wrong usage or configuration.
+Exit status: 0 clean stop, 1 failure, 2 wrong usage or configuration, 69 Node is too old.
 
 Settings are environment variables. Durations look like 250ms, 1s or 1m30s.
 `;

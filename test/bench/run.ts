@@ -23,7 +23,6 @@ import { select } from "./selection.ts";
 const BENCHMARKS: readonly Benchmark[] = [balancer, failover, idle, moves, proxy];
 const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h
 
-useProjectNode();
 process.exit(await main());
 
 async function main(): Promise<number> {

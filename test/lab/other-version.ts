@@ -1,6 +1,6 @@
 /** An agent as another release may bring it: the bundle with another version of the data plane, which is another hash as well. */
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BUNDLE } from "./cluster.ts";
@@ -15,15 +15,14 @@ const CHANGES = [
 /** The path of its entry, in the lab's directory. */
 export function bundleOfAnotherVersion(cluster: Cluster): string {
   const directory = join(cluster.lab.directory, "other-version");
-  mkdirSync(directory, { recursive: true });
-  let text = readFileSync(BUNDLE, "utf8");
+  cpSync(dirname(BUNDLE), directory, { recursive: true });
+  const agent = join(directory, "agent.js");
+  let text = readFileSync(agent, "utf8");
   for (const [from, to] of CHANGES) {
     assert.equal(text.split(from).length, 2, `the bundle has no single ${from}`);
     text = text.replace(from, to);
   }
-  const path = join(directory, "leasehold.js");
-  writeFileSync(path, text);
-  copyFileSync(join(dirname(BUNDLE), "proxy-worker.js"), join(directory, "proxy-worker.js"));
+  writeFileSync(agent, text);
   symlinkSync(fileURLToPath(new URL("../../node_modules", import.meta.url)), join(directory, "node_modules"));
-  return path;
+  return join(directory, "leasehold.js");
 }

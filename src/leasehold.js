@@ -1,0 +1,13 @@
+/**
+ * The bundle's entry (dist/leasehold.js): says which Node is needed where this one is too old, and otherwise starts the agent's
+ * own file, which an old Node cannot read.
+ */
+import { EX_UNAVAILABLE, nodeObstacle, startModule } from "./needed-node.js";
+
+const obstacle = nodeObstacle(process.versions.node);
+if (obstacle === undefined) {
+  startModule(new URL("./agent.js", import.meta.url).href);
+} else {
+  process.stderr.write(`leasehold: ${obstacle}.\n`);
+  process.exitCode = EX_UNAVAILABLE;
+}
