@@ -38,6 +38,30 @@ test("the Node that `npm ci` brings will do", () => {
   assert.equal(nodeObstacle(manifest.devDependencies["node"] ?? ""), undefined);
 });
 
+test("`npm ci` says nothing of an old Node, and still says what is wrong and what it did", (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "leasehold-npm-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  for (const file of ["package.json", "package-lock.json", ".npmrc"]) cpSync(join(root, file), join(directory, file));
+  // Without what an `npm test` around this one was told.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_config_/i.test(name)));
+  const NODE_OPTIONS = "--import data:text/javascript,Object.defineProperty(process,'version',{value:'v20.19.2'})";
+  const npm = (...args: readonly string[]): Ended => {
+    const options = { cwd: directory, encoding: "utf8", timeout: 30_000, env: { ...env, NODE_OPTIONS } } as const;
+    const { status, stdout, stderr } = spawnSync("npm", ["ci", "--dry-run", "--offline", ...args], options);
+    return { code: status, stdout, stderr };
+  };
+  const quiet = npm();
+  assert.deepEqual([quiet.code, quiet.stderr], [0, ""]);
+  assert.match(quiet.stdout, /^added \d+ packages/m);
+  const loud = npm("--loglevel=warn");
+  assert.match(loud.stderr, /EBADENGINE.*undici/s);
+  assert.doesNotMatch(loud.stderr, /leasehold@/);
+  rmSync(join(directory, "package-lock.json"));
+  const wrong = npm();
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /npm error .*package-lock\.json/);
+});
+
 for (const file of FOR_OLD_NODES) {
   test(`${file} has no word that Node 12 does not know`, () => {
     const source = readFileSync(join(root, file), "utf8");
