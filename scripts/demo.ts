@@ -1,12 +1,16 @@
 /**
  * `npm run demo`: three virtual control-plane nodes and a client on this machine, and what the client sees while the
- * holder is killed and an API server stops. Ends by itself after about a minute; exit code 0 when all of it was seen.
+ * holder is killed and an API server stops. Ends by itself after about a minute; exit code 0 when all of it was seen, 69 where
+ * it cannot run. Without nft the proxy balances.
  * `npm run demo -- --keys`: by hand.
  */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { EX_UNAVAILABLE } from "../src/needed-node.js";
 import { describeAttempts } from "../test/support/lab/probe.ts";
 import { enterSandbox, insideSandbox } from "../test/support/sandbox/sandbox.ts";
+import { SANDBOX_TOOLS } from "../test/support/sandbox/tools.ts";
+import { setUp } from "../test/support/set-up/set-up.ts";
 import { DemoCluster } from "./demo/cluster.ts";
 import { KEYS_HELP, playByHand } from "./demo/keys.ts";
 import { Observer } from "./demo/observer.ts";
@@ -19,8 +23,11 @@ const unknown = process.argv.slice(2).filter((word) => word !== "--keys");
 const keys = process.argv.includes("--keys");
 if (unknown.length > 0) fail(2, `unknown argument ${unknown.join(" ")}; known: --keys`);
 if (keys && !(process.stdin.isTTY && process.stdout.isTTY)) fail(2, "--keys needs a terminal");
-if (!insideSandbox()) build();
-await enterSandbox();
+if (!insideSandbox()) {
+  if (!(await setUp(["demo"])).ready) process.exit(EX_UNAVAILABLE);
+  build();
+}
+await enterSandbox(SANDBOX_TOOLS);
 process.exit(await demo());
 
 function fail(code: number, text: string): never {

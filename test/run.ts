@@ -8,6 +8,7 @@ import { dirname, join, delimiter } from "node:path";
 import { findBinaries } from "./support/control-plane/binaries.ts";
 import { LAYERS, ROOT, filesOf, runLayer } from "./support/runner/layers.ts";
 import type { Layer, Outcome } from "./support/runner/layers.ts";
+import { setUp } from "./support/set-up/set-up.ts";
 
 const CHECKS = [
   { name: "typecheck", argv: ["tsc", "--noEmit", "-p", "."] },
@@ -25,10 +26,15 @@ const chosen = words.filter(isLayer);
 const filters = words.filter((word) => !isLayer(word));
 const isNamed = (name: string): boolean => chosen.includes(name);
 
+const work = LAYERS.filter(({ name, onlyWhenNamed }) => isNamed(name) || (chosen.length === 0 && onlyWhenNamed !== true)).map((layer) => ({
+  layer,
+  files: filesOf(layer, filters),
+}));
+if (work.some(({ files }) => files.length > 0)) await setUp(["test"]);
+
 const outcomes: Outcome[] = [];
 if (isNamed("check") || words.length === 0) outcomes.push(check());
-for (const layer of LAYERS.filter(({ name, onlyWhenNamed }) => isNamed(name) || (chosen.length === 0 && onlyWhenNamed !== true))) {
-  const files = filesOf(layer, filters);
+for (const { layer, files } of work) {
   if (files.length > 0) outcomes.push(await prepareAndRun(layer, files));
   else if (filters.length === 0) outcomes.push(nothing(layer, `test/${layer.name} has no test files yet`));
 }

@@ -1,4 +1,5 @@
 /** Looks at the cluster a few times a second and tells what has changed. Steers nothing. */
+import type { FastPathStatus } from "../../src/fastpath/status.ts";
 import { monotonicMs, sleep } from "../../test/support/lab/clock.ts";
 import type { Attempt } from "../../test/support/lab/probe.ts";
 import type { DemoCluster, NodeName } from "./cluster.ts";
@@ -12,6 +13,8 @@ export interface NodeView {
   /** Its kernel has the VIP, whatever its agent believes. */
   readonly hasVip: boolean;
   readonly apiServes: boolean;
+  /** Who balances, in words; undefined while the agent has not decided. */
+  readonly dataPlane: string | undefined;
   readonly backends: readonly { readonly id: string; readonly grade: string }[];
 }
 
@@ -32,12 +35,19 @@ export interface Snapshot {
 
 const EVERY_MS = 200;
 
+function dataPlaneOf(fastPath: FastPathStatus | null | undefined): string | undefined {
+  if (fastPath === null || fastPath === undefined || fastPath.mode === "starting") return undefined;
+  return fastPath.mode === "fast-path" ? "fast path: the kernel balances" : `proxy mode: ${fastPath.reason}`;
+}
+
 export class Observer {
   readonly events: DemoEvent[] = [];
   readonly #cluster: DemoCluster;
   readonly #startedMs = monotonicMs();
   readonly #show: (snapshot: Snapshot) => void;
   #nodes: readonly NodeView[] = [];
+  /** As last said. */
+  #dataPlane: string | undefined;
   #ended = false;
 
   /** `show` gets each snapshot, five a second. */
@@ -70,6 +80,7 @@ export class Observer {
             effectivePriority: status?.election?.effectivePriority,
             hasVip: holders.includes(node.name),
             apiServes: node.apiServes,
+            dataPlane: dataPlaneOf(status?.fastPath),
             backends: status?.balancer.backends.map(({ id, grade }) => ({ id, grade })) ?? [],
           };
         }),
@@ -90,6 +101,10 @@ export class Observer {
     if (before !== undefined && before.hasVip !== now.hasVip) this.say(`${now.name}: ${now.hasVip ? "has" : "no longer has"} the VIP`);
     // Only the holder's balancer has clients.
     if (before === undefined || !now.hasVip) return;
+    if (now.dataPlane !== undefined && now.dataPlane !== this.#dataPlane) {
+      this.#dataPlane = now.dataPlane;
+      this.say(`${now.name}: ${now.dataPlane}`);
+    }
     for (const { id, grade } of now.backends) {
       const was = before.backends.find((backend) => backend.id === id)?.grade;
       if (was !== undefined && was !== grade) this.say(`${now.name}: backend ${id} is ${grade}`);

@@ -1,16 +1,16 @@
 /** The programs that we are compared with, and those that make the load, as the distribution ships them. */
 import { spawnSync } from "node:child_process";
-import { TOOL_PATH } from "../support/sandbox/tools.ts";
+import { TOOL_PATH, missingTools } from "../support/sandbox/tools.ts";
 
-/** Each with what makes it say its version. The Debian package has the program's name. */
+/** Each with what makes it say its version. */
 const PROGRAMS = { haproxy: "-v", keepalived: "--version", iperf3: "--version", sockperf: "--version", wrk: "-v", curl: "--version" } as const;
 
 export type Program = keyof typeof PROGRAMS;
 
 /** First line of what each says, one after the other. @throws Error, one sentence, when some are not installed */
 export function versionsOf(programs: readonly Program[]): string {
+  const obstacle = missingTools(programs);
+  if (obstacle !== undefined) throw new Error(obstacle);
   const found = programs.map((program) => ({ program, result: spawnSync(program, [PROGRAMS[program]], { encoding: "utf8", env: { PATH: TOOL_PATH }, timeout: 10_000 }) }));
-  const missing = found.filter(({ result }) => result.error !== undefined).map(({ program }) => program);
-  if (missing.length > 0) throw new Error(`missing: ${missing.join(", ")}. Install with: apt-get install ${missing.join(" ")}`);
   return found.map(({ result }) => `${result.stdout}${result.stderr}`.split("\n").find((line) => line.trim() !== "")?.trim() ?? "").join("; ");
 }

@@ -9,7 +9,6 @@ import { cpus, release, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findBinaries } from "../support/control-plane/binaries.ts";
-import { useProjectNode } from "../support/runner/node-version.ts";
 import { enterSandbox, insideSandbox } from "../support/sandbox/sandbox.ts";
 import { balancer } from "./balancer/balancer.ts";
 import { failover } from "./failover/failover.ts";

@@ -22,8 +22,6 @@ export async function attempt(argv: readonly string[], options: CommandOptions =
   const child = spawn(file, args, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: TOOL_PATH, HOME: "/root", LANG: "C.UTF-8", ...options.env },
-    timeout: options.timeoutMs ?? 10_000,
-    killSignal: "SIGKILL",
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   const output = { stdout: "", stderr: "" };
@@ -31,10 +29,16 @@ export async function attempt(argv: readonly string[], options: CommandOptions =
   child.stderr.setEncoding("utf8").on("data", (text: string) => (output.stderr += text));
   child.stdin.on("error", () => {}); // a command that ends without reading its input
   child.stdin.end(options.input ?? "");
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => resolve({ code, ...output }));
-  });
+  // Not spawn's own: where the program cannot be started, that one goes on to keep this process alive.
+  const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 10_000);
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code) => resolve({ code, ...output }));
+    });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Like {@link attempt}, but anything but exit code 0 throws. Answers stdout. */

@@ -21,14 +21,20 @@ class AddressReader {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   #partial = "";
   #dump: string[] = [];
-  #waiting: ((addresses: readonly string[]) => void) | undefined;
+  #waiting: PromiseWithResolvers<readonly string[]> | undefined;
+  #ended = false;
 
   constructor(namespace: string) {
     this.#child = spawn("ip", ["-n", namespace, "-o", "-force", "-batch", "-"], {
       stdio: ["pipe", "pipe", "ignore"],
       env: { PATH: TOOL_PATH },
     });
-    this.#child.stdin.on("error", () => {}); // ended: read() then times out, with a name
+    this.#child.stdin.on("error", () => {}); // ended: the next lines say so
+    const end = (): void => {
+      this.#ended = true;
+      this.#waiting?.reject(new Error(`ip -n ${namespace} has ended`));
+    };
+    this.#child.once("error", end).once("exit", end);
     this.#child.stdout.setEncoding("utf8").on("data", (text: string) => this.#accept(text));
   }
 
@@ -37,7 +43,7 @@ class AddressReader {
     this.#partial = lines.pop() ?? "";
     for (const line of lines) {
       if (END_LINE.test(line)) {
-        this.#waiting?.(this.#dump);
+        this.#waiting?.resolve(this.#dump);
         this.#waiting = undefined;
         this.#dump = [];
         continue;
@@ -47,12 +53,13 @@ class AddressReader {
     }
   }
 
-  /** undefined when the namespace has not answered the last request yet. */
+  /** undefined when the namespace has not answered the last request yet. Rejects when it never will. */
   read(): Promise<readonly string[]> | undefined {
     if (this.#waiting !== undefined) return undefined;
-    const answer = new Promise<readonly string[]>((resolve) => (this.#waiting = resolve));
+    if (this.#ended) return Promise.reject(new Error("ip has ended"));
+    this.#waiting = Promise.withResolvers();
     this.#child.stdin.write("addr show\nlink show lo\n");
-    return answer;
+    return this.#waiting.promise;
   }
 
   async close(): Promise<void> {
@@ -81,7 +88,7 @@ export class OwnershipSampler implements AsyncDisposable {
 
   private constructor(namespaces: ReadonlyMap<string, string>, intervalMs: number) {
     this.#readers = new Map([...namespaces].map(([node, namespace]) => [node, new AddressReader(namespace)]));
-    this.#timer = setInterval(() => void this.#sample(), intervalMs);
+    this.#timer = setInterval(() => void this.#sample().catch(() => {}), intervalMs);
   }
 
   /** `namespaces`: node name to network namespace. Resolves after the first sample. */
@@ -104,7 +111,7 @@ export class OwnershipSampler implements AsyncDisposable {
 
   /** Takes a sample now and answers who has the address. */
   async holders(address: string): Promise<readonly string[]> {
-    await this.#pending; // one that began before this call may be older than what the caller did
+    await this.#pending?.catch(() => {}); // one that began before this call may be older than what the caller did
     await this.#sample();
     const last = this.#samples.at(-1);
     return last === undefined ? [] : holdersIn(last, address);

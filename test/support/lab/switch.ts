@@ -27,16 +27,19 @@ export function portOf(node: string): string {
 
 function nothing(): void {}
 
-const BASE = `
+/** Empties the chain, which is made if it is not there. Only faults need nft: a lab without them does without. */
+const START_AFRESH = `
 table bridge lab {
   chain forward { type filter hook forward priority 0; }
 }
+flush chain bridge lab forward
 `;
 
 export class Switch {
   readonly namespace: string;
   readonly #rules = new Map<number, string>();
   #nextId = 1;
+  #hasChain = false;
   /** Rules are written one after the other: each write replaces the whole chain. */
   #writing: Promise<void> = Promise.resolve();
 
@@ -52,9 +55,8 @@ export class Switch {
       "  [ -e /proc/sys/net/bridge/bridge-nf-call-$f ] && echo 0 >/proc/sys/net/bridge/bridge-nf-call-$f; done",
       "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 2>/dev/null",
       "ip link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0 && ip link set br0 up || exit 1",
-      "nft -f -",
     ].join("\n");
-    await this.execute(["sh", "-c", script], BASE);
+    await this.execute(["sh", "-c", script]);
   }
 
   async drop(spec: DropSpec): Promise<Fault> {
@@ -80,9 +82,11 @@ export class Switch {
   }
 
   #write(): Promise<void> {
-    const write = (): Promise<string> => {
+    const write = async (): Promise<string> => {
+      if (!this.#hasChain && this.#rules.size === 0) return "";
+      this.#hasChain = true;
       const rules = [...this.#rules.values()].map((rule) => `add rule bridge lab forward ${rule}\n`);
-      return this.execute(["nft", "-f", "-"], `flush chain bridge lab forward\n${rules.join("")}`);
+      return this.execute(["nft", "-f", "-"], `${START_AFRESH}${rules.join("")}`);
     };
     const next = this.#writing.then(write).then(nothing);
     this.#writing = next.then(nothing, nothing); // the caller of this write gets the error, the next one starts afresh

@@ -1,10 +1,11 @@
 /** The test layers: which files, how many at a time, how long, and in the sandbox or not. */
 import { spawn } from "node:child_process";
-import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { sandboxObstacle, spawnInSandbox } from "../sandbox/sandbox.ts";
+import { LAB_TOOLS, SANDBOX_TOOLS } from "../sandbox/tools.ts";
 import type { TestRecord } from "./counts-reporter.ts";
 
 export const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -50,7 +51,7 @@ export function filesOf(layer: Layer, filters: readonly string[]): string[] {
 
 /** Runs `files` as one `node --test` and counts what it reports. */
 export async function runLayer(layer: Layer, files: readonly string[]): Promise<Outcome> {
-  const obstacle = layer.sandbox === "none" ? undefined : sandboxObstacle();
+  const obstacle = layer.sandbox === "none" ? undefined : sandboxObstacle(layer.sandbox === "required" ? LAB_TOOLS : SANDBOX_TOOLS);
   if (layer.sandbox === "required" && obstacle !== undefined) {
     return { layer: layer.name, passed: 0, failed: 0, skipped: 0, problems: [obstacle], notes: [] };
   }
@@ -66,7 +67,9 @@ export async function runLayer(layer: Layer, files: readonly string[]): Promise<
     ]; // prettier-ignore
     const sandboxed = layer.sandbox !== "none" && obstacle === undefined;
     const code = await runBounded(argv, sandboxed, layer.limitMs);
-    const records = readFileSync(counts, "utf8").split("\n").filter((line) => line !== "").map((line): TestRecord => JSON.parse(line));
+    // Where no sandbox could be made nothing has run, and nothing was written.
+    const written = existsSync(counts) ? readFileSync(counts, "utf8") : "";
+    const records = written.split("\n").filter((line) => line !== "").map((line): TestRecord => JSON.parse(line));
     return summarize(layer, code, records);
   } finally {
     rmSync(directory, { recursive: true, force: true });

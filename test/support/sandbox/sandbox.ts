@@ -7,7 +7,9 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
-import { LAB_TOOLS, TOOL_PATH, missingTools } from "./tools.ts";
+import { EX_UNAVAILABLE } from "../../../src/needed-node.js";
+import { LAB_TOOLS, SANDBOX_TOOLS, TOOL_PATH, missingTools } from "./tools.ts";
+import type { Tool } from "./tools.ts";
 
 /** Not LEASEHOLD_*: agents refuse variables of that prefix which they do not know. */
 const MARK = "LAB_SANDBOX";
@@ -30,10 +32,10 @@ export function insideSandbox(): boolean {
   return process.env[MARK] === "1";
 }
 
-/** Why no sandbox can be made here, as one sentence; undefined when nothing known forbids it. */
-export function sandboxObstacle(): string | undefined {
+/** Why no sandbox with `tools` can be made here, as one sentence; undefined when nothing known forbids it. */
+export function sandboxObstacle(tools: readonly Tool[] = SANDBOX_TOOLS): string | undefined {
   if (process.platform !== "linux") return `network namespaces need Linux, this is ${process.platform}`;
-  return missingTools(LAB_TOOLS);
+  return missingTools(tools);
 }
 
 /**
@@ -116,14 +118,14 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
 /**
  * Returns at once when this process already runs in a sandbox. Otherwise runs this very
  * script again in one, with the same arguments, and exits with its exit code.
- * Where no sandbox can be had: one sentence on stderr and exit code 69 (EX_UNAVAILABLE).
+ * Where no sandbox with `tools` can be had: one sentence on stderr and exit code 69 (EX_UNAVAILABLE).
  */
-export async function enterSandbox(): Promise<void> {
+export async function enterSandbox(tools: readonly Tool[] = LAB_TOOLS): Promise<void> {
   if (insideSandbox()) return;
-  const obstacle = sandboxObstacle();
+  const obstacle = sandboxObstacle(tools);
   if (obstacle !== undefined) {
     process.stderr.write(`${obstacle}\n`);
-    process.exit(69);
+    process.exit(EX_UNAVAILABLE);
   }
   process.exit(await runInSandbox([process.execPath, ...process.execArgv, ...process.argv.slice(1)]));
 }

@@ -1,4 +1,7 @@
-/** System tools that the lab and the demo call, with the Debian package that brings each. */
+/**
+ * The one list of the programs that demo, tests and benchmarks call, with the Debian package that brings each, and of who calls
+ * which. What is missing is installed by ../set-up/set-up.ts; .ci/run goes through it too.
+ */
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
@@ -7,6 +10,7 @@ export const TOOL_PATH = [process.env["PATH"] ?? "/usr/bin:/bin", "/usr/local/sb
 
 const PACKAGES = {
   ip: "iproute2",
+  ss: "iproute2",
   tc: "iproute2",
   nft: "nftables",
   "iptables-restore": "iptables",
@@ -14,21 +18,69 @@ const PACKAGES = {
   nsenter: "util-linux",
   setpriv: "util-linux",
   mount: "mount",
+  sysctl: "procps",
+  ping: "iputils-ping",
+  curl: "curl",
   tcpdump: "tcpdump",
   newuidmap: "uidmap",
+  keepalived: "keepalived",
   prometheus: "prometheus",
   promtool: "prometheus",
+  haproxy: "haproxy",
+  iperf3: "iperf3",
+  sockperf: "sockperf",
+  wrk: "wrk",
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
 
-/** Everything the sandbox and a lab need; tcpdump only for captures. */
-export const LAB_TOOLS: readonly Tool[] = ["ip", "nft", "iptables-restore", "unshare", "nsenter", "setpriv", "mount"];
+/** Without these there are no network namespaces to run in. */
+export const SANDBOX_TOOLS: readonly Tool[] = ["ip", "unshare", "nsenter", "setpriv", "mount"];
 
-function isInstalled(tool: Tool): boolean {
-  return TOOL_PATH.split(delimiter).some((directory) => {
+/** Without these it makes no sense to begin with the lab's tests. */
+export const LAB_TOOLS: readonly Tool[] = [...SANDBOX_TOOLS, "nft", "iptables-restore"];
+
+export interface Purpose {
+  /** Without these it does not begin. */
+  readonly needs: readonly Tool[];
+  /** Without these it does less. */
+  readonly wants: readonly Tool[];
+  /** What becomes of it without some of `wants`, as the end of a sentence that names them. */
+  readonly without: string;
+}
+
+export const PURPOSES = {
+  demo: { needs: SANDBOX_TOOLS, wants: ["nft"], without: "the demo runs in proxy mode" },
+  test: {
+    // The layers differ: unit tests begin without any of them.
+    needs: [],
+    wants: [...LAB_TOOLS, "ss", "tc", "sysctl", "ping", "curl", "tcpdump", "keepalived", "prometheus", "promtool"],
+    without: "the tests that call them fail",
+  },
+  bench: {
+    needs: [],
+    wants: [...LAB_TOOLS, "ss", "tc", "curl", "haproxy", "keepalived", "iperf3", "sockperf", "wrk"],
+    without: "the benchmarks that call them cannot run",
+  },
+} as const satisfies Readonly<Record<string, Purpose>>;
+
+export type PurposeName = keyof typeof PURPOSES;
+
+/** The packages that bring `tools`, each once, in alphabetical order. */
+export function packagesOf(tools: readonly Tool[]): readonly string[] {
+  return [...new Set(tools.map((tool) => PACKAGES[tool]))].sort();
+}
+
+/** What a person enters to have `tools`. */
+export function installCommand(tools: readonly Tool[]): string {
+  return `apt-get update && apt-get install --yes --no-install-recommends ${packagesOf(tools).join(" ")}`;
+}
+
+/** The path of a program; undefined where there is none that this user may run. */
+export function findProgram(name: string, path = TOOL_PATH): string | undefined {
+  return path.split(delimiter).map((directory) => join(directory, name)).find((file) => {
     try {
-      accessSync(join(directory, tool), constants.X_OK);
+      accessSync(file, constants.X_OK);
       return true;
     } catch {
       return false;
@@ -36,13 +88,13 @@ function isInstalled(tool: Tool): boolean {
   });
 }
 
-/** One sentence that names each missing tool and its package; undefined when nothing is missing. */
+/** `ip (Debian package iproute2), nft (Debian package nftables)`. */
+export function withPackages(tools: readonly Tool[]): string {
+  return tools.map((tool) => `${tool} (Debian package ${PACKAGES[tool]})`).join(", ");
+}
+
+/** One sentence that names each missing tool, its package and the command; undefined when nothing is missing. */
 export function missingTools(tools: readonly Tool[]): string | undefined {
-  const missing = tools.filter((tool) => !isInstalled(tool));
-  if (missing.length === 0) return undefined;
-  const packages = [...new Set(missing.map((tool) => PACKAGES[tool]))];
-  return (
-    `missing: ${missing.map((tool) => `${tool} (Debian package ${PACKAGES[tool]})`).join(", ")}. ` +
-    `Install with: apt-get install ${packages.join(" ")}`
-  );
+  const missing = tools.filter((tool) => findProgram(tool) === undefined);
+  return missing.length === 0 ? undefined : `missing: ${withPackages(missing)}. Install with, as root: ${installCommand(missing)}`;
 }
