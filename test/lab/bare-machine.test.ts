@@ -1,9 +1,9 @@
-/** What a machine may lack: nft. */
+/** What a machine may lack, or be: no nft, a chroot whose root is no mount point. */
 import assert from "node:assert/strict";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { run } from "../support/lab/command.ts";
+import { attempt, run } from "../support/lab/command.ts";
 import { ROOT } from "../support/runner/layers.ts";
 import { findProgram } from "../support/sandbox/tools.ts";
 
@@ -37,5 +37,34 @@ describe("a lab", () => {
     // Nothing that could be run is where nft is.
     const hidden = `mount --bind /dev/null ${findProgram("nft") ?? assert.fail("nft is not installed")} && ! nft --version 2>/dev/null && exec "$@"`;
     assert.equal(await run(["unshare", "--mount", "sh", "-c", hidden, "-", process.execPath, file], { cwd: ROOT, env: { LAB_SANDBOX: "1" } }), `holders: [ 'n1' ] cwd: ${ROOT.replace(/\/$/, "")}\n`);
+  });
+
+  /** A directory with this machine's files in it, on a mount that is `propagation` and does not begin there. */
+  async function chroot(propagation: "private" | "shared"): Promise<{ code: number | null; stdout: string; stderr: string; left: string }> {
+    const top = mkdtempSync("/run/lab/chroot-");
+    const root = join(top, "root");
+    const file = scriptFile(top);
+    for (const name of ["usr", "etc", "proc", "sys", "dev", "run", "mnt", "tmp"]) mkdirSync(join(root, name), { recursive: true });
+    for (const name of ["bin", "sbin", "lib", "lib64"]) symlinkSync(readlinkSync(`/${name}`), join(root, name));
+    const script = [
+      `mount --bind ${top} ${top} && mount --make-${propagation} ${top}`,
+      ...["usr", "etc", "proc", "sys", "dev"].map((name) => `mount --rbind /${name} ${root}/${name}`),
+      `mkdir -p ${root}${ROOT} && mount --rbind ${ROOT} ${root}${ROOT} && cp ${file} ${root}/script.ts`,
+      `env -u LAB_SANDBOX chroot ${root} sh -c 'cd ${ROOT} && exec ${process.execPath} /script.ts'`,
+      `code=$?; grep -E " ${root}/(mnt|run)" /proc/self/mountinfo >${top}/left; exit $code`,
+    ];
+    const ended = await attempt(["unshare", "--mount", "sh", "-c", script.join("\n")], { timeoutMs: 30_000 });
+    return { ...ended, left: await run(["cat", join(top, "left")]) };
+  }
+
+  test("can be had in a chroot whose root is no mount point", async () => {
+    const { code, stdout, stderr, left } = await chroot("private");
+    assert.deepEqual([code, stdout, left], [0, `holders: [ 'n1' ] cwd: ${ROOT.replace(/\/$/, "")}\n`, ""], stderr);
+  });
+
+  test("leaves no mount behind where such a chroot's mounts are shared, and says what to do", async () => {
+    const { code, stdout, stderr, left } = await chroot("shared");
+    assert.deepEqual([code, stdout, left], [69, "", ""]);
+    assert.match(stderr, /^This chroot's root is no mount point.*mount --bind DIR DIR && mount --make-private DIR\n$/);
   });
 });

@@ -28,6 +28,24 @@ ip link set lo up
 exit $?
 `;
 
+/**
+ * Goes before {@link INIT}: makes sure that no mount made from here on is seen outside. The root of a chroot need not be a mount
+ * point, and has no propagation then that could be changed; `ip netns` refuses to work there, too. So it becomes one, on /mnt,
+ * unless that mount would itself be seen outside.
+ */
+const OWN_ROOT = `
+mount --make-rprivate / 2>/dev/null && exec "$@"
+mount --bind /mnt /mnt || exit 70
+if grep -q ' /mnt [^ ]* shared:' /proc/self/mountinfo; then
+  umount /mnt
+  echo "This chroot's root is no mount point, and mounts made in it would be seen outside. Before entering it:" \
+    "mount --bind DIR DIR && mount --make-private DIR" >&2
+  exit 69
+fi
+mount --rbind / /mnt && exec chroot /mnt sh -c 'mount --make-rprivate / && cd "$0" && exec "$@"' "$PWD" "$@"
+exit 70
+`;
+
 export function insideSandbox(): boolean {
   return process.env[MARK] === "1";
 }
@@ -65,8 +83,9 @@ function hasSubordinateIds(): boolean {
 export function spawnInSandbox(argv: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
   const command = [
     "--pdeathsig", "KILL", "--",
-    "unshare", ...userNamespace(), "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-    "sh", "-c", INIT, "lab-init", ...argv,
+    "unshare", ...userNamespace(), "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+    "--propagation", "unchanged", "--",
+    "sh", "-c", OWN_ROOT, "lab-root", "sh", "-c", INIT, "lab-init", ...argv,
   ]; // prettier-ignore
   return spawn("setpriv", command, {
     stdio: "inherit",
