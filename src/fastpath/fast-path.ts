@@ -12,7 +12,7 @@ import type { Counter, Nft } from "./nft.ts";
 import { createDeaths } from "./deaths.ts";
 import { makePlan } from "./plan.ts";
 import type { PlanBackend, PlanNode, PlanPeer } from "./plan.ts";
-import { DATA_PLANE_VERSION, OWN_TIMEOUT_S, ruleset } from "./ruleset.ts";
+import { DATA_PLANE_VERSION, MOST_MEMBERS, OWN_TIMEOUT_S, ruleset } from "./ruleset.ts";
 import { OWN_SET, SETTLING_SET, heardSet } from "./tables.ts";
 import type { FastPathNode, RulesetPlan } from "./tables.ts";
 import { fastPathStatus } from "./status.ts";
@@ -104,6 +104,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   /** The last read of the kernel that failed, until all succeed again. */
   let unread: { readonly text: string; readonly saidMs: number } | undefined;
   let looking = false;
+  /** Names that the log has told. */
+  let leftOut = "";
   const deaths = createDeaths({ clock, log, sessions, holdsVip: deps.holdsVip, addressesOf });
 
   function wantedPlan({ peers, backends }: Facts, spreads: boolean): RulesetPlan | undefined {
@@ -186,7 +188,17 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     if (spreads) refused = undefined;
     refreshedMs = clock.now();
     log.debug({ takers: plan.wire?.takers, walkable: plan.wire?.walkable, own: plan.own.length }, "Rules loaded");
+    tellLeftOut(plan.wire?.leftOut ?? []);
     become(spreads ? { kind: "fast-path" } : { kind: "proxy", reason });
+  }
+
+  /** Once for each change of the names. */
+  function tellLeftOut(names: readonly string[]): void {
+    const text = names.join(" ");
+    if (text === leftOut) return;
+    leftOut = text;
+    if (names.length === 0) log.info({}, "All nodes that have the rules take part again");
+    else log.warn({ leftOut: names, most: MOST_MEMBERS }, "Too many nodes have the rules: these take no part, and get no connections by the fast path. Set LEASEHOLD_FASTPATH=off on nodes that need not be members");
   }
 
   /** Answers what is loaded: a kernel without conntrack's time-outs takes all the rest. @throws {LeaseholdError} LH_NFT */

@@ -6,7 +6,7 @@ import type { Grade } from "../backends/backend.ts";
 import type { FastPathOffer } from "../kube/record.ts";
 import { parseIp } from "../net.ts";
 import type { IpAddress } from "../net.ts";
-import { DATA_PLANE_VERSION } from "./ruleset.ts";
+import { DATA_PLANE_VERSION, MOST_MEMBERS } from "./ruleset.ts";
 import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
 
 /** One API server, as the pool has it. */
@@ -65,15 +65,16 @@ export interface PlanSettings {
 
 export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan {
   const { vips, ports, node } = settings;
-  const peers = node === undefined ? [] : partners(node, facts);
-  return { vips, ports, wire: node === undefined ? undefined : wirePlan(node, peers, facts), own: ownTargets(settings, facts) };
+  return { vips, ports, wire: node === undefined ? undefined : wirePlan(node, vips, facts), own: ownTargets(settings, facts) };
 }
 
-function wirePlan(node: PlanNode, peers: readonly FastPathNode[], facts: PlanFacts): RulesetPlan["wire"] {
+function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): RulesetPlan["wire"] {
   const self: FastPathNode = { name: node.name, addresses: node.addresses, mac: node.mac };
-  const members = [self, ...peers];
+  const { members, leftOut } = chooseMembers([self, ...partners(node, vips, facts)], facts.backends);
+  // One that is left out may hold the VIP all the same. It then gives everything to the members.
+  const peers = members.filter((member) => member !== self);
   const gradeOf = (member: FastPathNode): PlanBackend | undefined => backendOf(member, facts.backends);
-  const walkable = members.filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN").map((member) => member.name);
+  const walkable = [self, ...peers].filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN").map((member) => member.name);
   const takers = node.spreads
     ? members.filter((member) => gradeOf(member)?.serving === true && !facts.unheard.has(member.mac) && !facts.unproven.has(member.name)).map((member) => member.name)
     : [];
@@ -84,6 +85,7 @@ function wirePlan(node: PlanNode, peers: readonly FastPathNode[], facts: PlanFac
     interfaceIndex: node.interfaceIndex,
     self,
     peers,
+    leftOut,
     walkable,
     takers,
     deliverTo: proxied && anyServes ? node.balancerPort : node.backendPort,
@@ -94,13 +96,27 @@ function wirePlan(node: PlanNode, peers: readonly FastPathNode[], facts: PlanFac
 }
 
 /**
+ * The same on every node, because it comes from what all of them read: the cluster's API servers before others, then by name. Grades do not count.
+ * A node that is left out still offers its rules, and is a member as soon as another leaves.
+ */
+function chooseMembers(
+  candidates: readonly FastPathNode[],
+  backends: readonly PlanBackend[],
+): { readonly members: readonly FastPathNode[]; readonly leftOut: readonly string[] } {
+  const rank = (node: FastPathNode): number => (backendOf(node, backends) === undefined ? 1 : 0);
+  const byRank = [...candidates].sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
+  const chosen = new Set(byRank.slice(0, MOST_MEMBERS));
+  return { members: candidates.filter((node) => chosen.has(node)), leftOut: byRank.slice(MOST_MEMBERS).map(({ name }) => name) };
+}
+
+/**
  * Every other node that says in the Lease that it has these rules, in this version. One that is neither an API server of the cluster nor heard
  * of lately has left.
  */
-function partners(node: PlanNode, facts: PlanFacts): readonly FastPathNode[] {
+function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): readonly FastPathNode[] {
   const seen = new Set([node.mac, ""]);
-  // A machine that was replaced under another name leaves its annotation, with the address that the new one has: who writes is right.
-  const addressesSeen = new Set(node.addresses.map((address) => address.text));
+  // A machine that was replaced under another name leaves its annotation, with the address that the new one has: who writes is right. The VIP is no node's.
+  const addressesSeen = new Set([...node.addresses, ...vips].map((address) => address.text));
   const result: FastPathNode[] = [];
   for (const peer of [...facts.peers].sort((a, b) => Number(b.fresh) - Number(a.fresh) || (a.node < b.node ? -1 : 1))) {
     if (peer.node === node.name || peer.fastPath?.version !== DATA_PLANE_VERSION || seen.has(peer.mac)) continue;

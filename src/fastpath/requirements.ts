@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { IpAddress } from "../net.ts";
 
-/** Bonds that send from several MAC addresses: peers could not tell a node's packets from a client's. */
+/** Bonds that send from several MAC addresses: the network check knows a peer by one, and answers to ARP would differ from client to client. */
 const MANY_MAC_BONDS = new Set(["balance-tlb", "balance-alb"]);
 
 interface Switch {

@@ -15,10 +15,18 @@ import type { Chain, FastPathNode, RulesetPlan, Table, WirePlan } from "./tables
  * Seed, number of slots, hash input and the count of hops in the TTL. Nodes of another version are no peers: one
  * that spread or counted differently would find no connection.
  */
-export const DATA_PLANE_VERSION = 1;
+export const DATA_PLANE_VERSION = 2;
 const SEED = "0x4c484f4c";
-/** What ingress sets, so that each node can tell how far a packet has walked: `dup` and `fwd` take one off. */
-const START_TTL = 64;
+/** More nodes than these take no part: the count below has room for two rounds of so many. */
+export const MOST_MEMBERS = 16;
+/**
+ * The count of hops is in the TTL, and nowhere else: `fwd`, `dup` and routing each take one off. A packet without a count gets START_TTL where it enters. One
+ * whose TTL is in the range WALKED has one, whoever sent it: that TTL is never raised, and what would leave the range is not sent. MAC addresses say nothing
+ * of it, because a bond, a new network card or a stale annotation makes any of them wrong. The range belongs to the version, not to the member list.
+ */
+const START_TTL = 200;
+const LOWEST_TTL = START_TTL - (2 * MOST_MEMBERS + 2);
+const WALKED = `${LOWEST_TTL}-${START_TTL - 1}`;
 /** The own clients' rules are switched off by the kernel when the agent has not refreshed them for this long. */
 export const OWN_TIMEOUT_S = 30;
 /** After the members changed, the last of the ring drops for this long what nobody knows (TCP sends again) in place of resetting it. */
@@ -81,10 +89,10 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     }
     sets.push({ name: flowSet(family), spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};` });
     const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
-    const notFromPeers = wire.peers.length === 0 ? "" : `ether saddr != ${fromPeers} `;
     // Without an address of the family there is nothing to deliver to and no way to the others.
     if (own === undefined) continue;
-    entry.push(`${toVip} ${notFromPeers}goto spread${family}`);
+    // Not what the kernel itself would not take: a frame for another host, seen because somebody captures, or one for everybody (RFC 1122 section 3.3.6).
+    entry.push(`${toVip} meta pkttype host ${hops} != ${WALKED} goto spread${family}`);
     const takers = wire.takers.filter((name) => name === wire.self.name || reachable.some((peer) => peer.name === name));
     chains.push({
       name: `spread${family}`,
@@ -163,7 +171,8 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   const peers = wire.peers.filter((peer) => addressOf(peer, family) !== undefined);
   const next = nextInRing(wire, peers);
   const here = `iifname "${wire.interfaceName}"`;
-  const macs = list(peers.map((peer) => peer.mac));
+  // Counted by members, not by those alive: nodes that disagree about a grade still walk far enough. No plan makes the walk leave the range.
+  const lastTtl = Math.max(START_TTL - (peers.length + 1), LOWEST_TTL);
   const last: Chain = {
     name: "last",
     rules: [
@@ -182,10 +191,7 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
       nextAddress === undefined
         ? ["goto last"]
         : [
-            // Where ingress does not set it, a client's own TTL must not be taken for a count.
-            ...(wire.spreads ? [] : [`ether saddr != ${macs} ${hops} set ${START_TTL}`]),
-            // Counted by members, not by those alive: nodes that disagree about a grade still walk far enough.
-            `ether saddr ${macs} ${hops} <= ${START_TTL - peers.length - 1} goto last`,
+            `${hops} <= ${lastTtl} goto last`,
             `counter name "${COUNTERS.secondChance}" dup to ${nextAddress.text} device "${wire.interfaceName}"`,
             "drop",
           ],
@@ -194,21 +200,43 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
     name: "second",
     hook: "type filter hook prerouting priority mangle; policy accept;",
     rules: [
+      // A peer's address that is none of a single host (one bad annotation) would have each node copy for all of them.
+      `${here} ${ip} daddr ${vips} meta pkttype != host drop`,
       `${here} ${toVip} goto wire`,
-      // Path MTU: the router answers the VIP, and whose connection it means only that node's conntrack knows. Everybody gets it.
-      ...(peers.length === 0
-        ? []
-        : [`${here} ${ip} daddr ${vips} ${tooBig} ether saddr != ${macs} goto tell`]),
+      // Path MTU: the router answers the VIP, and whose connection it means only that node's conntrack knows. Everybody gets it, once.
+      `${here} ${ip} daddr ${vips} ${tooBig} ${hops} != ${WALKED} goto tell`,
     ],
   };
   const tell: Chain = {
     name: "tell",
-    rules: peers.flatMap((peer) => {
-      const address = addressOf(peer, family);
-      return address === undefined ? [] : [`dup to ${address.text} device "${wire.interfaceName}"`];
-    }),
+    rules: [
+      `${hops} set ${START_TTL}`,
+      ...peers.flatMap((peer) => {
+        const address = addressOf(peer, family);
+        return address === undefined ? [] : [`dup to ${address.text} device "${wire.interfaceName}"`];
+      }),
+    ],
   };
-  const chain: Chain = { name: "wire", rules: wireRules(plan, wire) };
+  // A second way to the VIP's holder, past the ring. What comes to the VIP's ports is served here or handed round, and is never routed on. Nor is what a peer has
+  // told: the kernel has taken one off the count before this hook.
+  const routed: Chain = {
+    name: "routed",
+    hook: "type filter hook forward priority filter; policy accept;",
+    rules: [
+      `${here} ${toVip} drop`,
+      `${here} ${ip} daddr ${vips} ${tooBig} ${hops} ${LOWEST_TTL - 1}-${START_TTL - 2} drop`,
+    ],
+  };
+  const chain: Chain = {
+    name: "wire",
+    rules: [
+      // Ingress has done this, where there is one. A client's own TTL must not be taken for a count.
+      `${hops} != ${LOWEST_TTL}-${START_TTL} ${hops} set ${START_TTL}`,
+      // This node's own client, by way of the wire: our kernel would drop its own address as a source, so another has to serve it.
+      `${ip} saddr ${own.text} goto ring`,
+      ...wireRules(plan, wire),
+    ],
+  };
   // A port that the kernel cannot ask about: the refusal of a process that has just died is kept back, the SYN comes again after 1 s, and then
   // the checks have noticed. Sequence 0 is the answer to a SYN and nothing else (RFC 9293 section 3.10.7.1).
   const asked = wire.listener === undefined ? [] : [wire.listener];
@@ -222,7 +250,7 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   };
   return {
     counters: [COUNTERS.secondChance, COUNTERS.unknown, COUNTERS.settling],
-    chains: [last, ring, chain, ...(peers.length === 0 ? [] : [tell]), second, ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals])],
+    chains: [last, ring, chain, tell, second, routed, ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals])],
     // It is ours: our own ingress or a peer said so.
     deliver: [`${here} ${toVip} dnat to ${hostOf(own)}:${wire.deliverTo}`],
   };

@@ -34,6 +34,8 @@ export interface FastPathStatus {
   readonly reason: string;
   readonly ports: readonly number[];
   readonly nodes: readonly FastPathNodeStatus[];
+  /** Names of nodes that have the rules and take no part, because there are more than 16: they get no connections from here. */
+  readonly leftOut: readonly string[];
   /** This node's own clients and pods, by API server: connections since the rules were first loaded. */
   readonly own: readonly { readonly backend: string; readonly connections: number }[];
   /** Packets sent on to the next node of the ring. */
@@ -72,6 +74,7 @@ export function fastPathStatus({ mode, plan, counters, restored, ports, unheard,
     reason: mode.kind === "fast-path" || mode.kind === "starting" ? "" : mode.reason,
     ports,
     nodes: nodes(plan, counters, unheard),
+    leftOut: plan?.wire?.leftOut ?? [],
     own: (plan?.own ?? []).map((target) => ({ backend: hostOf(target), connections: packets(COUNTERS.own(target)) })),
     secondChances: packets(COUNTERS.secondChance),
     unknown: packets(COUNTERS.unknown),

@@ -22,8 +22,10 @@ export interface WirePlan {
   /** In no rule; but a link that was made anew under its name has another, and ingress has to be bound to that one. */
   readonly interfaceIndex: number;
   readonly self: FastPathNode;
-  /** Everyone else whose node has these rules, whatever the grade of its API server. */
+  /** All other members: nodes that have these rules, whatever the grade of their API servers. At most MOST_MEMBERS with this node, if it is one. */
   readonly peers: readonly FastPathNode[];
+  /** In no rule: names of nodes that have these rules and are no members, because there are too many. This node may be one of them. */
+  readonly leftOut: readonly string[];
   /** Names of the nodes whose API server is not DOWN: the ring. */
   readonly walkable: readonly string[];
   /** Names of the nodes that take new connections. Empty: this node's proxy takes them. */

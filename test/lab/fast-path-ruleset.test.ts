@@ -7,7 +7,7 @@ import { OWN_SET } from "../../src/fastpath/tables.ts";
 import type { RulesetPlan } from "../../src/fastpath/tables.ts";
 import { removal, transaction } from "../../src/fastpath/transaction.ts";
 import type { PresentChain } from "../../src/fastpath/transaction.ts";
-import { anyPlan, fastPathNode, rulesetPlan, wirePlan } from "../support/fastpath/plans.ts";
+import { anyPlan, fastPathNode, ip, rulesetPlan, wirePlan } from "../support/fastpath/plans.ts";
 import { createLab } from "../support/lab/lab.ts";
 import type { Lab } from "../support/lab/lab.ts";
 
@@ -53,6 +53,7 @@ const PLANS: readonly (readonly [string, RulesetPlan])[] = [
   ["no wildcard listener", rulesetPlan({ wire: wirePlan({ listener: undefined }) })],
   ["no ingress", rulesetPlan({ wire: wirePlan({ spreads: false, takers: [], deliverTo: 8443 }) })],
   ["a worker", rulesetPlan({ wire: undefined }, [4, 6])],
+  ["64 peers, which no plan has and the rules must bear", rulesetPlan({ wire: wirePlan({ peers: Array.from({ length: 64 }, (_, index) => ({ ...fastPathNode(2), name: `n${index + 2}`, addresses: [ip(`10.88.1.${index + 1}`)] })) }) })],
   ["a peer of one family", rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6])],
 ];
 

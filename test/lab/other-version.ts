@@ -8,7 +8,7 @@ import type { Cluster } from "./cluster.ts";
 
 /** As they stand in the bundle; scripts/build.ts does not shorten names. */
 const CHANGES = [
-  ["var DATA_PLANE_VERSION = 1;", "var DATA_PLANE_VERSION = 1001;"],
+  ["var DATA_PLANE_VERSION = 2;", "var DATA_PLANE_VERSION = 1001;"],
   ['var SEED = "0x4c484f4c";', 'var SEED = "0x12345678";'],
 ] as const;
 

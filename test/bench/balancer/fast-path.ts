@@ -43,6 +43,7 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
       interfaceIndex: link.ifindex,
       self: node,
       peers,
+      leftOut: [],
       walkable: ["n1", "n2", "n3"],
       takers: ["n2", "n3"],
       deliverTo: port,

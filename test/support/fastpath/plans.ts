@@ -31,6 +31,7 @@ export function wirePlan(changes: Partial<WirePlan> = {}, families: readonly Fam
     interfaceIndex: 2,
     self: fastPathNode(1, families),
     peers: [fastPathNode(2, families), fastPathNode(3, families)],
+    leftOut: [],
     walkable: ["n1", "n2", "n3"],
     takers: ["n1", "n2", "n3"],
     deliverTo: 6443,
@@ -79,6 +80,6 @@ export const anyPlan: fc.Arbitrary<RulesetPlan> = fc
     ports,
     wire: worker
       ? undefined
-      : { interfaceName: "eth0", interfaceIndex: 2, self: fastPathNode(1, self), peers: peers.map((families, index) => fastPathNode(index + 2, families)), ...wire },
+      : { interfaceName: "eth0", interfaceIndex: 2, self: fastPathNode(1, self), peers: peers.map((families, index) => fastPathNode(index + 2, families)), leftOut: [], ...wire },
     own: own.map(({ n, family, port }) => ({ address: addressIn(n, family), port })),
   }));

@@ -4,6 +4,7 @@ import { createFastPath } from "../../../src/fastpath/fast-path.ts";
 import type { FastPath, FastPathDeps } from "../../../src/fastpath/fast-path.ts";
 import { NoVerdict } from "../../../src/fastpath/nft.ts";
 import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
+import { DATA_PLANE_VERSION } from "../../../src/fastpath/ruleset.ts";
 import type { FastPathNode, Table } from "../../../src/fastpath/tables.ts";
 import type { SetElements } from "../../../src/fastpath/transaction.ts";
 import type { RulesetChange } from "../../../src/linux/nftables-monitor.ts";
@@ -173,7 +174,7 @@ describe("at the start", () => {
     assert.equal(bench.fastPath.offer(), undefined, "what a predecessor said still holds");
     await bench.start();
     assert.deepEqual(bench.loads.map(({ tables }) => tables), [["netdev", "ip"]]);
-    assert.deepEqual(bench.fastPath.offer(), { version: 1, addresses: ["10.88.0.11"] });
+    assert.deepEqual(bench.fastPath.offer(), { version: DATA_PLANE_VERSION, addresses: ["10.88.0.11"] });
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.equal(bench.changes, 1, "the others are to be told");
   });
@@ -255,6 +256,29 @@ describe("a change", () => {
     bench.link = { index: 3 };
     await bench.update();
     assert.equal(bench.tries, 2);
+  });
+});
+
+describe("more than 16 nodes", () => {
+  test("are 16 members: a warning names the others once for each change, and the status all the time", async () => {
+    const warnings: unknown[] = [];
+    const many = (count: number): readonly PlanPeer[] => Array.from({ length: count - 1 }, (_, index) => peer(index + 2, { mac: `02:00:00:00:01:${(index + 16).toString(16)}` }));
+    const bench = new Bench({ log: { ...silentLogger, warn: (fields) => void warnings.push(fields["leftOut"]) } });
+    bench.peers = many(16);
+    await bench.start();
+    assert.deepEqual([warnings, bench.fastPath.status().leftOut], [[], []]);
+    bench.peers = many(18);
+    for (let round = 0; round < 3; round++) {
+      bench.backends = [backend(1), backend(2), backend(3, { serving: round % 2 === 0 })];
+      await bench.update();
+    }
+    assert.deepEqual([warnings, bench.fastPath.status().leftOut], [[["n8", "n9"]], ["n8", "n9"]]);
+    assert.deepEqual([bench.fastPath.status().nodes.length, bench.fastPath.status().mode], [16, "fast-path"]);
+    bench.peers = many(17);
+    await bench.update();
+    bench.peers = many(16);
+    await bench.update();
+    assert.deepEqual([warnings, bench.fastPath.status().leftOut], [[["n8", "n9"], ["n9"]], []]);
   });
 });
 
@@ -624,7 +648,7 @@ describe("while it runs", () => {
 
   test("clients of a node of two families are told by both its addresses", async () => {
     const bench = new Bench();
-    bench.peers = [peer(2, { fastPath: { version: 1, addresses: ["10.88.0.12", "fd88::12"] } })];
+    bench.peers = [peer(2, { fastPath: { version: DATA_PLANE_VERSION, addresses: ["10.88.0.12", "fd88::12"] } })];
     await bench.start();
     bench.backends = [backend(1), backend(2, dead)];
     await bench.update();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { makePlan } from "../../../src/fastpath/plan.ts";
 import type { PlanBackend, PlanFacts, PlanNode, PlanPeer } from "../../../src/fastpath/plan.ts";
-import { DATA_PLANE_VERSION } from "../../../src/fastpath/ruleset.ts";
+import { DATA_PLANE_VERSION, MOST_MEMBERS } from "../../../src/fastpath/ruleset.ts";
 import type { RulesetPlan, WirePlan } from "../../../src/fastpath/tables.ts";
 import type { Family } from "../../../src/net.ts";
 import { addressIn, macOf, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
@@ -50,6 +50,8 @@ describe("who takes part", () => {
     ["this node itself", peer(2, { node: "n1" })],
     ["one with this node's MAC: its packets would look like ours", peer(2, { mac: macOf(1) })],
     ["one that does not know its MAC yet", peer(2, { mac: "" })],
+    ["one that claims the VIP as its own address", peer(2, { fastPath: { version: DATA_PLANE_VERSION, addresses: [VIP4.text] } })],
+    ["one of the version before", peer(2, { fastPath: { version: 1, addresses: ["10.88.0.12"] } })],
     ["one that claims this node's address", peer(2, { fastPath: { version: DATA_PLANE_VERSION, addresses: ["10.88.0.11"] } })],
     ["one that has left: silent, and no API server of the cluster", peer(4, { fresh: false })],
   ];
@@ -69,6 +71,48 @@ describe("who takes part", () => {
   test("one that joins, before its API server is in the list: as a part of the ring", () => {
     const wire = wireOf({ peers: [peer(4)] });
     assert.deepEqual([names(wire), wire.walkable.includes("n4"), wire.takers.includes("n4")], [["n4"], true, false]);
+  });
+});
+
+describe("more than 16 nodes", () => {
+  const everyone = Array.from({ length: 20 }, (_, index) => index + 1);
+  const name = (n: number): string => `n${n}`;
+  const mac = (n: number): string => `02:00:00:00:01:${n.toString(16).padStart(2, "0")}`;
+  /** All 20 have rules; `servers` are API servers of the cluster. */
+  const seenFrom = (self: number, servers: readonly number[], changes: Partial<PlanBackend> = {}): WirePlan =>
+    wireOf({
+      node: { name: name(self), addresses: [addressIn(self, 4)], mac: mac(self) },
+      peers: everyone.filter((n) => n !== self).map((n) => peer(n, { mac: mac(n) })),
+      backends: servers.map((n) => backend(n, changes)),
+    });
+  const membersOf = (wire: WirePlan, self: number): readonly string[] => [...names(wire), ...(wire.leftOut.includes(name(self)) ? [] : [name(self)])].sort();
+
+  test("have the same 16 members whoever asks, the cluster's API servers before others", () => {
+    const servers = [3, 17, 18, 19, 20];
+    const wanted = [...servers, 1, 10, 11, 12, 13, 14, 15, 16, 2, 4, 5].map(name).sort();
+    assert.equal(wanted.length, MOST_MEMBERS);
+    for (const self of everyone) {
+      const wire = seenFrom(self, servers);
+      assert.deepEqual(membersOf(wire, self), wanted, `seen from ${name(self)}`);
+      assert.deepEqual(wire.leftOut, ["n6", "n7", "n8", "n9"]);
+    }
+  });
+
+  test("are chosen whatever the grades: one that goes DOWN does not make room for another", () => {
+    const [up, down] = [{}, { grade: "DOWN", serving: false }] as const;
+    assert.deepEqual(seenFrom(1, [3, 17, 20], down).leftOut, seenFrom(1, [3, 17, 20], up).leftOut);
+  });
+
+  test("of which one is left out: as holder it gives everything to the members, and nobody gives it anything", () => {
+    const wire = seenFrom(9, everyone);
+    assert.deepEqual([wire.peers.length, wire.takers.includes("n9"), wire.takers.length], [MOST_MEMBERS, false, MOST_MEMBERS]);
+    assert.deepEqual([wire.walkable.includes("n9"), wire.deliverTo], [true, 6443]);
+    assert.deepEqual(seenFrom(1, everyone).leftOut.includes("n9"), true);
+  });
+
+  test("are no more than 16 when there are 16: nobody is left out", () => {
+    const wire = wireOf({ peers: everyone.slice(1, 16).map((n) => peer(n, { mac: mac(n) })) });
+    assert.deepEqual([wire.peers.length, wire.leftOut], [15, []]);
   });
 });
 

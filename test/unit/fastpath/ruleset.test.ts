@@ -40,14 +40,14 @@ function slotsOf(rule: string): readonly string[] {
 }
 
 describe("ingress of the holder", () => {
-  test("takes a client's packet to the spreading chain; a peer's has been there already", () => {
-    assert.equal(rules(three, "netdev", "ingress").at(-1), `ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } ether saddr != ${PEERS} goto spread4`);
+  test("takes to the spreading chain what has no count of hops, whoever sent it: what has one has been there already", () => {
+    assert.equal(rules(three, "netdev", "ingress").at(-1), "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4");
   });
 
   test("sets the count of hops and notes the flow before the packet goes its way", () => {
     const flow = "ether saddr . ip saddr . tcp sport . ip daddr . tcp dport";
     assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 4), [
-      "ip ttl set 64",
+      "ip ttl set 200",
       `tcp flags & (fin | rst) != 0x0 update @flows4 { ${flow} timeout 10s }`,
       `tcp flags & syn != 0x0 update @flows4 { ${flow} timeout 1h }`,
       `add @flows4 { ${flow} }`,
@@ -61,8 +61,8 @@ describe("ingress of the holder", () => {
     assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2", "n3"]).map((name) => chains.get(name)));
   });
 
-  test("hashes and counts as version 1 does: whoever changes that takes another version", () => {
-    assert.equal(DATA_PLANE_VERSION, 1);
+  test("hashes and counts as version 2 does: a change of that is another version", () => {
+    assert.equal(DATA_PLANE_VERSION, 2);
   });
 
   test("forwards unchanged, counted, and keeps what is its own", () => {
@@ -98,7 +98,7 @@ describe("ingress of the holder", () => {
 
   test("of a node that is alone needs no MAC addresses and no network check", () => {
     const plan = withWire({ peers: [], walkable: ["n1"], takers: ["n1"] });
-    assert.deepEqual(rules(plan, "netdev", "ingress"), ["ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } goto spread4"]);
+    assert.deepEqual(rules(plan, "netdev", "ingress"), ["ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4"]);
     assert.deepEqual(table(plan, "netdev").sets.map(({ name }) => name), ["flows4"]);
   });
 
@@ -113,11 +113,16 @@ describe("the second chance", () => {
   test("is for packets that come over the wire to the VIP's ports, at the hook after conntrack", () => {
     const second = table(three, "ip").chains.find(({ name }) => name === "second");
     assert.equal(second?.hook, "type filter hook prerouting priority mangle; policy accept;");
-    assert.equal(second.rules[0], 'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } goto wire');
+    assert.deepEqual(second.rules.slice(0, 2), [
+      'iifname "eth0" ip daddr { 10.88.0.100 } meta pkttype != host drop',
+      'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } goto wire',
+    ]);
   });
 
   test("asks the kernel whether anybody listens before a SYN is taken; then what has no connection walks on, and nothing invalid reaches our own kernel", () => {
     assert.deepEqual(rules(three, "ip", "wire"), [
+      "ip ttl != 166-200 ip ttl set 200",
+      "ip saddr 10.88.0.11 goto ring",
       `${SYN} ct timeout set "ended"`,
       `${SYN} tcp dport 6443 socket wildcard { 0, 1 } accept`,
       `${SYN} tcp dport 6443 goto ring`,
@@ -139,7 +144,7 @@ describe("the second chance", () => {
 
   test("sends every SYN on while the own API server is DOWN, whatever still listens", () => {
     const own = rules(withWire({ walkable: ["n2", "n3"], takers: ["n2", "n3"], deliverTo: 8443 }), "ip", "wire");
-    assert.equal(own[1], `${SYN} goto ring`);
+    assert.equal(own[3], `${SYN} goto ring`);
     assert.doesNotMatch(own.join("\n"), /socket/);
   });
 
@@ -149,13 +154,13 @@ describe("the second chance", () => {
 
   test("passes on to the next in the order of names, and delivers what has met as many nodes as there are", () => {
     assert.deepEqual(rules(three, "ip", "ring"), [
-      `ether saddr ${PEERS} ip ttl <= 61 goto last`, 'counter name "second_chance" dup to 10.88.0.12 device "eth0"', "drop",
+      "ip ttl <= 197 goto last", 'counter name "second_chance" dup to 10.88.0.12 device "eth0"', "drop",
     ]);
   });
 
   test("skips those that are DOWN in the ring but counts them: nodes that disagree about a grade walk far enough", () => {
     const ring = rules(withWire({ walkable: ["n1", "n3"], takers: ["n1", "n3"] }), "ip", "ring");
-    assert.deepEqual(ring.slice(0, 2), [`ether saddr ${PEERS} ip ttl <= 61 goto last`, 'counter name "second_chance" dup to 10.88.0.13 device "eth0"']);
+    assert.deepEqual(ring.slice(0, 2), ["ip ttl <= 197 goto last", 'counter name "second_chance" dup to 10.88.0.13 device "eth0"']);
   });
 
   test("goes round: each node's next is another's, all are met", () => {
@@ -181,15 +186,35 @@ describe("the second chance", () => {
   });
 
   test("sets the count itself where ingress does not: a client's own TTL is none", () => {
-    const [first, second] = rules(withWire({ spreads: false, takers: [], deliverTo: 8443 }), "ip", "ring");
-    assert.equal(first, `ether saddr != ${PEERS} ip ttl set 64`);
-    assert.match(second ?? "", /ttl <= 61 goto last$/);
+    const [first] = rules(withWire({ spreads: false, takers: [], deliverTo: 8443 }), "ip", "wire");
+    assert.equal(first, "ip ttl != 166-200 ip ttl set 200");
   });
 
-  test("tells every node of a path's smaller MTU, once: what a peer tells is not told again", () => {
-    assert.equal(rules(three, "ip", "second")[1], `iifname "eth0" ip daddr { 10.88.0.100 } icmp type destination-unreachable icmp code frag-needed ether saddr != ${PEERS} goto tell`);
-    assert.deepEqual(rules(three, "ip", "tell"), ['dup to 10.88.0.12 device "eth0"', 'dup to 10.88.0.13 device "eth0"']);
-    assert.ok(!chainNames(withWire({ peers: [] }), "ip").includes("tell"));
+  test("ends before the range of the count does, however many nodes a plan has", () => {
+    const many = (count: number): RulesetPlan => withWire({ peers: Array.from({ length: count }, (_, index) => ({ ...fastPathNode(2), name: `n${index + 2}`, addresses: [ip(`10.88.1.${index + 1}`)] })) });
+    for (const [peers, last] of [[15, 184], [16, 183], [33, 166], [63, 166], [200, 166]] as const) assert.equal(rules(many(peers), "ip", "ring")[0], `ip ttl <= ${last} goto last`);
+  });
+
+  test("tells every node of a path's smaller MTU, once: what has been told has a count of hops, and is neither told again nor routed on", () => {
+    const tooBig = 'iifname "eth0" ip daddr { 10.88.0.100 } icmp type destination-unreachable icmp code frag-needed';
+    assert.equal(rules(three, "ip", "second").at(-1), `${tooBig} ip ttl != 166-199 goto tell`);
+    assert.deepEqual(rules(three, "ip", "tell"), ["ip ttl set 200", 'dup to 10.88.0.12 device "eth0"', 'dup to 10.88.0.13 device "eth0"']);
+    assert.equal(rules(three, "ip", "routed").at(-1), `${tooBig} ip ttl 165-198 drop`);
+    assert.deepEqual(rules(withWire({ peers: [] }), "ip", "tell"), ["ip ttl set 200"]);
+  });
+
+  test("is the only way on: what came over the wire is never routed to the VIP's holder", () => {
+    const routed = table(three, "ip").chains.find(({ name }) => name === "routed");
+    assert.equal(routed?.hook, "type filter hook forward priority filter; policy accept;");
+    assert.equal(routed.rules[0], 'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } drop');
+  });
+
+  test("trusts no MAC address: only the network check asks for one", () => {
+    for (const { family, chains } of ruleset(rulesetPlan({}, [4, 6]))) {
+      for (const rule of chains.flatMap((chain) => chain.rules)) {
+        if (!rule.includes(" @heard")) assert.doesNotMatch(rule, /02:00:00/, family);
+      }
+    }
   });
 });
 
@@ -241,11 +266,11 @@ describe("families", () => {
   test("IPv6 has the same rules in its own words", () => {
     const plan = rulesetPlan({}, [6]);
     assert.deepEqual(ruleset(plan).map(({ family }) => family), ["netdev", "ip6"]);
-    assert.equal(rules(plan, "netdev", "spread6")[0], "ip6 hoplimit set 64");
+    assert.equal(rules(plan, "netdev", "spread6")[0], "ip6 hoplimit set 200");
     assert.deepEqual(rules(plan, "netdev", "to_fd88__12"), ['counter name "to_fd88__12" fwd ip6 to fd88::12 device "eth0"']);
     assert.equal(rules(plan, "ip6", "pre")[0], 'iifname "eth0" ip6 daddr { fd88::100 } tcp dport { 6443, 8443 } dnat to [fd88::11]:6443');
-    assert.match(rules(plan, "ip6", "second")[1] ?? "", / icmpv6 type packet-too-big /);
-    assert.match(rules(plan, "ip6", "ring")[0] ?? "", / ip6 hoplimit <= 61 goto last$/);
+    assert.match(rules(plan, "ip6", "second").at(-1) ?? "", / icmpv6 type packet-too-big ip6 hoplimit != 166-199 goto tell$/);
+    assert.equal(rules(plan, "ip6", "ring")[0], "ip6 hoplimit <= 197 goto last");
   });
 
   test("a dual-stack VIP has one ingress chain for both", () => {
@@ -258,7 +283,7 @@ describe("families", () => {
 
   test("a peer without an address of a family takes no slots of it and is no part of its ring", () => {
     assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6").at(-1) ?? "")), new Set(["mine", "to_fd88__13"]));
-    assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), ["ether saddr { 02:00:00:00:00:03 } ip6 hoplimit <= 62 goto last", 'counter name "second_chance" dup to fd88::13 device "eth0"']);
+    assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), ["ip6 hoplimit <= 198 goto last", 'counter name "second_chance" dup to fd88::13 device "eth0"']);
     assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4").at(-1) ?? "")).size, 3);
   });
 

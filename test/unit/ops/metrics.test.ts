@@ -81,7 +81,7 @@ describe("/metrics", () => {
   test("tell of the kernel's data plane which node gets what, and keep nothing of it that is no longer true", async () => {
     const metrics = make();
     const fastPath: FastPathStatus = {
-      mode: "fast-path", reason: "", ports: [6443], secondChances: 3, unknown: 4, settling: 5, kicked: 6, destroyed: 7, restored: 8,
+      mode: "fast-path", reason: "", ports: [6443], leftOut: [], secondChances: 3, unknown: 4, settling: 5, kicked: 6, destroyed: 7, restored: 8,
       nodes: [
         { node: "n1", addresses: ["192.0.2.11"], mac: "", slots: 600, walkable: true, unheard: false, packets: 10, bytes: 1_000 },
         { node: "n2", addresses: ["192.0.2.12"], mac: "", slots: 0, walkable: false, unheard: true, packets: 20, bytes: 2_000 },
