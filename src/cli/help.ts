@@ -1,4 +1,4 @@
-/** `leasehold --help`, written from the table of settings. */
+/** Writes the text of `leasehold --help` from the table of settings. */
 import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../config/settings.ts";
 
 const WIDTH = 100;
@@ -12,8 +12,9 @@ and a health-checked TCP balancer on every node.
 Commands:
   run                      run the agent until SIGTERM or SIGINT (default)
   cleanup [--rules-only]   take this node out of the Lease and remove the kernel's rules, which
-                           a stopped agent leaves in place; or the rules alone. Changes nothing
-                           beside a running agent or under another node's name
+                           a stopped agent leaves in place. With --rules-only, remove the rules
+                           alone. It changes nothing while an agent runs on this machine, or when
+                           the name belongs to another node
   version [-o json|text]   print the version
   help                     print this text
 

@@ -13,12 +13,12 @@ export type Section = (typeof SECTIONS)[number];
 export interface Setting<T> {
   readonly section: Section;
   readonly parser: Parser<T>;
-  /** Parsed like anything else; undefined: the value itself is undefined then. */
+  /** The default, which the parser reads like any other text. With undefined the value is undefined as well. */
   readonly fallback: string | undefined;
   /** What the documentation shows as the default. */
   readonly shown: string;
   readonly doc: string;
-  /** Means nothing with LEASEHOLD_ROLE=balancer. */
+  /** The setting has no effect with LEASEHOLD_ROLE=balancer. */
   readonly electionOnly: boolean;
 }
 
@@ -43,71 +43,102 @@ const tracking = { section: "Tracking", electionOnly: true } as const;
 export const SETTINGS = {
   VIP: optional(parsers.vips, "required", {
     section: "Identity",
-    doc: "The virtual address, IPv4 or IPv6; several separated by commas move together or not at all. Always bound as /32 or /128. Needed with LEASEHOLD_ROLE=control-plane.",
+    doc:
+      "The virtual address, IPv4 or IPv6. Several, separated by commas, move together or not at all. The " +
+      "agent binds each as /32 or /128. Needed with LEASEHOLD_ROLE=control-plane.",
   }),
   ROLE: withDefault(parsers.oneOf(["control-plane", "balancer"]), "control-plane", {
     section: "Identity",
-    doc: "`control-plane` takes part in the election and balances; `balancer` (for workers) only balances.",
+    doc: "`control-plane` takes part in the election and balances. `balancer`, for workers, only balances.",
   }),
   NODE_NAME: optional(parsers.nodeName, "host name in lower case", {
     section: "Identity",
-    doc: "This node's Kubernetes name. The manifest sets it from `spec.nodeName`.",
+    doc: "This node's name in Kubernetes. The manifest sets it from `spec.nodeName`.",
   }),
   NODE_IP: optional(parsers.hostAddress, "found on the interface", {
     section: "Identity", electionOnly: true,
-    doc: "This node's own address on the VIP's network. Breaks ties between equal priorities: the higher one wins.",
+    doc:
+      "This node's own address on the VIP's network. Of two nodes with equal priorities, the one with the " +
+      "higher address wins.",
   }),
   INTERFACE: optional(parsers.interfaceName, "found by subnet", {
     section: "Identity", electionOnly: true,
-    doc: "Interface that gets the VIP. Without it, the one whose connected subnet holds the VIP.",
+    doc:
+      "The interface that gets the VIP. Without this setting the agent takes the interface whose " +
+      "connected subnet contains the VIP.",
   }),
 
   LEASE_NAME: withDefault(parsers.dnsSubdomain, "leasehold", {
-    ...lease, doc: "Name of the Lease that the agents compete for. The Role in manifests/rbac.yaml names it too.",
+    ...lease,
+    doc: "Name of the Lease that the agents compete for. The Role in manifests/rbac.yaml names it too.",
   }),
   LEASE_NAMESPACE: withDefault(parsers.dnsLabel, "kube-system", { ...lease, doc: "Namespace of the Lease." }),
   LEASE_DURATION: withDefault(parsers.wholeSeconds("2s", "10m"), "10s", {
-    ...lease, doc: "How long the others wait after they last saw the Lease change before they may claim it.",
+    ...lease,
+    doc: "How long another node waits, after it last saw the Lease change, before it may claim the Lease.",
   }),
   RENEW_DEADLINE: withDefault(parsers.duration("500ms", "10m"), "4s", {
     ...lease,
-    doc: "The holder gives up the VIP when its last successful renewal, counted from its sending, is older than this. (RENEW_DEADLINE + address lifetime + 1s) x 1.05 must stay below LEASE_DURATION x 0.95; the address lifetime is 3 s, or 2 s where 3 do not fit.",
+    doc:
+      "The holder gives up the VIP when its last successful renewal, counted from its sending, is older " +
+      "than this. (RENEW_DEADLINE + address lifetime + 1s) x 1.05 must stay below LEASE_DURATION x 0.95. " +
+      "The address lifetime is 3 s, or 2 s where 3 s do not fit.",
   }),
   RENEW_INTERVAL: withDefault(parsers.duration("100ms", "1m"), "1s", {
-    ...lease, doc: "Time between renewals. RENEW_INTERVAL x 1.2 must stay below RENEW_DEADLINE.",
+    ...lease, doc: "Time between two renewals. RENEW_INTERVAL x 1.2 must stay below RENEW_DEADLINE.",
   }),
 
   PRIORITY: withDefault(parsers.priority, "100", {
-    ...election, doc: "VRRP's priority, 1 to 254. The highest wins; equal priorities never preempt each other.",
+    ...election,
+    doc: "VRRP's priority, 1 to 254. The highest wins. Nodes with equal priorities never preempt each other.",
   }),
   NOPREEMPT: withDefault(parsers.boolean, "true", {
     ...election,
-    doc: "A node with a higher priority leaves a healthy holder alone (VRRP's own default is `false`). A holder in FAULT hands over regardless.",
+    doc:
+      "`true`: a node with a higher priority does not preempt a healthy holder (VRRP's own default is " +
+      "`false`). A holder in FAULT hands over in either case.",
   }),
   NOPREEMPT_STRICT: withDefault(parsers.boolean, "false", {
-    ...election, doc: "NOPREEMPT to VRRP's letter: not even a holder in FAULT is displaced while it renews.",
+    ...election,
+    doc:
+      "`true`: nopreempt to VRRP's letter. While a holder renews, no node displaces it, not even when it " +
+      "is in FAULT.",
   }),
   PREEMPT_DELAY: withDefault(parsers.duration("0s", "1000s"), "0s", {
-    ...election, doc: "With NOPREEMPT=false, how long a better node waits before it asks for the VIP.",
+    ...election,
+    doc: "With NOPREEMPT=false: how long a node with a higher priority waits before it asks for the VIP.",
   }),
   ANNOUNCE_REFRESH: withDefault(parsers.duration("0s", "1h"), "60s", {
-    ...election, doc: "The holder repeats its gratuitous ARP or neighbour advertisement this often; 0s: never.",
+    ...election,
+    doc: "How often the holder repeats its gratuitous ARP or neighbour advertisement. 0s: never.",
   }),
   ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"]), "auto", {
     ...election,
-    doc: "What a holder does at RENEW_DEADLINE when no API server lets it renew. `auto` keeps the VIP while nobody could claim it (every API server refuses, or at least half answer and cannot write: etcd without quorum) and lets go when this node may be cut off; `hold` keeps it until another holder is seen; `release` always lets go. With an external etcd \"nobody could claim\" is less sure: servers that answer and cannot write may be cut off from an etcd that one which does not answer still reaches.",
+    doc:
+      "What the holder does when the renew deadline passes and no API server has accepted a renewal. " +
+      "`auto`: keep the VIP while no other node could take the Lease either (every API server refuses " +
+      "connections, or at least half answer but cannot write because etcd has no quorum); let it go if " +
+      "only this node may be cut off. `hold`: keep it until another holder is seen. `release`: always let " +
+      "it go. With an external etcd consider `release`: API servers that answer but cannot write do not " +
+      "prove there that nobody else can.",
   }),
   PROBE_INTERVAL: withDefault(parsers.durationOrOff("20ms", "1s"), "50ms", {
     ...election,
-    doc: "Every candidate asks the VIP this often whether its holder is still there: its silence proves a death long before the Lease expires. 0s: never, only expiry counts.",
+    doc:
+      "How often each candidate asks the VIP whether its holder is alive. A holder that does not answer " +
+      "is found dead long before the Lease expires. 0s: never, and only the Lease's expiry counts.",
   }),
   PROBE_MISSES: withDefault(parsers.wholeNumber(2, 20), "3", {
-    ...election, doc: "Probes in a row without an answer until a holder may be taken for dead.",
+    ...election,
+    doc: "Number of unanswered probes in a row after which a candidate may take the holder for dead.",
   }),
 
   TRACK_BALANCER_WEIGHT: withDefault(parsers.weight, "0", {
     ...tracking,
-    doc: "Weight of the check that the own balancer accepts and has a healthy backend. As in keepalived: 0 means FAULT on failure; positive adds while it succeeds, negative subtracts while it fails.",
+    doc:
+      "Weight of the check that this node's balancer accepts connections and has a healthy backend. " +
+      "Weights work as in keepalived: 0 means FAULT when the check fails, a positive weight adds while it " +
+      "succeeds, a negative weight subtracts while it fails.",
   }),
   TRACK_APISERVER_WEIGHT: withDefault(parsers.weight, "-50", {
     ...tracking, doc: "Weight of the check of this node's own API server.",
@@ -116,93 +147,160 @@ export const SETTINGS = {
     ...tracking, doc: "Weight of the check that the VIP's interface is up and has a carrier.",
   }),
   TRACK_FILE: optional(parsers.absolutePath, "none", {
-    ...tracking, doc: "A file that holds a number: with weight 0 a number other than 0 is FAULT, otherwise number x weight is added.",
+    ...tracking,
+    doc:
+      "A file that contains a number. With weight 0, any number other than 0 means FAULT. With another " +
+      "weight, the agent adds number x weight to the priority.",
   }),
   TRACK_FILE_WEIGHT: withDefault(parsers.weight, "1", { ...tracking, doc: "Weight of TRACK_FILE." }),
   TRACK_EXEC: optional(parsers.commandLine, "none", {
-    ...tracking, doc: "A command; exit status 0 is success.",
+    ...tracking, doc: "A command that the agent runs as a check. Exit status 0 is success.",
   }),
   TRACK_EXEC_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_EXEC." }),
   TRACK_HTTP: optional(parsers.httpUrl, "none", {
-    ...tracking, doc: "A URL to GET; 2xx or 3xx is success.",
+    ...tracking, doc: "A URL that the agent requests with GET as a check. Status 2xx or 3xx is success.",
   }),
   TRACK_HTTP_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_HTTP." }),
   TRACK_INTERVAL: withDefault(parsers.duration("100ms", "10m"), "1s", {
-    ...tracking, doc: "Time between two runs of a check. Two runs of one check never overlap.",
+    ...tracking, doc: "Time between two runs of a check. Two runs of the same check never overlap.",
   }),
   TRACK_TIMEOUT: withDefault(parsers.duration("50ms", "10m"), "1s", {
-    ...tracking, doc: "A run that takes longer has failed.",
+    ...tracking, doc: "A run of a check that takes longer than this has failed.",
   }),
-  TRACK_RISE: withDefault(parsers.wholeNumber(1, 100), "2", { ...tracking, doc: "Successes in a row until a failed check counts as good." }),
-  TRACK_FALL: withDefault(parsers.wholeNumber(1, 100), "3", { ...tracking, doc: "Failures in a row until a good check counts as failed." }),
+  TRACK_RISE: withDefault(parsers.wholeNumber(1, 100), "2", {
+    ...tracking,
+    doc: "Number of successes in a row after which a failed check counts as good.",
+  }),
+  TRACK_FALL: withDefault(parsers.wholeNumber(1, 100), "3", {
+    ...tracking,
+    doc: "Number of failures in a row after which a good check counts as failed.",
+  }),
 
   KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/leasehold/kubeconfig", {
-    section: "Kubernetes", doc: "Kubeconfig of the agent's own user. May appear later than the agent; re-read when it changes.",
+    section: "Kubernetes",
+    doc:
+      "Kubeconfig of the agent's own user. The file may appear after the agent has started, and the agent " +
+      "reads it again when it changes.",
   }),
   ADMIN_KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/admin.conf", {
-    section: "Kubernetes", doc: "Used, with a warning, while KUBECONFIG is missing, expired or refused.",
+    section: "Kubernetes",
+    doc: "Kubeconfig that the agent uses, with a warning, while KUBECONFIG is missing, expired or refused.",
   }),
   API_SERVERS: optional(parsers.endpoints, "own node and its peers", {
     section: "Kubernetes",
-    doc: "API servers for the agent's own requests, in order: numeric addresses with or without a port. Never the VIP, never a name. Without it a worker finds them by way of the VIP.",
+    doc:
+      "API servers for the agent's own requests, in this order: numeric addresses, with or without a " +
+      "port. Never the VIP, never a name. Without this setting a worker finds them through the VIP.",
   }),
 
   BACKENDS: optional(parsers.endpoints, "the `kubernetes` EndpointSlice", {
-    section: "Balancer", doc: "API servers to balance over: numeric addresses with or without a port.",
+    section: "Balancer",
+    doc: "API servers that the balancer balances over: numeric addresses, with or without a port.",
   }),
   BACKEND_PORT: withDefault(parsers.port, "6443", {
-    section: "Balancer", doc: "Port of this node's API server, and of those given without one.",
+    section: "Balancer", doc: "Port of this node's API server, and of every API server given without a port.",
   }),
   FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"]), "auto", {
     section: "Balancer",
-    doc: "The kernel's data plane (nftables). `auto` uses it where kernel and network allow, and says why where they do not; `on` does not let the network check take nodes out of it; `off` sends what comes over the wire through the proxy. A node's own clients go straight to an API server in any case.",
+    doc:
+      "The fast path: nftables rules by which the kernel balances. `auto`: use it where the kernel and " +
+      "the network allow, and say why where they do not. `on`: the network check takes no node out of it. " +
+      "`off`: connections that arrive over the network go through the proxy. A node's own clients go " +
+      "straight to an API server in any case.",
   }),
   VIP_PORTS: withDefault(parsers.ports, "6443,8443", {
     section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",
   }),
-  BALANCER_PORT: withDefault(parsers.port, "8443", { section: "Balancer", doc: "Port the balancer listens on, on every address of the node." }),
+  BALANCER_PORT: withDefault(parsers.port, "8443", {
+    section: "Balancer",
+    doc: "Port that the balancer listens on, on every address of the node.",
+  }),
   BALANCER_WORKERS: optional(parsers.wholeNumber(1, 32), "2; 1 on fewer than 4 cores", {
-    section: "Balancer", doc: "Threads that carry connections; the kernel spreads clients over them, and each balances for itself. About 25 MB each.",
+    section: "Balancer",
+    doc:
+      "Number of threads that carry connections. The kernel spreads clients over them, and each thread " +
+      "balances for itself. Each takes about 25 MB.",
   }),
   ALGORITHM: withDefault(parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]), "leastconn", {
-    section: "Balancer", doc: "How a backend is chosen, in HAProxy's words; `local` prefers this node's own API server.",
+    section: "Balancer",
+    doc: "How the balancer picks a backend, in HAProxy's words. `local` prefers this node's own API server.",
   }),
   MAX_CONNECTIONS: withDefault(parsers.wholeNumber(1, 1_000_000), "20000", {
-    section: "Balancer", doc: "Client connections at one time; more are refused.",
+    section: "Balancer", doc: "Highest number of client connections at one time. The balancer refuses more.",
   }),
   SLOW_START: withDefault(parsers.duration("0s", "1h"), "30s", {
     section: "Balancer", doc: "A backend that came back gets its full share only after this time.",
   }),
   CONNECT_TIMEOUT: withDefault(parsers.duration("50ms", "1m"), "1s", {
-    section: "Balancer", doc: "Time for one backend to accept a connection before the next one is tried.",
+    section: "Balancer",
+    doc: "How long one backend may take to accept a connection before the balancer tries the next one.",
   }),
   DRAIN_TIMEOUT: withDefault(parsers.duration("0s", "10m"), "3s", {
-    section: "Balancer", doc: "On stop, how long open connections may go on. Keep it well below terminationGracePeriodSeconds.",
+    section: "Balancer",
+    doc:
+      "How long open connections may go on when the agent stops. Keep it well below " +
+      "terminationGracePeriodSeconds.",
   }),
-  CHECK_PATH: withDefault(parsers.httpPath, "/readyz", { section: "Balancer", doc: "What a backend is asked for, over TLS; 200 is healthy." }),
-  CHECK_INTERVAL: withDefault(parsers.duration("100ms", "10m"), "1s", { section: "Balancer", doc: "Time between two checks of one backend." }),
-  CHECK_TIMEOUT: withDefault(parsers.duration("50ms", "1m"), "1s", { section: "Balancer", doc: "A check that takes longer has failed." }),
-  CHECK_RISE: withDefault(parsers.wholeNumber(1, 100), "2", { section: "Balancer", doc: "Successes in a row until a backend is UP." }),
-  CHECK_FALL: withDefault(parsers.wholeNumber(1, 100), "3", { section: "Balancer", doc: "Failures in a row until a backend is no longer UP." }),
+  CHECK_PATH: withDefault(parsers.httpPath, "/readyz", {
+    section: "Balancer",
+    doc: "Path that a health check requests from a backend, over TLS. Status 200 is healthy.",
+  }),
+  CHECK_INTERVAL: withDefault(parsers.duration("100ms", "10m"), "1s", {
+    section: "Balancer",
+    doc: "Time between two health checks of one backend.",
+  }),
+  CHECK_TIMEOUT: withDefault(parsers.duration("50ms", "1m"), "1s", {
+    section: "Balancer",
+    doc: "A health check that takes longer than this has failed.",
+  }),
+  CHECK_RISE: withDefault(parsers.wholeNumber(1, 100), "2", {
+    section: "Balancer",
+    doc: "Number of successes in a row after which a backend is UP.",
+  }),
+  CHECK_FALL: withDefault(parsers.wholeNumber(1, 100), "3", {
+    section: "Balancer",
+    doc: "Number of failures in a row after which a backend is no longer UP.",
+  }),
 
   OPS_ADDRESS: withDefault(parsers.listenAddress, "127.0.0.1:10081", {
     section: "Operations",
-    doc: "Where /livez, /readyz, /healthz, /metrics and /status are served. No authentication: leave it on loopback unless the network is trusted. `0.0.0.0:10081` lets Prometheus in; manifests/monitoring expects that port. Tried again while it cannot be had.",
+    doc:
+      "Where the agent serves /livez, /readyz, /healthz, /metrics and /status. There is no " +
+      "authentication: leave it on loopback unless you trust the network. `0.0.0.0:10081` lets Prometheus " +
+      "in; manifests/monitoring expects that port. While the port is taken, the agent keeps trying.",
   }),
   HEALTH_PORT: withDefault(parsers.port, "10084", {
     section: "Operations",
-    doc: "Port of 127.0.0.1 where /livez, /readyz and /healthz are served as well, whatever OPS_ADDRESS is. The probes in manifests/leasehold.yaml ask it: change it in both. Tried again while it cannot be had.",
+    doc:
+      "Port of 127.0.0.1 where the agent serves /livez, /readyz and /healthz as well, whatever " +
+      "OPS_ADDRESS is. The probes in manifests/leasehold.yaml ask it: change it in both places. While the " +
+      "port is taken, the agent keeps trying.",
   }),
-  LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", { section: "Operations", doc: "Least severe level that is logged." }),
-  LOG_FORMAT: withDefault(parsers.oneOf(["json", "text"]), "json", { section: "Operations", doc: "JSON, one object a line, or text for people." }),
+  LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", {
+    section: "Operations",
+    doc: "The least severe level that the agent logs.",
+  }),
+  LOG_FORMAT: withDefault(parsers.oneOf(["json", "text"]), "json", {
+    section: "Operations",
+    doc: "`json`: one JSON object a line. `text`: lines for people.",
+  }),
   STATE_DIR: withDefault(parsers.absolutePath, "/run/leasehold", {
-    section: "Operations", doc: "Directory, on a tmpfs, for what a restarted agent must know: the last renewal. Gone after a reboot, as it must be.",
+    section: "Operations",
+    doc:
+      "Directory on a tmpfs for what a restarted agent must know: the last renewal. A reboot empties it, " +
+      "as it must.",
   }),
   DATA_DIR: withDefault(parsers.absolutePath, "/var/lib/leasehold", {
-    section: "Operations", doc: "Directory that outlives a reboot, for the last known API servers: at a cold start of the whole cluster nobody else can name them.",
+    section: "Operations",
+    doc:
+      "Directory that outlives a reboot. The agent keeps the last known API servers there: when the whole " +
+      "cluster starts cold, nothing else can name them.",
   }),
   MACHINE_ID_FILE: withDefault(parsers.absolutePath, "/etc/machine-id", {
-    section: "Operations", doc: "Tells two machines of one name apart; only a hash of it leaves the node.",
+    section: "Operations",
+    doc:
+      "File by which two machines with the same node name are told apart. Only a hash of it leaves the " +
+      "node.",
   }),
 } as const satisfies Readonly<Record<string, Setting<unknown>>>;
 
@@ -212,7 +310,7 @@ export type Values = { readonly [K in SettingName]: (typeof SETTINGS)[K] extends
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys of a constant
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
-/** Names from keepalived, client-go and kube-vip for what has another name here. */
+/** Names that keepalived, client-go and kube-vip use for settings that have another name here. */
 export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   ADDRESS: "VIP",
   ADVERT_INTERVAL: "RENEW_INTERVAL",
