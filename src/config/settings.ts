@@ -184,7 +184,9 @@ export const SETTINGS = {
   }),
   ADMIN_KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/admin.conf", {
     section: "Kubernetes",
-    doc: "Kubeconfig that the agent uses, with a warning, while KUBECONFIG is missing, expired or refused.",
+    doc:
+      "Kubeconfig that the agent uses, with a warning, while KUBECONFIG is missing, expired, " +
+      "refused, or does not fit the API servers' certificates.",
   }),
   API_SERVERS: optional(parsers.endpoints, "own node and its peers", {
     section: "Kubernetes",

@@ -37,12 +37,15 @@ export interface Credentials {
   reload(): Promise<void>;
   /** What may be tried, best first; empty while there is no usable kubeconfig. */
   usable(): readonly ClientCredentials[];
-  /** The first of {@link usable}. */
+  /**
+   * In force, for what does not try one after the other: the health checks, the status. The first of {@link usable}, but those that were turned away
+   * are not in force again before a server has taken them.
+   */
   current(): ClientCredentials | undefined;
   /** Why the best of them are not to be relied on, or why there are none: each file by its name. null while {@link current} are good. */
   problem(): string | null;
-  /** An API server turned them away with 401 or 403. */
-  rejected(credentials: ClientCredentials, status: number): void;
+  /** An API server turned them away: with 401 or 403, or in TLS, while the others were good there. @param why the HTTP status, or what failed in TLS */
+  rejected(credentials: ClientCredentials, why: number | string): void;
   /** An API server took them. */
   accepted(credentials: ClientCredentials): void;
 }
@@ -52,7 +55,7 @@ interface Source {
   last: KubeconfigRead | undefined;
   /** The last good content; stays while the file is broken, goes when it is removed. */
   credentials: ClientCredentials | undefined;
-  rejected: { readonly status: number; readonly untilMs: number } | undefined;
+  rejected: { readonly why: number | string; readonly untilMs: number } | undefined;
   /** The last complaint, so that each is logged once. */
   complaint: string;
 }
@@ -71,36 +74,40 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   let inForce: string | undefined;
   let lastTaken: Source | undefined;
 
-  /** Not usable now; own comes first among equals. */
-  function trouble(source: Source): number {
+  /** Not usable now; own comes first among equals. What fails in TLS is worse than what is answered 403: to a health check, that is an answer. */
+  function trouble(source: Source, atMs: number): number {
     const expired = (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
-    const rejected = source.rejected !== undefined && source.rejected.untilMs > clock.now();
-    return (expired ? 1 : 0) + (rejected ? 1 : 0);
+    const { rejected } = source;
+    const turnedAway = rejected === undefined || rejected.untilMs <= atMs ? 0 : typeof rejected.why === "number" ? 1 : 2;
+    return (expired ? 1 : 0) + turnedAway;
   }
 
-  function usable(): readonly ClientCredentials[] {
+  function inOrder(atMs: number): readonly ClientCredentials[] {
     return sources
       .filter((source) => source.credentials !== undefined)
-      .sort((a, b) => trouble(a) - trouble(b))
+      .sort((a, b) => trouble(a, atMs) - trouble(b, atMs))
       .flatMap((source) => source.credentials ?? []);
   }
+
+  const usable = (): readonly ClientCredentials[] => inOrder(clock.now());
+  const current = (): ClientCredentials | undefined => inOrder(Number.NEGATIVE_INFINITY)[0];
 
   function problemOf(source: Source): string | null {
     const { last, path, rejected, credentials } = source;
     // The words of what is broken begin with the path.
     if (credentials === undefined) return last?.kind === "broken" ? last.error.message : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
-    if (rejected !== undefined && rejected.untilMs > clock.now()) return `${path}: an API server answered ${rejected.status}`;
-    if (trouble(source) > 0) return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
+    if (rejected !== undefined && rejected.untilMs > clock.now()) return `${path}: ${typeof rejected.why === "number" ? `an API server answered ${rejected.why}` : rejected.why}`;
+    if (trouble(source, clock.now()) > 0) return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
     return null;
   }
 
   function problem(): string | null {
-    if (sources.some((source) => source.credentials !== undefined && trouble(source) === 0)) return null;
+    if (sources.some((source) => source.credentials !== undefined && trouble(source, clock.now()) === 0)) return null;
     return sources.flatMap((source) => problemOf(source) ?? []).join("; ");
   }
 
   function tellChange(): void {
-    const fingerprint = usable()[0]?.fingerprint;
+    const fingerprint = current()?.fingerprint;
     if (fingerprint === inForce) return;
     inForce = fingerprint;
     deps.onChange();
@@ -172,7 +179,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   }
 
   function reasonForAdmin(): string {
-    if (own.rejected !== undefined) return `ours was answered ${own.rejected.status}`;
+    if (own.rejected !== undefined) return typeof own.rejected.why === "number" ? `ours was answered ${own.rejected.why}` : `ours failed in TLS: ${own.rejected.why}`;
     if (own.last?.kind === "broken") return own.last.error.message;
     return own.credentials === undefined ? "ours is missing" : "ours has expired";
   }
@@ -196,19 +203,20 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     },
     reload,
     usable,
-    current: () => usable()[0],
+    current,
     problem,
-    rejected(credentials, status) {
+    rejected(credentials, why) {
       const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
       if (source === undefined) return;
-      source.rejected = { status, untilMs: clock.now() + REJECTED_MS };
+      if (source.rejected?.why !== why && typeof why === "string") log.warn({ path: source.path, reason: why }, "Kubeconfig fails in TLS, the other one does not");
+      source.rejected = { why, untilMs: clock.now() + REJECTED_MS };
       tellChange();
     },
     accepted(credentials) {
       const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
       if (source === undefined) return;
       if (source !== lastTaken) {
-        if (source === admin) log.warn({ path: admin.path, reason: reasonForAdmin() }, "Using admin.conf in place of our own kubeconfig");
+        if (source === admin) log.warn({ path: admin.path, ownPath: own.path, reason: reasonForAdmin() }, "Using admin.conf in place of our own kubeconfig");
         else if (lastTaken === admin) log.info({ path: own.path }, "Using our own kubeconfig again");
       }
       lastTaken = source;

@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { createSecureContext } from "node:tls";
 import { KubeConfig } from "@kubernetes/client-node";
 import { LeaseholdError } from "../errors.ts";
+import { plainText } from "./plain-text.ts";
 
 /** How we authenticate, and whom we trust. Servers are not taken from the file: they may be names, or the VIP itself. */
 export interface ClientCredentials {
@@ -16,6 +17,8 @@ export interface ClientCredentials {
   /** undefined with a token. */
   readonly clientCertificate: { readonly cert: string; readonly key: string } | undefined;
   readonly token: string | undefined;
+  /** Common name of the client certificate: whom the API server takes us for; undefined with a token. */
+  readonly user?: string | undefined;
   /** `tls-server-name` of the file; the API servers' certificates are all valid for `kubernetes`. */
   readonly servername: string;
   /** End of the client certificate; null with a token. */
@@ -69,15 +72,19 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
   if (clientCertificate === undefined && token === undefined) {
     throw broken(path, "the user has neither a client certificate with its key nor a token");
   }
-  const expiresAt =
-    clientCertificate === undefined
-      ? null
-      : checked(path, "client-certificate", () => new X509Certificate(clientCertificate.cert).validToDate);
+  const certificate =
+    clientCertificate === undefined ? undefined : checked(path, "client-certificate", () => new X509Certificate(clientCertificate.cert));
+  const expiresAt = certificate?.validToDate ?? null;
   checked(path, "client-key", () => createSecureContext({ ca, ...clientCertificate }));
   const servername = typeof cluster.tlsServerName === "string" && cluster.tlsServerName !== "" ? cluster.tlsServerName : "kubernetes";
   const parts = [path, ca, cert ?? "", key ?? "", token ?? "", servername];
   const fingerprint = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
-  return { path, ca, clientCertificate, token, servername, expiresAt, fingerprint };
+  return { path, ca, clientCertificate, token, user: commonName(certificate), servername, expiresAt, fingerprint };
+}
+
+function commonName(certificate: X509Certificate | undefined): string | undefined {
+  const name = /^CN=(.+)$/m.exec(certificate?.subject ?? "")?.[1];
+  return name === undefined ? undefined : plainText(name, 100);
 }
 
 function parse(path: string, text: string): KubeConfig {

@@ -3,8 +3,13 @@ import type { NoAnswer } from "./transport.ts";
 
 /** Somebody is there: a reset, a refusal, a connection closed in mid-answer, an answer that is no HTTP. */
 const REFUSED = /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_SOCKET|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_\w+|HPE_\w+|HTTPParserError)$/;
+/** Node's names of OpenSSL's verdicts on a certificate, and OpenSSL's own errors. OpenSSL 3.5 has a slash in some: ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE. */
 const TLS =
-  /^(?:ERR_TLS_\w+|ERR_SSL_\w+|ERR_OSSL_\w+|EPROTO|CERT_\w+|CRL_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED)$/;
+  /^(?:ERR_TLS_\w+|ERR_SSL_[\w/]+|ERR_OSSL_[\w/]+|EPROTO|CERT_\w+|CRL_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+|ERROR_IN_\w+|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED|UNSPECIFIED)$/;
+
+/** RFC 8446 section 6.2: what a server says that does not like the client's certificate. With TLS 1.3 it comes after the client's handshake is done. */
+const CLIENT_REFUSED =
+  /^ERR_SSL_\S*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_REVOKED|CERTIFICATE_EXPIRED|CERTIFICATE_UNKNOWN|CERTIFICATE_REQUIRED|NO_CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)$/;
 
 /**
  * The reason in {@link NoAnswer}'s words. An unreachable host or network (EHOSTUNREACH, ETIMEDOUT, ...) is `silent`: that is
@@ -16,6 +21,33 @@ export function noAnswerReason(error: unknown): NoAnswer {
     if (REFUSED.test(code)) return "refused";
   }
   return "silent";
+}
+
+export function nobodyListens(error: unknown): boolean {
+  return codes(error).includes("ECONNREFUSED");
+}
+
+/** What failed in TLS, in an operator's words and with OpenSSL's code; undefined where it was not TLS that failed. */
+export function tlsTrouble(error: unknown): string | undefined {
+  const code = codes(error).find((each) => TLS.test(each) || REFUSED.test(each));
+  return code === undefined || REFUSED.test(code) ? undefined : `${wordsFor(code)} (${code})`;
+}
+
+function wordsFor(code: string): string {
+  if (CLIENT_REFUSED.test(code)) return "the server refuses its client certificate";
+  switch (code) {
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+    case "HOSTNAME_MISMATCH":
+      return "the server's certificate is for another name";
+    case "CERT_HAS_EXPIRED":
+      return "the server's certificate, or the CA's, has expired";
+    case "CERT_NOT_YET_VALID":
+      return "the server's certificate, or the CA's, is not valid yet";
+    case "CERT_REVOKED":
+      return "the server's certificate is revoked";
+    default:
+      return /^(?:ERR_|EPROTO)/.test(code) ? "TLS fails" : "its CA does not vouch for the server's certificate";
+  }
 }
 
 /** Codes of the error and its causes, outermost first; the name where there is no code (undici's parser errors). */

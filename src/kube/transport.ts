@@ -23,11 +23,13 @@ export interface ApiResponse {
   readonly status: number;
   /** Parsed JSON; the text itself where it is not JSON; undefined when empty. */
   readonly body: unknown;
+  /** Whom the server took us for, where our certificate says so. */
+  readonly user?: string;
 }
 
 /**
  * Why there was no answer. `refused`: a reset or refusal before or instead of an answer (somebody is there).
- * `silent`: no answer within the deadline. `credentials`: nothing could be sent for want of a usable kubeconfig.
+ * `silent`: no answer within the deadline. `tls`: no TLS with that server, by any of our kubeconfigs that may be tried there. `credentials`: nothing could be sent for want of a usable kubeconfig.
  */
 export type NoAnswer = "refused" | "silent" | "tls" | "credentials";
 

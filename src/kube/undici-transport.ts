@@ -9,7 +9,10 @@ import type { Logger } from "../log.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClientCredentials } from "./kubeconfig.ts";
 import { LineSplitter } from "./line-splitter.ts";
-import { noAnswerReason } from "./no-answer.ts";
+import { noAnswerReason, nobodyListens, tlsTrouble } from "./no-answer.ts";
+import { plainText } from "./plain-text.ts";
+import { createTrust } from "./trust.ts";
+import type { Doubt } from "./trust.ts";
 import { ApiNoAnswer } from "./transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "./transport.ts";
 
@@ -25,6 +28,7 @@ const MAX_CONNECTIONS = 32;
 /** Shorter than the 90 s after which Go's HTTP server closes an idle connection: no request meets a closing one. */
 const IDLE_MS = 60_000;
 const TCP_KEEPALIVE_MS = 10_000;
+const NO_KUBECONFIG = "there is no usable kubeconfig";
 
 export interface UndiciTransportDeps {
   readonly clock: Clock;
@@ -42,6 +46,7 @@ export interface UndiciTransport extends ApiTransport {
 
 export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTransport {
   const { clock, log, credentials } = deps;
+  const trust = createTrust(deps);
   const pools = new Map<string, Pool>();
   let closed = false;
 
@@ -92,9 +97,9 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
     };
   }
 
-  /** One exchange with one set of credentials. */
-  function exchange(server: string, used: ClientCredentials, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
-    return new Promise((resolve, reject) => {
+  /** One exchange with one set of credentials. Never rejects. */
+  function exchange(server: string, used: ClientCredentials, request: ApiRequest, timeoutMs: number): Promise<Exchanged> {
+    return new Promise((resolve) => {
       let settled = false;
       let sent = false;
       let status = 0;
@@ -105,7 +110,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
         if (settled) return;
         settled = true;
         deadline.cancel();
-        reject(error);
+        resolve({ kind: "none", error, doubt: doubtOf(error, { used, heard: status > 0, read: request.method === "GET" }) });
         controller?.abort(error);
       };
       const deadline = clock.after(timeoutMs, () =>
@@ -140,49 +145,98 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
           if (settled) return;
           settled = true;
           deadline.cancel();
-          resolve({ server, status, body: parseBody(Buffer.concat(chunks)) });
+          const user = used.user === undefined ? {} : { user: used.user };
+          resolve({ kind: "answer", response: { server, status, body: parseBody(Buffer.concat(chunks)), ...user } });
         },
         onResponseError(_controller, error) {
-          fail(new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${error.message}`, { cause: error }));
+          fail(new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${plainText(error.message)}`, { cause: error }));
         },
       });
     });
   }
 
+  /** Those that may be tried, one after the other, until a server takes one: what it does not take may be our own file's fault. */
   async function send(server: string, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
     const endMs = clock.now() + timeoutMs;
-    let first: ApiResponse | undefined;
+    const doubts: Doubt[] = [];
+    let turnedAway: ApiResponse | undefined;
+    let failure: ApiNoAnswer | undefined;
     for (const used of closed ? [] : credentials.usable()) {
       const leftMs = endMs - clock.now();
-      if (first !== undefined && leftMs <= 0) break;
-      const response = await exchange(server, used, request, leftMs);
-      if (!isTurnedAway(response.status, request.path)) {
-        credentials.accepted(used);
-        return response;
+      if ((turnedAway !== undefined || failure !== undefined) && leftMs <= 0) break;
+      const exchanged = await exchange(server, used, request, leftMs);
+      if (exchanged.kind === "answer") {
+        const { response } = exchanged;
+        const taken = !isTurnedAway(response.status, request.path);
+        trust.answered(server, used, taken ? undefined : response.status, doubts);
+        if (taken) return response;
+        turnedAway ??= response;
+        continue;
       }
-      credentials.rejected(used, response.status);
-      first ??= response;
+      failure ??= exchanged.error;
+      if (exchanged.doubt === undefined) break;
+      doubts.push(exchanged.doubt);
+      if (!trust.mayBeTheirs(server, exchanged.doubt)) break;
     }
-    if (first !== undefined) return first;
-    throw new ApiNoAnswer(server, "credentials", false, closed ? "closed" : "there is no usable kubeconfig");
+    trust.undecided(server, doubts);
+    if (turnedAway !== undefined) return turnedAway;
+    throw failure ?? new ApiNoAnswer(server, "credentials", false, closed ? "closed" : NO_KUBECONFIG);
+  }
+
+  function watch(server: string, path: string, handlers: WatchHandlers): { close(): void } {
+    const candidates = closed ? [] : credentials.usable();
+    const streams: { close(): void }[] = [];
+    const doubts: Doubt[] = [];
+    let first: WatchEnd | undefined;
+    let over = false;
+
+    function open(index: number): void {
+      const used = candidates[index];
+      if (used === undefined) return end(first ?? { kind: "error", message: NO_KUBECONFIG });
+      streams.push(
+        openWatch(server, path, {
+          clock,
+          dispatch: (handler) => poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
+          onAnswer: (status) => trust.answered(server, used, isTurnedAway(status, path) ? status : undefined, doubts.splice(0)),
+          onEvent: (type, object) => handlers.onEvent(type, object),
+          onEnd(reason, error) {
+            first ??= reason;
+            if (reason.kind === "status" && isTurnedAway(reason.status, path)) return open(index + 1);
+            const doubt = error === undefined ? undefined : doubtOf(error, { used, heard: false, read: true });
+            if (doubt === undefined) return end(reason);
+            doubts.push(doubt);
+            if (trust.mayBeTheirs(server, doubt)) open(index + 1);
+            else end(reason);
+          },
+        }),
+      );
+      // It may have been closed by what it called back.
+      if (over) close();
+    }
+
+    function end(reason: WatchEnd): void {
+      if (over) return;
+      over = true;
+      trust.undecided(server, doubts);
+      handlers.onEnd(reason);
+    }
+
+    function close(): void {
+      over = true;
+      for (const stream of streams) stream.close();
+    }
+
+    open(0);
+    return { close };
   }
 
   return {
     servers: deps.servers,
     send,
     watch(server, path, handlers) {
-      const used = closed ? undefined : credentials.usable()[0];
-      if (used === undefined) {
-        const soon = clock.after(0, () => handlers.onEnd({ kind: "error", message: "there is no usable kubeconfig" }));
-        return { close: () => soon.cancel() };
-      }
-      return openWatch(server, path, handlers, {
-        clock,
-        dispatch: (handler) => poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
-        onStatus: (status) => {
-          if (isTurnedAway(status, path)) credentials.rejected(used, status);
-        },
-      });
+      if (!closed && credentials.usable().length > 0) return watch(server, path, handlers);
+      const soon = clock.after(0, () => handlers.onEnd({ kind: "error", message: NO_KUBECONFIG }));
+      return { close: () => soon.cancel() };
     },
     async close() {
       closed = true;
@@ -193,38 +247,62 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
   };
 }
 
+type Exchanged =
+  | { readonly kind: "answer"; readonly response: ApiResponse }
+  | { readonly kind: "none"; readonly error: ApiNoAnswer; readonly doubt: Doubt | undefined };
+
+type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
+
+/**
+ * Does this failure put the credentials in doubt? Whatever fails in TLS does: the CA may be an old one, the name or the client's certificate
+ * wrong. So does a connection that ends where TLS or the answer should have begun: not every server that refuses a client's certificate says so, with TLS 1.3 it
+ * does so only after the client's handshake, and its alert may be lost in the reset. A write that was sent may have been carried out, and is not sent twice.
+ */
+function doubtOf(error: ApiNoAnswer, seen: { readonly used: ClientCredentials; readonly heard: boolean; readonly read: boolean }): Doubt | undefined {
+  const { used, heard, read } = seen;
+  const trouble = tlsTrouble(error.cause);
+  if (trouble !== undefined) return { kind: "tls", used, reason: trouble };
+  if (error.cause === undefined || error.reason !== "refused" || heard || (error.sent && !read) || nobodyListens(error.cause)) return undefined;
+  return { kind: "reset", used, reason: "the server ends the connection instead of answering" };
+}
+
 interface WatchDeps {
   readonly clock: Clock;
   readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
-  readonly onStatus: (status: number) => void;
+  /** The status has come. */
+  readonly onAnswer: (status: number) => void;
+  readonly onEvent: WatchHandlers["onEvent"];
+  /** `error`: why there was no status at all. */
+  readonly onEnd: (reason: WatchEnd, error?: ApiNoAnswer) => void;
 }
 
-function openWatch(server: string, path: string, handlers: WatchHandlers, deps: WatchDeps): { close(): void } {
+function openWatch(server: string, path: string, deps: WatchDeps): { close(): void } {
   let over = false;
+  let sent = false;
   let status = 0;
   let controller: Dispatcher.DispatchController | undefined;
   const lines = new LineSplitter(MAX_EVENT_BYTES);
-  const end = (reason: Parameters<WatchHandlers["onEnd"]>[0] | undefined): void => {
+  const end = (reason: WatchEnd | undefined, error?: ApiNoAnswer): void => {
     if (over) return;
     over = true;
     opening.cancel();
-    if (reason !== undefined) handlers.onEnd(reason);
+    if (reason !== undefined) deps.onEnd(reason, error);
     controller?.abort(new Error(`watch of ${path} ended`));
   };
-  const fail = (message: string): void => end({ kind: "error", message: `${server}: ${message}` });
+  const fail = (message: string, error?: ApiNoAnswer): void => end({ kind: "error", message: `${server}: ${message}` }, error);
   const opening = deps.clock.after(WATCH_OPEN_MS, () => fail(`no answer within ${WATCH_OPEN_MS} ms`));
   deps.dispatch({
     onRequestStart(started) {
       if (over) throw new Error("the watch was closed before it was sent");
       controller = started;
+      sent = true;
     },
     onResponseStart(_controller, statusCode) {
       if (over || statusCode < 200) return;
       status = statusCode;
       opening.cancel();
-      if (status === 200) return;
-      deps.onStatus(status);
-      end({ kind: "status", status });
+      deps.onAnswer(status);
+      if (status !== 200) end({ kind: "status", status });
     },
     onResponseData(_controller, chunk) {
       if (over || status !== 200) return;
@@ -233,12 +311,16 @@ function openWatch(server: string, path: string, handlers: WatchHandlers, deps: 
       for (const line of complete) {
         const event = parseEvent(line);
         if (event === undefined) return fail("sent something that is no watch event");
-        handlers.onEvent(event.type, event.object);
+        deps.onEvent(event.type, event.object);
         if (over) return;
       }
     },
     onResponseEnd: () => end({ kind: "end" }),
-    onResponseError: (_controller, error) => fail(error.message),
+    onResponseError(_controller, error) {
+      const message = plainText(error.message);
+      const unheard = status > 0 ? undefined : new ApiNoAnswer(server, noAnswerReason(error), sent, message, { cause: error });
+      fail(message, unheard);
+    },
   });
   return { close: () => end(undefined) };
 }

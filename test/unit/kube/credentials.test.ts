@@ -87,6 +87,37 @@ describe("which credentials", () => {
     assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
   });
 
+  test("ours fails in TLS: a warning names the file and the reason, and admin.conf stays in force until a server has taken ours again", async () => {
+    const { credentials, clock, inUse, lines, changes, ownPath } = await setUp({ own: ownText, admin: adminText });
+    const [own, admin] = credentials.usable();
+    assert.ok(own !== undefined && admin !== undefined);
+    const why = "192.0.2.1:6443: its CA does not vouch for the server's certificate (SELF_SIGNED_CERT_IN_CHAIN)";
+    for (let i = 0; i < 3; i++) credentials.rejected(own, why);
+    credentials.accepted(admin);
+    assert.deepEqual(lines.slice(2).map(({ level, message, fields }) => [level, message, fields["path"], fields["reason"]]), [
+      ["warn", "Kubeconfig fails in TLS, the other one does not", ownPath, why],
+      ["warn", "Using admin.conf in place of our own kubeconfig", admin.path, `ours failed in TLS: ${why}`],
+    ]);
+    assert.equal(changes(), 2);
+    clock.advance(30_000);
+    // A request tries ours; the health checks go on with what is known to be good.
+    assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+    assert.equal(credentials.current()?.path, admin.path);
+    credentials.accepted(own);
+    assert.equal(credentials.current()?.path, ownPath);
+    assert.equal(lines.at(-1)?.message, "Using our own kubeconfig again");
+    assert.equal(changes(), 3);
+  });
+
+  test("ours fails in TLS and admin.conf is answered 403: admin.conf is in force, for a health check 403 is an answer", async () => {
+    const { credentials } = await setUp({ own: ownText, admin: adminText });
+    const [own, admin] = credentials.usable();
+    assert.ok(own !== undefined && admin !== undefined);
+    credentials.rejected(own, "192.0.2.1:6443: TLS fails (EPROTO)");
+    credentials.rejected(admin, 403);
+    assert.equal(credentials.current(), admin);
+  });
+
   test("both turned away: ours first again, for it is the one that gets its rights", async () => {
     const { credentials, inUse } = await setUp({ own: ownText, admin: adminText });
     for (const each of credentials.usable()) credentials.rejected(each, 403);
