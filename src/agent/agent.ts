@@ -151,6 +151,7 @@ export function createAgent(deps: AgentDeps): Agent {
       fastPath: parts?.dataPlane?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
+      api: { lastRefusal: parts?.candidacy?.lastRefusal() ?? null },
       listeners: ops.listeners(),
       credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null, problem: parts?.credentials.problem() ?? null },
     };

@@ -8,6 +8,7 @@ import type { ApiClient } from "../kube/api.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { createLeaseStore } from "../kube/lease-store.ts";
 import type { FastPathOffer } from "../kube/record.ts";
+import type { RefusalStatus } from "../kube/refusals.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -65,6 +66,8 @@ export interface Candidacy {
   vipStatus(): VipStatus;
   wireStatus(): SentinelStatus;
   checks(): readonly CheckStatus[];
+  /** What the API last refused on the Lease. */
+  lastRefusal(): RefusalStatus | null;
 }
 
 /** The sentinel's pace where nobody is watched does not matter, but it has to have one. */
@@ -243,5 +246,6 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     vipStatus: () => vipStatus({ interfaceName: place.interfaceName, addresses: config.vips, kernel, vip, nowMs: clock.now() }),
     wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
+    lastRefusal: () => store.lastRefusal(),
   };
 }

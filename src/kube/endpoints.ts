@@ -68,7 +68,7 @@ export function watchEndpoints(deps: EndpointsDeps): Endpoints {
     } else {
       const { server, status, body } = outcome.response;
       discovery = { kind: "refused", server, status, message: statusMessage(body) };
-      if (status !== refused) log.warn({ server, status }, "API servers cannot be discovered; known and configured ones are used");
+      if (status !== refused) log.warn({ server, status, message: statusMessage(body) }, "API servers cannot be discovered; known and configured ones are used");
       refused = status;
     }
     if (last === "") {

@@ -5,7 +5,7 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { ApiClient } from "./api.ts";
-import { formatMicroTime } from "./record-codec.ts";
+import { formatMicroTime, statusMessage } from "./record-codec.ts";
 
 const TIMEOUT_MS = 5000;
 /** So many at once, and one more every REFILL_MS. */
@@ -84,7 +84,7 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
     const outcome = await api.call({ method: "POST", path, contentType: "application/json", body }, TIMEOUT_MS);
     // 409: a second try of the same request found the first one done.
     if (outcome.kind === "answer" && (outcome.response.status < 300 || outcome.response.status === 409)) return;
-    const why = outcome.kind === "answer" ? { status: outcome.response.status } : { reason: outcome.message };
+    const why = outcome.kind === "answer" ? { status: outcome.response.status, message: statusMessage(outcome.response.body) } : { reason: outcome.message };
     if (outcome.kind === "answer" && !complained) {
       complained = true;
       log.warn(why, "Events on the Lease are not accepted; going on without");

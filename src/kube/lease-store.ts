@@ -12,8 +12,10 @@ import { formatCandidate, formatMicroTime, isObject, leasePath, leasesPath, pars
 import type { JsonObject } from "./record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
-import type { LeaseStore, ReadOutcome, Survey, WriteOutcome } from "./store.ts";
-import type { ApiRequest } from "./transport.ts";
+import { createRefusals } from "./refusals.ts";
+import type { LeaseRequest, RefusalStatus } from "./refusals.ts";
+import type { LeaseStore, LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "./store.ts";
+import type { ApiRequest, ApiResponse } from "./transport.ts";
 
 /** Updates and merge patches that met somebody else's write are tried again this often, time permitting. */
 const MAX_ATTEMPTS = 3;
@@ -30,14 +32,31 @@ export interface LeaseStoreDeps {
   readonly leaseDurationMs: number;
 }
 
+/** A refusal, and who refused. */
+interface Rejected {
+  readonly kind: "rejected";
+  readonly status: number;
+  readonly message: string;
+  readonly from: Pick<ApiResponse, "server" | "user">;
+}
+
+type Written = Exclude<WriteOutcome, { kind: "rejected" }> | Rejected;
+
 /** A read with the object as it came, for a PUT that keeps what we do not know of. */
 type Fetched =
   | { readonly kind: "ok"; readonly record: LeaseRecord; readonly lease: JsonObject }
   | { readonly kind: "absent" }
-  | Exclude<ReadOutcome, { kind: "ok" }>;
+  | { readonly kind: "no-answer"; readonly message: string }
+  | Rejected;
 
-export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
+export interface ApiLeaseStore extends LeaseStore {
+  /** What the API last refused, for the status; null: nothing yet. */
+  lastRefusal(): RefusalStatus | null;
+}
+
+export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   const { api, clock, namespace, name, node } = deps;
+  const refusals = createRefusals(deps);
   const collection = leasesPath(namespace);
   const path = leasePath(namespace, name);
   const leaseDurationSeconds = Math.max(1, Math.ceil(deps.leaseDurationMs / 1000));
@@ -57,13 +76,13 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     if (outcome.kind === "no-answer") return { kind: "no-answer", message: outcome.message };
     const { status, body, server } = outcome.response;
     if (status === 404 && isNotFound(body)) return { kind: "absent" };
-    if (status !== 200) return { kind: "rejected", status, message: statusMessage(body) };
+    if (status !== 200) return rejected(outcome.response);
     const record = parseLease(body);
     if (record === undefined || !isObject(body)) return { kind: "no-answer", message: `${server} sent something that is no Lease` };
     return { kind: "ok", record, lease: body };
   }
 
-  async function writeChange(change: LeaseChange, timeoutMs: number, urgent: boolean): Promise<WriteOutcome> {
+  async function writeChange(change: LeaseChange, timeoutMs: number, urgent: boolean): Promise<Written> {
     const endMs = clock.now() + timeoutMs;
     let request: ApiRequest = {
       method: "PATCH",
@@ -93,7 +112,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     }
   }
 
-  async function create(instance: string, now: string, timeoutMs: number, urgent: boolean): Promise<WriteOutcome> {
+  async function create(instance: string, now: string, timeoutMs: number, urgent: boolean): Promise<Written> {
     const endMs = clock.now() + timeoutMs;
     const request: ApiRequest = {
       method: "POST",
@@ -120,7 +139,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     return ours ? { kind: "ok", record: read.record } : { kind: "conflict", record: read.record };
   }
 
-  async function annotate(candidate: Candidate, timeoutMs: number, urgent: boolean): Promise<WriteOutcome> {
+  async function annotate(candidate: Candidate, timeoutMs: number, urgent: boolean): Promise<Written> {
     const endMs = clock.now() + timeoutMs;
     const annotations = { [`${CANDIDATE_PREFIX}${candidate.node}`]: formatCandidate(candidate) };
     const request: ApiRequest = {
@@ -141,8 +160,27 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
 
   async function read(timeoutMs: number): Promise<ReadOutcome> {
     const fetched = await fetchLease(timeoutMs);
-    if (fetched.kind === "ok") return { kind: "ok", record: fetched.record };
-    return fetched.kind === "absent" ? { kind: "ok", record: null } : fetched;
+    if (fetched.kind === "no-answer") return fetched;
+    if (fetched.kind === "rejected") return refused("read", fetched);
+    refusals.taken("read");
+    return { kind: "ok", record: fetched.kind === "absent" ? null : fetched.record };
+  }
+
+  function refused(request: LeaseRequest, { status, message, from }: Rejected): { kind: "rejected"; status: number; message: string } {
+    refusals.refused({ request, status, message, ...from });
+    return { kind: "rejected", status, message };
+  }
+
+  function send(write: LeaseWrite, timeoutMs: number, urgent: boolean): Promise<Written> {
+    if (write.kind === "candidate") return annotate(write.candidate, timeoutMs, urgent);
+    if (write.kind === "claim") {
+      const { replaces, offered, instance } = write;
+      const now = newRenewTime(replaces?.renewTime ?? null);
+      if (replaces === null) return create(instance, now, timeoutMs, urgent);
+      return writeChange(leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
+    }
+    const now = newRenewTime(write.held.renewTime);
+    return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
   }
 
   async function survey(timeoutMs: number): Promise<Survey> {
@@ -154,26 +192,24 @@ export function createLeaseStore(deps: LeaseStoreDeps): LeaseStore {
     read,
     survey,
 
-    write(write, timeoutMs, urgent = false) {
-      if (write.kind === "candidate") return annotate(write.candidate, timeoutMs, urgent);
-      if (write.kind === "claim") {
-        const { replaces, offered, instance } = write;
-        const now = newRenewTime(replaces?.renewTime ?? null);
-        if (replaces === null) return create(instance, now, timeoutMs, urgent);
-        return writeChange(leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
-      }
-      const now = newRenewTime(write.held.renewTime);
-      return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
+    async write(write, timeoutMs, urgent = false) {
+      const outcome = await send(write, timeoutMs, urgent);
+      if (outcome.kind === "rejected") return refused(write.kind, outcome);
+      // A conflict was answered by a read: it says nothing of whether a write is let through.
+      if (outcome.kind === "ok") refusals.taken(write.kind);
+      return outcome;
     },
 
+    lastRefusal: () => refusals.last(),
+
     watch(onRecord) {
-      return watchLease({ ...deps, collection, readLease: read }, onRecord);
+      return watchLease({ ...deps, collection, readLease: read, refusals }, onRecord);
     },
   };
 }
 
 /** The outcome where the answer alone decides it: the Lease as written, or that there is none. */
-function written(outcome: CallOutcome): WriteOutcome | undefined {
+function written(outcome: CallOutcome): Extract<WriteOutcome, { kind: "ok" | "conflict" }> | undefined {
   if (outcome.kind !== "answer") return undefined;
   const { status, body } = outcome.response;
   if (status === 200 || status === 201) {
@@ -193,12 +229,15 @@ function isAnswer(outcome: CallOutcome, ...statuses: readonly number[]): boolean
   return outcome.kind === "answer" && statuses.includes(outcome.response.status);
 }
 
-function failed(outcome: CallOutcome, ambiguous: boolean): WriteOutcome {
+function failed(outcome: CallOutcome, ambiguous: boolean): Written {
   if (outcome.kind === "no-answer") return { kind: "no-answer", ambiguous, message: outcome.message };
-  const { status, body } = outcome.response;
   // A success that we could not read, or a 5xx of a server that may yet carry it out, is no refusal.
-  if (status < 300) return { kind: "no-answer", ambiguous: true, message: "the answer is no Lease" };
-  return { kind: "rejected", status, message: statusMessage(body) };
+  if (outcome.response.status < 300) return { kind: "no-answer", ambiguous: true, message: "the answer is no Lease" };
+  return rejected(outcome.response);
+}
+
+function rejected({ status, body, server, user }: ApiResponse): Rejected {
+  return { kind: "rejected", status, message: statusMessage(body), from: user === undefined ? { server } : { server, user } };
 }
 
 /** The write's own answer left it open, and so did the read. */
@@ -206,7 +245,7 @@ function undecided(
   outcome: CallOutcome,
   read: Exclude<Fetched, { kind: "ok" | "absent" }>,
   mayBeApplied: boolean,
-): WriteOutcome {
+): Written {
   if (isAnswer(outcome, 409, 422) && !mayBeApplied && read.kind === "rejected") return read;
   if (isAnswer(outcome, 409, 422)) {
     return { kind: "no-answer", ambiguous: mayBeApplied, message: `conflict, then ${read.message}` };

@@ -7,6 +7,7 @@ import type { Logger } from "../log.ts";
 import type { ApiClient } from "./api.ts";
 import { isObject, parseLease } from "./record-codec.ts";
 import type { LeaseRecord } from "./record.ts";
+import type { Refusals } from "./refusals.ts";
 import type { ReadOutcome } from "./store.ts";
 import type { WatchHandlers } from "./transport.ts";
 
@@ -26,6 +27,7 @@ export interface LeaseWatchDeps {
   readonly node: string;
   readonly collection: string;
   readonly readLease: (timeoutMs: number) => Promise<ReadOutcome>;
+  readonly refusals: Pick<Refusals, "refused" | "taken">;
 }
 
 export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord | null) => void): { close(): void } {
@@ -67,6 +69,10 @@ export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord 
         stream?.close();
       },
       onEnd(reason) {
+        // 410: that resourceVersion is too old. An answer about what we asked, and no refusal.
+        if (reason.kind === "status" && reason.status >= 400 && reason.status !== 410 && !closed && !over) {
+          deps.refusals.refused({ request: "watch", status: reason.status, message: "" });
+        }
         if (reason.kind === "status") ended(`status ${reason.status}`, reason.status === 410);
         else ended(reason.kind === "error" ? reason.message : "end", false);
       },
@@ -77,6 +83,7 @@ export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord 
 
   function take(type: string, object: unknown): void {
     if (!isObject(object) || !isObject(object["metadata"])) return;
+    deps.refusals.taken("watch");
     const { name: found, resourceVersion: version } = object["metadata"];
     if (type === "BOOKMARK") {
       if (typeof version === "string" && version !== "") resourceVersion = version;

@@ -3,6 +3,7 @@
  * version of it, or a person with kubectl: every member is checked, and what does not fit is ignored whole.
  */
 import { parseIp } from "../net.ts";
+import { plainText } from "./plain-text.ts";
 import type { Candidate, FastPathOffer, LeaseRecord, VrrpState } from "./record.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -125,8 +126,8 @@ export function leasePath(namespace: string, name: string): string {
   return `${leasesPath(namespace)}/${encodeURIComponent(name)}`;
 }
 
-/** What the API says of a refusal, in a Status or as text; "" when nothing. */
+/** What the API says of a refusal, in a Status or as text, bounded and printable; "" when nothing. */
 export function statusMessage(body: unknown): string {
   const message = isObject(body) ? body["message"] : body;
-  return typeof message === "string" ? message.slice(0, 300) : "";
+  return typeof message === "string" ? plainText(message.trim()) : "";
 }

@@ -2,6 +2,7 @@
 import type { BalancerStatus } from "../backends/backend.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
+import type { RefusalStatus } from "../kube/refusals.ts";
 import type { SentinelStatus } from "../sentinel/evidence.ts";
 import type { CheckStatus } from "../tracking/check.ts";
 import type { VipStatus } from "../vip/status.ts";
@@ -35,6 +36,8 @@ export interface AgentStatus {
   readonly fastPath: FastPathStatus | null;
   readonly checks: readonly CheckStatus[];
   readonly apiServers: readonly string[];
+  /** The last request on the Lease that the API refused, in its own words; null: none since the start. */
+  readonly api: { readonly lastRefusal: RefusalStatus | null };
   readonly listeners: readonly ListenerStatus[];
   /** `problem`: what is wrong with the kubeconfigs, each by its path; null while one is good. */
   readonly credentials: { readonly source: string; readonly expiresAt: string | null; readonly problem: string | null };

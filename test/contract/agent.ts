@@ -3,18 +3,18 @@ import { systemClock } from "../../src/clock.ts";
 import { createApiClient } from "../../src/kube/api.ts";
 import { createCredentials } from "../../src/kube/credentials.ts";
 import { createLeaseStore } from "../../src/kube/lease-store.ts";
-import type { LeaseStore } from "../../src/kube/store.ts";
+import type { ApiLeaseStore } from "../../src/kube/lease-store.ts";
 import { createUndiciTransport } from "../../src/kube/undici-transport.ts";
 import { silentLogger } from "../../src/log.ts";
+import type { Logger } from "../../src/log.ts";
 
 export interface Agent extends AsyncDisposable {
-  readonly store: LeaseStore;
+  readonly store: ApiLeaseStore;
 }
 
 /** @param servers `ip:port`, in the order to ask them in */
-export async function startAgent(node: string, servers: readonly string[], kubeconfig: string): Promise<Agent> {
+export async function startAgent(node: string, servers: readonly string[], kubeconfig: string, log: Logger = silentLogger): Promise<Agent> {
   const clock = systemClock(() => performance.now());
-  const log = silentLogger;
   const credentials = createCredentials({
     clock,
     log,

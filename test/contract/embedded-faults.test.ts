@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import type { LeaseRecord } from "../../src/kube/record.ts";
 import type { WriteOutcome } from "../../src/kube/store.ts";
+import { silentLogger } from "../../src/log.ts";
+import type { LogFields } from "../../src/log.ts";
 import type { EmbeddedApi } from "../support/embedded-api/embedded-api.ts";
 import { startEmbeddedApi } from "../support/embedded-api/embedded-api.ts";
 import type { Agent } from "./agent.ts";
@@ -47,6 +49,30 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     await api.server("s1").start();
     assert.equal(api.server("s1").address, address);
     assert.equal((await renew()).kind, "ok");
+  });
+
+  test("an admission webhook denies what is written, and lets reads through: told in its own words, once, and again when it is over", async () => {
+    const lines: [message: string, fields: LogFields][] = [];
+    const line = (fields: LogFields, message: string): void => void lines.push([message, fields]);
+    await agent[Symbol.asyncDispose]();
+    const logger = { ...silentLogger, warn: line, info: line };
+    agent = await startAgent("n1", api.servers.map(({ address }) => address), api.kubeconfigs.get("s1")?.agent ?? "", logger);
+    both((faults) => (faults.denyLeaseWrites = true));
+    lines.length = 0;
+    const message = 'admission webhook "leases.example.com" denied the request: no changes\\u{a}in a freeze';
+    for (let i = 0; i < 3; i++) assert.deepEqual(await renew(), { kind: "rejected", status: 403, message });
+    assert.equal((await agent.store.read(4000)).kind, "ok");
+    const server = api.server("s1").address;
+    const refusal = { request: "renew", status: 403, message, server, user: "leasehold" };
+    assert.deepEqual(lines, [["The API refuses the agent's request on the Lease", { ...refusal, count: 1 }]]);
+    const { atMs, ...last } = agent.store.lastRefusal() ?? assert.fail();
+    assert.ok(atMs > 0);
+    assert.deepEqual(last, { ...refusal, count: 3, over: false });
+    both((faults) => (faults.denyLeaseWrites = false));
+    assert.equal((await renew()).kind, "ok");
+    assert.equal(lines.at(-1)?.[0], "The API takes the agent's request on the Lease again");
+    assert.equal(lines.length, 2);
+    assert.equal(agent.store.lastRefusal()?.over, true);
   });
 
   test("stopped, a server takes connections and says nothing; continued, it answers what has waited", async () => {

@@ -24,6 +24,8 @@ export interface Faults {
   tooManyRequests: boolean;
   /** Everything but /readyz and /livez answers 403, as before anybody has applied the RBAC. */
   forbidden: boolean;
+  /** Writes of Leases answer 403 in the words of an admission webhook that denies them; reads and Events are let through. */
+  denyLeaseWrites: boolean;
   /** Writes answer 500 as they do without etcd's quorum; reads come from the cache. */
   refuseWrites: boolean;
   /** The store does its part, then the connection is reset in the middle of the answer. */
@@ -52,6 +54,7 @@ export class EmbeddedServer {
     notReady: false,
     tooManyRequests: false,
     forbidden: false,
+    denyLeaseWrites: false,
     refuseWrites: false,
     resetInAnswer: false,
   };
@@ -161,6 +164,9 @@ export class EmbeddedServer {
     const adminsOnly = path === "/livez/ping" && userOf(request) !== "kubernetes-admin";
     if (faults.forbidden || adminsOnly || !isAuthorized(request)) {
       return failure(403, `forbidden: User "${userOf(request)}" cannot ${method.toLowerCase()} path "${path}"`, "Forbidden", {});
+    }
+    if (faults.denyLeaseWrites && method !== "GET" && path.includes("/leases")) {
+      return failure(403, 'admission webhook "leases.example.com" denied the request: no changes\nin a freeze', "Forbidden", {});
     }
     if (faults.refuseWrites && method !== "GET") return failure(500, "etcdserver: request timed out");
     if (path === "/livez/ping") return { status: 200, body: "ok" };

@@ -45,6 +45,7 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     fastPath: null,
     checks: [{ name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 }, { name: "apiserver", ok: null, weight: -50, contribution: 0, detail: "", sinceMs: 1 }],
     apiServers: ["192.0.2.11:6443"],
+    api: { lastRefusal: null },
     listeners: [
       { name: "health", address: "127.0.0.1:10084", listening: true, error: null },
       { name: "ops", address: "127.0.0.1:10081", listening: true, error: null },
