@@ -51,8 +51,8 @@ export interface AgentDeps {
 
 export interface Agent {
   /**
-   * Resolves when everything runs; may wait for the network to come up first.
-   * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LISTEN, LH_NATIVE
+   * Resolves when everything runs, but for a balancer's port that is taken: that one is tried for ever. May wait for the network to come up first.
+   * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LISTEN (of LEASEHOLD_OPS_ADDRESS), LH_NATIVE
    */
   start(): Promise<void>;
   /** Hands over or releases, lets connections drain, ends. Idempotent. */
@@ -304,5 +304,5 @@ function checkTls(credentials: ClientCredentials | undefined): CheckTls | undefi
 
 /** While the network is being waited for. */
 function notYet(port: number): BalancerStatus {
-  return { listening: false, port, heartbeatAgeMs: 0, connections: 0, refused: 0, backends: [] };
+  return { listening: false, port, listenFailure: null, heartbeatAgeMs: 0, connections: 0, refused: 0, backends: [] };
 }

@@ -73,6 +73,11 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
     return onWildcard;
   }
 
+  function proxyCannotListen(): boolean {
+    const { listening, listenFailure } = deps.balancer.status();
+    return !listening && listenFailure !== null;
+  }
+
   function probe(peers: readonly FastPathNode[]): void {
     const sourceMac = macBytes(deps.link()?.mac ?? "");
     if (sourceMac === undefined) return;
@@ -109,7 +114,7 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
         addresses: place.addresses,
         mac: link.mac,
         backendPort: config.backendPort,
-        balancerPort: config.balancerPort,
+        balancerPort: proxyCannotListen() ? undefined : config.balancerPort,
         wildcardListener: listensOnWildcard(),
       };
     },

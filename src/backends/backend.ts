@@ -45,6 +45,8 @@ export interface BalancerStatus {
   /** The proxy's listener accepts connections. */
   readonly listening: boolean;
   readonly port: number;
+  /** Why the port cannot be opened, by a worker at least; it is tried again. null: nothing is wrong with it. */
+  readonly listenFailure: string | null;
   /** Milliseconds since the worker last answered a heartbeat. */
   readonly heartbeatAgeMs: number;
   readonly connections: number;

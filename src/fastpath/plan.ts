@@ -48,7 +48,8 @@ export interface PlanNode {
   readonly addresses: readonly IpAddress[];
   readonly mac: string;
   readonly backendPort: number;
-  readonly balancerPort: number;
+  /** undefined while the proxy cannot have its port: whoever has it would get the clients. */
+  readonly balancerPort: number | undefined;
   /** Something listens on a wildcard address at `backendPort`. */
   readonly wildcardListener: boolean;
   /** False where only the translation to the proxy is possible or wanted. */
@@ -88,7 +89,7 @@ function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
     leftOut,
     walkable,
     takers,
-    deliverTo: proxied && anyServes ? node.balancerPort : node.backendPort,
+    deliverTo: proxied && anyServes ? (node.balancerPort ?? node.backendPort) : node.backendPort,
     listener: node.wildcardListener ? node.backendPort : undefined,
     spreads: node.spreads,
     forgets: node.forgets,
@@ -151,7 +152,7 @@ function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarge
     });
     if (targets.length > 0) return targets;
     const self = node?.addresses.find((address) => address.family === family);
-    return self === undefined || node === undefined ? [] : [{ address: self, port: node.balancerPort }];
+    return self === undefined || node?.balancerPort === undefined ? [] : [{ address: self, port: node.balancerPort }];
   });
 }
 

@@ -69,7 +69,7 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
   return [
     ...(status.election === null ? [] : [election(status.election)]),
     ...vip,
-    check("listener", balancer.listening, `port ${balancer.port} does not accept connections`),
+    check("listener", balancer.listening, balancer.listenFailure ?? `port ${balancer.port} does not accept connections`),
     check("backends", balancer.backends.some(({ grade }) => grade === "UP"), status.noBackend ?? "no backend has been checked yet"),
     ...status.listeners.map(ownPort),
   ];

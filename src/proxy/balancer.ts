@@ -57,8 +57,8 @@ export interface BalancerDeps {
 
 export interface Balancer {
   /**
-   * Resolves once the listener accepts. Backends may be set before.
-   * @throws LeaseholdError LH_LISTEN: the port is taken; LH_WORKER: a worker thread does not start
+   * Resolves once the listener accepts, or it is known that it cannot yet: a port that is taken is tried for ever, and is the `balancer` check's
+   * to report. Backends may be set before.
    */
   start(): Promise<void>;
   /** The whole list, as configured or discovered. Sessions to those that are gone from it live on. */
@@ -187,6 +187,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       return {
         listening: threads.listening !== undefined,
         port: threads.listening ?? settings.balancerPort,
+        listenFailure: threads.failure?.detail ?? null,
         heartbeatAgeMs: threads.heartbeatAgeMs(),
         connections,
         refused,
@@ -216,8 +217,11 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     },
     working() {
       const ageMs = threads.heartbeatAgeMs();
+      const { failure, listening } = threads;
+      // While one worker has the port every client is served, and the VIP had better stay.
+      if (listening === undefined && failure !== undefined) return { ok: false, detail: failure.detail };
       if (!isServing(pool)) return { ok: false, detail: "no healthy backend" };
-      if (threads.listening === undefined) return { ok: false, detail: "the listener is closed" };
+      if (listening === undefined) return { ok: false, detail: "the listener is closed" };
       if (ageMs > HEARTBEAT_LIMIT_MS) return { ok: false, detail: `the proxy has not answered for ${Math.round(ageMs)} ms` };
       return { ok: true, detail: `${serving(pool).length} of ${pool.members.length} backends serve` };
     },

@@ -55,8 +55,9 @@ export interface ProxyCounters {
 
 export type FromProxy =
   | { readonly kind: "listening"; readonly port: number }
-  /** The listener is closed: no backend is left, or stopping. */
+  /** The listener is closed, or no longer tried for: no backend is left, or stopping. */
   | { readonly kind: "closed" }
+  /** The port cannot be had; tried again, for ever. */
   | { readonly kind: "listen-failed"; readonly code: string; readonly message: string }
   /** The thread's loop turns. */
   | { readonly kind: "beat"; readonly counters: ProxyCounters }

@@ -6,6 +6,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Held } from "./connection-count.ts";
+import { retryMs } from "./listen-failure.ts";
 import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
 import { BEAT_INTERVAL_MS } from "./messages.ts";
 import { pick, slowStartWeight, type Candidate } from "./pick.ts";
@@ -13,7 +14,6 @@ import { Session, type SessionHost, type Target } from "./session.ts";
 
 /** With no backend left the listener closes after this long: a restart of the last one is no reason to flap. */
 const CLOSE_GRACE_MS = 1000;
-const RELISTEN_MS = 1000;
 /** A backend that just failed a connection comes last until the health check, told of it, has had its say. */
 const SUSPECT_MS = 1000;
 const BACKLOG = 4096;
@@ -33,7 +33,7 @@ type Listener =
   | { readonly kind: "closed" }
   | { readonly kind: "opening"; readonly server: Server }
   | { readonly kind: "open"; readonly server: Server }
-  /** Somebody else has the port, or it cannot be had: tried again. */
+  /** Somebody else has the port, or it cannot be had: tried again, for ever. */
   | { readonly kind: "waiting"; readonly timer: Timer }
   | { readonly kind: "stopped" };
 
@@ -56,6 +56,8 @@ export class Proxy {
   #grace: Timer | undefined;
   #turn: number;
   #refused = 0;
+  /** Attempts in a row that did not get the port. */
+  #listenFailures = 0;
   #onEmpty: (() => void) | undefined;
   readonly #beat: Timer;
   readonly #sweep: Timer;
@@ -184,6 +186,7 @@ export class Proxy {
     server.once("listening", () => {
       if (this.#listener.kind !== "opening" || this.#listener.server !== server) return;
       this.#listener = { kind: "open", server };
+      this.#listenFailures = 0;
       const address = server.address();
       const port = typeof address === "object" && address !== null ? address.port : this.#deps.settings.port;
       this.#deps.post({ kind: "listening", port });
@@ -202,7 +205,7 @@ export class Proxy {
         return;
       }
       this.#deps.post({ kind: "listen-failed", code, message: error.message });
-      const timer = this.#deps.clock.after(RELISTEN_MS, () => this.#open());
+      const timer = this.#deps.clock.after(retryMs(++this.#listenFailures), () => this.#open());
       this.#listener = { kind: "waiting", timer };
     });
     server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG, reusePort: true });
@@ -215,10 +218,10 @@ export class Proxy {
       case "open":
         // Stops listening now; connections that the kernel had accepted for us are reset, the others go on.
         this.#listener.server.close();
-        this.#deps.post({ kind: "closed" });
         break;
       case "waiting":
         this.#listener.timer.cancel();
+        this.#listenFailures = 0;
         break;
       case "idle":
       case "closed":
@@ -226,6 +229,7 @@ export class Proxy {
         return;
     }
     this.#listener = { kind: "closed" };
+    this.#deps.post({ kind: "closed" });
   }
 
   #stop(drainMs: number, stopped: () => void): void {

@@ -6,6 +6,8 @@ import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { Held, type HeldShare } from "./connection-count.ts";
 import { noCounters, sum, withoutSessions } from "./counters.ts";
+import { listenFailure } from "./listen-failure.ts";
+import type { ListenFailure } from "./listen-failure.ts";
 import type { FromProxy, ProxyBackend, ProxyCounters, ProxySettings, ProxyWorkerData, ToProxy } from "./messages.ts";
 
 export interface ProxyThreadDeps {
@@ -38,6 +40,7 @@ export class ProxyThread {
   #state: State = { kind: "idle" };
   #restartMs = FIRST_RESTART_MS;
   #listening: number | undefined;
+  #failure: ListenFailure | undefined;
   #beatMs = Number.NEGATIVE_INFINITY;
   #counters: ProxyCounters = noCounters;
   /** What workers that have ended had counted: counters never go back. */
@@ -53,6 +56,11 @@ export class ProxyThread {
     return this.#listening;
   }
 
+  /** Why the listener cannot be opened; undefined while it is open, or not wanted. */
+  get failure(): ListenFailure | undefined {
+    return this.#failure;
+  }
+
   heartbeatAgeMs(): number {
     return this.#deps.clock.now() - this.#beatMs;
   }
@@ -61,21 +69,11 @@ export class ProxyThread {
     return sum([this.#earlier, this.#counters]);
   }
 
-  /**
-   * Resolves once the listener accepts.
-   * @throws LeaseholdError LH_LISTEN when the port cannot be had, LH_WORKER when the thread does not start
-   */
+  /** Resolves once the listener accepts, or it is known that it cannot yet: the worker goes on trying, and one that ends is started again. */
   async start(): Promise<void> {
     this.#started = Promise.withResolvers();
     this.#run();
-    try {
-      await this.#started.promise;
-    } catch (error) {
-      await this.#terminate();
-      throw error;
-    } finally {
-      this.#started = undefined;
-    }
+    await this.#started.promise;
   }
 
   /** Lost while no worker runs: it gets {@link ProxyThreadDeps.backends} when it starts. */
@@ -85,6 +83,7 @@ export class ProxyThread {
 
   /** Stops accepting, gives sessions `drainMs`, ends the thread. */
   async stop(drainMs: number): Promise<void> {
+    this.#started?.resolve();
     if (this.#state.kind === "ended") this.#state.timer.cancel();
     if (this.#state.kind !== "running") {
       this.#state = { kind: "stopped" };
@@ -99,13 +98,6 @@ export class ProxyThread {
     await ended;
     deadline.cancel();
     this.#state = { kind: "stopped" };
-  }
-
-  async #terminate(): Promise<void> {
-    const state = this.#state;
-    this.#state = { kind: "stopped" };
-    if (state.kind === "running") await state.worker.terminate();
-    if (state.kind === "ended") state.timer.cancel();
   }
 
   #run(): void {
@@ -125,19 +117,16 @@ export class ProxyThread {
     new Held(this.#deps.share).set(0);
     this.#counters = noCounters;
     this.#listening = undefined;
+    this.#failure = undefined;
     if (this.#state.kind !== "running" || this.#state.worker !== worker) return;
     const error = new LeaseholdError("LH_WORKER", `the proxy's worker thread ended with code ${code}`, { cause });
-    if (this.#started !== undefined) {
-      this.#state = { kind: "stopped" };
-      this.#started.reject(error);
-      return;
-    }
     const nowMs = this.#deps.clock.now();
     if (nowMs - this.#state.sinceMs >= HEALTHY_MS) this.#restartMs = FIRST_RESTART_MS;
     const inMs = this.#restartMs;
     this.#restartMs = Math.min(LAST_RESTART_MS, this.#restartMs * 2);
     this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };
     this.#deps.log.error({ code: error.code, err: error, restartInMs: inMs }, "the proxy's worker thread ended");
+    this.#started?.resolve();
     this.#deps.onChange();
   }
 
@@ -150,22 +139,20 @@ export class ProxyThread {
         return;
       case "listening":
         this.#listening = message.port;
+        this.#failure = undefined;
         this.#started?.resolve();
         this.#deps.onChange();
         return;
       case "closed":
         this.#listening = undefined;
+        this.#failure = undefined;
         this.#deps.onChange();
         return;
-      case "listen-failed": {
-        const error = new LeaseholdError(
-          "LH_LISTEN",
-          `the balancer cannot listen on port ${this.#deps.settings.port}: ${message.message}`,
-        );
-        if (this.#started === undefined) log.error({ code: error.code, err: error }, "the balancer cannot listen");
-        else this.#started.reject(error);
+      case "listen-failed":
+        this.#failure = listenFailure(this.#deps.settings.port, message.code, message.message);
+        this.#started?.resolve();
+        this.#deps.onChange();
         return;
-      }
       case "connect-failed":
         this.#deps.onConnectFailed(message.id);
         log.debug({ backend: message.id, reason: message.reason }, "a connection was tried elsewhere");

@@ -4,9 +4,11 @@
  * dies takes its own sessions with it, and the others accept what comes meanwhile.
  */
 import { createServer } from "node:net";
-import { LeaseholdError } from "../errors.ts";
+import type { Timer } from "../clock.ts";
 import { heldMemory } from "./connection-count.ts";
 import { sum } from "./counters.ts";
+import { listenFailure, retryMs } from "./listen-failure.ts";
+import type { ListenFailure } from "./listen-failure.ts";
 import type { ProxyCounters, ProxySettings, ToProxy } from "./messages.ts";
 import { ProxyThread, type ProxyThreadDeps } from "./thread.ts";
 
@@ -23,11 +25,22 @@ export function workersFor(cores: number): number {
   return cores < 4 ? 1 : 2;
 }
 
+/** The same failure to listen is told again after this long. */
+const REPEAT_MS = 60_000;
+
+/** Without any thread until the port has been free. */
+type State =
+  | { readonly kind: "idle" }
+  | { readonly kind: "waiting"; readonly failure: ListenFailure; readonly timer: Timer }
+  | { readonly kind: "running" }
+  | { readonly kind: "stopped" };
+
 export class ProxyThreads {
   readonly #deps: ProxyThreadsDeps;
-  /** None before the start. */
+  #state: State = { kind: "idle" };
   #threads: readonly ProxyThread[] = [];
   #wasListening = false;
+  #told: { readonly detail: string; readonly atMs: number } | undefined;
 
   constructor(deps: ProxyThreadsDeps) {
     this.#deps = deps;
@@ -38,8 +51,16 @@ export class ProxyThreads {
     return this.#threads.find(({ listening }) => listening !== undefined)?.listening;
   }
 
+  /** Why the port cannot be opened by any worker, or by one of them; undefined when each has it, or none wants it. */
+  get failure(): ListenFailure | undefined {
+    if (this.#state.kind === "waiting") return this.#state.failure;
+    return this.#threads.find(({ failure }) => failure !== undefined)?.failure;
+  }
+
   /** Of the oldest: a worker that listens and hangs keeps its share of the clients waiting. One that is dead has no share. */
   heartbeatAgeMs(): number {
+    // None hangs: none has been started.
+    if (this.#state.kind === "waiting") return 0;
     const accepting = this.#threads.filter(({ listening }) => listening !== undefined);
     const asked = accepting.length > 0 ? accepting : this.#threads;
     return asked.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...asked.map((thread) => thread.heartbeatAgeMs()));
@@ -49,29 +70,34 @@ export class ProxyThreads {
     return sum(this.#threads.map((thread) => thread.counters()));
   }
 
-  /**
-   * Resolves once every listener accepts.
-   * @throws LeaseholdError LH_LISTEN when the port cannot be had, LH_WORKER when a thread does not start
-   */
-  async start(): Promise<void> {
-    const { settings, workers } = this.#deps;
-    const port = await freeToUs(settings.port);
+  /** Resolves once every listener accepts, or it is known that the port cannot be had yet; it is tried for ever. */
+  start(): Promise<void> {
+    return this.#tryPort(1);
+  }
+
+  async #tryPort(attempt: number): Promise<void> {
+    const { clock, settings, workers } = this.#deps;
+    const found = await freeToUs(settings.port);
+    if (this.#state.kind === "stopped") return;
+    if (typeof found !== "number") {
+      const timer = clock.after(retryMs(attempt), () => void this.#tryPort(attempt + 1));
+      this.#state = { kind: "waiting", failure: found, timer };
+      this.#changed();
+      return;
+    }
+    this.#state = { kind: "running" };
     const memory = heldMemory(workers);
     this.#threads = Array.from(
       { length: workers },
       (_, slot) =>
         new ProxyThread({
           ...this.#deps,
-          settings: { ...settings, port },
+          settings: { ...settings, port: found },
           share: { memory, slot },
           onChange: () => this.#changed(),
         }),
     );
-    const results = await Promise.allSettled(this.#threads.map((thread) => thread.start()));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed === undefined) return;
-    await this.stop(0);
-    throw failed.reason;
+    await Promise.all(this.#threads.map((thread) => thread.start()));
   }
 
   /** To all. Lost on one that does not run: it gets {@link ProxyThreadDeps.backends} when it starts. */
@@ -81,6 +107,8 @@ export class ProxyThreads {
 
   /** Stops accepting, gives sessions `drainMs`, ends the threads. */
   async stop(drainMs: number): Promise<void> {
+    if (this.#state.kind === "waiting") this.#state.timer.cancel();
+    this.#state = { kind: "stopped" };
     await Promise.all(this.#threads.map((thread) => thread.stop(drainMs)));
   }
 
@@ -91,21 +119,36 @@ export class ProxyThreads {
       if (listening === undefined) this.#deps.log.info({ port: this.#deps.settings.port }, "balancer closed its listener");
       else this.#deps.log.info({ port: listening }, "balancer listens");
     }
+    this.#tellFailure();
     this.#deps.onChange();
+  }
+
+  #tellFailure(): void {
+    const { clock, log } = this.#deps;
+    const { failure } = this;
+    if (failure === undefined) {
+      this.#told = undefined;
+      return;
+    }
+    const nowMs = clock.now();
+    if (this.#told?.detail === failure.detail && nowMs - this.#told.atMs < REPEAT_MS) return;
+    this.#told = { detail: failure.detail, atMs: nowMs };
+    const { error } = failure;
+    log.error({ code: error.code, err: error, hint: error.hint }, "the balancer cannot listen; tried again until it can");
   }
 }
 
 /**
  * Listens alone for a moment: with SO_REUSEPORT another agent of this machine would share the port without a word.
- * Answers the port, which is a free one for 0.
+ * Answers the port, which is a free one for 0, or why it cannot be had.
  */
-function freeToUs(port: number, host = "::"): Promise<number> {
-  return new Promise((resolve, reject) => {
+function freeToUs(port: number, host = "::"): Promise<number | ListenFailure> {
+  return new Promise((resolve) => {
     const server = createServer();
     server.once("error", (error: NodeJS.ErrnoException) => {
       // A kernel without IPv6 (ipv6.disable=1) has no `::` to listen on.
       if (host === "::" && (error.code === "EAFNOSUPPORT" || error.code === "EADDRNOTAVAIL")) resolve(freeToUs(port, "0.0.0.0"));
-      else reject(new LeaseholdError("LH_LISTEN", `the balancer cannot listen on port ${port}: ${error.message}`));
+      else resolve(listenFailure(port, error.code ?? "UNKNOWN", error.message));
     });
     server.listen({ host, port }, () => {
       const address = server.address();

@@ -152,6 +152,13 @@ describe("who takes new connections", () => {
     assert.deepEqual([wire.takers, wire.deliverTo, wire.spreads], [[], 8443, false]);
   });
 
+  test("not the proxy's port while another program has it: the API server of this node is the better guess", () => {
+    const taken = { balancerPort: undefined };
+    assert.equal(wireOf({ node: { ...taken, spreads: false } }).deliverTo, 6443);
+    assert.equal(wireOf({ node: taken, backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)], peers: [peer(2)] }).deliverTo, 6443);
+    assert.deepEqual(own(planOf({ families: [6], node: { ...taken, addresses: [addressIn(1, 6)] }, backends: [backend(2)], peers: [] })), []);
+  });
+
   test("without asking the kernel, where the API server does not listen on a wildcard address", () => {
     assert.equal(wireOf({ node: { wildcardListener: false } }).listener, undefined);
   });

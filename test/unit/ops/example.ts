@@ -32,7 +32,7 @@ const vip: VipStatus = {
   wanted: true, foreign: false, failure: null, validForMs: 3_500, announcements: 6, readded: 0,
 };
 
-const balancer: BalancerStatus = { listening: true, port: 8443, heartbeatAgeMs: 100, connections: 2, refused: 0, backends: [backend] };
+const balancer: BalancerStatus = { listening: true, port: 8443, listenFailure: null, heartbeatAgeMs: 100, connections: 2, refused: 0, backends: [backend] };
 
 export function exampleStatus(changes: Changes = {}): AgentStatus {
   return {

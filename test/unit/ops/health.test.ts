@@ -52,6 +52,12 @@ describe("readiness", () => {
     const balancer = { listening: false, backends: [{ ...backend, grade: "DRAIN" as const }] };
     assert.deepEqual(failing(readiness(exampleStatus({ election: null, vip: null, balancer }))), ["listener", "backends"]);
   });
+  test("names the port that cannot be opened and why; the agent is alive all the same", () => {
+    const listenFailure = "port 8443 cannot be opened: another program has it (EADDRINUSE)";
+    const status = exampleStatus({ balancer: { listening: false, listenFailure, heartbeatAgeMs: 0 } });
+    assert.deepEqual(readiness(status).filter(({ ok }) => !ok), [{ name: "listener", ok: false, detail: listenFailure }]);
+    assert.deepEqual(failing(liveness(status)), []);
+  });
 });
 
 test("a node without a backend is told what is missing", () => {

@@ -165,18 +165,43 @@ describe("the balancer", () => {
     await until("and is forgotten with its last session", () => made.status().backends.length === 2);
   });
 
-  test("tells an operator that the port is taken", async (t) => {
+  test("a port that is taken: says so with the port, tries on, and serves when it is free", async (t) => {
+    const [a] = await apiServers(t, 1);
+    assert.ok(a !== undefined);
+    const other = await startServer(() => {});
+    t.after(() => other.close());
+    const errors: LogFields[] = [];
+    const log: Logger = { ...silentLogger, error: (fields) => void errors.push(fields) };
+    let changes = 0;
+    const made = makeBalancer({ balancerPort: other.port }, { tls: () => checkTls, log });
+    t.after(() => made.stop());
+    made.onChange(() => changes++);
+    made.setBackends([a.backend]);
+    await made.start();
+    const detail = `port ${other.port} cannot be opened: another program has it, \`ss -ltnp\` names it (EADDRINUSE)`;
+    assert.deepEqual(made.working(), { ok: false, detail });
+    const { listening, port, listenFailure, heartbeatAgeMs } = made.status();
+    assert.deepEqual([listening, port, listenFailure, heartbeatAgeMs], [false, other.port, detail, 0]);
+    assert.ok(changes > 0);
+    assert.deepEqual(errors.map((fields) => [fields["code"], fields["err"] instanceof LeaseholdError]), [["LH_LISTEN", true]]);
+    await other.close();
+    await until("it has the port", () => made.status().listening);
+    await until("it works", () => made.working().ok);
+    assert.equal(made.status().listenFailure, null);
+    (await tlsClient(other.port)).destroy();
+    assert.equal(errors.length, 1, "the same failure is told once");
+  });
+
+  test("stopped while it waits for the port, it lets it be", async (t) => {
     const other = await startServer(() => {});
     t.after(() => other.close());
     const made = makeBalancer({ balancerPort: other.port });
-    made.setBackends([backendAt(1)]);
-    await assert.rejects(made.start(), (error) => {
-      assert.ok(error instanceof LeaseholdError);
-      assert.equal(error.code, "LH_LISTEN");
-      assert.match(error.message, new RegExp(`port ${other.port}`, "u"));
-      return true;
-    });
+    await made.start();
     await made.stop();
+    await other.close();
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    assert.equal(made.status().listening, false);
+    assert.equal((await exchange(other.port, "x")).end, "ECONNREFUSED");
   });
 
   test("starts its worker again when it dies, later each time, and goes on listening", async (t) => {

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import type { Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import type { Backend } from "../../../src/backends/backend.ts";
-import { LeaseholdError } from "../../../src/errors.ts";
 import { Held, heldMemory } from "../../../src/proxy/connection-count.ts";
 import { sum, withoutSessions } from "../../../src/proxy/counters.ts";
 import type { FromProxy, ProxySettings } from "../../../src/proxy/messages.ts";
@@ -139,14 +139,52 @@ describe("several workers", () => {
     assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
   });
 
-  test("do not share their port with another agent", async (t) => {
+  test("do not share their port with another agent: the second one waits, and has it when the first has ended", async (t) => {
     const backend = await named(t, "a");
     const under = await proxy(t, [backend.backend]);
-    await assert.rejects(startProxy([backend.backend], { port: under.port }), (error) => {
-      assert.ok(error instanceof LeaseholdError);
-      assert.equal(error.code, "LH_LISTEN");
-      return true;
-    });
+    const second = await startProxy([backend.backend], { port: under.port });
+    t.after(() => second.stop());
+    assert.equal(second.threads.listening, undefined);
+    assert.equal(second.threads.failure?.error.code, "LH_LISTEN");
+    await under.stop();
+    await until("the second has it", () => second.threads.listening === under.port);
+    assert.equal(second.threads.failure, undefined);
+    assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
+  });
+
+  test("a worker that comes back and finds the port taken: reported, tried on, and served when it is free", async (t) => {
+    const backend = await named(t, "a");
+    const started = await startProxy([backend.backend], {}, { workers: 1, workerUrl: mortal });
+    t.after(() => started.stop());
+    kill(0);
+    await until("it is known to be dead", () => started.threads.listening === undefined);
+    // Before the worker is back: it is started again after 100 ms, and needs some to start.
+    const thief = createServer();
+    thief.listen({ host: "::", port: started.port });
+    await once(thief, "listening");
+    t.after(() => thief.close());
+    await until("it is reported", () => started.threads.failure !== undefined);
+    assert.match(started.threads.failure?.detail ?? "", new RegExp(`^port ${started.port} cannot be opened: .*EADDRINUSE`, "u"));
+    assert.equal(started.threads.listening, undefined);
+    thief.close();
+    await until("it listens again", () => started.threads.listening === started.port);
+    assert.equal(started.threads.failure, undefined);
+    assert.equal((await exchange(started.port, "x")).bytes.toString(), "ax");
+  });
+
+  test("a taken port is no longer reported when nobody is left to serve: it is not tried for then", async (t) => {
+    const backend = await named(t, "a");
+    const started = await startProxy([backend.backend], {}, { workers: 1, workerUrl: mortal });
+    t.after(() => started.stop());
+    kill(0);
+    await until("it is known to be dead", () => started.threads.listening === undefined);
+    const thief = createServer();
+    thief.listen({ host: "::", port: started.port });
+    await once(thief, "listening");
+    t.after(() => thief.close());
+    await until("it is reported", () => started.threads.failure !== undefined);
+    started.serve([]);
+    await until("it is no longer", () => started.threads.failure === undefined);
   });
 });
 
