@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { parseIp } from "../../../src/net.ts";
 import { makeEmbeddedPki, writeKubeconfig } from "./pki.ts";
+import type { EmbeddedPki } from "./pki.ts";
 import type { EmbeddedServerSpec } from "./server.ts";
 import { EmbeddedServer } from "./server.ts";
 import { ObjectStore } from "./store.ts";
@@ -30,7 +31,10 @@ export class EmbeddedApi implements AsyncDisposable {
   /** By server name; each has that server's `https://ip:port`. */
   readonly kubeconfigs: ReadonlyMap<string, EmbeddedKubeconfigs>;
 
-  constructor(store: ObjectStore, servers: readonly EmbeddedServer[], kubeconfigs: ReadonlyMap<string, EmbeddedKubeconfigs>) {
+  readonly #options: EmbeddedApiOptions;
+
+  constructor(options: EmbeddedApiOptions, store: ObjectStore, servers: readonly EmbeddedServer[], kubeconfigs: ReadonlyMap<string, EmbeddedKubeconfigs>) {
+    this.#options = options;
     this.store = store;
     this.servers = servers;
     this.kubeconfigs = kubeconfigs;
@@ -42,6 +46,17 @@ export class EmbeddedApi implements AsyncDisposable {
     return found;
   }
 
+  /**
+   * Every server gets certificates of a new CA, and each node's admin.conf follows, as with kubeadm; the agents' own kubeconfigs stay as they are.
+   * @returns writes the agents' kubeconfigs of the new CA
+   */
+  async changeAuthority(): Promise<() => Promise<void>> {
+    const pki = makeEmbeddedPki(namesOf(this.#options), new Date());
+    await writeKubeconfigs(this, pki, this.#options.dir, ["admin"]);
+    await Promise.all(this.servers.map((server) => server.become(pki)));
+    return async () => void (await writeKubeconfigs(this, pki, this.#options.dir, ["agent"]));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.servers.map((server) => server.kill()));
   }
@@ -51,26 +66,39 @@ export class EmbeddedApi implements AsyncDisposable {
 export async function startEmbeddedApi(options: EmbeddedApiOptions): Promise<EmbeddedApi> {
   const now = options.now ?? (() => new Date());
   const store = new ObjectStore({ wall: now, uid: randomUUID });
-  const pki = makeEmbeddedPki([...options.servers.map(({ ip }) => ip), ...(options.vips ?? [])], now());
+  const pki = makeEmbeddedPki(namesOf(options), now());
   const servers = options.servers.map((spec) => new EmbeddedServer(spec, store, pki));
   const kubeconfigs = new Map<string, EmbeddedKubeconfigs>();
-  const api = new EmbeddedApi(store, servers, kubeconfigs);
+  const api = new EmbeddedApi(options, store, servers, kubeconfigs);
   try {
     await Promise.all(servers.map((server) => server.start()));
-    for (const server of servers) {
-      const write = (file: string, user: string, client: "admin" | "agent"): Promise<string> =>
-        writeKubeconfig(join(options.dir, server.name, file), `https://${server.address}`, user, pki.authority, pki[client]);
-      kubeconfigs.set(server.name, {
-        admin: await write("admin.conf", "kubernetes-admin", "admin"),
-        agent: await write("agent.conf", "leasehold", "agent"),
-      });
-    }
+    for (const [name, files] of await writeKubeconfigs(api, pki, options.dir, ["admin", "agent"])) kubeconfigs.set(name, files);
     publishEndpoints(store, servers);
     return api;
   } catch (error) {
     await api[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function namesOf({ servers, vips }: EmbeddedApiOptions): readonly string[] {
+  return [...servers.map(({ ip }) => ip), ...(vips ?? [])];
+}
+
+async function writeKubeconfigs(
+  { servers }: Pick<EmbeddedApi, "servers">,
+  pki: EmbeddedPki,
+  dir: string,
+  which: readonly (keyof EmbeddedKubeconfigs)[],
+): Promise<ReadonlyMap<string, EmbeddedKubeconfigs>> {
+  const users = { admin: "kubernetes-admin", agent: "leasehold" } as const;
+  const written = new Map<string, EmbeddedKubeconfigs>();
+  for (const { name, address } of servers) {
+    const path = (file: keyof EmbeddedKubeconfigs): string => join(dir, name, `${file}.conf`);
+    for (const file of which) await writeKubeconfig(path(file), `https://${address}`, users[file], pki.authority, pki[file]);
+    written.set(name, { admin: path("admin"), agent: path("agent") });
+  }
+  return written;
 }
 
 /** The EndpointSlice that kube-apiserver's reconciler keeps: one of the first server's family, as it does. */

@@ -73,8 +73,7 @@ export class EmbeddedServer {
     this.#spec = spec;
     this.#store = store;
     this.#port = spec.port ?? 6443;
-    const { cert, key } = pki.server;
-    const tls = { cert, key, ca: pki.authority.cert, requestCert: true, rejectUnauthorized: false };
+    const tls = { ...identity(pki), requestCert: true, rejectUnauthorized: false };
     this.#https = createServer(tls, (request, response) => void this.#answer(request, response));
     this.#https.on("tlsClientError", () => {});
   }
@@ -114,6 +113,13 @@ export class EmbeddedServer {
     this.#listener = undefined;
     for (const socket of this.#sockets) socket.resetAndDestroy();
     if (listener !== undefined) await new Promise((resolve) => listener.close(resolve));
+  }
+
+  /** Takes certificates of another CA, as after `kubeadm reset` and `init`: every connection ends. */
+  async become(pki: EmbeddedPki): Promise<void> {
+    await this.kill();
+    this.#https.setSecureContext(identity(pki));
+    await this.start();
   }
 
   /** As SIGSTOP: connections are accepted, nothing is said on any. */
@@ -222,6 +228,10 @@ export class EmbeddedServer {
       opened.close();
     });
   }
+}
+
+function identity({ server, authority }: EmbeddedPki): { readonly cert: string; readonly key: string; readonly ca: string } {
+  return { cert: server.cert, key: server.key, ca: authority.cert };
 }
 
 function isAuthorized({ socket }: IncomingMessage): boolean {

@@ -1,0 +1,117 @@
+/** What is wrong with the agents' own means and not with the cluster: the VIP is served all the same. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import type { OwnershipSampler } from "../support/lab/ownership.ts";
+import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { createEmbeddedCluster } from "./embedded-cluster.ts";
+import type { EmbeddedCluster, EmbeddedNode } from "./embedded-cluster.ts";
+
+/** Longer than a Lease, so that whoever could not renew it has lost the VIP by then. */
+const LEASE_AND_MORE_MS = 12_000;
+
+let cluster: EmbeddedCluster;
+let ownership: OwnershipSampler;
+
+before(async () => {
+  cluster = await createEmbeddedCluster();
+  ownership = await cluster.lab.ownership();
+});
+after(async () => cluster[Symbol.asyncDispose]());
+afterEach(async () => {
+  await Promise.all(cluster.nodes.map((node) => node.endAgent()));
+});
+
+function holdersSince(fromMs: number): readonly (readonly string[])[] {
+  return ownership.timeline(cluster.lab.vip4).between(fromMs).intervals().map(({ holders }) => holders);
+}
+
+function startAll(env: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  return Promise.all(cluster.nodes.map((node) => node.startAgent(env)));
+}
+
+async function everyAgent(what: string, condition: (node: EmbeddedNode) => Promise<boolean>): Promise<void> {
+  await cluster.lab.until(async () => (await Promise.all(cluster.nodes.map(condition))).every(Boolean), 20_000, what);
+}
+
+function usesFile(kind: "admin" | "agent"): (node: EmbeddedNode) => Promise<boolean> {
+  return async (node) => (await node.status()).credentials.source === cluster.api.kubeconfigs.get(node.name)?.[kind];
+}
+
+describe("the cluster gets another CA, and the agents' own kubeconfigs are of the old one", () => {
+  let writeAgents: () => Promise<void>;
+
+  test("the holder goes on by admin.conf, and the VIP never leaves it", async () => {
+    await startAll();
+    const holder = await cluster.holder(20_000);
+    await sleep(2_000);
+    const fromMs = monotonicMs();
+    writeAgents = await cluster.api.changeAuthority();
+    await sleep(LEASE_AND_MORE_MS);
+    assert.equal((await cluster.holder(5_000)).name, holder.name);
+    assert.deepEqual(holdersSince(fromMs), [[holder.name]]);
+    await everyAgent("all use admin.conf", usesFile("admin"));
+    for (const node of cluster.nodes) {
+      const log = node.agent?.log() ?? "";
+      const own = cluster.api.kubeconfigs.get(node.name)?.agent ?? "";
+      assert.match(log, new RegExp(`"level":"warn".*"path":"${own}","reason":"[^"]*its CA does not vouch for the server's certificate \\([A-Z_]+\\)`, "u"), node.name);
+      assert.match(log, /"level":"warn".*Using admin\.conf in place of our own kubeconfig/u, node.name);
+    }
+    await everyAgent("every backend is UP", async (node) => (await node.status()).balancer.backends.every(({ grade }) => grade === "UP"));
+  });
+
+  test("a fresh start with them has the VIP in seconds", async () => {
+    const fromMs = monotonicMs();
+    await startAll();
+    await cluster.holder(20_000);
+    const tookMs = monotonicMs() - fromMs;
+    // Three agents start on a busy machine, and the Lease of the ended ones was released. It took 31 s.
+    assert.ok(tookMs < 15_000, `${Math.round(tookMs)} ms`);
+  });
+
+  test("their own kubeconfigs are renewed: they go back to them, and the VIP does not notice", async () => {
+    await startAll();
+    const holder = await cluster.holder(20_000);
+    await everyAgent("all use admin.conf", usesFile("admin"));
+    const fromMs = monotonicMs();
+    await writeAgents();
+    await everyAgent("all use their own", usesFile("agent"));
+    await sleep(3_000);
+    assert.deepEqual(holdersSince(fromMs), [[holder.name]]);
+  });
+});
+
+describe("another program has the balancer's port on every node", () => {
+  for (const fastPath of ["auto", "off"]) {
+    test(`fast path ${fastPath}: a node has the VIP, VIP:6443 answers, and the agents take the port when it is free`, async () => {
+      const thieves = await Promise.all(
+        cluster.nodes.map(({ host }) => host.spawn([process.execPath, "-e", 'require("net").createServer((s)=>s.destroy()).listen(8443,"::")'], { name: "thief" })),
+      );
+      await sleep(1_000);
+      await startAll({ LEASEHOLD_FASTPATH: fastPath });
+      // Until everything has been checked for the first time nothing is known against a balancer.
+      await everyAgent("every balancer is at fault", async (node) => (await node.status()).election?.faults.join() === "balancer");
+      const holder = await cluster.holder(20_000);
+      for (const node of cluster.nodes) {
+        assert.equal(node.agent?.running, true, node.name);
+        const { election, balancer, checks } = await node.status();
+        assert.deepEqual(election?.faults, ["balancer"], node.name);
+        assert.match(balancer.listenFailure ?? "", /^port 8443 cannot be opened: .*EADDRINUSE/u);
+        assert.match(checks.find(({ name }) => name === "balancer")?.detail ?? "", /port 8443/u);
+        assert.match((await node.get("/readyz?verbose")).body, /\[-\]listener failed: port 8443 cannot be opened/u);
+        assert.equal((await node.get("/livez")).status, 200);
+        assert.match(node.agent?.log() ?? "", /"level":"error".*"code":"LH_LISTEN"/u);
+      }
+      const fromMs = monotonicMs();
+      await using client = await ClientProbe.start(cluster.client, { host: cluster.lab.vip4, port: 6443, intervalMs: 50, timeoutMs: 2_000, tls: {}, path: "/readyz" }, `taken-${fastPath}`);
+      await sleep(5_000);
+      const attempts = await client.stop();
+      assert.ok(attempts.length > 50, describeAttempts(attempts));
+      assert.equal(failures(attempts).length, 0, describeAttempts(attempts));
+      assert.deepEqual(holdersSince(fromMs), [[holder.name]]);
+      for (const thief of thieves) thief.kill("SIGKILL");
+      await everyAgent("every agent has the port", async (node) => (await node.status()).balancer.listening);
+      await everyAgent("nobody is in FAULT", async (node) => (await node.status()).election?.faults.length === 0);
+    });
+  }
+});
