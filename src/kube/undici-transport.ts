@@ -8,21 +8,19 @@ import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClientCredentials } from "./kubeconfig.ts";
-import { LineSplitter } from "./line-splitter.ts";
 import { noAnswerReason, nobodyListens, tlsTrouble } from "./no-answer.ts";
 import { plainText } from "./plain-text.ts";
 import { createTrust } from "./trust.ts";
 import type { Doubt } from "./trust.ts";
+import { openWatch, parseBody } from "./watch-stream.ts";
+import type { WatchEnd } from "./watch-stream.ts";
 import { ApiNoAnswer } from "./transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "./transport.ts";
 
 /** A Lease is a few kilobytes, an EndpointSlice of API servers as well. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
-const MAX_EVENT_BYTES = 1024 * 1024;
 /** A connection attempt may outlive the request it was made for by no more than this. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** From opening a watch to its response headers, which kube-apiserver sends at once. */
-const WATCH_OPEN_MS = 5000;
 /** Hung requests occupy a connection each until their deadline; there are never so many. */
 const MAX_CONNECTIONS = 32;
 /** Shorter than the 90 s after which Go's HTTP server closes an idle connection: no request meets a closing one. */
@@ -251,8 +249,6 @@ type Exchanged =
   | { readonly kind: "answer"; readonly response: ApiResponse }
   | { readonly kind: "none"; readonly error: ApiNoAnswer; readonly doubt: Doubt | undefined };
 
-type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
-
 /**
  * Does this failure put the credentials in doubt? Whatever fails in TLS does: the CA may be an old one, the name or the client's certificate
  * wrong. So does a connection that ends where TLS or the answer should have begun: not every server that refuses a client's certificate says so, with TLS 1.3 it
@@ -266,85 +262,10 @@ function doubtOf(error: ApiNoAnswer, seen: { readonly used: ClientCredentials; r
   return { kind: "reset", used, reason: "the server ends the connection instead of answering" };
 }
 
-interface WatchDeps {
-  readonly clock: Clock;
-  readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
-  /** The status has come. */
-  readonly onAnswer: (status: number) => void;
-  readonly onEvent: WatchHandlers["onEvent"];
-  /** `error`: why there was no status at all. */
-  readonly onEnd: (reason: WatchEnd, error?: ApiNoAnswer) => void;
-}
-
-function openWatch(server: string, path: string, deps: WatchDeps): { close(): void } {
-  let over = false;
-  let sent = false;
-  let status = 0;
-  let controller: Dispatcher.DispatchController | undefined;
-  const lines = new LineSplitter(MAX_EVENT_BYTES);
-  const end = (reason: WatchEnd | undefined, error?: ApiNoAnswer): void => {
-    if (over) return;
-    over = true;
-    opening.cancel();
-    if (reason !== undefined) deps.onEnd(reason, error);
-    controller?.abort(new Error(`watch of ${path} ended`));
-  };
-  const fail = (message: string, error?: ApiNoAnswer): void => end({ kind: "error", message: `${server}: ${message}` }, error);
-  const opening = deps.clock.after(WATCH_OPEN_MS, () => fail(`no answer within ${WATCH_OPEN_MS} ms`));
-  deps.dispatch({
-    onRequestStart(started) {
-      if (over) throw new Error("the watch was closed before it was sent");
-      controller = started;
-      sent = true;
-    },
-    onResponseStart(_controller, statusCode) {
-      if (over || statusCode < 200) return;
-      status = statusCode;
-      opening.cancel();
-      deps.onAnswer(status);
-      if (status !== 200) end({ kind: "status", status });
-    },
-    onResponseData(_controller, chunk) {
-      if (over || status !== 200) return;
-      const complete = lines.push(chunk);
-      if (complete === undefined) return fail(`an event exceeds ${MAX_EVENT_BYTES} bytes`);
-      for (const line of complete) {
-        const event = parseEvent(line);
-        if (event === undefined) return fail("sent something that is no watch event");
-        deps.onEvent(event.type, event.object);
-        if (over) return;
-      }
-    },
-    onResponseEnd: () => end({ kind: "end" }),
-    onResponseError(_controller, error) {
-      const message = plainText(error.message);
-      const unheard = status > 0 ? undefined : new ApiNoAnswer(server, noAnswerReason(error), sent, message, { cause: error });
-      fail(message, unheard);
-    },
-  });
-  return { close: () => end(undefined) };
-}
-
 /**
  * 401 is about who we are: it condemns the credentials. 403 is about one thing we asked for: it does so only for the
  * Lease, without which there is no point; that we may not write Events is no reason to become admin.
  */
 function isTurnedAway(status: number, path: string): boolean {
   return status === 401 || (status === 403 && path.startsWith("/apis/coordination.k8s.io/"));
-}
-
-function parseBody(bytes: Buffer): unknown {
-  if (bytes.length === 0) return undefined;
-  const text = bytes.toString("utf8");
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
-}
-
-function parseEvent(line: string): { readonly type: string; readonly object: unknown } | undefined {
-  const event = parseBody(Buffer.from(line));
-  if (typeof event !== "object" || event === null || !("type" in event) || !("object" in event)) return undefined;
-  return typeof event.type === "string" ? { type: event.type, object: event.object } : undefined;
 }

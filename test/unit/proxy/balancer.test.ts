@@ -9,6 +9,7 @@ import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
 import type { Balancer, BalancerDeps, BalancerSettings } from "../../../src/proxy/balancer.ts";
 import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../support/backends/api-server.ts";
+import { authority } from "../../support/backends/pki.ts";
 import { backendAt, startServer } from "../../support/backends/servers.ts";
 import { exchange, makeBalancer, openClient, readAll, until } from "../../support/proxy/fixture.ts";
 
@@ -163,6 +164,20 @@ describe("the balancer", () => {
     client.destroy();
     other.destroy();
     await until("and is forgotten with its last session", () => made.status().backends.length === 2);
+  });
+
+  test("a CA that no API server goes with: all are DRAIN and say why, and each takes connections, for clients verify for themselves", async (t) => {
+    const [a, b] = await apiServers(t, 2);
+    assert.ok(a !== undefined && b !== undefined);
+    const stale = { ...checkTls, ca: authority("of before").cert };
+    const made = await balancer(t, [a, b], {}, { tls: () => stale });
+    await until("both are checked", () => [a, b].every((server) => gradeIs(made, server, "DRAIN")()));
+    for (const server of [a, b]) {
+      assert.match(status(made, server).reason, /^tls: (self_signed_cert_in_chain|unable_to_verify_leaf_signature)$/u);
+      assert.equal(status(made, server).serving, true);
+    }
+    assert.deepEqual(made.working(), { ok: true, detail: "2 of 2 backends serve" });
+    (await tlsClient(made.status().port)).destroy();
   });
 
   test("a port that is taken: says so with the port, tries on, and serves when it is free", async (t) => {

@@ -1,0 +1,90 @@
+/** One watch over undici, by one set of credentials: an answer that goes on, a JSON object a line. */
+import type { Dispatcher } from "undici";
+import type { Clock } from "../clock.ts";
+import { LineSplitter } from "./line-splitter.ts";
+import { noAnswerReason } from "./no-answer.ts";
+import { plainText } from "./plain-text.ts";
+import { ApiNoAnswer } from "./transport.ts";
+import type { WatchHandlers } from "./transport.ts";
+
+const MAX_EVENT_BYTES = 1024 * 1024;
+/** From opening a watch to its response headers, which kube-apiserver sends at once. */
+const WATCH_OPEN_MS = 5000;
+
+export type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
+
+export interface WatchDeps {
+  readonly clock: Clock;
+  readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
+  /** The status has come. */
+  readonly onAnswer: (status: number) => void;
+  readonly onEvent: WatchHandlers["onEvent"];
+  /** `error`: why there was no status at all. */
+  readonly onEnd: (reason: WatchEnd, error?: ApiNoAnswer) => void;
+}
+
+export function openWatch(server: string, path: string, deps: WatchDeps): { close(): void } {
+  let over = false;
+  let sent = false;
+  let status = 0;
+  let controller: Dispatcher.DispatchController | undefined;
+  const lines = new LineSplitter(MAX_EVENT_BYTES);
+  const end = (reason: WatchEnd | undefined, error?: ApiNoAnswer): void => {
+    if (over) return;
+    over = true;
+    opening.cancel();
+    if (reason !== undefined) deps.onEnd(reason, error);
+    controller?.abort(new Error(`watch of ${path} ended`));
+  };
+  const fail = (message: string, error?: ApiNoAnswer): void => end({ kind: "error", message: `${server}: ${message}` }, error);
+  const opening = deps.clock.after(WATCH_OPEN_MS, () => fail(`no answer within ${WATCH_OPEN_MS} ms`));
+  deps.dispatch({
+    onRequestStart(started) {
+      if (over) throw new Error("the watch was closed before it was sent");
+      controller = started;
+      sent = true;
+    },
+    onResponseStart(_controller, statusCode) {
+      if (over || statusCode < 200) return;
+      status = statusCode;
+      opening.cancel();
+      deps.onAnswer(status);
+      if (status !== 200) end({ kind: "status", status });
+    },
+    onResponseData(_controller, chunk) {
+      if (over || status !== 200) return;
+      const complete = lines.push(chunk);
+      if (complete === undefined) return fail(`an event exceeds ${MAX_EVENT_BYTES} bytes`);
+      for (const line of complete) {
+        const event = parseEvent(line);
+        if (event === undefined) return fail("sent something that is no watch event");
+        deps.onEvent(event.type, event.object);
+        if (over) return;
+      }
+    },
+    onResponseEnd: () => end({ kind: "end" }),
+    onResponseError(_controller, error) {
+      const message = plainText(error.message);
+      const unheard = status > 0 ? undefined : new ApiNoAnswer(server, noAnswerReason(error), sent, message, { cause: error });
+      fail(message, unheard);
+    },
+  });
+  return { close: () => end(undefined) };
+}
+
+/** JSON as what it says, other text as text. */
+export function parseBody(bytes: Buffer): unknown {
+  if (bytes.length === 0) return undefined;
+  const text = bytes.toString("utf8");
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function parseEvent(line: string): { readonly type: string; readonly object: unknown } | undefined {
+  const event = parseBody(Buffer.from(line));
+  if (typeof event !== "object" || event === null || !("type" in event) || !("object" in event)) return undefined;
+  return typeof event.type === "string" ? { type: event.type, object: event.object } : undefined;
+}
