@@ -14,7 +14,7 @@ import { attempt } from "./command.ts";
 import { Host } from "./host.ts";
 import { OwnershipSampler } from "./ownership.ts";
 import { Switch } from "./switch.ts";
-import type { DropSpec, Fault } from "./switch.ts";
+import type { DropSpec, Fault, FrameCount } from "./switch.ts";
 
 export interface HostOptions {
   /** Address without prefix length; default: the next of 10.77.0.0/24. */
@@ -136,6 +136,16 @@ export class Lab implements AsyncDisposable {
   /** Drops what `spec` matches, on its way through the switch. */
   drop(spec: DropSpec): Promise<Fault> {
     return this.#switch.drop(spec);
+  }
+
+  /** The switch is a hub for all machines there are: whatever MAC addresses they send with, it learns nothing. */
+  forgetAddresses(): Promise<void> {
+    return this.#switch.forgetAddresses([...this.hosts.keys()]);
+  }
+
+  /** Counts the frames that each machine there is sends from now on and that `match` matches (words of nft's netdev family). */
+  count(match: string): Promise<FrameCount> {
+    return this.#switch.count([...this.hosts.keys()], match);
   }
 
   /** Frames to `host` come `delayMs` late. Throws where the kernel has no sch_netem. */

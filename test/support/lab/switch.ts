@@ -10,6 +10,11 @@ export interface Fault extends AsyncDisposable {
   heal(): Promise<void>;
 }
 
+export interface FrameCount {
+  /** Frames by node. */
+  read(): Promise<ReadonlyMap<string, number>>;
+}
+
 export interface DropSpec {
   /** Node whose frames are dropped; any when absent. */
   readonly from?: string;
@@ -91,6 +96,28 @@ export class Switch {
     const next = this.#writing.then(write).then(nothing);
     this.#writing = next.then(nothing, nothing); // the caller of this write gets the error, the next one starts afresh
     return next;
+  }
+
+  /** A hub from now on: every machine gets every frame, so no address has to be learnt, and none can be learnt wrongly. */
+  async forgetAddresses(nodes: readonly string[]): Promise<void> {
+    const lines = nodes.map((node) => `link set ${portOf(node)} type bridge_slave learning off`);
+    await this.execute(["ip", "-batch", "-"], `${lines.join("\n")}\nlink set br0 type bridge fdb_flush\n`);
+  }
+
+  /** Counts from now on what each of `nodes` sends that `match` matches, as it comes in at the switch. One such count at a time. */
+  async count(nodes: readonly string[], match: string): Promise<FrameCount> {
+    const ports = nodes.map((node) => ({ node, port: portOf(node) }));
+    const rules = ports.flatMap(({ port }) => [
+      `add chain netdev count ${port} { type filter hook ingress device "${port}" priority 0; }`,
+      `add rule netdev count ${port} ${match} counter`,
+    ]);
+    await this.execute(["nft", "-f", "-"], ["add table netdev count", "delete table netdev count", "add table netdev count", ...rules, ""].join("\n"));
+    return {
+      read: async () => {
+        const text = await this.execute(["nft", "list", "table", "netdev", "count"]);
+        return new Map(ports.map(({ node, port }) => [node, Number(new RegExp(`chain ${port} \\{[^]*?counter packets (\\d+)`).exec(text)?.[1] ?? Number.NaN)]));
+      },
+    };
   }
 
   /** Pulls (`down`) or plugs in the cable: the node sees its carrier go and come. */
