@@ -139,6 +139,16 @@ describe("a node's own clients", () => {
       for (const clients of opened) await clients[Symbol.asyncDispose]();
     }
   });
+
+  test("of a node whose agent has been gone for long come by the wire, and are all served: none is given back to its own node", async () => {
+    const holder = await startFastPath(cluster);
+    const node = another(holder);
+    await node.endAgent("SIGKILL");
+    // What the kernel does 30 s after the last refresh.
+    await node.host.run(["nft", "flush", "set", "ip", "leasehold", "own"]);
+    // Longer than an attempt's time-out of 3 s: one that hangs is seen.
+    await allServed(cluster, node.host, 160, { intervalMs: 25 });
+  });
 });
 
 describe("an API server", () => {
