@@ -1,12 +1,50 @@
 /**
- * Decides what this node does next. Pure: same state and event, same answer; no clock, no I/O.
+ * Decides what this node does next. Pure: the same state and event give the same answer. There is no clock and no I/O here.
  *
- * It is level-triggered. An event changes facts; then `decide` looks at all of them together and says what is due
- * now and when it wants to be woken. So no timer can be forgotten, and an agent that was frozen for a minute
- * finds, first of all, that its deadline has passed.
+ * What a reader may rely on:
+ *   - The VIP is bound only until a time that this machine names. That time follows from the node's own last accepted write.
+ *   - At most one machine holds the Lease at a time, because every claim is a compare-and-swap. A machine that has the VIP without
+ *     holding the Lease is PROVISIONAL. How long two machines may have the VIP at once is bounded in docs/verification.md.
  *
- * Time enters only as `nowMs` (monotonic). Times that other nodes wrote into the Lease are never compared with
- * ours: their clocks may be wrong, and all we need is "has the record changed since I last looked".
+ * The machine is level-triggered. An event changes facts. Then `decide` looks at all facts together, and says what is due
+ * now and when it wants to be woken. So no timer can be forgotten, and an agent that was frozen for a minute finds, first of
+ * all, that its deadline has passed.
+ *
+ * Time enters only as `nowMs` (monotonic). Times that other nodes wrote into the Lease are never compared with this node's:
+ * their clocks may be wrong. The only question is "has the record changed since this node last looked?".
+ *
+ * The roles, every change between them, and the file that decides it (transitions.ts has this table as data):
+ *
+ *     BACKUP      → MASTER      the API accepts its claim (draft.ts)
+ *     BACKUP      → PROVISIONAL the holder is silent on the wire, and two holders do no harm (backup.ts)
+ *     BACKUP      → PROVISIONAL no API server lets it read the Lease, and no machine answers for the VIP (bootstrap.ts)
+ *     BACKUP      → STOPPED     it is stopping and has withdrawn its candidacy, or 1 s is over (machine.ts)
+ *     PROVISIONAL → MASTER      the API accepts its claim or renewal (draft.ts)
+ *     PROVISIONAL → BACKUP      its reason has ended, its time is over, or it is stopping (provisional.ts)
+ *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (contention.ts)
+ *     MASTER      → BACKUP      the Lease names another machine (master.ts)
+ *     MASTER      → BACKUP      the renew deadline has passed (machine.ts)
+ *     MASTER      → PROVISIONAL renewals are overdue, and no other node can claim (master.ts)
+ *     MASTER      → PROVISIONAL another candidate claims the VIP, and no API server confirms this node (master.ts)
+ *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (master.ts)
+ *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (machine.ts)
+ *
+ * Where each of VRRP's rules is:
+ *
+ *     who is better; an equal one never preempts       ranking.ts
+ *     rise, fall and weights of the checks             ../tracking/rules.ts
+ *     preempt delay                                    facts.ts
+ *     skew; the k-th best waits                        backup.ts
+ *     preempt, nopreempt                               facts.ts, master.ts
+ *     Lease expiry (VRRP: Master_Down_Interval)        vacancy.ts
+ *     renew deadline (the fence)                       right.ts
+ *     an offer, and its 0.9 s                          master.ts, right.ts
+ *     FAULT, eligible                                  facts.ts
+ *     flap damping                                     unrest.ts, facts.ts
+ *     when a PROVISIONAL node lets go                  provisional.ts, contention.ts
+ *     two machines of one name                         tenure.ts, facts.ts
+ *     stopping                                         master.ts, machine.ts
+ *     every candidate is in FAULT                      backup.ts, facts.ts
  */
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";

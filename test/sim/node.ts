@@ -1,6 +1,7 @@
 /** One control-plane machine: clocks, kernel, /run, and the agent: the product's own elector, Lease store, call rules and VIP. */
 import type { Elector, ElectorDeps } from "../../src/election/elector.ts";
 import type { ElectionStatus } from "../../src/election/status.ts";
+import { isTransition } from "../../src/election/transitions.ts";
 import type { ElectionSettings, Report, SelfFacts } from "../../src/election/types.ts";
 import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
 import type { LogFields, Logger } from "../../src/log.ts";
@@ -363,6 +364,7 @@ export class SimNode {
     if (report.kind === "proof") this.#deps.onProof();
     if (report.kind === "conflict" && report.outcome === "yielded") this.upsets.push(this.#deps.scheduler.nowMs);
     if (report.kind !== "transition") return;
+    if (!isTransition(report.from, report.to)) this.#deps.onBug(`${report.from} to ${report.to} is not in the table of transitions`);
     if (report.from === "MASTER" && report.to === "PROVISIONAL") this.upsets.push(this.#deps.scheduler.nowMs);
     this.agent.role = report.to;
     this.agent.roleMs = this.#deps.scheduler.nowMs;

@@ -1,10 +1,11 @@
 /** Drives the pure machine by hand: facts in, effects out. */
 import { initialState, step } from "../../../src/election/machine.ts";
+import { isTransition } from "../../../src/election/transitions.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, SelfFacts } from "../../../src/election/types.ts";
 import { formatCandidate } from "../../../src/kube/record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "../../../src/kube/record.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
-import type { LeaseWrite, WriteOutcome } from "../../../src/kube/store.ts";
+import type { LeaseWrite, Survey, WriteOutcome } from "../../../src/kube/store.ts";
 import type { Evidence } from "../../../src/sentinel/evidence.ts";
 
 export const SETTINGS: ElectionSettings = {
@@ -86,6 +87,8 @@ export class Subject {
   boundUntilMs = 0;
   wakeAtMs = 0;
   readonly log: Effect[] = [];
+  /** How many surveys were answered. */
+  surveys = 0;
   /** What the wire answers to a probe, at once; null: nothing. */
   wire: { readonly owner: string | null; readonly prober: string | null } | null = { owner: null, prober: null };
   readonly open: (SentWrite & { readonly sentAtMs: number })[] = [];
@@ -101,6 +104,9 @@ export class Subject {
     this.wakeAtMs = next.wakeAtMs;
     for (const effect of next.effects) {
       this.log.push(effect);
+      if (effect.kind === "report" && effect.report.kind === "transition" && !isTransition(effect.report.from, effect.report.to)) {
+        throw new Error(`${effect.report.from} to ${effect.report.to} is not in the table of transitions`);
+      }
       if (effect.kind === "hold") {
         this.bound = true;
         this.boundUntilMs = effect.untilMs;
@@ -136,6 +142,18 @@ export class Subject {
 
   sees(seen: LeaseRecord | null): this {
     this.event({ kind: "read", sentAtMs: this.nowMs, outcome: { kind: "ok", record: seen } });
+    return this;
+  }
+
+  /** How many effects of a kind there were. */
+  asked(kind: Effect["kind"]): number {
+    return this.log.filter((effect) => effect.kind === kind).length;
+  }
+
+  /** What a survey that was sent 50 ms ago found. */
+  surveyed(survey: Survey): this {
+    this.surveys += 1;
+    this.event({ kind: "surveyed", sentAtMs: this.nowMs - 50, survey });
     return this;
   }
 

@@ -1,0 +1,34 @@
+/**
+ * Every change of role that exists, as data. The simulation and the unit tests fail on any other one, and a unit test
+ * compares the header of machine.ts and the drawing in docs/architecture.md with this table.
+ */
+import type { Role } from "./types.ts";
+
+export interface Transition {
+  readonly from: Role["kind"];
+  readonly to: Role["kind"];
+  /** What makes the node change its role. */
+  readonly when: string;
+  /** The file below src/election/ that decides it. */
+  readonly file: string;
+}
+
+export const TRANSITIONS = [
+  { from: "BACKUP", to: "MASTER", when: "the API accepts its claim", file: "draft.ts" },
+  { from: "BACKUP", to: "PROVISIONAL", when: "the holder is silent on the wire, and two holders do no harm", file: "backup.ts" },
+  { from: "BACKUP", to: "PROVISIONAL", when: "no API server lets it read the Lease, and no machine answers for the VIP", file: "bootstrap.ts" },
+  { from: "BACKUP", to: "STOPPED", when: "it is stopping and has withdrawn its candidacy, or 1 s is over", file: "machine.ts" },
+  { from: "PROVISIONAL", to: "MASTER", when: "the API accepts its claim or renewal", file: "draft.ts" },
+  { from: "PROVISIONAL", to: "BACKUP", when: "its reason has ended, its time is over, or it is stopping", file: "provisional.ts" },
+  { from: "PROVISIONAL", to: "BACKUP", when: "it gives way to another machine that claims the VIP", file: "contention.ts" },
+  { from: "MASTER", to: "BACKUP", when: "the Lease names another machine", file: "master.ts" },
+  { from: "MASTER", to: "BACKUP", when: "the renew deadline has passed", file: "machine.ts" },
+  { from: "MASTER", to: "PROVISIONAL", when: "renewals are overdue, and no other node can claim", file: "master.ts" },
+  { from: "MASTER", to: "PROVISIONAL", when: "another candidate claims the VIP, and no API server confirms this node", file: "master.ts" },
+  { from: "MASTER", to: "RELEASING", when: "it is stopping, and no candidate has taken its offer", file: "master.ts" },
+  { from: "RELEASING", to: "STOPPED", when: "the API has answered the release, or 1 s is over", file: "machine.ts" },
+] as const satisfies readonly Transition[];
+
+export function isTransition(from: Role["kind"], to: Role["kind"]): boolean {
+  return TRANSITIONS.some((row) => row.from === from && row.to === to);
+}
