@@ -2,12 +2,12 @@
  * A node that does not hold the VIP: when does it claim? By compare-and-swap on the record it saw, at once if it is the best
  * candidate, otherwise its rank times 100 ms later, so that a dead better one delays nobody for long. With proof of the holder's death, before its Lease has run out.
  */
-import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import { decideBootstrap } from "./bootstrap.ts";
 import { askWire, candidateAt } from "./contention.ts";
 import type { Draft } from "./draft.ts";
 import { claimants, eligible, faultsOf, lastResorts, peers } from "./facts.ts";
+import { offeredToUs } from "./handover.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { Backup } from "./types.ts";
@@ -19,8 +19,6 @@ import { tenureKey } from "./watch-target.ts";
 export const CLAIM_STEP_MS = 100;
 /** With nobody eligible for this long, a node whose only fault is its balancer serves all the same. */
 export const ALL_FAULT_MS = 2_000;
-/** An offer is answered at once or not at all: an old one may come from a holder that died with its VIP bound. */
-export const OFFER_FRESH_MS = 300;
 /**
  * Where reads had failed, whoever holds may have been unable to write as well, and be about to: it gets this long from the first read that succeeds on, before the
  * time in which nobody could have renewed is held against it.
@@ -114,14 +112,6 @@ function resume(draft: Draft, view: LeaseView): void {
 
 function betterExists(draft: Draft, view: LeaseView): boolean {
   return claimants(draft.settings, draft.state, view, draft.nowMs).some((candidate) => candidate.node !== draft.settings.node);
-}
-
-function offeredToUs(draft: Draft, view: LeaseView): boolean {
-  return (
-    view.record?.annotations[OFFER] === draft.settings.node &&
-    eligible(draft.state) &&
-    draft.nowMs - view.offerAtMs < OFFER_FRESH_MS
-  );
 }
 
 function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacancy): void {

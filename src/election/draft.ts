@@ -1,6 +1,6 @@
 /** One step being worked out: the state so far, the effects so far, and the next time to look. */
 import { OFFER } from "../kube/record.ts";
-import type { Candidate, LeaseRecord } from "../kube/record.ts";
+import type { LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite } from "../kube/store.ts";
 import { rightUntil } from "./right.ts";
 import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
@@ -115,20 +115,9 @@ export class Draft {
     this.effect({ kind: "write", id, write, timeoutMs, urgent });
   }
 
-  sendOffer(write: Extract<LeaseWrite, { kind: "offer" }>, timeoutMs: number): void {
-    const { role } = this.state;
-    this.set({ offerInFlight: true });
-    if (write.to !== null && role.kind === "MASTER") {
-      const first = role.offered === null;
-      if (first) this.set({ role: { ...role, offered: { sinceMs: this.nowMs, unbound: false, retryAtMs: this.nowMs } } });
-      if (first) this.effect({ kind: "forget" });
-      if (role.offered?.unbound !== true) this.limit();
-    }
+  /** Sends an offer or this node's annotation. They have no part in the order of claims, renewals and releases. */
+  sendBeside(write: Extract<LeaseWrite, { kind: "offer" | "candidate" }>, timeoutMs: number): void {
     this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs, urgent: false });
-  }
-
-  sendCandidate(candidate: Candidate): void {
-    this.effect({ kind: "write", id: this.#nextId(), write: { kind: "candidate", candidate }, timeoutMs: this.settings.renewDeadlineMs, urgent: false });
   }
 
   finish(): Step {

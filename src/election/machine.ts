@@ -26,7 +26,7 @@
  *     MASTER      → BACKUP      the renew deadline has passed (machine.ts)
  *     MASTER      → PROVISIONAL renewals are overdue, and no other node can claim (master.ts)
  *     MASTER      → PROVISIONAL another candidate claims the VIP, and no API server confirms this node (master.ts)
- *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (master.ts)
+ *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (handover.ts)
  *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (machine.ts)
  *
  * Where each of VRRP's rules is:
@@ -35,26 +35,38 @@
  *     rise, fall and weights of the checks             ../tracking/rules.ts
  *     preempt delay                                    facts.ts
  *     skew; the k-th best waits                        backup.ts
- *     preempt, nopreempt                               facts.ts, master.ts
+ *     preempt, nopreempt                               facts.ts, handover.ts
  *     Lease expiry (VRRP: Master_Down_Interval)        vacancy.ts
+ *     renewals (VRRP: advertisements)                  master.ts
  *     renew deadline (the fence)                       right.ts
- *     an offer, and its 0.9 s                          master.ts, right.ts
+ *     an offer, and its 0.9 s                          handover.ts, right.ts
  *     FAULT, eligible                                  facts.ts
  *     flap damping                                     unrest.ts, facts.ts
  *     when a PROVISIONAL node lets go                  provisional.ts, contention.ts
  *     two machines of one name                         tenure.ts, facts.ts
- *     stopping                                         master.ts, machine.ts
+ *     stopping                                         handover.ts, machine.ts
  *     every candidate is in FAULT                      backup.ts, facts.ts
+ *
+ * Where the rules are that a Lease and a network add to VRRP's:
+ *
+ *     which record of the Lease is the newest          lease-view.ts
+ *     what is read, published and asked of the API     upkeep.ts
+ *     no API server accepts a renewal                  hold.ts
+ *     there is no API server yet                       bootstrap.ts
+ *     another machine claims the VIP                   contention.ts
+ *     the link of the holder is dead                   away.ts
+ *     which machines are watched on the wire           watch-target.ts
  */
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
 import { applyEvidence } from "./contention.ts";
 import { Draft } from "./draft.ts";
 import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
+import { offerAnswered } from "./handover.ts";
 import { surveyed } from "./hold.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
-import { decideMaster, offerAnswered } from "./master.ts";
+import { decideMaster } from "./master.ts";
 import { BOOTSTRAP_HOLD_MS, decideProvisional, letGo } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";

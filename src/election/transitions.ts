@@ -25,7 +25,7 @@ export const TRANSITIONS = [
   { from: "MASTER", to: "BACKUP", when: "the renew deadline has passed", file: "machine.ts" },
   { from: "MASTER", to: "PROVISIONAL", when: "renewals are overdue, and no other node can claim", file: "master.ts" },
   { from: "MASTER", to: "PROVISIONAL", when: "another candidate claims the VIP, and no API server confirms this node", file: "master.ts" },
-  { from: "MASTER", to: "RELEASING", when: "it is stopping, and no candidate has taken its offer", file: "master.ts" },
+  { from: "MASTER", to: "RELEASING", when: "it is stopping, and no candidate has taken its offer", file: "handover.ts" },
   { from: "RELEASING", to: "STOPPED", when: "the API has answered the release, or 1 s is over", file: "machine.ts" },
 ] as const satisfies readonly Transition[];
 

@@ -34,7 +34,7 @@ export function decidePublish(draft: Draft): void {
   const counter = Math.max(draft.state.counter, view.candidates.get(draft.settings.node)?.candidate.counter ?? 0) + 1;
   draft.set({ publishInFlight: true, published: text, publishedAtMs: draft.nowMs, counter });
   draft.wakeAt(draft.nowMs + BUMP_MS);
-  draft.sendCandidate({ ...candidate, counter });
+  draft.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, draft.settings.renewDeadlineMs);
 }
 
 function fingerprint(candidate: Candidate): string {

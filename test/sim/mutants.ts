@@ -40,7 +40,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "releases before it unbinds",
-    file: "election/master.ts",
+    file: "election/handover.ts",
     from: '  draft.unbind();\n  const ours = view.record?.holder === draft.settings.node;',
     to: "  const ours = view.record?.holder === draft.settings.node;",
     shows: SCENARIOS.stopWithNobodyToTakeIt,
@@ -80,7 +80,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lets go without an offer, and others claim in its stead",
-    file: "election/backup.ts",
+    file: "election/handover.ts",
     from: "draft.nowMs - view.offerAtMs < OFFER_FRESH_MS",
     to: "draft.nowMs - view.offerAtMs < -1",
     shows: "planned",
@@ -136,8 +136,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "does not tell the kernel that the VIP is on offer",
-    file: "election/draft.ts",
-    from: "      if (role.offered?.unbound !== true) this.limit();\n",
+    file: "election/handover.ts",
+    from: "    if (role.offered?.unbound !== true) draft.limit();\n",
     to: "",
     shows: SCENARIOS.killedAfterItsOffer,
     caughtBy: ["atMostOneSecondInTwoPlaces"],

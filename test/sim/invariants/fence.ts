@@ -1,5 +1,5 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
-import { LINGER_MS } from "../../../src/election/master.ts";
+import { LINGER_MS } from "../../../src/election/handover.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
 import { SAMPLE_MS } from "../health.ts";
