@@ -4,7 +4,7 @@
  * and whoever has it by then is offered it.
  */
 import { candidateAt } from "./contention.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { faultsOf, INTERFACE_FAULT, peers } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import type { Away, ElectionState, Master } from "./types.ts";
@@ -15,17 +15,17 @@ const ANSWER_MS = 200;
 const ASK_AGAIN_MS = 1_000;
 
 /** Lets the VIP go and takes it back as the link goes and comes. */
-export function trackLink(draft: Draft, role: Master, view: LeaseView | null): void {
-  const { settings, state } = draft;
+export function trackLink(step: StepBuilder, role: Master, view: LeaseView | null): void {
+  const { settings, state } = step;
   const { away } = role;
   if (faultsOf(state).includes(INTERFACE_FAULT)) {
     // A VIP on a dead link serves nobody, and must not come back beside the successor's. Where there is none, it is there when the link is.
     if (away === null && (view === null || !peers(settings, view).some((candidate) => candidate.eligible))) return;
-    if (away === null) draft.unbind();
-    if (away === null || away.askedAtMs !== null) setAway(draft, role, { askedAtMs: null, owner: null });
+    if (away === null) step.unbind();
+    if (away === null || away.askedAtMs !== null) setAway(step, role, { askedAtMs: null, owner: null });
     return;
   }
-  if (away !== null) comeBack(draft, role, away);
+  if (away !== null) comeBack(step, role, away);
 }
 
 /** It is not clear yet whose the VIP is; nothing is offered or renewed until then, which takes 200 ms at most. */
@@ -33,22 +33,22 @@ export function isAsking({ away }: Master): boolean {
   return away !== null && away.askedAtMs !== null && away.owner === null;
 }
 
-function comeBack(draft: Draft, role: Master, away: Away): void {
-  const { state, nowMs } = draft;
+function comeBack(step: StepBuilder, role: Master, away: Away): void {
+  const { state, nowMs } = step;
   if (away.askedAtMs === null || (away.owner !== null && nowMs >= away.askedAtMs + ASK_AGAIN_MS)) {
-    draft.probe(false);
-    setAway(draft, role, { askedAtMs: nowMs, owner: away.owner });
-    return draft.wakeAt(nowMs + ANSWER_MS);
+    step.probe(false);
+    setAway(step, role, { askedAtMs: nowMs, owner: away.owner });
+    return step.wakeAt(nowMs + ANSWER_MS);
   }
   const owner = heardSince(state, away.askedAtMs);
   if (owner !== null) {
     // What the offers of the time without a link came to does not matter any more.
-    if (owner !== away.owner) setAway(draft, { ...role, handover: null }, { ...away, owner });
-    return draft.wakeAt(away.askedAtMs + ASK_AGAIN_MS);
+    if (owner !== away.owner) setAway(step, { ...role, handover: null }, { ...away, owner });
+    return step.wakeAt(away.askedAtMs + ASK_AGAIN_MS);
   }
-  if (state.probingSinceMs !== null && nowMs < away.askedAtMs + ANSWER_MS) return draft.wakeAt(away.askedAtMs + ANSWER_MS);
-  setAway(draft, role, null);
-  draft.hold();
+  if (state.probingSinceMs !== null && nowMs < away.askedAtMs + ANSWER_MS) return step.wakeAt(away.askedAtMs + ANSWER_MS);
+  setAway(step, role, null);
+  step.hold();
 }
 
 /** A candidate that has the VIP. A stranger that does is defended against, as always. */
@@ -65,6 +65,6 @@ function heardSince(state: ElectionState, sinceMs: number): string | null {
   return null;
 }
 
-function setAway(draft: Draft, role: Master, away: Away | null): void {
-  draft.set({ role: { ...role, away } });
+function setAway(step: StepBuilder, role: Master, away: Away | null): void {
+  step.set({ role: { ...role, away } });
 }

@@ -5,7 +5,7 @@
 import type { Candidate } from "../kube/record.ts";
 import { decideBootstrap } from "./bootstrap.ts";
 import { askWire, candidateAt } from "./contention.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { claimants, eligible, faultsOf, lastResorts, peers } from "./facts.ts";
 import { offeredToUs } from "./handover.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -25,30 +25,30 @@ export const ALL_FAULT_MS = 2_000;
  */
 export const READABLE_MS = 1_500;
 
-export function decideBackup(draft: Draft, role: Backup): void {
-  const { settings, state, nowMs } = draft;
+export function decideBackup(step: StepBuilder, role: Backup): void {
+  const { settings, state, nowMs } = step;
   const { view } = state;
-  if (view === null || neverWas(view)) decideBootstrap(draft);
-  if (draft.state.role.kind !== "BACKUP") return;
-  if (view === null || state.namesake !== null) return dropResumed(draft, view);
+  if (view === null || neverWas(view)) decideBootstrap(step);
+  if (step.state.role.kind !== "BACKUP") return;
+  if (view === null || state.namesake !== null) return dropResumed(step, view);
   // Somebody of ours has had it since: it is not a stranger's any more.
-  if (state.stranger !== null && view.lastHolder !== null) draft.set({ stranger: null });
+  if (state.stranger !== null && view.lastHolder !== null) step.set({ stranger: null });
   const free = vacancy(settings, view, state.resumeUntilMs !== null);
-  if (free.kind !== "ours") dropResumed(draft, view);
-  const provenMs = provenAt(draft, view);
-  if (provenMs !== null && free.kind === "held" && takeFrom(draft, view, provenMs, free)) return;
+  if (free.kind !== "ours") dropResumed(step, view);
+  const provenMs = provenAt(step, view);
+  if (provenMs !== null && free.kind === "held" && takeFrom(step, view, provenMs, free)) return;
   if (state.write !== null) return;
-  if (nowMs < role.retryAtMs) return draft.wakeAt(role.retryAtMs);
+  if (nowMs < role.retryAtMs) return step.wakeAt(role.retryAtMs);
   switch (free.kind) {
     case "ours":
-      return resume(draft, view);
+      return resume(step, view);
     case "held":
-      if (offeredToUs(draft, view)) return claim(draft, view, true);
+      if (offeredToUs(step, view)) return claim(step, view, true);
       // A claim sent now would wait in a server for etcd, and could come before the holder's own renewal.
       if (state.readFailing) return;
-      return claimFrom(draft, view, Math.max(free.freeAtMs, state.readableSinceMs + READABLE_MS), free);
+      return claimFrom(step, view, Math.max(free.freeAtMs, state.readableSinceMs + READABLE_MS), free);
     case "free":
-      return claimFrom(draft, view, free.sinceMs, free);
+      return claimFrom(step, view, free.sinceMs, free);
   }
 }
 
@@ -58,16 +58,16 @@ function neverWas(view: LeaseView): boolean {
 }
 
 /** The address that a previous process left is ours only as long as the Lease may still name us. */
-function dropResumed(draft: Draft, view: LeaseView | null): void {
-  const { resumeUntilMs, adoptableUntilMs } = draft.state;
+function dropResumed(step: StepBuilder, view: LeaseView | null): void {
+  const { resumeUntilMs, adoptableUntilMs } = step.state;
   if (resumeUntilMs === null && adoptableUntilMs === null) return;
-  if (view === null) return draft.wakeAt(Math.min(resumeUntilMs ?? Number.POSITIVE_INFINITY, adoptableUntilMs ?? Number.POSITIVE_INFINITY));
-  draft.unbind();
-  draft.set({ resumeUntilMs: null, adoptableUntilMs: null });
+  if (view === null) return step.wakeAt(Math.min(resumeUntilMs ?? Number.POSITIVE_INFINITY, adoptableUntilMs ?? Number.POSITIVE_INFINITY));
+  step.unbind();
+  step.set({ resumeUntilMs: null, adoptableUntilMs: null });
 }
 
 /** When the holder that the Lease names was found dead on the wire; null: it was not, or somebody else has the VIP by now. */
-function provenAt({ settings, state, nowMs }: Draft, view: LeaseView): number | null {
+function provenAt({ settings, state, nowMs }: StepBuilder, view: LeaseView): number | null {
   const { proof, contender } = state;
   if (proof === null || view.record === null || proof.tenure !== tenureKey(view.record)) return null;
   // A contender that is no holder by the Lease: its claim may be under way, and will be seen.
@@ -79,20 +79,20 @@ function provenAt({ settings, state, nowMs }: Draft, view: LeaseView): number | 
  * Where the data plane makes two holders harmless the VIP is bound at once and claimed beside: the write takes 5 ms, but a second when the dead node had etcd's
  * leader. Elsewhere the answer is waited for. False when this node is not among those who may.
  */
-function takeFrom(draft: Draft, view: LeaseView, provenMs: number, free: Extract<Vacancy, { kind: "held" }>): boolean {
-  const { settings, state, nowMs } = draft;
+function takeFrom(step: StepBuilder, view: LeaseView, provenMs: number, free: Extract<Vacancy, { kind: "held" }>): boolean {
+  const { settings, state, nowMs } = step;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
-  const atMs = claimTime(draft, able, provenMs, free);
+  const atMs = claimTime(step, able, provenMs, free);
   // Not for us to take: what holds without proof may be.
   if (atMs === Number.POSITIVE_INFINITY) return false;
   if (nowMs < atMs) {
-    draft.wakeAt(atMs);
+    step.wakeAt(atMs);
     return true;
   }
   if (state.self.fastPath !== null && state.self.fastPath !== undefined) {
     const tenure = state.proof?.tenure ?? "";
-    becomeProvisional(draft, { kind: "proof", tenure }, nowMs + settings.renewDeadlineMs);
-  } else if (state.write === null) claim(draft, view, false);
+    becomeProvisional(step, { kind: "proof", tenure }, nowMs + settings.renewDeadlineMs);
+  } else if (state.write === null) claim(step, view, false);
   return true;
 }
 
@@ -100,33 +100,33 @@ function takeFrom(draft: Draft, view: LeaseView, provenMs: number, free: Extract
  * The Lease names us: we were restarted, or a claim that we had given up was applied after all. A fit node takes it up (with
  * a `test` on renewTime: only if nobody has); an unfit one gives it back rather than letting the others wait.
  */
-function resume(draft: Draft, view: LeaseView): void {
-  const { state } = draft;
-  const unfit = faultsOf(state).length > 0 && betterExists(draft, view);
-  if (!unfit) return claim(draft, view, false);
+function resume(step: StepBuilder, view: LeaseView): void {
+  const { state } = step;
+  const unfit = faultsOf(state).length > 0 && betterExists(step, view);
+  if (!unfit) return claim(step, view, false);
   if (view.record === null) return;
   // Unbind, then release: never the other way round.
-  dropResumed(draft, view);
-  draft.send({ kind: "release", held: view.record }, draft.settings.renewDeadlineMs);
+  dropResumed(step, view);
+  step.send({ kind: "release", held: view.record }, step.settings.renewDeadlineMs);
 }
 
-function betterExists(draft: Draft, view: LeaseView): boolean {
-  return claimants(draft.settings, draft.state, view, draft.nowMs).some((candidate) => candidate.node !== draft.settings.node);
+function betterExists(step: StepBuilder, view: LeaseView): boolean {
+  return claimants(step.settings, step.state, view, step.nowMs).some((candidate) => candidate.node !== step.settings.node);
 }
 
-function claimFrom(draft: Draft, view: LeaseView, freeAtMs: number, free: Vacancy): void {
-  const { settings, state, nowMs } = draft;
+function claimFrom(step: StepBuilder, view: LeaseView, freeAtMs: number, free: Vacancy): void {
+  const { settings, state, nowMs } = step;
   // Asked while others are waited for, so that it costs no time of its own.
   const unheld = free.kind === "free" && view.lastHolder === null && free.why !== "released";
-  const wire = unheld && (eligible(state) || state.stranger !== null) ? askWire(draft, false) : "free";
-  if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
+  const wire = unheld && (eligible(state) || state.stranger !== null) ? askWire(step, false) : "free";
+  if (nowMs < freeAtMs) return step.wakeAt(freeAtMs);
   if (wire !== "free") return;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
   const resort = able.length > 0 ? [] : lastResorts(settings, state, withoutLost(peers(settings, view), free, settings.node), nowMs);
-  const atMs = able.length > 0 ? claimTime(draft, able, freeAtMs, free) : resortTime(draft, resort, freeAtMs);
-  if (able.length > 0 && state.allFaultSinceMs !== null) draft.set({ allFaultSinceMs: null });
-  if (nowMs < atMs) return draft.wakeAt(atMs);
-  claim(draft, view, false);
+  const atMs = able.length > 0 ? claimTime(step, able, freeAtMs, free) : resortTime(step, resort, freeAtMs);
+  if (able.length > 0 && state.allFaultSinceMs !== null) step.set({ allFaultSinceMs: null });
+  if (nowMs < atMs) return step.wakeAt(atMs);
+  claim(step, view, false);
 }
 
 /** The holder whose Lease has run out is no candidate: it has just shown that it cannot renew. If it has our name it is not we. */
@@ -135,8 +135,8 @@ function withoutLost(candidates: readonly Candidate[], free: Vacancy, self: stri
 }
 
 /** Infinity when this node is not among those who may claim. */
-function claimTime(draft: Draft, able: readonly Candidate[], freeAtMs: number, free: Vacancy): number {
-  const { settings, state } = draft;
+function claimTime(step: StepBuilder, able: readonly Candidate[], freeAtMs: number, free: Vacancy): number {
+  const { settings, state } = step;
   const rank = able.findIndex((candidate) => candidate.node === settings.node);
   if (rank < 0) return Number.POSITIVE_INFINITY;
   // Nobody's priority can be read while there is no Lease: VRRP's own skew decides (RFC 9568 section 6.1), the tie goes to whoever is first.
@@ -144,23 +144,23 @@ function claimTime(draft: Draft, able: readonly Candidate[], freeAtMs: number, f
     return freeAtMs + ((256 - state.self.effective) / 256) * 1_000;
   }
   // Candidates are those whose priority all others can read.
-  if (!publishedByAll(draft)) return Number.POSITIVE_INFINITY;
+  if (!publishedByAll(step)) return Number.POSITIVE_INFINITY;
   return freeAtMs + rank * CLAIM_STEP_MS;
 }
 
-function publishedByAll(draft: Draft): boolean {
-  const seen = draft.state.view?.candidates.get(draft.settings.node)?.candidate;
-  return seen !== undefined && seen.instance === draft.settings.instance && seen.eligible && seen.effective === draft.state.self.effective;
+function publishedByAll(step: StepBuilder): boolean {
+  const seen = step.state.view?.candidates.get(step.settings.node)?.candidate;
+  return seen !== undefined && seen.instance === step.settings.instance && seen.eligible && seen.effective === step.state.self.effective;
 }
 
-function resortTime(draft: Draft, resort: readonly Candidate[], freeAtMs: number): number {
-  const { settings, state, nowMs } = draft;
+function resortTime(step: StepBuilder, resort: readonly Candidate[], freeAtMs: number): number {
+  const { settings, state, nowMs } = step;
   const since = state.allFaultSinceMs ?? Math.max(freeAtMs, nowMs);
-  if (state.allFaultSinceMs === null) draft.set({ allFaultSinceMs: since });
+  if (state.allFaultSinceMs === null) step.set({ allFaultSinceMs: since });
   const rank = resort.findIndex((candidate) => candidate.node === settings.node);
   return rank < 0 || !state.self.ready ? Number.POSITIVE_INFINITY : since + ALL_FAULT_MS + rank * CLAIM_STEP_MS;
 }
 
-function claim(draft: Draft, view: LeaseView, offered: boolean): void {
-  draft.send({ kind: "claim", replaces: view.record, offered, instance: draft.settings.instance }, draft.settings.renewDeadlineMs);
+function claim(step: StepBuilder, view: LeaseView, offered: boolean): void {
+  step.send({ kind: "claim", replaces: view.record, offered, instance: step.settings.instance }, step.settings.renewDeadlineMs);
 }

@@ -4,7 +4,7 @@
  * its wire has it, and says so to the Lease as soon as there is one.
  */
 import { askWire } from "./contention.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { BALANCER_FAULT, faultsOf } from "./facts.ts";
 import { becomeProvisional, BOOTSTRAP_HOLD_MS } from "./provisional.ts";
 
@@ -12,13 +12,13 @@ import { becomeProvisional, BOOTSTRAP_HOLD_MS } from "./provisional.ts";
 const ALONE_MS = 30_000;
 
 /** Called while the Lease has never been seen: it cannot be read, or there is none and we may not make it. */
-export function decideBootstrap(draft: Draft): void {
-  const { state, nowMs } = draft;
+export function decideBootstrap(step: StepBuilder): void {
+  const { state, nowMs } = step;
   if (!(state.readFailing || state.refusal !== null) || state.stopping !== null || state.namesake !== null || state.self.mac === "") return;
   // Before the first API server no balancer works.
   if (faultsOf(state).some((fault) => fault !== BALANCER_FAULT)) return;
   // It is bound here already, by the process before this one: to let it go and ask would only cost clients a second.
-  if (state.adoptableUntilMs !== null) return becomeProvisional(draft, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
-  if (!state.met && nowMs < state.startedAtMs + ALONE_MS) return draft.wakeAt(state.startedAtMs + ALONE_MS);
-  if (askWire(draft, true) === "free") becomeProvisional(draft, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
+  if (state.adoptableUntilMs !== null) return becomeProvisional(step, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
+  if (!state.met && nowMs < state.startedAtMs + ALONE_MS) return step.wakeAt(state.startedAtMs + ALONE_MS);
+  if (askWire(step, true) === "free") becomeProvisional(step, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
 }

@@ -1,7 +1,7 @@
 /** What follows from the facts about this node and its peers: eligibility, state, candidacy, namesakes. */
 import type { Candidate, FastPathOffer, VrrpState } from "../kube/record.ts";
 import { MOVE_TO } from "../kube/record.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { freshCandidates, SILENCE_MS } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { ranked } from "./ranking.ts";
@@ -74,8 +74,8 @@ export function vrrpState(state: ElectionState): VrrpState {
 }
 
 /** This node as its annotation describes it; the counter is put in when it is written. */
-export function desiredCandidate(draft: Draft): Candidate {
-  return selfCandidate(draft.settings, draft.state, draft.nowMs);
+export function desiredCandidate(step: StepBuilder): Candidate {
+  return selfCandidate(step.settings, step.state, step.nowMs);
 }
 
 export function selfCandidate(settings: ElectionSettings, state: ElectionState, nowMs: number): Candidate {
@@ -137,19 +137,19 @@ function wantsToPreempt(settings: ElectionSettings, state: ElectionState, nowMs:
  * The preempt delay runs while a lower holder is seen, and starts over when a better or equal one appears, as keepalived's
  * does. It delays preemption only: a dead holder is replaced at once.
  */
-export function trackOutranking(draft: Draft): void {
-  const { settings, state, nowMs } = draft;
+export function trackOutranking(step: StepBuilder): void {
+  const { settings, state, nowMs } = step;
   if (settings.nopreempt || settings.preemptDelayMs === 0) return;
   const holder = state.view?.record?.holder ?? "";
   const holding = holder === "" || holder === settings.node ? undefined : state.view?.candidates.get(holder)?.candidate;
   const lower = holding !== undefined && eligible(state) && state.self.effective > holding.effective;
   if (!lower) {
-    if (state.outrankingSinceMs !== null) draft.set({ outrankingSinceMs: null });
+    if (state.outrankingSinceMs !== null) step.set({ outrankingSinceMs: null });
     return;
   }
   const since = state.outrankingSinceMs ?? nowMs;
-  if (state.outrankingSinceMs === null) draft.set({ outrankingSinceMs: since });
-  if (nowMs < since + settings.preemptDelayMs) draft.wakeAt(since + settings.preemptDelayMs);
+  if (state.outrankingSinceMs === null) step.set({ outrankingSinceMs: since });
+  if (nowMs < since + settings.preemptDelayMs) step.wakeAt(since + settings.preemptDelayMs);
 }
 
 /**
@@ -157,33 +157,33 @@ export function trackOutranking(draft: Draft): void {
  * stands back until its counter has been silent; a machine that was installed anew thus waits once. (That they never both hold is not
  * left to this: see tenure.ts.)
  */
-export function trackNamesake(draft: Draft, before: LeaseView | null): void {
-  const { settings, state, nowMs } = draft;
+export function trackNamesake(step: StepBuilder, before: LeaseView | null): void {
+  const { settings, state, nowMs } = step;
   const own = state.view?.candidates.get(settings.node)?.candidate;
   // Our own words while we are silent are a late copy of what we said before we knew: they prove nothing.
   if (own === undefined || own.instance === settings.instance) return;
-  if (before?.candidates.get(settings.node)?.candidate.instance === settings.instance) draft.set({ overwritten: state.overwritten + 1 });
-  if (state.namesake === null && ownsTheName(draft, own.instance)) return draft.set({ published: "" });
+  if (before?.candidates.get(settings.node)?.candidate.instance === settings.instance) step.set({ overwritten: state.overwritten + 1 });
+  if (state.namesake === null && ownsTheName(step, own.instance)) return step.set({ published: "" });
   if (state.namesake?.instance === own.instance && state.namesake.counter === own.counter) return;
-  if (state.namesake === null) draft.effect({ kind: "report", report: { kind: "namesake", instance: own.instance } });
-  draft.set({ overwritten: 0, namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
+  if (state.namesake === null) step.effect({ kind: "report", report: { kind: "namesake", instance: own.instance } });
+  step.set({ overwritten: 0, namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
 }
 
 /**
  * We have been heard under this name lately: whoever wrote over it came later and must give way, not we. Two that began at one moment both think so: one
  * must yield, and it is the one whose instance is greater.
  */
-function ownsTheName({ settings, state, nowMs }: Draft, other: string): boolean {
+function ownsTheName({ settings, state, nowMs }: StepBuilder, other: string): boolean {
   if (nowMs - state.publishedOkAtMs >= SILENCE_MS) return false;
   return state.overwritten < OVERWRITTEN_LIMIT || settings.instance < other;
 }
 
 /** The namesake has been silent while we could read: it is gone, the name is ours. */
-export function settleNamesake(draft: Draft): void {
-  const { namesake, readOkAtMs } = draft.state;
+export function settleNamesake(step: StepBuilder): void {
+  const { namesake, readOkAtMs } = step.state;
   if (namesake === null) return;
   // Only a read from after the silence proves it: an API that says nothing is no silence of the namesake's.
   if (readOkAtMs !== null && readOkAtMs >= namesake.untilMs) {
-    draft.set({ namesake: null, counter: namesake.counter });
-  } else if (draft.nowMs < namesake.untilMs) draft.wakeAt(namesake.untilMs);
+    step.set({ namesake: null, counter: namesake.counter });
+  } else if (step.nowMs < namesake.untilMs) step.wakeAt(namesake.untilMs);
 }

@@ -6,7 +6,7 @@ import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import { isAsking } from "./away.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { eligible, faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate, UNSTABLE_FAULT } from "./facts.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
@@ -34,33 +34,33 @@ const RETRY_MS = 500;
 const RELEASE_MS = 1_000;
 
 /** A candidate's side: the holder has just offered the Lease to this node, which may take it. */
-export function offeredToUs(draft: Draft, view: LeaseView): boolean {
+export function offeredToUs(step: StepBuilder, view: LeaseView): boolean {
   return (
-    view.record?.annotations[OFFER] === draft.settings.node &&
-    eligible(draft.state) &&
-    draft.nowMs - view.offerAtMs < OFFER_FRESH_MS
+    view.record?.annotations[OFFER] === step.settings.node &&
+    eligible(step.state) &&
+    step.nowMs - view.offerAtMs < OFFER_FRESH_MS
   );
 }
 
 /** `holder` has taken this node's offer. True while this node stays bound for it. */
-export function lingers(draft: Draft, role: Master, holder: string): boolean {
+export function lingers(step: StepBuilder, role: Master, holder: string): boolean {
   const { handover } = role;
   if (handover?.offer?.to !== holder || role.away !== null) return false;
-  const takenAtMs = handover.takenAtMs ?? draft.nowMs;
-  draft.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
-  if (draft.nowMs >= takenAtMs + LINGER_MS) return false;
-  draft.wakeAt(takenAtMs + LINGER_MS);
+  const takenAtMs = handover.takenAtMs ?? step.nowMs;
+  step.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
+  if (step.nowMs >= takenAtMs + LINGER_MS) return false;
+  step.wakeAt(takenAtMs + LINGER_MS);
   return true;
 }
 
 /** Returns true when the role has changed. */
-export function decideHandover(draft: Draft, role: Master, view: LeaseView): boolean {
-  const { settings, state, nowMs } = draft;
-  if (view.record?.holder !== settings.node) return state.stopping === null ? false : giveUp(draft, role, view, "stop");
+export function decideHandover(step: StepBuilder, role: Master, view: LeaseView): boolean {
+  const { settings, state, nowMs } = step;
+  if (view.record?.holder !== settings.node) return state.stopping === null ? false : giveUp(step, role, view, "stop");
   if (isAsking(role) && state.stopping === null) return false;
-  const wish = handoverWish(draft, role, view);
+  const wish = handoverWish(step, role, view);
   if (wish === null) {
-    if (role.handover !== null) endHandover(draft, role);
+    if (role.handover !== null) endHandover(step, role);
     return false;
   }
   const handover: Handover = role.handover ?? { reason: wish.reason, startedAtMs: nowMs, tried: [], offer: null, takenAtMs: null };
@@ -68,21 +68,21 @@ export function decideHandover(draft: Draft, role: Master, view: LeaseView): boo
   const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));
   const offerUntilMs = handover.offer === null ? nowMs : handover.offer.sentAtMs + OFFER_MS;
   if (nowMs < overAtMs && nowMs < offerUntilMs) {
-    draft.wakeAt(Math.min(offerUntilMs, overAtMs));
+    step.wakeAt(Math.min(offerUntilMs, overAtMs));
     return false;
   }
-  if (nowMs >= overAtMs || next === undefined) return giveUp(draft, { ...role, handover }, view, wish.reason);
+  if (nowMs >= overAtMs || next === undefined) return giveUp(step, { ...role, handover }, view, wish.reason);
   if (state.offerInFlight || state.write !== null) {
     // The API is slow with our last offer or renewal; sending the next one would only race it.
-    draft.set({ role: { ...role, handover } });
-    draft.wakeAt(overAtMs);
+    step.set({ role: { ...role, handover } });
+    step.wakeAt(overAtMs);
     return false;
   }
   const offer = { to: next.node, sentAtMs: nowMs };
-  draft.set({ role: { ...role, handover: { ...handover, tried: [...handover.tried, next.node], offer } } });
-  draft.effect({ kind: "report", report: { kind: "handover", reason: wish.reason, to: next.node } });
-  sendOffer(draft, { kind: "offer", held: view.record, to: next.node });
-  draft.wakeAt(nowMs + OFFER_MS);
+  step.set({ role: { ...role, handover: { ...handover, tried: [...handover.tried, next.node], offer } } });
+  step.effect({ kind: "report", report: { kind: "handover", reason: wish.reason, to: next.node } });
+  sendOffer(step, { kind: "offer", held: view.record, to: next.node });
+  step.wakeAt(nowMs + OFFER_MS);
   return false;
 }
 
@@ -93,8 +93,8 @@ interface Wish {
 }
 
 /** Why, and to whom, the holder should give way; null: stay. */
-function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null {
-  const { settings, state, nowMs } = draft;
+function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | null {
+  const { settings, state, nowMs } = step;
   const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
   if (state.stopping !== null) return { reason: "stop", successors: able };
   if (able.length === 0) return null;
@@ -109,99 +109,99 @@ function handoverWish(draft: Draft, role: Master, view: LeaseView): Wish | null 
   if (late && role.handover === null && !faultsOf(state).includes(INTERFACE_FAULT)) return null;
   if (faultsOf(state).length > 0) {
     // Strict VRRP: a backup with nopreempt accepts any advertisement, so the holder is not displaced.
-    return settings.nopreemptStrict ? null : calm(draft, role, { reason: "fault", successors: able });
+    return settings.nopreemptStrict ? null : calm(step, role, { reason: "fault", successors: able });
   }
   const target = moveTarget(view);
   if (target === settings.node) return null;
   const wished = able.filter((candidate) => candidate.node === target);
-  if (wished.length > 0) return calm(draft, role, { reason: "move-to", successors: wished });
+  if (wished.length > 0) return calm(step, role, { reason: "move-to", successors: wished });
   const self = selfCandidate(settings, state, nowMs);
   const better = able.filter((candidate) => candidate.preempt && outranks(candidate, self));
-  return better.length > 0 ? calm(draft, role, { reason: "preempt", successors: better }) : null;
+  return better.length > 0 ? calm(step, role, { reason: "preempt", successors: better }) : null;
 }
 
 /** After an offer that nobody took, not again at once. */
-function calm(draft: Draft, role: Master, wish: Wish): Wish | null {
+function calm(step: StepBuilder, role: Master, wish: Wish): Wish | null {
   // A link that comes and goes has lost offers in its bad moments, and has to use the good ones.
-  const untilMs = faultsOf(draft.state).includes(UNSTABLE_FAULT) ? role.calmUntilMs - CALM_MS + UNSTABLE_CALM_MS : role.calmUntilMs;
-  if (role.handover !== null || draft.nowMs >= untilMs) return wish;
-  draft.wakeAt(untilMs);
+  const untilMs = faultsOf(step.state).includes(UNSTABLE_FAULT) ? role.calmUntilMs - CALM_MS + UNSTABLE_CALM_MS : role.calmUntilMs;
+  if (role.handover !== null || step.nowMs >= untilMs) return wish;
+  step.wakeAt(untilMs);
   return null;
 }
 
-function giveUp(draft: Draft, role: Master, view: LeaseView, reason: HandoverReason): boolean {
+function giveUp(step: StepBuilder, role: Master, view: LeaseView, reason: HandoverReason): boolean {
   if (reason !== "stop") {
-    endHandover(draft, role);
+    endHandover(step, role);
     return false;
   }
-  draft.unbind();
-  const ours = view.record?.holder === draft.settings.node;
-  draft.become({ kind: "RELEASING", untilMs: draft.nowMs + (ours ? RELEASE_MS : 0) }, "released");
-  draft.set({ write: null });
-  if (ours && view.record !== null) draft.send({ kind: "release", held: view.record }, RELEASE_MS);
+  step.unbind();
+  const ours = view.record?.holder === step.settings.node;
+  step.become({ kind: "RELEASING", untilMs: step.nowMs + (ours ? RELEASE_MS : 0) }, "released");
+  step.set({ write: null });
+  if (ours && view.record !== null) step.send({ kind: "release", held: view.record }, RELEASE_MS);
   return true;
 }
 
 /** Stay, bind again if we had let go, and find out at once that nobody has taken the offer. */
-function endHandover(draft: Draft, role: Master): void {
-  const { nowMs } = draft;
-  draft.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs } });
-  draft.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
-  if (role.offered?.unbound !== true) draft.hold();
+function endHandover(step: StepBuilder, role: Master): void {
+  const { nowMs } = step;
+  step.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs } });
+  step.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
+  if (role.offered?.unbound !== true) step.hold();
 }
 
 /**
  * Withdraws an offer that nobody took, so that a late successor's claim fails. Also one that we do not know of, from a person or a late copy of a request:
  * whoever sees it first may take it, at any time.
  */
-export function withdrawOffer(draft: Draft): void {
-  const { state, settings, nowMs } = draft;
+export function withdrawOffer(step: StepBuilder): void {
+  const { state, settings, nowMs } = step;
   const { role, view } = state;
   if (role.kind !== "MASTER" || role.handover !== null) return;
   if (view?.record?.holder !== settings.node || view.record.annotations[OFFER] === undefined) return;
   if (state.offerInFlight || state.write !== null) return;
   const offered = role.offered ?? { sinceMs: nowMs, unbound: false, retryAtMs: nowMs };
-  if (nowMs < offered.retryAtMs) return draft.wakeAt(offered.retryAtMs);
-  draft.wakeAt(offered.sinceMs + OFFER_HOLD_MS);
-  draft.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + RETRY_MS } } });
-  if (role.offered === null) draft.limit();
-  sendOffer(draft, { kind: "offer", held: view.record, to: null });
+  if (nowMs < offered.retryAtMs) return step.wakeAt(offered.retryAtMs);
+  step.wakeAt(offered.sinceMs + OFFER_HOLD_MS);
+  step.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + RETRY_MS } } });
+  if (role.offered === null) step.limit();
+  sendOffer(step, { kind: "offer", held: view.record, to: null });
 }
 
 /** The first offer of a MASTER limits how long it stays bound, before the offer is written. */
-function sendOffer(draft: Draft, write: Extract<LeaseWrite, { kind: "offer" }>): void {
-  const { role } = draft.state;
-  draft.set({ offerInFlight: true });
+function sendOffer(step: StepBuilder, write: Extract<LeaseWrite, { kind: "offer" }>): void {
+  const { role } = step.state;
+  step.set({ offerInFlight: true });
   if (write.to !== null && role.kind === "MASTER") {
     const first = role.offered === null;
-    if (first) draft.set({ role: { ...role, offered: { sinceMs: draft.nowMs, unbound: false, retryAtMs: draft.nowMs } } });
-    if (first) draft.effect({ kind: "forget" });
-    if (role.offered?.unbound !== true) draft.limit();
+    if (first) step.set({ role: { ...role, offered: { sinceMs: step.nowMs, unbound: false, retryAtMs: step.nowMs } } });
+    if (first) step.effect({ kind: "forget" });
+    if (role.offered?.unbound !== true) step.limit();
   }
-  draft.sendBeside(write, HANDOVER_MS);
+  step.sendBeside(write, HANDOVER_MS);
 }
 
-export function offerAnswered(draft: Draft, write: Extract<LeaseWrite, { kind: "offer" }>, sentAtMs: number, outcome: WriteOutcome): void {
-  const { role } = draft.state;
+export function offerAnswered(step: StepBuilder, write: Extract<LeaseWrite, { kind: "offer" }>, sentAtMs: number, outcome: WriteOutcome): void {
+  const { role } = step.state;
   if (role.kind !== "MASTER") return;
   if (outcome.kind === "ok" && write.to === null) {
     // The renewal that shows it gone may come at once.
-    draft.set({ role: { ...role, nextRenewAtMs: draft.nowMs } });
+    step.set({ role: { ...role, nextRenewAtMs: step.nowMs } });
   } else if (outcome.kind === "ok" && role.offered?.unbound === false) {
     // It has replaced every earlier one, untaken.
-    draft.set({ role: { ...role, offered: { ...role.offered, sinceMs: sentAtMs } } });
-    draft.hold();
-  } else if (outcome.kind === "conflict" && role.handover !== null && outcome.record?.holder === draft.settings.node) {
+    step.set({ role: { ...role, offered: { ...role.offered, sinceMs: sentAtMs } } });
+    step.hold();
+  } else if (outcome.kind === "conflict" && role.handover !== null && outcome.record?.holder === step.settings.node) {
     // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
     const tried = role.handover.tried.filter((node) => node !== write.to);
-    draft.set({ role: { ...role, handover: { ...role.handover, tried, offer: null } } });
-  } else if (outcome.kind === "no-answer" && !outcome.ambiguous && write.to !== null) neverOffered(draft, role);
+    step.set({ role: { ...role, handover: { ...role.handover, tried, offer: null } } });
+  } else if (outcome.kind === "no-answer" && !outcome.ambiguous && write.to !== null) neverOffered(step, role);
 }
 
 /** The first offer of a hand-over reached no API server at all: nobody can have taken it, and our right to the VIP is what it was. */
-function neverOffered(draft: Draft, role: Master): void {
+function neverOffered(step: StepBuilder, role: Master): void {
   const { handover, offered } = role;
   if (handover === null || handover.reason === "stop" || role.away !== null || handover.tried.length > 1) return;
   if (offered === null || offered.unbound || offered.sinceMs < handover.startedAtMs) return;
-  endHandover(draft, { ...role, offered: null });
+  endHandover(step, { ...role, offered: null });
 }

@@ -15,11 +15,11 @@
  *
  * The roles, every change between them, and the file that decides it (transitions.ts has this table as data):
  *
- *     BACKUP      → MASTER      the API accepts its claim (draft.ts)
+ *     BACKUP      → MASTER      the API accepts its claim (master.ts)
  *     BACKUP      → PROVISIONAL the holder is silent on the wire, and two holders do no harm (backup.ts)
  *     BACKUP      → PROVISIONAL no API server lets it read the Lease, and no machine answers for the VIP (bootstrap.ts)
  *     BACKUP      → STOPPED     it is stopping and has withdrawn its candidacy, or 1 s is over (machine.ts)
- *     PROVISIONAL → MASTER      the API accepts its claim or renewal (draft.ts)
+ *     PROVISIONAL → MASTER      the API accepts its claim or renewal (master.ts)
  *     PROVISIONAL → BACKUP      its reason has ended, its time is over, or it is stopping (provisional.ts)
  *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (contention.ts)
  *     MASTER      → BACKUP      the Lease names another machine (master.ts)
@@ -60,13 +60,13 @@
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
 import { applyEvidence } from "./contention.ts";
-import { Draft } from "./draft.ts";
+import { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
 import { offerAnswered } from "./handover.ts";
 import { surveyed } from "./hold.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
-import { decideMaster } from "./master.ts";
+import { decideMaster, holdLease } from "./master.ts";
 import { BOOTSTRAP_HOLD_MS, decideProvisional, letGo } from "./provisional.ts";
 import { OFFER_HOLD_MS } from "./right.ts";
 import { tenureOf } from "./tenure.ts";
@@ -125,62 +125,62 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
 }
 
 export function step(settings: ElectionSettings, state: ElectionState, event: ElectionEvent, nowMs: number): Step {
-  const draft = new Draft(settings, state, nowMs);
+  const step = new StepBuilder(settings, state, nowMs);
   // Before anything is believed or sent: has our right run out while we were not looking?
-  enforceDeadline(draft);
-  apply(draft, event);
-  decide(draft);
-  return draft.finish();
+  enforceDeadline(step);
+  apply(step, event);
+  decide(step);
+  return step.finish();
 }
 
 /** Invariant 3 and 4: past the renew deadline the VIP goes first, whatever the event has to say. */
-function enforceDeadline(draft: Draft): void {
-  const { role, resumeUntilMs, adoptableUntilMs } = draft.state;
-  if (role.kind === "MASTER" && draft.nowMs >= role.renewedAtMs + draft.settings.renewDeadlineMs) {
-    draft.unbind();
-    draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, "the Lease could not be renewed before the deadline");
+function enforceDeadline(step: StepBuilder): void {
+  const { role, resumeUntilMs, adoptableUntilMs } = step.state;
+  if (role.kind === "MASTER" && step.nowMs >= role.renewedAtMs + step.settings.renewDeadlineMs) {
+    step.unbind();
+    step.become({ kind: "BACKUP", retryAtMs: step.nowMs }, "the Lease could not be renewed before the deadline");
   }
-  if (role.kind === "MASTER" && role.offered?.unbound === false && draft.nowMs >= role.offered.sinceMs + OFFER_HOLD_MS) {
-    draft.unbind();
-    draft.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
+  if (role.kind === "MASTER" && role.offered?.unbound === false && step.nowMs >= role.offered.sinceMs + OFFER_HOLD_MS) {
+    step.unbind();
+    step.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
   }
-  if (role.kind === "PROVISIONAL" && draft.nowMs >= role.untilMs) {
-    letGo(draft, "nothing shows any more that the VIP may be kept");
+  if (role.kind === "PROVISIONAL" && step.nowMs >= role.untilMs) {
+    letGo(step, "nothing shows any more that the VIP may be kept");
   }
-  if (resumeUntilMs !== null && draft.nowMs >= resumeUntilMs) {
-    draft.unbind();
-    draft.set({ resumeUntilMs: null });
+  if (resumeUntilMs !== null && step.nowMs >= resumeUntilMs) {
+    step.unbind();
+    step.set({ resumeUntilMs: null });
   }
-  if (adoptableUntilMs !== null && draft.nowMs >= adoptableUntilMs) {
-    draft.unbind();
-    draft.set({ adoptableUntilMs: null });
+  if (adoptableUntilMs !== null && step.nowMs >= adoptableUntilMs) {
+    step.unbind();
+    step.set({ adoptableUntilMs: null });
   }
 }
 
-function apply(draft: Draft, event: ElectionEvent): void {
+function apply(step: StepBuilder, event: ElectionEvent): void {
   switch (event.kind) {
     case "start":
-      return applyStart(draft, event);
+      return applyStart(step, event);
     case "watched":
       // "Deleted" has no version to order it by: believe a read, and read now.
-      if (event.record === null) draft.set({ readAtMs: draft.nowMs });
-      else see(draft, event.record, { kind: "watch" });
+      if (event.record === null) step.set({ readAtMs: step.nowMs });
+      else see(step, event.record, { kind: "watch" });
       return;
     case "read":
-      return applyRead(draft, event);
+      return applyRead(step, event);
     case "written":
-      return applyWritten(draft, event);
+      return applyWritten(step, event);
     case "surveyed":
-      draft.set({ surveyInFlight: false, surveyAtMs: Math.max(draft.nowMs, event.sentAtMs + SURVEY_MS), survey: surveyed(draft.state.survey, event) });
+      step.set({ surveyInFlight: false, surveyAtMs: Math.max(step.nowMs, event.sentAtMs + SURVEY_MS), survey: surveyed(step.state.survey, event) });
       // From caches: they may be old, and are then dropped, but what they know of another holder is true.
-      for (const record of event.survey.records) see(draft, record, { kind: "watch" });
+      for (const record of event.survey.records) see(step, record, { kind: "watch" });
       return;
     case "evidence":
-      return applyEvidence(draft, event.evidence);
+      return applyEvidence(step, event.evidence);
     case "self":
-      return applySelf(draft, event.facts);
+      return applySelf(step, event.facts);
     case "stop":
-      if (draft.state.stopping === null) draft.set({ stopping: { sinceMs: draft.nowMs } });
+      if (step.state.stopping === null) step.set({ stopping: { sinceMs: step.nowMs } });
       return;
     case "wake":
       return;
@@ -188,139 +188,139 @@ function apply(draft: Draft, event: ElectionEvent): void {
 }
 
 /** A process that was restarted within the deadline keeps its address while it asks whether the Lease still names it. */
-function applyStart(draft: Draft, { resume, found }: Extract<ElectionEvent, { kind: "start" }>): void {
+function applyStart(step: StepBuilder, { resume, found }: Extract<ElectionEvent, { kind: "start" }>): void {
   // Not refreshed meanwhile: the kernel removes it if nobody takes it up.
-  if (found) draft.set({ adoptableUntilMs: draft.nowMs + BOOTSTRAP_HOLD_MS });
+  if (found) step.set({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
   if (resume === null) return;
-  const untilMs = resume.renewedAtMs + draft.settings.renewDeadlineMs;
-  if (resume.renewedAtMs > draft.nowMs || draft.nowMs >= untilMs) return;
-  draft.set({ resumeUntilMs: untilMs });
-  draft.effect({ kind: "hold", untilMs });
+  const untilMs = resume.renewedAtMs + step.settings.renewDeadlineMs;
+  if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;
+  step.set({ resumeUntilMs: untilMs });
+  step.effect({ kind: "hold", untilMs });
 }
 
 /** A link that was good, went bad and is good again has flapped; one that is slow to come up at boot has not. */
-function applySelf(draft: Draft, facts: SelfFacts): void {
-  const { self, linkWasGood, unrest } = draft.state;
+function applySelf(step: StepBuilder, facts: SelfFacts): void {
+  const { self, linkWasGood, unrest } = step.state;
   const wasBad = self.faults.includes(INTERFACE_FAULT);
   const isBad = facts.faults.includes(INTERFACE_FAULT);
-  if (wasBad && !isBad && linkWasGood) draft.set({ unrest: disturbed(unrest, draft.nowMs) });
-  draft.set({ self: facts, linkWasGood: linkWasGood || (facts.ready && !isBad) });
+  if (wasBad && !isBad && linkWasGood) step.set({ unrest: disturbed(unrest, step.nowMs) });
+  step.set({ self: facts, linkWasGood: linkWasGood || (facts.ready && !isBad) });
 }
 
-function applyRead(draft: Draft, event: Extract<ElectionEvent, { kind: "read" }>): void {
-  draft.set({ readInFlight: false });
+function applyRead(step: StepBuilder, event: Extract<ElectionEvent, { kind: "read" }>): void {
+  step.set({ readInFlight: false });
   switch (event.outcome.kind) {
     case "ok":
-      if (draft.state.readFailing) draft.set({ readFailing: false, readableSinceMs: draft.nowMs });
-      draft.set({ readAtMs: draft.nowMs + READ_INTERVAL_MS, readOkAtMs: draft.nowMs });
-      see(draft, event.outcome.record, { kind: "read", sentAtMs: event.sentAtMs });
+      if (step.state.readFailing) step.set({ readFailing: false, readableSinceMs: step.nowMs });
+      step.set({ readAtMs: step.nowMs + READ_INTERVAL_MS, readOkAtMs: step.nowMs });
+      see(step, event.outcome.record, { kind: "read", sentAtMs: event.sentAtMs });
       return;
     case "rejected":
     case "no-answer":
-      draft.set({ readAtMs: draft.nowMs + RETRY_MS, readFailing: true });
+      step.set({ readAtMs: step.nowMs + RETRY_MS, readFailing: true });
       return;
   }
 }
 
-function applyWritten(draft: Draft, event: Extract<ElectionEvent, { kind: "written" }>): void {
+function applyWritten(step: StepBuilder, event: Extract<ElectionEvent, { kind: "written" }>): void {
   const { outcome, write, sentAtMs } = event;
-  if (outcome.kind === "ok") see(draft, outcome.record, { kind: "write" });
+  if (outcome.kind === "ok") see(step, outcome.record, { kind: "write" });
   // The store read after the refusal, so after the write was sent: a quorum read of that age.
-  if (outcome.kind === "conflict") see(draft, outcome.record, { kind: "read", sentAtMs });
+  if (outcome.kind === "conflict") see(step, outcome.record, { kind: "read", sentAtMs });
   if (write.kind === "candidate") {
-    draft.set({ publishInFlight: false });
-    if (outcome.kind === "ok") draft.set({ publishedOkAtMs: sentAtMs });
-    else draft.set({ published: "", publishedAtMs: draft.nowMs });
+    step.set({ publishInFlight: false });
+    if (outcome.kind === "ok") step.set({ publishedOkAtMs: sentAtMs });
+    else step.set({ published: "", publishedAtMs: step.nowMs });
     return;
   }
   if (write.kind === "offer") {
-    draft.set({ offerInFlight: false });
-    offerAnswered(draft, write, sentAtMs, outcome);
+    step.set({ offerInFlight: false });
+    offerAnswered(step, write, sentAtMs, outcome);
     return;
   }
-  if (draft.state.write !== event.id) return;
+  if (step.state.write !== event.id) return;
   const refused = outcome.kind === "rejected" && outcome.status < 500;
-  draft.set({ write: null, refusal: refused ? { status: outcome.status, sinceMs: draft.state.refusal?.sinceMs ?? draft.nowMs } : null });
+  step.set({ write: null, refusal: refused ? { status: outcome.status, sinceMs: step.state.refusal?.sinceMs ?? step.nowMs } : null });
   switch (write.kind) {
     case "claim":
     case "renew":
       // A MASTER claims where the Lease was emptied under it. Another may have had it, and announced, in between.
-      if (outcome.kind === "ok" && write.kind === "claim" && draft.state.role.kind === "MASTER") draft.effect({ kind: "announce" });
-      if (outcome.kind !== "ok") return refusedClaim(draft, outcome);
-      draft.renewed(sentAtMs, outcome.record);
+      if (outcome.kind === "ok" && write.kind === "claim" && step.state.role.kind === "MASTER") step.effect({ kind: "announce" });
+      if (outcome.kind !== "ok") return refusedClaim(step, outcome);
+      holdLease(step, sentAtMs, outcome.record);
       return;
     case "release":
-      if (draft.state.role.kind === "RELEASING") releaseAnswered(draft, draft.state.role.untilMs, outcome);
-      else draft.retryAt(draft.nowMs + RETRY_MS);
+      if (step.state.role.kind === "RELEASING") releaseAnswered(step, step.state.role.untilMs, outcome);
+      else step.retryAt(step.nowMs + RETRY_MS);
       return;
   }
 }
 
-function refusedClaim(draft: Draft, outcome: WriteOutcome): void {
-  const { role } = draft.state;
+function refusedClaim(step: StepBuilder, outcome: WriteOutcome): void {
+  const { role } = step.state;
   const conflict = outcome.kind === "conflict";
-  if (conflict && role.kind === "PROVISIONAL") draft.set({ role: { ...role, conflicts: role.conflicts + 1 } });
-  draft.retryAt(conflict ? draft.nowMs : draft.nowMs + RETRY_MS);
+  if (conflict && role.kind === "PROVISIONAL") step.set({ role: { ...role, conflicts: role.conflicts + 1 } });
+  step.retryAt(conflict ? step.nowMs : step.nowMs + RETRY_MS);
 }
 
 /** A renewal that was under way may have come first: the Lease still names us, so release what it made of it. */
-function releaseAnswered(draft: Draft, untilMs: number, outcome: WriteOutcome): void {
-  if (outcome.kind === "conflict" && outcome.record !== null && tenureOf(draft.settings, outcome.record) === "ours" && draft.nowMs < untilMs) {
-    draft.send({ kind: "release", held: outcome.record }, untilMs - draft.nowMs);
-  } else draft.set({ role: { kind: "RELEASING", untilMs: draft.nowMs } });
+function releaseAnswered(step: StepBuilder, untilMs: number, outcome: WriteOutcome): void {
+  if (outcome.kind === "conflict" && outcome.record !== null && tenureOf(step.settings, outcome.record) === "ours" && step.nowMs < untilMs) {
+    step.send({ kind: "release", held: outcome.record }, untilMs - step.nowMs);
+  } else step.set({ role: { kind: "RELEASING", untilMs: step.nowMs } });
 }
 
-function see(draft: Draft, record: Parameters<typeof observe>[1], source: Source): void {
-  const view = observe(draft.state.view, record, source, draft.nowMs);
-  if (view === draft.state.view) return;
-  const before = draft.state.view;
-  draft.set({ view });
-  trackNamesake(draft, before);
+function see(step: StepBuilder, record: Parameters<typeof observe>[1], source: Source): void {
+  const view = observe(step.state.view, record, source, step.nowMs);
+  if (view === step.state.view) return;
+  const before = step.state.view;
+  step.set({ view });
+  trackNamesake(step, before);
 }
 
 /** Eligible again by the passing of time alone. */
-function settleUnrest(draft: Draft): void {
-  const { unrest } = draft.state;
-  const unstable = unrest !== null && draft.nowMs < unrest.untilMs;
-  draft.set({ unstable });
-  if (unstable) draft.wakeAt(unrest.untilMs);
+function settleUnrest(step: StepBuilder): void {
+  const { unrest } = step.state;
+  const unstable = unrest !== null && step.nowMs < unrest.untilMs;
+  step.set({ unstable });
+  if (unstable) step.wakeAt(unrest.untilMs);
 }
 
-function decide(draft: Draft): void {
-  settleUnrest(draft);
-  settleNamesake(draft);
-  trackOutranking(draft);
+function decide(step: StepBuilder): void {
+  settleUnrest(step);
+  settleNamesake(step);
+  trackOutranking(step);
   // A step may open the next one (BACKUP after a loss, RELEASING after a hand-over): look again until nothing changes role.
   for (let round = 0; round < 4; round += 1) {
-    const before = draft.state.role.kind;
-    decideRole(draft);
-    if (draft.state.role.kind === before) break;
+    const before = step.state.role.kind;
+    decideRole(step);
+    if (step.state.role.kind === before) break;
   }
-  decidePublish(draft);
-  decideRead(draft);
-  decideSurvey(draft);
+  decidePublish(step);
+  decideRead(step);
+  decideSurvey(step);
 }
 
-function decideRole(draft: Draft): void {
-  const { role, stopping, write, publishInFlight } = draft.state;
+function decideRole(step: StepBuilder): void {
+  const { role, stopping, write, publishInFlight } = step.state;
   switch (role.kind) {
     case "MASTER":
-      return decideMaster(draft, role);
+      return decideMaster(step, role);
     case "PROVISIONAL":
-      return decideProvisional(draft, role);
+      return decideProvisional(step, role);
     case "BACKUP":
-      if (stopping === null) return decideBackup(draft, role);
+      if (stopping === null) return decideBackup(step, role);
       // Last words: withdraw our candidacy, and find out what became of a claim under way.
-      if ((write === null && !publishInFlight && lastWordsWritten(draft)) || draft.nowMs >= stopping.sinceMs + STOP_MS) {
-        draft.unbind();
-        draft.become({ kind: "STOPPED" }, "stopped");
-        draft.effect({ kind: "stopped" });
-      } else draft.wakeAt(stopping.sinceMs + STOP_MS);
+      if ((write === null && !publishInFlight && lastWordsWritten(step)) || step.nowMs >= stopping.sinceMs + STOP_MS) {
+        step.unbind();
+        step.become({ kind: "STOPPED" }, "stopped");
+        step.effect({ kind: "stopped" });
+      } else step.wakeAt(stopping.sinceMs + STOP_MS);
       return;
     case "RELEASING":
-      if (draft.nowMs < role.untilMs) return draft.wakeAt(role.untilMs);
-      draft.become({ kind: "STOPPED" }, "stopped");
-      draft.effect({ kind: "stopped" });
+      if (step.nowMs < role.untilMs) return step.wakeAt(role.untilMs);
+      step.become({ kind: "STOPPED" }, "stopped");
+      step.effect({ kind: "stopped" });
       return;
     case "STOPPED":
       return;

@@ -1,7 +1,9 @@
-/** The holder: it renews, and lets go when another is named. How it gives way to another node is in handover.ts. */
+/** The holder: it becomes MASTER by an accepted write, renews, and lets go when another is named. How it gives way to another node is in handover.ts. */
+import { OFFER } from "../kube/record.ts";
+import type { LeaseRecord } from "../kube/record.ts";
 import { trackLink } from "./away.ts";
 import { defend } from "./contention.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { decideHandover, lingers, withdrawOffer } from "./handover.ts";
 import { heldUntil } from "./hold.ts";
 import { becomeProvisional, holdMarginMs } from "./provisional.ts";
@@ -13,53 +15,89 @@ import { disturbed } from "./unrest.ts";
 
 /** Another candidate claims the VIP: a renewal at all API servers at once has this long to confirm us. */
 export const CONTESTED_MS = 500;
-export function decideMaster(draft: Draft, role: Master): void {
-  const { settings, state, nowMs } = draft;
+/**
+ * When the API servers are back, every balancer finds that out by itself, some a health check later than others. A holder that kept the VIP through it does
+ * not hand over for this long because its own balancer is among the later ones.
+ */
+const HELD_CALM_MS = 5_000;
+
+/**
+ * The API has accepted a claim or renewal of this node: it is MASTER, or goes on being MASTER.
+ * @param sentAtMs when the write was sent: its right to the VIP counts from here, and not from the answer
+ * @param record the Lease as this write left it
+ */
+export function holdLease(step: StepBuilder, sentAtMs: number, record: LeaseRecord): void {
+  const { settings, nowMs } = step;
+  const { role } = step.state;
+  // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
+  if (role.kind === "RELEASING" || role.kind === "STOPPED" || nowMs >= sentAtMs + settings.renewDeadlineMs) return;
+  const nextMs = Math.max(sentAtMs + settings.renewIntervalMs, nowMs);
+  const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
+  if (role.kind === "MASTER") {
+    const contestedAtMs = role.contestedAtMs !== null && sentAtMs >= role.contestedAtMs ? null : role.contestedAtMs;
+    // One that was under way when another claimed the VIP does not confirm us against that one.
+    step.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: contestedAtMs === null ? nextMs : nowMs, offered, contestedAtMs } });
+  } else {
+    const calmUntilMs = role.kind === "PROVISIONAL" && role.why.kind === "hold" ? nowMs + HELD_CALM_MS : nowMs;
+    step.become(
+      { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs, contestedAtMs: null, away: null },
+      "holds the Lease",
+    );
+  }
+  step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
+  if (offered?.unbound === true) return;
+  step.hold();
+  // An offered VIP is no inheritance: a process restarted now must ask first.
+  if (offered === null && !(role.kind === "MASTER" && role.away !== null)) step.effect({ kind: "remember", renewedAtMs: sentAtMs });
+}
+
+export function decideMaster(step: StepBuilder, role: Master): void {
+  const { settings, state, nowMs } = step;
   const { view } = state;
-  draft.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
+  step.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
   const holder = view?.record?.holder ?? "";
   const { handover } = role;
   // Once the successor has been seen to hold it, this tenure is over, even if somebody empties the Lease in the moments that we linger.
   const succeeded = handover !== null && handover.takenAtMs !== null;
   const tenure = tenureOf(settings, view?.record ?? null);
   if (tenure === "namesake" || tenure === "another" || (tenure === "nobody" && succeeded)) {
-    if (lingers(draft, role, holder)) return;
-    draft.unbind();
-    return draft.become({ kind: "BACKUP", retryAtMs: nowMs }, lossReason(tenure, holder));
+    if (lingers(step, role, holder)) return;
+    step.unbind();
+    return step.become({ kind: "BACKUP", retryAtMs: nowMs }, lossReason(tenure, holder));
   }
-  if (role.offered?.unbound === false) draft.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
-  trackLink(draft, role, view);
-  const now = draft.state.role;
+  if (role.offered?.unbound === false) step.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
+  trackLink(step, role, view);
+  const now = step.state.role;
   if (now.kind !== "MASTER") return;
-  if (view !== null && decideHandover(draft, now, view)) return;
-  if (decideLoss(draft)) return;
-  if (now.away === null) defend(draft, now);
-  withdrawOffer(draft);
-  decideRenewal(draft);
+  if (view !== null && decideHandover(step, now, view)) return;
+  if (decideLoss(step)) return;
+  if (now.away === null) defend(step, now);
+  withdrawOffer(step);
+  decideRenewal(step);
 }
 
 /**
  * No renewal for too long: is there a reason to keep the VIP beyond the deadline? Not where an offer may have been taken. Returns true when the role has changed.
  */
-function decideLoss(draft: Draft): boolean {
-  const { settings, state, nowMs } = draft;
+function decideLoss(step: StepBuilder): boolean {
+  const { settings, state, nowMs } = step;
   const { role } = state;
   if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null || role.away !== null) return false;
   const rightUntilMs = rightUntil(settings, role);
   if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
-    draft.set({ unrest: disturbed(state.unrest, nowMs) });
-    becomeProvisional(draft, { kind: "contested" }, rightUntilMs);
+    step.set({ unrest: disturbed(state.unrest, nowMs) });
+    becomeProvisional(step, { kind: "contested" }, rightUntilMs);
     return true;
   }
-  if (role.contestedAtMs !== null) draft.wakeAt(role.contestedAtMs + CONTESTED_MS);
+  if (role.contestedAtMs !== null) step.wakeAt(role.contestedAtMs + CONTESTED_MS);
   const lateAtMs = rightUntilMs - holdMarginMs(settings.renewDeadlineMs);
   if (nowMs < lateAtMs) {
-    draft.wakeAt(lateAtMs);
+    step.wakeAt(lateAtMs);
     return false;
   }
   const untilMs = heldUntil(settings, state, nowMs);
   if (untilMs === null || untilMs <= rightUntilMs) return false;
-  becomeProvisional(draft, { kind: "hold", rightUntilMs }, untilMs);
+  becomeProvisional(step, { kind: "hold", rightUntilMs }, untilMs);
   return true;
 }
 
@@ -76,20 +114,20 @@ function lossReason(tenure: Tenure, holder: string): string {
   }
 }
 
-function decideRenewal(draft: Draft): void {
-  const { settings, state, nowMs } = draft;
+function decideRenewal(step: StepBuilder): void {
+  const { settings, state, nowMs } = step;
   const { role, view, write } = state;
   // One at a time: an offer names the renewTime that it was made at. It takes 1 s at most.
   if (role.kind !== "MASTER" || write !== null || state.offerInFlight || view === null) return;
-  if (nowMs < role.nextRenewAtMs) return draft.wakeAt(role.nextRenewAtMs);
+  if (nowMs < role.nextRenewAtMs) return step.wakeAt(role.nextRenewAtMs);
   const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
   if (timeoutMs <= 0) return;
   // The claim of the one that has the VIP tests the renewTime that it saw.
   const spareMs = timeoutMs - settings.renewDeadlineMs / 2;
-  if (role.away !== null && role.away.askedAtMs !== null && spareMs > 0) return draft.wakeAt(nowMs + spareMs);
+  if (role.away !== null && role.away.askedAtMs !== null && spareMs > 0) return step.wakeAt(nowMs + spareMs);
   const { record } = view;
-  if (record !== null && record.holder === settings.node) return draft.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
+  if (record !== null && record.holder === settings.node) return step.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.
-  draft.effect({ kind: "report", report: { kind: "recreate" } });
-  draft.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
+  step.effect({ kind: "report", report: { kind: "recreate" } });
+  step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
 }

@@ -4,7 +4,7 @@
  */
 import type { LeaseRecord } from "../kube/record.ts";
 import { yieldToStranger } from "./contention.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { faultsOf, INTERFACE_FAULT } from "./facts.ts";
 import { heldUntil } from "./hold.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -23,18 +23,18 @@ export const BOOTSTRAP_HOLD_MS = 3_000;
 /** A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again; a holder that lives renews again and again. */
 const MOST_CONFLICTS = 2;
 
-export function becomeProvisional(draft: Draft, why: Why, untilMs: number): void {
-  draft.become({ kind: "PROVISIONAL", why, untilMs, retryAtMs: draft.nowMs, conflicts: 0 }, reasonOf(draft, why));
-  draft.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null });
+export function becomeProvisional(step: StepBuilder, why: Why, untilMs: number): void {
+  step.become({ kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs, conflicts: 0 }, reasonOf(step, why));
+  step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null });
   // Not for a process that comes after this one: it must ask first.
-  draft.effect({ kind: "forget" });
-  draft.hold();
+  step.effect({ kind: "forget" });
+  step.hold();
 }
 
-function reasonOf(draft: Draft, why: Why): string {
+function reasonOf(step: StepBuilder, why: Why): string {
   switch (why.kind) {
     case "proof":
-      return `provisional: ${draft.state.view?.record?.holder ?? "the holder"} does not answer on the wire, claiming`;
+      return `provisional: ${step.state.view?.record?.holder ?? "the holder"} does not answer on the wire, claiming`;
     case "bootstrap":
       return "provisional: no API server lets us read the Lease yet, and nobody answers for the VIP";
     case "hold":
@@ -44,39 +44,39 @@ function reasonOf(draft: Draft, why: Why): string {
   }
 }
 
-export function decideProvisional(draft: Draft, role: Provisional): void {
-  const { state, settings, nowMs } = draft;
-  if (state.stopping !== null) return letGo(draft, "stopping");
-  const ended = endOf(draft, role);
-  if (ended !== null) return letGo(draft, ended);
-  if (yieldToStranger(draft, role)) return;
-  prolong(draft, noteFirstSeen(draft, role));
-  const now = draft.state.role;
+export function decideProvisional(step: StepBuilder, role: Provisional): void {
+  const { state, settings, nowMs } = step;
+  if (state.stopping !== null) return letGo(step, "stopping");
+  const ended = endOf(step, role);
+  if (ended !== null) return letGo(step, ended);
+  if (yieldToStranger(step, role)) return;
+  prolong(step, noteFirstSeen(step, role));
+  const now = step.state.role;
   if (now.kind !== "PROVISIONAL") return;
-  draft.wakeAt(now.untilMs);
-  speakUp(draft);
+  step.wakeAt(now.untilMs);
+  speakUp(step);
   if (state.write !== null) return;
-  if (nowMs < now.retryAtMs) return draft.wakeAt(now.retryAtMs);
+  if (nowMs < now.retryAtMs) return step.wakeAt(now.retryAtMs);
   const { view } = state;
   if (view === null) return;
-  const freeAtMs = freeAt(draft, now, view);
-  if (nowMs < freeAtMs) return draft.wakeAt(freeAtMs);
-  draft.set({ role: { ...now, retryAtMs: nowMs + RETRY_MS } });
+  const freeAtMs = freeAt(step, now, view);
+  if (nowMs < freeAtMs) return step.wakeAt(freeAtMs);
+  step.set({ role: { ...now, retryAtMs: nowMs + RETRY_MS } });
   if (view.record !== null && tenureOf(settings, view.record) === "ours") {
-    return draft.send({ kind: "renew", held: view.record }, WRITE_MS, now.why.kind === "contested");
+    return step.send({ kind: "renew", held: view.record }, WRITE_MS, now.why.kind === "contested");
   }
-  draft.send({ kind: "claim", replaces: view.record, offered: false, instance: settings.instance }, now.why.kind === "proof" ? settings.renewDeadlineMs : WRITE_MS);
+  step.send({ kind: "claim", replaces: view.record, offered: false, instance: settings.instance }, now.why.kind === "proof" ? settings.renewDeadlineMs : WRITE_MS);
 }
 
 /**
  * After a power failure of the whole cluster the Lease that comes back with etcd names the holder of before, which may never come back. As long as nobody renews it,
  * nobody holds the VIP by it: we had asked the wire.
  */
-function noteFirstSeen(draft: Draft, role: Provisional): Provisional {
-  const record = draft.state.view?.record ?? null;
-  if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null || tenureOf(draft.settings, record) !== "another") return role;
+function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
+  const record = step.state.view?.record ?? null;
+  if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null || tenureOf(step.settings, record) !== "another") return role;
   const noted: Provisional = { ...role, why: { kind: "bootstrap", seen: record } };
-  draft.set({ role: noted });
+  step.set({ role: noted });
   return noted;
 }
 
@@ -85,7 +85,7 @@ function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
 }
 
 /** A Lease that names another is claimed when it has run out, but for that of a dead holder. */
-function freeAt({ settings }: Draft, role: Provisional, view: LeaseView): number {
+function freeAt({ settings }: StepBuilder, role: Provisional, view: LeaseView): number {
   const free = vacancy(settings, view, true);
   return role.why.kind !== "proof" && free.kind === "held" ? free.freeAtMs : Number.NEGATIVE_INFINITY;
 }
@@ -94,16 +94,16 @@ function freeAt({ settings }: Draft, role: Provisional, view: LeaseView): number
  * Nobody but the wire knows of us. Another one may have taken the VIP where it could not hear our first words: behind a port that spanning tree opened late, on the other
  * side of a cut.
  */
-function speakUp(draft: Draft): void {
-  const { state, nowMs } = draft;
+function speakUp(step: StepBuilder): void {
+  const { state, nowMs } = step;
   const atMs = Math.max(state.sinceMs, state.defendedAtMs) + SPEAK_UP_MS;
-  if (nowMs < atMs) return draft.wakeAt(atMs);
-  draft.defend();
-  draft.wakeAt(nowMs + SPEAK_UP_MS);
+  if (nowMs < atMs) return step.wakeAt(atMs);
+  step.defend();
+  step.wakeAt(nowMs + SPEAK_UP_MS);
 }
 
 /** Why it is over; null: it is not. */
-function endOf({ state, settings }: Draft, { why, conflicts }: Provisional): string | null {
+function endOf({ state, settings }: StepBuilder, { why, conflicts }: Provisional): string | null {
   const record = state.view?.record ?? null;
   if (faultsOf(state).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
   if (state.namesake !== null) return "another machine has our name";
@@ -123,24 +123,24 @@ function endOf({ state, settings }: Draft, { why, conflicts }: Provisional): str
   }
 }
 
-function prolong(draft: Draft, role: Provisional): void {
-  const { state, settings, nowMs } = draft;
+function prolong(step: StepBuilder, role: Provisional): void {
+  const { state, settings, nowMs } = step;
   switch (role.why.kind) {
     case "bootstrap": {
-      if (nowMs < role.untilMs - BOOTSTRAP_HOLD_MS / 2) return draft.wakeAt(role.untilMs - BOOTSTRAP_HOLD_MS / 2);
-      draft.set({ role: { ...role, untilMs: nowMs + BOOTSTRAP_HOLD_MS } });
-      return draft.hold();
+      if (nowMs < role.untilMs - BOOTSTRAP_HOLD_MS / 2) return step.wakeAt(role.untilMs - BOOTSTRAP_HOLD_MS / 2);
+      step.set({ role: { ...role, untilMs: nowMs + BOOTSTRAP_HOLD_MS } });
+      return step.hold();
     }
     case "proof":
     case "contested":
     case "hold": {
       // In time for the deadline, whatever else happens until then.
       const atMs = role.untilMs - holdMarginMs(settings.renewDeadlineMs);
-      if (nowMs < atMs) draft.wakeAt(atMs);
+      if (nowMs < atMs) step.wakeAt(atMs);
       const untilMs = heldUntil(settings, state, nowMs);
       if (untilMs === null || untilMs <= role.untilMs) return;
-      draft.set({ role: { ...role, untilMs } });
-      return draft.hold();
+      step.set({ role: { ...role, untilMs } });
+      return step.hold();
     }
   }
 }
@@ -150,8 +150,8 @@ export function holdMarginMs(renewDeadlineMs: number): number {
   return Math.min(500, renewDeadlineMs / 4);
 }
 
-export function letGo(draft: Draft, reason: string): void {
-  draft.unbind();
-  draft.set({ proof: null });
-  draft.become({ kind: "BACKUP", retryAtMs: draft.nowMs }, reason);
+export function letGo(step: StepBuilder, reason: string): void {
+  step.unbind();
+  step.set({ proof: null });
+  step.become({ kind: "BACKUP", retryAtMs: step.nowMs }, reason);
 }

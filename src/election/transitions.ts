@@ -14,11 +14,11 @@ export interface Transition {
 }
 
 export const TRANSITIONS = [
-  { from: "BACKUP", to: "MASTER", when: "the API accepts its claim", file: "draft.ts" },
+  { from: "BACKUP", to: "MASTER", when: "the API accepts its claim", file: "master.ts" },
   { from: "BACKUP", to: "PROVISIONAL", when: "the holder is silent on the wire, and two holders do no harm", file: "backup.ts" },
   { from: "BACKUP", to: "PROVISIONAL", when: "no API server lets it read the Lease, and no machine answers for the VIP", file: "bootstrap.ts" },
   { from: "BACKUP", to: "STOPPED", when: "it is stopping and has withdrawn its candidacy, or 1 s is over", file: "machine.ts" },
-  { from: "PROVISIONAL", to: "MASTER", when: "the API accepts its claim or renewal", file: "draft.ts" },
+  { from: "PROVISIONAL", to: "MASTER", when: "the API accepts its claim or renewal", file: "master.ts" },
   { from: "PROVISIONAL", to: "BACKUP", when: "its reason has ended, its time is over, or it is stopping", file: "provisional.ts" },
   { from: "PROVISIONAL", to: "BACKUP", when: "it gives way to another machine that claims the VIP", file: "contention.ts" },
   { from: "MASTER", to: "BACKUP", when: "the Lease names another machine", file: "master.ts" },

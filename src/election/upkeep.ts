@@ -1,6 +1,6 @@
 /** What a node asks of the API and tells it, whatever its role: its own annotation, reads on a timer, surveys while renewals are overdue. */
 import type { Candidate } from "../kube/record.ts";
-import type { Draft } from "./draft.ts";
+import type { StepBuilder } from "./step.ts";
 import { desiredCandidate, isHolder } from "./facts.ts";
 
 /** Everybody also reads on a timer: a watch may stall, or lie silent. */
@@ -20,21 +20,21 @@ export const SURVEY_MS = 500;
 export const SURVEY_TIMEOUT_MS = 500;
 
 /** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
-export function decidePublish(draft: Draft): void {
-  const { view, publishInFlight, role } = draft.state;
+export function decidePublish(step: StepBuilder): void {
+  const { view, publishInFlight, role } = step.state;
   if (role.kind === "STOPPED" || publishInFlight || view === null || view.record === null) return;
-  if (draft.state.namesake !== null) return;
-  const candidate = desiredCandidate(draft);
+  if (step.state.namesake !== null) return;
+  const candidate = desiredCandidate(step);
   const text = fingerprint(candidate);
-  const { published, publishedAtMs } = draft.state;
+  const { published, publishedAtMs } = step.state;
   const dueAtMs = publishedAtMs + (published === "" ? RETRY_MS : BUMP_MS);
   if (text === published || published === "") {
-    if (draft.nowMs < dueAtMs) return draft.wakeAt(dueAtMs);
+    if (step.nowMs < dueAtMs) return step.wakeAt(dueAtMs);
   }
-  const counter = Math.max(draft.state.counter, view.candidates.get(draft.settings.node)?.candidate.counter ?? 0) + 1;
-  draft.set({ publishInFlight: true, published: text, publishedAtMs: draft.nowMs, counter });
-  draft.wakeAt(draft.nowMs + BUMP_MS);
-  draft.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, draft.settings.renewDeadlineMs);
+  const counter = Math.max(step.state.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
+  step.set({ publishInFlight: true, published: text, publishedAtMs: step.nowMs, counter });
+  step.wakeAt(step.nowMs + BUMP_MS);
+  step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, step.settings.renewDeadlineMs);
 }
 
 function fingerprint(candidate: Candidate): string {
@@ -42,29 +42,29 @@ function fingerprint(candidate: Candidate): string {
 }
 
 /** While renewals are overdue: may the VIP be kept when they stay so? The answer must be there before the deadline. */
-export function decideSurvey(draft: Draft): void {
-  const { state, settings, nowMs } = draft;
+export function decideSurvey(step: StepBuilder): void {
+  const { state, settings, nowMs } = step;
   const { role } = state;
   const lastGoodMs = role.kind === "MASTER" ? role.renewedAtMs : Number.NEGATIVE_INFINITY;
   if (state.surveyInFlight || (role.kind !== "MASTER" && (role.kind !== "PROVISIONAL" || role.why.kind === "bootstrap"))) return;
   const atMs = Math.max(state.surveyAtMs, lastGoodMs + settings.renewDeadlineMs / 2);
-  if (nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ surveyInFlight: true });
-  draft.effect({ kind: "survey" });
+  if (nowMs < atMs) return step.wakeAt(atMs);
+  step.set({ surveyInFlight: true });
+  step.effect({ kind: "survey" });
 }
 
-export function decideRead(draft: Draft): void {
-  const { role, readInFlight, view } = draft.state;
+export function decideRead(step: StepBuilder): void {
+  const { role, readInFlight, view } = step.state;
   if (role.kind === "STOPPED" || readInFlight) return;
   // The holder's renewals bring the record with them.
-  const idle = isHolder(draft.state) && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
-  const atMs = Math.max(draft.state.readAtMs, idle);
-  if (draft.nowMs < atMs) return draft.wakeAt(atMs);
-  draft.set({ readInFlight: true });
-  draft.effect({ kind: "read" });
+  const idle = isHolder(step.state) && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
+  const atMs = Math.max(step.state.readAtMs, idle);
+  if (step.nowMs < atMs) return step.wakeAt(atMs);
+  step.set({ readInFlight: true });
+  step.effect({ kind: "read" });
 }
 
-export function lastWordsWritten(draft: Draft): boolean {
-  const { view } = draft.state;
-  return view === null || view.record === null || draft.state.published === fingerprint(desiredCandidate(draft));
+export function lastWordsWritten(step: StepBuilder): boolean {
+  const { view } = step.state;
+  return view === null || view.record === null || step.state.published === fingerprint(desiredCandidate(step));
 }

@@ -23,7 +23,7 @@ const isComment = (line: string): boolean => /^\s*(\/\*|\*|\/\/)/.test(line);
 /** The product with every sentence of the election and the VIP said otherwise, or renewing a millisecond earlier. */
 const CHANGES = {
   "?said-otherwise": (source: string) => source.split("\n").map((line) => (isComment(line) ? line : line.replace(SENTENCE, ", so to speak$&"))).join("\n"),
-  "?renews-earlier": (source: string) => source.replace("sentAtMs + this.settings.renewIntervalMs", "sentAtMs + this.settings.renewIntervalMs - 1"),
+  "?renews-earlier": (source: string) => source.replace("sentAtMs + settings.renewIntervalMs", "sentAtMs + settings.renewIntervalMs - 1"),
 } as const;
 const changed = { "?said-otherwise": 0, "?renews-earlier": 0 };
 

@@ -1,17 +1,12 @@
-/** One step being worked out: the state so far, the effects so far, and the next time to look. */
-import { OFFER } from "../kube/record.ts";
-import type { LeaseRecord } from "../kube/record.ts";
+/**
+ * One step being worked out: the state so far, the effects so far, and the next time to look. It decides nothing: the files of the rules
+ * say what is set, sent and bound.
+ */
 import type { LeaseWrite } from "../kube/store.ts";
 import { rightUntil } from "./right.ts";
 import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
 
-/**
- * When the API servers are back, every balancer finds that out by itself, some a health check later than others: a holder that held on through it does not hand
- * over because it is among the later ones.
- */
-const HELD_CALM_MS = 5_000;
-
-export class Draft {
+export class StepBuilder {
   readonly settings: ElectionSettings;
   readonly nowMs: number;
   state: ElectionState;
@@ -48,32 +43,6 @@ export class Draft {
   unbind(): void {
     this.effect({ kind: "unbind" });
     this.effect({ kind: "forget" });
-  }
-
-  /** A claim or renewal sent at `sentAtMs` was accepted: the right to the VIP counts from before it was sent. */
-  renewed(sentAtMs: number, record: LeaseRecord): void {
-    const { role } = this.state;
-    // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
-    if (role.kind === "RELEASING" || role.kind === "STOPPED" || this.nowMs >= sentAtMs + this.settings.renewDeadlineMs) return;
-    const nextMs = Math.max(sentAtMs + this.settings.renewIntervalMs, this.nowMs);
-    const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
-    if (role.kind === "MASTER") {
-      const contestedAtMs = role.contestedAtMs !== null && sentAtMs >= role.contestedAtMs ? null : role.contestedAtMs;
-      // One that was under way when another claimed the VIP does not confirm us against that one.
-      this.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: contestedAtMs === null ? nextMs : this.nowMs, offered, contestedAtMs } });
-    }
-    else {
-      const calmUntilMs = role.kind === "PROVISIONAL" && role.why.kind === "hold" ? this.nowMs + HELD_CALM_MS : this.nowMs;
-      this.become(
-        { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs, contestedAtMs: null, away: null },
-        "holds the Lease",
-      );
-    }
-    this.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
-    if (offered?.unbound === true) return;
-    this.hold();
-    // An offered VIP is no inheritance: a process restarted now must ask first.
-    if (offered === null && !(role.kind === "MASTER" && role.away !== null)) this.effect({ kind: "remember", renewedAtMs: sentAtMs });
   }
 
   /** Bound, for as long as there is a right to it. */
