@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createElector } from "../election/elector.ts";
 import { VIP_FAULT } from "../election/facts.ts";
+import { deadlineAfter } from "../election/fence.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -214,7 +215,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
 
   return {
     adopt() {
-      const mayKeep = resume !== null && clock.now() < resume.renewedAtMs + config.renewDeadlineMs;
+      const mayKeep = resume !== null && clock.now() < deadlineAfter(config, resume.renewedAtMs);
       // What lies there for a reason that we cannot know (no API server yet) is not thrown away before the Lease has been asked; half a VIP is.
       const found = new Set(vip.reap(true).map((entry) => entry.address.text)).size === config.vips.length;
       if (!found && !mayKeep) vip.release();

@@ -4,9 +4,10 @@
  * and whoever has it by then is offered it.
  */
 import { candidateAt } from "./contention.ts";
-import type { StepBuilder } from "./step.ts";
 import { faultsOf, INTERFACE_FAULT, peers } from "./facts.ts";
+import { hold, unbind } from "./fence.ts";
 import type { LeaseView } from "./lease-view.ts";
+import type { StepBuilder } from "./step.ts";
 import type { Away, ElectionState, Master } from "./types.ts";
 
 /** Kernels answer within microseconds, and a switch port that has just come up drops little. Nobody serves while we wait. */
@@ -21,7 +22,7 @@ export function trackLink(step: StepBuilder, role: Master, view: LeaseView | nul
   if (faultsOf(state).includes(INTERFACE_FAULT)) {
     // A VIP on a dead link serves nobody, and must not come back beside the successor's. Where there is none, it is there when the link is.
     if (away === null && (view === null || !peers(settings, view).some((candidate) => candidate.eligible))) return;
-    if (away === null) step.unbind();
+    if (away === null) unbind(step);
     if (away === null || away.askedAtMs !== null) setAway(step, role, { askedAtMs: null, owner: null });
     return;
   }
@@ -48,7 +49,7 @@ function comeBack(step: StepBuilder, role: Master, away: Away): void {
   }
   if (state.probingSinceMs !== null && nowMs < away.askedAtMs + ANSWER_MS) return step.wakeAt(away.askedAtMs + ANSWER_MS);
   setAway(step, role, null);
-  step.hold();
+  hold(step);
 }
 
 /** A candidate that has the VIP. A stranger that does is defended against, as always. */

@@ -5,11 +5,12 @@
 import type { Candidate } from "../kube/record.ts";
 import { decideBootstrap } from "./bootstrap.ts";
 import { askWire, candidateAt } from "./contention.ts";
-import type { StepBuilder } from "./step.ts";
 import { claimants, eligible, faultsOf, lastResorts, peers } from "./facts.ts";
+import { deadlineAfter, unbind, writeTimeoutMs } from "./fence.ts";
 import { offeredToUs } from "./handover.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
+import type { StepBuilder } from "./step.ts";
 import type { Backup } from "./types.ts";
 import { vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
@@ -62,7 +63,7 @@ function dropResumed(step: StepBuilder, view: LeaseView | null): void {
   const { resumeUntilMs, adoptableUntilMs } = step.state;
   if (resumeUntilMs === null && adoptableUntilMs === null) return;
   if (view === null) return step.wakeAt(Math.min(resumeUntilMs ?? Number.POSITIVE_INFINITY, adoptableUntilMs ?? Number.POSITIVE_INFINITY));
-  step.unbind();
+  unbind(step);
   step.set({ resumeUntilMs: null, adoptableUntilMs: null });
 }
 
@@ -71,7 +72,7 @@ function provenAt({ settings, state, nowMs }: StepBuilder, view: LeaseView): num
   const { proof, contender } = state;
   if (proof === null || view.record === null || proof.tenure !== tenureKey(view.record)) return null;
   // A contender that is no holder by the Lease: its claim may be under way, and will be seen.
-  const other = contender === null || nowMs >= contender.atMs + settings.renewDeadlineMs ? undefined : candidateAt(state, contender.mac);
+  const other = contender === null || nowMs >= deadlineAfter(settings, contender.atMs) ? undefined : candidateAt(state, contender.mac);
   return other !== undefined && other.node !== view.record.holder ? null : proof.atMs;
 }
 
@@ -91,7 +92,7 @@ function takeFrom(step: StepBuilder, view: LeaseView, provenMs: number, free: Ex
   }
   if (state.self.fastPath !== null && state.self.fastPath !== undefined) {
     const tenure = state.proof?.tenure ?? "";
-    becomeProvisional(step, { kind: "proof", tenure }, nowMs + settings.renewDeadlineMs);
+    becomeProvisional(step, { kind: "proof", tenure }, deadlineAfter(settings, nowMs));
   } else if (state.write === null) claim(step, view, false);
   return true;
 }
@@ -107,7 +108,7 @@ function resume(step: StepBuilder, view: LeaseView): void {
   if (view.record === null) return;
   // Unbind, then release: never the other way round.
   dropResumed(step, view);
-  step.send({ kind: "release", held: view.record }, step.settings.renewDeadlineMs);
+  step.send({ kind: "release", held: view.record }, writeTimeoutMs(step.settings));
 }
 
 function betterExists(step: StepBuilder, view: LeaseView): boolean {
@@ -162,5 +163,5 @@ function resortTime(step: StepBuilder, resort: readonly Candidate[], freeAtMs: n
 }
 
 function claim(step: StepBuilder, view: LeaseView, offered: boolean): void {
-  step.send({ kind: "claim", replaces: view.record, offered, instance: step.settings.instance }, step.settings.renewDeadlineMs);
+  step.send({ kind: "claim", replaces: view.record, offered, instance: step.settings.instance }, writeTimeoutMs(step.settings));
 }

@@ -4,9 +4,9 @@
  * its wire has it, and says so to the Lease as soon as there is one.
  */
 import { askWire } from "./contention.ts";
-import type { StepBuilder } from "./step.ts";
 import { BALANCER_FAULT, faultsOf } from "./facts.ts";
 import { becomeProvisional, BOOTSTRAP_HOLD_MS } from "./provisional.ts";
+import type { StepBuilder } from "./step.ts";
 
 /** On a link where nobody was heard the wire's silence proves nothing: a switch port that spanning tree has not opened yet drops everything for up to 30 s. */
 const ALONE_MS = 30_000;

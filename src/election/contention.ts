@@ -4,9 +4,10 @@
  */
 import type { Candidate } from "../kube/record.ts";
 import type { Evidence } from "../sentinel/evidence.ts";
-import type { StepBuilder } from "./step.ts";
 import { selfCandidate, VIP_FAULT } from "./facts.ts";
+import { unbind } from "./fence.ts";
 import { compareCandidates } from "./ranking.ts";
+import type { StepBuilder } from "./step.ts";
 import type { ElectionState, Master, Provisional } from "./types.ts";
 import { disturbed } from "./unrest.ts";
 import { tenureKey } from "./watch-target.ts";
@@ -138,7 +139,7 @@ export function yieldToStranger(step: StepBuilder, role: Provisional): boolean {
 function yieldTo(step: StepBuilder, role: Provisional, mac: string): void {
   const { state, nowMs } = step;
   const node = candidateAt(state, mac)?.node ?? null;
-  step.unbind();
+  unbind(step);
   step.set({ proof: null });
   if (role.why.kind !== "bootstrap") step.set({ unrest: disturbed(state.unrest, nowMs) });
   step.effect({ kind: "report", report: { kind: "conflict", mac, node, outcome: "yielded" } });

@@ -1,10 +1,10 @@
 /** What follows from the facts about this node and its peers: eligibility, state, candidacy, namesakes. */
 import type { Candidate, FastPathOffer, VrrpState } from "../kube/record.ts";
 import { MOVE_TO } from "../kube/record.ts";
-import type { StepBuilder } from "./step.ts";
 import { freshCandidates, SILENCE_MS } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { ranked } from "./ranking.ts";
+import type { StepBuilder } from "./step.ts";
 import type { ElectionSettings, ElectionState } from "./types.ts";
 
 /** Fault reported while another machine uses our node name. */

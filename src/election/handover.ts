@@ -6,11 +6,11 @@ import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import { isAsking } from "./away.ts";
-import type { StepBuilder } from "./step.ts";
 import { eligible, faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate, UNSTABLE_FAULT } from "./facts.ts";
+import { hold, limit, offerEnd, overdueAfter, unbind } from "./fence.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
-import { OFFER_HOLD_MS } from "./right.ts";
+import type { StepBuilder } from "./step.ts";
 import type { Handover, HandoverReason, Master } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
@@ -105,7 +105,7 @@ function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | 
   }
   // Where renewals fail an offer fails as well, and what the others said of themselves is old: without API servers every balancer is in FAULT. A dead link is
   // given up all the same.
-  const late = nowMs >= role.renewedAtMs + settings.renewDeadlineMs / 2;
+  const late = nowMs >= overdueAfter(settings, role.renewedAtMs);
   if (late && role.handover === null && !faultsOf(state).includes(INTERFACE_FAULT)) return null;
   if (faultsOf(state).length > 0) {
     // Strict VRRP: a backup with nopreempt accepts any advertisement, so the holder is not displaced.
@@ -134,7 +134,7 @@ function giveUp(step: StepBuilder, role: Master, view: LeaseView, reason: Handov
     endHandover(step, role);
     return false;
   }
-  step.unbind();
+  unbind(step);
   const ours = view.record?.holder === step.settings.node;
   step.become({ kind: "RELEASING", untilMs: step.nowMs + (ours ? RELEASE_MS : 0) }, "released");
   step.set({ write: null });
@@ -147,7 +147,7 @@ function endHandover(step: StepBuilder, role: Master): void {
   const { nowMs } = step;
   step.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs } });
   step.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
-  if (role.offered?.unbound !== true) step.hold();
+  if (role.offered?.unbound !== true) hold(step);
 }
 
 /**
@@ -162,9 +162,9 @@ export function withdrawOffer(step: StepBuilder): void {
   if (state.offerInFlight || state.write !== null) return;
   const offered = role.offered ?? { sinceMs: nowMs, unbound: false, retryAtMs: nowMs };
   if (nowMs < offered.retryAtMs) return step.wakeAt(offered.retryAtMs);
-  step.wakeAt(offered.sinceMs + OFFER_HOLD_MS);
+  step.wakeAt(offerEnd(offered));
   step.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + RETRY_MS } } });
-  if (role.offered === null) step.limit();
+  if (role.offered === null) limit(step);
   sendOffer(step, { kind: "offer", held: view.record, to: null });
 }
 
@@ -176,7 +176,7 @@ function sendOffer(step: StepBuilder, write: Extract<LeaseWrite, { kind: "offer"
     const first = role.offered === null;
     if (first) step.set({ role: { ...role, offered: { sinceMs: step.nowMs, unbound: false, retryAtMs: step.nowMs } } });
     if (first) step.effect({ kind: "forget" });
-    if (role.offered?.unbound !== true) step.limit();
+    if (role.offered?.unbound !== true) limit(step);
   }
   step.sendBeside(write, HANDOVER_MS);
 }
@@ -190,7 +190,7 @@ export function offerAnswered(step: StepBuilder, write: Extract<LeaseWrite, { ki
   } else if (outcome.kind === "ok" && role.offered?.unbound === false) {
     // It has replaced every earlier one, untaken.
     step.set({ role: { ...role, offered: { ...role.offered, sinceMs: sentAtMs } } });
-    step.hold();
+    hold(step);
   } else if (outcome.kind === "conflict" && role.handover !== null && outcome.record?.holder === step.settings.node) {
     // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
     const tried = role.handover.tried.filter((node) => node !== write.to);

@@ -23,7 +23,7 @@
  *     PROVISIONAL → BACKUP      its reason has ended, its time is over, or it is stopping (provisional.ts)
  *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (contention.ts)
  *     MASTER      → BACKUP      the Lease names another machine (master.ts)
- *     MASTER      → BACKUP      the renew deadline has passed (machine.ts)
+ *     MASTER      → BACKUP      the renew deadline has passed (fence.ts)
  *     MASTER      → PROVISIONAL renewals are overdue, and no other node can claim (master.ts)
  *     MASTER      → PROVISIONAL another candidate claims the VIP, and no API server confirms this node (master.ts)
  *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (handover.ts)
@@ -38,8 +38,8 @@
  *     preempt, nopreempt                               facts.ts, handover.ts
  *     Lease expiry (VRRP: Master_Down_Interval)        vacancy.ts
  *     renewals (VRRP: advertisements)                  master.ts
- *     renew deadline (the fence)                       right.ts
- *     an offer, and its 0.9 s                          handover.ts, right.ts
+ *     renew deadline (the fence)                       fence.ts
+ *     an offer, and its 0.9 s                          handover.ts, fence.ts
  *     FAULT, eligible                                  facts.ts
  *     flap damping                                     unrest.ts, facts.ts
  *     when a PROVISIONAL node lets go                  provisional.ts, contention.ts
@@ -60,15 +60,15 @@
 import type { WriteOutcome } from "../kube/store.ts";
 import { decideBackup } from "./backup.ts";
 import { applyEvidence } from "./contention.ts";
-import { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
+import { deadlineAfter, enforce, unbind } from "./fence.ts";
 import { offerAnswered } from "./handover.ts";
 import { surveyed } from "./hold.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, holdLease } from "./master.ts";
-import { BOOTSTRAP_HOLD_MS, decideProvisional, letGo } from "./provisional.ts";
-import { OFFER_HOLD_MS } from "./right.ts";
+import { BOOTSTRAP_HOLD_MS, decideProvisional } from "./provisional.ts";
+import { StepBuilder } from "./step.ts";
 import { tenureOf } from "./tenure.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
 import { disturbed } from "./unrest.ts";
@@ -126,35 +126,10 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
 
 export function step(settings: ElectionSettings, state: ElectionState, event: ElectionEvent, nowMs: number): Step {
   const step = new StepBuilder(settings, state, nowMs);
-  // Before anything is believed or sent: has our right run out while we were not looking?
-  enforceDeadline(step);
+  enforce(step);
   apply(step, event);
   decide(step);
   return step.finish();
-}
-
-/** Invariant 3 and 4: past the renew deadline the VIP goes first, whatever the event has to say. */
-function enforceDeadline(step: StepBuilder): void {
-  const { role, resumeUntilMs, adoptableUntilMs } = step.state;
-  if (role.kind === "MASTER" && step.nowMs >= role.renewedAtMs + step.settings.renewDeadlineMs) {
-    step.unbind();
-    step.become({ kind: "BACKUP", retryAtMs: step.nowMs }, "the Lease could not be renewed before the deadline");
-  }
-  if (role.kind === "MASTER" && role.offered?.unbound === false && step.nowMs >= role.offered.sinceMs + OFFER_HOLD_MS) {
-    step.unbind();
-    step.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
-  }
-  if (role.kind === "PROVISIONAL" && step.nowMs >= role.untilMs) {
-    letGo(step, "nothing shows any more that the VIP may be kept");
-  }
-  if (resumeUntilMs !== null && step.nowMs >= resumeUntilMs) {
-    step.unbind();
-    step.set({ resumeUntilMs: null });
-  }
-  if (adoptableUntilMs !== null && step.nowMs >= adoptableUntilMs) {
-    step.unbind();
-    step.set({ adoptableUntilMs: null });
-  }
 }
 
 function apply(step: StepBuilder, event: ElectionEvent): void {
@@ -192,7 +167,7 @@ function applyStart(step: StepBuilder, { resume, found }: Extract<ElectionEvent,
   // Not refreshed meanwhile: the kernel removes it if nobody takes it up.
   if (found) step.set({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
   if (resume === null) return;
-  const untilMs = resume.renewedAtMs + step.settings.renewDeadlineMs;
+  const untilMs = deadlineAfter(step.settings, resume.renewedAtMs);
   if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;
   step.set({ resumeUntilMs: untilMs });
   step.effect({ kind: "hold", untilMs });
@@ -312,7 +287,7 @@ function decideRole(step: StepBuilder): void {
       if (stopping === null) return decideBackup(step, role);
       // Last words: withdraw our candidacy, and find out what became of a claim under way.
       if ((write === null && !publishInFlight && lastWordsWritten(step)) || step.nowMs >= stopping.sinceMs + STOP_MS) {
-        step.unbind();
+        unbind(step);
         step.become({ kind: "STOPPED" }, "stopped");
         step.effect({ kind: "stopped" });
       } else step.wakeAt(stopping.sinceMs + STOP_MS);

@@ -3,11 +3,11 @@ import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { trackLink } from "./away.ts";
 import { defend } from "./contention.ts";
-import type { StepBuilder } from "./step.ts";
+import { deadlineAfter, decideBy, hold, letGo, offerEnd, overdueAfter, validUntil } from "./fence.ts";
 import { decideHandover, lingers, withdrawOffer } from "./handover.ts";
 import { heldUntil } from "./hold.ts";
-import { becomeProvisional, holdMarginMs } from "./provisional.ts";
-import { OFFER_HOLD_MS, rightUntil } from "./right.ts";
+import { becomeProvisional } from "./provisional.ts";
+import type { StepBuilder } from "./step.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Tenure } from "./tenure.ts";
 import type { Master } from "./types.ts";
@@ -30,7 +30,7 @@ export function holdLease(step: StepBuilder, sentAtMs: number, record: LeaseReco
   const { settings, nowMs } = step;
   const { role } = step.state;
   // Too late to be of use: the record names us, so BACKUP takes it up again by compare-and-swap.
-  if (role.kind === "RELEASING" || role.kind === "STOPPED" || nowMs >= sentAtMs + settings.renewDeadlineMs) return;
+  if (role.kind === "RELEASING" || role.kind === "STOPPED" || nowMs >= deadlineAfter(settings, sentAtMs)) return;
   const nextMs = Math.max(sentAtMs + settings.renewIntervalMs, nowMs);
   const offered = role.kind === "MASTER" && record.annotations[OFFER] !== undefined ? role.offered : null;
   if (role.kind === "MASTER") {
@@ -46,15 +46,15 @@ export function holdLease(step: StepBuilder, sentAtMs: number, record: LeaseReco
   }
   step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
   if (offered?.unbound === true) return;
-  step.hold();
+  hold(step);
   // An offered VIP is no inheritance: a process restarted now must ask first.
   if (offered === null && !(role.kind === "MASTER" && role.away !== null)) step.effect({ kind: "remember", renewedAtMs: sentAtMs });
 }
 
 export function decideMaster(step: StepBuilder, role: Master): void {
-  const { settings, state, nowMs } = step;
+  const { settings, state } = step;
   const { view } = state;
-  step.wakeAt(role.renewedAtMs + settings.renewDeadlineMs);
+  step.wakeAt(deadlineAfter(settings, role.renewedAtMs));
   const holder = view?.record?.holder ?? "";
   const { handover } = role;
   // Once the successor has been seen to hold it, this tenure is over, even if somebody empties the Lease in the moments that we linger.
@@ -62,10 +62,9 @@ export function decideMaster(step: StepBuilder, role: Master): void {
   const tenure = tenureOf(settings, view?.record ?? null);
   if (tenure === "namesake" || tenure === "another" || (tenure === "nobody" && succeeded)) {
     if (lingers(step, role, holder)) return;
-    step.unbind();
-    return step.become({ kind: "BACKUP", retryAtMs: nowMs }, lossReason(tenure, holder));
+    return letGo(step, lossReason(tenure, holder));
   }
-  if (role.offered?.unbound === false) step.wakeAt(role.offered.sinceMs + OFFER_HOLD_MS);
+  if (role.offered?.unbound === false) step.wakeAt(offerEnd(role.offered));
   trackLink(step, role, view);
   const now = step.state.role;
   if (now.kind !== "MASTER") return;
@@ -83,14 +82,14 @@ function decideLoss(step: StepBuilder): boolean {
   const { settings, state, nowMs } = step;
   const { role } = state;
   if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null || role.away !== null) return false;
-  const rightUntilMs = rightUntil(settings, role);
+  const rightUntilMs = validUntil(settings, role);
   if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
     step.set({ unrest: disturbed(state.unrest, nowMs) });
     becomeProvisional(step, { kind: "contested" }, rightUntilMs);
     return true;
   }
   if (role.contestedAtMs !== null) step.wakeAt(role.contestedAtMs + CONTESTED_MS);
-  const lateAtMs = rightUntilMs - holdMarginMs(settings.renewDeadlineMs);
+  const lateAtMs = decideBy(settings, rightUntilMs);
   if (nowMs < lateAtMs) {
     step.wakeAt(lateAtMs);
     return false;
@@ -120,11 +119,11 @@ function decideRenewal(step: StepBuilder): void {
   // One at a time: an offer names the renewTime that it was made at. It takes 1 s at most.
   if (role.kind !== "MASTER" || write !== null || state.offerInFlight || view === null) return;
   if (nowMs < role.nextRenewAtMs) return step.wakeAt(role.nextRenewAtMs);
-  const timeoutMs = role.renewedAtMs + settings.renewDeadlineMs - nowMs;
+  const timeoutMs = deadlineAfter(settings, role.renewedAtMs) - nowMs;
   if (timeoutMs <= 0) return;
   // The claim of the one that has the VIP tests the renewTime that it saw.
-  const spareMs = timeoutMs - settings.renewDeadlineMs / 2;
-  if (role.away !== null && role.away.askedAtMs !== null && spareMs > 0) return step.wakeAt(nowMs + spareMs);
+  const overdueAtMs = overdueAfter(settings, role.renewedAtMs);
+  if (role.away !== null && role.away.askedAtMs !== null && nowMs < overdueAtMs) return step.wakeAt(overdueAtMs);
   const { record } = view;
   if (record !== null && record.holder === settings.node) return step.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.

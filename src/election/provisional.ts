@@ -4,10 +4,11 @@
  */
 import type { LeaseRecord } from "../kube/record.ts";
 import { yieldToStranger } from "./contention.ts";
-import type { StepBuilder } from "./step.ts";
 import { faultsOf, INTERFACE_FAULT } from "./facts.ts";
+import { decideBy, hold, letGo, writeTimeoutMs } from "./fence.ts";
 import { heldUntil } from "./hold.ts";
 import type { LeaseView } from "./lease-view.ts";
+import type { StepBuilder } from "./step.ts";
 import { tenureOf } from "./tenure.ts";
 import type { Provisional, Why } from "./types.ts";
 import { RETRY_MS } from "./upkeep.ts";
@@ -28,7 +29,7 @@ export function becomeProvisional(step: StepBuilder, why: Why, untilMs: number):
   step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null });
   // Not for a process that comes after this one: it must ask first.
   step.effect({ kind: "forget" });
-  step.hold();
+  hold(step);
 }
 
 function reasonOf(step: StepBuilder, why: Why): string {
@@ -46,9 +47,9 @@ function reasonOf(step: StepBuilder, why: Why): string {
 
 export function decideProvisional(step: StepBuilder, role: Provisional): void {
   const { state, settings, nowMs } = step;
-  if (state.stopping !== null) return letGo(step, "stopping");
+  if (state.stopping !== null) return end(step, "stopping");
   const ended = endOf(step, role);
-  if (ended !== null) return letGo(step, ended);
+  if (ended !== null) return end(step, ended);
   if (yieldToStranger(step, role)) return;
   prolong(step, noteFirstSeen(step, role));
   const now = step.state.role;
@@ -65,7 +66,7 @@ export function decideProvisional(step: StepBuilder, role: Provisional): void {
   if (view.record !== null && tenureOf(settings, view.record) === "ours") {
     return step.send({ kind: "renew", held: view.record }, WRITE_MS, now.why.kind === "contested");
   }
-  step.send({ kind: "claim", replaces: view.record, offered: false, instance: settings.instance }, now.why.kind === "proof" ? settings.renewDeadlineMs : WRITE_MS);
+  step.send({ kind: "claim", replaces: view.record, offered: false, instance: settings.instance }, now.why.kind === "proof" ? writeTimeoutMs(settings) : WRITE_MS);
 }
 
 /**
@@ -129,29 +130,23 @@ function prolong(step: StepBuilder, role: Provisional): void {
     case "bootstrap": {
       if (nowMs < role.untilMs - BOOTSTRAP_HOLD_MS / 2) return step.wakeAt(role.untilMs - BOOTSTRAP_HOLD_MS / 2);
       step.set({ role: { ...role, untilMs: nowMs + BOOTSTRAP_HOLD_MS } });
-      return step.hold();
+      return hold(step);
     }
     case "proof":
     case "contested":
     case "hold": {
       // In time for the deadline, whatever else happens until then.
-      const atMs = role.untilMs - holdMarginMs(settings.renewDeadlineMs);
+      const atMs = decideBy(settings, role.untilMs);
       if (nowMs < atMs) step.wakeAt(atMs);
       const untilMs = heldUntil(settings, state, nowMs);
       if (untilMs === null || untilMs <= role.untilMs) return;
       step.set({ role: { ...role, untilMs } });
-      return step.hold();
+      return hold(step);
     }
   }
 }
 
-/** The reason to hold on must be known before the deadline: at the deadline itself the VIP goes. */
-export function holdMarginMs(renewDeadlineMs: number): number {
-  return Math.min(500, renewDeadlineMs / 4);
-}
-
-export function letGo(step: StepBuilder, reason: string): void {
-  step.unbind();
+function end(step: StepBuilder, reason: string): void {
   step.set({ proof: null });
-  step.become({ kind: "BACKUP", retryAtMs: step.nowMs }, reason);
+  letGo(step, reason);
 }

@@ -3,7 +3,6 @@
  * say what is set, sent and bound.
  */
 import type { LeaseWrite } from "../kube/store.ts";
-import { rightUntil } from "./right.ts";
 import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
 
 export class StepBuilder {
@@ -40,18 +39,6 @@ export class StepBuilder {
     }
   }
 
-  unbind(): void {
-    this.effect({ kind: "unbind" });
-    this.effect({ kind: "forget" });
-  }
-
-  /** Bound, for as long as there is a right to it. */
-  hold(): void {
-    const { role } = this.state;
-    if (role.kind === "MASTER" && role.away === null) this.effect({ kind: "hold", untilMs: rightUntil(this.settings, role) });
-    if (role.kind === "PROVISIONAL") this.effect({ kind: "hold", untilMs: role.untilMs });
-  }
-
   /** Says once that the VIP is here. */
   defend(): void {
     this.set({ defendedAtMs: this.nowMs });
@@ -62,12 +49,6 @@ export class StepBuilder {
   probe(spread: boolean): void {
     this.set({ probingSinceMs: this.nowMs });
     this.effect({ kind: "probe", spread });
-  }
-
-  /** An offer is out, or about to be: our word alone keeps the VIP no longer than this, nor does the kernel if we die now. */
-  limit(): void {
-    const { role } = this.state;
-    if (role.kind === "MASTER") this.effect({ kind: "limit", untilMs: rightUntil(this.settings, role) });
   }
 
   /** When the refused or unanswered claim or renewal may be tried again. */

@@ -22,7 +22,7 @@ export const TRANSITIONS = [
   { from: "PROVISIONAL", to: "BACKUP", when: "its reason has ended, its time is over, or it is stopping", file: "provisional.ts" },
   { from: "PROVISIONAL", to: "BACKUP", when: "it gives way to another machine that claims the VIP", file: "contention.ts" },
   { from: "MASTER", to: "BACKUP", when: "the Lease names another machine", file: "master.ts" },
-  { from: "MASTER", to: "BACKUP", when: "the renew deadline has passed", file: "machine.ts" },
+  { from: "MASTER", to: "BACKUP", when: "the renew deadline has passed", file: "fence.ts" },
   { from: "MASTER", to: "PROVISIONAL", when: "renewals are overdue, and no other node can claim", file: "master.ts" },
   { from: "MASTER", to: "PROVISIONAL", when: "another candidate claims the VIP, and no API server confirms this node", file: "master.ts" },
   { from: "MASTER", to: "RELEASING", when: "it is stopping, and no candidate has taken its offer", file: "handover.ts" },

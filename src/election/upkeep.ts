@@ -1,7 +1,8 @@
 /** What a node asks of the API and tells it, whatever its role: its own annotation, reads on a timer, surveys while renewals are overdue. */
 import type { Candidate } from "../kube/record.ts";
-import type { StepBuilder } from "./step.ts";
 import { desiredCandidate, isHolder } from "./facts.ts";
+import { overdueAfter, writeTimeoutMs } from "./fence.ts";
+import type { StepBuilder } from "./step.ts";
 
 /** Everybody also reads on a timer: a watch may stall, or lie silent. */
 export const READ_INTERVAL_MS = 2_000;
@@ -34,7 +35,7 @@ export function decidePublish(step: StepBuilder): void {
   const counter = Math.max(step.state.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
   step.set({ publishInFlight: true, published: text, publishedAtMs: step.nowMs, counter });
   step.wakeAt(step.nowMs + BUMP_MS);
-  step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, step.settings.renewDeadlineMs);
+  step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, writeTimeoutMs(step.settings));
 }
 
 function fingerprint(candidate: Candidate): string {
@@ -47,7 +48,7 @@ export function decideSurvey(step: StepBuilder): void {
   const { role } = state;
   const lastGoodMs = role.kind === "MASTER" ? role.renewedAtMs : Number.NEGATIVE_INFINITY;
   if (state.surveyInFlight || (role.kind !== "MASTER" && (role.kind !== "PROVISIONAL" || role.why.kind === "bootstrap"))) return;
-  const atMs = Math.max(state.surveyAtMs, lastGoodMs + settings.renewDeadlineMs / 2);
+  const atMs = Math.max(state.surveyAtMs, overdueAfter(settings, lastGoodMs));
   if (nowMs < atMs) return step.wakeAt(atMs);
   step.set({ surveyInFlight: true });
   step.effect({ kind: "survey" });
