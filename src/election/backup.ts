@@ -116,12 +116,14 @@ function betterExists(step: StepBuilder, view: LeaseView): boolean {
 }
 
 function claimFrom(step: StepBuilder, view: LeaseView, freeAtMs: number, free: Vacancy): void {
-  const { settings, state, nowMs } = step;
+  const { settings, nowMs } = step;
   // Asked while others are waited for, so that it costs no time of its own.
   const unheld = free.kind === "free" && view.lastHolder === null && free.why !== "released";
-  const wire = unheld && (eligible(state) || state.stranger !== null) ? askWire(step, false) : "free";
+  const wire = unheld && (eligible(step.state) || step.state.stranger !== null) ? askWire(step, false) : "free";
   if (nowMs < freeAtMs) return step.wakeAt(freeAtMs);
   if (wire !== "free") return;
+  // Not read before the wire was asked: the answer may have ended the fault of this node.
+  const { state } = step;
   const able = withoutLost(claimants(settings, state, view, nowMs), free, settings.node);
   const resort = able.length > 0 ? [] : lastResorts(settings, state, withoutLost(peers(settings, view), free, settings.node), nowMs);
   const atMs = able.length > 0 ? claimTime(step, able, freeAtMs, free) : resortTime(step, resort, freeAtMs);

@@ -208,6 +208,18 @@ describe("a first claim", () => {
     assert.equal(node.to(36_000).sent("claim").length, 1);
   });
 
+  test("is made in the very step in which the wire says that the stranger is gone", () => {
+    const node = new Node().healthy();
+    node.wire = { owner: "02:00:00:00:00:99", prober: null };
+    node.sees(null).to(20_000);
+    assert.equal(node.sent("claim").length, 0);
+    node.wire = null;
+    const asked = probes(node);
+    while (probes(node) === asked && node.nowMs < 30_000) node.to(node.nowMs + 50);
+    node.hears({ kind: "probed", owner: null, prober: null });
+    assert.deepEqual(node.sent("claim").map(({ replaces }) => replaces), [null]);
+  });
+
   test("waits for a candidate that has it provisionally", () => {
     const node = new Node().healthy();
     const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
