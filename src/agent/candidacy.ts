@@ -2,9 +2,9 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createElector } from "../election/elector.ts";
-import { VIP_FAULT } from "../election/facts.ts";
 import { deadlineAfter } from "../election/fence.ts";
 import type { ElectionStatus } from "../election/status.ts";
+import { VIP_FAULT } from "../election/types.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { createLeaseStore } from "../kube/lease-store.ts";

@@ -6,17 +6,17 @@ import type { Clock, Timer } from "../clock.ts";
 import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Logger } from "../log.ts";
 import type { Evidence, Sentinel } from "../sentinel/evidence.ts";
-import { candidateAt } from "./contention.ts";
-import { eligible, faultsOf, vrrpState } from "./facts.ts";
+import { candidateAt } from "./candidates.ts";
+import { eligible, faultsOf, vrrpState } from "./eligibility.ts";
+import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./lease-traffic.ts";
 import { isFresh } from "./lease-view.ts";
 import { initialState, step } from "./machine.ts";
 import type { ElectionStatus } from "./status.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
-import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./upkeep.ts";
 import { watchTarget } from "./watch-target.ts";
 
 /** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
-export interface HeldVip {
+export interface VipControl {
   hold(untilMs: number): void;
   limit(untilMs: number): void;
   release(): void;
@@ -30,7 +30,7 @@ export interface ElectorDeps {
   readonly settings: ElectionSettings;
   readonly clock: Clock;
   readonly store: LeaseStore;
-  readonly vip: HeldVip;
+  readonly vip: VipControl;
   /** What it finds comes in by {@link Elector.learn}. */
   readonly sentinel: Pick<Sentinel, "watch" | "probe" | "poll">;
   /** Keeps the last renewal for a process that comes after this one. */

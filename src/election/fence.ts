@@ -46,38 +46,38 @@ export function writeTimeoutMs({ renewDeadlineMs }: ElectionSettings): number {
 }
 
 /** Binds the VIP, or keeps it bound, for as long as this node has a right to it. */
-export function hold(step: StepBuilder): void {
+export function holdVip(step: StepBuilder): void {
   const { role } = step.state;
-  if (role.kind === "MASTER" && role.away === null) step.effect({ kind: "hold", untilMs: validUntil(step.settings, role) });
+  if (role.kind === "MASTER" && role.linkLoss === null) step.effect({ kind: "hold", untilMs: validUntil(step.settings, role) });
   if (role.kind === "PROVISIONAL") step.effect({ kind: "hold", untilMs: role.untilMs });
 }
 
 /** An offer is out, or about to be written. The kernel learns now how long the VIP may stay bound, in case this process dies next. */
-export function limit(step: StepBuilder): void {
+export function limitVip(step: StepBuilder): void {
   const { role } = step.state;
   if (role.kind === "MASTER") step.effect({ kind: "limit", untilMs: validUntil(step.settings, role) });
 }
 
-export function unbind(step: StepBuilder): void {
+export function unbindVip(step: StepBuilder): void {
   step.effect({ kind: "unbind" });
   step.effect({ kind: "forget" });
 }
 
 /** The node has the VIP no more, and is a BACKUP that may claim at once. */
 export function letGo(step: StepBuilder, reason: string): void {
-  unbind(step);
+  unbindVip(step);
   step.become({ kind: "BACKUP", retryAtMs: step.nowMs }, reason);
 }
 
 /** Whatever has run out while this process was not looking goes first, before the event of this step is believed (invariants 3 and 4). */
-export function enforce(step: StepBuilder): void {
+export function enforceFence(step: StepBuilder): void {
   const { role, resumeUntilMs, adoptableUntilMs } = step.state;
   const { settings, nowMs } = step;
   if (role.kind === "MASTER" && nowMs >= deadlineAfter(settings, role.renewedAtMs)) {
     letGo(step, "the Lease could not be renewed before the deadline");
   }
   if (role.kind === "MASTER" && role.offered?.unbound === false && nowMs >= offerEnd(role.offered)) {
-    unbind(step);
+    unbindVip(step);
     step.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
   }
   if (role.kind === "PROVISIONAL" && nowMs >= role.untilMs) {
@@ -85,11 +85,11 @@ export function enforce(step: StepBuilder): void {
     letGo(step, "nothing shows any more that the VIP may be kept");
   }
   if (resumeUntilMs !== null && nowMs >= resumeUntilMs) {
-    unbind(step);
+    unbindVip(step);
     step.set({ resumeUntilMs: null });
   }
   if (adoptableUntilMs !== null && nowMs >= adoptableUntilMs) {
-    unbind(step);
+    unbindVip(step);
     step.set({ adoptableUntilMs: null });
   }
 }

@@ -5,12 +5,15 @@
 import { OFFER } from "../kube/record.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
-import { isAsking } from "./away.ts";
-import { eligible, faultsOf, INTERFACE_FAULT, moveTarget, peers, selfCandidate, UNSTABLE_FAULT } from "./facts.ts";
-import { hold, limit, offerEnd, overdueAfter, unbind } from "./fence.ts";
+import { moveTarget, peers, preempting, selfCandidate } from "./candidates.ts";
+import { eligible, faultsOf } from "./eligibility.ts";
+import { holdVip, limitVip, offerEnd, overdueAfter } from "./fence.ts";
 import type { LeaseView } from "./lease-view.ts";
-import { outranks, ranked } from "./ranking.ts";
+import { isAsking } from "./link-loss.ts";
+import { ranked } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
+import { releaseLease } from "./stopping.ts";
+import { INTERFACE_FAULT, UNSTABLE_FAULT } from "./types.ts";
 import type { Handover, HandoverReason, Master } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
@@ -29,10 +32,7 @@ const UNSTABLE_CALM_MS = 1_000;
  */
 export const LINGER_MS = 200;
 /** Between two tries to withdraw an offer. */
-const RETRY_MS = 500;
-/** The last words of a stopping holder may take this long. */
-const RELEASE_MS = 1_000;
-
+const WITHDRAW_RETRY_MS = 500;
 /** A candidate's side: the holder has just offered the Lease to this node, which may take it. */
 export function offeredToUs(step: StepBuilder, view: LeaseView): boolean {
   return (
@@ -45,7 +45,7 @@ export function offeredToUs(step: StepBuilder, view: LeaseView): boolean {
 /** `holder` has taken this node's offer. True while this node stays bound for it. */
 export function lingers(step: StepBuilder, role: Master, holder: string): boolean {
   const { handover } = role;
-  if (handover?.offer?.to !== holder || role.away !== null) return false;
+  if (handover?.offer?.to !== holder || role.linkLoss !== null) return false;
   const takenAtMs = handover.takenAtMs ?? step.nowMs;
   step.set({ role: { ...role, handover: { ...handover, takenAtMs } } });
   if (step.nowMs >= takenAtMs + LINGER_MS) return false;
@@ -98,9 +98,9 @@ function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | 
   const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
   if (state.stopping !== null) return { reason: "stop", successors: able };
   if (able.length === 0) return null;
-  const { away } = role;
-  if (away !== null && away.owner !== null) {
-    const owner = able.filter((candidate) => candidate.node === away.owner);
+  const { linkLoss } = role;
+  if (linkLoss !== null && linkLoss.owner !== null) {
+    const owner = able.filter((candidate) => candidate.node === linkLoss.owner);
     return owner.length > 0 ? { reason: "fault", successors: owner } : null;
   }
   // Where renewals fail an offer fails as well, and what the others said of themselves is old: without API servers every balancer is in FAULT. A dead link is
@@ -116,7 +116,7 @@ function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | 
   const wished = able.filter((candidate) => candidate.node === target);
   if (wished.length > 0) return calm(step, role, { reason: "move-to", successors: wished });
   const self = selfCandidate(settings, state, nowMs);
-  const better = able.filter((candidate) => candidate.preempt && outranks(candidate, self));
+  const better = preempting(able, self);
   return better.length > 0 ? calm(step, role, { reason: "preempt", successors: better }) : null;
 }
 
@@ -134,11 +134,7 @@ function giveUp(step: StepBuilder, role: Master, view: LeaseView, reason: Handov
     endHandover(step, role);
     return false;
   }
-  unbind(step);
-  const ours = view.record?.holder === step.settings.node;
-  step.become({ kind: "RELEASING", untilMs: step.nowMs + (ours ? RELEASE_MS : 0) }, "released");
-  step.set({ write: null });
-  if (ours && view.record !== null) step.send({ kind: "release", held: view.record }, RELEASE_MS);
+  releaseLease(step, view);
   return true;
 }
 
@@ -147,7 +143,7 @@ function endHandover(step: StepBuilder, role: Master): void {
   const { nowMs } = step;
   step.set({ role: { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs } });
   step.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
-  if (role.offered?.unbound !== true) hold(step);
+  if (role.offered?.unbound !== true) holdVip(step);
 }
 
 /**
@@ -163,8 +159,8 @@ export function withdrawOffer(step: StepBuilder): void {
   const offered = role.offered ?? { sinceMs: nowMs, unbound: false, retryAtMs: nowMs };
   if (nowMs < offered.retryAtMs) return step.wakeAt(offered.retryAtMs);
   step.wakeAt(offerEnd(offered));
-  step.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + RETRY_MS } } });
-  if (role.offered === null) limit(step);
+  step.set({ role: { ...role, offered: { ...offered, retryAtMs: nowMs + WITHDRAW_RETRY_MS } } });
+  if (role.offered === null) limitVip(step);
   sendOffer(step, { kind: "offer", held: view.record, to: null });
 }
 
@@ -176,7 +172,7 @@ function sendOffer(step: StepBuilder, write: Extract<LeaseWrite, { kind: "offer"
     const first = role.offered === null;
     if (first) step.set({ role: { ...role, offered: { sinceMs: step.nowMs, unbound: false, retryAtMs: step.nowMs } } });
     if (first) step.effect({ kind: "forget" });
-    if (role.offered?.unbound !== true) limit(step);
+    if (role.offered?.unbound !== true) limitVip(step);
   }
   step.sendBeside(write, HANDOVER_MS);
 }
@@ -190,7 +186,7 @@ export function offerAnswered(step: StepBuilder, write: Extract<LeaseWrite, { ki
   } else if (outcome.kind === "ok" && role.offered?.unbound === false) {
     // It has replaced every earlier one, untaken.
     step.set({ role: { ...role, offered: { ...role.offered, sinceMs: sentAtMs } } });
-    hold(step);
+    holdVip(step);
   } else if (outcome.kind === "conflict" && role.handover !== null && outcome.record?.holder === step.settings.node) {
     // It met our own late renewal, or a person's edit: that candidate has not been asked yet.
     const tried = role.handover.tried.filter((node) => node !== write.to);
@@ -201,7 +197,7 @@ export function offerAnswered(step: StepBuilder, write: Extract<LeaseWrite, { ki
 /** The first offer of a hand-over reached no API server at all: nobody can have taken it, and our right to the VIP is what it was. */
 function neverOffered(step: StepBuilder, role: Master): void {
   const { handover, offered } = role;
-  if (handover === null || handover.reason === "stop" || role.away !== null || handover.tried.length > 1) return;
+  if (handover === null || handover.reason === "stop" || role.linkLoss !== null || handover.tried.length > 1) return;
   if (offered === null || offered.unbound || offered.sinceMs < handover.startedAtMs) return;
   endHandover(step, { ...role, offered: null });
 }

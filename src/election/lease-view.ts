@@ -44,7 +44,7 @@ const NOBODY: ReadonlyMap<string, SeenCandidate> = new Map();
 export function observe(view: LeaseView | null, record: LeaseRecord | null, source: Source, nowMs: number): LeaseView {
   if (view !== null && !supersedes(view, record, source)) return view;
   const before = view?.record ?? null;
-  const changed = view === null || !sameTenure(before, record);
+  const changed = view === null || !sameRenewal(before, record);
   const written = view === null || before?.resourceVersion !== record?.resourceVersion;
   const candidates = record === null ? (view?.candidates ?? NOBODY) : observeCandidates(view, record, nowMs);
   const offerBefore = before?.annotations[OFFER];
@@ -78,7 +78,8 @@ function version(record: LeaseRecord): bigint {
   return /^\d{1,20}$/.test(record.resourceVersion) ? BigInt(record.resourceVersion) : -1n;
 }
 
-function sameTenure(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
+/** The same term of the same holder, and no renewal in between: what the expiry of the Lease counts from. */
+function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
   if (a === null || b === null) return a === b;
   return a.holder === b.holder && a.renewTime === b.renewTime && a.leaseTransitions === b.leaseTransitions;
 }

@@ -17,65 +17,65 @@
  *
  *     BACKUP      → MASTER      the API accepts its claim (master.ts)
  *     BACKUP      → PROVISIONAL the holder is silent on the wire, and two holders do no harm (backup.ts)
- *     BACKUP      → PROVISIONAL no API server lets it read the Lease, and no machine answers for the VIP (bootstrap.ts)
- *     BACKUP      → STOPPED     it is stopping and has withdrawn its candidacy, or 1 s is over (machine.ts)
+ *     BACKUP      → PROVISIONAL no API server lets it read the Lease, and no machine answers for the VIP (backup.ts)
+ *     BACKUP      → STOPPED     it is stopping and has withdrawn its candidacy, or 1 s is over (stopping.ts)
  *     PROVISIONAL → MASTER      the API accepts its claim or renewal (master.ts)
  *     PROVISIONAL → BACKUP      its reason has ended, its time is over, or it is stopping (provisional.ts)
- *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (contention.ts)
+ *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (provisional.ts)
  *     MASTER      → BACKUP      the Lease names another machine (master.ts)
  *     MASTER      → BACKUP      the renew deadline has passed (fence.ts)
  *     MASTER      → PROVISIONAL renewals are overdue, and no other node can claim (master.ts)
  *     MASTER      → PROVISIONAL another candidate claims the VIP, and no API server confirms this node (master.ts)
- *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (handover.ts)
- *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (machine.ts)
+ *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (stopping.ts)
+ *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (stopping.ts)
  *
  * Where each of VRRP's rules is:
  *
  *     who is better; an equal one never preempts       ranking.ts
  *     rise, fall and weights of the checks             ../tracking/rules.ts
- *     preempt delay                                    facts.ts
- *     skew; the k-th best waits                        backup.ts
- *     preempt, nopreempt                               facts.ts, handover.ts
+ *     preempt delay                                    candidates.ts
+ *     preempt, nopreempt                               candidates.ts
+ *     skew; the k-th best waits                        claim-order.ts
  *     Lease expiry (VRRP: Master_Down_Interval)        vacancy.ts
  *     renewals (VRRP: advertisements)                  master.ts
  *     renew deadline (the fence)                       fence.ts
  *     an offer, and its 0.9 s                          handover.ts, fence.ts
- *     FAULT, eligible                                  facts.ts
- *     flap damping                                     unrest.ts, facts.ts
- *     when a PROVISIONAL node lets go                  provisional.ts, contention.ts
- *     two machines of one name                         tenure.ts, facts.ts
- *     stopping                                         handover.ts, machine.ts
- *     every candidate is in FAULT                      backup.ts, facts.ts
+ *     FAULT, eligible                                  eligibility.ts
+ *     flap damping                                     flap-damping.ts
+ *     when a PROVISIONAL node lets go                  provisional.ts
+ *     two machines of one name                         identity.ts, ../kube/lease-change.ts
+ *     stopping                                         stopping.ts
+ *     every candidate is in FAULT                      claim-order.ts
  *
  * Where the rules are that a Lease and a network add to VRRP's:
  *
+ *     when a BACKUP claims; before there is an API     backup.ts
  *     which record of the Lease is the newest          lease-view.ts
- *     what is read, published and asked of the API     upkeep.ts
- *     no API server accepts a renewal                  hold.ts
- *     there is no API server yet                       bootstrap.ts
- *     another machine claims the VIP                   contention.ts
- *     the link of the holder is dead                   away.ts
+ *     what is read, published and asked of the API     lease-traffic.ts
+ *     no API server accepts a renewal                  api-loss.ts
+ *     what the wire tells                              evidence.ts
+ *     before a first claim the wire is asked           address-check.ts
+ *     another machine claims the VIP of a MASTER       contention.ts
+ *     the link of the holder is dead                   link-loss.ts
  *     which machines are watched on the wire           watch-target.ts
  */
 import type { WriteOutcome } from "../kube/store.ts";
+import { judgeSurvey } from "./api-loss.ts";
 import { decideBackup } from "./backup.ts";
-import { applyEvidence } from "./contention.ts";
-import { INTERFACE_FAULT, settleNamesake, trackNamesake, trackOutranking } from "./facts.ts";
-import { deadlineAfter, enforce, unbind } from "./fence.ts";
+import { trackOutranking } from "./candidates.ts";
+import { applyEvidence } from "./evidence.ts";
+import { deadlineAfter, enforceFence } from "./fence.ts";
+import { noteLink, settleHoldOff } from "./flap-damping.ts";
 import { offerAnswered } from "./handover.ts";
-import { surveyed } from "./hold.ts";
+import { settleNamesake, trackNamesake } from "./identity.ts";
+import { decidePublish, decideRead, decideSurvey, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./lease-traffic.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import { decideMaster, holdLease } from "./master.ts";
 import { BOOTSTRAP_HOLD_MS, decideProvisional } from "./provisional.ts";
 import { StepBuilder } from "./step.ts";
-import { tenureOf } from "./tenure.ts";
+import { releaseAnswered, stopBackup, stopReleasing } from "./stopping.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
-import { disturbed } from "./unrest.ts";
-import { decidePublish, decideRead, decideSurvey, lastWordsWritten, READ_INTERVAL_MS, RETRY_MS, SURVEY_MS } from "./upkeep.ts";
-
-/** A stopping agent that is not holder waits this long for its last words to be written. */
-const STOP_MS = 1_000;
 
 const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: undefined };
 
@@ -109,8 +109,8 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
     met: false,
     stranger: null,
     defendedAtMs: Number.NEGATIVE_INFINITY,
-    unrest: null,
-    unstable: false,
+    damping: null,
+    holdOff: false,
     linkWasGood: false,
     publishInFlight: false,
     publishedAtMs: Number.NEGATIVE_INFINITY,
@@ -126,7 +126,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
 
 export function step(settings: ElectionSettings, state: ElectionState, event: ElectionEvent, nowMs: number): Step {
   const step = new StepBuilder(settings, state, nowMs);
-  enforce(step);
+  enforceFence(step);
   apply(step, event);
   decide(step);
   return step.finish();
@@ -146,14 +146,16 @@ function apply(step: StepBuilder, event: ElectionEvent): void {
     case "written":
       return applyWritten(step, event);
     case "surveyed":
-      step.set({ surveyInFlight: false, surveyAtMs: Math.max(step.nowMs, event.sentAtMs + SURVEY_MS), survey: surveyed(step.state.survey, event) });
+      step.set({ surveyInFlight: false, surveyAtMs: Math.max(step.nowMs, event.sentAtMs + SURVEY_MS), survey: judgeSurvey(step.state.survey, event) });
       // From caches: they may be old, and are then dropped, but what they know of another holder is true.
       for (const record of event.survey.records) see(step, record, { kind: "watch" });
       return;
     case "evidence":
       return applyEvidence(step, event.evidence);
     case "self":
-      return applySelf(step, event.facts);
+      noteLink(step, event.facts);
+      step.set({ self: event.facts });
+      return;
     case "stop":
       if (step.state.stopping === null) step.set({ stopping: { sinceMs: step.nowMs } });
       return;
@@ -171,15 +173,6 @@ function applyStart(step: StepBuilder, { resume, found }: Extract<ElectionEvent,
   if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;
   step.set({ resumeUntilMs: untilMs });
   step.effect({ kind: "hold", untilMs });
-}
-
-/** A link that was good, went bad and is good again has flapped; one that is slow to come up at boot has not. */
-function applySelf(step: StepBuilder, facts: SelfFacts): void {
-  const { self, linkWasGood, unrest } = step.state;
-  const wasBad = self.faults.includes(INTERFACE_FAULT);
-  const isBad = facts.faults.includes(INTERFACE_FAULT);
-  if (wasBad && !isBad && linkWasGood) step.set({ unrest: disturbed(unrest, step.nowMs) });
-  step.set({ self: facts, linkWasGood: linkWasGood || (facts.ready && !isBad) });
 }
 
 function applyRead(step: StepBuilder, event: Extract<ElectionEvent, { kind: "read" }>): void {
@@ -238,13 +231,6 @@ function refusedClaim(step: StepBuilder, outcome: WriteOutcome): void {
   step.retryAt(conflict ? step.nowMs : step.nowMs + RETRY_MS);
 }
 
-/** A renewal that was under way may have come first: the Lease still names us, so release what it made of it. */
-function releaseAnswered(step: StepBuilder, untilMs: number, outcome: WriteOutcome): void {
-  if (outcome.kind === "conflict" && outcome.record !== null && tenureOf(step.settings, outcome.record) === "ours" && step.nowMs < untilMs) {
-    step.send({ kind: "release", held: outcome.record }, untilMs - step.nowMs);
-  } else step.set({ role: { kind: "RELEASING", untilMs: step.nowMs } });
-}
-
 function see(step: StepBuilder, record: Parameters<typeof observe>[1], source: Source): void {
   const view = observe(step.state.view, record, source, step.nowMs);
   if (view === step.state.view) return;
@@ -253,16 +239,8 @@ function see(step: StepBuilder, record: Parameters<typeof observe>[1], source: S
   trackNamesake(step, before);
 }
 
-/** Eligible again by the passing of time alone. */
-function settleUnrest(step: StepBuilder): void {
-  const { unrest } = step.state;
-  const unstable = unrest !== null && step.nowMs < unrest.untilMs;
-  step.set({ unstable });
-  if (unstable) step.wakeAt(unrest.untilMs);
-}
-
 function decide(step: StepBuilder): void {
-  settleUnrest(step);
+  settleHoldOff(step);
   settleNamesake(step);
   trackOutranking(step);
   // A step may open the next one (BACKUP after a loss, RELEASING after a hand-over): look again until nothing changes role.
@@ -277,26 +255,16 @@ function decide(step: StepBuilder): void {
 }
 
 function decideRole(step: StepBuilder): void {
-  const { role, stopping, write, publishInFlight } = step.state;
+  const { role, stopping } = step.state;
   switch (role.kind) {
     case "MASTER":
       return decideMaster(step, role);
     case "PROVISIONAL":
       return decideProvisional(step, role);
     case "BACKUP":
-      if (stopping === null) return decideBackup(step, role);
-      // Last words: withdraw our candidacy, and find out what became of a claim under way.
-      if ((write === null && !publishInFlight && lastWordsWritten(step)) || step.nowMs >= stopping.sinceMs + STOP_MS) {
-        unbind(step);
-        step.become({ kind: "STOPPED" }, "stopped");
-        step.effect({ kind: "stopped" });
-      } else step.wakeAt(stopping.sinceMs + STOP_MS);
-      return;
+      return stopping === null ? decideBackup(step, role) : stopBackup(step, stopping.sinceMs);
     case "RELEASING":
-      if (step.nowMs < role.untilMs) return step.wakeAt(role.untilMs);
-      step.become({ kind: "STOPPED" }, "stopped");
-      step.effect({ kind: "stopped" });
-      return;
+      return stopReleasing(step, role);
     case "STOPPED":
       return;
   }

@@ -1,17 +1,17 @@
 /** The holder: it becomes MASTER by an accepted write, renews, and lets go when another is named. How it gives way to another node is in handover.ts. */
 import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
-import { trackLink } from "./away.ts";
-import { defend } from "./contention.ts";
-import { deadlineAfter, decideBy, hold, letGo, offerEnd, overdueAfter, validUntil } from "./fence.ts";
+import { mayKeepUntil } from "./api-loss.ts";
+import { decideDefence } from "./contention.ts";
+import { deadlineAfter, decideBy, holdVip, letGo, offerEnd, overdueAfter, validUntil } from "./fence.ts";
+import { penalize } from "./flap-damping.ts";
 import { decideHandover, lingers, withdrawOffer } from "./handover.ts";
-import { heldUntil } from "./hold.ts";
+import { ownershipOf } from "./identity.ts";
+import type { Ownership } from "./identity.ts";
+import { trackLink } from "./link-loss.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
-import { tenureOf } from "./tenure.ts";
-import type { Tenure } from "./tenure.ts";
 import type { Master } from "./types.ts";
-import { disturbed } from "./unrest.ts";
 
 /** Another candidate claims the VIP: a renewal at all API servers at once has this long to confirm us. */
 export const CONTESTED_MS = 500;
@@ -38,17 +38,17 @@ export function holdLease(step: StepBuilder, sentAtMs: number, record: LeaseReco
     // One that was under way when another claimed the VIP does not confirm us against that one.
     step.set({ role: { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: contestedAtMs === null ? nextMs : nowMs, offered, contestedAtMs } });
   } else {
-    const calmUntilMs = role.kind === "PROVISIONAL" && role.why.kind === "hold" ? nowMs + HELD_CALM_MS : nowMs;
+    const calmUntilMs = role.kind === "PROVISIONAL" && role.why.kind === "api-loss" ? nowMs + HELD_CALM_MS : nowMs;
     step.become(
-      { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs, contestedAtMs: null, away: null },
+      { kind: "MASTER", renewedAtMs: sentAtMs, nextRenewAtMs: nextMs, handover: null, offered: null, calmUntilMs, contestedAtMs: null, linkLoss: null },
       "holds the Lease",
     );
   }
   step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
   if (offered?.unbound === true) return;
-  hold(step);
+  holdVip(step);
   // An offered VIP is no inheritance: a process restarted now must ask first.
-  if (offered === null && !(role.kind === "MASTER" && role.away !== null)) step.effect({ kind: "remember", renewedAtMs: sentAtMs });
+  if (offered === null && !(role.kind === "MASTER" && role.linkLoss !== null)) step.effect({ kind: "remember", renewedAtMs: sentAtMs });
 }
 
 export function decideMaster(step: StepBuilder, role: Master): void {
@@ -59,7 +59,7 @@ export function decideMaster(step: StepBuilder, role: Master): void {
   const { handover } = role;
   // Once the successor has been seen to hold it, this tenure is over, even if somebody empties the Lease in the moments that we linger.
   const succeeded = handover !== null && handover.takenAtMs !== null;
-  const tenure = tenureOf(settings, view?.record ?? null);
+  const tenure = ownershipOf(settings, view?.record ?? null);
   if (tenure === "namesake" || tenure === "another" || (tenure === "nobody" && succeeded)) {
     if (lingers(step, role, holder)) return;
     return letGo(step, lossReason(tenure, holder));
@@ -70,7 +70,7 @@ export function decideMaster(step: StepBuilder, role: Master): void {
   if (now.kind !== "MASTER") return;
   if (view !== null && decideHandover(step, now, view)) return;
   if (decideLoss(step)) return;
-  if (now.away === null) defend(step, now);
+  if (now.linkLoss === null) decideDefence(step, now);
   withdrawOffer(step);
   decideRenewal(step);
 }
@@ -81,26 +81,26 @@ export function decideMaster(step: StepBuilder, role: Master): void {
 function decideLoss(step: StepBuilder): boolean {
   const { settings, state, nowMs } = step;
   const { role } = state;
-  if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null || role.away !== null) return false;
-  const rightUntilMs = validUntil(settings, role);
+  if (role.kind !== "MASTER" || role.offered !== null || role.handover !== null || role.linkLoss !== null) return false;
+  const validUntilMs = validUntil(settings, role);
   if (role.contestedAtMs !== null && nowMs >= role.contestedAtMs + CONTESTED_MS) {
-    step.set({ unrest: disturbed(state.unrest, nowMs) });
-    becomeProvisional(step, { kind: "contested" }, rightUntilMs);
+    penalize(step);
+    becomeProvisional(step, { kind: "contested" }, validUntilMs);
     return true;
   }
   if (role.contestedAtMs !== null) step.wakeAt(role.contestedAtMs + CONTESTED_MS);
-  const lateAtMs = decideBy(settings, rightUntilMs);
+  const lateAtMs = decideBy(settings, validUntilMs);
   if (nowMs < lateAtMs) {
     step.wakeAt(lateAtMs);
     return false;
   }
-  const untilMs = heldUntil(settings, state, nowMs);
-  if (untilMs === null || untilMs <= rightUntilMs) return false;
-  becomeProvisional(step, { kind: "hold", rightUntilMs }, untilMs);
+  const untilMs = mayKeepUntil(settings, state, nowMs);
+  if (untilMs === null || untilMs <= validUntilMs) return false;
+  becomeProvisional(step, { kind: "api-loss", validUntilMs }, untilMs);
   return true;
 }
 
-function lossReason(tenure: Tenure, holder: string): string {
+function lossReason(tenure: Ownership, holder: string): string {
   switch (tenure) {
     case "nobody":
       return "the successor has had the Lease";
@@ -123,7 +123,7 @@ function decideRenewal(step: StepBuilder): void {
   if (timeoutMs <= 0) return;
   // The claim of the one that has the VIP tests the renewTime that it saw.
   const overdueAtMs = overdueAfter(settings, role.renewedAtMs);
-  if (role.away !== null && role.away.askedAtMs !== null && nowMs < overdueAtMs) return step.wakeAt(overdueAtMs);
+  if (role.linkLoss !== null && role.linkLoss.askedAtMs !== null && nowMs < overdueAtMs) return step.wakeAt(overdueAtMs);
   const { record } = view;
   if (record !== null && record.holder === settings.node) return step.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
   // Somebody deleted or emptied it. Nobody else may claim before our fence has run out, so it is still ours to write.

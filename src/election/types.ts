@@ -3,7 +3,19 @@ import type { FastPathOffer, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "../kube/store.ts";
 import type { Evidence } from "../sentinel/evidence.ts";
 import type { LeaseView } from "./lease-view.ts";
-import type { Unrest } from "./unrest.ts";
+
+/** Fault reported while another machine uses our node name. */
+export const NAMESAKE_FAULT = "duplicate-node-name";
+/** Fault of a node that came to a network where another machine has the VIP. */
+export const CONFLICT_FAULT = "vip-conflict";
+/** Fault of a node whose kernel cannot be given the VIP, or has it from another program already. */
+export const VIP_FAULT = "vip";
+/** Fault of a node whose balancer has no API server. */
+export const BALANCER_FAULT = "balancer";
+/** Fault of a node whose link flapped or whose mastership was contested, for a while. */
+export const UNSTABLE_FAULT = "unstable";
+/** Fault of a dead link, which makes a bound VIP useless: it goes before anything else is tried. */
+export const INTERFACE_FAULT = "interface";
 
 export interface ElectionSettings {
   readonly node: string;
@@ -20,7 +32,7 @@ export interface ElectionSettings {
   readonly nopreempt: boolean;
   readonly nopreemptStrict: boolean;
   readonly preemptDelayMs: number;
-  /** What a holder does that can renew at no API server; see hold.ts. */
+  /** What a holder does that can renew at no API server; see api-loss.ts. */
   readonly onApiLoss: "auto" | "hold" | "release";
 }
 
@@ -68,8 +80,8 @@ export interface Handover {
   readonly takenAtMs: number | null;
 }
 
-/** A holder that has let the VIP go because its link is, or was, dead; see away.ts. */
-export interface Away {
+/** A holder that has let the VIP go because its link is, or was, dead; see link-loss.ts. */
+export interface LinkLoss {
   /** When the wire was asked who has the VIP now; null: the link is still dead. */
   readonly askedAtMs: number | null;
   /** The candidate that has it. */
@@ -93,7 +105,7 @@ export type Role =
       readonly calmUntilMs: number;
       /** Since when another candidate has been heard to claim the VIP, and no renewal sent after that has been confirmed; null: nobody. */
       readonly contestedAtMs: number | null;
-      readonly away: Away | null;
+      readonly linkLoss: LinkLoss | null;
     }
   /** Has the VIP bound without a Lease to show for it, for a reason that ends; see provisional.ts. */
   | {
@@ -120,8 +132,8 @@ export type Why =
   | { readonly kind: "proof"; readonly tenure: string }
   /** There is no API server yet that would let us, and nobody answers for the VIP. `seen`: the Lease as it was first read, if it names another. */
   | { readonly kind: "bootstrap"; readonly seen: LeaseRecord | null }
-  /** We held the Lease, and nobody can write it. `rightUntilMs`: the deadline of our last renewal; the role begins a little before. */
-  | { readonly kind: "hold"; readonly rightUntilMs: number }
+  /** We held the Lease, and nobody can write it. `validUntilMs`: the deadline of our last renewal; the role begins a little before. */
+  | { readonly kind: "api-loss"; readonly validUntilMs: number }
   /** We held the Lease, another candidate claims the VIP, and no API server has confirmed us. */
   | { readonly kind: "contested" };
 
@@ -180,9 +192,9 @@ export interface ElectionState {
   /** When we last defended the VIP, and reported the conflict. */
   readonly defendedAtMs: number;
   /** Our link flapped, or our mastership was contested. */
-  readonly unrest: Unrest | null;
+  readonly damping: Damping | null;
   /** And it must be calm for some time yet before it may become holder. */
-  readonly unstable: boolean;
+  readonly holdOff: boolean;
   /** The VIP's link has been good before. */
   readonly linkWasGood: boolean;
   readonly publishInFlight: boolean;
@@ -250,4 +262,13 @@ export interface Step {
   readonly effects: readonly Effect[];
   /** Call again with `wake` at this time at the latest; Infinity: nothing is pending. */
   readonly wakeAtMs: number;
+}
+
+/** What flap damping knows of this node; see flap-damping.ts. */
+export interface Damping {
+  /** How often there was trouble, less one. */
+  readonly level: number;
+  readonly lastAtMs: number;
+  /** When the node is eligible again. */
+  readonly holdOffUntilMs: number;
 }

@@ -2,15 +2,21 @@
  * Is the VIP free to claim, and from when? Pure; the one place that reads a Lease for this.
  */
 import { RELEASED_BY } from "../kube/record.ts";
+import { ownershipOf } from "./identity.ts";
 import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
-import { tenureOf } from "./tenure.ts";
 import type { ElectionSettings } from "./types.ts";
 
 /** A new cluster's agents start within moments of each other: the VIP is claimed when for this long no candidate came or changed. */
 export const SETTLE_MS = 1_000;
 /** But a candidate whose checks have not spoken (INIT) is waited for no longer than this, nor is a restless cluster. */
 export const SETTLE_LIMIT_MS = 5_000;
+
+/**
+ * Where reads had failed, whoever holds may have been unable to write as well, and be about to: it gets this long from the first read that succeeds on, before the
+ * time in which nobody could have renewed is held against it.
+ */
+const READABLE_MS = 1_500;
 
 export type Vacancy =
   /** Somebody holds it, or did; free at `freeAtMs` unless the record changes. */
@@ -27,7 +33,7 @@ export function vacancy(settings: ElectionSettings, view: LeaseView, resumes: bo
   // Deleted, or not there yet. A holder that we cannot see may have its VIP bound until its fence has run out; if it lives it
   // creates the Lease again itself, long before.
   if (record === null) return { kind: "free", sinceMs: afterFence, why: "absent" };
-  const tenure = tenureOf(settings, record);
+  const tenure = ownershipOf(settings, record);
   if (tenure === "ours" || (tenure === "unmarked" && resumes)) return { kind: "ours" };
   if (record.holder !== "") {
     const freeAtMs = view.changedAtMs + Math.max(settings.leaseDurationMs, record.leaseDurationMs);
@@ -49,4 +55,9 @@ function settledAt(view: LeaseView): number {
   const limitMs = view.changedAtMs + SETTLE_LIMIT_MS;
   const starting = freshCandidates(view).some((candidate) => candidate.state === "INIT");
   return starting ? limitMs : Math.min(limitMs, Math.max(view.changedAtMs, view.candidacyAtMs) + SETTLE_MS);
+}
+
+/** When a held Lease has expired (VRRP: Master_Down_Interval), for a node that can read since `readableSinceMs`. */
+export function expiry({ freeAtMs }: Extract<Vacancy, { kind: "held" }>, readableSinceMs: number): number {
+  return Math.max(freeAtMs, readableSinceMs + READABLE_MS);
 }

@@ -1,14 +1,11 @@
 /** Whom the sentinel watches on the VIP's wire: the holder that this node would replace, and the others as witnesses. Pure. */
-import type { LeaseRecord } from "../kube/record.ts";
+
 import { parseIp } from "../net.ts";
 import type { Watched } from "../sentinel/evidence.ts";
-import { eligible, peers } from "./facts.ts";
+import { peers } from "./candidates.ts";
+import { eligible } from "./eligibility.ts";
+import { termOf } from "./identity.ts";
 import type { ElectionSettings, ElectionState } from "./types.ts";
-
-/** Tells one tenure from the next: what a claim changes and a renewal does not. */
-export function tenureKey(record: LeaseRecord): string {
-  return [record.holder, record.acquireTime ?? "", record.leaseTransitions ?? ""].join("/");
-}
 
 export function watchTarget(settings: ElectionSettings, state: ElectionState): Watched {
   const { view, role } = state;
@@ -22,5 +19,5 @@ export function watchTarget(settings: ElectionSettings, state: ElectionState): W
     return address === undefined || (watching && candidate === holder) ? [] : [{ address, mac: candidate.mac === "" ? undefined : candidate.mac }];
   });
   const watched = watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== state.self.mac;
-  return { holder: watched ? { tenure: tenureKey(view.record), mac: holder.mac } : null, witnesses, pace };
+  return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
 }

@@ -11,7 +11,7 @@ import type { Host } from "../support/lab/host.ts";
 import { createLab } from "../support/lab/lab.ts";
 import type { Lab } from "../support/lab/lab.ts";
 
-/** src/election/bootstrap.ts */
+/** src/election/backup.ts */
 const ALONE_MS = 30_000;
 
 let lab: Lab;

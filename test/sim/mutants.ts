@@ -40,8 +40,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "releases before it unbinds",
-    file: "election/handover.ts",
-    from: '  unbind(step);\n  const ours = view.record?.holder === step.settings.node;',
+    file: "election/stopping.ts",
+    from: '  unbindVip(step);\n  const ours = view.record?.holder === step.settings.node;',
     to: "  const ours = view.record?.holder === step.settings.node;",
     shows: SCENARIOS.stopWithNobodyToTakeIt,
     caughtBy: ["releasesLeaveNoAddress"],
@@ -65,8 +65,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes a change of annotations for a sign of the holder's life",
     file: "election/lease-view.ts",
-    from: "const changed = view === null || !sameTenure(before, record);",
-    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameTenure(before, record);",
+    from: "const changed = view === null || !sameRenewal(before, record);",
+    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameRenewal(before, record);",
     shows: SCENARIOS.lostAndNeverHeard,
     caughtBy: ["boundInTime"],
   },
@@ -137,7 +137,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "does not tell the kernel that the VIP is on offer",
     file: "election/handover.ts",
-    from: "    if (role.offered?.unbound !== true) limit(step);\n",
+    from: "    if (role.offered?.unbound !== true) limitVip(step);\n",
     to: "",
     shows: SCENARIOS.killedAfterItsOffer,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
@@ -152,7 +152,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "takes a Lease of its name for its own, whichever machine holds it",
-    file: "election/tenure.ts",
+    file: "election/identity.ts",
     from: 'return instance === settings.instance ? "ours" : "namesake";',
     to: 'return "ours";',
     shows: SCENARIOS.cutOffAndReplacedByANamesake,
@@ -219,7 +219,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "goes on claiming by a proof that the holder has refuted",
-    file: "election/contention.ts",
+    file: "election/evidence.ts",
     from: "if (state.proof?.tenure === evidence.tenure) step.set({ proof: null });",
     to: "",
     shows: SCENARIOS.cutOffWithoutAClaim,
@@ -236,7 +236,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "holds on though it is cut off",
-    file: "election/hold.ts",
+    file: "election/api-loss.ts",
     from: "  return unable * 2 >= servers.length;",
     to: "  return unable * 2 >= servers.length || true;",
     shows: SCENARIOS.holderCutOff,
@@ -244,7 +244,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "holds on though the API refuses it by its own word",
-    file: "election/hold.ts",
+    file: "election/api-loss.ts",
     from: "return alive === 0 || !isTurnedAway(state, nowMs);",
     to: "return true;",
     shows: SCENARIOS.credentialsRevoked,
@@ -252,7 +252,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "takes API servers that are starting for silent ones",
-    file: "election/hold.ts",
+    file: "election/api-loss.ts",
     from: "const STARTING_MS = 6_000;",
     to: "const STARTING_MS = 0;",
     shows: SCENARIOS.apiServersStart,
@@ -260,7 +260,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "takes API servers that were down for starting, however long they are silent",
-    file: "election/hold.ts",
+    file: "election/api-loss.ts",
     from: "const STARTING_MS = 6_000;",
     to: "const STARTING_MS = 60_000;",
     shows: SCENARIOS.apiServersNeverStart,
@@ -268,7 +268,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "holds on by old evidence",
-    file: "election/hold.ts",
+    file: "election/api-loss.ts",
     from: "const EVIDENCE_MS = 2_000;",
     to: "const EVIDENCE_MS = 20_000;",
     shows: SCENARIOS.heldThenCutOff,
@@ -276,7 +276,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lets go at its deadline though nobody can claim",
-    file: "election/hold.ts",
+    file: "election/api-loss.ts",
     from: '    case "auto": {\n',
     to: '    case "auto": {\n      if (settings.node !== "") return null;\n',
     shows: SCENARIOS.allRefuse,
@@ -284,7 +284,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "takes the VIP for want of an API and does not ask who has it",
-    file: "election/bootstrap.ts",
+    file: "election/backup.ts",
     from: 'if (askWire(step, true) === "free") becomeProvisional',
     to: "becomeProvisional",
     shows: SCENARIOS.joinsMeanwhile,
@@ -292,7 +292,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "asks who has the VIP and does not listen",
-    file: "election/contention.ts",
+    file: "election/address-check.ts",
     from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < step.state.self.mac));",
     to: "const taken = false;",
     shows: SCENARIOS.joinsMeanwhile,
@@ -300,7 +300,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "never takes the VIP for want of an API",
-    file: "election/bootstrap.ts",
+    file: "election/backup.ts",
     from: "if (!(state.readFailing || state.refusal !== null) || ",
     to: "if (state.readFailing || state.refusal !== null || ",
     shows: SCENARIOS.firstNode,
@@ -308,7 +308,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "yields to nobody without the Lease",
-    file: "election/contention.ts",
+    file: "election/provisional.ts",
     from: 'if (other !== undefined && !named && role.why.kind !== "bootstrap") {',
     to: "if (step.nowMs > 0) {",
     also: { from: "if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {", to: "if (other === undefined || other.node !== settings.node) {" },
@@ -317,7 +317,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "does not wait longer each time that its link flaps",
-    file: "election/unrest.ts",
+    file: "election/flap-damping.ts",
     from: "Math.min(2 ** level * FIRST_MS, LONGEST_MS)",
     to: "FIRST_MS / 100",
     shows: SCENARIOS.flappingLink,
@@ -325,9 +325,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "binds as soon as its link is back, whoever has the VIP by then",
-    file: "election/away.ts",
-    from: "if (away !== null) comeBack(step, role, away);",
-    to: "if (away === null) return;\n  setAway(step, role, null);\n  hold(step);",
+    file: "election/link-loss.ts",
+    from: "if (linkLoss !== null) comeBack(step, role, linkLoss);",
+    to: "if (linkLoss === null) return;\n  setLinkLoss(step, role, null);\n  holdVip(step);",
     shows: SCENARIOS.flappingWithoutALeader,
     caughtBy: ["noFlapping"],
   },

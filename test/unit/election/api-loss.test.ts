@@ -1,7 +1,7 @@
 /** A holder that can renew at no API server: it stays where nobody could claim, and goes where it may be cut off. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { heldUntil } from "../../../src/election/hold.ts";
+import { mayKeepUntil } from "../../../src/election/api-loss.ts";
 import type { ElectionSettings } from "../../../src/election/types.ts";
 import { candidate, held, Subject } from "./harness.ts";
 
@@ -72,13 +72,13 @@ describe("at the renew deadline", () => {
     const claimed = { kind: "claimed", mac: "02:00:00:00:00:99" } as const;
     const early = lose(["alive", "alive", "alive"], { untilMs: 3_750 });
     const { role } = early.state;
-    assert.ok(role.kind === "PROVISIONAL" && role.why.kind === "hold");
-    const { rightUntilMs } = role.why;
-    assert.ok(rightUntilMs > early.nowMs);
+    assert.ok(role.kind === "PROVISIONAL" && role.why.kind === "api-loss");
+    const { validUntilMs } = role.why;
+    assert.ok(validUntilMs > early.nowMs);
     early.hears(claimed);
     const seen = (): readonly string[] => early.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report.outcome] : []));
-    assert.deepEqual([early.to(rightUntilMs - 1).bound, seen()], [true, ["defended"]]);
-    assert.deepEqual([early.to(rightUntilMs).bound, seen()], [false, ["defended", "yielded"]]);
+    assert.deepEqual([early.to(validUntilMs - 1).bound, seen()], [true, ["defended"]]);
+    assert.deepEqual([early.to(validUntilMs).bound, seen()], [false, ["defended", "yielded"]]);
     assert.equal(lose(["alive", "alive", "alive"], { untilMs: 5_000 }).hears(claimed).bound, false);
   });
 
@@ -192,5 +192,5 @@ describe("the others, after a time in which nobody could read", () => {
 
 test("evidence counts for nothing without a survey", () => {
   const { settings, state } = new Subject().master(peers);
-  assert.equal(heldUntil(settings, state, 0), null);
+  assert.equal(mayKeepUntil(settings, state, 0), null);
 });

@@ -2,10 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import type { Report } from "../../../src/election/types.ts";
-import { disturbed } from "../../../src/election/unrest.ts";
-import type { Unrest } from "../../../src/election/unrest.ts";
-import { tenureKey } from "../../../src/election/watch-target.ts";
+import { penalized } from "../../../src/election/flap-damping.ts";
+import { termOf } from "../../../src/election/identity.ts";
+import type { Damping, Report } from "../../../src/election/types.ts";
 import { candidate, held, Subject } from "./harness.ts";
 
 const STRANGER = "02:00:00:00:00:99";
@@ -40,7 +39,7 @@ describe("a MASTER that hears another candidate", () => {
     assert.equal(urgent(subject), 1);
     subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     assert.equal(subject.to(900).state.role.kind, "MASTER");
-    assert.equal(subject.state.unrest, null);
+    assert.equal(subject.state.damping, null);
   });
 
   test("confirmed, says once a second at most that the VIP is here: the other one's word may have been the last that clients heard", () => {
@@ -91,7 +90,7 @@ describe("a MASTER that hears another candidate", () => {
     const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac)).to(900);
     subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     assert.equal(subject.state.role.kind, "MASTER");
-    assert.ok(subject.state.unrest !== null);
+    assert.ok(subject.state.damping !== null);
     assert.equal(subject.to(1_000).bound, true);
   });
 
@@ -105,7 +104,7 @@ describe("a MASTER that hears another candidate", () => {
 });
 
 describe("a provisional MASTER", () => {
-  const tenure = tenureKey(held("n2", 1));
+  const tenure = termOf(held("n2", 1));
   const byProof = (base: number): Subject => {
     const self = { ...n1, base, effective: base, fastPath: OFFER };
     const subject = new Subject({ base }).healthy({ fastPath: OFFER }).sees(held("n2", 1, [self, n2, n3]));
@@ -142,11 +141,11 @@ describe("a node that brought trouble", () => {
 
   test("whose link flapped claims nothing for 10 s", () => {
     const subject = flap(new Subject().healthy().sees(seen));
-    assert.deepEqual(subject.state.unstable, true);
+    assert.deepEqual(subject.state.holdOff, true);
     subject.watches(held("", 2, [n1, candidate("n3", { mac: n3.mac })], { annotations: released }));
     assert.equal(subject.to(9_900).sent("claim").length, 0);
-    assert.equal(subject.state.unstable, true);
-    assert.equal(subject.to(10_000).state.unstable, false);
+    assert.equal(subject.state.holdOff, true);
+    assert.equal(subject.to(10_000).state.holdOff, false);
   });
 
   test("serves all the same when nobody else can", () => {
@@ -157,12 +156,12 @@ describe("a node that brought trouble", () => {
 
   test("a link that is slow to come up at boot has not flapped", () => {
     const subject = new Subject().healthy({ faults: ["interface"] }).healthy();
-    assert.equal(subject.state.unrest, null);
+    assert.equal(subject.state.damping, null);
   });
 
-  test("the holder's own unrest moves nothing the first time", () => {
+  test("the holder's own flapping moves nothing the first time", () => {
     const subject = flap(new Subject().master([n2]));
-    assert.equal(subject.state.unstable, true);
+    assert.equal(subject.state.holdOff, true);
     assert.equal(subject.to(900).sent("offer").filter(({ to }) => to !== null).length, 1, "while the link was bad");
     const alone = flap(new Subject().master());
     assert.equal(alone.state.role.kind, "MASTER");
@@ -241,25 +240,25 @@ describe("a node that brought trouble", () => {
   });
 
   test("waits twice as long each time, 10 minutes at most, and begins anew after 10 calm ones", () => {
-    let unrest: Unrest | null = null;
+    let damping: Damping | null = null;
     const waits: number[] = [];
     for (let n = 0; n < 9; n += 1) {
-      unrest = disturbed(unrest, n * 1_000);
-      waits.push(unrest.untilMs - n * 1_000);
+      damping = penalized(damping, n * 1_000);
+      waits.push(damping.holdOffUntilMs - n * 1_000);
     }
     assert.deepEqual(waits, [10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 600_000, 600_000, 600_000]);
-    assert.equal(disturbed(unrest, 8_000 + 600_000).level, 0);
+    assert.equal(penalized(damping, 8_000 + 600_000).level, 0);
   });
 
   test("never waits less than 10 s nor more than 10 minutes", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 2_000_000 }), { maxLength: 60 }), (gaps) => {
-        let unrest: Unrest | null = null;
+        let damping: Damping | null = null;
         let nowMs = 0;
         for (const gap of gaps) {
           nowMs += gap;
-          unrest = disturbed(unrest, nowMs);
-          const waitMs = unrest.untilMs - nowMs;
+          damping = penalized(damping, nowMs);
+          const waitMs = damping.holdOffUntilMs - nowMs;
           if (waitMs < 10_000 || waitMs > 600_000) return false;
         }
         return true;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createElector } from "../../../src/election/elector.ts";
 import type { Elector } from "../../../src/election/elector.ts";
-import { tenureKey } from "../../../src/election/watch-target.ts";
+import { termOf } from "../../../src/election/identity.ts";
 import type { LeaseStore } from "../../../src/kube/store.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -46,7 +46,7 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
   elector.start(null, false);
   elector.update({ effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: OFFER });
   await new Promise((resolve) => void setImmediate(resolve));
-  elector.learn({ kind: "silent", tenure: tenureKey(record) });
+  elector.learn({ kind: "silent", tenure: termOf(record) });
   assert.equal(bound, false, "the better one has the first 100 ms");
   unread = inSocket;
   clock.advance(150);

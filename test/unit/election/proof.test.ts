@@ -1,7 +1,8 @@
 /** Proof of death: when may the VIP be taken before its Lease has run out, and by whom? */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { tenureKey, watchTarget } from "../../../src/election/watch-target.ts";
+import { termOf } from "../../../src/election/identity.ts";
+import { watchTarget } from "../../../src/election/watch-target.ts";
 import { candidate, held, Subject } from "./harness.ts";
 
 const OFFER = { version: 1, addresses: ["10.88.0.11"] };
@@ -9,7 +10,7 @@ const n1 = candidate("n1", { mac: "02:00:00:00:00:01", fastPath: OFFER });
 const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
 const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
 const all = [n1, n2, n3];
-const tenure = tenureKey(held("n2", 1, all));
+const tenure = termOf(held("n2", 1, all));
 const silent = { kind: "silent", tenure } as const;
 
 /** A healthy BACKUP of n2, better than n3. */

@@ -1,6 +1,6 @@
 /** What a node asks of the API and tells it, whatever its role: its own annotation, reads on a timer, surveys while renewals are overdue. */
 import type { Candidate } from "../kube/record.ts";
-import { desiredCandidate, isHolder } from "./facts.ts";
+import { desiredCandidate } from "./candidates.ts";
 import { overdueAfter, writeTimeoutMs } from "./fence.ts";
 import type { StepBuilder } from "./step.ts";
 
@@ -58,14 +58,15 @@ export function decideRead(step: StepBuilder): void {
   const { role, readInFlight, view } = step.state;
   if (role.kind === "STOPPED" || readInFlight) return;
   // The holder's renewals bring the record with them.
-  const idle = isHolder(step.state) && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
+  const idle = role.kind === "MASTER" && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
   const atMs = Math.max(step.state.readAtMs, idle);
   if (step.nowMs < atMs) return step.wakeAt(atMs);
   step.set({ readInFlight: true });
   step.effect({ kind: "read" });
 }
 
-export function lastWordsWritten(step: StepBuilder): boolean {
+/** What this node last published of itself is what it would publish now. */
+export function candidacyWritten(step: StepBuilder): boolean {
   const { view } = step.state;
   return view === null || view.record === null || step.state.published === fingerprint(desiredCandidate(step));
 }

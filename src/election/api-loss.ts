@@ -16,7 +16,7 @@ const TURNED_AWAY_MS = 2_000;
 const STARTING_MS = 6_000;
 
 /** What a survey found, and what the one before lets us add to it. */
-export function surveyed(before: ElectionState["survey"], { sentAtMs, survey }: Extract<ElectionEvent, { kind: "surveyed" }>): NonNullable<ElectionState["survey"]> {
+export function judgeSurvey(before: ElectionState["survey"], { sentAtMs, survey }: Extract<ElectionEvent, { kind: "surveyed" }>): NonNullable<ElectionState["survey"]> {
   const recent = before !== null && sentAtMs < before.sentAtMs + EVIDENCE_MS ? before.servers : [];
   const servers = survey.servers.map((one): SurveyedServer => {
     const was = recent.find(({ server }) => server === one.server);
@@ -27,7 +27,7 @@ export function surveyed(before: ElectionState["survey"], { sentAtMs, survey }: 
 }
 
 /** Until when the VIP may stay bound, by what is known now; null: no longer than the Lease. */
-export function heldUntil(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {
+export function mayKeepUntil(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {
   switch (settings.onApiLoss) {
     case "release":
       return null;
