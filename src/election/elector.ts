@@ -13,7 +13,6 @@ import { isFresh } from "./lease-view.ts";
 import { initialState, step } from "./machine.ts";
 import type { ElectionStatus } from "./status.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
-import { watchTarget } from "./watch-target.ts";
 
 /** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
 export interface VipControl {
@@ -65,7 +64,6 @@ export function createElector(deps: ElectorDeps): Elector {
   let watch: { close(): void } | undefined;
   let stopping: Promise<void> | undefined;
   let onStopped: () => void = () => {};
-  let watched = "";
 
   const queue: ElectionEvent[] = [];
   let dispatching = false;
@@ -98,10 +96,6 @@ export function createElector(deps: ElectorDeps): Elector {
       timer = clock.after(next.wakeAtMs - clock.now(), wake);
     }
     for (const effect of next.effects) run(effect);
-    const target = watchTarget(settings, state);
-    const text = JSON.stringify([target.holder, target.pace, target.witnesses.map(({ address, mac }) => [address.text, mac])]);
-    if (text !== watched) sentinel.watch(target);
-    watched = text;
   }
 
   function run(effect: Effect): void {
@@ -116,6 +110,8 @@ export function createElector(deps: ElectorDeps): Elector {
         return vip.announce();
       case "defend":
         return vip.defend();
+      case "watch":
+        return sentinel.watch(effect.target);
       case "probe":
         return sentinel.probe(effect.spread);
       case "survey":

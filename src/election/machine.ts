@@ -76,6 +76,7 @@ import { BOOTSTRAP_HOLD_MS, decideProvisional } from "./provisional.ts";
 import { StepBuilder } from "./step.ts";
 import { releaseAnswered, stopBackup, stopReleasing } from "./stopping.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, SelfFacts, Step } from "./types.ts";
+import { decideWatch } from "./watch-target.ts";
 
 const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: undefined };
 
@@ -121,6 +122,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
     namesake: null,
     overwritten: 0,
     allFaultSinceMs: null,
+    watched: null,
   };
 }
 
@@ -252,6 +254,7 @@ function decide(step: StepBuilder): void {
   decidePublish(step);
   decideRead(step);
   decideSurvey(step);
+  decideWatch(step);
 }
 
 function decideRole(step: StepBuilder): void {

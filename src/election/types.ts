@@ -1,7 +1,7 @@
 /** The vocabulary of the election machine: settings, facts, events and effects. */
 import type { FastPathOffer, LeaseRecord } from "../kube/record.ts";
 import type { LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "../kube/store.ts";
-import type { Evidence } from "../sentinel/evidence.ts";
+import type { Evidence, Watched } from "../sentinel/evidence.ts";
 import type { LeaseView } from "./lease-view.ts";
 
 /** Fault reported while another machine uses our node name. */
@@ -210,6 +210,8 @@ export interface ElectionState {
   readonly namesake: { readonly instance: string; readonly counter: number; readonly untilMs: number } | null;
   /** How often another machine has written over what we say of ourselves, all while we said it. */
   readonly overwritten: number;
+  /** What the sentinel was last told to watch; null before the first time. */
+  readonly watched: Watched | null;
   /** Since when the VIP is vacant and no candidate is eligible. */
   readonly allFaultSinceMs: number | null;
 }
@@ -234,6 +236,8 @@ export type Effect =
   | { readonly kind: "survey" }
   /** Ask the wire whether anybody has the VIP. */
   | { readonly kind: "probe"; readonly spread: boolean }
+  /** From now on the sentinel watches these machines on the wire. */
+  | { readonly kind: "watch"; readonly target: Watched }
   /** Bind, or keep bound, until then. */
   | { readonly kind: "hold"; readonly untilMs: number }
   /** Keep bound until then at most, and let the kernel know now: an offer is about to be written. */

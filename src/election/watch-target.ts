@@ -1,11 +1,31 @@
 /** Whom the sentinel watches on the VIP's wire: the holder that this node would replace, and the others as witnesses. Pure. */
 
 import { parseIp } from "../net.ts";
-import type { Watched } from "../sentinel/evidence.ts";
+import type { Watched, Witness } from "../sentinel/evidence.ts";
 import { peers } from "./candidates.ts";
 import { eligible } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
+import type { StepBuilder } from "./step.ts";
 import type { ElectionSettings, ElectionState } from "./types.ts";
+
+/** Tells the sentinel whom to watch, when that has changed. */
+export function decideWatch(step: StepBuilder): void {
+  const target = watchTarget(step.settings, step.state);
+  const { watched } = step.state;
+  if (watched !== null && sameTarget(watched, target)) return;
+  step.set({ watched: target });
+  step.effect({ kind: "watch", target });
+}
+
+function sameTarget(a: Watched, b: Watched): boolean {
+  const sameHolder = a.holder?.tenure === b.holder?.tenure && a.holder?.mac === b.holder?.mac;
+  const sameWitnesses = a.witnesses.length === b.witnesses.length && a.witnesses.every((one, index) => sameWitness(one, b.witnesses[index]));
+  return a.pace === b.pace && sameHolder && sameWitnesses;
+}
+
+function sameWitness(a: Witness, b: Witness | undefined): boolean {
+  return a.address.text === b?.address.text && a.mac === b.mac;
+}
 
 export function watchTarget(settings: ElectionSettings, state: ElectionState): Watched {
   const { view, role } = state;

@@ -120,6 +120,17 @@ describe("provisional by proof", () => {
 });
 
 describe("who is watched", () => {
+  test("the sentinel is told once, and again when somebody else is to be watched", () => {
+    const subject = backup();
+    const told = (): readonly (string | undefined)[] => subject.log.flatMap((effect) => (effect.kind === "watch" ? [effect.target.holder?.mac] : []));
+    assert.deepEqual(told().at(-1), n2.mac);
+    const before = told().length;
+    subject.to(500).watches(held("n2", 2, [n1, n2, n3]));
+    assert.equal(told().length, before, "a renewal changes nothing");
+    subject.watches(held("n3", 3, [n1, n2, n3], { leaseTransitions: 4 }));
+    assert.deepEqual(told().slice(before), [n3.mac]);
+  });
+
   test("the holder, by a candidate that could take over; the others are witnesses", () => {
     const subject = backup();
     const target = watchTarget(subject.settings, subject.state);
