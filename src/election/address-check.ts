@@ -18,7 +18,7 @@ export type Verdict = "free" | "taken" | "unknown";
  * we do may count as a claimant too; with a Lease to settle it it does not.
  */
 export function askWire(step: StepBuilder, alone: boolean): Verdict {
-  const { probed, probingSinceMs } = step.state;
+  const { probed, probingSinceMs } = step.state.wire;
   const { nowMs } = step;
   if (probingSinceMs !== null) {
     if (nowMs >= probingSinceMs + NO_VERDICT_MS) return alone ? "unknown" : "free";
@@ -26,7 +26,7 @@ export function askWire(step: StepBuilder, alone: boolean): Verdict {
     return "unknown";
   }
   // Of several that ask at once the lowest MAC goes on. If each gave way to each, a cluster that is switched on as a whole would ask for 15 s, as was measured.
-  const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < step.state.self.mac));
+  const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < step.state.self.tracking.mac));
   const untilMs = probed === null ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : PROBED_FRESH_MS);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
@@ -44,12 +44,12 @@ export function askWire(step: StepBuilder, alone: boolean): Verdict {
  */
 function noteStranger(step: StepBuilder): void {
   const { state } = step;
-  const owner = state.probed?.owner ?? null;
+  const owner = state.wire.probed?.owner ?? null;
   const candidate = owner === null ? undefined : candidateAt(state, owner);
   const isCandidate = candidate !== undefined && !candidate.faults.includes(VIP_FAULT);
-  const stranger = owner === null || state.view === null || isCandidate ? null : owner;
-  if (stranger === state.stranger) return;
-  step.set({ stranger });
+  const stranger = owner === null || state.lease.view === null || isCandidate ? null : owner;
+  if (stranger === state.wire.stranger) return;
+  step.setWire({ stranger });
   if (stranger === null) return;
   step.effect({ kind: "report", report: { kind: "conflict", mac: stranger, node: candidate?.node ?? null, outcome: "refused" } });
 }

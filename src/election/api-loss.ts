@@ -3,7 +3,7 @@
  * let go would take the VIP from clients that the API servers may still answer. A holder that is cut off from the others must let go: they
  * can claim. The two look alike from a failed write; what tells them apart is whether the servers are there at all. Pure.
  */
-import type { ElectionEvent, ElectionSettings, ElectionState, SurveyedServer } from "./types.ts";
+import type { ElectionEvent, ElectionSettings, ElectionState, SurveyedServer, SurveyState } from "./types.ts";
 
 /** Evidence older than this keeps nothing bound. Counted from before the survey was sent. */
 const EVIDENCE_MS = 2_000;
@@ -16,7 +16,7 @@ const TURNED_AWAY_MS = 2_000;
 const STARTING_MS = 6_000;
 
 /** What a survey found, and what the one before lets us add to it. */
-export function judgeSurvey(before: ElectionState["survey"], { sentAtMs, survey }: Extract<ElectionEvent, { kind: "surveyed" }>): NonNullable<ElectionState["survey"]> {
+export function judgeSurvey(before: SurveyState["found"], { sentAtMs, survey }: Extract<ElectionEvent, { kind: "surveyed" }>): NonNullable<SurveyState["found"]> {
   const recent = before !== null && sentAtMs < before.sentAtMs + EVIDENCE_MS ? before.servers : [];
   const servers = survey.servers.map((one): SurveyedServer => {
     const was = recent.find(({ server }) => server === one.server);
@@ -34,7 +34,7 @@ export function mayKeepUntil(settings: ElectionSettings, state: ElectionState, n
     case "hold":
       return nowMs + EVIDENCE_MS;
     case "auto": {
-      const { survey } = state;
+      const { found: survey } = state.lease.survey;
       if (survey === null || nowMs >= survey.sentAtMs + EVIDENCE_MS || !nobodyCanClaim(state, survey.servers, nowMs)) return null;
       return survey.sentAtMs + EVIDENCE_MS;
     }
@@ -49,7 +49,7 @@ function nobodyCanClaim(state: ElectionState, servers: readonly SurveyedServer[]
   if (servers.length === 0) return false;
   const alive = servers.filter(({ state: one }) => one === "alive").length;
   if (!servers.some((one) => isSilent(one, nowMs))) return alive === 0 || !isTurnedAway(state, nowMs);
-  const unable = state.refusal === null ? alive : 0;
+  const unable = state.lease.refusal === null ? alive : 0;
   return unable * 2 >= servers.length;
 }
 
@@ -58,6 +58,6 @@ function isSilent({ state, startingSinceMs }: SurveyedServer, nowMs: number): bo
 }
 
 /** Our credentials are no good any more, and those of others may be; nor can we read then that another one holds. */
-function isTurnedAway({ refusal }: ElectionState, nowMs: number): boolean {
+function isTurnedAway({ lease: { refusal } }: ElectionState, nowMs: number): boolean {
   return refusal !== null && (refusal.status === 401 || refusal.status === 403) && nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
 }

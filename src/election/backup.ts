@@ -23,17 +23,17 @@ const ALONE_MS = 30_000;
 
 export function decideBackup(step: StepBuilder, role: Backup): void {
   const { settings, state, nowMs } = step;
-  const { view } = state;
+  const { view } = state.lease;
   if (view === null || neverWas(view)) decideBootstrap(step);
   if (step.state.role.kind !== "BACKUP") return;
-  if (view === null || state.namesake !== null) return dropResumed(step, view);
+  if (view === null || state.self.namesake !== null) return dropResumed(step, view);
   // Somebody of ours has had it since: it is not a stranger's any more.
-  if (state.stranger !== null && view.lastHolder !== null) step.set({ stranger: null });
-  const free = vacancy(settings, view, state.resumeUntilMs !== null);
+  if (state.wire.stranger !== null && view.lastHolder !== null) step.setWire({ stranger: null });
+  const free = vacancy(settings, view, state.leftOver.resumeUntilMs !== null);
   if (free.kind !== "ours") dropResumed(step, view);
   const provenMs = provenAt(step, view);
   if (provenMs !== null && free.kind === "held" && takeFrom(step, view, provenMs, free)) return;
-  if (state.write !== null) return;
+  if (state.lease.write !== null) return;
   if (nowMs < role.retryAtMs) return step.wakeAt(role.retryAtMs);
   switch (free.kind) {
     case "ours":
@@ -41,8 +41,8 @@ export function decideBackup(step: StepBuilder, role: Backup): void {
     case "held":
       if (offeredToUs(step, view)) return claim(step, view, true);
       // A claim sent now would wait in a server for etcd, and could come before the holder's own renewal.
-      if (state.readFailing) return;
-      return claimFrom(step, view, expiry(free, state.readableSinceMs), free);
+      if (state.lease.read.failing) return;
+      return claimFrom(step, view, expiry(free, state.lease.read.goodSinceMs), free);
     case "free":
       return claimFrom(step, view, free.sinceMs, free);
   }
@@ -55,16 +55,16 @@ function neverWas(view: LeaseView): boolean {
 
 /** The address that a previous process left is ours only as long as the Lease may still name us. */
 function dropResumed(step: StepBuilder, view: LeaseView | null): void {
-  const { resumeUntilMs, adoptableUntilMs } = step.state;
+  const { resumeUntilMs, adoptableUntilMs } = step.state.leftOver;
   if (resumeUntilMs === null && adoptableUntilMs === null) return;
   if (view === null) return step.wakeAt(Math.min(resumeUntilMs ?? Number.POSITIVE_INFINITY, adoptableUntilMs ?? Number.POSITIVE_INFINITY));
   unbindVip(step);
-  step.set({ resumeUntilMs: null, adoptableUntilMs: null });
+  step.setLeftOver({ resumeUntilMs: null, adoptableUntilMs: null });
 }
 
 /** When the holder that the Lease names was found dead on the wire; null: it was not, or somebody else has the VIP by now. */
 function provenAt({ settings, state, nowMs }: StepBuilder, view: LeaseView): number | null {
-  const { proof, contender } = state;
+  const { proof, contender } = state.wire;
   if (proof === null || view.record === null || proof.tenure !== termOf(view.record)) return null;
   // A contender that is no holder by the Lease: its claim may be under way, and will be seen.
   const other = contender === null || nowMs >= deadlineAfter(settings, contender.atMs) ? undefined : candidateAt(state, contender.mac);
@@ -84,10 +84,10 @@ function takeFrom(step: StepBuilder, view: LeaseView, provenMs: number, free: Ex
     step.wakeAt(atMs);
     return true;
   }
-  if (state.self.fastPath !== null && state.self.fastPath !== undefined) {
-    const tenure = state.proof?.tenure ?? "";
+  if (state.self.tracking.fastPath !== null && state.self.tracking.fastPath !== undefined) {
+    const tenure = state.wire.proof?.tenure ?? "";
     becomeProvisional(step, { kind: "proof", tenure }, deadlineAfter(settings, nowMs));
-  } else if (state.write === null) claim(step, view, false);
+  } else if (state.lease.write === null) claim(step, view, false);
   return true;
 }
 
@@ -113,7 +113,7 @@ function claimFrom(step: StepBuilder, view: LeaseView, freeAtMs: number, free: V
   const { state, nowMs } = step;
   // Asked while others are waited for, so that it costs no time of its own.
   const unheld = free.kind === "free" && view.lastHolder === null && free.why !== "released";
-  const wire = unheld && (eligible(step.state) || step.state.stranger !== null) ? askWire(step, false) : "free";
+  const wire = unheld && (eligible(state) || state.wire.stranger !== null) ? askWire(step, false) : "free";
   if (nowMs < freeAtMs) return step.wakeAt(freeAtMs);
   if (wire !== "free") return;
   const atMs = claimOrResortTime(step, view, freeAtMs, free);
@@ -132,11 +132,11 @@ function claim(step: StepBuilder, view: LeaseView, offered: boolean): void {
  */
 function decideBootstrap(step: StepBuilder): void {
   const { state, nowMs } = step;
-  if (!(state.readFailing || state.refusal !== null) || state.stopping !== null || state.namesake !== null || state.self.mac === "") return;
+  if (!(state.lease.read.failing || state.lease.refusal !== null) || state.stopping !== null || state.self.namesake !== null || state.self.tracking.mac === "") return;
   // Before the first API server no balancer works.
   if (faultsOf(state).some((fault) => fault !== BALANCER_FAULT)) return;
   // It is bound here already, by the process before this one: to let it go and ask would only cost clients a second.
-  if (state.adoptableUntilMs !== null) return becomeProvisional(step, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
-  if (!state.met && nowMs < state.startedAtMs + ALONE_MS) return step.wakeAt(state.startedAtMs + ALONE_MS);
+  if (state.leftOver.adoptableUntilMs !== null) return becomeProvisional(step, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
+  if (!state.wire.met && nowMs < state.startedAtMs + ALONE_MS) return step.wakeAt(state.startedAtMs + ALONE_MS);
   if (askWire(step, true) === "free") becomeProvisional(step, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
 }

@@ -20,23 +20,23 @@ export function selfCandidate(settings: ElectionSettings, state: ElectionState, 
   return {
     node: settings.node,
     base: settings.base,
-    effective: state.self.effective,
+    effective: state.self.tracking.effective,
     eligible: eligible(state),
     state: vrrpState(state),
     faults: faultsOf(state),
     preempt: wantsToPreempt(settings, state, nowMs),
     ip: settings.ip,
-    mac: state.self.mac,
-    fastPath: state.self.fastPath === undefined ? lastOffer(settings, state) : state.self.fastPath,
+    mac: state.self.tracking.mac,
+    fastPath: state.self.tracking.fastPath === undefined ? lastOffer(settings, state) : state.self.tracking.fastPath,
     instance: settings.instance,
     version: settings.version,
-    counter: state.counter,
+    counter: state.lease.publish.counter,
   };
 }
 
 /** A restarted agent finds its predecessor's rules in the kernel: to withdraw them for a moment would cost its clients their connections. */
 function lastOffer(settings: ElectionSettings, state: ElectionState): FastPathOffer | null {
-  const own = state.view?.candidates.get(settings.node)?.candidate;
+  const own = state.lease.view?.candidates.get(settings.node)?.candidate;
   return own?.instance === settings.instance ? own.fastPath : null;
 }
 
@@ -59,7 +59,7 @@ export function moveTarget(view: LeaseView): string {
 function wantsToPreempt(settings: ElectionSettings, state: ElectionState, nowMs: number): boolean {
   if (settings.nopreempt) return false;
   if (settings.preemptDelayMs === 0) return true;
-  return state.outrankingSinceMs !== null && nowMs - state.outrankingSinceMs >= settings.preemptDelayMs;
+  return state.self.outrankingSinceMs !== null && nowMs - state.self.outrankingSinceMs >= settings.preemptDelayMs;
 }
 
 /**
@@ -69,15 +69,15 @@ function wantsToPreempt(settings: ElectionSettings, state: ElectionState, nowMs:
 export function trackOutranking(step: StepBuilder): void {
   const { settings, state, nowMs } = step;
   if (settings.nopreempt || settings.preemptDelayMs === 0) return;
-  const holder = state.view?.record?.holder ?? "";
-  const holding = holder === "" || holder === settings.node ? undefined : state.view?.candidates.get(holder)?.candidate;
-  const lower = holding !== undefined && eligible(state) && state.self.effective > holding.effective;
+  const holder = state.lease.view?.record?.holder ?? "";
+  const holding = holder === "" || holder === settings.node ? undefined : state.lease.view?.candidates.get(holder)?.candidate;
+  const lower = holding !== undefined && eligible(state) && state.self.tracking.effective > holding.effective;
   if (!lower) {
-    if (state.outrankingSinceMs !== null) step.set({ outrankingSinceMs: null });
+    if (state.self.outrankingSinceMs !== null) step.setSelf({ outrankingSinceMs: null });
     return;
   }
-  const since = state.outrankingSinceMs ?? nowMs;
-  if (state.outrankingSinceMs === null) step.set({ outrankingSinceMs: since });
+  const since = state.self.outrankingSinceMs ?? nowMs;
+  if (state.self.outrankingSinceMs === null) step.setSelf({ outrankingSinceMs: since });
   if (nowMs < since + settings.preemptDelayMs) step.wakeAt(since + settings.preemptDelayMs);
 }
 
@@ -88,6 +88,6 @@ export function preempting(able: readonly Candidate[], holder: Candidate): reado
 
 /** The candidate whose VIP interface has this MAC address. */
 export function candidateAt(state: ElectionState, mac: string): Candidate | undefined {
-  for (const { candidate } of state.view?.candidates.values() ?? []) if (candidate.mac === mac) return candidate;
+  for (const { candidate } of state.lease.view?.candidates.values() ?? []) if (candidate.mac === mac) return candidate;
   return undefined;
 }

@@ -34,7 +34,7 @@ export function claimOrResortTime(step: StepBuilder, view: LeaseView, freeAtMs: 
   const able = claimOrder(step, view, free);
   if (able.length === 0) return resortTime(step, lastResorts(settings, state, withoutLost(peers(settings, view), free, settings.node), nowMs), freeAtMs);
   const atMs = turnOf(step, able, freeAtMs, free);
-  if (state.allFaultSinceMs !== null) step.set({ allFaultSinceMs: null });
+  if (state.lease.allFaultSinceMs !== null) step.setLease({ allFaultSinceMs: null });
   return atMs;
 }
 
@@ -45,7 +45,7 @@ function turnOf(step: StepBuilder, able: readonly Candidate[], freeAtMs: number,
   if (rank < 0) return Number.POSITIVE_INFINITY;
   // Nobody's priority can be read while there is no Lease: VRRP's own skew decides (RFC 9568 section 6.1), the tie goes to whoever is first.
   if (free.kind === "free" && free.why === "absent") {
-    return freeAtMs + ((256 - state.self.effective) / 256) * 1_000;
+    return freeAtMs + ((256 - state.self.tracking.effective) / 256) * 1_000;
   }
   // Candidates are those whose priority all others can read.
   if (!publishedByAll(step)) return Number.POSITIVE_INFINITY;
@@ -53,8 +53,8 @@ function turnOf(step: StepBuilder, able: readonly Candidate[], freeAtMs: number,
 }
 
 function publishedByAll(step: StepBuilder): boolean {
-  const seen = step.state.view?.candidates.get(step.settings.node)?.candidate;
-  return seen !== undefined && seen.instance === step.settings.instance && seen.eligible && seen.effective === step.state.self.effective;
+  const seen = step.state.lease.view?.candidates.get(step.settings.node)?.candidate;
+  return seen !== undefined && seen.instance === step.settings.instance && seen.eligible && seen.effective === step.state.self.tracking.effective;
 }
 
 /** When nobody is eligible: those that only no API server answers, or that have to prove themselves. Any of them is as good as a healthy one. */
@@ -68,10 +68,10 @@ function lastResorts(settings: ElectionSettings, state: ElectionState, others: r
 
 function resortTime(step: StepBuilder, resort: readonly Candidate[], freeAtMs: number): number {
   const { settings, state, nowMs } = step;
-  const since = state.allFaultSinceMs ?? Math.max(freeAtMs, nowMs);
-  if (state.allFaultSinceMs === null) step.set({ allFaultSinceMs: since });
+  const since = state.lease.allFaultSinceMs ?? Math.max(freeAtMs, nowMs);
+  if (state.lease.allFaultSinceMs === null) step.setLease({ allFaultSinceMs: since });
   const rank = resort.findIndex((candidate) => candidate.node === settings.node);
-  return rank < 0 || !state.self.ready ? Number.POSITIVE_INFINITY : since + ALL_FAULT_MS + rank * CLAIM_STEP_MS;
+  return rank < 0 || !state.self.tracking.ready ? Number.POSITIVE_INFINITY : since + ALL_FAULT_MS + rank * CLAIM_STEP_MS;
 }
 
 /** The holder whose Lease has run out is no candidate: it has just shown that it cannot renew. If it has our name it is not we. */

@@ -28,7 +28,7 @@ export function contestMaster(step: StepBuilder, role: Master, mac: string): voi
  */
 export function decideDefence(step: StepBuilder, role: Master): void {
   const { state, nowMs } = step;
-  const { contender, defendedAtMs } = state;
+  const { contender, defendedAtMs } = state.wire;
   // What was heard before we became holder was answered by our first announcement.
   if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < state.sinceMs) return;
   const other = candidateAt(state, contender.mac);
@@ -42,6 +42,6 @@ export function decideDefence(step: StepBuilder, role: Master): void {
 }
 
 /** When the VIP may be defended again. @param other the candidate that claims it; undefined: a stranger does */
-export function defendAgainAt({ defendedAtMs }: ElectionState, other: Candidate | undefined): number {
+export function defendAgainAt({ wire: { defendedAtMs } }: ElectionState, other: Candidate | undefined): number {
   return defendedAtMs + (other === undefined ? DEFEND_MS : DEFEND_OURS_MS);
 }

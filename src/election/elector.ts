@@ -184,29 +184,30 @@ export function createElector(deps: ElectorDeps): Elector {
       return stopping;
     },
     status: () => electionStatus(settings, state, clock.now()),
-    leaseUid: () => state.view?.record?.uid,
+    leaseUid: () => state.lease.view?.record?.uid,
   };
 }
 
 function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs: number): ElectionStatus {
-  const { role, view } = state;
+  const { role } = state;
+  const { view } = state.lease;
   return {
     state: vrrpState(state),
     confirmed: role.kind === "MASTER",
     reason: state.reason,
     sinceMs: state.sinceMs,
     basePriority: settings.base,
-    effectivePriority: state.self.effective,
+    effectivePriority: state.self.tracking.effective,
     eligible: eligible(state),
     faults: faultsOf(state),
     holder: view === null ? null : (view.record?.holder ?? ""),
     leaseTransitions: view?.record?.leaseTransitions ?? null,
     renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,
-    lastReadAgeMs: view === null ? null : nowMs - Math.max(view.acceptedAtMs, state.readOkAtMs ?? 0),
+    lastReadAgeMs: view === null ? null : nowMs - Math.max(view.acceptedAtMs, state.lease.read.okAtMs ?? 0),
     contender:
-      state.contender === null
+      state.wire.contender === null
         ? null
-        : { mac: state.contender.mac, node: candidateAt(state, state.contender.mac)?.node ?? null, agoMs: nowMs - state.contender.atMs },
+        : { mac: state.wire.contender.mac, node: candidateAt(state, state.wire.contender.mac)?.node ?? null, agoMs: nowMs - state.wire.contender.atMs },
     candidates:
       view === null
         ? []

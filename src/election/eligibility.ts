@@ -9,16 +9,16 @@ import type { ElectionState } from "./types.ts";
 
 export function faultsOf(state: ElectionState): readonly string[] {
   const ours = [
-    ...(state.namesake === null ? [] : [NAMESAKE_FAULT]),
-    ...(state.stranger === null ? [] : [CONFLICT_FAULT]),
+    ...(state.self.namesake === null ? [] : [NAMESAKE_FAULT]),
+    ...(state.wire.stranger === null ? [] : [CONFLICT_FAULT]),
     ...(isHeldOff(state) ? [UNSTABLE_FAULT] : []),
   ];
-  return ours.length === 0 ? state.self.faults : [...state.self.faults, ...ours];
+  return ours.length === 0 ? state.self.tracking.faults : [...state.self.tracking.faults, ...ours];
 }
 
 /** May become holder. Every check must have spoken: a node that knows nothing of itself is no candidate. */
 export function eligible(state: ElectionState): boolean {
-  return state.stopping === null && state.self.ready && faultsOf(state).length === 0;
+  return state.stopping === null && state.self.tracking.ready && faultsOf(state).length === 0;
 }
 
 /** The VRRP state that people see. */
@@ -32,8 +32,8 @@ export function vrrpState(state: ElectionState): VrrpState {
       return "INIT";
     case "BACKUP":
       if (faultsOf(state).length > 0) return "FAULT";
-      if (!state.self.ready) return "INIT";
+      if (!state.self.tracking.ready) return "INIT";
       // It cannot read the Lease yet, and sees another one serve.
-      return state.view === null && (state.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
+      return state.lease.view === null && (state.wire.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
   }
 }

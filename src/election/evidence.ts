@@ -11,31 +11,32 @@ export function applyEvidence(step: StepBuilder, evidence: Evidence): void {
     case "silent":
       return foundSilent(step, evidence.tenure);
     case "answering":
-      if (state.proof?.tenure === evidence.tenure) step.set({ proof: null });
+      if (state.wire.proof?.tenure === evidence.tenure) step.setWire({ proof: null });
       return;
     case "probed":
-      return step.set({ probingSinceMs: null, probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober } });
+      return step.setWire({ probingSinceMs: null, probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober } });
     case "claimed":
       return heardClaim(step, evidence.mac);
     case "neighbours":
-      if (evidence.heard) step.set({ met: true });
+      if (evidence.heard) step.setWire({ met: true });
       return;
   }
 }
 
 function foundSilent(step: StepBuilder, tenure: string): void {
-  const record = step.state.view?.record ?? null;
+  const record = step.state.lease.view?.record ?? null;
   // News of a tenure that has ended meanwhile.
   if (record === null || termOf(record) !== tenure) return;
-  step.set({ proof: { tenure, atMs: step.nowMs } });
+  step.setWire({ proof: { tenure, atMs: step.nowMs } });
   step.effect({ kind: "report", report: { kind: "proof", holder: record.holder } });
 }
 
 function heardClaim(step: StepBuilder, mac: string): void {
-  const { role, probed } = step.state;
-  step.set({ contender: { mac, atMs: step.nowMs } });
+  const { role } = step.state;
+  const { probed } = step.state.wire;
+  step.setWire({ contender: { mac, atMs: step.nowMs } });
   // Whatever it answered before, this is what the wire says now.
-  if (probed !== null) step.set({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
+  if (probed !== null) step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
   switch (role.kind) {
     case "MASTER":
       return contestMaster(step, role, mac);

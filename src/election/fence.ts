@@ -71,7 +71,8 @@ export function letGo(step: StepBuilder, reason: string): void {
 
 /** Whatever has run out while this process was not looking goes first, before the event of this step is believed (invariants 3 and 4). */
 export function enforceFence(step: StepBuilder): void {
-  const { role, resumeUntilMs, adoptableUntilMs } = step.state;
+  const { role } = step.state;
+  const { resumeUntilMs, adoptableUntilMs } = step.state.leftOver;
   const { settings, nowMs } = step;
   if (role.kind === "MASTER" && nowMs >= deadlineAfter(settings, role.renewedAtMs)) {
     letGo(step, "the Lease could not be renewed before the deadline");
@@ -81,15 +82,15 @@ export function enforceFence(step: StepBuilder): void {
     step.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
   }
   if (role.kind === "PROVISIONAL" && nowMs >= role.untilMs) {
-    step.set({ proof: null });
+    step.setWire({ proof: null });
     letGo(step, "nothing shows any more that the VIP may be kept");
   }
   if (resumeUntilMs !== null && nowMs >= resumeUntilMs) {
     unbindVip(step);
-    step.set({ resumeUntilMs: null });
+    step.setLeftOver({ resumeUntilMs: null });
   }
   if (adoptableUntilMs !== null && nowMs >= adoptableUntilMs) {
     unbindVip(step);
-    step.set({ adoptableUntilMs: null });
+    step.setLeftOver({ adoptableUntilMs: null });
   }
 }

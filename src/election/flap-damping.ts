@@ -18,28 +18,28 @@ export function penalized(damping: Damping | null, nowMs: number): Damping {
 }
 
 export function penalize(step: StepBuilder): void {
-  step.set({ damping: penalized(step.state.damping, step.nowMs) });
+  step.setSelf({ damping: penalized(step.state.self.damping, step.nowMs) });
 }
 
 /** A link that was good, went bad and is good again has flapped. One that is slow to come up at boot has not. */
 export function noteLink(step: StepBuilder, facts: SelfFacts): void {
-  const { self, linkWasGood } = step.state;
+  const { tracking: self, linkWasGood } = step.state.self;
   const wasBad = self.faults.includes(INTERFACE_FAULT);
   const isBad = facts.faults.includes(INTERFACE_FAULT);
   if (wasBad && !isBad && linkWasGood) penalize(step);
-  step.set({ linkWasGood: linkWasGood || (facts.ready && !isBad) });
+  step.setSelf({ linkWasGood: linkWasGood || (facts.ready && !isBad) });
 }
 
 /** The wait ends by the passing of time alone. */
 export function settleHoldOff(step: StepBuilder): void {
-  const { damping } = step.state;
+  const { damping } = step.state.self;
   const holdOff = damping !== null && step.nowMs < damping.holdOffUntilMs;
-  step.set({ holdOff });
+  step.setSelf({ holdOff });
   if (holdOff) step.wakeAt(damping.holdOffUntilMs);
 }
 
 /** It keeps a node from becoming holder. A holder keeps the VIP the first time, as moving it is what this is to prevent; not where trouble comes again and again. */
-export function isHeldOff({ holdOff, role, damping }: ElectionState): boolean {
+export function isHeldOff({ role, self: { holdOff, damping } }: ElectionState): boolean {
   switch (role.kind) {
     case "BACKUP":
       return holdOff;

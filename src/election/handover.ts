@@ -72,7 +72,7 @@ export function decideHandover(step: StepBuilder, role: Master, view: LeaseView)
     return false;
   }
   if (nowMs >= overAtMs || next === undefined) return giveUp(step, { ...role, handover }, view, wish.reason);
-  if (state.offerInFlight || state.write !== null) {
+  if (state.lease.offerInFlight || state.lease.write !== null) {
     // The API is slow with our last offer or renewal; sending the next one would only race it.
     step.set({ role: { ...role, handover } });
     step.wakeAt(overAtMs);
@@ -152,10 +152,11 @@ function endHandover(step: StepBuilder, role: Master): void {
  */
 export function withdrawOffer(step: StepBuilder): void {
   const { state, settings, nowMs } = step;
-  const { role, view } = state;
+  const { role } = state;
+  const { view } = state.lease;
   if (role.kind !== "MASTER" || role.handover !== null) return;
   if (view?.record?.holder !== settings.node || view.record.annotations[OFFER] === undefined) return;
-  if (state.offerInFlight || state.write !== null) return;
+  if (state.lease.offerInFlight || state.lease.write !== null) return;
   const offered = role.offered ?? { sinceMs: nowMs, unbound: false, retryAtMs: nowMs };
   if (nowMs < offered.retryAtMs) return step.wakeAt(offered.retryAtMs);
   step.wakeAt(offerEnd(offered));
@@ -167,7 +168,7 @@ export function withdrawOffer(step: StepBuilder): void {
 /** The first offer of a MASTER limits how long it stays bound, before the offer is written. */
 function sendOffer(step: StepBuilder, write: Extract<LeaseWrite, { kind: "offer" }>): void {
   const { role } = step.state;
-  step.set({ offerInFlight: true });
+  step.setLease({ offerInFlight: true });
   if (write.to !== null && role.kind === "MASTER") {
     const first = role.offered === null;
     if (first) step.set({ role: { ...role, offered: { sinceMs: step.nowMs, unbound: false, retryAtMs: step.nowMs } } });

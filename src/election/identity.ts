@@ -36,14 +36,14 @@ export function termOf(record: LeaseRecord): string {
  */
 export function trackNamesake(step: StepBuilder, before: LeaseView | null): void {
   const { settings, state, nowMs } = step;
-  const own = state.view?.candidates.get(settings.node)?.candidate;
+  const own = state.lease.view?.candidates.get(settings.node)?.candidate;
   // Our own words while we are silent are a late copy of what we said before we knew: they prove nothing.
   if (own === undefined || own.instance === settings.instance) return;
-  if (before?.candidates.get(settings.node)?.candidate.instance === settings.instance) step.set({ overwritten: state.overwritten + 1 });
-  if (state.namesake === null && ownsTheName(step, own.instance)) return step.set({ published: "" });
-  if (state.namesake?.instance === own.instance && state.namesake.counter === own.counter) return;
-  if (state.namesake === null) step.effect({ kind: "report", report: { kind: "namesake", instance: own.instance } });
-  step.set({ overwritten: 0, namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
+  if (before?.candidates.get(settings.node)?.candidate.instance === settings.instance) step.setSelf({ overwritten: state.self.overwritten + 1 });
+  if (state.self.namesake === null && ownsTheName(step, own.instance)) return step.setPublish({ text: "" });
+  if (state.self.namesake?.instance === own.instance && state.self.namesake.counter === own.counter) return;
+  if (state.self.namesake === null) step.effect({ kind: "report", report: { kind: "namesake", instance: own.instance } });
+  step.setSelf({ overwritten: 0, namesake: { instance: own.instance, counter: own.counter, untilMs: nowMs + SILENCE_MS } });
 }
 
 /**
@@ -51,16 +51,18 @@ export function trackNamesake(step: StepBuilder, before: LeaseView | null): void
  * must yield, and it is the one whose instance is greater.
  */
 function ownsTheName({ settings, state, nowMs }: StepBuilder, other: string): boolean {
-  if (nowMs - state.publishedOkAtMs >= SILENCE_MS) return false;
-  return state.overwritten < OVERWRITTEN_LIMIT || settings.instance < other;
+  if (nowMs - state.lease.publish.okAtMs >= SILENCE_MS) return false;
+  return state.self.overwritten < OVERWRITTEN_LIMIT || settings.instance < other;
 }
 
 /** The namesake has been silent while we could read: it is gone, the name is ours. */
 export function settleNamesake(step: StepBuilder): void {
-  const { namesake, readOkAtMs } = step.state;
+  const { namesake } = step.state.self;
+  const { okAtMs: readOkAtMs } = step.state.lease.read;
   if (namesake === null) return;
   // Only a read from after the silence proves it: an API that says nothing is no silence of the namesake's.
   if (readOkAtMs !== null && readOkAtMs >= namesake.untilMs) {
-    step.set({ namesake: null, counter: namesake.counter });
+    step.setSelf({ namesake: null });
+  step.setPublish({ counter: namesake.counter });
   } else if (step.nowMs < namesake.untilMs) step.wakeAt(namesake.untilMs);
 }

@@ -22,18 +22,20 @@ export const SURVEY_TIMEOUT_MS = 500;
 
 /** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
 export function decidePublish(step: StepBuilder): void {
-  const { view, publishInFlight, role } = step.state;
+  const { view } = step.state.lease;
+  const { inFlight: publishInFlight } = step.state.lease.publish;
+  const { role } = step.state;
   if (role.kind === "STOPPED" || publishInFlight || view === null || view.record === null) return;
-  if (step.state.namesake !== null) return;
+  if (step.state.self.namesake !== null) return;
   const candidate = desiredCandidate(step);
   const text = fingerprint(candidate);
-  const { published, publishedAtMs } = step.state;
+  const { text: published, atMs: publishedAtMs } = step.state.lease.publish;
   const dueAtMs = publishedAtMs + (published === "" ? RETRY_MS : BUMP_MS);
   if (text === published || published === "") {
     if (step.nowMs < dueAtMs) return step.wakeAt(dueAtMs);
   }
-  const counter = Math.max(step.state.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
-  step.set({ publishInFlight: true, published: text, publishedAtMs: step.nowMs, counter });
+  const counter = Math.max(step.state.lease.publish.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
+  step.setPublish({ inFlight: true, text, atMs: step.nowMs, counter });
   step.wakeAt(step.nowMs + BUMP_MS);
   step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, writeTimeoutMs(step.settings));
 }
@@ -47,26 +49,28 @@ export function decideSurvey(step: StepBuilder): void {
   const { state, settings, nowMs } = step;
   const { role } = state;
   const lastGoodMs = role.kind === "MASTER" ? role.renewedAtMs : Number.NEGATIVE_INFINITY;
-  if (state.surveyInFlight || (role.kind !== "MASTER" && (role.kind !== "PROVISIONAL" || role.why.kind === "bootstrap"))) return;
-  const atMs = Math.max(state.surveyAtMs, overdueAfter(settings, lastGoodMs));
+  if (state.lease.survey.inFlight || (role.kind !== "MASTER" && (role.kind !== "PROVISIONAL" || role.why.kind === "bootstrap"))) return;
+  const atMs = Math.max(state.lease.survey.nextAtMs, overdueAfter(settings, lastGoodMs));
   if (nowMs < atMs) return step.wakeAt(atMs);
-  step.set({ surveyInFlight: true });
+  step.setSurvey({ inFlight: true });
   step.effect({ kind: "survey" });
 }
 
 export function decideRead(step: StepBuilder): void {
-  const { role, readInFlight, view } = step.state;
+  const { role } = step.state;
+  const { inFlight: readInFlight } = step.state.lease.read;
+  const { view } = step.state.lease;
   if (role.kind === "STOPPED" || readInFlight) return;
   // The holder's renewals bring the record with them.
   const idle = role.kind === "MASTER" && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
-  const atMs = Math.max(step.state.readAtMs, idle);
+  const atMs = Math.max(step.state.lease.read.nextAtMs, idle);
   if (step.nowMs < atMs) return step.wakeAt(atMs);
-  step.set({ readInFlight: true });
+  step.setRead({ inFlight: true });
   step.effect({ kind: "read" });
 }
 
 /** What this node last published of itself is what it would publish now. */
 export function candidacyWritten(step: StepBuilder): boolean {
-  const { view } = step.state;
-  return view === null || view.record === null || step.state.published === fingerprint(desiredCandidate(step));
+  const { view } = step.state.lease;
+  return view === null || view.record === null || step.state.lease.publish.text === fingerprint(desiredCandidate(step));
 }

@@ -48,14 +48,14 @@ function comeBack(step: StepBuilder, role: Master, linkLoss: LinkLoss): void {
     if (owner !== linkLoss.owner) setLinkLoss(step, { ...role, handover: null }, { ...linkLoss, owner });
     return step.wakeAt(linkLoss.askedAtMs + ASK_AGAIN_MS);
   }
-  if (state.probingSinceMs !== null && nowMs < linkLoss.askedAtMs + ANSWER_MS) return step.wakeAt(linkLoss.askedAtMs + ANSWER_MS);
+  if (state.wire.probingSinceMs !== null && nowMs < linkLoss.askedAtMs + ANSWER_MS) return step.wakeAt(linkLoss.askedAtMs + ANSWER_MS);
   setLinkLoss(step, role, null);
   holdVip(step);
 }
 
 /** A candidate that has the VIP. A stranger that does is defended against, as always. */
 function heardSince(state: ElectionState, sinceMs: number): string | null {
-  const { probed, contender } = state;
+  const { probed, contender } = state.wire;
   const macs = [
     ...(probed !== null && probed.atMs >= sinceMs && probed.owner !== null ? [probed.owner] : []),
     ...(contender !== null && contender.atMs >= sinceMs ? [contender.mac] : []),

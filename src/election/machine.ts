@@ -85,44 +85,39 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
     role: { kind: "BACKUP", retryAtMs: nowMs },
     reason: "started",
     sinceMs: nowMs,
-    view: null,
-    self: { ...NOTHING_KNOWN, effective: settings.base },
-    stopping: null,
     startedAtMs: nowMs,
-    resumeUntilMs: null,
-    adoptableUntilMs: null,
-    write: null,
+    stopping: null,
     nextId: 1,
-    offerInFlight: false,
-    readInFlight: false,
-    readAtMs: nowMs,
-    readOkAtMs: null,
-    readFailing: false,
-    readableSinceMs: Number.NEGATIVE_INFINITY,
-    refusal: null,
-    survey: null,
-    surveyInFlight: false,
-    surveyAtMs: nowMs,
-    proof: null,
-    contender: null,
-    probed: null,
-    probingSinceMs: null,
-    met: false,
-    stranger: null,
-    defendedAtMs: Number.NEGATIVE_INFINITY,
-    damping: null,
-    holdOff: false,
-    linkWasGood: false,
-    publishInFlight: false,
-    publishedAtMs: Number.NEGATIVE_INFINITY,
-    publishedOkAtMs: Number.NEGATIVE_INFINITY,
-    published: "",
-    counter: 0,
-    outrankingSinceMs: null,
-    namesake: null,
-    overwritten: 0,
-    allFaultSinceMs: null,
-    watched: null,
+    lease: {
+      view: null,
+      write: null,
+      offerInFlight: false,
+      refusal: null,
+      read: { inFlight: false, nextAtMs: nowMs, okAtMs: null, failing: false, goodSinceMs: Number.NEGATIVE_INFINITY },
+      survey: { inFlight: false, nextAtMs: nowMs, found: null },
+      publish: { inFlight: false, atMs: Number.NEGATIVE_INFINITY, okAtMs: Number.NEGATIVE_INFINITY, text: "", counter: 0 },
+      allFaultSinceMs: null,
+    },
+    wire: {
+      proof: null,
+      contender: null,
+      probed: null,
+      probingSinceMs: null,
+      met: false,
+      stranger: null,
+      defendedAtMs: Number.NEGATIVE_INFINITY,
+      watched: null,
+    },
+    self: {
+      tracking: { ...NOTHING_KNOWN, effective: settings.base },
+      damping: null,
+      holdOff: false,
+      linkWasGood: false,
+      outrankingSinceMs: null,
+      namesake: null,
+      overwritten: 0,
+    },
+    leftOver: { resumeUntilMs: null, adoptableUntilMs: null },
   };
 }
 
@@ -140,7 +135,7 @@ function apply(step: StepBuilder, event: ElectionEvent): void {
       return applyStart(step, event);
     case "watched":
       // "Deleted" has no version to order it by: believe a read, and read now.
-      if (event.record === null) step.set({ readAtMs: step.nowMs });
+      if (event.record === null) step.setRead({ nextAtMs: step.nowMs });
       else see(step, event.record, { kind: "watch" });
       return;
     case "read":
@@ -148,7 +143,7 @@ function apply(step: StepBuilder, event: ElectionEvent): void {
     case "written":
       return applyWritten(step, event);
     case "surveyed":
-      step.set({ surveyInFlight: false, surveyAtMs: Math.max(step.nowMs, event.sentAtMs + SURVEY_MS), survey: judgeSurvey(step.state.survey, event) });
+      step.setSurvey({ inFlight: false, nextAtMs: Math.max(step.nowMs, event.sentAtMs + SURVEY_MS), found: judgeSurvey(step.state.lease.survey.found, event) });
       // From caches: they may be old, and are then dropped, but what they know of another holder is true.
       for (const record of event.survey.records) see(step, record, { kind: "watch" });
       return;
@@ -156,7 +151,7 @@ function apply(step: StepBuilder, event: ElectionEvent): void {
       return applyEvidence(step, event.evidence);
     case "self":
       noteLink(step, event.facts);
-      step.set({ self: event.facts });
+      step.setSelf({ tracking: event.facts });
       return;
     case "stop":
       if (step.state.stopping === null) step.set({ stopping: { sinceMs: step.nowMs } });
@@ -169,25 +164,25 @@ function apply(step: StepBuilder, event: ElectionEvent): void {
 /** A process that was restarted within the deadline keeps its address while it asks whether the Lease still names it. */
 function applyStart(step: StepBuilder, { resume, found }: Extract<ElectionEvent, { kind: "start" }>): void {
   // Not refreshed meanwhile: the kernel removes it if nobody takes it up.
-  if (found) step.set({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
+  if (found) step.setLeftOver({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
   if (resume === null) return;
   const untilMs = deadlineAfter(step.settings, resume.renewedAtMs);
   if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;
-  step.set({ resumeUntilMs: untilMs });
+  step.setLeftOver({ resumeUntilMs: untilMs });
   step.effect({ kind: "hold", untilMs });
 }
 
 function applyRead(step: StepBuilder, event: Extract<ElectionEvent, { kind: "read" }>): void {
-  step.set({ readInFlight: false });
+  step.setRead({ inFlight: false });
   switch (event.outcome.kind) {
     case "ok":
-      if (step.state.readFailing) step.set({ readFailing: false, readableSinceMs: step.nowMs });
-      step.set({ readAtMs: step.nowMs + READ_INTERVAL_MS, readOkAtMs: step.nowMs });
+      if (step.state.lease.read.failing) step.setRead({ failing: false, goodSinceMs: step.nowMs });
+      step.setRead({ nextAtMs: step.nowMs + READ_INTERVAL_MS, okAtMs: step.nowMs });
       see(step, event.outcome.record, { kind: "read", sentAtMs: event.sentAtMs });
       return;
     case "rejected":
     case "no-answer":
-      step.set({ readAtMs: step.nowMs + RETRY_MS, readFailing: true });
+      step.setRead({ nextAtMs: step.nowMs + RETRY_MS, failing: true });
       return;
   }
 }
@@ -198,19 +193,19 @@ function applyWritten(step: StepBuilder, event: Extract<ElectionEvent, { kind: "
   // The store read after the refusal, so after the write was sent: a quorum read of that age.
   if (outcome.kind === "conflict") see(step, outcome.record, { kind: "read", sentAtMs });
   if (write.kind === "candidate") {
-    step.set({ publishInFlight: false });
-    if (outcome.kind === "ok") step.set({ publishedOkAtMs: sentAtMs });
-    else step.set({ published: "", publishedAtMs: step.nowMs });
+    step.setPublish({ inFlight: false });
+    if (outcome.kind === "ok") step.setPublish({ okAtMs: sentAtMs });
+    else step.setPublish({ text: "", atMs: step.nowMs });
     return;
   }
   if (write.kind === "offer") {
-    step.set({ offerInFlight: false });
+    step.setLease({ offerInFlight: false });
     offerAnswered(step, write, sentAtMs, outcome);
     return;
   }
-  if (step.state.write !== event.id) return;
+  if (step.state.lease.write !== event.id) return;
   const refused = outcome.kind === "rejected" && outcome.status < 500;
-  step.set({ write: null, refusal: refused ? { status: outcome.status, sinceMs: step.state.refusal?.sinceMs ?? step.nowMs } : null });
+  step.setLease({ write: null, refusal: refused ? { status: outcome.status, sinceMs: step.state.lease.refusal?.sinceMs ?? step.nowMs } : null });
   switch (write.kind) {
     case "claim":
     case "renew":
@@ -234,10 +229,10 @@ function refusedClaim(step: StepBuilder, outcome: WriteOutcome): void {
 }
 
 function see(step: StepBuilder, record: Parameters<typeof observe>[1], source: Source): void {
-  const view = observe(step.state.view, record, source, step.nowMs);
-  if (view === step.state.view) return;
-  const before = step.state.view;
-  step.set({ view });
+  const view = observe(step.state.lease.view, record, source, step.nowMs);
+  if (view === step.state.lease.view) return;
+  const before = step.state.lease.view;
+  step.setLease({ view });
   trackNamesake(step, before);
 }
 

@@ -44,7 +44,9 @@ export function holdLease(step: StepBuilder, sentAtMs: number, record: LeaseReco
       "holds the Lease",
     );
   }
-  step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null, proof: null, stranger: null });
+  step.setLeftOver({ resumeUntilMs: null, adoptableUntilMs: null });
+  step.setLease({ allFaultSinceMs: null });
+  step.setWire({ proof: null, stranger: null });
   if (offered?.unbound === true) return;
   holdVip(step);
   // An offered VIP is no inheritance: a process restarted now must ask first.
@@ -53,7 +55,7 @@ export function holdLease(step: StepBuilder, sentAtMs: number, record: LeaseReco
 
 export function decideMaster(step: StepBuilder, role: Master): void {
   const { settings, state } = step;
-  const { view } = state;
+  const { view } = state.lease;
   step.wakeAt(deadlineAfter(settings, role.renewedAtMs));
   const holder = view?.record?.holder ?? "";
   const { handover } = role;
@@ -115,9 +117,10 @@ function lossReason(tenure: Ownership, holder: string): string {
 
 function decideRenewal(step: StepBuilder): void {
   const { settings, state, nowMs } = step;
-  const { role, view, write } = state;
+  const { role } = state;
+  const { view, write } = state.lease;
   // One at a time: an offer names the renewTime that it was made at. It takes 1 s at most.
-  if (role.kind !== "MASTER" || write !== null || state.offerInFlight || view === null) return;
+  if (role.kind !== "MASTER" || write !== null || state.lease.offerInFlight || view === null) return;
   if (nowMs < role.nextRenewAtMs) return step.wakeAt(role.nextRenewAtMs);
   const timeoutMs = deadlineAfter(settings, role.renewedAtMs) - nowMs;
   if (timeoutMs <= 0) return;

@@ -29,7 +29,8 @@ const MOST_CONFLICTS = 2;
 
 export function becomeProvisional(step: StepBuilder, why: Why, untilMs: number): void {
   step.become({ kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs, conflicts: 0 }, reasonOf(step, why));
-  step.set({ resumeUntilMs: null, adoptableUntilMs: null, allFaultSinceMs: null });
+  step.setLeftOver({ resumeUntilMs: null, adoptableUntilMs: null });
+  step.setLease({ allFaultSinceMs: null });
   // Not for a process that comes after this one: it must ask first.
   step.effect({ kind: "forget" });
   holdVip(step);
@@ -38,7 +39,7 @@ export function becomeProvisional(step: StepBuilder, why: Why, untilMs: number):
 function reasonOf(step: StepBuilder, why: Why): string {
   switch (why.kind) {
     case "proof":
-      return `provisional: ${step.state.view?.record?.holder ?? "the holder"} does not answer on the wire, claiming`;
+      return `provisional: ${step.state.lease.view?.record?.holder ?? "the holder"} does not answer on the wire, claiming`;
     case "bootstrap":
       return "provisional: no API server lets us read the Lease yet, and nobody answers for the VIP";
     case "api-loss":
@@ -59,9 +60,9 @@ export function decideProvisional(step: StepBuilder, role: Provisional): void {
   if (now.kind !== "PROVISIONAL") return;
   step.wakeAt(now.untilMs);
   speakUp(step);
-  if (state.write !== null) return;
+  if (state.lease.write !== null) return;
   if (nowMs < now.retryAtMs) return step.wakeAt(now.retryAtMs);
-  const { view } = state;
+  const { view } = state.lease;
   if (view === null) return;
   const freeAtMs = freeAt(step, now, view);
   if (nowMs < freeAtMs) return step.wakeAt(freeAtMs);
@@ -77,7 +78,7 @@ export function decideProvisional(step: StepBuilder, role: Provisional): void {
  * nobody holds the VIP by it: we had asked the wire.
  */
 function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
-  const record = step.state.view?.record ?? null;
+  const record = step.state.lease.view?.record ?? null;
   if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null || ownershipOf(step.settings, record) !== "another") return role;
   const noted: Provisional = { ...role, why: { kind: "bootstrap", seen: record } };
   step.set({ role: noted });
@@ -96,7 +97,7 @@ function freeAt({ settings }: StepBuilder, role: Provisional, view: LeaseView): 
  */
 function speakUp(step: StepBuilder): void {
   const { state, nowMs } = step;
-  const atMs = Math.max(state.sinceMs, state.defendedAtMs) + SPEAK_UP_MS;
+  const atMs = Math.max(state.sinceMs, state.wire.defendedAtMs) + SPEAK_UP_MS;
   if (nowMs < atMs) return step.wakeAt(atMs);
   step.defend();
   step.wakeAt(nowMs + SPEAK_UP_MS);
@@ -104,9 +105,9 @@ function speakUp(step: StepBuilder): void {
 
 /** Why it is over; null: it is not. */
 function endOf({ state, settings }: StepBuilder, { why, conflicts }: Provisional): string | null {
-  const record = state.view?.record ?? null;
+  const record = state.lease.view?.record ?? null;
   if (faultsOf(state).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
-  if (state.namesake !== null) return "another machine has our name";
+  if (state.self.namesake !== null) return "another machine has our name";
   switch (ownershipOf(settings, record)) {
     case "nobody":
     case "ours":
@@ -117,7 +118,7 @@ function endOf({ state, settings }: StepBuilder, { why, conflicts }: Provisional
     case "another": {
       if (why.kind === "bootstrap" && record !== null && unchangedSince(why.seen ?? record, record)) return null;
       if (why.kind !== "proof" || record === null || termOf(record) !== why.tenure) return `${record?.holder ?? "another node"} holds the Lease`;
-      if (state.proof === null) return `${record.holder} answers after all`;
+      if (state.wire.proof === null) return `${record.holder} answers after all`;
       return conflicts > MOST_CONFLICTS ? `${record.holder} renews its Lease` : null;
     }
   }
@@ -162,7 +163,7 @@ export function contestProvisional(step: StepBuilder, role: Provisional, mac: st
     step.defend();
     return step.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
   }
-  const named = other !== undefined && state.view?.record?.holder === other.node;
+  const named = other !== undefined && state.lease.view?.record?.holder === other.node;
   if (other !== undefined && !named && role.why.kind !== "bootstrap") {
     if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {
       // It may not have heard us: it was the later one on a wire that was cut.
@@ -180,7 +181,8 @@ function hasRight({ nowMs }: StepBuilder, { why }: Provisional): boolean {
 
 /** A stranger that was defended against while there was a right to the VIP is given way to once there is none. True when that has happened. */
 function yieldToStranger(step: StepBuilder, role: Provisional): boolean {
-  const { contender, sinceMs } = step.state;
+  const { contender } = step.state.wire;
+  const { sinceMs } = step.state;
   if (role.why.kind !== "api-loss" || contender === null || contender.atMs < sinceMs || candidateAt(step.state, contender.mac) !== undefined) return false;
   if (hasRight(step, role)) {
     step.wakeAt(role.why.validUntilMs);
@@ -194,13 +196,13 @@ function yieldTo(step: StepBuilder, role: Provisional, mac: string): void {
   const { state, nowMs } = step;
   const node = candidateAt(state, mac)?.node ?? null;
   unbindVip(step);
-  step.set({ proof: null });
+  step.setWire({ proof: null });
   if (role.why.kind !== "bootstrap") penalize(step);
   step.effect({ kind: "report", report: { kind: "conflict", mac, node, outcome: "yielded" } });
   step.become({ kind: "BACKUP", retryAtMs: nowMs }, `${node ?? mac} claims the VIP as well`);
 }
 
 function end(step: StepBuilder, reason: string): void {
-  step.set({ proof: null });
+  step.setWire({ proof: null });
   letGo(step, reason);
 }

@@ -3,7 +3,7 @@
  * say what is set, sent and bound.
  */
 import type { LeaseWrite } from "../kube/store.ts";
-import type { Effect, ElectionSettings, ElectionState, Role, Step } from "./types.ts";
+import type { Effect, ElectionSettings, ElectionState, LeaseState, LeftOver, PublishState, ReadState, Role, SelfState, Step, SurveyState, WireState } from "./types.ts";
 
 export class StepBuilder {
   readonly settings: ElectionSettings;
@@ -20,6 +20,34 @@ export class StepBuilder {
 
   set(change: Partial<ElectionState>): void {
     this.state = { ...this.state, ...change };
+  }
+
+  setLease(change: Partial<LeaseState>): void {
+    this.set({ lease: { ...this.state.lease, ...change } });
+  }
+
+  setRead(change: Partial<ReadState>): void {
+    this.setLease({ read: { ...this.state.lease.read, ...change } });
+  }
+
+  setSurvey(change: Partial<SurveyState>): void {
+    this.setLease({ survey: { ...this.state.lease.survey, ...change } });
+  }
+
+  setPublish(change: Partial<PublishState>): void {
+    this.setLease({ publish: { ...this.state.lease.publish, ...change } });
+  }
+
+  setWire(change: Partial<WireState>): void {
+    this.set({ wire: { ...this.state.wire, ...change } });
+  }
+
+  setSelf(change: Partial<SelfState>): void {
+    this.set({ self: { ...this.state.self, ...change } });
+  }
+
+  setLeftOver(change: Partial<LeftOver>): void {
+    this.set({ leftOver: { ...this.state.leftOver, ...change } });
   }
 
   effect(effect: Effect): void {
@@ -41,13 +69,13 @@ export class StepBuilder {
 
   /** Says once that the VIP is here. */
   defend(): void {
-    this.set({ defendedAtMs: this.nowMs });
+    this.setWire({ defendedAtMs: this.nowMs });
     this.effect({ kind: "defend" });
   }
 
   /** Asks who has the VIP. One who is asking already asks anew: what is known of the wire by then may be of a time before the link came back. */
   probe(spread: boolean): void {
-    this.set({ probingSinceMs: this.nowMs });
+    this.setWire({ probingSinceMs: this.nowMs });
     this.effect({ kind: "probe", spread });
   }
 
@@ -61,7 +89,7 @@ export class StepBuilder {
 
   send(write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>, timeoutMs: number, urgent = false): void {
     const id = this.#nextId();
-    this.set({ write: id });
+    this.setLease({ write: id });
     this.effect({ kind: "write", id, write, timeoutMs, urgent });
   }
 

@@ -20,7 +20,7 @@ export function releaseLease(step: StepBuilder, view: LeaseView): void {
   unbindVip(step);
   const ours = view.record?.holder === step.settings.node;
   step.become({ kind: "RELEASING", untilMs: step.nowMs + (ours ? RELEASE_MS : 0) }, "released");
-  step.set({ write: null });
+  step.setLease({ write: null });
   if (ours && view.record !== null) step.send({ kind: "release", held: view.record }, RELEASE_MS);
 }
 
@@ -33,7 +33,8 @@ export function releaseAnswered(step: StepBuilder, untilMs: number, outcome: Wri
 
 /** The last words of a node that holds nothing: it withdraws its candidacy, and finds out what became of a claim under way. */
 export function stopBackup(step: StepBuilder, sinceMs: number): void {
-  const { write, publishInFlight } = step.state;
+  const { write } = step.state.lease;
+  const { inFlight: publishInFlight } = step.state.lease.publish;
   if ((write !== null || publishInFlight || !candidacyWritten(step)) && step.nowMs < sinceMs + STOP_MS) return step.wakeAt(sinceMs + STOP_MS);
   unbindVip(step);
   stopped(step);

@@ -149,71 +149,130 @@ export interface Probed {
 /** `startingSinceMs`: it refused before it became silent, and has been silent since then. */
 export type SurveyedServer = Survey["servers"][number] & { readonly startingSinceMs: number | null };
 
-export interface ElectionState {
-  readonly role: Role;
-  readonly reason: string;
-  readonly sinceMs: number;
-  readonly view: LeaseView | null;
-  readonly self: SelfFacts;
-  readonly stopping: { readonly sinceMs: number } | null;
-  readonly startedAtMs: number;
-  /** The right to the VIP that a previous process of this agent left us; null once used or void. */
-  readonly resumeUntilMs: number | null;
-  /** A previous process left the VIP bound, until then at least by the kernel's clock; whether we have a right to it is not known yet. null: it did not. */
-  readonly adoptableUntilMs: number | null;
-  /** Id of the claim, renewal or release under way, one at a time; late answers of abandoned ones are only observed. */
-  readonly write: number | null;
-  readonly nextId: number;
-  readonly offerInFlight: boolean;
-  readonly readInFlight: boolean;
-  readonly readAtMs: number;
+/** Reading the Lease on a timer. */
+export interface ReadState {
+  readonly inFlight: boolean;
+  readonly nextAtMs: number;
   /** When the answer to the last successful read came; null before the first. */
-  readonly readOkAtMs: number | null;
+  readonly okAtMs: number | null;
   /** The last read failed. */
-  readonly readFailing: boolean;
-  /** When the first read succeeded after one that failed. */
-  readonly readableSinceMs: number;
-  /** The last claim, renewal or release was refused with a word of the API (401, 403, 422, 429), and since when all of them: somebody can write, only we may not. */
+  readonly failing: boolean;
+  /** When the first read succeeded after one that had failed. */
+  readonly goodSinceMs: number;
+}
+
+/** Asking every API server what it can do. */
+export interface SurveyState {
+  readonly inFlight: boolean;
+  readonly nextAtMs: number;
+  /** The last answer; null before the first. */
+  readonly found: { readonly sentAtMs: number; readonly servers: readonly SurveyedServer[] } | null;
+}
+
+/** What this node says of itself in its annotation. */
+export interface PublishState {
+  readonly inFlight: boolean;
+  /** When the last annotation was sent. */
+  readonly atMs: number;
+  /** When the last annotation was sent that the API accepted. */
+  readonly okAtMs: number;
+  /** The last annotation without its counter; "" when it has to be written again. */
+  readonly text: string;
+  readonly counter: number;
+}
+
+/**
+ * What this node knows of the Lease, and what it has asked of the API.
+ *
+ * Invariant: `view` never goes back to an older record (lease-view.ts). At most one claim, renewal or release is under way, and `write` is its id.
+ */
+export interface LeaseState {
+  /** null before the Lease was first seen. */
+  readonly view: LeaseView | null;
+  /** Id of the claim, renewal or release under way. A late answer to an abandoned one is only observed. */
+  readonly write: number | null;
+  readonly offerInFlight: boolean;
+  /**
+   * The API has answered the last claim, renewal or release with a refusal (401, 403, 422, 429), and since when it has refused all of them. Somebody can write
+   * then, and only this node may not.
+   */
   readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
-  readonly survey: { readonly sentAtMs: number; readonly servers: readonly SurveyedServer[] } | null;
-  readonly surveyInFlight: boolean;
-  readonly surveyAtMs: number;
-  /** The holder of this tenure was found dead on the wire. */
+  readonly read: ReadState;
+  readonly survey: SurveyState;
+  readonly publish: PublishState;
+  /** Since when the VIP is vacant and no candidate is eligible; null while one is. */
+  readonly allFaultSinceMs: number | null;
+}
+
+/**
+ * What the sentinel has heard on the VIP's wire, and what this node has said there.
+ *
+ * Invariant: `proof` is about the term of the record that was seen when it came. While `probingSinceMs` is set, no verdict of the wire is believed for a claim.
+ */
+export interface WireState {
+  /** The holder of this term was found dead on the wire. */
   readonly proof: { readonly tenure: string; readonly atMs: number } | null;
-  /** Who was last heard to claim the VIP, apart from us and the holder that the Lease names. */
+  /** The machine that was last heard to claim the VIP, apart from this node and the holder that the Lease names. */
   readonly contender: { readonly mac: string; readonly atMs: number } | null;
   readonly probed: Probed | null;
   /** Since when a verdict of the wire is awaited. */
   readonly probingSinceMs: number | null;
-  /** Somebody has been heard on the VIP's link: it carries frames. */
+  /** Another machine has been heard on the VIP's link: the link carries frames. */
   readonly met: boolean;
-  /** A machine that is none of ours has the VIP: we, who came later, do not claim it. */
+  /** A machine that is no candidate has the VIP. This node came later and does not claim it. */
   readonly stranger: string | null;
-  /** When we last defended the VIP, and reported the conflict. */
+  /** When this node last defended the VIP, and reported the conflict. */
   readonly defendedAtMs: number;
-  /** Our link flapped, or our mastership was contested. */
+  /** What the sentinel was last told to watch; null before the first time. */
+  readonly watched: Watched | null;
+}
+
+/**
+ * What this node knows of itself.
+ *
+ * Invariant: `holdOff` is true exactly while `damping` holds the node off. While `namesake` is set, this node publishes nothing and claims nothing.
+ */
+export interface SelfState {
+  readonly tracking: SelfFacts;
+  /** The link flapped, or the mastership was contested; null: never. */
   readonly damping: Damping | null;
-  /** And it must be calm for some time yet before it may become holder. */
+  /** The node must be calm for some time yet before it may become holder. */
   readonly holdOff: boolean;
   /** The VIP's link has been good before. */
   readonly linkWasGood: boolean;
-  readonly publishInFlight: boolean;
-  readonly publishedAtMs: number;
-  /** When the last words of ours that were accepted were sent. */
-  readonly publishedOkAtMs: number;
-  /** What was last written of ourselves, without the counter. */
-  readonly published: string;
-  readonly counter: number;
   /** Since when a lower holder has been seen (preempt delay); null while there is none. */
   readonly outrankingSinceMs: number | null;
-  /** Another machine under our name. */
+  /** Another machine under this node's name. */
   readonly namesake: { readonly instance: string; readonly counter: number; readonly untilMs: number } | null;
-  /** How often another machine has written over what we say of ourselves, all while we said it. */
+  /** How often another machine has overwritten this node's annotation while this node published it. */
   readonly overwritten: number;
-  /** What the sentinel was last told to watch; null before the first time. */
-  readonly watched: Watched | null;
-  /** Since when the VIP is vacant and no candidate is eligible. */
-  readonly allFaultSinceMs: number | null;
+}
+
+/**
+ * What a previous process of this agent has left.
+ *
+ * Invariant: both are null once this process has the VIP itself, and once the Lease was seen to name another machine.
+ */
+export interface LeftOver {
+  /** The end of the right to the VIP that the previous process had. */
+  readonly resumeUntilMs: number | null;
+  /** The VIP is bound here until then at least, by the kernel's clock. Whether this node has a right to it is not known yet. null: it was not bound. */
+  readonly adoptableUntilMs: number | null;
+}
+
+export interface ElectionState {
+  readonly role: Role;
+  readonly reason: string;
+  /** When the role began. */
+  readonly sinceMs: number;
+  readonly startedAtMs: number;
+  readonly stopping: { readonly sinceMs: number } | null;
+  /** Of the next write. */
+  readonly nextId: number;
+  readonly lease: LeaseState;
+  readonly wire: WireState;
+  readonly self: SelfState;
+  readonly leftOver: LeftOver;
 }
 
 export type ElectionEvent =

@@ -11,9 +11,9 @@ import type { ElectionSettings, ElectionState } from "./types.ts";
 /** Tells the sentinel whom to watch, when that has changed. */
 export function decideWatch(step: StepBuilder): void {
   const target = watchTarget(step.settings, step.state);
-  const { watched } = step.state;
+  const { watched } = step.state.wire;
   if (watched !== null && sameTarget(watched, target)) return;
-  step.set({ watched: target });
+  step.setWire({ watched: target });
   step.effect({ kind: "watch", target });
 }
 
@@ -28,8 +28,9 @@ function sameWitness(a: Witness, b: Witness | undefined): boolean {
 }
 
 export function watchTarget(settings: ElectionSettings, state: ElectionState): Watched {
-  const { view, role } = state;
-  const pace = state.self.fastPath === null || state.self.fastPath === undefined ? "slow" : "fast";
+  const { view } = state.lease;
+  const { role } = state;
+  const pace = state.self.tracking.fastPath === null || state.self.tracking.fastPath === undefined ? "slow" : "fast";
   if (view === null) return { holder: null, witnesses: [], pace };
   const others = peers(settings, view);
   const holder = others.find((candidate) => candidate.node === view.record?.holder);
@@ -38,6 +39,6 @@ export function watchTarget(settings: ElectionSettings, state: ElectionState): W
     const address = parseIp(candidate.ip);
     return address === undefined || (watching && candidate === holder) ? [] : [{ address, mac: candidate.mac === "" ? undefined : candidate.mac }];
   });
-  const watched = watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== state.self.mac;
+  const watched = watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== state.self.tracking.mac;
   return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
 }

@@ -220,7 +220,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "goes on claiming by a proof that the holder has refuted",
     file: "election/evidence.ts",
-    from: "if (state.proof?.tenure === evidence.tenure) step.set({ proof: null });",
+    from: "if (state.wire.proof?.tenure === evidence.tenure) step.setWire({ proof: null });",
     to: "",
     shows: SCENARIOS.cutOffWithoutAClaim,
     caughtBy: ["atMostOneSecondInTwoPlaces", "claimsOnlyWhatIsFree"],
@@ -293,7 +293,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks who has the VIP and does not listen",
     file: "election/address-check.ts",
-    from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < step.state.self.mac));",
+    from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < step.state.self.tracking.mac));",
     to: "const taken = false;",
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
@@ -301,8 +301,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "never takes the VIP for want of an API",
     file: "election/backup.ts",
-    from: "if (!(state.readFailing || state.refusal !== null) || ",
-    to: "if (state.readFailing || state.refusal !== null || ",
+    from: "if (!(state.lease.read.failing || state.lease.refusal !== null) || ",
+    to: "if (state.lease.read.failing || state.lease.refusal !== null || ",
     shows: SCENARIOS.firstNode,
     caughtBy: ["servesBeforeThereIsAnApi"],
   },
@@ -342,8 +342,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits for the answer though two holders would do no harm",
     file: "election/backup.ts",
-    from: "if (state.self.fastPath !== null && state.self.fastPath !== undefined) {",
-    to: "if (state.self.fastPath === undefined) {",
+    from: "if (state.self.tracking.fastPath !== null && state.self.tracking.fastPath !== undefined) {",
+    to: "if (state.self.tracking.fastPath === undefined) {",
     shows: SCENARIOS.powerLossOfTheLeader,
     caughtBy: ["provenDeathIsReplacedFast"],
   },

@@ -18,7 +18,7 @@ function lose(states: readonly State[], change: { readonly settings?: Partial<El
     while (subject.sent("renew").length > 0) {
       subject.answer("renew", change.refusal === undefined ? failed : { kind: "rejected", status: change.refusal, message: "no" });
     }
-    if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: atMs - 50, survey: { servers, records: [] } });
+    if (subject.state.lease.survey.inFlight) subject.event({ kind: "surveyed", sentAtMs: atMs - 50, survey: { servers, records: [] } });
   }
   return subject;
 }
@@ -50,7 +50,7 @@ describe("at the renew deadline", () => {
 
   test("the VIP goes 2 s after the last evidence", () => {
     const subject = lose(["alive", "alive", "alive"], { untilMs: 8_000 });
-    const atMs = subject.state.survey?.sentAtMs ?? 0;
+    const atMs = subject.state.lease.survey.found?.sentAtMs ?? 0;
     assert.equal(subject.to(atMs + 1_999).bound, true);
     assert.equal(subject.to(atMs + 2_000).bound, false);
   });
@@ -118,9 +118,9 @@ describe("holding", () => {
     for (let n = 0; n < 3; n += 1) {
       subject.to(subject.nowMs + 500);
       if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "rejected", status: 403, message: "forbidden" });
-      if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 10, survey: { servers: [{ server: "a", state: "alive" }], records: [] } });
+      if (subject.state.lease.survey.inFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 10, survey: { servers: [{ server: "a", state: "alive" }], records: [] } });
     }
-    assert.equal(subject.state.refusal?.status, 403);
+    assert.equal(subject.state.lease.refusal?.status, 403);
     assert.equal(subject.bound, true);
   });
 
@@ -129,7 +129,7 @@ describe("holding", () => {
     while (subject.nowMs < untilMs) {
       subject.to(subject.nowMs + 250);
       while (subject.sent("renew").length > 0) subject.answer("renew", failed);
-      if (subject.state.surveyInFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 50, survey: { servers: [{ server: "s0", state }], records: [] } });
+      if (subject.state.lease.survey.inFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 50, survey: { servers: [{ server: "s0", state }], records: [] } });
     }
     return subject;
   }

@@ -21,7 +21,7 @@ class Node extends Subject {
   failing(untilMs: number, failure: Failure = failures["403"]): this {
     for (let atMs = this.nowMs + 250; atMs <= untilMs; atMs += 250) {
       this.to(atMs);
-      if (this.state.readInFlight) this.fails(failure);
+      if (this.state.lease.read.inFlight) this.fails(failure);
     }
     return this;
   }

@@ -39,7 +39,7 @@ describe("a MASTER that hears another candidate", () => {
     assert.equal(urgent(subject), 1);
     subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     assert.equal(subject.to(900).state.role.kind, "MASTER");
-    assert.equal(subject.state.damping, null);
+    assert.equal(subject.state.self.damping, null);
   });
 
   test("confirmed, says once a second at most that the VIP is here: the other one's word may have been the last that clients heard", () => {
@@ -90,7 +90,7 @@ describe("a MASTER that hears another candidate", () => {
     const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac)).to(900);
     subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     assert.equal(subject.state.role.kind, "MASTER");
-    assert.ok(subject.state.damping !== null);
+    assert.ok(subject.state.self.damping !== null);
     assert.equal(subject.to(1_000).bound, true);
   });
 
@@ -141,11 +141,11 @@ describe("a node that brought trouble", () => {
 
   test("whose link flapped claims nothing for 10 s", () => {
     const subject = flap(new Subject().healthy().sees(seen));
-    assert.deepEqual(subject.state.holdOff, true);
+    assert.deepEqual(subject.state.self.holdOff, true);
     subject.watches(held("", 2, [n1, candidate("n3", { mac: n3.mac })], { annotations: released }));
     assert.equal(subject.to(9_900).sent("claim").length, 0);
-    assert.equal(subject.state.holdOff, true);
-    assert.equal(subject.to(10_000).state.holdOff, false);
+    assert.equal(subject.state.self.holdOff, true);
+    assert.equal(subject.to(10_000).state.self.holdOff, false);
   });
 
   test("serves all the same when nobody else can", () => {
@@ -156,12 +156,12 @@ describe("a node that brought trouble", () => {
 
   test("a link that is slow to come up at boot has not flapped", () => {
     const subject = new Subject().healthy({ faults: ["interface"] }).healthy();
-    assert.equal(subject.state.damping, null);
+    assert.equal(subject.state.self.damping, null);
   });
 
   test("the holder's own flapping moves nothing the first time", () => {
     const subject = flap(new Subject().master([n2]));
-    assert.equal(subject.state.holdOff, true);
+    assert.equal(subject.state.self.holdOff, true);
     assert.equal(subject.to(900).sent("offer").filter(({ to }) => to !== null).length, 1, "while the link was bad");
     const alone = flap(new Subject().master());
     assert.equal(alone.state.role.kind, "MASTER");

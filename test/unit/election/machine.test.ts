@@ -368,7 +368,7 @@ describe("restarting", () => {
         subject.watches(held("n2", 1, [candidate("n1", { instance, counter: 9 + round }), n2], { resourceVersion: String(201 + subject.nowMs) }));
         subject.to(subject.nowMs + 600);
       }
-      assert.equal(subject.state.namesake === null, keeps);
+      assert.equal(subject.state.self.namesake === null, keeps);
       assert.equal(subject.sent("candidate").length > 0, keeps);
     }
   });
