@@ -1,55 +1,72 @@
-/** Before a node takes the VIP where no machine is known to have had it, it asks the wire (RFC 5227 section 2.1). */
+/**
+ * Before a node takes the VIP where no machine is known to have had it, it asks the wire. RFC 5227 section
+ * 2.1: an address must not be used before that.
+ */
 import { candidateAt } from "./candidates.ts";
 import type { StepBuilder } from "./step.ts";
 import { VIP_FAULT } from "./types.ts";
 
-/** A verdict of the wire counts for so long: the claim that it is for comes within seconds. */
+/** A verdict of the wire counts for this long. The claim that it is for comes within seconds. */
 const PROBED_FRESH_MS = 10_000;
-/** After a verdict against us. */
+/** After the verdict "taken" the wire is asked again this much later. */
 const PROBE_AGAIN_MS = 2_000;
-/** Without a verdict for so long, the wire has no say: a link without ARP, or none. */
+/** When there is no verdict for this long, the wire has no say: the link has no ARP, or there is no link. */
 const NO_VERDICT_MS = 5_000;
 
-/** What the wire says to a node that would take the VIP where nobody is known to have had it. */
-export type Verdict = "free" | "taken" | "unknown";
+/** What the wire says to a node that would take the VIP. */
+type Verdict = "free" | "taken" | "unknown";
 
 /**
- * Asks the wire, if that has not been done lately, and says what it answered (RFC 5227 section 2.1: never use an address before that). `alone`: another that asks as
- * we do may count as a claimant too; with a Lease to settle it it does not.
+ * Asks the wire, if that has not been done lately, and says what the wire has answered.
+ * @param alone there is no Lease that could decide: another machine that asks for the VIP may count as a
+ * claimant too
  */
 export function askWire(step: StepBuilder, alone: boolean): Verdict {
-  const { probed, probingSinceMs } = step.state.wire;
   const { nowMs } = step;
+  const { probed, probingSinceMs } = step.facts.wire;
   if (probingSinceMs !== null) {
     if (nowMs >= probingSinceMs + NO_VERDICT_MS) return alone ? "unknown" : "free";
     step.wakeAt(probingSinceMs + NO_VERDICT_MS);
     return "unknown";
   }
-  // Of several that ask at once the lowest MAC goes on. If each gave way to each, a cluster that is switched on as a whole would ask for 15 s, as was measured.
-  const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < step.state.self.tracking.mac));
+  // Of several machines that ask at once, the one with the lowest MAC goes on. When each gave way to each, a
+  // cluster that was switched on as a whole asked for 15 s, as was measured.
+  const { mac } = step.facts.self.tracking;
+  const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));
   const untilMs = probed === null ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : PROBED_FRESH_MS);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
     noteStranger(step);
     return taken ? "taken" : "free";
   }
-  step.probe(alone);
+  probeWire(step, alone);
   step.wakeAt(nowMs + NO_VERDICT_MS);
   return "unknown";
 }
 
 /**
- * The machine that came later gives way: keepalived may still run, or another cluster may use the same address. A
- * candidate is no stranger, unless it says that it is not its agent that has the VIP there.
+ * Asks which machine has the VIP. A node that is asking already asks once more, because what it has heard by
+ * then may be from a time before its link came back.
+ * @param spread after a random time, so that nodes which were switched on together do not all ask at once
+ */
+export function probeWire(step: StepBuilder, spread: boolean): void {
+  step.setWire({ probingSinceMs: step.nowMs });
+  step.effect({ kind: "probe", spread });
+}
+
+/**
+ * The machine that came later gives way: this node, when keepalived still runs somewhere, or another cluster
+ * has the same address. A candidate is no stranger, unless it says that its agent does not have the VIP.
  */
 function noteStranger(step: StepBuilder): void {
-  const { state } = step;
-  const owner = state.wire.probed?.owner ?? null;
-  const candidate = owner === null ? undefined : candidateAt(state, owner);
-  const isCandidate = candidate !== undefined && !candidate.faults.includes(VIP_FAULT);
-  const stranger = owner === null || state.lease.view === null || isCandidate ? null : owner;
-  if (stranger === state.wire.stranger) return;
+  const { facts } = step;
+  const owner = facts.wire.probed?.owner ?? null;
+  const candidate = owner === null ? undefined : candidateAt(facts, owner);
+  const known = candidate !== undefined && !candidate.faults.includes(VIP_FAULT);
+  const stranger = owner === null || facts.lease.view === null || known ? null : owner;
+  if (stranger === facts.wire.stranger) return;
   step.setWire({ stranger });
   if (stranger === null) return;
-  step.effect({ kind: "report", report: { kind: "conflict", mac: stranger, node: candidate?.node ?? null, outcome: "refused" } });
+  const node = candidate?.node ?? null;
+  step.effect({ kind: "report", report: { kind: "conflict", mac: stranger, node, outcome: "refused" } });
 }

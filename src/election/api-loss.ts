@@ -1,22 +1,27 @@
 /**
- * May a holder keep the VIP that can renew its Lease at no API server? Only while nobody else can take it: without etcd's quorum no claim succeeds, and to
- * let go would take the VIP from clients that the API servers may still answer. A holder that is cut off from the others must let go: they
- * can claim. The two look alike from a failed write; what tells them apart is whether the servers are there at all. Pure.
+ * May a holder keep the VIP that can renew its Lease at no API server? Only while no other node can take it.
+ * Without etcd's quorum no claim succeeds, and to let go would take the VIP from clients that the API servers
+ * may still answer. A holder that is cut off from the others must let go, because they can claim. The two
+ * look alike from a failed write. What tells them apart is whether the API servers are there at all.
  */
-import type { ElectionEvent, ElectionSettings, ElectionState, SurveyedServer, SurveyState } from "./types.ts";
+import type { ElectionEvent, ElectionSettings, Facts, SurveyedServer, SurveyState } from "./types.ts";
 
-/** Evidence older than this keeps nothing bound. Counted from before the survey was sent. */
+/** Evidence older than this keeps nothing bound. Its age counts from before the survey was sent. */
 const EVIDENCE_MS = 2_000;
-/** An API server that has just started says 403 to everybody, until it has read the RBAC objects. */
+/** An API server that has just started answers 403 to every request, until it has read the RBAC objects. */
 const TURNED_AWAY_MS = 2_000;
 /**
- * kube-apiserver listens before it serves: the kernel takes connections, and nobody answers on them. 3 s of that were measured, with three of them starting on two
- * cores. Until then whoever refused before is not silent because we are cut off.
+ * kube-apiserver listens before it serves: its kernel accepts connections, and the process does not answer on
+ * them. 3 s of that were measured, with three of them starting on two cores. Until then a server that refused
+ * before is starting, and this node is not cut off from it.
  */
 const STARTING_MS = 6_000;
 
-/** What a survey found, and what the one before lets us add to it. */
-export function judgeSurvey(before: SurveyState["found"], { sentAtMs, survey }: Extract<ElectionEvent, { kind: "surveyed" }>): NonNullable<SurveyState["found"]> {
+/** What a survey has found, and what the one before it adds. */
+export function judgeSurvey(
+  before: SurveyState["found"],
+  { sentAtMs, survey }: Extract<ElectionEvent, { kind: "surveyed" }>,
+): NonNullable<SurveyState["found"]> {
   const recent = before !== null && sentAtMs < before.sentAtMs + EVIDENCE_MS ? before.servers : [];
   const servers = survey.servers.map((one): SurveyedServer => {
     const was = recent.find(({ server }) => server === one.server);
@@ -27,29 +32,32 @@ export function judgeSurvey(before: SurveyState["found"], { sentAtMs, survey }: 
 }
 
 /** Until when the VIP may stay bound, by what is known now; null: no longer than the Lease. */
-export function mayKeepUntil(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {
+export function mayKeepUntil(settings: ElectionSettings, facts: Facts, nowMs: number): number | null {
   switch (settings.onApiLoss) {
     case "release":
       return null;
     case "hold":
       return nowMs + EVIDENCE_MS;
     case "auto": {
-      const { found: survey } = state.lease.survey;
-      if (survey === null || nowMs >= survey.sentAtMs + EVIDENCE_MS || !nobodyCanClaim(state, survey.servers, nowMs)) return null;
-      return survey.sentAtMs + EVIDENCE_MS;
+      const { found } = facts.lease.survey;
+      if (found === null) return null;
+      const untilMs = found.sentAtMs + EVIDENCE_MS;
+      return nowMs < untilMs && nobodyCanClaim(facts, found.servers, nowMs) ? untilMs : null;
     }
   }
 }
 
 /**
- * Nobody is silent: all refuse, as a stopped control plane does, or are starting, or answer without a success. Or at least half are there and cannot write: then
- * those that we cannot hear are no majority, and have no quorum either. An API that refuses us by its own word (403) can write for others.
+ * No node can claim in two cases. No server is silent: all refuse connections, as a stopped control plane
+ * does, or are starting, or answer without a success. Or at least half of the servers are there and cannot
+ * write: then those that this node cannot hear are no majority, and have no quorum either. An API that
+ * refuses this node by a status of its own (403) can write for others.
  */
-function nobodyCanClaim(state: ElectionState, servers: readonly SurveyedServer[], nowMs: number): boolean {
+function nobodyCanClaim(facts: Facts, servers: readonly SurveyedServer[], nowMs: number): boolean {
   if (servers.length === 0) return false;
-  const alive = servers.filter(({ state: one }) => one === "alive").length;
-  if (!servers.some((one) => isSilent(one, nowMs))) return alive === 0 || !isTurnedAway(state, nowMs);
-  const unable = state.lease.refusal === null ? alive : 0;
+  const alive = servers.filter(({ state }) => state === "alive").length;
+  if (!servers.some((one) => isSilent(one, nowMs))) return alive === 0 || !isTurnedAway(facts, nowMs);
+  const unable = facts.lease.refusal === null ? alive : 0;
   return unable * 2 >= servers.length;
 }
 
@@ -57,7 +65,11 @@ function isSilent({ state, startingSinceMs }: SurveyedServer, nowMs: number): bo
   return state === "silent" && (startingSinceMs === null || nowMs >= startingSinceMs + STARTING_MS);
 }
 
-/** Our credentials are no good any more, and those of others may be; nor can we read then that another one holds. */
-function isTurnedAway({ lease: { refusal } }: ElectionState, nowMs: number): boolean {
-  return refusal !== null && (refusal.status === 401 || refusal.status === 403) && nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
+/**
+ * This node's credentials are no good any more, and those of others may be. Nor can this node read then that
+ * another one holds the Lease.
+ */
+function isTurnedAway({ lease: { refusal } }: Facts, nowMs: number): boolean {
+  if (refusal === null || (refusal.status !== 401 && refusal.status !== 403)) return false;
+  return nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
 }

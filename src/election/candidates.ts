@@ -1,6 +1,6 @@
 /**
- * The candidates as this node sees them, itself among them, and who of them wants to preempt. Preemption is cooperative: a candidate says that it wants to
- * (here), and the holder offers it the Lease (handover.ts).
+ * The candidates as this node sees them, itself among them, and which of them preempt. Preemption is
+ * cooperative: a candidate says that it wants to preempt, and the holder offers it the Lease (handover.ts).
  */
 import type { Candidate, FastPathOffer } from "../kube/record.ts";
 import { MOVE_TO } from "../kube/record.ts";
@@ -9,85 +9,87 @@ import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { outranks, ranked } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
-import type { ElectionSettings, ElectionState } from "./types.ts";
+import type { ElectionSettings, Facts, Role } from "./types.ts";
 
-/** This node as its annotation describes it; the counter is put in when it is written. */
-export function desiredCandidate(step: StepBuilder): Candidate {
-  return selfCandidate(step.settings, step.state, step.nowMs);
-}
-
-export function selfCandidate(settings: ElectionSettings, state: ElectionState, nowMs: number): Candidate {
+/** This node as its annotation describes it. The counter is put in when the annotation is written. */
+export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Role): Candidate {
+  const { effective, mac, fastPath } = facts.self.tracking;
   return {
     node: settings.node,
     base: settings.base,
-    effective: state.self.tracking.effective,
-    eligible: eligible(state),
-    state: vrrpState(state),
-    faults: faultsOf(state),
-    preempt: wantsToPreempt(settings, state, nowMs),
+    effective,
+    eligible: eligible(facts, role),
+    state: vrrpState(facts, role),
+    faults: faultsOf(facts, role),
+    preempt: wantsToPreempt(settings, facts, nowMs),
     ip: settings.ip,
-    mac: state.self.tracking.mac,
-    fastPath: state.self.tracking.fastPath === undefined ? lastOffer(settings, state) : state.self.tracking.fastPath,
+    mac,
+    fastPath: fastPath === undefined ? lastFastPath(settings, facts) : fastPath,
     instance: settings.instance,
     version: settings.version,
-    counter: state.lease.publish.counter,
+    counter: facts.lease.publish.counter,
   };
 }
 
-/** A restarted agent finds its predecessor's rules in the kernel: to withdraw them for a moment would cost its clients their connections. */
-function lastOffer(settings: ElectionSettings, state: ElectionState): FastPathOffer | null {
-  const own = state.lease.view?.candidates.get(settings.node)?.candidate;
+/**
+ * What the previous process of this agent said of the fast path. A restarted agent finds its predecessor's
+ * rules in the kernel. To withdraw them for a moment would cost its clients their connections.
+ */
+function lastFastPath(settings: ElectionSettings, facts: Facts): FastPathOffer | null {
+  const own = facts.lease.view?.candidates.get(settings.node)?.candidate;
   return own?.instance === settings.instance ? own.fastPath : null;
 }
 
-/** Peers that count, from the newest record. */
+/** The other candidates whose agents are alive, by the newest record. */
 export function peers(settings: ElectionSettings, view: LeaseView): readonly Candidate[] {
   return freshCandidates(view).filter((candidate) => candidate.node !== settings.node);
 }
 
-/** Candidates that may claim, best first, this node among them by its own knowledge. */
-export function claimants(settings: ElectionSettings, state: ElectionState, view: LeaseView, nowMs: number): readonly Candidate[] {
-  const self = selfCandidate(settings, state, nowMs);
-  return ranked([...peers(settings, view), self].filter((candidate) => candidate.eligible));
+/** The candidates that may claim, best first. This node is among them by what it knows of itself. */
+export function claimants(step: StepBuilder, role: Role, view: LeaseView): readonly Candidate[] {
+  return ranked([...peers(step.settings, view), selfCandidate(step, role)].filter((candidate) => candidate.eligible));
 }
 
-/** The node that a person wants to hold the VIP; "" when nobody said so. */
+/** The node that a person wants to hold the VIP; "" when no person has said so. */
 export function moveTarget(view: LeaseView): string {
   return view.record?.annotations[MOVE_TO] ?? "";
 }
 
-function wantsToPreempt(settings: ElectionSettings, state: ElectionState, nowMs: number): boolean {
+function wantsToPreempt(settings: ElectionSettings, { self: { outrankingSinceMs } }: Facts, nowMs: number): boolean {
   if (settings.nopreempt) return false;
   if (settings.preemptDelayMs === 0) return true;
-  return state.self.outrankingSinceMs !== null && nowMs - state.self.outrankingSinceMs >= settings.preemptDelayMs;
+  return outrankingSinceMs !== null && nowMs - outrankingSinceMs >= settings.preemptDelayMs;
 }
 
 /**
- * The preempt delay runs while a lower holder is seen, and starts over when a better or equal one appears, as keepalived's
- * does. It delays preemption only: a dead holder is replaced at once.
+ * The preempt delay runs while this node sees a lower holder. It starts over when a better or equal holder
+ * appears, as keepalived's does. It delays preemption only: a dead holder is replaced at once.
  */
-export function trackOutranking(step: StepBuilder): void {
-  const { settings, state, nowMs } = step;
+export function trackOutranking(step: StepBuilder, role: Role): void {
+  const { settings, facts, nowMs } = step;
   if (settings.nopreempt || settings.preemptDelayMs === 0) return;
-  const holder = state.lease.view?.record?.holder ?? "";
-  const holding = holder === "" || holder === settings.node ? undefined : state.lease.view?.candidates.get(holder)?.candidate;
-  const lower = holding !== undefined && eligible(state) && state.self.tracking.effective > holding.effective;
-  if (!lower) {
-    if (state.self.outrankingSinceMs !== null) step.setSelf({ outrankingSinceMs: null });
+  const { view } = facts.lease;
+  const { outrankingSinceMs, tracking } = facts.self;
+  const name = view?.record?.holder ?? "";
+  const holder = name === "" || name === settings.node ? undefined : view?.candidates.get(name)?.candidate;
+  if (holder === undefined || !eligible(facts, role) || tracking.effective <= holder.effective) {
+    if (outrankingSinceMs !== null) step.setSelf({ outrankingSinceMs: null });
     return;
   }
-  const since = state.self.outrankingSinceMs ?? nowMs;
-  if (state.self.outrankingSinceMs === null) step.setSelf({ outrankingSinceMs: since });
-  if (nowMs < since + settings.preemptDelayMs) step.wakeAt(since + settings.preemptDelayMs);
+  const sinceMs = outrankingSinceMs ?? nowMs;
+  if (outrankingSinceMs === null) step.setSelf({ outrankingSinceMs: sinceMs });
+  if (nowMs < sinceMs + settings.preemptDelayMs) step.wakeAt(sinceMs + settings.preemptDelayMs);
 }
 
-/** Of `able` those to which a healthy holder gives the VIP: they have a higher priority, and want to preempt. */
+/**
+ * Those of `able` to which a healthy holder gives the VIP: they have a higher priority, and want to preempt.
+ */
 export function preempting(able: readonly Candidate[], holder: Candidate): readonly Candidate[] {
   return able.filter((candidate) => candidate.preempt && outranks(candidate, holder));
 }
 
-/** The candidate whose VIP interface has this MAC address. */
-export function candidateAt(state: ElectionState, mac: string): Candidate | undefined {
-  for (const { candidate } of state.lease.view?.candidates.values() ?? []) if (candidate.mac === mac) return candidate;
+/** The candidate whose VIP interface has this MAC address; undefined: the machine is a stranger. */
+export function candidateAt({ lease: { view } }: Facts, mac: string): Candidate | undefined {
+  for (const { candidate } of view?.candidates.values() ?? []) if (candidate.mac === mac) return candidate;
   return undefined;
 }

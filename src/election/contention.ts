@@ -1,47 +1,63 @@
 /**
- * Others on the wire: what it means that somebody was heard, who gives way to whom, and when a VIP must not be claimed because another machine
- * has it. Two holders do no harm on the fast path, but they must not last; and a machine that is none of ours is never fought with.
+ * Another machine claims the VIP of a MASTER. The Lease decides between two candidates. A machine that is no
+ * candidate is a stranger: the MASTER announces the VIP again, tells people, and does not fight. What a
+ * PROVISIONAL node does is in provisional.ts.
  */
 import type { Candidate } from "../kube/record.ts";
 import { candidateAt } from "./candidates.ts";
 import type { StepBuilder } from "./step.ts";
-import type { ElectionState, Master } from "./types.ts";
+import type { Facts, Master } from "./types.ts";
 
 /** RFC 5227 section 2.4: DEFEND_INTERVAL. */
 const DEFEND_MS = 10_000;
-/** Between candidates one of the two gives way soon, so that no fight comes of it. */
-const DEFEND_OURS_MS = 1_000;
-/** So long after a hand-over the old holder's announcements may still come. */
+/** Between candidates one of the two gives way soon, so that more frequent answers do not become a fight. */
+const DEFEND_CANDIDATE_MS = 1_000;
+/** The announcements of the previous holder may still come this long after a hand-over. */
 const LAST_WORDS_MS = 1_000;
-/** A candidate's claim is settled by the Lease, at once; with a stranger there is nothing to settle: the VIP is defended, and people are told. */
-export function contestMaster(step: StepBuilder, role: Master, mac: string): void {
-  const { state, nowMs } = step;
-  if (candidateAt(state, mac) === undefined) return;
-  // A successor that we have offered it to; or the one before us, whose last words are late.
-  if (role.handover !== null || role.contestedAtMs !== null || role.linkLoss !== null) return;
-  step.set({ role: { ...role, contestedAtMs: nowMs, nextRenewAtMs: nowMs } });
+
+/**
+ * This node has heard another machine claim the VIP. The Lease is asked at once which of two candidates holds
+ * it.
+ */
+export function contestMaster(step: StepBuilder, role: Master, mac: string): Master {
+  if (candidateAt(step.facts, mac) === undefined) return role;
+  // The claim comes from a successor that this node has offered the Lease to, or from the previous holder,
+  // whose last words are late.
+  if (role.handover !== null || role.contestedAtMs !== null || role.linkLoss !== null) return role;
+  return { ...role, contestedAtMs: step.nowMs, nextRenewAtMs: step.nowMs };
 }
 
 /**
- * Who heard another one's claim has to hear that it was not true: the last of several too, and it need not have been its agent that spoke (keepalived on the same
- * machine will not take it back). A stranger is answered at once and not more often than every 10 s; a candidate once the Lease has confirmed us against it.
+ * A machine that has heard a false claim must hear the truth after it, also after the last of several claims.
+ * The program that claimed need not be the other node's agent: keepalived on the same machine does not take
+ * its claim back. A stranger is answered at once, and not more often than every 10 s. A candidate is answered
+ * once the Lease has confirmed this node against it.
  */
 export function decideDefence(step: StepBuilder, role: Master): void {
-  const { state, nowMs } = step;
-  const { contender, defendedAtMs } = state.wire;
-  // What was heard before we became holder was answered by our first announcement.
-  if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < state.sinceMs) return;
-  const other = candidateAt(state, contender.mac);
+  const { facts, nowMs } = step;
+  const { contender, defendedAtMs } = facts.wire;
+  // What was heard before this node became holder was answered by its first announcement.
+  if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < facts.sinceMs) return;
+  const other = candidateAt(facts, contender.mac);
   if (other !== undefined && (role.contestedAtMs !== null || role.handover !== null)) return;
-  const atMs = defendAgainAt(state, other);
+  const atMs = defendAgainAt(facts, other);
   if (nowMs < atMs) return step.wakeAt(atMs);
-  step.defend();
-  // The last words of the one before us are no news.
-  if (other !== undefined && nowMs < state.sinceMs + LAST_WORDS_MS) return;
-  step.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node: other?.node ?? null, outcome: "defended" } });
+  defendVip(step);
+  // The last words of the previous holder are no news.
+  if (other !== undefined && nowMs < facts.sinceMs + LAST_WORDS_MS) return;
+  const node = other?.node ?? null;
+  step.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node, outcome: "defended" } });
 }
 
-/** When the VIP may be defended again. @param other the candidate that claims it; undefined: a stranger does */
-export function defendAgainAt({ wire: { defendedAtMs } }: ElectionState, other: Candidate | undefined): number {
-  return defendedAtMs + (other === undefined ? DEFEND_MS : DEFEND_OURS_MS);
+/**
+ * When the VIP may be defended again. @param other the candidate that claims it; undefined: a stranger does
+ */
+export function defendAgainAt({ wire: { defendedAtMs } }: Facts, other: Candidate | undefined): number {
+  return defendedAtMs + (other === undefined ? DEFEND_MS : DEFEND_CANDIDATE_MS);
+}
+
+/** Says once that the VIP is here. */
+export function defendVip(step: StepBuilder): void {
+  step.setWire({ defendedAtMs: step.nowMs });
+  step.effect({ kind: "defend" });
 }

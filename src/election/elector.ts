@@ -1,6 +1,6 @@
 /**
- * Runs the machine: one timer from the clock, effects to the store and the VIP, answers back in as events.
- * Has no rules of its own.
+ * Runs the machine. It has one timer, passes effects to the store, the VIP and the sentinel, and passes their
+ * answers back as events. It has no rules of its own.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
@@ -14,14 +14,19 @@ import { initialState, step } from "./machine.ts";
 import type { ElectionStatus } from "./status.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
 
-/** The VIP as the election steers it; see vip/vip.ts. Synchronous: letting go waits for nothing. */
+/**
+ * The VIP as the election steers it; see vip/vip.ts. Every call is synchronous: letting go waits for nothing.
+ */
 export interface VipControl {
   hold(untilMs: number): void;
   limit(untilMs: number): void;
   release(): void;
-  /** Announces it anew, with the whole schedule, if held. */
+  /** Announces the VIP again, with the whole schedule, if it is held. */
   announce(): void;
-  /** One announcement, if held: RFC 5227 section 2.4 allows no more in ten seconds, lest two machines that defend themselves flood the network. */
+  /**
+   * Announces the VIP once, if it is held. RFC 5227 section 2.4 allows no more in ten seconds, so that two
+   * machines that both defend an address do not flood the network.
+   */
   defend(): void;
 }
 
@@ -30,30 +35,31 @@ export interface ElectorDeps {
   readonly clock: Clock;
   readonly store: LeaseStore;
   readonly vip: VipControl;
-  /** What it finds comes in by {@link Elector.learn}. */
+  /** What the sentinel finds comes in by {@link Elector.learn}. */
   readonly sentinel: Pick<Sentinel, "watch" | "probe" | "poll">;
-  /** Keeps the last renewal for a process that comes after this one. */
+  /** This keeps the last renewal for a process that comes after this one. */
   readonly memory: { remember(renewedAtMs: number): void; forget(): void };
   readonly log: Logger;
   readonly onReport: (report: Report) => void;
-  /** Every finished claim, renewal and release, with its duration. */
+  /** Called for every finished write, with its duration. */
   readonly onWrite: (write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number) => void;
 }
 
 export interface Elector {
   /**
-   * @param resume the last renewal of a previous process of this boot, if it is known
-   * @param found a previous process left the VIP bound
+   * Begins to watch the Lease and to take part.
+   * @param resume the last renewal of a previous process of this boot; null: none is known
+   * @param found a previous process has left the VIP bound
    */
   start(resume: { readonly renewedAtMs: number } | null, found: boolean): void;
   /** The sentinel has news of the VIP's wire. */
   learn(evidence: Evidence): void;
   /** Tracking has news of this node. */
   update(facts: SelfFacts): void;
-  /** Hands over or releases, then resolves. At most about 2 s, whatever the API does. */
+  /** Hands over or releases, and then resolves. It takes about 2 s at most, whatever the API does. */
   stop(): Promise<void>;
   status(): ElectionStatus;
-  /** Of the Lease last seen; for Events that regard it. */
+  /** The uid of the Lease that was last seen, for Events about it. */
   leaseUid(): string | undefined;
 }
 
@@ -68,7 +74,10 @@ export function createElector(deps: ElectorDeps): Elector {
   const queue: ElectionEvent[] = [];
   let dispatching = false;
 
-  /** Events that effects cause are taken in turn, so that each step sees the effects of the one before it done. */
+  /**
+   * Events that effects cause wait in a queue, so that each step finds the effects of the step before it
+   * done.
+   */
   function dispatch(event: ElectionEvent): void {
     queue.push(event);
     if (dispatching) return;
@@ -80,7 +89,10 @@ export function createElector(deps: ElectorDeps): Elector {
     }
   }
 
-  /** After a pause of ours timers run before anything is read: what the others have done meanwhile comes first. */
+  /**
+   * After a pause of this process timers run before anything is read. What the others have done meanwhile
+   * comes first.
+   */
   function wake(): void {
     sentinel.poll();
     dispatch({ kind: "wake" });
@@ -147,7 +159,7 @@ export function createElector(deps: ElectorDeps): Elector {
   async function survey(): Promise<void> {
     const sentAtMs = clock.now();
     const found = await store.survey(SURVEY_TIMEOUT_MS);
-    log.debug({ servers: found.servers, durationMs: clock.now() - sentAtMs }, "API servers asked what is left of them");
+    log.debug({ servers: found.servers, durationMs: clock.now() - sentAtMs }, "Asked every API server what it can do");
     dispatch({ kind: "surveyed", sentAtMs, survey: found });
   }
 
@@ -191,23 +203,24 @@ export function createElector(deps: ElectorDeps): Elector {
 function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs: number): ElectionStatus {
   const { role } = state;
   const { view } = state.lease;
+  const { contender } = state.wire;
   return {
-    state: vrrpState(state),
+    state: vrrpState(state, role),
     confirmed: role.kind === "MASTER",
     reason: state.reason,
     sinceMs: state.sinceMs,
     basePriority: settings.base,
     effectivePriority: state.self.tracking.effective,
-    eligible: eligible(state),
-    faults: faultsOf(state),
+    eligible: eligible(state, role),
+    faults: faultsOf(state, role),
     holder: view === null ? null : (view.record?.holder ?? ""),
     leaseTransitions: view?.record?.leaseTransitions ?? null,
     renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,
     lastReadAgeMs: view === null ? null : nowMs - Math.max(view.acceptedAtMs, state.lease.read.okAtMs ?? 0),
     contender:
-      state.wire.contender === null
+      contender === null
         ? null
-        : { mac: state.wire.contender.mac, node: candidateAt(state, state.wire.contender.mac)?.node ?? null, agoMs: nowMs - state.wire.contender.atMs },
+        : { mac: contender.mac, node: candidateAt(state, contender.mac)?.node ?? null, agoMs: nowMs - contender.atMs },
     candidates:
       view === null
         ? []

@@ -1,29 +1,41 @@
 /**
- * May this node become holder? What is wrong with it, and the VRRP state that people see. Which checks fail, and which of them have weight 0, is said by
- * src/tracking/.
+ * May this node become holder? Here are its faults, and the VRRP state that people see. src/tracking/ says
+ * which checks fail, and which of them have weight 0.
  */
 import type { VrrpState } from "../kube/record.ts";
-import { isHeldOff } from "./flap-damping.ts";
+import { isHeldOff, noteLink } from "./flap-damping.ts";
+import type { StepBuilder } from "./step.ts";
 import { CONFLICT_FAULT, NAMESAKE_FAULT, UNSTABLE_FAULT } from "./types.ts";
-import type { ElectionState } from "./types.ts";
+import type { Facts, Role, SelfFacts } from "./types.ts";
 
-export function faultsOf(state: ElectionState): readonly string[] {
-  const ours = [
-    ...(state.self.namesake === null ? [] : [NAMESAKE_FAULT]),
-    ...(state.wire.stranger === null ? [] : [CONFLICT_FAULT]),
-    ...(isHeldOff(state) ? [UNSTABLE_FAULT] : []),
-  ];
-  return ours.length === 0 ? state.self.tracking.faults : [...state.self.tracking.faults, ...ours];
+/** Tracking has news of this node. */
+export function learnTracking(step: StepBuilder, tracking: SelfFacts): void {
+  noteLink(step, tracking);
+  step.setSelf({ tracking });
 }
 
-/** May become holder. Every check must have spoken: a node that knows nothing of itself is no candidate. */
-export function eligible(state: ElectionState): boolean {
-  return state.stopping === null && state.self.tracking.ready && faultsOf(state).length === 0;
+/** The names of the failed checks, and the election's own faults. */
+export function faultsOf(facts: Facts, role: Role): readonly string[] {
+  const { faults } = facts.self.tracking;
+  const own = [
+    ...(facts.self.namesake === null ? [] : [NAMESAKE_FAULT]),
+    ...(facts.wire.stranger === null ? [] : [CONFLICT_FAULT]),
+    ...(isHeldOff(facts, role) ? [UNSTABLE_FAULT] : []),
+  ];
+  return own.length === 0 ? faults : [...faults, ...own];
+}
+
+/**
+ * This node may become holder. Every check must have reported: a node that knows nothing of itself is no
+ * candidate.
+ */
+export function eligible(facts: Facts, role: Role): boolean {
+  return facts.stopping === null && facts.self.tracking.ready && faultsOf(facts, role).length === 0;
 }
 
 /** The VRRP state that people see. */
-export function vrrpState(state: ElectionState): VrrpState {
-  switch (state.role.kind) {
+export function vrrpState(facts: Facts, role: Role): VrrpState {
+  switch (role.kind) {
     case "MASTER":
     case "PROVISIONAL":
       return "MASTER";
@@ -31,9 +43,9 @@ export function vrrpState(state: ElectionState): VrrpState {
     case "RELEASING":
       return "INIT";
     case "BACKUP":
-      if (faultsOf(state).length > 0) return "FAULT";
-      if (!state.self.tracking.ready) return "INIT";
-      // It cannot read the Lease yet, and sees another one serve.
-      return state.lease.view === null && (state.wire.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
+      if (faultsOf(facts, role).length > 0) return "FAULT";
+      if (!facts.self.tracking.ready) return "INIT";
+      // A node that cannot read the Lease yet, and hears another machine serve, is a BACKUP.
+      return facts.lease.view === null && (facts.wire.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
   }
 }

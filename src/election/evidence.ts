@@ -1,42 +1,47 @@
-/** What the sentinel has heard on the wire becomes a fact, or is passed on to the rules of the role. */
+/**
+ * What the sentinel hears on the VIP's wire becomes a fact. A claim is also passed on to the rules of the
+ * role.
+ */
 import type { Evidence } from "../sentinel/evidence.ts";
 import { contestMaster } from "./contention.ts";
 import { termOf } from "./identity.ts";
 import { contestProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
+import type { Role } from "./types.ts";
 
-export function applyEvidence(step: StepBuilder, evidence: Evidence): void {
-  const { state, nowMs } = step;
+/** Returns the role after it. */
+export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence): Role {
+  const { facts, nowMs } = step;
   switch (evidence.kind) {
     case "silent":
-      return foundSilent(step, evidence.tenure);
+      foundSilent(step, evidence.tenure);
+      return role;
     case "answering":
-      if (state.wire.proof?.tenure === evidence.tenure) step.setWire({ proof: null });
-      return;
+      if (facts.wire.proof?.term === evidence.tenure) step.setWire({ proof: null });
+      return role;
     case "probed":
-      return step.setWire({ probingSinceMs: null, probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober } });
+      step.setWire({ probingSinceMs: null, probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober } });
+      return role;
     case "claimed":
-      return heardClaim(step, evidence.mac);
+      return heardClaim(step, role, evidence.mac);
     case "neighbours":
       if (evidence.heard) step.setWire({ met: true });
-      return;
+      return role;
   }
 }
 
-function foundSilent(step: StepBuilder, tenure: string): void {
-  const record = step.state.lease.view?.record ?? null;
-  // News of a tenure that has ended meanwhile.
-  if (record === null || termOf(record) !== tenure) return;
-  step.setWire({ proof: { tenure, atMs: step.nowMs } });
+function foundSilent(step: StepBuilder, term: string): void {
+  const record = step.facts.lease.view?.record ?? null;
+  // The term has ended meanwhile.
+  if (record === null || termOf(record) !== term) return;
+  step.setWire({ proof: { term, atMs: step.nowMs } });
   step.effect({ kind: "report", report: { kind: "proof", holder: record.holder } });
 }
 
-function heardClaim(step: StepBuilder, mac: string): void {
-  const { role } = step.state;
-  const { probed } = step.state.wire;
+function heardClaim(step: StepBuilder, role: Role, mac: string): Role {
   step.setWire({ contender: { mac, atMs: step.nowMs } });
-  // Whatever it answered before, this is what the wire says now.
-  if (probed !== null) step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
+  // This is what the wire says now, whatever it has answered before.
+  if (step.facts.wire.probed !== null) step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
   switch (role.kind) {
     case "MASTER":
       return contestMaster(step, role, mac);
@@ -45,6 +50,6 @@ function heardClaim(step: StepBuilder, mac: string): void {
     case "BACKUP":
     case "RELEASING":
     case "STOPPED":
-      return;
+      return role;
   }
 }

@@ -1,18 +1,25 @@
 /**
- * The fence: until when this node may have the VIP bound, and what happens when that time is over. Only this file knows the renew deadline.
+ * The fence: until when this node may have the VIP bound, and what happens when that time is over. Only this
+ * file knows the renew deadline.
  *
- * A right to the VIP counts from before the write was sent that gave it. The kernel removes the address at about the same time by itself (ADR 0007), so
- * the fence also holds where this process is dead or frozen.
+ * A right to the VIP counts from before the write was sent that gave it. The kernel removes the address at
+ * about the same time by itself (ADR 0007), so the fence also holds where this process is dead or frozen.
  */
 import type { StepBuilder } from "./step.ts";
-import type { ElectionSettings, Master } from "./types.ts";
+import type { Backup, ElectionEvent, ElectionSettings, Master, Provisional, Report, Role } from "./types.ts";
 
 /**
- * An offered VIP stays bound for this long while the node does not know whether its offer was taken. The answer that tells may be lost, and the watch may be
- * silent. This keeps two nodes from having the VIP for more than 1 s, also with clocks 5 % apart. It is below 1 s, so that the shortest lifetime the kernel
- * knows covers it without a refresh (ADR 0007).
+ * An offered VIP stays bound for this long while the node does not know whether its offer was taken. The
+ * answer that tells may be lost, and the watch may be silent. This keeps two nodes from having the VIP for
+ * more than 1 s, also with clocks 5 % apart. It is below 1 s, so that the shortest lifetime the kernel knows
+ * covers it without a refresh (ADR 0007).
  */
-export const OFFER_HOLD_MS = 900;
+const OFFER_HOLD_MS = 900;
+/**
+ * Where no Lease gives a right to the VIP, only the life of this process keeps it bound. The kernel removes
+ * it this long after its end.
+ */
+export const BOOTSTRAP_HOLD_MS = 3_000;
 
 /** The end of the right that an accepted claim or renewal gives which was sent at `sentAtMs`. */
 export function deadlineAfter(settings: Pick<ElectionSettings, "renewDeadlineMs">, sentAtMs: number): number {
@@ -24,7 +31,10 @@ export function overdueAfter(settings: ElectionSettings, renewedAtMs: number): n
   return renewedAtMs + settings.renewDeadlineMs / 2;
 }
 
-/** The end of a MASTER's right to the VIP: its renew deadline, or the end of the time that its offer leaves it. */
+/**
+ * The end of a MASTER's right to the VIP: its renew deadline, or the end of the time that its offer leaves
+ * it.
+ */
 export function validUntil(settings: ElectionSettings, { renewedAtMs, offered }: Master): number {
   const deadlineMs = deadlineAfter(settings, renewedAtMs);
   return offered === null ? deadlineMs : Math.min(deadlineMs, offerEnd(offered));
@@ -35,7 +45,10 @@ export function offerEnd({ sinceMs }: NonNullable<Master["offered"]>): number {
   return sinceMs + OFFER_HOLD_MS;
 }
 
-/** A reason to keep the VIP beyond `untilMs` must be known by this time, because at `untilMs` itself the VIP goes. */
+/**
+ * A reason to keep the VIP beyond `untilMs` must be known by this time, because at `untilMs` itself the VIP
+ * goes.
+ */
 export function decideBy({ renewDeadlineMs }: ElectionSettings, untilMs: number): number {
   return untilMs - Math.min(500, renewDeadlineMs / 4);
 }
@@ -45,17 +58,21 @@ export function writeTimeoutMs({ renewDeadlineMs }: ElectionSettings): number {
   return renewDeadlineMs;
 }
 
-/** Binds the VIP, or keeps it bound, for as long as this node has a right to it. */
-export function holdVip(step: StepBuilder): void {
-  const { role } = step.state;
-  if (role.kind === "MASTER" && role.linkLoss === null) step.effect({ kind: "hold", untilMs: validUntil(step.settings, role) });
+/**
+ * Binds the VIP, or keeps it bound, for as long as this node has a right to it. A holder that has lost its
+ * link does not bind it.
+ */
+export function holdVip(step: StepBuilder, role: Master | Provisional): void {
   if (role.kind === "PROVISIONAL") step.effect({ kind: "hold", untilMs: role.untilMs });
+  else if (role.linkLoss === null) step.effect({ kind: "hold", untilMs: validUntil(step.settings, role) });
 }
 
-/** An offer is out, or about to be written. The kernel learns now how long the VIP may stay bound, in case this process dies next. */
-export function limitVip(step: StepBuilder): void {
-  const { role } = step.state;
-  if (role.kind === "MASTER") step.effect({ kind: "limit", untilMs: validUntil(step.settings, role) });
+/**
+ * An offer is out, or about to be written. The kernel learns now how long the VIP may stay bound, in case
+ * this process dies next.
+ */
+export function limitVip(step: StepBuilder, role: Master): void {
+  step.effect({ kind: "limit", untilMs: validUntil(step.settings, role) });
 }
 
 export function unbindVip(step: StepBuilder): void {
@@ -63,34 +80,66 @@ export function unbindVip(step: StepBuilder): void {
   step.effect({ kind: "forget" });
 }
 
-/** The node has the VIP no more, and is a BACKUP that may claim at once. */
-export function letGo(step: StepBuilder, reason: string): void {
+/**
+ * The VIP goes first, and then the node is a BACKUP that may claim at once. It waits for no answer.
+ * @param reason why, as people see it
+ * @param cause a report that explains the change, and comes before it
+ */
+export function letGo(step: StepBuilder, role: Master | Provisional, reason: string, cause?: Report): Backup {
   unbindVip(step);
-  step.become({ kind: "BACKUP", retryAtMs: step.nowMs }, reason);
+  if (role.kind === "PROVISIONAL") step.setWire({ proof: null });
+  if (cause !== undefined) step.effect({ kind: "report", report: cause });
+  return step.become(role, { kind: "BACKUP", retryAtMs: step.nowMs, allFaultSinceMs: null }, reason);
 }
 
-/** Whatever has run out while this process was not looking goes first, before the event of this step is believed (invariants 3 and 4). */
-export function enforceFence(step: StepBuilder): void {
-  const { role } = step.state;
-  const { resumeUntilMs, adoptableUntilMs } = step.state.leftOver;
+/**
+ * What has run out while this process was not looking goes first, before the event of this step is believed
+ * (invariants 3 and 4).
+ */
+export function enforceFence(step: StepBuilder, role: Role): Role {
   const { settings, nowMs } = step;
+  let next: Role = role;
   if (role.kind === "MASTER" && nowMs >= deadlineAfter(settings, role.renewedAtMs)) {
-    letGo(step, "the Lease could not be renewed before the deadline");
+    next = letGo(step, role, "this node could not renew the Lease before the renew deadline");
   }
   if (role.kind === "MASTER" && role.offered?.unbound === false && nowMs >= offerEnd(role.offered)) {
     unbindVip(step);
-    step.set({ role: { ...role, offered: { ...role.offered, unbound: true } } });
+    next = { ...role, offered: { ...role.offered, unbound: true } };
   }
   if (role.kind === "PROVISIONAL" && nowMs >= role.untilMs) {
-    step.setWire({ proof: null });
-    letGo(step, "nothing shows any more that the VIP may be kept");
+    next = letGo(step, role, "this node has no reason any more to keep the VIP");
   }
-  if (resumeUntilMs !== null && nowMs >= resumeUntilMs) {
+  enforceLeftOver(step);
+  return next;
+}
+
+function enforceLeftOver(step: StepBuilder): void {
+  const { resumeUntilMs, adoptableUntilMs } = step.facts.leftOver;
+  if (resumeUntilMs !== null && step.nowMs >= resumeUntilMs) {
     unbindVip(step);
     step.setLeftOver({ resumeUntilMs: null });
   }
-  if (adoptableUntilMs !== null && nowMs >= adoptableUntilMs) {
+  if (adoptableUntilMs !== null && step.nowMs >= adoptableUntilMs) {
     unbindVip(step);
     step.setLeftOver({ adoptableUntilMs: null });
   }
+}
+
+/**
+ * A process that was restarted before its deadline keeps the VIP while it asks whether the Lease still names
+ * this node.
+ */
+export function adoptLeftOver(step: StepBuilder, { resume, found }: Extract<ElectionEvent, { kind: "start" }>): void {
+  // It is not refreshed meanwhile, so the kernel removes it if this node does not take it up.
+  if (found) step.setLeftOver({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
+  if (resume === null) return;
+  const untilMs = deadlineAfter(step.settings, resume.renewedAtMs);
+  if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;
+  step.setLeftOver({ resumeUntilMs: untilMs });
+  step.effect({ kind: "hold", untilMs });
+}
+
+/** What the previous process left is this process's own now, or is gone. */
+export function forgetLeftOver(step: StepBuilder): void {
+  step.setLeftOver({ resumeUntilMs: null, adoptableUntilMs: null });
 }

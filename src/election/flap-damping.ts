@@ -1,45 +1,52 @@
 /**
- * Flap damping (RFC 2439): a node that brings trouble waits before it may become holder again. Trouble is a link that flaps, or a mastership that another
- * candidate contests. Each further time doubles the wait, so that a link that flaps every second moves the VIP once and not every second.
+ * Flap damping (RFC 2439): a node that brings trouble waits before it may become holder again. Trouble is a
+ * link that flaps, or a mastership that another candidate contests. Each further time doubles the wait, so
+ * that a link that flaps every second moves the VIP once and not every second.
  */
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT } from "./types.ts";
-import type { Damping, ElectionState, SelfFacts } from "./types.ts";
+import type { Damping, Facts, Role, SelfFacts } from "./types.ts";
 
 /** The shortest wait. */
 const FIRST_MS = 10_000;
 /** The longest wait. A node without trouble for this long begins again with the shortest one. */
 const LONGEST_MS = 600_000;
 
-/** One more time: min(2^level x 10 s, 10 min). */
+/** There was trouble once more. The wait is min(2^level x 10 s, 10 min). */
 export function penalized(damping: Damping | null, nowMs: number): Damping {
   const level = damping === null || nowMs - damping.lastAtMs >= LONGEST_MS ? 0 : damping.level + 1;
   return { level, lastAtMs: nowMs, holdOffUntilMs: nowMs + Math.min(2 ** level * FIRST_MS, LONGEST_MS) };
 }
 
 export function penalize(step: StepBuilder): void {
-  step.setSelf({ damping: penalized(step.state.self.damping, step.nowMs) });
+  step.setSelf({ damping: penalized(step.facts.self.damping, step.nowMs) });
 }
 
-/** A link that was good, went bad and is good again has flapped. One that is slow to come up at boot has not. */
-export function noteLink(step: StepBuilder, facts: SelfFacts): void {
-  const { tracking: self, linkWasGood } = step.state.self;
-  const wasBad = self.faults.includes(INTERFACE_FAULT);
-  const isBad = facts.faults.includes(INTERFACE_FAULT);
+/**
+ * A link that was good, went bad and is good again has flapped. A link that is slow to come up at boot has
+ * not.
+ */
+export function noteLink(step: StepBuilder, now: SelfFacts): void {
+  const { tracking, linkWasGood } = step.facts.self;
+  const wasBad = tracking.faults.includes(INTERFACE_FAULT);
+  const isBad = now.faults.includes(INTERFACE_FAULT);
   if (wasBad && !isBad && linkWasGood) penalize(step);
-  step.setSelf({ linkWasGood: linkWasGood || (facts.ready && !isBad) });
+  step.setSelf({ linkWasGood: linkWasGood || (now.ready && !isBad) });
 }
 
 /** The wait ends by the passing of time alone. */
 export function settleHoldOff(step: StepBuilder): void {
-  const { damping } = step.state.self;
+  const { damping } = step.facts.self;
   const holdOff = damping !== null && step.nowMs < damping.holdOffUntilMs;
   step.setSelf({ holdOff });
   if (holdOff) step.wakeAt(damping.holdOffUntilMs);
 }
 
-/** It keeps a node from becoming holder. A holder keeps the VIP the first time, as moving it is what this is to prevent; not where trouble comes again and again. */
-export function isHeldOff({ role, self: { holdOff, damping } }: ElectionState): boolean {
+/**
+ * The wait keeps a node from becoming holder. A holder keeps the VIP the first time, because a move is what
+ * flap damping is to prevent. It gives the VIP away when the trouble comes again.
+ */
+export function isHeldOff({ self: { holdOff, damping } }: Facts, role: Role): boolean {
   switch (role.kind) {
     case "BACKUP":
       return holdOff;

@@ -1,76 +1,158 @@
-/** What a node asks of the API and tells it, whatever its role: its own annotation, reads on a timer, surveys while renewals are overdue. */
-import type { Candidate } from "../kube/record.ts";
-import { desiredCandidate } from "./candidates.ts";
-import { overdueAfter, writeTimeoutMs } from "./fence.ts";
-import type { StepBuilder } from "./step.ts";
-
-/** Everybody also reads on a timer: a watch may stall, or lie silent. */
-export const READ_INTERVAL_MS = 2_000;
-/** Time-out of one read; writes of a renewal have until the deadline. */
-export const READ_TIMEOUT_MS = 4_000;
-/** A candidate says that it is alive at least this often. */
-export const BUMP_MS = 10_000;
-/** After a failure of the API, before the same thing is tried again. */
-export const RETRY_MS = 500;
-/** Between the beginnings of two surveys, at least. */
-export const SURVEY_MS = 500;
 /**
- * Time-out of a survey. It is over when every server has answered both questions, and a cached read may hang where etcd is gone; so its evidence is half as old
- * as it may get when the next one brings new.
+ * What a node asks of the API and publishes, whatever its role: its own annotation, reads on a timer, and
+ * surveys while renewals are overdue. The answers become facts here.
+ */
+import type { Candidate, LeaseRecord } from "../kube/record.ts";
+import type { WriteOutcome } from "../kube/store.ts";
+import { judgeSurvey } from "./api-loss.ts";
+import { selfCandidate } from "./candidates.ts";
+import { overdueAfter, writeTimeoutMs } from "./fence.ts";
+import { trackNamesake } from "./identity.ts";
+import { observe } from "./lease-view.ts";
+import type { Source } from "./lease-view.ts";
+import type { StepBuilder } from "./step.ts";
+import type { ElectionEvent, Role } from "./types.ts";
+
+/** Every node also reads on a timer, because a watch may stall without a sign. */
+const READ_INTERVAL_MS = 2_000;
+/** The time-out of one read. A renewal has until the deadline. */
+export const READ_TIMEOUT_MS = 4_000;
+/** A candidate shows that it is alive at least this often. */
+const BUMP_MS = 10_000;
+/** After a failure of the API the same thing is tried again this much later. */
+export const RETRY_MS = 500;
+/** The least time between the beginnings of two surveys. */
+const SURVEY_MS = 500;
+/**
+ * The time-out of a survey. A survey is over when every server has answered both questions, and a cached read
+ * may hang where etcd is gone. With this its evidence is half as old as it may get when the next survey
+ * brings new evidence.
  */
 export const SURVEY_TIMEOUT_MS = 500;
 
-/** Our annotation follows our facts at once, and is bumped every 10 s. Best effort: it never delays anything else. */
-export function decidePublish(step: StepBuilder): void {
-  const { view } = step.state.lease;
-  const { inFlight: publishInFlight } = step.state.lease.publish;
-  const { role } = step.state;
-  if (role.kind === "STOPPED" || publishInFlight || view === null || view.record === null) return;
-  if (step.state.self.namesake !== null) return;
-  const candidate = desiredCandidate(step);
-  const text = fingerprint(candidate);
-  const { text: published, atMs: publishedAtMs } = step.state.lease.publish;
-  const dueAtMs = publishedAtMs + (published === "" ? RETRY_MS : BUMP_MS);
-  if (text === published || published === "") {
-    if (step.nowMs < dueAtMs) return step.wakeAt(dueAtMs);
+/** A record of the Lease has come. It is the new view if it is newer. */
+export function seeRecord(step: StepBuilder, record: LeaseRecord | null, source: Source): void {
+  const before = step.facts.lease.view;
+  const view = observe(before, record, source, step.nowMs);
+  if (view === before) return;
+  step.setLease({ view });
+  trackNamesake(step, before);
+}
+
+/** A watch has sent a record; null: it says that the Lease was deleted. */
+export function watchAnswered(step: StepBuilder, record: LeaseRecord | null): void {
+  // A deletion has no version to order it by. The node reads now, and believes the read.
+  if (record === null) step.setRead({ nextAtMs: step.nowMs });
+  else seeRecord(step, record, { kind: "watch" });
+}
+
+export function readAnswered(step: StepBuilder, { outcome, sentAtMs }: Extract<ElectionEvent, { kind: "read" }>): void {
+  const { nowMs } = step;
+  step.setRead({ inFlight: false });
+  switch (outcome.kind) {
+    case "ok":
+      if (step.facts.lease.read.failing) step.setRead({ failing: false, goodSinceMs: nowMs });
+      step.setRead({ nextAtMs: nowMs + READ_INTERVAL_MS, okAtMs: nowMs });
+      return seeRecord(step, outcome.record, { kind: "read", sentAtMs });
+    case "rejected":
+    case "no-answer":
+      return step.setRead({ nextAtMs: nowMs + RETRY_MS, failing: true });
   }
-  const counter = Math.max(step.state.lease.publish.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
-  step.setPublish({ inFlight: true, text, atMs: step.nowMs, counter });
-  step.wakeAt(step.nowMs + BUMP_MS);
+}
+
+export function surveyAnswered(step: StepBuilder, event: Extract<ElectionEvent, { kind: "surveyed" }>): void {
+  const found = judgeSurvey(step.facts.lease.survey.found, event);
+  step.setSurvey({ inFlight: false, nextAtMs: Math.max(step.nowMs, event.sentAtMs + SURVEY_MS), found });
+  // These records come from caches. An old one is dropped, but what a newer one says of another holder is
+  // true.
+  for (const record of event.survey.records) seeRecord(step, record, { kind: "watch" });
+}
+
+/** What every answer to a write says of the Lease, whatever was written. */
+export function seeOutcome(step: StepBuilder, outcome: WriteOutcome, sentAtMs: number): void {
+  if (outcome.kind === "ok") seeRecord(step, outcome.record, { kind: "write" });
+  // The store has read after the refusal, so after the write was sent. This is a quorum read of that age.
+  if (outcome.kind === "conflict") seeRecord(step, outcome.record, { kind: "read", sentAtMs });
+}
+
+export function publishAnswered(step: StepBuilder, outcome: WriteOutcome, sentAtMs: number): void {
+  const accepted = outcome.kind === "ok";
+  step.setPublish({ inFlight: false, ...(accepted ? { okAtMs: sentAtMs } : { text: "", atMs: step.nowMs }) });
+}
+
+export function offerFinished(step: StepBuilder): void {
+  step.setLease({ offerInFlight: false });
+}
+
+/**
+ * A claim, renewal or release was answered. False: this node has abandoned it, and its answer is only
+ * observed.
+ */
+export function writeAnswered(step: StepBuilder, id: number, outcome: WriteOutcome): boolean {
+  const { write, refusal } = step.facts.lease;
+  if (write !== id) return false;
+  const refused = outcome.kind === "rejected" && outcome.status < 500;
+  const sinceMs = refusal?.sinceMs ?? step.nowMs;
+  step.setLease({ write: null, refusal: refused ? { status: outcome.status, sinceMs } : null });
+  return true;
+}
+
+/** The answer to the claim or renewal under way does not matter any more. */
+export function abandonWrite(step: StepBuilder): void {
+  step.setLease({ write: null });
+}
+
+/** The annotation follows the facts at once, and is bumped every 10 s. It never delays anything else. */
+export function decidePublish(step: StepBuilder, role: Role): void {
+  const { nowMs } = step;
+  const { view, publish } = step.facts.lease;
+  if (role.kind === "STOPPED" || publish.inFlight || view === null || view.record === null) return;
+  if (step.facts.self.namesake !== null) return;
+  const candidate = selfCandidate(step, role);
+  const text = withoutCounter(candidate);
+  if (text === publish.text || publish.text === "") {
+    const dueAtMs = publish.atMs + (publish.text === "" ? RETRY_MS : BUMP_MS);
+    if (nowMs < dueAtMs) return step.wakeAt(dueAtMs);
+  }
+  const counter = Math.max(publish.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
+  step.setPublish({ inFlight: true, text, atMs: nowMs, counter });
+  step.wakeAt(nowMs + BUMP_MS);
   step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, writeTimeoutMs(step.settings));
 }
 
-function fingerprint(candidate: Candidate): string {
+function withoutCounter(candidate: Candidate): string {
   return JSON.stringify({ ...candidate, counter: 0 });
 }
 
-/** While renewals are overdue: may the VIP be kept when they stay so? The answer must be there before the deadline. */
-export function decideSurvey(step: StepBuilder): void {
-  const { state, settings, nowMs } = step;
-  const { role } = state;
-  const lastGoodMs = role.kind === "MASTER" ? role.renewedAtMs : Number.NEGATIVE_INFINITY;
-  if (state.lease.survey.inFlight || (role.kind !== "MASTER" && (role.kind !== "PROVISIONAL" || role.why.kind === "bootstrap"))) return;
-  const atMs = Math.max(state.lease.survey.nextAtMs, overdueAfter(settings, lastGoodMs));
+/** This node has last published what it would publish now. */
+export function candidacyWritten(step: StepBuilder, role: Role): boolean {
+  const { view, publish } = step.facts.lease;
+  return view === null || view.record === null || publish.text === withoutCounter(selfCandidate(step, role));
+}
+
+/**
+ * While renewals are overdue: may the VIP be kept when they stay so? The answer must be there before the
+ * deadline.
+ */
+export function decideSurvey(step: StepBuilder, role: Role): void {
+  const { settings, nowMs } = step;
+  const { survey } = step.facts.lease;
+  const concerned = role.kind === "MASTER" || (role.kind === "PROVISIONAL" && role.why.kind !== "bootstrap");
+  if (survey.inFlight || !concerned) return;
+  const overdueAtMs = role.kind === "MASTER" ? overdueAfter(settings, role.renewedAtMs) : Number.NEGATIVE_INFINITY;
+  const atMs = Math.max(survey.nextAtMs, overdueAtMs);
   if (nowMs < atMs) return step.wakeAt(atMs);
   step.setSurvey({ inFlight: true });
   step.effect({ kind: "survey" });
 }
 
-export function decideRead(step: StepBuilder): void {
-  const { role } = step.state;
-  const { inFlight: readInFlight } = step.state.lease.read;
-  const { view } = step.state.lease;
-  if (role.kind === "STOPPED" || readInFlight) return;
+export function decideRead(step: StepBuilder, role: Role): void {
+  const { view, read } = step.facts.lease;
+  if (role.kind === "STOPPED" || read.inFlight) return;
   // The holder's renewals bring the record with them.
-  const idle = role.kind === "MASTER" && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
-  const atMs = Math.max(step.state.lease.read.nextAtMs, idle);
+  const idleAtMs = role.kind === "MASTER" && view !== null ? view.acceptedAtMs + READ_INTERVAL_MS : 0;
+  const atMs = Math.max(read.nextAtMs, idleAtMs);
   if (step.nowMs < atMs) return step.wakeAt(atMs);
   step.setRead({ inFlight: true });
   step.effect({ kind: "read" });
-}
-
-/** What this node last published of itself is what it would publish now. */
-export function candidacyWritten(step: StepBuilder): boolean {
-  const { view } = step.state.lease;
-  return view === null || view.record === null || step.state.lease.publish.text === fingerprint(desiredCandidate(step));
 }

@@ -1,19 +1,22 @@
 /**
- * What this agent has seen of the Lease, and when. Orders records that come by watch, read and
- * write, and notes local times of change: the only times the election ever reasons about.
+ * What this agent has seen of the Lease, and when. This file orders the records that come by watch, read and
+ * write. It also notes the local times at which they changed, which are the only times that the election
+ * reasons about.
  */
 import { parseCandidate } from "../kube/record-codec.ts";
 import { CANDIDATE_PREFIX, OFFER } from "../kube/record.ts";
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 
-/** A peer whose counter stood still for this long while other writes were seen is not counted any more. */
+/**
+ * A candidate whose counter stood still for this long, while other writes were seen, does not count any more.
+ */
 export const SILENCE_MS = 30_000;
 
 export interface SeenCandidate {
-  /** The annotation as it stands, to notice a change without parsing it again. */
+  /** The annotation as it is written. By it a change is noticed without parsing it again. */
   readonly text: string;
   readonly candidate: Candidate;
-  /** When its counter (or instance) last changed before our eyes. */
+  /** When this agent last saw the counter (or the instance) change. */
   readonly aliveAtMs: number;
 }
 
@@ -22,21 +25,27 @@ export interface LeaseView {
   readonly record: LeaseRecord | null;
   /** When the record above was accepted. */
   readonly acceptedAtMs: number;
-  /** When holderIdentity, renewTime or leaseTransitions last changed; expiry counts from here. */
+  /**
+   * When holderIdentity, renewTime or leaseTransitions last changed. The expiry of the Lease counts from
+   * here.
+   */
   readonly changedAtMs: number;
-  /** When the record last differed in anything: "other writes are seen". */
+  /** When the record last changed in anything. */
   readonly writtenAtMs: number;
-  /** The last holder that was not empty; null when none was ever seen. */
+  /** The last holder that was not empty; null when this agent has seen none. */
   readonly lastHolder: string | null;
-  /** When the offer took its present value: an old offer is not accepted. */
+  /** When the offer took its present value. An old offer is not accepted. */
   readonly offerAtMs: number;
   readonly candidates: ReadonlyMap<string, SeenCandidate>;
-  /** When a candidate last came, or became eligible or not. */
+  /** When a candidate last came or went, or became eligible or not. */
   readonly candidacyAtMs: number;
 }
 
-/** How a record came: `read` is a quorum read, sent at `sentAtMs`. */
-export type Source = { readonly kind: "watch" } | { readonly kind: "write" } | { readonly kind: "read"; readonly sentAtMs: number };
+/** How a record came. `read` is a quorum read that was sent at `sentAtMs`. */
+export type Source =
+  | { readonly kind: "watch" }
+  | { readonly kind: "write" }
+  | { readonly kind: "read"; readonly sentAtMs: number };
 
 const NOBODY: ReadonlyMap<string, SeenCandidate> = new Map();
 
@@ -62,9 +71,10 @@ export function observe(view: LeaseView | null, record: LeaseRecord | null, sour
 }
 
 /**
- * A lower resourceVersion is old news (watches and hedged answers come late), but a quorum read that was sent after the
- * newest record had been accepted is the truth even so: etcd was restored from a backup. An absence has
- * no version, so only such a read (or the answer to our own write) can tell it.
+ * A record with a lower resourceVersion is old, because watches and hedged answers come late. A quorum read
+ * that was sent after the newest record had been accepted is the truth even so: etcd was restored from a
+ * backup. An absence has no version, so only such a read, or the answer to this node's own write, can tell
+ * it.
  */
 function supersedes(view: LeaseView, record: LeaseRecord | null, source: Source): boolean {
   if (source.kind === "read" && source.sentAtMs >= view.acceptedAtMs) return true;
@@ -73,12 +83,18 @@ function supersedes(view: LeaseView, record: LeaseRecord | null, source: Source)
   return version(record) > version(view.record);
 }
 
-/** Comparable as numbers since Kubernetes 1.35, and ever so with etcd; anything else counts as oldest. */
+/**
+ * Versions can be compared as numbers since Kubernetes 1.35, and with etcd always. Anything else counts as
+ * the oldest version.
+ */
 function version(record: LeaseRecord): bigint {
   return /^\d{1,20}$/.test(record.resourceVersion) ? BigInt(record.resourceVersion) : -1n;
 }
 
-/** The same term of the same holder, and no renewal in between: what the expiry of the Lease counts from. */
+/**
+ * The Lease has neither been renewed nor changed its holder in between. The expiry of the Lease counts from
+ * the last time that it did.
+ */
 function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
   if (a === null || b === null) return a === b;
   return a.holder === b.holder && a.renewTime === b.renewTime && a.leaseTransitions === b.leaseTransitions;
@@ -114,8 +130,8 @@ function sameCandidacies(before: ReadonlyMap<string, SeenCandidate>, after: Read
 }
 
 /**
- * Candidates whose agent is believed alive. Silence is held against one only while other writes arrive: with the
- * API server down everybody is silent, and nobody is gone.
+ * The candidates whose agents are alive, as far as this node can tell. Silence is held against a candidate
+ * only while other writes arrive: when the API servers are down every candidate is silent, and none is gone.
  */
 export function freshCandidates(view: LeaseView): readonly Candidate[] {
   const fresh: Candidate[] = [];

@@ -1,13 +1,16 @@
 /**
- * A node that has the VIP bound and no Lease to show for it, because the address matters more than the paper: the holder is dead and the write takes long; there is
- * no API server yet; nobody can write at all; or another one claims it. Each reason ends, and each node with a better one is given way to.
+ * A node that has the VIP bound and does not hold the Lease, because clients need the address before the
+ * Lease can be written. There are four reasons: the holder is dead and the claim is on its way; there is no
+ * API server yet; no node can write the Lease; or another candidate claims the VIP and no API server says
+ * which of the two holds it. Everything that begins, prolongs and ends the role is here. Whether no other
+ * node can write is found out in api-loss.ts.
  */
 import type { LeaseRecord } from "../kube/record.ts";
 import { mayKeepUntil } from "./api-loss.ts";
 import { candidateAt, selfCandidate } from "./candidates.ts";
-import { defendAgainAt } from "./contention.ts";
+import { defendAgainAt, defendVip } from "./contention.ts";
 import { faultsOf } from "./eligibility.ts";
-import { decideBy, holdVip, letGo, unbindVip, writeTimeoutMs } from "./fence.ts";
+import { BOOTSTRAP_HOLD_MS, decideBy, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
 import { penalize } from "./flap-damping.ts";
 import { ownershipOf, termOf } from "./identity.ts";
 import { RETRY_MS } from "./lease-traffic.ts";
@@ -15,99 +18,122 @@ import type { LeaseView } from "./lease-view.ts";
 import { compareCandidates } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT } from "./types.ts";
-import type { Provisional, Why } from "./types.ts";
+import type { Backup, Master, Provisional, Report, Why } from "./types.ts";
 import { vacancy } from "./vacancy.ts";
 
-/** A renewal or claim of a node that holds on is given this long; it may wait in a server until etcd is back, and be the first then. */
+/**
+ * A claim or renewal may take this long. It may wait in an API server until etcd is back, and be the first
+ * one then.
+ */
 const WRITE_MS = 2_000;
-/** So often a node without a Lease says that it has the VIP. */
-const SPEAK_UP_MS = 1_500;
-/** At bootstrap nothing but our own life keeps the VIP: so the kernel takes it soon after. */
-export const BOOTSTRAP_HOLD_MS = 3_000;
-/** A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again; a holder that lives renews again and again. */
+/** A PROVISIONAL node says this often that it has the VIP. */
+const ANNOUNCE_MS = 1_500;
+/**
+ * A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again. After
+ * more conflicts than this the holder is alive: it renews again and again.
+ */
 const MOST_CONFLICTS = 2;
 
-export function becomeProvisional(step: StepBuilder, why: Why, untilMs: number): void {
-  step.become({ kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs, conflicts: 0 }, reasonOf(step, why));
-  step.setLeftOver({ resumeUntilMs: null, adoptableUntilMs: null });
-  step.setLease({ allFaultSinceMs: null });
-  // Not for a process that comes after this one: it must ask first.
+/** The VIP is bound from now until `untilMs`, and longer if the reason is found to last. */
+export function becomeProvisional(step: StepBuilder, role: Backup | Master, why: Why, untilMs: number): Provisional {
+  const next: Provisional = { kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs, conflicts: 0 };
+  step.become(role, next, reasonFor(step, why));
+  forgetLeftOver(step);
+  // A process that is restarted now must not take the VIP up. It asks first.
   step.effect({ kind: "forget" });
-  holdVip(step);
+  holdVip(step, next);
+  return next;
 }
 
-function reasonOf(step: StepBuilder, why: Why): string {
+function reasonFor(step: StepBuilder, why: Why): string {
+  const holder = step.facts.lease.view?.record?.holder ?? "the holder";
   switch (why.kind) {
     case "proof":
-      return `provisional: ${step.state.lease.view?.record?.holder ?? "the holder"} does not answer on the wire, claiming`;
+      return `provisional: ${holder} does not answer on the wire, and this node claims the Lease`;
     case "bootstrap":
-      return "provisional: no API server lets us read the Lease yet, and nobody answers for the VIP";
+      return "provisional: no API server lets this node read the Lease, and no machine answers for the VIP";
     case "api-loss":
-      return "provisional: the Lease cannot be renewed, and nobody else can claim it";
+      return "provisional: the Lease cannot be renewed, and no other node can claim it";
     case "contested":
-      return "provisional: another node claims the VIP, and no API server has confirmed us";
+      return "provisional: another candidate claims the VIP, and no API server has confirmed this node";
   }
 }
 
-export function decideProvisional(step: StepBuilder, role: Provisional): void {
-  const { state, settings, nowMs } = step;
-  if (state.stopping !== null) return end(step, "stopping");
+/** Returns the role after it. */
+export function decideProvisional(step: StepBuilder, role: Provisional): Backup | Provisional {
+  const { facts, nowMs } = step;
   const ended = endOf(step, role);
-  if (ended !== null) return end(step, ended);
-  if (yieldToStranger(step, role)) return;
-  prolong(step, noteFirstSeen(step, role));
-  const now = step.state.role;
-  if (now.kind !== "PROVISIONAL") return;
-  step.wakeAt(now.untilMs);
-  speakUp(step);
-  if (state.lease.write !== null) return;
-  if (nowMs < now.retryAtMs) return step.wakeAt(now.retryAtMs);
-  const { view } = state.lease;
-  if (view === null) return;
-  const freeAtMs = freeAt(step, now, view);
-  if (nowMs < freeAtMs) return step.wakeAt(freeAtMs);
-  step.set({ role: { ...now, retryAtMs: nowMs + RETRY_MS } });
-  if (view.record !== null && ownershipOf(settings, view.record) === "ours") {
-    return step.send({ kind: "renew", held: view.record }, WRITE_MS, now.why.kind === "contested");
+  if (ended !== null) return letGo(step, role, ended);
+  if (yieldsToStranger(step, role)) return yieldTo(step, role, facts.wire.contender?.mac ?? "");
+  const next = prolong(step, noteFirstSeen(step, role));
+  step.wakeAt(next.untilMs);
+  announceAgain(step);
+  const { view, write } = facts.lease;
+  if (write !== null) return next;
+  if (nowMs < next.retryAtMs) {
+    step.wakeAt(next.retryAtMs);
+    return next;
   }
-  step.send({ kind: "claim", replaces: view.record, offered: false, instance: settings.instance }, now.why.kind === "proof" ? writeTimeoutMs(settings) : WRITE_MS);
+  if (view === null) return next;
+  const freeAtMs = freeAt(step, next, view);
+  if (nowMs < freeAtMs) {
+    step.wakeAt(freeAtMs);
+    return next;
+  }
+  writeLease(step, next, view.record);
+  return { ...next, retryAtMs: nowMs + RETRY_MS };
+}
+
+/** Renews the Lease if it names this node, and claims it otherwise. */
+function writeLease(step: StepBuilder, { why }: Provisional, record: LeaseRecord | null): void {
+  const { settings } = step;
+  if (record !== null && ownershipOf(settings, record) === "ours") {
+    return step.send({ kind: "renew", held: record }, WRITE_MS, why.kind === "contested");
+  }
+  const timeoutMs = why.kind === "proof" ? writeTimeoutMs(settings) : WRITE_MS;
+  step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
 }
 
 /**
- * After a power failure of the whole cluster the Lease that comes back with etcd names the holder of before, which may never come back. As long as nobody renews it,
- * nobody holds the VIP by it: we had asked the wire.
+ * When the Lease may be written. A Lease that names another node is claimed when it has run out, and that of
+ * a dead holder at once.
+ */
+function freeAt({ settings }: StepBuilder, { why }: Provisional, view: LeaseView): number {
+  const free = vacancy(settings, view, true);
+  return why.kind !== "proof" && free.kind === "held" ? free.freeAtMs : Number.NEGATIVE_INFINITY;
+}
+
+/**
+ * After a power failure of the whole cluster, the Lease that comes back with etcd names the previous holder,
+ * which may never come back. While no machine renews it, no machine holds the VIP by it: this node has asked
+ * the wire.
  */
 function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
-  const record = step.state.lease.view?.record ?? null;
-  if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null || ownershipOf(step.settings, record) !== "another") return role;
-  const noted: Provisional = { ...role, why: { kind: "bootstrap", seen: record } };
-  step.set({ role: noted });
-  return noted;
-}
-
-/** A Lease that names another is claimed when it has run out, but for that of a dead holder. */
-function freeAt({ settings }: StepBuilder, role: Provisional, view: LeaseView): number {
-  const free = vacancy(settings, view, true);
-  return role.why.kind !== "proof" && free.kind === "held" ? free.freeAtMs : Number.NEGATIVE_INFINITY;
+  const record = step.facts.lease.view?.record ?? null;
+  if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null) return role;
+  if (ownershipOf(step.settings, record) !== "another") return role;
+  return { ...role, why: { kind: "bootstrap", seen: record } };
 }
 
 /**
- * Nobody but the wire knows of us. Another one may have taken the VIP where it could not hear our first words: behind a port that spanning tree opened late, on the other
- * side of a cut.
+ * Only the wire tells other nodes of this one. Another node may have taken the VIP where it could not hear
+ * the first announcement: behind a port that spanning tree opened late, or on the other side of a cut.
  */
-function speakUp(step: StepBuilder): void {
-  const { state, nowMs } = step;
-  const atMs = Math.max(state.sinceMs, state.wire.defendedAtMs) + SPEAK_UP_MS;
+function announceAgain(step: StepBuilder): void {
+  const { facts, nowMs } = step;
+  const atMs = Math.max(facts.sinceMs, facts.wire.defendedAtMs) + ANNOUNCE_MS;
   if (nowMs < atMs) return step.wakeAt(atMs);
-  step.defend();
-  step.wakeAt(nowMs + SPEAK_UP_MS);
+  defendVip(step);
+  step.wakeAt(nowMs + ANNOUNCE_MS);
 }
 
-/** Why it is over; null: it is not. */
-function endOf({ state, settings }: StepBuilder, { why, conflicts }: Provisional): string | null {
-  const record = state.lease.view?.record ?? null;
-  if (faultsOf(state).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
-  if (state.self.namesake !== null) return "another machine has our name";
+/** Why this node must let go; null: it may go on. */
+function endOf({ facts, settings }: StepBuilder, role: Provisional): string | null {
+  const { why, conflicts } = role;
+  const record = facts.lease.view?.record ?? null;
+  if (facts.stopping !== null) return "the agent is stopping";
+  if (faultsOf(facts, role).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
+  if (facts.self.namesake !== null) return "another machine has this node's name";
   switch (ownershipOf(settings, record)) {
     case "nobody":
     case "ours":
@@ -117,92 +143,96 @@ function endOf({ state, settings }: StepBuilder, { why, conflicts }: Provisional
       return `another machine named ${settings.node} holds the Lease`;
     case "another": {
       if (why.kind === "bootstrap" && record !== null && unchangedSince(why.seen ?? record, record)) return null;
-      if (why.kind !== "proof" || record === null || termOf(record) !== why.tenure) return `${record?.holder ?? "another node"} holds the Lease`;
-      if (state.wire.proof === null) return `${record.holder} answers after all`;
-      return conflicts > MOST_CONFLICTS ? `${record.holder} renews its Lease` : null;
+      const holder = record?.holder ?? "another node";
+      if (why.kind !== "proof" || record === null || termOf(record) !== why.term) return `${holder} holds the Lease`;
+      if (facts.wire.proof === null) return `${holder} answers on the wire after all`;
+      return conflicts > MOST_CONFLICTS ? `${holder} renews the Lease` : null;
     }
   }
 }
 
-/** Nobody has renewed or claimed since. */
+/** No machine has renewed or claimed the Lease since. */
 function unchangedSince(seen: LeaseRecord, record: LeaseRecord): boolean {
   return seen.renewTime === record.renewTime && termOf(seen) === termOf(record);
 }
 
-function prolong(step: StepBuilder, role: Provisional): void {
-  const { state, settings, nowMs } = step;
+/** Moves the end of the role, while its reason lasts. */
+function prolong(step: StepBuilder, role: Provisional): Provisional {
+  const { facts, settings, nowMs } = step;
   switch (role.why.kind) {
     case "bootstrap": {
-      if (nowMs < role.untilMs - BOOTSTRAP_HOLD_MS / 2) return step.wakeAt(role.untilMs - BOOTSTRAP_HOLD_MS / 2);
-      step.set({ role: { ...role, untilMs: nowMs + BOOTSTRAP_HOLD_MS } });
-      return holdVip(step);
+      const atMs = role.untilMs - BOOTSTRAP_HOLD_MS / 2;
+      if (nowMs >= atMs) return extend(step, role, nowMs + BOOTSTRAP_HOLD_MS);
+      step.wakeAt(atMs);
+      return role;
     }
     case "proof":
     case "contested":
     case "api-loss": {
-      // In time for the deadline, whatever else happens until then.
       const atMs = decideBy(settings, role.untilMs);
       if (nowMs < atMs) step.wakeAt(atMs);
-      const untilMs = mayKeepUntil(settings, state, nowMs);
-      if (untilMs === null || untilMs <= role.untilMs) return;
-      step.set({ role: { ...role, untilMs } });
-      return holdVip(step);
+      const untilMs = mayKeepUntil(settings, facts, nowMs);
+      return untilMs === null || untilMs <= role.untilMs ? role : extend(step, role, untilMs);
     }
   }
+}
+
+function extend(step: StepBuilder, role: Provisional, untilMs: number): Provisional {
+  const next: Provisional = { ...role, untilMs };
+  holdVip(step, next);
+  return next;
 }
 
 /**
- * Yields to a stranger and to whom the Lease names; of two that have nothing to show the better stays. At bootstrap nothing is known of anybody: we yield, and
- * ask the wire again after a random time.
+ * This node has heard another machine claim the VIP. It gives way to a stranger, and to the node that the
+ * Lease names. Of two candidates that both have nothing to show, the better one stays. At bootstrap no
+ * candidate knows of the other: this node gives way, and asks the wire again after a random time.
  */
-export function contestProvisional(step: StepBuilder, role: Provisional, mac: string): void {
-  const { state, settings, nowMs } = step;
-  const other = candidateAt(state, mac);
+export function contestProvisional(step: StepBuilder, role: Provisional, mac: string): Backup | Provisional {
+  const { facts, nowMs } = step;
+  const other = candidateAt(facts, mac);
+  const mayDefend = nowMs >= defendAgainAt(facts, other);
   if (other === undefined && hasRight(step, role)) {
-    if (nowMs < defendAgainAt(state, other)) return;
-    step.defend();
-    return step.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
+    if (!mayDefend) return role;
+    defendVip(step);
+    step.effect({ kind: "report", report: { kind: "conflict", mac, node: null, outcome: "defended" } });
+    return role;
   }
-  const named = other !== undefined && state.lease.view?.record?.holder === other.node;
+  const named = other !== undefined && facts.lease.view?.record?.holder === other.node;
   if (other !== undefined && !named && role.why.kind !== "bootstrap") {
-    if (compareCandidates(selfCandidate(settings, state, nowMs), other) < 0) {
-      // It may not have heard us: it was the later one on a wire that was cut.
-      if (nowMs >= defendAgainAt(state, other)) step.defend();
-      return;
+    if (compareCandidates(selfCandidate(step, role), other) < 0) {
+      // The other one may not have heard this node: it was the later one on a wire that was cut.
+      if (mayDefend) defendVip(step);
+      return role;
     }
   }
-  yieldTo(step, role, mac);
+  return yieldTo(step, role, mac);
 }
 
-/** Its last renewal still covers it: until then it is a holder like any other, though it has found out that no further one will succeed. */
+/**
+ * The last renewal still covers this node. Until then it is a holder like any other, though it has found out
+ * that no further renewal will succeed.
+ */
 function hasRight({ nowMs }: StepBuilder, { why }: Provisional): boolean {
   return why.kind === "api-loss" && nowMs < why.validUntilMs;
 }
 
-/** A stranger that was defended against while there was a right to the VIP is given way to once there is none. True when that has happened. */
-function yieldToStranger(step: StepBuilder, role: Provisional): boolean {
-  const { contender } = step.state.wire;
-  const { sinceMs } = step.state;
-  if (role.why.kind !== "api-loss" || contender === null || contender.atMs < sinceMs || candidateAt(step.state, contender.mac) !== undefined) return false;
-  if (hasRight(step, role)) {
-    step.wakeAt(role.why.validUntilMs);
-    return false;
-  }
-  yieldTo(step, role, contender.mac);
-  return true;
+/**
+ * A stranger was defended against while there was a right to the VIP. When there is none any more, this node
+ * gives way to it.
+ */
+function yieldsToStranger(step: StepBuilder, role: Provisional): boolean {
+  const { sinceMs, wire: { contender } } = step.facts;
+  if (role.why.kind !== "api-loss" || contender === null || contender.atMs < sinceMs) return false;
+  if (candidateAt(step.facts, contender.mac) !== undefined) return false;
+  if (!hasRight(step, role)) return true;
+  step.wakeAt(role.why.validUntilMs);
+  return false;
 }
 
-function yieldTo(step: StepBuilder, role: Provisional, mac: string): void {
-  const { state, nowMs } = step;
-  const node = candidateAt(state, mac)?.node ?? null;
-  unbindVip(step);
-  step.setWire({ proof: null });
+function yieldTo(step: StepBuilder, role: Provisional, mac: string): Backup {
+  const node = candidateAt(step.facts, mac)?.node ?? null;
+  const conflict: Report = { kind: "conflict", mac, node, outcome: "yielded" };
   if (role.why.kind !== "bootstrap") penalize(step);
-  step.effect({ kind: "report", report: { kind: "conflict", mac, node, outcome: "yielded" } });
-  step.become({ kind: "BACKUP", retryAtMs: nowMs }, `${node ?? mac} claims the VIP as well`);
-}
-
-function end(step: StepBuilder, reason: string): void {
-  step.setWire({ proof: null });
-  letGo(step, reason);
+  return letGo(step, role, `${node ?? mac} claims the VIP as well`, conflict);
 }

@@ -1,11 +1,11 @@
 /**
- * Who is better. The one place that orders candidates: higher effective priority, then the higher node
- * IP as a number (RFC 9568 section 6.4.3), then the name. Pure.
+ * Which of two candidates is better. This is the only file that orders candidates: by the higher effective
+ * priority, then by the higher node IP as a number (RFC 9568 section 6.4.3), then by the name.
  */
 import type { Candidate } from "../kube/record.ts";
 import { ipNumber, parseIp } from "../net.ts";
 
-/** Negative when `a` is better. Zero only for one and the same node. */
+/** Negative when `a` is better. It is zero only for one and the same node. */
 export function compareCandidates(a: Candidate, b: Candidate): number {
   if (a.effective !== b.effective) return b.effective - a.effective;
   const left = addressRank(a.ip);
@@ -15,14 +15,15 @@ export function compareCandidates(a: Candidate, b: Candidate): number {
   return a.node < b.node ? -1 : 1;
 }
 
-/** Best first. */
+/** The candidates, best first. */
 export function ranked(candidates: readonly Candidate[]): readonly Candidate[] {
   return [...candidates].sort(compareCandidates);
 }
 
 /**
- * True when `challenger` may take the VIP from a healthy `holder`. Only a higher effective priority does; an equal one
- * never preempts (RFC 9568 section 6.4.2), however high its address, or two equal nodes would pass the VIP to and fro.
+ * True when `challenger` may take the VIP from a healthy `holder`. Only a higher effective priority may. An
+ * equal one never preempts (RFC 9568 section 6.4.2), however high its address is. Otherwise two equal nodes
+ * would pass the VIP to and fro.
  */
 export function outranks(challenger: Candidate, holder: Candidate): boolean {
   return challenger.effective > holder.effective;

@@ -1,53 +1,70 @@
 /**
- * One step being worked out: the state so far, the effects so far, and the next time to look. It decides nothing: the files of the rules
- * say what is set, sent and bound.
+ * One step of the machine while it is being worked out: the facts so far, the effects so far, and the next
+ * time to look. It decides nothing. The files of the rules say what is set, sent and bound.
+ *
+ * The role is not in here. A rule is given the role and returns the next one, so that no rule can act on a
+ * role that another rule has changed meanwhile.
  */
 import type { LeaseWrite } from "../kube/store.ts";
-import type { Effect, ElectionSettings, ElectionState, LeaseState, LeftOver, PublishState, ReadState, Role, SelfState, Step, SurveyState, WireState } from "./types.ts";
+import type { Next } from "./transitions.ts";
+import type {
+  Effect,
+  ElectionSettings,
+  Facts,
+  LeaseState,
+  LeftOver,
+  PublishState,
+  ReadState,
+  Role,
+  SelfState,
+  Step,
+  SurveyState,
+  WireState,
+} from "./types.ts";
 
 export class StepBuilder {
   readonly settings: ElectionSettings;
   readonly nowMs: number;
-  state: ElectionState;
+  facts: Facts;
   readonly #effects: Effect[] = [];
   #wakeAtMs = Number.POSITIVE_INFINITY;
 
-  constructor(settings: ElectionSettings, state: ElectionState, nowMs: number) {
+  constructor(settings: ElectionSettings, facts: Facts, nowMs: number) {
     this.settings = settings;
-    this.state = state;
+    this.facts = facts;
     this.nowMs = nowMs;
   }
 
-  set(change: Partial<ElectionState>): void {
-    this.state = { ...this.state, ...change };
+  set(change: Partial<Facts>): void {
+    this.facts = { ...this.facts, ...change };
   }
 
   setLease(change: Partial<LeaseState>): void {
-    this.set({ lease: { ...this.state.lease, ...change } });
+    this.set({ lease: { ...this.facts.lease, ...change } });
   }
 
   setRead(change: Partial<ReadState>): void {
-    this.setLease({ read: { ...this.state.lease.read, ...change } });
+    this.setLease({ read: { ...this.facts.lease.read, ...change } });
   }
 
   setSurvey(change: Partial<SurveyState>): void {
-    this.setLease({ survey: { ...this.state.lease.survey, ...change } });
+    this.setLease({ survey: { ...this.facts.lease.survey, ...change } });
   }
 
   setPublish(change: Partial<PublishState>): void {
-    this.setLease({ publish: { ...this.state.lease.publish, ...change } });
+    this.setLease({ publish: { ...this.facts.lease.publish, ...change } });
   }
 
   setWire(change: Partial<WireState>): void {
-    this.set({ wire: { ...this.state.wire, ...change } });
+    this.set({ wire: { ...this.facts.wire, ...change } });
   }
 
   setSelf(change: Partial<SelfState>): void {
-    this.set({ self: { ...this.state.self, ...change } });
+    this.set({ self: { ...this.facts.self, ...change } });
   }
 
   setLeftOver(change: Partial<LeftOver>): void {
-    this.set({ leftOver: { ...this.state.leftOver, ...change } });
+    this.set({ leftOver: { ...this.facts.leftOver, ...change } });
   }
 
   effect(effect: Effect): void {
@@ -59,51 +76,39 @@ export class StepBuilder {
     this.#wakeAtMs = Math.min(this.#wakeAtMs, atMs);
   }
 
-  become(role: Role, reason: string): void {
-    const from = this.state.role.kind;
-    this.set({ role, reason, sinceMs: this.nowMs });
-    if (from !== role.kind) {
-      this.effect({ kind: "report", report: { kind: "transition", from, to: role.kind, reason } });
-    }
+  /**
+   * Changes the role, and reports it. The compiler accepts only changes that the table of transitions has.
+   * @param reason why, as people see it
+   * @returns the new role; the caller has to return it in turn
+   */
+  become<F extends Role, T extends Extract<Role, { kind: Next<F["kind"]> }>>(from: F, to: T, reason: string): T {
+    this.set({ reason, sinceMs: this.nowMs });
+    this.effect({ kind: "report", report: { kind: "transition", from: from.kind, to: to.kind, reason } });
+    return to;
   }
 
-  /** Says once that the VIP is here. */
-  defend(): void {
-    this.setWire({ defendedAtMs: this.nowMs });
-    this.effect({ kind: "defend" });
-  }
-
-  /** Asks who has the VIP. One who is asking already asks anew: what is known of the wire by then may be of a time before the link came back. */
-  probe(spread: boolean): void {
-    this.setWire({ probingSinceMs: this.nowMs });
-    this.effect({ kind: "probe", spread });
-  }
-
-  /** When the refused or unanswered claim or renewal may be tried again. */
-  retryAt(atMs: number): void {
-    const { role } = this.state;
-    if (role.kind === "MASTER") this.set({ role: { ...role, nextRenewAtMs: atMs } });
-    if (role.kind === "BACKUP") this.set({ role: { ...role, retryAtMs: atMs } });
-    if (role.kind === "PROVISIONAL") this.set({ role: { ...role, retryAtMs: atMs } });
-  }
-
+  /**
+   * Sends a claim, renewal or release. Only one of them is under way at a time. @param urgent to all API
+   * servers at once
+   */
   send(write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>, timeoutMs: number, urgent = false): void {
     const id = this.#nextId();
     this.setLease({ write: id });
     this.effect({ kind: "write", id, write, timeoutMs, urgent });
   }
 
-  /** Sends an offer or this node's annotation. They have no part in the order of claims, renewals and releases. */
+  /** Sends an offer or this node's annotation. They may be under way beside a claim, renewal or release. */
   sendBeside(write: Extract<LeaseWrite, { kind: "offer" | "candidate" }>, timeoutMs: number): void {
+    if (write.kind === "offer") this.setLease({ offerInFlight: true });
     this.effect({ kind: "write", id: this.#nextId(), write, timeoutMs, urgent: false });
   }
 
-  finish(): Step {
-    return { state: this.state, effects: this.#effects, wakeAtMs: this.#wakeAtMs };
+  finish(role: Role): Step {
+    return { state: { ...this.facts, role }, effects: this.#effects, wakeAtMs: this.#wakeAtMs };
   }
 
   #nextId(): number {
-    const id = this.state.nextId;
+    const id = this.facts.nextId;
     this.set({ nextId: id + 1 });
     return id;
   }

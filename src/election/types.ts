@@ -4,27 +4,33 @@ import type { LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "../kube/stor
 import type { Evidence, Watched } from "../sentinel/evidence.ts";
 import type { LeaseView } from "./lease-view.ts";
 
-/** Fault reported while another machine uses our node name. */
+/** A fault while another machine uses this node's name. */
 export const NAMESAKE_FAULT = "duplicate-node-name";
-/** Fault of a node that came to a network where another machine has the VIP. */
+/** A fault of a node that came to a network where a machine that is no candidate has the VIP. */
 export const CONFLICT_FAULT = "vip-conflict";
-/** Fault of a node whose kernel cannot be given the VIP, or has it from another program already. */
+/** A fault of a node whose kernel cannot be given the VIP, or has it from another program already. */
 export const VIP_FAULT = "vip";
-/** Fault of a node whose balancer has no API server. */
+/** A fault of a node whose balancer has no API server. */
 export const BALANCER_FAULT = "balancer";
-/** Fault of a node whose link flapped or whose mastership was contested, for a while. */
+/**
+ * A fault, for a while, of a node whose link has flapped or whose mastership was contested; see
+ * flap-damping.ts.
+ */
 export const UNSTABLE_FAULT = "unstable";
-/** Fault of a dead link, which makes a bound VIP useless: it goes before anything else is tried. */
+/**
+ * A fault of a node whose link is dead. A VIP that is bound there is useless, so it goes before anything else
+ * is tried.
+ */
 export const INTERFACE_FAULT = "interface";
 
 export interface ElectionSettings {
   readonly node: string;
-  /** Hash of the machine id. */
+  /** A hash of the machine id. It tells two machines of one name apart. */
   readonly instance: string;
-  /** Node IP, canonical text. */
+  /** The node IP, canonical text. */
   readonly ip: string;
   readonly version: string;
-  /** Configured priority, 1-254. */
+  /** The configured priority, 1-254. */
   readonly base: number;
   readonly leaseDurationMs: number;
   readonly renewDeadlineMs: number;
@@ -38,15 +44,18 @@ export interface ElectionSettings {
 
 /** What tracking says of this node. */
 export interface SelfFacts {
-  /** Effective priority, 1-254. */
+  /** The effective priority, 1-254. */
   readonly effective: number;
-  /** Names of checks in FAULT. */
+  /** The names of the checks in FAULT. */
   readonly faults: readonly string[];
-  /** Every check has given its first verdict. */
+  /** Every check has reported. */
   readonly ready: boolean;
-  /** MAC of the VIP's interface, "" while unknown. */
+  /** The MAC of the VIP's interface; "" while it is unknown. */
   readonly mac: string;
-  /** null: the kernel's data plane is not loaded here. undefined: not known yet, so what the Lease says of us stands. */
+  /**
+   * null: the fast path is not loaded here. undefined: this is not known yet, so what the Lease says of this
+   * node stands.
+   */
   readonly fastPath: FastPathOffer | null | undefined;
 }
 
@@ -58,22 +67,28 @@ export interface PendingOffer {
 export type HandoverReason = "stop" | "fault" | "move-to" | "preempt";
 
 /**
- * An offer of ours that may have been taken, or may be, without our knowing. Cleared by a renewal that was sent after it and
- * found it gone: the offer names the renewTime it was made at, so no late copy of it can be carried out any more.
+ * An offer of this node that a candidate may have taken, or may take, without this node's knowing. A renewal
+ * that was sent after it and found it gone ends this. The offer names the renewTime that it was made at, so
+ * no late copy of it can be carried out any more.
  */
 export interface Offered {
   /** When the earliest offer was sent that is not known to have been replaced. */
   readonly sinceMs: number;
-  /** We have waited long enough: the VIP is let go until it is clear whose it is. */
+  /**
+   * The node has waited long enough. It has let the VIP go until it is clear which machine holds the Lease.
+   */
   readonly unbound: boolean;
   /** No withdrawal is tried before this. */
   readonly retryAtMs: number;
 }
 
-/** Giving the VIP to a better node while still holding it (make before break, ADR 0005). */
+/**
+ * A hand-over: the holder gives the VIP to another node while it still has it (make before break, ADR 0005).
+ */
 export interface Handover {
   readonly reason: HandoverReason;
   readonly startedAtMs: number;
+  /** The candidates that were offered the Lease. */
   readonly tried: readonly string[];
   readonly offer: PendingOffer | null;
   /** When the successor was first seen to have claimed. */
@@ -82,74 +97,96 @@ export interface Handover {
 
 /** A holder that has let the VIP go because its link is, or was, dead; see link-loss.ts. */
 export interface LinkLoss {
-  /** When the wire was asked who has the VIP now; null: the link is still dead. */
+  /** When the wire was asked which machine has the VIP now; null: the link is still dead. */
   readonly askedAtMs: number | null;
-  /** The candidate that has it. */
+  /** The candidate that has the VIP; null: none is known. */
   readonly owner: string | null;
 }
 
-/**
- * BACKUP covers VRRP's INIT, BACKUP and FAULT: they differ in what `vrrpState` says of the facts, not in what
- * the agent remembers.
- */
+/** A rule is given the role and returns the next one. Every change between them is in transitions.ts. */
 export type Role =
-  | { readonly kind: "BACKUP"; readonly retryAtMs: number }
+  /**
+   * The node does not have the VIP. This covers VRRP's INIT, BACKUP and FAULT, which differ in the facts
+   * only; see `vrrpState`.
+   */
+  | {
+      readonly kind: "BACKUP";
+      /** No claim is sent before this. */
+      readonly retryAtMs: number;
+      /** Since when the VIP is vacant and no candidate is eligible; null while one is. */
+      readonly allFaultSinceMs: number | null;
+    }
+  /** The node holds the Lease, as far as it knows. */
   | {
       readonly kind: "MASTER";
-      /** Send time of the last successful claim or renewal: the fence counts from here. */
+      /** When the last claim or renewal was sent that the API accepted. The fence counts from here. */
       readonly renewedAtMs: number;
       readonly nextRenewAtMs: number;
       readonly handover: Handover | null;
       readonly offered: Offered | null;
-      /** No preemption or move is tried before this, after one that nobody took. */
+      /** After an offer that no candidate took, nothing is offered before this. */
       readonly calmUntilMs: number;
-      /** Since when another candidate has been heard to claim the VIP, and no renewal sent after that has been confirmed; null: nobody. */
+      /**
+       * When another candidate was heard to claim the VIP. The API has accepted no renewal that was sent
+       * after that. null: no candidate claims the VIP.
+       */
       readonly contestedAtMs: number | null;
       readonly linkLoss: LinkLoss | null;
     }
-  /** Has the VIP bound without a Lease to show for it, for a reason that ends; see provisional.ts. */
+  /** The node has the VIP bound and does not hold the Lease, for a reason that ends; see provisional.ts. */
   | {
       readonly kind: "PROVISIONAL";
       readonly why: Why;
-      /** The right to the VIP ends then, unless the reason is found to last. */
+      /** The VIP goes then, unless the reason is found to last. */
       readonly untilMs: number;
       /** No claim or renewal is sent before this. */
       readonly retryAtMs: number;
-      /** How many of its claims met another write. */
+      /** How many of its writes met another one. */
       readonly conflicts: number;
     }
-  /** Stopping; the VIP is gone, what is left is to tell the others. */
+  /**
+   * The agent is stopping, and the VIP is gone. The release of the Lease may be under way until `untilMs`.
+   */
   | { readonly kind: "RELEASING"; readonly untilMs: number }
   | { readonly kind: "STOPPED" };
 
 export type Backup = Extract<Role, { kind: "BACKUP" }>;
 export type Master = Extract<Role, { kind: "MASTER" }>;
 export type Provisional = Extract<Role, { kind: "PROVISIONAL" }>;
+export type Releasing = Extract<Role, { kind: "RELEASING" }>;
 
-/** Why a node has the VIP bound without holding the Lease. */
+/** Why a node has the VIP bound and does not hold the Lease. */
 export type Why =
-  /** The holder's kernel is silent; our claim is on its way. */
-  | { readonly kind: "proof"; readonly tenure: string }
-  /** There is no API server yet that would let us, and nobody answers for the VIP. `seen`: the Lease as it was first read, if it names another. */
+  /** The kernel of the holder in `term` is silent, and this node's claim is on its way. */
+  | { readonly kind: "proof"; readonly term: string }
+  /**
+   * No API server lets this node read the Lease yet, and no machine answers for the VIP. `seen`: the Lease as
+   * it was first read, if it names another node.
+   */
   | { readonly kind: "bootstrap"; readonly seen: LeaseRecord | null }
-  /** We held the Lease, and nobody can write it. `validUntilMs`: the deadline of our last renewal; the role begins a little before. */
+  /**
+   * This node held the Lease, and no node can write it. `validUntilMs`: the deadline of its last renewal. The
+   * role begins a little before.
+   */
   | { readonly kind: "api-loss"; readonly validUntilMs: number }
-  /** We held the Lease, another candidate claims the VIP, and no API server has confirmed us. */
+  /**
+   * This node held the Lease, another candidate claims the VIP, and no API server has confirmed this node.
+   */
   | { readonly kind: "contested" };
 
-/** What was found on the wire before a first claim. */
+/** What the wire has answered to the question which machine has the VIP. */
 export interface Probed {
   readonly atMs: number;
-  /** MAC of one that has the VIP; null: nobody. */
+  /** The MAC of a machine that has the VIP; null: none has. */
   readonly owner: string | null;
-  /** MAC of one that asked as we did. */
+  /** The MAC of a machine that asks for the VIP as this node does; null: none does. */
   readonly prober: string | null;
 }
 
-/** `startingSinceMs`: it refused before it became silent, and has been silent since then. */
+/** `startingSinceMs`: the server refused connections before, and has been silent since then. */
 export type SurveyedServer = Survey["servers"][number] & { readonly startingSinceMs: number | null };
 
-/** Reading the Lease on a timer. */
+/** Where this node is with reading the Lease on a timer. */
 export interface ReadState {
   readonly inFlight: boolean;
   readonly nextAtMs: number;
@@ -161,7 +198,7 @@ export interface ReadState {
   readonly goodSinceMs: number;
 }
 
-/** Asking every API server what it can do. */
+/** Where this node is with asking every API server what it can do. */
 export interface SurveyState {
   readonly inFlight: boolean;
   readonly nextAtMs: number;
@@ -169,7 +206,7 @@ export interface SurveyState {
   readonly found: { readonly sentAtMs: number; readonly servers: readonly SurveyedServer[] } | null;
 }
 
-/** What this node says of itself in its annotation. */
+/** Where this node is with publishing its own annotation. */
 export interface PublishState {
   readonly inFlight: boolean;
   /** When the last annotation was sent. */
@@ -184,35 +221,45 @@ export interface PublishState {
 /**
  * What this node knows of the Lease, and what it has asked of the API.
  *
- * Invariant: `view` never goes back to an older record (lease-view.ts). At most one claim, renewal or release is under way, and `write` is its id.
+ * Invariant: `view` goes back to an older record only when a read proves that etcd was restored
+ * (lease-view.ts). At most one claim, renewal or release is under way, and `write` is its id.
+ *
+ * Written by: identity.ts, lease-traffic.ts, step.ts.
  */
 export interface LeaseState {
   /** null before the Lease was first seen. */
   readonly view: LeaseView | null;
-  /** Id of the claim, renewal or release under way. A late answer to an abandoned one is only observed. */
+  /**
+   * The id of the claim, renewal or release under way; null: none is. A late answer to an abandoned one is
+   * only observed.
+   */
   readonly write: number | null;
   readonly offerInFlight: boolean;
   /**
-   * The API has answered the last claim, renewal or release with a refusal (401, 403, 422, 429), and since when it has refused all of them. Somebody can write
-   * then, and only this node may not.
+   * The API has answered the last claim, renewal or release with a status of its own below 500 (401, 403,
+   * 422, 429), and has refused all of them since `sinceMs`. Another node may be able to write then.
    */
   readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
   readonly read: ReadState;
   readonly survey: SurveyState;
   readonly publish: PublishState;
-  /** Since when the VIP is vacant and no candidate is eligible; null while one is. */
-  readonly allFaultSinceMs: number | null;
 }
 
 /**
  * What the sentinel has heard on the VIP's wire, and what this node has said there.
  *
- * Invariant: `proof` is about the term of the record that was seen when it came. While `probingSinceMs` is set, no verdict of the wire is believed for a claim.
+ * Invariant: `proof` is about the term of the record that was seen when it came. While `probingSinceMs` is
+ * set, `probed` decides no claim.
+ *
+ * Written by: address-check.ts, backup.ts, contention.ts, evidence.ts, fence.ts, master.ts, watch-target.ts.
  */
 export interface WireState {
   /** The holder of this term was found dead on the wire. */
-  readonly proof: { readonly tenure: string; readonly atMs: number } | null;
-  /** The machine that was last heard to claim the VIP, apart from this node and the holder that the Lease names. */
+  readonly proof: { readonly term: string; readonly atMs: number } | null;
+  /**
+   * The machine that was last heard to claim the VIP, apart from this node and the holder that the Lease
+   * names.
+   */
   readonly contender: { readonly mac: string; readonly atMs: number } | null;
   readonly probed: Probed | null;
   /** Since when a verdict of the wire is awaited. */
@@ -230,13 +277,16 @@ export interface WireState {
 /**
  * What this node knows of itself.
  *
- * Invariant: `holdOff` is true exactly while `damping` holds the node off. While `namesake` is set, this node publishes nothing and claims nothing.
+ * Invariant: after each step `holdOff` says whether `damping` holds the node off. While `namesake` is set,
+ * this node publishes nothing and claims nothing.
+ *
+ * Written by: candidates.ts, eligibility.ts, flap-damping.ts, identity.ts.
  */
 export interface SelfState {
   readonly tracking: SelfFacts;
   /** The link flapped, or the mastership was contested; null: never. */
   readonly damping: Damping | null;
-  /** The node must be calm for some time yet before it may become holder. */
+  /** The node waits before it may become holder. */
   readonly holdOff: boolean;
   /** The VIP's link has been good before. */
   readonly linkWasGood: boolean;
@@ -251,23 +301,30 @@ export interface SelfState {
 /**
  * What a previous process of this agent has left.
  *
- * Invariant: both are null once this process has the VIP itself, and once the Lease was seen to name another machine.
+ * Invariant: both are null once this process has the VIP itself, and once the Lease was seen to name another
+ * machine.
+ *
+ * Written by: fence.ts.
  */
 export interface LeftOver {
   /** The end of the right to the VIP that the previous process had. */
   readonly resumeUntilMs: number | null;
-  /** The VIP is bound here until then at least, by the kernel's clock. Whether this node has a right to it is not known yet. null: it was not bound. */
+  /**
+   * The VIP is bound here until then at least, by the kernel's clock. It is not known yet whether this node
+   * has a right to it. null: the VIP was not bound.
+   */
   readonly adoptableUntilMs: number | null;
 }
 
-export interface ElectionState {
-  readonly role: Role;
+/** All that the machine remembers, apart from the role. */
+export interface Facts {
+  /** Why the node has its role, as people see it. */
   readonly reason: string;
   /** When the role began. */
   readonly sinceMs: number;
   readonly startedAtMs: number;
   readonly stopping: { readonly sinceMs: number } | null;
-  /** Of the next write. */
+  /** The id of the next write. */
   readonly nextId: number;
   readonly lease: LeaseState;
   readonly wire: WireState;
@@ -275,8 +332,15 @@ export interface ElectionState {
   readonly leftOver: LeftOver;
 }
 
+export interface ElectionState extends Facts {
+  readonly role: Role;
+}
+
 export type ElectionEvent =
-  /** `found`: the VIP is bound here, left by a previous process of this agent. */
+  /**
+   * `resume`: the last renewal of a previous process of this agent. `found`: that process has left the VIP
+   * bound here.
+   */
   | { readonly kind: "start"; readonly resume: { readonly renewedAtMs: number } | null; readonly found: boolean }
   | { readonly kind: "watched"; readonly record: LeaseRecord | null }
   | { readonly kind: "read"; readonly sentAtMs: number; readonly outcome: ReadOutcome }
@@ -293,31 +357,41 @@ export type Effect =
   | { readonly kind: "write"; readonly id: number; readonly write: LeaseWrite; readonly timeoutMs: number; readonly urgent: boolean }
   /** Ask every API server what it can do. */
   | { readonly kind: "survey" }
-  /** Ask the wire whether anybody has the VIP. */
+  /** Ask the wire which machine has the VIP. */
   | { readonly kind: "probe"; readonly spread: boolean }
   /** From now on the sentinel watches these machines on the wire. */
   | { readonly kind: "watch"; readonly target: Watched }
-  /** Bind, or keep bound, until then. */
+  /** Bind the VIP, or keep it bound, until then. */
   | { readonly kind: "hold"; readonly untilMs: number }
-  /** Keep bound until then at most, and let the kernel know now: an offer is about to be written. */
+  /**
+   * Keep the VIP bound until then at most, and let the kernel know now, because an offer is about to be
+   * written.
+   */
   | { readonly kind: "limit"; readonly untilMs: number }
   | { readonly kind: "unbind" }
-  /** Tell the neighbours anew where the VIP is, if it is held. */
+  /** Announce the VIP again with the whole schedule, if it is bound. */
   | { readonly kind: "announce" }
-  /** Tell them once, as somebody else has just told them otherwise. */
+  /** Announce the VIP once, because another machine has just claimed it. */
   | { readonly kind: "defend" }
+  /** Keep this renewal for a process that comes after this one. */
   | { readonly kind: "remember"; readonly renewedAtMs: number }
+  /** A process that comes after this one has no right to the VIP. */
   | { readonly kind: "forget" }
   | { readonly kind: "report"; readonly report: Report }
   | { readonly kind: "stopped" };
 
 export type Report =
   | { readonly kind: "transition"; readonly from: Role["kind"]; readonly to: Role["kind"]; readonly reason: string }
+  /** `to`: the candidate that is offered the Lease; null: no candidate took it, and the VIP stays here. */
   | { readonly kind: "handover"; readonly reason: HandoverReason; readonly to: string | null }
   | { readonly kind: "namesake"; readonly instance: string }
+  /** A person has deleted or emptied the Lease, and the holder writes it again. */
   | { readonly kind: "recreate" }
   | { readonly kind: "proof"; readonly holder: string }
-  /** Another machine uses the VIP. `refused`: we came later and do not claim it. `defended`: we hold it, and say so. `yielded`: we let it go. */
+  /**
+   * Another machine has the VIP as well. `refused`: this node came later and does not claim it. `defended`:
+   * this node holds it, and says so. `yielded`: this node lets it go.
+   */
   | { readonly kind: "conflict"; readonly mac: string; readonly node: string | null; readonly outcome: "refused" | "defended" | "yielded" };
 
 export interface Step {
@@ -329,7 +403,7 @@ export interface Step {
 
 /** What flap damping knows of this node; see flap-damping.ts. */
 export interface Damping {
-  /** How often there was trouble, less one. */
+  /** How often there was trouble in a row, less one. */
   readonly level: number;
   readonly lastAtMs: number;
   /** When the node is eligible again. */

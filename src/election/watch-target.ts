@@ -1,44 +1,48 @@
-/** Whom the sentinel watches on the VIP's wire: the holder that this node would replace, and the others as witnesses. Pure. */
-
+/**
+ * Which machines the sentinel watches on the VIP's wire: the holder that this node would replace, and the
+ * others as witnesses.
+ */
 import { parseIp } from "../net.ts";
 import type { Watched, Witness } from "../sentinel/evidence.ts";
 import { peers } from "./candidates.ts";
 import { eligible } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
 import type { StepBuilder } from "./step.ts";
-import type { ElectionSettings, ElectionState } from "./types.ts";
+import type { ElectionSettings, Facts, Role } from "./types.ts";
 
-/** Tells the sentinel whom to watch, when that has changed. */
-export function decideWatch(step: StepBuilder): void {
-  const target = watchTarget(step.settings, step.state);
-  const { watched } = step.state.wire;
+/** Tells the sentinel what to watch, when that has changed. */
+export function decideWatch(step: StepBuilder, role: Role): void {
+  const target = watchTarget(step.settings, step.facts, role);
+  const { watched } = step.facts.wire;
   if (watched !== null && sameTarget(watched, target)) return;
   step.setWire({ watched: target });
   step.effect({ kind: "watch", target });
 }
 
+export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role): Watched {
+  const { view } = facts.lease;
+  const { fastPath, mac } = facts.self.tracking;
+  const pace = fastPath === null || fastPath === undefined ? "slow" : "fast";
+  if (view === null) return { holder: null, witnesses: [], pace };
+  const others = peers(settings, view);
+  const holder = others.find((candidate) => candidate.node === view.record?.holder);
+  const claims = role.kind === "PROVISIONAL" && role.why.kind === "proof";
+  const watching = claims || (role.kind === "BACKUP" && eligible(facts, role));
+  const witnesses = others.flatMap((candidate): readonly Witness[] => {
+    const address = parseIp(candidate.ip);
+    if (address === undefined || (watching && candidate === holder)) return [];
+    return [{ address, mac: candidate.mac === "" ? undefined : candidate.mac }];
+  });
+  const watched = watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== mac;
+  return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
+}
+
 function sameTarget(a: Watched, b: Watched): boolean {
   const sameHolder = a.holder?.tenure === b.holder?.tenure && a.holder?.mac === b.holder?.mac;
-  const sameWitnesses = a.witnesses.length === b.witnesses.length && a.witnesses.every((one, index) => sameWitness(one, b.witnesses[index]));
-  return a.pace === b.pace && sameHolder && sameWitnesses;
+  if (a.pace !== b.pace || !sameHolder || a.witnesses.length !== b.witnesses.length) return false;
+  return a.witnesses.every((witness, index) => sameWitness(witness, b.witnesses[index]));
 }
 
 function sameWitness(a: Witness, b: Witness | undefined): boolean {
   return a.address.text === b?.address.text && a.mac === b.mac;
-}
-
-export function watchTarget(settings: ElectionSettings, state: ElectionState): Watched {
-  const { view } = state.lease;
-  const { role } = state;
-  const pace = state.self.tracking.fastPath === null || state.self.tracking.fastPath === undefined ? "slow" : "fast";
-  if (view === null) return { holder: null, witnesses: [], pace };
-  const others = peers(settings, view);
-  const holder = others.find((candidate) => candidate.node === view.record?.holder);
-  const watching = (role.kind === "BACKUP" && eligible(state)) || (role.kind === "PROVISIONAL" && role.why.kind === "proof");
-  const witnesses = others.flatMap((candidate) => {
-    const address = parseIp(candidate.ip);
-    return address === undefined || (watching && candidate === holder) ? [] : [{ address, mac: candidate.mac === "" ? undefined : candidate.mac }];
-  });
-  const watched = watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== state.self.tracking.mac;
-  return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
 }

@@ -50,6 +50,7 @@ const EFFECTS: Readonly<Record<Effect["kind"], readonly string[]>> = {
   remember: ["remember"],
   forget: ["forget"],
   report: Object.values(REPORTS).flatMap((names) => names.map((name) => `report: ${name}`)),
+  watch: ["watch"],
   stopped: ["stopped"],
 };
 
@@ -116,6 +117,10 @@ export class Coverage {
       },
       sentinel: {
         ...sentinel,
+        watch: (target) => {
+          this.#effect("watch");
+          sentinel.watch(target);
+        },
         probe: (spread) => {
           this.#effect(spread ? "probe after a random time" : "probe");
           sentinel.probe(spread);

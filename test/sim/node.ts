@@ -142,7 +142,7 @@ export class SimNode {
     if (this.agent?.role !== "PROVISIONAL") return "";
     const reason = this.agent.elector.status().reason;
     if (reason.includes("does not answer on the wire")) return "proof";
-    if (reason.includes("no API server lets us read")) return "bootstrap";
+    if (reason.includes("no API server lets this node read")) return "bootstrap";
     return reason.includes("cannot be renewed") ? "hold" : "contested";
   }
 

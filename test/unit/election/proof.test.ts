@@ -133,7 +133,7 @@ describe("who is watched", () => {
 
   test("the holder, by a candidate that could take over; the others are witnesses", () => {
     const subject = backup();
-    const target = watchTarget(subject.settings, subject.state);
+    const target = watchTarget(subject.settings, subject.state, subject.state.role);
     assert.deepEqual(target.holder, { tenure, mac: n2.mac });
     assert.deepEqual(target.witnesses.map(({ mac }) => mac), [n3.mac]);
     assert.equal(target.pace, "fast");
@@ -141,15 +141,15 @@ describe("who is watched", () => {
 
   test("nobody, by a node in FAULT or by the holder itself", () => {
     const faulty = backup().healthy({ faults: ["interface"] });
-    assert.equal(watchTarget(faulty.settings, faulty.state).holder, null);
+    assert.equal(watchTarget(faulty.settings, faulty.state, faulty.state.role).holder, null);
     const master = new Subject().master([n2, n3]);
-    const target = watchTarget(master.settings, master.state);
+    const target = watchTarget(master.settings, master.state, master.state.role);
     assert.equal(target.holder, null);
     assert.equal(target.witnesses.length, 2);
   });
 
   test("slowly where a false alarm would cost connections", () => {
     const subject = backup({ fastPath: false });
-    assert.equal(watchTarget(subject.settings, subject.state).pace, "slow");
+    assert.equal(watchTarget(subject.settings, subject.state, subject.state.role).pace, "slow");
   });
 });

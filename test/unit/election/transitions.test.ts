@@ -56,7 +56,7 @@ function stopped(subject: Subject): Subject {
 const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subject>> = {
   "the API accepts its claim": () => new Subject().master(),
   "the holder is silent on the wire, and two holders do no harm": byProof,
-  "no API server lets it read the Lease, and no machine answers for the VIP": atBootstrap,
+  "no API server lets it read the Lease, and no machine has the VIP": atBootstrap,
   "it is stopping and has withdrawn its candidacy, or 1 s is over": () => stopped(backup()).to(1_000),
   "the API accepts its claim or renewal": () => byProof().answer("claim", { kind: "ok", record: held("n1", 2, [n2]) }),
   "its reason has ended, its time is over, or it is stopping": () => stopped(byProof()),
@@ -64,7 +64,7 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
   "the Lease names another machine": () => new Subject().master([n2]).watches(held("n2", 9, [n2])),
   "the renew deadline has passed": () => withoutApi(["silent", "silent"]),
   "renewals are overdue, and no other node can claim": () => withoutApi(["refusing", "refusing"]),
-  "another candidate claims the VIP, and no API server confirms this node": () => {
+  "another candidate claims the VIP, and no server confirms this one": () => {
     const subject = new Subject().master([n2]).to(300).hears({ kind: "claimed", mac: n2.mac });
     return subject.to(800);
   },
