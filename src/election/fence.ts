@@ -97,20 +97,24 @@ export function letGo(step: StepBuilder, role: Master | Provisional, reason: str
  * (invariants 3 and 4).
  */
 export function enforceFence(step: StepBuilder, role: Role): Role {
+  const next = enforceRole(step, role);
+  enforceLeftOver(step);
+  return next;
+}
+
+function enforceRole(step: StepBuilder, role: Role): Role {
   const { settings, nowMs } = step;
-  let next: Role = role;
   if (role.kind === "MASTER" && nowMs >= deadlineAfter(settings, role.renewedAtMs)) {
-    next = letGo(step, role, "this node could not renew the Lease before the renew deadline");
+    return letGo(step, role, "this node could not renew the Lease before the renew deadline");
   }
   if (role.kind === "MASTER" && role.offered?.unbound === false && nowMs >= offerEnd(role.offered)) {
     unbindVip(step);
-    next = { ...role, offered: { ...role.offered, unbound: true } };
+    return { ...role, offered: { ...role.offered, unbound: true } };
   }
   if (role.kind === "PROVISIONAL" && nowMs >= role.untilMs) {
-    next = letGo(step, role, "this node has no reason any more to keep the VIP");
+    return letGo(step, role, "this node has no reason any more to keep the VIP");
   }
-  enforceLeftOver(step);
-  return next;
+  return role;
 }
 
 function enforceLeftOver(step: StepBuilder): void {

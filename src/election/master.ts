@@ -95,7 +95,7 @@ export function decideMaster(step: StepBuilder, role: Master): Role {
   const kept = decideApiLoss(step, handing);
   if (kept.kind !== "MASTER") return kept;
   // 5. Does another machine claim the VIP?
-  if (linked.linkLoss === null) decideDefence(step, linked);
+  if (kept.linkLoss === null) decideDefence(step, kept);
   // 6. What is to be written?
   const next = withdrawOffer(step, kept);
   decideRenewal(step, next);

@@ -71,6 +71,16 @@ describe("a MASTER that hears another candidate", () => {
     assert.equal(subject.to(2_800).state.role.kind, "MASTER");
   });
 
+  test("confirmed by the renewal that tells of a person's move-to, hands over and does not defend the VIP against the successor", () => {
+    const subject = new Subject().master([n2]).to(2_000);
+    subject.answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    subject.to(2_100).hears(claimed(n2.mac));
+    const confirmed = held("n1", 2, [n1, n2], { annotations: { "leasehold.dev/move-to": "n2" } });
+    subject.answer("renew", { kind: "ok", record: confirmed });
+    assert.deepEqual(subject.sent("offer").map(({ to }) => to), ["n2"]);
+    assert.deepEqual([defences(subject), conflicts(subject)], [0, []]);
+  });
+
   test("finds that it is another's", () => {
     const subject = new Subject().master([n2]).to(300).hears(claimed(n2.mac));
     subject.answer("renew", { kind: "conflict", record: held("n2", 1, [n1, n2], { leaseTransitions: 4 }) });

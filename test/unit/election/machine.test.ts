@@ -149,6 +149,19 @@ describe("holding", () => {
     assert.equal(subject.log[before]?.kind, "unbind");
   });
 
+  test("an agent that was frozen past the deadline with an offer out is a BACKUP at once, and stays one", () => {
+    const subject = new Subject().master([n2]);
+    subject.healthy({ faults: ["balancer"] });
+    assert.equal(subject.sent("offer").length, 1);
+    const before = subject.log.length;
+    subject.nowMs += 60_000;
+    subject.event({ kind: "wake" });
+    assert.equal(subject.state.role.kind, "BACKUP");
+    const after = subject.log.slice(before);
+    const changes = after.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "transition" ? [effect.report.to] : []));
+    assert.deepEqual([changes, after[0]?.kind], [["BACKUP"], "unbind"]);
+  });
+
   test("a deleted Lease is created again by its holder, and the VIP stays", () => {
     const subject = new Subject().master();
     subject.to(subject.nowMs + 100).sees(null).to(subject.nowMs + 1_000);
