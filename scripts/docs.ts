@@ -1,10 +1,13 @@
 /**
- * Writes what the table of settings says into docs/configuration.md, README.md and manifests/leasehold.yaml,
- * between their markers. `--check` writes nothing and exits 1 when a file is out of date.
+ * Writes what the table of settings says into docs/configuration.md, README.md and manifests/leasehold.yaml, between their
+ * markers, and the simulation's golden timelines with the page that shows them.
+ * `--check` writes nothing and exits 1 when a file is out of date.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../src/config/settings.ts";
 import type { Section, SettingName } from "../src/config/settings.ts";
+import { goldenFiles } from "../test/sim/golden.ts";
+import { loadProduction } from "../test/sim/production.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -66,17 +69,27 @@ const TARGETS: readonly Target[] = [
   },
 ];
 
+/** Files that are generated as a whole, by their paths. */
+const WHOLE = await goldenFiles(await loadProduction());
+
 const check = process.argv.includes("--check");
 let stale = 0;
-for (const { file, begin, end, text } of TARGETS) {
-  const path = new URL(file, root);
-  const before = readFileSync(path, "utf8");
-  const [start, stop] = [before.indexOf(`${begin}\n`), before.indexOf(end)];
-  if (start < 0 || stop < start) throw new Error(`${file} lacks its markers`);
-  const after = `${before.slice(0, start + begin.length + 1)}${text}\n${before.slice(stop)}`;
-  if (after === before) continue;
+
+function settle(file: string, before: string, after: string): void {
+  if (after === before) return;
   stale++;
   console.log(check ? `${file} is out of date: run \`npm run docs\`` : `${file} written`);
-  if (!check) writeFileSync(path, after);
+  if (!check) writeFileSync(new URL(file, root), after);
+}
+
+for (const { file, begin, end, text } of TARGETS) {
+  const before = readFileSync(new URL(file, root), "utf8");
+  const [start, stop] = [before.indexOf(`${begin}\n`), before.indexOf(end)];
+  if (start < 0 || stop < start) throw new Error(`${file} lacks its markers`);
+  settle(file, before, `${before.slice(0, start + begin.length + 1)}${text}\n${before.slice(stop)}`);
+}
+for (const [file, text] of WHOLE) {
+  const path = new URL(file, root);
+  settle(file, existsSync(path) ? readFileSync(path, "utf8") : "", text);
 }
 if (check && stale > 0) process.exitCode = 1;

@@ -78,3 +78,18 @@ export class Random {
     throw new RangeError("no weight is positive");
   }
 }
+
+/** A source without chance: every delay is the middle of its range. So a run does not depend on how often its parts ask for a number. */
+export class MiddleRandom extends Random {
+  constructor() {
+    super("middle");
+  }
+
+  override fork(): Random {
+    return this;
+  }
+
+  override unit(): number {
+    return 0.5;
+  }
+}

@@ -40,6 +40,8 @@ export interface WorldHooks {
   readonly recorder?: Recorder | undefined;
   /** Gets what every agent's election does. */
   readonly coverage?: Coverage | undefined;
+  /** Every delay and every choice comes from it. Without it the plan's seed decides them. */
+  readonly random?: Random | undefined;
 }
 
 export class World {
@@ -74,7 +76,7 @@ export class World {
   constructor(plan: Plan, production: Production, hooks: WorldHooks) {
     this.plan = plan;
     this.hooks = hooks;
-    const random = new Random(`${plan.profile}/${plan.seed}/run`);
+    const random = hooks.random ?? new Random(`${plan.profile}/${plan.seed}/run`);
     const accidents = new Accidents(this, random.fork("world"));
     const names = plan.nodes.map((_, index) => `n${index + 1}`);
     const twins = [...new Set(plan.faults.flatMap((fault) => (fault.kind === "namesake" ? [fault.node] : [])))].toSorted((a, b) => a - b);
