@@ -1,6 +1,6 @@
 /**
- * Writes what the table of settings says into docs/configuration.md, README.md and manifests/leasehold.yaml, between their
- * markers, and the simulation's golden timelines with the page that shows them.
+ * Writes what is generated: what the table of settings says into docs/configuration.md, README.md and
+ * manifests/leasehold.yaml, between their markers; the simulation's golden timelines and docs/timelines.md; docs/pictures/.
  * `--check` writes nothing and exits 1 when a file is out of date.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../src/config/setting
 import type { Section, SettingName } from "../src/config/settings.ts";
 import { goldenFiles } from "../test/sim/golden.ts";
 import { loadProduction } from "../test/sim/production.ts";
+import { pictures } from "./pictures/all.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -70,7 +71,7 @@ const TARGETS: readonly Target[] = [
 ];
 
 /** Files that are generated as a whole, by their paths. */
-const WHOLE = await goldenFiles(await loadProduction());
+const WHOLE = [...(await goldenFiles(await loadProduction())), ...pictures()];
 
 const check = process.argv.includes("--check");
 let stale = 0;
