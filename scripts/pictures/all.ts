@@ -1,10 +1,12 @@
 /** The pictures of the documentation. `npm run docs` writes them to docs/pictures/. */
 import { readFileSync } from "node:fs";
 import { SETTINGS } from "../../src/config/settings.ts";
+import { TRANSITIONS } from "../../src/election/transitions.ts";
 import { cluster } from "./cluster.ts";
 import { lostHolder } from "./lost-holder.ts";
 import type { LostHolder } from "./lost-holder.ts";
 import { packet } from "./packet.ts";
+import { states } from "./states.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -14,6 +16,7 @@ export function pictures(): ReadonlyMap<string, string> {
     ["docs/pictures/cluster.svg", cluster()],
     ["docs/pictures/packet.svg", packet()],
     ["docs/pictures/lost-holder.svg", lostHolder(figures())],
+    ["docs/pictures/states.svg", states(TRANSITIONS)],
   ]);
 }
 

@@ -7,6 +7,7 @@ import { candidate, held, Subject } from "./harness.ts";
 
 const ELECTION = new URL("../../../src/election/", import.meta.url);
 const DOCS = readFileSync(new URL("../../../docs/architecture.md", import.meta.url), "utf8");
+const DRAWING = readFileSync(new URL("../../../docs/pictures/states.svg", import.meta.url), "utf8");
 const HEADER = readFileSync(new URL("machine.ts", ELECTION), "utf8").split("*/")[0] ?? "";
 
 const rows = TRANSITIONS.map(({ from, to, when, file }) => [from, to, when, file].join(" | "));
@@ -86,9 +87,10 @@ describe("the table of transitions", () => {
   });
 
   test("is what docs/architecture.md draws and lists", () => {
-    const drawing = /```mermaid\nstateDiagram-v2\n([\s\S]*?)```/.exec(DOCS)?.[1] ?? assert.fail("no drawing");
-    const arrows = [...drawing.matchAll(/^ +(\w+) --> (\w+)$/gm)].map(([, from, to]) => `${from} --> ${to}`);
+    const arrows = [...DRAWING.matchAll(/<g data-from="(\w+)" data-to="(\w+)">/g)].map(([, from, to]) => `${from} --> ${to}`);
     assert.deepEqual(arrows.toSorted(), pairs);
+    const numbered = [...DRAWING.matchAll(/>(\w+) → (\w+)<\/text>\n<text [^>]*>([^<]+)<\/text>/g)].map(([, ...cells]) => cells.join(" | "));
+    assert.deepEqual(numbered, TRANSITIONS.map(({ from, to, when }) => [from, to, when].join(" | ")));
     const listed = [...DOCS.matchAll(/^\| (\w+) \| (\w+) \| (.+) \| `(\w+(?:-\w+)*\.ts)` \|$/gm)].map(([, ...cells]) => cells.join(" | "));
     assert.deepEqual(listed, rows);
   });
