@@ -19,15 +19,21 @@ export interface Clock {
   wall(): Date;
   /** Runs `callback` once, not before `delayMs` have passed. */
   after(delayMs: number, callback: () => void): Timer;
-  /** Runs `callback` every `intervalMs`, up to 10 ms sooner after a late run (see {@link Beat}); runs that would overlap a late one are dropped, not queued. */
+  /**
+   * Runs `callback` every `intervalMs`. After a late run the next one may come up to 10 ms sooner, see
+   * {@link CoalescedTimers}. A run that would overlap a late one is dropped and not queued.
+   */
   every(intervalMs: number, callback: () => void): Timer;
 }
 
-/** An interval is kept to the coarsest of these that divides it. */
+/** Milliseconds between two points of a grid. A task uses the coarsest grid that divides its interval. */
 const GRIDS_MS = [100, 50] as const;
-/** Timers count whole milliseconds, and the loop may be busy: a run that is this much late does not cost the next one its place on the grid. */
+/**
+ * Milliseconds that a run may be late without costing the next run its place on the grid: timers count whole
+ * milliseconds, and the loop may be busy.
+ */
 export const EARLY_MS = 10;
-/** What is due within this runs now: it would wake us again at once. */
+/** A task that is due within so many milliseconds runs now. It would wake the loop again at once. */
 const SOON_MS = 2;
 
 interface Task {
@@ -38,22 +44,23 @@ interface Task {
 }
 
 /**
- * Periodic work of one thread on one beat: tasks of 50, 100 or 1000 ms run in the same turn of the event loop, because what costs is waking up. A
- * sleeping Node that is woken takes some 0.15 ms of a processor, many times what the tasks themselves take.
+ * Coalesced timers run the periodic tasks of one thread together: tasks of 50, 100 or 1000 ms share a turn of the
+ * event loop. Waking up is what costs: a sleeping Node that is woken takes some 0.15 ms of a processor, many times
+ * what the tasks themselves take.
  */
-export interface Beat {
-  /** undefined for an interval that fits no grid. */
+export interface CoalescedTimers {
+  /** Runs `callback` every `intervalMs`. Answers undefined for an interval that fits no grid. */
   every(intervalMs: number, callback: () => void): Timer | undefined;
 }
 
-/** @param after as Clock.after */
-export function createBeat({ now, after }: Pick<Clock, "now" | "after">): Beat {
+/** Creates timers on the given clock. @param after has the meaning of {@link Clock.after} */
+export function createCoalescedTimers({ now, after }: Pick<Clock, "now" | "after">): CoalescedTimers {
   const originMs = now();
   const tasks = new Set<Task>();
   let timer: Timer | undefined;
   let armedMs = Number.POSITIVE_INFINITY;
 
-  /** The first place on the grid for which the interval is over, but for {@link EARLY_MS}. */
+  /** Answers the first point of the grid at which the interval is over, less {@link EARLY_MS}. */
   function nextDue(intervalMs: number, gridMs: number, nowMs: number): number {
     return originMs + Math.ceil((nowMs + intervalMs - EARLY_MS - originMs) / gridMs) * gridMs;
   }
@@ -70,7 +77,7 @@ export function createBeat({ now, after }: Pick<Clock, "now" | "after">): Beat {
     timer = undefined;
     const nowMs = now();
     try {
-      // A set's iteration passes by those that another one cancels; whom another one starts is not due yet.
+      // The iteration skips a task that another task cancels. A task that another task starts is not due yet.
       for (const task of tasks) {
         if (task.dueMs > nowMs + SOON_MS) continue;
         task.dueMs = nextDue(task.intervalMs, task.gridMs, nowMs);
@@ -103,13 +110,13 @@ export function systemClock(bootTimeMs: () => number): Clock {
     const handle = setTimeout(callback, Math.max(0, delayMs));
     return { cancel: () => clearTimeout(handle) };
   };
-  const beat = createBeat({ now: bootTimeMs, after });
+  const coalesced = createCoalescedTimers({ now: bootTimeMs, after });
   return {
     now: bootTimeMs,
     wall: () => new Date(),
     after,
     every(intervalMs, callback) {
-      const timer = beat.every(intervalMs, callback);
+      const timer = coalesced.every(intervalMs, callback);
       if (timer !== undefined) return timer;
       const handle = setInterval(callback, intervalMs);
       return { cancel: () => clearInterval(handle) };

@@ -35,8 +35,8 @@ import type { Candidacy } from "./candidacy.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { createDataPlane } from "./data-plane.ts";
 import { machineInstance } from "./persistence.ts";
-import { findPlace, refuseOwn } from "./place.ts";
-import type { Place } from "./place.ts";
+import { findNodeNetwork, refuseOwn } from "./node-network.ts";
+import type { NodeNetwork } from "./node-network.ts";
 import { announcePresence } from "./presence.ts";
 
 export interface AgentDeps {
@@ -93,7 +93,7 @@ export function createAgent(deps: AgentDeps): Agent {
     const isCandidate = config.role === "control-plane";
     // A worker has no VIP to bind, but its rules would take the packets that are meant for the machine itself.
     if (!isCandidate && config.vips.length > 0) refuseOwn(readNetwork(), config.vips);
-    const place = isCandidate ? await findPlace(config, { clock, log, readNetwork }, stopped.signal) : undefined;
+    const place = isCandidate ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal) : undefined;
     if (place !== undefined) log.info({ interface: place.interfaceName, nodeIp: place.nodeIp.text }, "Interface for the VIP found");
     parts = createParts(deps, place, metrics);
     // First of all: an address that was left to us must be kept, or go.
@@ -171,7 +171,7 @@ export function createAgent(deps: AgentDeps): Agent {
   };
 }
 
-function createParts(deps: AgentDeps, place: Place | undefined, metrics: Metrics): Parts {
+function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: Metrics): Parts {
   const { config, clock, log, version } = deps;
   const own = place?.nodeIp ?? config.nodeIp;
   const local = place === undefined ? undefined : toBackend({ host: place.nodeIp.text, port: config.backendPort });

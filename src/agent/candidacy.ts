@@ -26,7 +26,7 @@ import { vipStatus } from "../vip/status.ts";
 import type { VipStatus } from "../vip/status.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
-import type { Place } from "./place.ts";
+import type { NodeNetwork } from "./node-network.ts";
 import { createReporter } from "./reporter.ts";
 
 export interface CandidacyDeps {
@@ -34,7 +34,7 @@ export interface CandidacyDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;
-  readonly place: Place;
+  readonly place: NodeNetwork;
   /** Hash of the machine id. */
   readonly instance: string;
   readonly api: ApiClient;

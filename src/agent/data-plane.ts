@@ -23,14 +23,14 @@ import type { Logger } from "../log.ts";
 import { parseIp } from "../net.ts";
 import type { Balancer } from "../proxy/balancer.ts";
 import type { LinkState } from "../vip/kernel.ts";
-import type { Place } from "./place.ts";
+import type { NodeNetwork } from "./node-network.ts";
 
 export interface DataPlaneDeps {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
   /** undefined on a worker. */
-  readonly place: Place | undefined;
+  readonly place: NodeNetwork | undefined;
   readonly balancer: Balancer;
   readonly election: () => ElectionStatus | undefined;
   readonly link: () => LinkState | undefined;

@@ -1,7 +1,7 @@
 /** What the main thread and a worker of the proxy say to each other. */
 import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
-import type { HeldShare } from "./connection-count.ts";
+import type { ConnectionCountShare } from "./connection-count.ts";
 
 /** Fixed for the life of a worker, and the same for all. */
 export interface ProxySettings {
@@ -15,7 +15,7 @@ export interface ProxySettings {
 
 export interface ProxyWorkerData {
   readonly settings: ProxySettings;
-  readonly share: HeldShare;
+  readonly share: ConnectionCountShare;
 }
 
 export interface ProxyBackend {
@@ -59,10 +59,11 @@ export type FromProxy =
   | { readonly kind: "closed" }
   /** The port cannot be had; tried again, for ever. */
   | { readonly kind: "listen-failed"; readonly code: string; readonly message: string }
-  /** The thread's loop turns. */
-  | { readonly kind: "beat"; readonly counters: ProxyCounters }
+  /** The event loop of this thread still turns. */
+  | { readonly kind: "heartbeat"; readonly counters: ProxyCounters }
   /** A hint to check that backend at once. */
   | { readonly kind: "connect-failed"; readonly id: BackendId; readonly reason: string }
   | { readonly kind: "accept-failed"; readonly code: string };
 
-export const BEAT_INTERVAL_MS = 500;
+/** Milliseconds between two heartbeats of a worker. */
+export const HEARTBEAT_INTERVAL_MS = 500;

@@ -5,10 +5,10 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
-import type { Held } from "./connection-count.ts";
+import type { ConnectionCount } from "./connection-count.ts";
 import { retryMs } from "./listen-failure.ts";
 import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
-import { BEAT_INTERVAL_MS } from "./messages.ts";
+import { HEARTBEAT_INTERVAL_MS } from "./messages.ts";
 import { pick, slowStartWeight, type Candidate } from "./pick.ts";
 import { Session, type SessionHost, type Target } from "./session.ts";
 
@@ -40,7 +40,7 @@ type Listener =
 export interface ProxyDeps {
   readonly clock: Clock;
   readonly settings: ProxySettings;
-  readonly held: Held;
+  readonly connections: ConnectionCount;
   readonly random: () => number;
   readonly post: (message: FromProxy) => void;
 }
@@ -59,13 +59,13 @@ export class Proxy {
   /** Attempts in a row that did not get the port. */
   #listenFailures = 0;
   #onEmpty: (() => void) | undefined;
-  readonly #beat: Timer;
+  readonly #heartbeat: Timer;
   readonly #sweep: Timer;
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
     // Workers that all began with the first backend would give it one connection each.
-    this.#turn = deps.held.slot;
+    this.#turn = deps.connections.slot;
     this.#host = {
       clock: deps.clock,
       connectTimeoutMs: deps.settings.connectTimeoutMs,
@@ -84,11 +84,11 @@ export class Proxy {
       refused: () => this.#refused++,
       ended: (session) => {
         this.#sessions.delete(session);
-        deps.held.set(this.#sessions.size);
+        deps.connections.set(this.#sessions.size);
         if (this.#sessions.size === 0) this.#onEmpty?.();
       },
     };
-    this.#beat = deps.clock.every(BEAT_INTERVAL_MS, () => deps.post({ kind: "beat", counters: this.counters() }));
+    this.#heartbeat = deps.clock.every(HEARTBEAT_INTERVAL_MS, () => deps.post({ kind: "heartbeat", counters: this.counters() }));
     this.#sweep = deps.clock.every(KEEPALIVE_SWEEP_MS, () => {
       for (const session of this.#sessions) session.keepAlive();
     });
@@ -170,14 +170,14 @@ export class Proxy {
   }
 
   #accept(client: Socket): void {
-    if (this.#deps.held.total() >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
+    if (this.#deps.connections.total() >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
       this.#refused++;
       client.on("error", () => {});
       client.resetAndDestroy();
       return;
     }
     this.#sessions.add(new Session(this.#host, client));
-    this.#deps.held.set(this.#sessions.size);
+    this.#deps.connections.set(this.#sessions.size);
   }
 
   #open(host = "::"): void {
@@ -239,7 +239,7 @@ export class Proxy {
     const finish = (): void => {
       deadline.cancel();
       this.#onEmpty = undefined;
-      this.#beat.cancel();
+      this.#heartbeat.cancel();
       this.#sweep.cancel();
       for (const session of this.#sessions) session.finish();
       stopped();

@@ -4,7 +4,7 @@ import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import { Held, type HeldShare } from "./connection-count.ts";
+import { ConnectionCount, type ConnectionCountShare } from "./connection-count.ts";
 import { noCounters, sum, withoutSessions } from "./counters.ts";
 import { listenFailure } from "./listen-failure.ts";
 import type { ListenFailure } from "./listen-failure.ts";
@@ -14,7 +14,7 @@ export interface ProxyThreadDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: ProxySettings;
-  readonly share: HeldShare;
+  readonly share: ConnectionCountShare;
   /** `worker.ts`, or what the bundle made of it. */
   readonly workerUrl: URL;
   /** The list to give to a worker that has just started. */
@@ -41,7 +41,7 @@ export class ProxyThread {
   #restartMs = FIRST_RESTART_MS;
   #listening: number | undefined;
   #failure: ListenFailure | undefined;
-  #beatMs = Number.NEGATIVE_INFINITY;
+  #heartbeatMs = Number.NEGATIVE_INFINITY;
   #counters: ProxyCounters = noCounters;
   /** What workers that have ended had counted: counters never go back. */
   #earlier: ProxyCounters = noCounters;
@@ -62,7 +62,7 @@ export class ProxyThread {
   }
 
   heartbeatAgeMs(): number {
-    return this.#deps.clock.now() - this.#beatMs;
+    return this.#deps.clock.now() - this.#heartbeatMs;
   }
 
   counters(): ProxyCounters {
@@ -104,7 +104,7 @@ export class ProxyThread {
     const workerData: ProxyWorkerData = { settings: this.#deps.settings, share: this.#deps.share };
     const worker = new Worker(this.#deps.workerUrl, { workerData, name: "proxy" });
     this.#state = { kind: "running", worker, sinceMs: this.#deps.clock.now() };
-    this.#beatMs = this.#deps.clock.now();
+    this.#heartbeatMs = this.#deps.clock.now();
     this.post({ kind: "backends", backends: this.#deps.backends() });
     let cause: unknown;
     worker.on("message", (message: FromProxy) => this.#message(message));
@@ -114,7 +114,7 @@ export class ProxyThread {
 
   #exited(worker: Worker, code: number, cause: unknown): void {
     this.#earlier = withoutSessions(this.counters());
-    new Held(this.#deps.share).set(0);
+    new ConnectionCount(this.#deps.share).set(0);
     this.#counters = noCounters;
     this.#listening = undefined;
     this.#failure = undefined;
@@ -133,8 +133,8 @@ export class ProxyThread {
   #message(message: FromProxy): void {
     const { clock, log } = this.#deps;
     switch (message.kind) {
-      case "beat":
-        this.#beatMs = clock.now();
+      case "heartbeat":
+        this.#heartbeatMs = clock.now();
         this.#counters = message.counters;
         return;
       case "listening":

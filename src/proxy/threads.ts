@@ -5,7 +5,7 @@
  */
 import { createServer } from "node:net";
 import type { Timer } from "../clock.ts";
-import { heldMemory } from "./connection-count.ts";
+import { connectionCountMemory } from "./connection-count.ts";
 import { sum } from "./counters.ts";
 import { listenFailure, retryMs } from "./listen-failure.ts";
 import type { ListenFailure } from "./listen-failure.ts";
@@ -86,7 +86,7 @@ export class ProxyThreads {
       return;
     }
     this.#state = { kind: "running" };
-    const memory = heldMemory(workers);
+    const memory = connectionCountMemory(workers);
     this.#threads = Array.from(
       { length: workers },
       (_, slot) =>

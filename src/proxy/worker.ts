@@ -1,7 +1,7 @@
 /** Entry of one of the proxy's worker threads: wires {@link Proxy} to its port and its clock. */
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../clock.ts";
-import { Held } from "./connection-count.ts";
+import { ConnectionCount } from "./connection-count.ts";
 import type { FromProxy, ProxyWorkerData, ToProxy } from "./messages.ts";
 import { Proxy } from "./proxy.ts";
 
@@ -11,7 +11,7 @@ const { settings, share }: ProxyWorkerData = workerData;
 const proxy = new Proxy({
   clock: systemClock(() => performance.now()),
   settings,
-  held: new Held(share),
+  connections: new ConnectionCount(share),
   random: Math.random,
   post: (message: FromProxy) => port.postMessage(message),
 });

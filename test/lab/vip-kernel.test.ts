@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { refuseOwn } from "../../src/agent/place.ts";
+import { refuseOwn } from "../../src/agent/node-network.ts";
 import { systemClock } from "../../src/clock.ts";
 import { LeaseholdError, type ErrorCode } from "../../src/errors.ts";
 import { bootTimeMs } from "../../src/linux/libc.ts";

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createBeat, EARLY_MS } from "../../src/clock.ts";
+import { createCoalescedTimers, EARLY_MS } from "../../src/clock.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
-/** A beat, how often it was woken, and what ran when, in ms since its beginning. */
+/** Coalesced timers: how often they woke the loop, and which task ran when, in ms since the start. */
 class Bench {
   readonly clock = new FakeClock();
   readonly startMs = this.clock.now();
   wakes = 0;
   readonly ran: [string, number][] = [];
-  readonly beat = createBeat({
+  readonly timers = createCoalescedTimers({
     now: () => this.clock.now(),
     after: (ms, callback) => {
       assert.ok(Number.isInteger(ms), "a timer counts whole milliseconds");
@@ -21,7 +21,7 @@ class Bench {
   });
 
   every(name: string, intervalMs: number, more: () => void = () => {}): () => void {
-    const timer = this.beat.every(intervalMs, () => {
+    const timer = this.timers.every(intervalMs, () => {
       this.ran.push([name, this.clock.now() - this.startMs]);
       more();
     });
@@ -34,7 +34,7 @@ class Bench {
   }
 }
 
-describe("a beat", () => {
+describe("coalesced timers", () => {
   test("runs each task at its interval, and all in the same wakes, whenever they were started", () => {
     const bench = new Bench();
     bench.every("fast", 50);
@@ -98,7 +98,7 @@ describe("a beat", () => {
   });
 
   test("leaves odd intervals to others", () => {
-    const { beat } = new Bench();
-    for (const ms of [0, -50, 30, 75, 120.5]) assert.equal(beat.every(ms, () => {}), undefined);
+    const { timers } = new Bench();
+    for (const ms of [0, -50, 30, 75, 120.5]) assert.equal(timers.every(ms, () => {}), undefined);
   });
 });

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import type { Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import type { Backend } from "../../../src/backends/backend.ts";
-import { Held, heldMemory } from "../../../src/proxy/connection-count.ts";
+import { ConnectionCount, connectionCountMemory } from "../../../src/proxy/connection-count.ts";
 import { sum, withoutSessions } from "../../../src/proxy/counters.ts";
 import type { FromProxy, ProxySettings } from "../../../src/proxy/messages.ts";
 import { Proxy } from "../../../src/proxy/proxy.ts";
@@ -231,7 +231,7 @@ function proxyHere(t: TestContext): { readonly under: Proxy; readonly ticks: rea
   const under = new Proxy({
     clock: { ...clock, every: (_, callback) => (ticks.push(callback), { cancel: () => {} }) },
     settings: { port: 0, algorithm: "roundrobin", maxConnections: 10, slowStartMs: 0, connectTimeoutMs: 500 },
-    held: new Held({ memory: heldMemory(1), slot: 0 }),
+    connections: new ConnectionCount({ memory: connectionCountMemory(1), slot: 0 }),
     random: Math.random,
     post: (message) => posted.push(message),
   });

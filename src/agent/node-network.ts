@@ -1,4 +1,4 @@
-/** Where this node stands: the VIP's interface and the node's own address on it. */
+/** The network of this node as the VIP needs it: the VIP's interface and the node's own addresses on it. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { LeaseholdError } from "../errors.ts";
@@ -8,31 +8,33 @@ import type { Logger } from "../log.ts";
 import type { IpAddress } from "../net.ts";
 import { foreignOwner } from "../vip/vip.ts";
 
-export interface Place {
+/** The VIP's interface on this node, with the node's own addresses. */
+export interface NodeNetwork {
   readonly interfaceName: string;
   readonly nodeIp: IpAddress;
-  /** The node's own on that interface, at most one of each family. */
+  /** The node's own addresses on that interface, at most one of each family. */
   readonly addresses: readonly IpAddress[];
 }
 
-export interface PlaceDeps {
+export interface NodeNetworkDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly readNetwork: () => Network;
 }
 
-/** At boot the agent may be faster than the network. */
-const RETRY_MS = 1_000;
+/** Milliseconds between two looks at the network. At boot the agent may be faster than the network. */
+const NETWORK_RETRY_MS = 1_000;
 
 /**
- * Waits until there is an interface for the VIPs, for ever: a machine whose network comes late is no reason to end.
+ * Waits until there is an interface for the VIPs. There is no time limit, because a machine's network may come late.
+ * @param signal ends the wait; the promise is then rejected
  * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER: waiting would not help
  */
-export async function findPlace(
+export async function findNodeNetwork(
   config: Pick<Config, "vips" | "interface" | "nodeIp">,
-  deps: PlaceDeps,
+  deps: NodeNetworkDeps,
   signal: AbortSignal,
-): Promise<Place> {
+): Promise<NodeNetwork> {
   let complaint = "";
   for (;;) {
     try {
@@ -46,13 +48,14 @@ export async function findPlace(
       if (error.message !== complaint) deps.log.warn({ err: error }, "No interface for the VIP yet, waiting");
       complaint = error.message;
     }
-    await pause(deps.clock, RETRY_MS, signal);
+    await pause(deps.clock, NETWORK_RETRY_MS, signal);
   }
 }
 
 /**
- * A VIP that the machine has anyway cannot be taken from it when it fails. A host address for ever is another program's, and may go: the agent starts and waits.
- * @throws {LeaseholdError} LH_ADDRESS_OWNER, which names all of them
+ * Refuses a VIP that is this machine's own address, because such an address stays when the node fails. A host address
+ * without an end is no problem: another program bound it and may remove it, so the agent starts and waits.
+ * @throws {LeaseholdError} LH_ADDRESS_OWNER, which names all such addresses
  */
 export function refuseOwn(network: Network, vips: readonly IpAddress[]): void {
   const problems = foreignOwner({ addresses: () => network.addresses }, vips).map(({ address, prefixLength, linkIndex, validSeconds }) => {
@@ -64,7 +67,10 @@ export function refuseOwn(network: Network, vips: readonly IpAddress[]): void {
   throw new LeaseholdError("LH_ADDRESS_OWNER", `${problems.join("; ")}; use an address that no machine has and that no DHCP server gives out`);
 }
 
-/** Of both families, whatever the VIPs are: the API servers are known by an address of one, and may be asked for by the other. */
+/**
+ * Answers the node's addresses of both families, whatever the VIPs' families are: an API server is known by an address
+ * of one family, and clients may ask for it by the other.
+ */
 function ownAddresses(network: Network, link: Network["links"][number], vips: readonly IpAddress[], nodeIp: IpAddress): readonly IpAddress[] {
   return ([4, 6] as const).flatMap((family) => (nodeIp.family === family ? [nodeIp] : (ownAddress(network, link, vips, family) ?? [])));
 }
