@@ -1,6 +1,6 @@
 /**
- * Time, as a parameter. Everything above `linux/` measures with {@link Clock.now}; only
- * times that people or the API server read (`renewTime`, logs) come from {@link Clock.wall}.
+ * Time, as a parameter. Everything above `linux/` measures with {@link Clock.now}; only times that people or
+ * the API server read (`renewTime`, logs) come from {@link Clock.wall}.
  */
 
 export interface Timer {
@@ -10,9 +10,9 @@ export interface Timer {
 
 export interface Clock {
   /**
-   * Monotonic milliseconds, fractional, from an arbitrary origin of this machine.
-   * The real one reads CLOCK_BOOTTIME, which goes on while the machine is suspended: a
-   * virtual machine that was paused finds its deadlines passed (CLOCK_MONOTONIC would not).
+   * Monotonic milliseconds, fractional, from an arbitrary origin of this machine. The real one reads
+   * CLOCK_BOOTTIME, which goes on while the machine is suspended: a virtual machine that was paused finds its
+   * deadlines passed (CLOCK_MONOTONIC would not).
    */
   now(): number;
   /** Wall-clock time; may jump. Never compared with another node's, nor used for a deadline. */
@@ -20,8 +20,8 @@ export interface Clock {
   /** Runs `callback` once, not before `delayMs` have passed. */
   after(delayMs: number, callback: () => void): Timer;
   /**
-   * Runs `callback` every `intervalMs`. After a late run the next one may come up to 10 ms sooner, see
-   * {@link CoalescedTimers}. A run that would overlap a late one is dropped and not queued.
+   * Runs `callback` every `intervalMs`. After a late run the next one may come up to 10 ms sooner, see {@link
+   * CoalescedTimers}. A run that would overlap a late one is dropped and not queued.
    */
   every(intervalMs: number, callback: () => void): Timer;
 }
@@ -44,9 +44,9 @@ interface Task {
 }
 
 /**
- * Coalesced timers run the periodic tasks of one thread together: tasks of 50, 100 or 1000 ms share a turn of the
- * event loop. Waking up is what costs: a sleeping Node that is woken takes some 0.15 ms of a processor, many times
- * what the tasks themselves take.
+ * Coalesced timers run the periodic tasks of one thread together: tasks of 50, 100 or 1000 ms share a turn of
+ * the event loop. Waking up is what costs: a sleeping Node that is woken takes some 0.15 ms of a processor,
+ * many times what the tasks themselves take.
  */
 export interface CoalescedTimers {
   /** Runs `callback` every `intervalMs`. Answers undefined for an interval that fits no grid. */

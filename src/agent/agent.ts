@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { Backend, BalancerStatus } from "../backends/backend.ts";
 import type { CheckTls } from "../backends/probe.ts";
-import { openPulse } from "../backends/pulse.ts";
+import { openHostLiveness } from "../backends/host-liveness.ts";
 import { readRemembered, writeRemembered } from "../backends/remembered.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
@@ -220,7 +220,7 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
     workerUrl: deps.workerUrl,
     local,
     tls: () => checkTls(credentials.current()),
-    pulse: openPulse({ clock, log, ownAddresses: () => new Set(readNetwork().addresses.map(({ address }) => address.text)) }),
+    hostLiveness: openHostLiveness({ clock, log, ownAddresses: () => new Set(readNetwork().addresses.map(({ address }) => address.text)) }),
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
   const candidacy: Candidacy | undefined =

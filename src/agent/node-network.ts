@@ -26,7 +26,8 @@ export interface NodeNetworkDeps {
 const NETWORK_RETRY_MS = 1_000;
 
 /**
- * Waits until there is an interface for the VIPs. There is no time limit, because a machine's network may come late.
+ * Waits until there is an interface for the VIPs. There is no time limit, because a machine's network may
+ * come late.
  * @param signal ends the wait; the promise is then rejected
  * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER: waiting would not help
  */
@@ -53,8 +54,9 @@ export async function findNodeNetwork(
 }
 
 /**
- * Refuses a VIP that is this machine's own address, because such an address stays when the node fails. A host address
- * without an end is no problem: another program bound it and may remove it, so the agent starts and waits.
+ * Refuses a VIP that is this machine's own address, because such an address stays when the node fails. A host
+ * address without an end is no problem: another program bound it and may remove it, so the agent starts and
+ * waits.
  * @throws {LeaseholdError} LH_ADDRESS_OWNER, which names all such addresses
  */
 export function refuseOwn(network: Network, vips: readonly IpAddress[]): void {
@@ -68,8 +70,8 @@ export function refuseOwn(network: Network, vips: readonly IpAddress[]): void {
 }
 
 /**
- * Answers the node's addresses of both families, whatever the VIPs' families are: an API server is known by an address
- * of one family, and clients may ask for it by the other.
+ * Answers the node's addresses of both families, whatever the VIPs' families are: an API server is known by
+ * an address of one family, and clients may ask for it by the other.
  */
 function ownAddresses(network: Network, link: Network["links"][number], vips: readonly IpAddress[], nodeIp: IpAddress): readonly IpAddress[] {
   return ([4, 6] as const).flatMap((family) => (nodeIp.family === family ? [nodeIp] : (ownAddress(network, link, vips, family) ?? [])));

@@ -3,7 +3,7 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Backend, BackendId } from "./backend.ts";
 import type { CheckResult } from "./pool.ts";
-import { Probe, type CheckTls, type Outcome } from "./probe.ts";
+import { Probe, type CheckTls, type ProbeOutcome } from "./probe.ts";
 
 export interface HealthSettings {
   readonly checkPath: string;
@@ -75,7 +75,7 @@ class Checker {
   #phase: Phase = { kind: "stopped" };
   #startedMs = Number.NEGATIVE_INFINITY;
   #signalledMs = Number.NEGATIVE_INFINITY;
-  #warning: Outcome["warning"];
+  #warning: ProbeOutcome["warning"];
 
   constructor(deps: HealthDeps, backend: Backend) {
     this.#deps = deps;
@@ -145,7 +145,7 @@ class Checker {
     if (this.#phase === phase) this.#finished(outcome, phase.again);
   }
 
-  #finished(outcome: Outcome, again: boolean): void {
+  #finished(outcome: ProbeOutcome, again: boolean): void {
     const durationMs = this.#deps.clock.now() - this.#startedMs;
     const { checkIntervalMs } = this.#deps.settings;
     this.#wait(again ? SIGNAL_GAP_MS : checkIntervalMs - durationMs, () => (again ? this.#signalled() : this.#run()));
@@ -157,7 +157,7 @@ class Checker {
     this.#deps.onResult(this.#backend.id, { kind: outcome.kind, reason: outcome.reason, durationMs });
   }
 
-  #warn(outcome: Outcome): void {
+  #warn(outcome: ProbeOutcome): void {
     const fields = { backend: this.#backend.id, reason: outcome.reason };
     switch (outcome.warning) {
       case "unauthorized":

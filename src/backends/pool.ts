@@ -8,8 +8,8 @@ import type { Backend, BackendId, Grade } from "./backend.ts";
  * What one check found, worst last.
  * `ready`: 200, or 401/403 (our credentials are at fault, not the server).
  * `not-ready`: it answered something else. `slow`: TCP and TLS work, the answer did not come in time.
- * `silent`: TCP or TLS fail too. `refused`: refused or reset at once: no process is there. `gone`: no check's, but the
- * pulse's finding: its machine answers neither ICMP nor TCP.
+ * `silent`: TCP or TLS fail too. `refused`: refused or reset at once: no process is there. `gone`: not a
+ * health check's finding but the host liveness check's: its machine answers neither ICMP nor TCP.
  */
 export interface CheckResult {
   readonly kind: "ready" | "not-ready" | "slow" | "silent" | "refused" | "gone";

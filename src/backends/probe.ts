@@ -17,7 +17,7 @@ export interface CheckTls {
   readonly servername: string;
 }
 
-export type Outcome = Pick<CheckResult, "kind" | "reason"> & {
+export type ProbeOutcome = Pick<CheckResult, "kind" | "reason"> & {
   /** The check passed, but an operator should know this. */
   readonly warning?: "unauthorized" | "unverified";
 };
@@ -50,7 +50,7 @@ interface Trust {
 
 type Opened =
   | { readonly kind: "open"; readonly connection: Connection }
-  | { readonly kind: "failed"; readonly outcome: Outcome };
+  | { readonly kind: "failed"; readonly outcome: ProbeOutcome };
 
 type Answer =
   | { readonly kind: "status"; readonly status: number; readonly reusable: boolean }
@@ -74,7 +74,7 @@ export class Probe {
   }
 
   /** Never rejects. Takes up to twice the time-out: when an answer is late, TCP and TLS are tried by themselves. */
-  async check(): Promise<Outcome> {
+  async check(): Promise<ProbeOutcome> {
     this.#busy = true;
     try {
       return await this.#check();
@@ -98,7 +98,7 @@ export class Probe {
     this.#abort?.();
   }
 
-  async #check(): Promise<Outcome> {
+  async #check(): Promise<ProbeOutcome> {
     const deadlineMs = this.#deps.clock.now() + this.#deps.timeoutMs;
     const kept = this.#kept;
     if (kept !== undefined) {
@@ -133,7 +133,7 @@ export class Probe {
     }
   }
 
-  async #judge(answer: Answer, fresh: boolean): Promise<Outcome> {
+  async #judge(answer: Answer, fresh: boolean): Promise<ProbeOutcome> {
     switch (answer.kind) {
       case "status": {
         if (!answer.reusable) this.reset();
@@ -176,7 +176,7 @@ export class Probe {
     const tcp = tcpConnect({ host: backend.host, port: backend.port, noDelay: true });
     return new Promise((resolve) => {
       let tls: TLSSocket | undefined;
-      const fail = (outcome: Outcome): void => {
+      const fail = (outcome: ProbeOutcome): void => {
         timer.cancel();
         tls?.destroy();
         tcp.destroy();
@@ -257,7 +257,7 @@ function tlsReason(code: string): string {
 }
 
 /** What a failure of TCP or TLS says about the server. */
-function failedOpen(error: NodeJS.ErrnoException): Outcome {
+function failedOpen(error: NodeJS.ErrnoException): ProbeOutcome {
   const code = error.code ?? error.message;
   const ended = ENDED[code];
   if (ended !== undefined) return { kind: "refused", reason: ended };

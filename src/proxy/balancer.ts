@@ -16,7 +16,7 @@ import {
   type Pool,
 } from "../backends/pool.ts";
 import type { CheckTls } from "../backends/probe.ts";
-import type { Pulse } from "../backends/pulse.ts";
+import type { HostLiveness } from "../backends/host-liveness.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { Logger } from "../log.ts";
@@ -50,7 +50,7 @@ export interface BalancerDeps {
   /** `worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
   readonly workerUrl: URL;
   /** Finds lost machines before the checks do; undefined where it cannot. Stopped with the balancer. */
-  readonly pulse?: Pulse | undefined;
+  readonly hostLiveness?: HostLiveness | undefined;
   /** Every finished check, for metrics. */
   readonly onCheck?: (id: BackendId, result: CheckResult) => void;
 }
@@ -141,7 +141,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   function watch(): void {
     const backends = pool.members.map((member) => member.backend);
     health.setBackends(backends);
-    deps.pulse?.setBackends(backends);
+    deps.hostLiveness?.setBackends(backends);
   }
 
   function closeOne(): void {
@@ -171,7 +171,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   return {
     async start() {
       watch();
-      deps.pulse?.start({ gone: machineGone, returned: (id) => health.probeNow(id) });
+      deps.hostLiveness?.start({ gone: machineGone, returned: (id) => health.probeNow(id) });
       sweep = clock.every(SWEEP_INTERVAL_MS, forgetGone);
       await threads.start();
     },
@@ -230,7 +230,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       closing?.cancel();
       sweep?.cancel();
       sweep = undefined;
-      deps.pulse?.stop();
+      deps.hostLiveness?.stop();
       await threads.stop(settings.drainTimeoutMs);
       health.stop();
     },

@@ -1,6 +1,6 @@
 /**
- * The count of connections over all workers of the proxy. The workers share its memory, because one limit holds
- * for all of them together.
+ * The count of connections over all workers of the proxy. The workers share its memory, because one limit
+ * holds for all of them together.
  */
 
 /** What a worker needs to take part in the count. It is a part of the worker's `workerData`. */
@@ -16,8 +16,8 @@ export function connectionCountMemory(workers: number): SharedArrayBuffer {
 }
 
 /**
- * One worker's access to the count. Each worker writes a slot of its own, so the connections of a worker that died
- * can be taken out of the count.
+ * One worker's access to the count. Each worker writes a slot of its own, so the connections of a worker that
+ * died can be taken out of the count.
  */
 export class ConnectionCount {
   readonly slot: number;
@@ -33,7 +33,10 @@ export class ConnectionCount {
     Atomics.store(this.#counts, this.slot, own);
   }
 
-  /** Answers the connections of all workers together. Two workers may accept at the same moment and exceed the limit by one. */
+  /**
+   * Answers the connections of all workers together. Two workers may accept at the same moment and exceed the
+   * limit by one.
+   */
   total(): number {
     let total = 0;
     for (let slot = 0; slot < this.#counts.length; slot++) total += Atomics.load(this.#counts, slot);

@@ -2,7 +2,7 @@
 import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
 
-export interface Candidate {
+export interface BackendChoice {
   readonly id: BackendId;
   readonly local: boolean;
   /** Open and opening sessions. */
@@ -33,7 +33,7 @@ export function slowStartWeight(sinceMs: number | undefined, slowStartMs: number
 }
 
 /** undefined only if there is no candidate. */
-export function pick<C extends Candidate>(
+export function pick<C extends BackendChoice>(
   algorithm: BalanceAlgorithm,
   candidates: readonly C[],
   draw: Draw,
@@ -53,12 +53,12 @@ export function pick<C extends Candidate>(
   }
 }
 
-function load(candidate: Candidate): number {
+function load(candidate: BackendChoice): number {
   return (candidate.active + 1) / candidate.weight;
 }
 
 /** Ties go round, otherwise the first of the list would take every lone connection. */
-function leastLoaded<C extends Candidate>(candidates: readonly C[], draw: Draw): C | undefined {
+function leastLoaded<C extends BackendChoice>(candidates: readonly C[], draw: Draw): C | undefined {
   let best: C | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < candidates.length; i++) {
@@ -71,7 +71,7 @@ function leastLoaded<C extends Candidate>(candidates: readonly C[], draw: Draw):
 }
 
 /** A slowly starting backend lets some of its turns pass to the next. */
-function roundRobin<C extends Candidate>(candidates: readonly C[], draw: Draw): C | undefined {
+function roundRobin<C extends BackendChoice>(candidates: readonly C[], draw: Draw): C | undefined {
   for (let i = 0; i < candidates.length; i++) {
     const candidate = candidates[(draw.turn + i) % candidates.length];
     if (candidate !== undefined && draw.random() < candidate.weight) return candidate;
@@ -80,7 +80,7 @@ function roundRobin<C extends Candidate>(candidates: readonly C[], draw: Draw): 
 }
 
 /** "Power of two choices": nearly as even as least connections, without its herding when counts are stale. */
-function twoDraws<C extends Candidate>(candidates: readonly C[], draw: Draw): C | undefined {
+function twoDraws<C extends BackendChoice>(candidates: readonly C[], draw: Draw): C | undefined {
   const first = Math.floor(draw.random() * candidates.length);
   const other = Math.floor(draw.random() * (candidates.length - 1));
   const a = candidates[first];
@@ -90,7 +90,7 @@ function twoDraws<C extends Candidate>(candidates: readonly C[], draw: Draw): C 
 }
 
 /** Highest hash wins: a backend that comes or goes moves only its own clients. */
-function rendezvous<C extends Candidate>(candidates: readonly C[], source: string): C | undefined {
+function rendezvous<C extends BackendChoice>(candidates: readonly C[], source: string): C | undefined {
   let best: C | undefined;
   let highest = -1;
   for (const candidate of candidates) {

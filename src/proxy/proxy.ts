@@ -9,7 +9,7 @@ import type { ConnectionCount } from "./connection-count.ts";
 import { retryMs } from "./listen-failure.ts";
 import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
 import { HEARTBEAT_INTERVAL_MS } from "./messages.ts";
-import { pick, slowStartWeight, type Candidate } from "./pick.ts";
+import { pick, slowStartWeight, type BackendChoice } from "./pick.ts";
 import { Session, type SessionHost, type Target } from "./session.ts";
 
 /** With no backend left the listener closes after this long: a restart of the last one is no reason to flap. */
@@ -144,7 +144,7 @@ export class Proxy {
   #choose(client: Socket, tried: readonly Target[]): Target | undefined {
     const nowMs = this.#deps.clock.now();
     const { algorithm, slowStartMs } = this.#deps.settings;
-    const candidates: (Candidate & { readonly entry: Entry })[] = [];
+    const candidates: (BackendChoice & { readonly entry: Entry })[] = [];
     let suspects = 0;
     for (const entry of this.#serving) {
       if (tried.includes(entry)) continue;

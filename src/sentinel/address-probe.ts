@@ -1,37 +1,45 @@
 /**
- * Whether anybody has the VIP, or is about to take it as we are (RFC 5227 section 2.1.1): three probes, but 200 ms apart instead of 1 to 2 s, as
- * keepalived's and everybody's kernel answers within microseconds and clients are waiting.
+ * Asks whether another machine has the VIP, or is about to take it as well (RFC 5227 section 2.1.1). It sends
+ * three probes, 200 ms apart instead of the RFC's 1 to 2 s: every kernel answers within microseconds, and
+ * clients are waiting.
  */
 import type { Clock, Timer } from "../clock.ts";
 
 const PROBES = 3;
+/** Milliseconds between two probes. */
 const SPACING_MS = 200;
+/** The longest random delay before the first probe, in milliseconds. */
 const SPREAD_MS = 1_000;
-/** A timer that comes this much late means that we stood still, and answers may have been lost: the probe is sent again. */
-const LATE_MS = 150;
+/**
+ * A timer that is this many milliseconds late means that this process stood still, and answers may have been
+ * lost. The probe is then sent again.
+ */
+const LATE_PROBE_MS = 150;
 
-export interface Probed {
+/** The MAC addresses found: of a machine that has the VIP, and of one that asks for it as well. */
+export interface AddressProbeResult {
   readonly owner: string | null;
-  /** Of several the lowest. */
+  /** The lowest MAC address, if several machines ask. */
   readonly prober: string | null;
 }
 
 export interface AddressProbeDeps {
   readonly clock: Clock;
   readonly random: () => number;
-  /** One probe for each address; false when none could be sent. */
+  /** Sends one probe for each address. Answers false when none could be sent. */
   readonly send: () => boolean;
-  /** Takes what has come in. */
+  /** Reads the frames that have come in. */
   readonly drain: () => void;
-  readonly done: (probed: Probed) => void;
+  readonly done: (probed: AddressProbeResult) => void;
 }
 
+/** The probe for the VIP's addresses. */
 export interface AddressProbe {
-  /** In place of the one that is under way. */
+  /** Starts a probe, in place of one that is under way. */
   start(spread: boolean): void;
-  /** Somebody has the VIP. */
+  /** Another machine has the VIP. */
   owner(mac: string): void;
-  /** Somebody asks for it as we do. */
+  /** Another machine asks for the VIP as well. */
   prober(mac: string): void;
   /** Frames were lost. */
   overran(): void;
@@ -40,9 +48,9 @@ export interface AddressProbe {
 
 interface Running {
   readonly timer: Timer;
-  /** Probes that were sent, and stayed unanswered for their time. */
+  /** The number of probes that were sent and stayed unanswered for their time. */
   readonly unanswered: number;
-  /** When the one under way was sent; null: none is. */
+  /** When the probe under way was sent; null while none is. */
   readonly sentMs: number | null;
 }
 
@@ -56,7 +64,7 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
     drain();
     // The answer may have been among what came in, and may have led to another probe.
     if (was === null || running !== was) return;
-    const late = was.sentMs !== null && clock.now() - was.sentMs > SPACING_MS + LATE_MS;
+    const late = was.sentMs !== null && clock.now() - was.sentMs > SPACING_MS + LATE_PROBE_MS;
     const unanswered = was.sentMs === null || late || overran ? was.unanswered : was.unanswered + 1;
     if (unanswered >= PROBES) {
       finish(null);

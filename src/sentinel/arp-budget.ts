@@ -1,25 +1,40 @@
 /**
- * "Who has ...?", not too often. Switches with ARP inspection count what a port sends and shut the port at 15 in a second, by default: a node that asks too
- * eagerly would cut itself off. Five leave room for the kernel's own questions and for the announcements of a new holder.
+ * Limits the ARP questions ("who has ...?") of this node. Switches with ARP inspection count what a port
+ * sends and shut the port at 15 frames in a second, by default. A node that asks too often would cut itself
+ * off.
  */
 import type { Clock } from "../clock.ts";
 import type { IpAddress } from "../net.ts";
 import type { Wire } from "./wire.ts";
 
-const MOST = 5;
+/**
+ * The questions in one window. Five leave room for the kernel's own questions and for a new holder's
+ * announcements.
+ */
+const MOST_QUESTIONS = 5;
 const WINDOW_MS = 1_000;
 
-/** `later`: it would be too many. `failed`: it could not be sent, see {@link Wire.ask}. */
+/**
+ * What became of a question. `later`: it would exceed the limit. `failed`: it could not be sent, see {@link
+ * Wire.ask}.
+ */
 export type Asked = "sent" | "later" | "failed";
 
-export interface Asks {
-  /** `reserve`: leave room for so many more. */
+/** Asks on the wire, within the limit of one node. */
+export interface ArpBudget {
+  /**
+   * Asks everybody for `address` within the limit. @param reserve is the number of questions to leave room
+   * for
+   */
   ask(address: IpAddress, reserve?: number): Asked;
-  /** An RFC 5227 probe is three questions by itself and comes once: it is never put off, but others are for its sake. */
+  /**
+   * Sends one probe for `address`. A probe is never put off, because the three of RFC 5227 come only once. It
+   * counts, so other questions wait for it. Answers false when it could not be sent.
+   */
   probe(address: IpAddress): boolean;
 }
 
-export function createAsks(clock: Clock, wire: Wire): Asks {
+export function createArpBudget(clock: Clock, wire: Wire): ArpBudget {
   let sentMs: readonly number[] = [];
 
   function send(address: IpAddress, as: "node" | "probe", nowMs: number): boolean {
@@ -35,7 +50,7 @@ export function createAsks(clock: Clock, wire: Wire): Asks {
   return {
     ask(address, reserve = 0) {
       const nowMs = clock.now();
-      if (recent(nowMs).length + reserve >= MOST) return "later";
+      if (recent(nowMs).length + reserve >= MOST_QUESTIONS) return "later";
       return send(address, "node", nowMs) ? "sent" : "failed";
     },
     probe: (address) => send(address, "probe", clock.now()),

@@ -1,56 +1,83 @@
-/** What the election learns from the VIP's wire, and whom it wants watched; see sentinel.ts. */
+/** What the election learns from the VIP's wire, and which holder it wants watched; see `sentinel.ts`. */
 import type { IpAddress } from "../net.ts";
 
+/** What the sentinel has found. */
 export type Evidence =
-  /** Proof of death: the kernel that held the VIP in this tenure does not answer for it, while a third host answers us. */
+  /**
+   * Proof of death: the kernel that held the VIP in this term does not answer for it, while a third host
+   * answers.
+   */
   | { readonly kind: "silent"; readonly tenure: string }
-  /** It answers after all, after it was found silent. Nothing is found silent for a minute then, in any tenure; longer each time; see back-off.ts. */
+  /**
+   * The holder answers after it was found silent. No holder is then found silent for a minute, in any term,
+   * and for longer each time; see `back-off.ts`.
+   */
   | { readonly kind: "answering"; readonly tenure: string }
-  /** The answer to {@link Sentinel.probe}. `owner`: MAC of one that has the VIP; `prober`: of one that asks for it as we do; null: nobody. */
+  /**
+   * The answer to {@link Sentinel.probe}: the MAC address of a machine that has the VIP, and of one that asks
+   * for it as well. Each is null when there is none.
+   */
   | { readonly kind: "probed"; readonly owner: string | null; readonly prober: string | null }
-  /** A machine that is not the holder we watch says that the VIP is at `mac`. Once for each burst of frames, and again whenever it is said again. */
+  /**
+   * A machine that is not the watched holder says that the VIP is at `mac`. Sent once for each burst of
+   * frames.
+   */
   | { readonly kind: "claimed"; readonly mac: string }
-  /** `heard`: anybody at all was heard on this link lately (3 s). Sent on change; nothing is said before the first one was heard. */
+  /**
+   * `heard`: another host was heard on this link in the last 3 s. Sent on change, and not before the first
+   * one was heard.
+   */
   | { readonly kind: "neighbours"; readonly heard: boolean };
 
-/** A third host: its answer shows that our own link works. */
+/** A third host. Its answer shows that this node's own link works. */
 export interface Witness {
   readonly address: IpAddress;
-  /** undefined: found out by asking. */
+  /** The MAC address in its annotation; undefined where it has to be asked for. */
   readonly mac: string | undefined;
 }
 
+/** Whom the sentinel watches. */
 export interface Watched {
-  /** Whose kernel has the VIP and is to be found silent; null: nobody but us, or unknown. */
+  /** The holder whose kernel has the VIP; null when that is this node, or unknown. */
   readonly holder: { readonly tenure: string; readonly mac: string } | null;
   readonly witnesses: readonly Witness[];
   /** `slow` where a false alarm would cost connections: without the fast path. */
   readonly pace: "fast" | "slow";
 }
 
+/** The sentinel's part of `/status`. */
 export interface SentinelStatus {
-  /** Whether the holder's silence would be proof, and if not, why not yet. `no-witness`: none is named, or none answered when it was needed. */
+  /**
+   * Says whether the holder's silence would be proof, and if not, why not. `no-witness`: no third host is
+   * named, or none answered when it was needed.
+   */
   readonly proof: "none" | "calibrating" | "ready" | "no-witness" | "backing-off" | "silent";
-  /** What it is asked by. */
+  /** The means by which the holder is asked. */
   readonly by: "icmp" | "arp";
-  /** In a row, by every address. */
+  /** The answers in a row that every address has missed. */
   readonly missed: number;
-  /** False once nobody was heard for 3 s; null before anybody was heard. */
+  /** False when no other host was heard for 3 s; null before the first one was heard. */
   readonly neighbours: boolean | null;
 }
 
-/** Listens on the VIP's wire, and asks on it. */
+/** Listens and asks on the VIP's wire. */
 export interface Sentinel {
+  /** Begins to listen. */
   start(onEvidence: (evidence: Evidence) => void): void;
-  /** From now on. Who stays the same keeps what is known of it. */
+  /** Sets whom to watch from now on. What is known of a holder that stays the same is kept. */
   watch(watched: Watched): void;
   /**
-   * Asks, three times, whether anybody has the VIP (RFC 5227 section 2.1.1, quicker), and gives one `probed`. `spread`: after a random time of up to 1 s, so that
-   * nodes that were switched on together do not all ask at once. A second call while one is under way changes nothing. While nothing can be sent, or what
-   * comes is lost, it goes on asking. Not before {@link start}.
+   * Asks three times whether another machine has the VIP (RFC 5227 section 2.1.1, with shorter pauses), and
+   * reports one `probed`. It goes on asking while nothing can be sent, or while frames are lost. It does
+   * nothing before {@link start}.
+   * @param spread delays the first question by up to 1 s at random, so that nodes that were switched on
+   * together do not all ask at once
    */
   probe(spread: boolean): void;
-  /** Reads what has come, now, and tells it before it returns. For who is about to take the VIP, after a pause perhaps in which another one has. */
+  /**
+   * Reads the frames that have come and reports them before it returns. A node that is about to take the VIP
+   * calls it, because another node may have taken the VIP while this process stood still.
+   */
   poll(): void;
   status(): SentinelStatus;
   stop(): void;

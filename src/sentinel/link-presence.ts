@@ -1,35 +1,39 @@
 /**
- * Whether anybody at all is on this link. A node that hears nobody, though it asks, must not believe that the VIP is free: its cable may end in a switch that
- * still blocks the port (spanning tree: 30 s), or in nothing.
+ * Says whether anybody at all is on this link. A node that hears nobody, although it asks, must not believe
+ * that the VIP is free. Its cable may end in a switch that still blocks the port (spanning tree: 30 s), or in
+ * nothing.
  */
 import type { Asked } from "./arp-budget.ts";
 
+/** Milliseconds without a frame after which this node begins to ask, and between two questions. */
 const QUIET_MS = 1_000;
+/** Milliseconds without a frame, while this node asks, after which nobody is there. */
 const DESERTED_MS = 3_000;
-/** Unanswered questions that it takes besides the time. */
-const MOST_ASKED = 2;
+/** The unanswered questions that it takes as well as the time. */
+const LEAST_ASKED = 2;
 
-export interface Neighbours {
-  /** Some frame came in. */
+/** The presence of other hosts on the link. */
+export interface LinkPresence {
+  /** A frame came in. */
   heard(nowMs: number): void;
-  /** Often. `provesNothing`: frames were lost. */
+  /** Asks and decides; to be called often. @param provesNothing is true when frames were lost */
   tick(nowMs: number, provesNothing: boolean): void;
-  /** See {@link SentinelStatus.neighbours}. */
+  /** Answers whether anybody is there, see {@link SentinelStatus.neighbours}. */
   state(): boolean | null;
 }
 
-export interface NeighboursDeps {
+export interface LinkPresenceDeps {
   readonly nowMs: number;
-  /** Asks for one neighbour after the other; undefined: none is known. */
+  /** Asks for the next known neighbour. Answers undefined when none is known. */
   readonly ask: () => Asked | undefined;
-  /** So many are asked in turn. */
+  /** Answers how many neighbours are asked in turn. */
   readonly known: () => number;
   readonly changed: (heard: boolean) => void;
 }
 
-export function createNeighbours({ nowMs, ask, known, changed }: NeighboursDeps): Neighbours {
+export function createLinkPresence({ nowMs, ask, known, changed }: LinkPresenceDeps): LinkPresence {
   let state: boolean | null = null;
-  /** Since when we have been asking in vain. */
+  /** When the time without any frame began. */
   let quietMs = nowMs;
   let asked = 0;
   let askedMs: number | undefined;
@@ -48,12 +52,12 @@ export function createNeighbours({ nowMs, ask, known, changed }: NeighboursDeps)
       changed(true);
     },
     tick(nowMs, provesNothing) {
-      // After a pause of ours, what came meanwhile may have been lost.
+      // After a pause of this process, frames that came meanwhile may have been lost.
       if (provesNothing || nowMs - tickMs >= QUIET_MS) restart(nowMs);
       tickMs = nowMs;
-      if (state === true && asked >= Math.max(MOST_ASKED, known()) && nowMs - quietMs >= DESERTED_MS) {
+      if (state === true && asked >= Math.max(LEAST_ASKED, known()) && nowMs - quietMs >= DESERTED_MS) {
         state = false;
-        // Whoever is told may stop us.
+        // The listener may stop the sentinel.
         changed(false);
         return;
       }
@@ -63,7 +67,7 @@ export function createNeighbours({ nowMs, ask, known, changed }: NeighboursDeps)
       if (how === undefined || how === "later") return;
       askedMs = nowMs;
       if (how === "sent") asked++;
-      // A link that is down is somebody else's finding.
+      // A link that is down is reported by the interface check.
       else restart(nowMs);
     },
     state: () => state,

@@ -1,4 +1,7 @@
-/** {@link Wire} on Linux: whole frames over AF_PACKET, so that neither routes, neighbour tables nor a firewall of this machine's stand in between. */
+/**
+ * The {@link Wire} on Linux: whole frames over AF_PACKET, so that neither routes nor neighbour tables nor a
+ * firewall of this machine stand in between.
+ */
 import { arpRequest, parseArp, type NeighbourFrame } from "../linux/arp.ts";
 import { echoRequestFrame, parseEchoReplyFrame } from "../linux/echo-frame.ts";
 import { openMemberships, type Memberships } from "../linux/groups.ts";
@@ -15,12 +18,12 @@ import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import type { Heard, Wire } from "./wire.ts";
 
 export interface LinuxWireDeps {
-  /** The VIP's interface, by name: one that is deleted and made again is followed. */
+  /** The name of the VIP's interface. An interface that is deleted and created again is found again. */
   readonly interfaceName: string;
   readonly log: Logger;
   /** This node's own addresses there, at most one of each family. */
   readonly own: readonly IpAddress[];
-  /** Those of the VIPs. The wire is deaf and dumb in the others. */
+  /** The families of the VIPs. The wire neither sends nor hears the other family. */
   readonly families: readonly Family[];
 }
 
@@ -29,13 +32,13 @@ interface Listener {
   readonly receiver: PacketReceiver;
 }
 
-/** What is open on one link; sockets and memberships end with its index, not with its MAC or carrier. */
+/** What is open on one link. Sockets and memberships end with the link's index, not with its MAC address or carrier. */
 type Attachment =
-  /** No such interface, or one without ARP: a tunnel, a point-to-point link. */
+  /** There is no such interface, or it has no ARP: a tunnel, a point-to-point link. */
   | { readonly kind: "detached" }
   | { readonly kind: "attached"; readonly link: LinkEntry; readonly ownMac: string; readonly listeners: readonly Listener[]; readonly memberships: Memberships };
 
-/** Opens the sockets; an interface need not be there yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
+/** Opens the sockets. The interface need not exist yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
 export function createLinuxWire(deps: LinuxWireDeps): Wire {
   const { interfaceName, log, own, families } = deps;
   const kinds: readonly PacketKind[] = families.flatMap((family) => (family === 4 ? ["ipv4", "arp"] as const : ["ipv6"] as const));
@@ -47,7 +50,10 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
   let attachment: Attachment = { kind: "detached" };
   /** The link may have changed since it was looked at. */
   let stale = true;
-  /** A listener heard that its link went down, or away: in the latter case it is deaf for good, also to a new link that gets the same index. */
+  /**
+   * A listener heard that its link went down or away. If the link went away, the listener hears nothing any
+   * more, not even from a new link with the same index.
+   */
   let doubtful = false;
   /** Frames may have been missed since the last drain. */
   let missed = false;
@@ -60,7 +66,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     try {
       const packet = keep(openPacketSocket());
       const route = keep(openRouteSocket());
-      // Looking at the link 20 times a second would cost more than all the rest; this costs nothing while no link changes.
+      // A look at the link 20 times a second would cost more than all the rest. A subscription costs nothing
+      // while no link changes.
       keep(subscribe(RTMGRP_LINK, () => (stale = true)));
       return { packet, route };
     } catch (error) {
@@ -84,7 +91,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     attachment = { kind: "detached" };
   }
 
-  /** The link as of now, with everything open on it. */
+  /** Answers the link as it is now, with everything open on it. */
   function current(): Attachment {
     if (!stale) return attachment;
     stale = false;
@@ -95,10 +102,10 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       else attach(link);
       failing = false;
     } catch (error) {
-      // Out of descriptors or memory, or the link went away since it was looked at: the next turn tries again.
+      // The process is out of descriptors or memory, or the link went away in between. The next turn tries again.
       detach();
       stale = true;
-      if (!failing) log.warn({ err: error, interface: interfaceName }, "listening on the VIP's interface failed");
+      if (!failing) log.warn({ err: error, interface: interfaceName }, "Listening on the VIP's interface failed");
       failing = true;
     }
     return attachment;
@@ -117,7 +124,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     attachment = { kind: "attached", link, ownMac: formatMac(link.macBytes), listeners, memberships: openMemberships(link.index) };
   }
 
-  /** The same again and again, as long as the holder is. */
+  /** Parses a MAC address. The last one is remembered, because the holder's is asked for again and again. */
   function macOf(text: string): Uint8Array | undefined {
     if (text !== lastMac.text) lastMac = { text, bytes: parseMac(text) };
     return lastMac.bytes;
@@ -127,7 +134,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     return own.find((address) => address.family === family);
   }
 
-  /** Where frames of that family can go out now. */
+  /** Answers the link on which frames of that family can go out now. */
   function outlet(family: Family): { readonly link: LinkEntry; readonly memberships: Memberships } | undefined {
     const now = current();
     // Without carrier the kernel takes a frame and drops it, and says that all is well.
@@ -140,7 +147,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       return true;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      // ENETDOWN, ENXIO: it went down or away and the news is still under way. Others (a full queue) cost one look.
+      // ENETDOWN, ENXIO: the link went down or away, and the notification has not come yet. Other errors (a full
+      // queue) cost one look at the link.
       stale = true;
       return false;
     }
@@ -164,7 +172,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       const sender = as === "node" ? ownOf(address.family)?.bytes : undefined;
       const mac = out.link.macBytes;
       if (address.family === 4) return send(out.link, arpRequest(mac, sender, address.bytes));
-      // RFC 4862 section 5.4.2: join before asking, or two that ask at the same time do not hear each other. Where that cannot be, an owner is heard all the same.
+      // RFC 4862 section 5.4.2: a node joins the group before it asks. Otherwise two nodes that ask at the same
+      // time do not hear each other. If it cannot join, an owner is heard all the same.
       if (sender === undefined) out.memberships.join(solicitedNode(address.bytes));
       return send(out.link, neighbourSolicitation(mac, sender, address.bytes));
     },
@@ -189,7 +198,10 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
   };
 }
 
-/** undefined for what is malformed, nothing of interest, or from this machine itself: a loop in the network, or somebody who repeats our frames. */
+/**
+ * Reads a frame. Answers undefined for a frame that is malformed, of no interest, or from this machine itself:
+ * there is a loop in the network, or a host repeats this machine's frames.
+ */
 function understand(kind: PacketKind, frame: Uint8Array, ownMac: string): Heard | undefined {
   switch (kind) {
     case "arp":

@@ -1,19 +1,21 @@
 /**
- * Listens on the VIP's wire and asks on it: is the holder's kernel still there, does anybody else claim the VIP, is anybody there at all. Rules in
- * `proof-rules.ts`. One timer drains the socket; nothing here waits for a frame, so a late turn of ours finds what came in time.
+ * Listens and asks on the VIP's wire: whether the holder's kernel is still there, whether another machine
+ * claims the VIP, and whether anybody is there at all. The rules are in `proof-rules.ts`. One timer drains
+ * the socket. Nothing here waits for a frame, so a late turn of this process finds the frames that came in
+ * time.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { IpAddress } from "../net.ts";
 import { createAddressProbe } from "./address-probe.ts";
-import { createAsks } from "./arp-budget.ts";
+import { createArpBudget } from "./arp-budget.ts";
 import { afterContradiction, isBackingOff } from "./back-off.ts";
 import type { BackOff } from "./back-off.ts";
-import { createClaims } from "./claims.ts";
+import { createClaimDedup } from "./claim-dedup.ts";
 import type { Evidence, Sentinel, SentinelStatus, Watched } from "./evidence.ts";
-import { createNeighbours } from "./link-presence.ts";
-import { ageOf, initialProof, isBlind, isDue, isRecent, missedOf, turn } from "./proof-rules.ts";
-import type { ProofRules, ProofState, Turn } from "./proof-rules.ts";
+import { createLinkPresence } from "./link-presence.ts";
+import { ageOf, initialProof, isBlind, isDue, isRecent, judgeTurn, missedOf } from "./proof-rules.ts";
+import type { ProofRules, ProofState, ProofTurn } from "./proof-rules.ts";
 import type { Heard, Wire } from "./wire.ts";
 import { createWitnesses } from "./witnesses.ts";
 
@@ -22,25 +24,28 @@ export interface SentinelDeps {
   readonly log: Logger;
   /** Closed by {@link Sentinel.stop}. */
   readonly wire: Wire;
-  /** Of the VIP's interface; it may change. */
+  /** Answers the MAC address of the VIP's interface, which may change. */
   readonly ownMac: () => string;
-  /** The VIP's, of either family: silent together or not at all. */
+  /** The VIP's addresses, of either family. The holder is silent on all of them or not at all. */
   readonly addresses: readonly IpAddress[];
-  /** Default 50. */
+  /** The length of a turn in milliseconds; 50 by default. */
   readonly intervalMs?: number;
-  /** Default 3. */
+  /** The misses in a row that prove a death; 3 by default. */
   readonly misses?: number;
-  /** 0 to 1, as Math.random. */
+  /** Answers a number from 0 to 1, as Math.random does. */
   readonly random: () => number;
 }
 
-/** Conflicts are to be noticed fast, whoever holds. */
+/**
+ * Milliseconds between two looks at the socket. Conflicts have to be noticed fast, whichever node is the
+ * holder.
+ */
 const DRAIN_MS = 100;
-/** Where a false alarm costs connections: ten times as long. */
+/** How many times longer a turn is where a false alarm costs connections. */
 const SLOWER = 10;
 
-/** Of one address, since the turn began: what becomes a {@link SeenTarget}. */
-interface Seen {
+/** What one address has shown since the turn began. The turn's end reads it as {@link AddressSigns}. */
+interface SignsSoFar {
   echo: "now" | "lately" | null;
   owner: boolean;
   unsent: boolean;
@@ -48,17 +53,18 @@ interface Seen {
 }
 
 export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs = 50, misses = 3, random }: SentinelDeps): Sentinel {
-  // Other programs' replies come to our socket as well, and ours to another agent's on this machine.
+  // The socket also receives replies to other programs' echoes, and another agent on this machine receives
+  // ours.
   const identifier = Math.floor(random() * 0x1_0000) & 0xffff;
   const indexes: ReadonlyMap<string, number> = new Map(addresses.map(({ text }, index) => [text, index]));
-  const asks = createAsks(clock, wire);
-  const witnesses = createWitnesses(wire, asks, identifier);
-  const claims = createClaims();
-  const neighbours = createNeighbours({
+  const arp = createArpBudget(clock, wire);
+  const witnesses = createWitnesses(wire, arp, identifier);
+  const claimDedup = createClaimDedup();
+  const presence = createLinkPresence({
     nowMs: clock.now(),
     ask: () => {
       const address = witnesses.next();
-      return address === undefined ? undefined : asks.ask(address);
+      return address === undefined ? undefined : arp.ask(address);
     },
     known: () => witnesses.size,
     changed: (heard) => tell({ kind: "neighbours", heard }),
@@ -66,17 +72,17 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
   const probe = createAddressProbe({
     clock,
     random,
-    // Every address, not only until the first that could be sent.
-    send: () => addresses.map((address) => asks.probe(address)).includes(true),
+    // Each address is sent, also after one that could be sent.
+    send: () => addresses.map((address) => arp.probe(address)).includes(true),
     drain: () => void drain(),
     done: (probed) => tell({ kind: "probed", ...probed }),
   });
   let watched: Watched = { holder: null, witnesses: [], pace: "fast" };
   let rules: ProofRules = { intervalMs, misses };
-  /** Null exactly when there is no holder to watch. */
+  /** It is null exactly when there is no holder to watch. */
   let proof: ProofState | null = null;
   let backOff: BackOff | null = null;
-  let seen: readonly Seen[] = [];
+  let seen: readonly SignsSoFar[] = [];
   let witnessed = false;
   let overrun = false;
   let listener: ((evidence: Evidence) => void) | undefined;
@@ -87,7 +93,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
     listener?.(evidence);
   }
 
-  /** True when frames were lost. */
+  /** Reads the frames that have come. Answers true when some were lost. */
   function drain(): boolean {
     const drained = wire.drain();
     if (drained.overrun) {
@@ -101,7 +107,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
   function hear(heard: Heard): void {
     const own = ownMac();
     if (heard.mac === own) return;
-    neighbours.heard(clock.now());
+    presence.heard(clock.now());
     const index = indexes.get(heard.address.text);
     const third = heard.mac !== watched.holder?.mac;
     switch (heard.kind) {
@@ -109,7 +115,8 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
         if (proof === null || heard.identifier !== identifier) return;
         const age = ageOf(proof, heard.sequence);
         if (age === null) return;
-        // Only the holder's own word counts: one that no longer has the VIP may forward our echo to another one that has.
+        // Only the holder's own answer counts. A node that lost the VIP may forward the echo to a node that
+        // has it.
         if (index !== undefined) {
           if (!third) sawEcho(index, age);
         } else if (third && witnesses.has(heard.address.text) && isRecent(proof.sequence, heard.sequence)) witnessed = true;
@@ -124,7 +131,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
         const target = seen[index];
         if (!third && target !== undefined) target.owner = true;
         probe.owner(heard.mac);
-        if (third && claims.isNew(heard.mac, clock.now())) tell({ kind: "claimed", mac: heard.mac });
+        if (third && claimDedup.isNew(heard.mac, clock.now())) tell({ kind: "claimed", mac: heard.mac });
         return;
       }
       case "probe":
@@ -141,13 +148,16 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
   function tick(): void {
     const lost = drain();
     const nowMs = clock.now();
-    neighbours.tick(nowMs, lost);
-    // Whom we told may have stopped us, or set us on somebody else.
+    presence.tick(nowMs, lost);
+    // The listener may have stopped the sentinel, or may have set another holder.
     if (timer === undefined) return;
     if (proof !== null && (isDue(proof, nowMs, rules) || contradicted(proof))) judge(proof, nowMs);
   }
 
-  /** Not to be kept until the turn has ended: somebody else may have taken the VIP because of us. */
+  /**
+   * True when the holder answers after it was found silent. This cannot wait for the end of the turn, because
+   * another node may have taken the VIP on this evidence.
+   */
   function contradicted(state: ProofState): boolean {
     return state.kind === "silent" && seen.some(({ echo, owner }) => owner || echo !== null);
   }
@@ -155,7 +165,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
   function judge(state: ProofState, nowMs: number): void {
     const { holder } = watched;
     if (holder === null) return;
-    const result = turn(state, { nowMs, targets: seen, witnessed, overrun, backingOff: isBackingOff(backOff, nowMs) }, rules);
+    const result = judgeTurn(state, { nowMs, targets: seen, witnessed, overrun, backingOff: isBackingOff(backOff, nowMs) }, rules);
     proof = result.state;
     forget();
     send(result, holder.mac);
@@ -163,31 +173,31 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
       case null:
         return;
       case "silent":
-        log.debug({ tenure: holder.tenure, mac: holder.mac, by: state.by }, "the holder of the VIP is silent");
+        log.debug({ tenure: holder.tenure, mac: holder.mac, by: state.by }, "The holder of the VIP is silent");
         tell({ kind: "silent", tenure: holder.tenure });
         return;
       case "answering":
         backOff = afterContradiction(backOff, nowMs);
-        log.debug({ tenure: holder.tenure, mac: holder.mac, notBeforeMs: backOff.lengthMs }, "the holder of the VIP answers after all");
+        log.debug({ tenure: holder.tenure, mac: holder.mac, notBeforeMs: backOff.lengthMs }, "The holder of the VIP answers after all");
         tell({ kind: "answering", tenure: holder.tenure });
         return;
     }
   }
 
-  function send({ state, echo, ask, suspicious }: Turn, mac: string): void {
+  function send({ state, echo, ask, suspicious }: ProofTurn, mac: string): void {
     addresses.forEach((address, index) => {
       const target = seen[index];
       if (target === undefined) return;
       if (echo) target.unsent = !wire.echo(address, mac, identifier, state.sequence);
-      if (ask.includes(index)) target.unasked = asks.ask(address) !== "sent";
+      if (ask.includes(index)) target.unasked = arp.ask(address) !== "sent";
     });
     if (!suspicious) return;
-    // By ARP the questions of this turn have been asked; by ICMP they may be those of the next one.
+    // By ARP this turn's questions have been asked. By ICMP they may be due in the next turn.
     const reserve = state.by === "icmp" && ask.length === 0 ? addresses.length : 0;
     witnesses.ask({ sequence: state.sequence, not: [mac, ownMac()], answered: !isBlind(state), reserve });
   }
 
-  /** A new turn, or a new holder: what was seen before is of the last. */
+  /** Forgets what the last turn, or the last holder, has shown. */
   function forget(): void {
     seen = addresses.map(() => ({ echo: null, owner: false, unsent: false, unasked: false }));
     witnessed = false;
@@ -206,7 +216,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
     if (proof === null) return "none";
     if (proof.kind === "silent") return "silent";
     if (isBackingOff(backOff, clock.now())) return "backing-off";
-    // Not known before they are needed, as they are not asked; after that they are on trial until the next calibration.
+    // Witnesses are asked only when they are needed. One failure counts until the next calibration.
     if (witnesses.size === 0 || isBlind(proof)) return "no-witness";
     return proof.kind === "watching" ? "ready" : "calibrating";
   }
@@ -221,7 +231,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
       const same = holder?.tenure === watched.holder?.tenure && holder?.mac === watched.holder?.mac;
       watched = next;
       rules = { intervalMs: next.pace === "fast" ? intervalMs : intervalMs * SLOWER, misses };
-      // The VIP itself is the holder's word, whoever names it as a witness.
+      // The VIP itself is no third host, even if it is named as a witness.
       witnesses.set(next.witnesses.filter(({ address }) => !indexes.has(address.text)));
       if (!same) {
         proof = holder === null ? null : initialProof(clock.now(), addresses.length);
@@ -235,7 +245,7 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
     poll() {
       if (listener !== undefined) drain();
     },
-    status: () => ({ proof: proofStatus(), by: proof?.by ?? "icmp", missed: proof === null ? 0 : missedOf(proof), neighbours: neighbours.state() }),
+    status: () => ({ proof: proofStatus(), by: proof?.by ?? "icmp", missed: proof === null ? 0 : missedOf(proof), neighbours: presence.state() }),
     stop() {
       listener = undefined;
       timer?.cancel();

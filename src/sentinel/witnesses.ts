@@ -1,40 +1,56 @@
 /**
- * Third hosts: an answer of one of them shows that our own link works, and so that a silence is not ours. They are asked only while the holder is suspected:
- * every candidate would otherwise send an echo to every peer twenty times in a second, all day.
+ * The witnesses are third hosts. An answer from one of them shows that this node's own link works, so the
+ * holder's silence is not this node's fault. They are asked only while the holder is suspected. Otherwise
+ * every candidate would send an echo to every peer twenty times a second, all day.
  */
 import type { IpAddress } from "../net.ts";
-import type { Asks } from "./arp-budget.ts";
+import type { ArpBudget } from "./arp-budget.ts";
 import type { Witness } from "./evidence.ts";
 import { isRecent } from "./proof-rules.ts";
 import type { Wire } from "./wire.ts";
 
-interface Entry {
+interface KnownWitness {
   readonly address: IpAddress;
-  /** From the candidate's annotation. */
+  /** The MAC address in the candidate's annotation. */
   readonly given: string | undefined;
-  /** Heard on this link, which is better: an annotation may be of a card that has been replaced. */
+  /**
+   * The MAC address heard on this link. It is better than the annotation, which may be of a replaced network
+   * card.
+   */
   heard: string | undefined;
-  /** The sequence of the turn in which everybody was last asked for it. */
+  /** The sequence number of the turn in which everybody was last asked for it. */
   askedIn: number | undefined;
 }
 
+/** The third hosts of this link. */
 export interface Witnesses {
   readonly size: number;
   set(witnesses: readonly Witness[]): void;
   has(address: string): boolean;
-  /** "`address` is at `mac`": noted. True when it was asked for in the turn of this sequence or the one before. */
+  /**
+   * Notes that `address` is at `mac`. True when it was asked for in the turn of `sequence` or the one before.
+   */
   owner(address: string, mac: string, sequence: number): boolean;
-  /** An echo to each whose MAC is known and in none of `not`; a question to everybody for one of the others. `answered`: one did, in the last turn. */
-  ask(turn: { readonly sequence: number; readonly not: readonly string[]; readonly answered: boolean; readonly reserve: number }): void;
-  /** The next in turn. */
+  /**
+   * Sends an echo to each witness whose MAC address is known and not in `not`, and asks everybody for one of
+   * the others. `answered`: a witness answered in the last turn. `reserve` is the number of ARP questions to
+   * leave room for.
+   */
+  ask(turn: {
+    readonly sequence: number;
+    readonly not: readonly string[];
+    readonly answered: boolean;
+    readonly reserve: number;
+  }): void;
+  /** Answers the witness whose turn it is. */
   next(): IpAddress | undefined;
 }
 
-export function createWitnesses(wire: Wire, asks: Asks, identifier: number): Witnesses {
-  let entries: readonly Entry[] = [];
+export function createWitnesses(wire: Wire, arp: ArpBudget, identifier: number): Witnesses {
+  let entries: readonly KnownWitness[] = [];
   let at = 0;
 
-  function rotate(from: readonly Entry[]): Entry | undefined {
+  function rotate(from: readonly KnownWitness[]): KnownWitness | undefined {
     at = (at + 1) % 0x1_0000;
     return from[at % Math.max(1, from.length)];
   }
@@ -63,10 +79,10 @@ export function createWitnesses(wire: Wire, asks: Asks, identifier: number): Wit
         const mac = heard ?? given;
         if (mac !== undefined) wire.echo(address, mac, identifier, sequence);
       }
-      // Those that were silent may drop echoes, or have moved to another card.
+      // A silent witness may drop echoes, or may have another network card now.
       const unclear = answered ? usable.filter(({ heard, given }) => (heard ?? given) === undefined) : usable;
       const asked = rotate(unclear);
-      if (asked !== undefined && asks.ask(asked.address, reserve) === "sent") asked.askedIn = sequence;
+      if (asked !== undefined && arp.ask(asked.address, reserve) === "sent") asked.askedIn = sequence;
     },
     next: () => rotate(entries)?.address,
   };

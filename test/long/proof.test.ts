@@ -74,7 +74,7 @@ test("a holder that drops echoes: ARP takes over, finds it alive, and dead when 
     context.diagnostic(`taken after ${ms.toFixed(0)} ms`);
     assert.ok(ms <= 2 * TAKEN_MS + graceMs, `${ms} ms\n${cluster.history()}`);
     const next = await cluster.successorOf(old);
-    assert.deepEqual(journal.of(next).filter(({ msg }) => msg === "the holder of the VIP is silent").map(({ by }) => by), ["arp"]);
+    assert.deepEqual(journal.of(next).filter(({ msg }) => msg === "The holder of the VIP is silent").map(({ by }) => by), ["arp"]);
   } finally {
     await old.host.run(["nft", "delete table inet lab"]);
   }

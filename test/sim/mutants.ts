@@ -202,8 +202,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes a holder for dead though nobody else answers either",
     file: "sentinel/proof-rules.ts",
-    from: "unanswering && witnessed) return",
-    to: "unanswering) return",
+    from: "return isUnanswering(findings) && findings.witnessed;",
+    to: "return isUnanswering(findings);",
     also: { from: "{ counts: witnessed || alive }", to: "{ counts: true }" },
     shows: SCENARIOS.powerLossWithoutAWitness,
     caughtBy: ["provesOnlyTheDead"],
@@ -211,9 +211,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes a holder for dead of which it has never heard",
     file: "sentinel/proof-rules.ts",
-    from: "if (targets.every(({ score }) => score >= CALIBRATED)) return",
-    to: "if (targets.every(({ score }) => score >= 0)) return",
-    also: { from: "targets.some(({ score }) => score <= 0)", to: "targets.some(({ score }) => score < 0)" },
+    from: "if (targets.every(({ score }) => isCalibrated(score))) {",
+    to: "if (targets.every(({ score }) => score >= 0)) {",
+    also: { from: "after.targets.some(({ score }) => isUsedUp(score))", to: "after.targets.some(({ score }) => score < 0)" },
     shows: SCENARIOS.holderNeverHeard,
     caughtBy: ["provesOnlyTheDead", "provesOnlyWhatAnswered"],
   },

@@ -3,7 +3,7 @@ import { describe, test, type TestContext } from "node:test";
 import type { BackendId } from "../../../src/backends/backend.ts";
 import { Health } from "../../../src/backends/health.ts";
 import type { CheckResult } from "../../../src/backends/pool.ts";
-import { Probe, type CheckTls, type Outcome } from "../../../src/backends/probe.ts";
+import { Probe, type CheckTls, type ProbeOutcome } from "../../../src/backends/probe.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
 import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../support/backends/api-server.ts";
 import { backendAt, freePort } from "../../support/backends/servers.ts";
@@ -31,7 +31,7 @@ async function apiServer(t: TestContext, behaviour: Behaviour, stranger = false)
 }
 
 describe("one check", () => {
-  const table: readonly (readonly [string, Behaviour, Outcome])[] = [
+  const table: readonly (readonly [string, Behaviour, ProbeOutcome])[] = [
     ["200 is ready", { kind: "status", status: 200 }, { kind: "ready", reason: "200" }],
     ["500 is not ready", { kind: "status", status: 500 }, { kind: "not-ready", reason: "500" }],
     ["429 is not ready", { kind: "status", status: 429 }, { kind: "not-ready", reason: "429" }],

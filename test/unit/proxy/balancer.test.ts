@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { describe, test, type TestContext } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import type { BackendStatus } from "../../../src/backends/backend.ts";
-import type { Pulse, PulseListener } from "../../../src/backends/pulse.ts";
+import type { HostLiveness, HostLivenessListener } from "../../../src/backends/host-liveness.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
 import type { Balancer, BalancerDeps, BalancerSettings } from "../../../src/proxy/balancer.ts";
@@ -239,18 +239,18 @@ describe("the balancer", () => {
     client.destroy();
   });
 
-  test("a machine that the pulse finds gone is DOWN at once, and UP again after its checks", async (t) => {
+  test("a machine that the hosts' liveness check finds gone is DOWN at once, and UP again after its checks", async (t) => {
     const [a, b] = await apiServers(t, 2);
     assert.ok(a !== undefined && b !== undefined);
-    let listener: PulseListener | undefined;
+    let listener: HostLivenessListener | undefined;
     const calls: string[] = [];
     const checks: string[] = [];
-    const pulse: Pulse = {
+    const hostLiveness: HostLiveness = {
       start: (to) => void (listener = to),
       setBackends: (backends) => void calls.push(backends.map(({ id }) => id).join(" ")),
       stop: () => void calls.push("stop"),
     };
-    const made = await balancer(t, [a, b], { checkIntervalMs: 60_000 }, { pulse, onCheck: (id, { kind }) => void checks.push(`${id} ${kind}`) });
+    const made = await balancer(t, [a, b], { checkIntervalMs: 60_000 }, { hostLiveness, onCheck: (id, { kind }) => void checks.push(`${id} ${kind}`) });
     await until("both are checked", () => gradeIs(made, a, "UP")() && gradeIs(made, b, "UP")());
     assert.equal(calls.at(-1), `${a.backend.id} ${b.backend.id}`);
     const grades: string[] = [];

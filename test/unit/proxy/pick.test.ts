@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { BalanceAlgorithm } from "../../../src/config/config.ts";
-import { pick, slowStartWeight, type Candidate, type Draw } from "../../../src/proxy/pick.ts";
+import { pick, slowStartWeight, type BackendChoice, type Draw } from "../../../src/proxy/pick.ts";
 
 const algorithms: readonly BalanceAlgorithm[] = ["leastconn", "roundrobin", "random", "source", "local"];
 
@@ -32,11 +32,11 @@ function seeded(seed: number): () => number {
   };
 }
 
-function equals(count: number): readonly (Candidate & { active: number })[] {
+function equals(count: number): readonly (BackendChoice & { active: number })[] {
   return Array.from({ length: count }, (_, i) => ({ id: `10.0.0.${i + 1}:6443`, local: i === 1, active: 0, weight: 1 }));
 }
 
-function spread(algorithm: BalanceAlgorithm, list: readonly Candidate[], times: number): Map<string, number> {
+function spread(algorithm: BalanceAlgorithm, list: readonly BackendChoice[], times: number): Map<string, number> {
   const random = seeded(7);
   const counts = new Map<string, number>();
   for (let turn = 0; turn < times; turn++) {
@@ -75,7 +75,7 @@ describe("least connections", () => {
       fc.property(candidates, draws, (list, draw) => {
         const picked = pick("leastconn", list, draw);
         assert.ok(picked !== undefined);
-        const load = (candidate: Candidate): number => (candidate.active + 1) / candidate.weight;
+        const load = (candidate: BackendChoice): number => (candidate.active + 1) / candidate.weight;
         for (const other of list) assert.ok(load(picked) <= load(other));
       }),
     );

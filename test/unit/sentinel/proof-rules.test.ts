@@ -3,19 +3,19 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { afterContradiction, isBackingOff } from "../../../src/sentinel/back-off.ts";
-import { ageOf, initialProof, isBlind, isDue, missedOf, turn } from "../../../src/sentinel/proof-rules.ts";
-import type { ProofRules, ProofState, SeenTarget, Turn } from "../../../src/sentinel/proof-rules.ts";
+import { ageOf, initialProof, isBlind, isDue, judgeTurn, missedOf } from "../../../src/sentinel/proof-rules.ts";
+import type { ProofRules, ProofState, AddressSigns, ProofTurn } from "../../../src/sentinel/proof-rules.ts";
 
 const RULES: ProofRules = { intervalMs: 50, misses: 3 };
 const ARP_MS = 250;
 
 interface What {
-  readonly echo?: SeenTarget["echo"];
+  readonly echo?: AddressSigns["echo"];
   readonly owner?: boolean;
   readonly unsent?: boolean;
   readonly unasked?: boolean;
   /** Instead of the four: one for each address. */
-  readonly each?: readonly Partial<SeenTarget>[];
+  readonly each?: readonly Partial<AddressSigns>[];
   readonly witnessed?: boolean;
   readonly overrun?: boolean;
   readonly backingOff?: boolean;
@@ -30,7 +30,7 @@ const MISSED: What = { witnessed: true };
 class Play {
   nowMs = 1_000;
   state: ProofState;
-  last: Turn | undefined;
+  last: ProofTurn | undefined;
   readonly found: string[] = [];
   readonly rules: ProofRules;
 
@@ -42,7 +42,7 @@ class Play {
   turn({ echo = null, owner = false, unsent = false, unasked = false, each, witnessed = false, overrun = false, backingOff = false, afterMs }: What): this {
     this.nowMs += afterMs ?? (this.state.by === "arp" ? ARP_MS * this.state.targets.length : this.rules.intervalMs);
     const targets = this.state.targets.map((_, index) => ({ echo, owner, unsent, unasked, ...each?.[index] }));
-    this.last = turn(this.state, { nowMs: this.nowMs, targets, witnessed, overrun, backingOff }, this.rules);
+    this.last = judgeTurn(this.state, { nowMs: this.nowMs, targets, witnessed, overrun, backingOff }, this.rules);
     this.state = this.last.state;
     if (this.last.found !== null) this.found.push(this.last.found);
     return this;
@@ -91,7 +91,7 @@ describe("silence", () => {
   });
 
   test("not while one address answers", () => {
-    for (const alive of [{ echo: "now" }, { echo: "lately" }, { owner: true }] satisfies Partial<SeenTarget>[]) {
+    for (const alive of [{ echo: "now" }, { echo: "lately" }, { owner: true }] satisfies Partial<AddressSigns>[]) {
       const play = calibrated(2);
       for (let i = 0; i < 50; i++) play.turn({ witnessed: true, each: [{}, alive] });
       assert.deepEqual(play.found, []);
@@ -298,7 +298,7 @@ describe("whatever happens", () => {
   const runs = fc.array(fc.tuple(fc.oneof(odd, steady), fc.constantFrom(1, 2, 3, 4, 20, 70)), { maxLength: 30 });
   const addresses = fc.constantFrom(1, 2);
   const flat = (what: readonly (readonly [What, number])[]): readonly What[] => what.flatMap(([each, count]) => Array.from({ length: count }, () => each));
-  const signOf = (what: What, index: number): SeenTarget => ({ echo: what.echo ?? null, owner: what.owner ?? false, unsent: false, unasked: false, ...what.each?.[index] });
+  const signOf = (what: What, index: number): AddressSigns => ({ echo: what.echo ?? null, owner: what.owner ?? false, unsent: false, unasked: false, ...what.each?.[index] });
 
   test("silence follows twenty answers of each address, three turns without any, and a witness", () => {
     let silences = 0;

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { parseIp } from "../../../src/net.ts";
 import type { IpAddress } from "../../../src/net.ts";
-import { createAsks } from "../../../src/sentinel/arp-budget.ts";
-import { createNeighbours } from "../../../src/sentinel/link-presence.ts";
+import { createArpBudget } from "../../../src/sentinel/arp-budget.ts";
+import { createLinkPresence } from "../../../src/sentinel/link-presence.ts";
 import { createWitnesses } from "../../../src/sentinel/witnesses.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { FakeWire } from "./fake-wire.ts";
@@ -16,7 +16,7 @@ const [MAC_A, MAC_B, MAC_C] = ["02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:
 function fixture() {
   const clock = new FakeClock();
   const wire = new FakeWire(clock);
-  const asks = createAsks(clock, wire);
+  const asks = createArpBudget(clock, wire);
   const witnesses = createWitnesses(wire, asks, 7);
   /** What one turn sends: `address mac` for an echo, `address` for a question. */
   const turn = (sequence: number, answered = true, not: readonly string[] = []): readonly string[] => {
@@ -88,7 +88,7 @@ test("neighbours are missed after two questions in vain, all asked since our lin
   const clock = new FakeClock();
   const told: boolean[] = [];
   let linkUp = true;
-  const neighbours = createNeighbours({ nowMs: clock.now(), ask: () => (linkUp ? "sent" : "failed"), known: () => 1, changed: (heard) => void told.push(heard) });
+  const neighbours = createLinkPresence({ nowMs: clock.now(), ask: () => (linkUp ? "sent" : "failed"), known: () => 1, changed: (heard) => void told.push(heard) });
   const timer = clock.every(100, () => neighbours.tick(clock.now(), false));
   neighbours.heard(clock.now());
   clock.advance(1_500);

@@ -1,6 +1,6 @@
 /**
- * The machines of the other API servers, and whether they are still there: a machine without power or link is found within a second, where the
- * health checks, which wait for a process, take four. Rules in `pulse-rules.ts`.
+ * Watches the machines of the other API servers. A machine without power or link is found within a second.
+ * The health checks, which have to wait for a process, take four. The rules are in `host-liveness-rules.ts`.
  */
 import { randomInt } from "node:crypto";
 import { connect } from "node:net";
@@ -11,65 +11,77 @@ import type { Logger } from "../log.ts";
 import { parseIp } from "../net.ts";
 import type { IpAddress } from "../net.ts";
 import type { Backend, BackendId } from "./backend.ts";
-import { conclude, initialPulse, turn, TURN_MS, withPeers } from "./pulse-rules.ts";
-import type { Answer, PulseState } from "./pulse-rules.ts";
+import { conclude, initialHostLiveness, judgeTurn, TURN_MS, withPeers } from "./host-liveness-rules.ts";
+import type { EchoAnswer, HostLivenessState } from "./host-liveness-rules.ts";
 
-export interface PulseListener {
-  /** Its machine answers neither ICMP nor TCP, while another one does. Once for each loss. */
+/** Hears what becomes of the API servers' machines. */
+export interface HostLivenessListener {
+  /**
+   * The API server's machine answers neither ICMP nor TCP, while another machine answers. Called once for
+   * each loss. `durationMs` is how long TCP was waited for.
+   */
   gone(id: BackendId, durationMs: number): void;
-  /** The machine answers again. */
+  /** A machine that was found gone answers again. */
   returned(id: BackendId): void;
 }
 
-export interface Pulse {
-  start(listener: PulseListener): void;
+/** The host liveness check. It watches from `start` to `stop`. */
+export interface HostLiveness {
+  start(listener: HostLivenessListener): void;
   setBackends(backends: readonly Backend[]): void;
   stop(): void;
 }
 
-export interface PulseDeps {
+export interface HostLivenessDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly echo: Echo;
-  /** This machine's: they prove nothing about the network. */
+  /** The addresses of this machine, which prove nothing about the network. */
   readonly ownAddresses: () => ReadonlySet<string>;
-  /** False when nothing at all came back in time, not even an error. */
+  /** Tries to connect. Answers false when nothing at all came back in time, not even an error. */
   readonly tcpAnswers: (host: string, port: number, timeoutMs: number) => Promise<boolean>;
 }
 
-/** The first SYN alone, as its repetition would come after a second (RFC 6298 section 2.1); echoes go on meanwhile. */
+/**
+ * Milliseconds that TCP may take. Only the first SYN counts, because the kernel repeats it after a second
+ * (RFC 6298 section 2.1). Echoes go on meanwhile.
+ */
 const CONFIRM_MS = 200;
 
-/** One machine, and the API servers on it: one, in a real cluster. */
-interface Machine {
+/** A machine with the API servers on it. A real cluster has one on each machine. */
+interface WatchedMachine {
   readonly address: IpAddress;
   readonly backends: readonly Backend[];
 }
 
-export function createPulse({ clock, log, echo, ownAddresses, tcpAnswers }: PulseDeps): Pulse {
-  // Other programs' replies come to our socket as well, and ours to another agent's on this machine.
+export function createHostLiveness({ clock, log, echo, ownAddresses, tcpAnswers }: HostLivenessDeps): HostLiveness {
+  // The socket also receives replies to other programs' echoes, and another agent on this machine receives
+  // ours.
   const identifier = randomInt(0x1_0000);
-  let machines: ReadonlyMap<string, Machine> = new Map();
-  let state: PulseState = initialPulse(clock.now());
+  let machines: ReadonlyMap<string, WatchedMachine> = new Map();
+  let state: HostLivenessState = initialHostLiveness(clock.now());
   let unsent = new Set<string>();
-  let answers: Answer[] = [];
+  let answers: EchoAnswer[] = [];
   let overrun = false;
-  let listener: PulseListener | undefined;
+  let listener: HostLivenessListener | undefined;
   let timer: Timer | undefined;
 
   function drain(): void {
     const drained = echo.drain();
     overrun ||= drained.overrun;
-    for (const reply of drained.replies) if (reply.identifier === identifier) answers.push({ address: reply.from.text, sequence: reply.sequence });
+    for (const { identifier: of, from, sequence } of drained.replies) {
+      if (of === identifier) answers.push({ address: from.text, sequence });
+    }
   }
 
   function next(): void {
     drain();
-    const result = turn(state, { nowMs: clock.now(), answers, unsent, overrun });
+    const result = judgeTurn(state, { nowMs: clock.now(), answers, unsent, overrun });
     state = result.state;
     answers = [];
     overrun = false;
-    unsent = new Set([...machines.values()].filter(({ address }) => !echo.send(address, identifier, state.sequence)).map(({ address }) => address.text));
+    const failed = [...machines.values()].filter(({ address }) => !echo.send(address, identifier, state.sequence));
+    unsent = new Set(failed.map(({ address }) => address.text));
     for (const address of result.returned) tell(address, (id) => listener?.returned(id));
     for (const address of result.suspects) void confirm(address, state.sequence);
   }
@@ -84,7 +96,7 @@ export function createPulse({ clock, log, echo, ownAddresses, tcpAnswers }: Puls
     const concluded = conclude(state, { address, since }, { tcpAnswered, nowMs: clock.now(), answers });
     state = concluded.state;
     const durationMs = clock.now() - startedMs;
-    log.debug({ address, verdict: concluded.verdict, durationMs }, "a machine stopped answering echoes");
+    log.debug({ address, verdict: concluded.verdict, durationMs }, "A machine stopped answering echoes");
     if (concluded.verdict === "gone") tell(address, (id) => listener?.gone(id, durationMs));
   }
 
@@ -92,14 +104,14 @@ export function createPulse({ clock, log, echo, ownAddresses, tcpAnswers }: Puls
     for (const { id } of machines.get(address)?.backends ?? []) what(id);
   }
 
-  /** One machine alone has no witness, so nothing could be concluded: then not even the timer runs. */
+  /** Starts or stops the timer. With one machine alone there is no witness, so nothing could be concluded. */
   function run(): void {
     const wanted = listener !== undefined && machines.size > 1;
     if (!wanted) {
       timer?.cancel();
       timer = undefined;
     } else if (timer === undefined) {
-      state = withPeers(initialPulse(clock.now()), machines.keys());
+      state = withPeers(initialHostLiveness(clock.now()), machines.keys());
       timer = clock.every(TURN_MS, next);
     }
   }
@@ -122,8 +134,8 @@ export function createPulse({ clock, log, echo, ownAddresses, tcpAnswers }: Puls
   };
 }
 
-function machinesOf(backends: readonly Backend[], own: ReadonlySet<string>): ReadonlyMap<string, Machine> {
-  const machines = new Map<string, Machine>();
+function machinesOf(backends: readonly Backend[], own: ReadonlySet<string>): ReadonlyMap<string, WatchedMachine> {
+  const machines = new Map<string, WatchedMachine>();
   for (const backend of backends) {
     const address = parseIp(backend.host);
     if (backend.local || address === undefined || own.has(address.text)) continue;
@@ -132,18 +144,24 @@ function machinesOf(backends: readonly Backend[], own: ReadonlySet<string>): Rea
   return machines;
 }
 
-/** undefined, with a line in the log, where raw sockets cannot be had; the health checks then find out by themselves. */
-export function openPulse(deps: Pick<PulseDeps, "clock" | "log" | "ownAddresses">): Pulse | undefined {
+/**
+ * Opens the host liveness check. Answers undefined, and logs it, where raw sockets cannot be had: the health
+ * checks then find lost machines by themselves.
+ */
+export function openHostLiveness(deps: Pick<HostLivenessDeps, "clock" | "log" | "ownAddresses">): HostLiveness | undefined {
   try {
-    return createPulse({ ...deps, echo: openEcho(), tcpAnswers: tcpAnswers(deps.clock) });
+    return createHostLiveness({ ...deps, echo: openEcho(), tcpAnswers: tcpAnswers(deps.clock) });
   } catch (error) {
     deps.log.info({ err: error }, "No raw sockets: a lost machine is found by the health checks alone");
     return undefined;
   }
 }
 
-/** A connection, a refusal, a router's word: all but silence says that it may be there. */
-export function tcpAnswers(clock: Clock): PulseDeps["tcpAnswers"] {
+/**
+ * Says whether anything answers a connection attempt. A connection, a refusal and a router's error are
+ * answers.
+ */
+export function tcpAnswers(clock: Clock): HostLivenessDeps["tcpAnswers"] {
   return (host, port, timeoutMs) =>
     new Promise((resolve) => {
       const socket = connect({ host, port });
@@ -152,7 +170,8 @@ export function tcpAnswers(clock: Clock): PulseDeps["tcpAnswers"] {
         socket.destroy();
         resolve(answered);
       };
-      // Timers run before the loop looks at its sockets: after a pause of ours the answer may lie in the kernel. The immediates come after that.
+      // Timers run before the loop looks at its sockets. After a pause of this process the answer may still
+      // lie in the kernel, and the immediates come after it was read.
       const timer = clock.after(timeoutMs, () => void setImmediate(() => done(false)));
       socket.once("connect", () => done(true));
       socket.on("error", () => done(true));

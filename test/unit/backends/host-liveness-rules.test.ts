@@ -2,20 +2,20 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { conclude, initialPulse, turn, TURN_MS, withPeers } from "../../../src/backends/pulse-rules.ts";
-import type { PulseState, Verdict } from "../../../src/backends/pulse-rules.ts";
+import { conclude, initialHostLiveness, judgeTurn, TURN_MS, withPeers } from "../../../src/backends/host-liveness-rules.ts";
+import type { HostLivenessState, LivenessVerdict } from "../../../src/backends/host-liveness-rules.ts";
 
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** Turns of 100 ms; who answers the echo just sent is the argument. */
 class Play {
   nowMs = 1_000;
-  state: PulseState;
+  state: HostLivenessState;
   suspects: readonly string[] = [];
   returned: readonly string[] = [];
 
   constructor(...addresses: readonly string[]) {
-    this.state = withPeers(initialPulse(this.nowMs), addresses);
+    this.state = withPeers(initialHostLiveness(this.nowMs), addresses);
   }
 
   turns(count: number, ...answering: readonly string[]): this {
@@ -27,7 +27,7 @@ class Play {
     this.nowMs += what.afterMs ?? TURN_MS;
     const answer = (address: string, age: number) => ({ address, sequence: (this.state.sequence - age) & 0xffff });
     const answers = [...(what.answering ?? []).map((address) => answer(address, 0)), ...(what.lateAnswers ?? []).map((address) => answer(address, 1))];
-    const result = turn(this.state, { nowMs: this.nowMs, answers, unsent: what.unsent ?? NOBODY, overrun: what.overrun ?? false });
+    const result = judgeTurn(this.state, { nowMs: this.nowMs, answers, unsent: what.unsent ?? NOBODY, overrun: what.overrun ?? false });
     this.state = result.state;
     this.suspects = result.suspects;
     this.returned = result.returned;
@@ -35,7 +35,7 @@ class Play {
   }
 
   /** 250 ms after the suspicion: one turn, then TCP's word. */
-  confirm(address: string, what: { tcpAnswered?: boolean; answering?: readonly string[]; waiting?: readonly string[]; afterMs?: number } = {}): Verdict {
+  confirm(address: string, what: { tcpAnswered?: boolean; answering?: readonly string[]; waiting?: readonly string[]; afterMs?: number } = {}): LivenessVerdict {
     const since = this.state.sequence;
     this.turn({ answering: what.answering ?? ["b"] });
     this.nowMs += what.afterMs ?? 100;

@@ -1,8 +1,8 @@
-/** The pulse on a fake clock and a fake network; real TCP for the confirmation. */
+/** Host liveness on a fake clock and a fake network; real TCP for the confirmation. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Backend } from "../../../src/backends/backend.ts";
-import { createPulse, tcpAnswers } from "../../../src/backends/pulse.ts";
+import { createHostLiveness, tcpAnswers } from "../../../src/backends/host-liveness.ts";
 import type { EchoReply } from "../../../src/linux/echo.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { hostPort } from "../../../src/net.ts";
@@ -25,7 +25,7 @@ function fixture(hosts: readonly string[] = [A, B], own: readonly string[] = [])
   const asked: string[] = [];
   let waiting: EchoReply[] = [];
   let closed = false;
-  const pulse = createPulse({
+  const liveness = createHostLiveness({
     clock,
     log: silentLogger,
     echo: {
@@ -47,20 +47,20 @@ function fixture(hosts: readonly string[] = [A, B], own: readonly string[] = [])
       return new Promise((resolve) => void clock.after(dead.has(host) ? timeoutMs : 1, () => resolve(!dead.has(host))));
     },
   });
-  pulse.setBackends([backend("192.0.2.1", true), ...hosts.map((host) => backend(host))]);
-  pulse.start({ gone: (id) => void told.push(`gone ${id}`), returned: (id) => void told.push(`returned ${id}`) });
+  liveness.setBackends([backend("192.0.2.1", true), ...hosts.map((host) => backend(host))]);
+  liveness.start({ gone: (id) => void told.push(`gone ${id}`), returned: (id) => void told.push(`returned ${id}`) });
   const run = async (ms: number): Promise<void> => {
     for (let i = 0; i < ms; i += 10) {
       clock.advance(10);
       await Promise.resolve();
     }
   };
-  return { clock, pulse, dead, sent, told, asked, run, closed: () => closed };
+  return { clock, liveness, dead, sent, told, asked, run, closed: () => closed };
 }
 
-describe("the pulse", () => {
+describe("host liveness", () => {
   test("reports a lost machine once, and its return", async () => {
-    const { pulse, dead, told, asked, run, closed, clock } = fixture();
+    const { liveness, dead, told, asked, run, closed, clock } = fixture();
     await run(4_000);
     assert.deepEqual(asked, []);
     dead.add(B);
@@ -71,7 +71,7 @@ describe("the pulse", () => {
     dead.clear();
     await run(10_000);
     assert.deepEqual(told, [`gone [${B}]:6443`, `returned [${B}]:6443`]);
-    pulse.stop();
+    liveness.stop();
     assert.ok(closed());
     assert.equal(clock.pendingTimers, 0);
   });
@@ -105,20 +105,20 @@ describe("the pulse", () => {
   });
 
   test("follows the list", async () => {
-    const { pulse, dead, told, sent, run } = fixture();
+    const { liveness, dead, told, sent, run } = fixture();
     await run(4_000);
-    pulse.setBackends([backend(A), backend("192.0.2.4")]);
+    liveness.setBackends([backend(A), backend("192.0.2.4")]);
     await run(4_000);
     sent.length = 0;
     dead.add("192.0.2.4").add(B);
     await run(2_000);
     assert.ok(!sent.includes(B));
     assert.deepEqual(told, ["gone 192.0.2.4:6443"]);
-    pulse.setBackends([backend(A)]);
+    liveness.setBackends([backend(A)]);
     sent.length = 0;
     await run(1_000);
     assert.deepEqual(sent, []);
-    pulse.stop();
+    liveness.stop();
   });
 });
 
