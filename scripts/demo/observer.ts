@@ -14,7 +14,7 @@ export interface NodeView {
   readonly hasVip: boolean;
   readonly apiServes: boolean;
   /** Who balances, in words; undefined while the agent has not decided. */
-  readonly dataPlane: string | undefined;
+  readonly fastPath: string | undefined;
   readonly backends: readonly { readonly id: string; readonly grade: string }[];
 }
 
@@ -35,7 +35,7 @@ export interface Snapshot {
 
 const EVERY_MS = 200;
 
-function dataPlaneOf(fastPath: FastPathStatus | null | undefined): string | undefined {
+function fastPathTextOf(fastPath: FastPathStatus | null | undefined): string | undefined {
   if (fastPath === null || fastPath === undefined || fastPath.mode === "starting") return undefined;
   return fastPath.mode === "fast-path" ? "fast path: the kernel balances" : `proxy mode: ${fastPath.reason}`;
 }
@@ -47,7 +47,7 @@ export class Observer {
   readonly #show: (snapshot: Snapshot) => void;
   #nodes: readonly NodeView[] = [];
   /** As last said. */
-  #dataPlane: string | undefined;
+  #fastPath: string | undefined;
   #ended = false;
 
   /** `show` gets each snapshot, five a second. */
@@ -80,7 +80,7 @@ export class Observer {
             effectivePriority: status?.election?.effectivePriority,
             hasVip: holders.includes(node.name),
             apiServes: node.apiServes,
-            dataPlane: dataPlaneOf(status?.fastPath),
+            fastPath: fastPathTextOf(status?.fastPath),
             backends: status?.balancer.backends.map(({ id, grade }) => ({ id, grade })) ?? [],
           };
         }),
@@ -101,9 +101,9 @@ export class Observer {
     if (before !== undefined && before.hasVip !== now.hasVip) this.say(`${now.name}: ${now.hasVip ? "has" : "no longer has"} the VIP`);
     // Only the holder's balancer has clients.
     if (before === undefined || !now.hasVip) return;
-    if (now.dataPlane !== undefined && now.dataPlane !== this.#dataPlane) {
-      this.#dataPlane = now.dataPlane;
-      this.say(`${now.name}: ${now.dataPlane}`);
+    if (now.fastPath !== undefined && now.fastPath !== this.#fastPath) {
+      this.#fastPath = now.fastPath;
+      this.say(`${now.name}: ${now.fastPath}`);
     }
     for (const { id, grade } of now.backends) {
       const was = before.backends.find((backend) => backend.id === id)?.grade;

@@ -61,7 +61,7 @@ export function frame(snapshot: Snapshot, footer: string): string {
     }),
     "",
     `backends (${holder?.name ?? "no holder"})  ${backends ?? ""}`,
-    holder?.dataPlane ?? "",
+    holder?.fastPath ?? "",
     "",
     `client -> ${snapshot.endpoint}  last 2 s: ${successRate(attempts, nowMs, 2000)}   all: ${successRate(attempts, nowMs, Infinity)}   longest gap: ${Number.isFinite(gap) ? `${gap.toFixed(0)} ms` : "-"}`,
     `${strip(attempts, nowMs)}  ${styleText("gray", "10 s")}`,

@@ -32,8 +32,8 @@ import type { Balancer } from "../proxy/balancer.ts";
 import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
-import type { DataPlane } from "./data-plane.ts";
-import { createDataPlane } from "./data-plane.ts";
+import type { NodeFastPath } from "./fast-path.ts";
+import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
 import { findNodeNetwork, refuseOwn } from "./node-network.ts";
 import type { NodeNetwork } from "./node-network.ts";
@@ -70,7 +70,7 @@ interface Parts {
   readonly balancer: Balancer;
   readonly candidacy: Candidacy | undefined;
   /** undefined without a VIP (role balancer). */
-  readonly dataPlane: DataPlane | undefined;
+  readonly fastPath: NodeFastPath | undefined;
   /** Asks the cluster for its API servers until closed. */
   discover(): Endpoints;
 }
@@ -103,7 +103,7 @@ export function createAgent(deps: AgentDeps): Agent {
     parts.candidacy?.start();
     discovery = parts.discover();
     report = reportBackends({ clock, log, why: noBackend });
-    parts.dataPlane?.start();
+    parts.fastPath?.start();
     await parts.balancer.start();
   }
 
@@ -113,9 +113,9 @@ export function createAgent(deps: AgentDeps): Agent {
     await parts?.candidacy?.stop();
     report?.close();
     discovery?.close();
-    parts?.dataPlane?.stop();
+    parts?.fastPath?.stop();
     await parts?.balancer.stop();
-    parts?.dataPlane?.close();
+    parts?.fastPath?.close();
     parts?.candidacy?.close();
     parts?.credentials.stop();
     await parts?.transport.close();
@@ -148,7 +148,7 @@ export function createAgent(deps: AgentDeps): Agent {
       wire: parts?.candidacy?.wireStatus() ?? null,
       balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
       noBackend: noBackend(),
-      fastPath: parts?.dataPlane?.status() ?? null,
+      fastPath: parts?.fastPath?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
       api: { lastRefusal: parts?.candidacy?.lastRefusal() ?? null },
@@ -236,8 +236,8 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
           api,
           balancer,
           metrics,
-          fastPathOffer: () => dataPlane?.offer(),
-          onReleased: () => dataPlane?.released(),
+          fastPathOffer: () => fastPath?.offer(),
+          onReleased: () => fastPath?.released(),
           events: createEventRecorder({
             api,
             clock,
@@ -248,10 +248,10 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
           }),
         });
 
-  const dataPlane: DataPlane | undefined =
+  const fastPath: NodeFastPath | undefined =
     config.vips.length === 0
       ? undefined
-      : createDataPlane({
+      : openFastPath({
           config,
           clock,
           log,
@@ -262,7 +262,7 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
           holdsVip: () => candidacy?.holdsVip() ?? false,
           onChange: () => candidacy?.update(),
         });
-  balancer.onChange(() => dataPlane?.update());
+  balancer.onChange(() => fastPath?.update());
 
   /** What was configured is the whole list; else what the cluster says, or said when it was last asked. */
   function applyBackends(): void {
@@ -277,7 +277,7 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
     credentials,
     balancer,
     candidacy,
-    dataPlane,
+    fastPath,
     discover: () =>
       watchEndpoints({
         api,

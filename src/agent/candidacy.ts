@@ -41,7 +41,7 @@ export interface CandidacyDeps {
   readonly balancer: Balancer;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
-  /** What this node may tell the others of its data plane. */
+  /** What this node may tell the others of its fast path. */
   readonly fastPathOffer: () => FastPathOffer | null | undefined;
   /** The machine has the VIP no more, from nobody. Called synchronously. */
   readonly onReleased: () => void;

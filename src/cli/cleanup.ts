@@ -1,5 +1,5 @@
 /**
- * `leasehold cleanup`: takes the data plane's rules out of the kernel. They outlive the agent on purpose; this is for when it will not come back.
+ * `leasehold cleanup`: takes the fast path's rules out of the kernel. They outlive the agent on purpose; this is for when it will not come back.
  * The node leaves the Lease first. Else the others would go on sending it packets for as long as its API server is UP, and a kernel without
  * these rules routes them back to the VIP, or drops them where its firewall forwards nothing. So the command takes nothing away before it knows that it stands
  * on the machine that leaves, under the name that the Lease has for it, and that no agent is there to put all of it back.

@@ -1,4 +1,7 @@
-/** API servers that go DOWN, and when those who wait for them are told: their sockets here at once, idle clients elsewhere as soon as it can help them. */
+/**
+ * Watches for API servers that go DOWN, and ends connections to them. Sockets on this node are ended at once.
+ * Idle clients elsewhere are told as soon as it can help them.
+ */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Flow } from "./nft.ts";
@@ -9,24 +12,32 @@ export interface DeathsDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly sessions: Sessions;
-  /** The VIP is bound here, so clients elsewhere are ours to tell. */
+  /** True while the VIP is bound here. Then this node tells the clients elsewhere. */
   readonly holdsVip: () => boolean;
-  /** All addresses of the nodes of these API servers. */
+  /** Answers all addresses of the nodes of these API servers. */
   readonly addressesOf: (hosts: readonly string[]) => ReadonlySet<string>;
 }
 
+/** The API servers that have died. */
 export interface Deaths {
-  /** Every change of grade must pass here: what happened between two plans must not be missed. */
+  /**
+   * Looks at the grades. Every change must pass here, because a death between two plans must not be missed.
+   */
   observe(backends: readonly PlanBackend[]): void;
-  /** The rules lead elsewhere now: tells whom the deaths since the last call concern. */
+  /**
+   * Tells the clients of the API servers that died since the last call. The rules must lead elsewhere by
+   * then.
+   */
   tell(): Promise<void>;
   stop(): void;
 }
 
 /**
- * When, after a death, idle clients are asked whether their connection lives. An answer that reaches a node which still sends on to the dead one is
- * lost. The pulses of two nodes come to a verdict within one turn of each other (100 ms), health checks alone within seconds. A client answers
- * no more than twice a second (tcp_invalid_ratelimit), so asking too early, or again too soon, costs half a second.
+ * Milliseconds after a death at which idle clients are asked whether their connection lives. An answer is
+ * lost if it reaches a node that still sends on to the dead one. The host liveness checks of two nodes come
+ * to a verdict within one turn of each other (100 ms), health checks alone within seconds. A client answers
+ * no more than twice a second (tcp_invalid_ratelimit), so a question that comes too early, or again too soon,
+ * costs half a second.
  */
 const ASK_CLIENTS_MS = [120, 700, 5_000] as const;
 
@@ -49,7 +60,7 @@ export function createDeaths(deps: DeathsDeps): Deaths {
       const now = new Map(backends.map(({ host, grade }) => [host, grade]));
       for (const [host, grade] of now) {
         if (grade !== "DOWN") died.delete(host);
-        // One that was DOWN when first seen has told its clients itself, long ago.
+        // The clients of an API server that was DOWN when first seen were told long ago.
         else if (grades.has(host) && grades.get(host) !== "DOWN") died.set(host, clock.now());
       }
       grades = now;
@@ -60,7 +71,8 @@ export function createDeaths(deps: DeathsDeps): Deaths {
       const sinceMs = Math.max(...died.values());
       died.clear();
       await tellOf(dead, null);
-      // While we wait for the others' verdict. Who comes after a death does not come to the dead one.
+      // The list is made while this node waits for the others' verdict. A client that comes later does not
+      // come to the dead API server.
       let listed = deps.holdsVip() ? sessions.clients() : undefined;
       for (const delayMs of ASK_CLIENTS_MS) {
         clock.after(sinceMs + delayMs - clock.now(), () => {

@@ -1,7 +1,7 @@
 /**
- * Rules into the kernel by the `nft` program, one call a change, one transaction a call; figures out of it by
- * netlink, of our own tables alone (ADR 0009). One after the other. Nothing here knows what the rules are
- * for.
+ * Writes rules into the kernel and reads figures from it. The `nft` program writes, with one call and one
+ * transaction for each change. Netlink reads, and reads Leasehold's own tables alone (ADR 0009). All work
+ * runs one after the other. Nothing here knows what the rules are for.
  */
 import { spawn } from "node:child_process";
 import { LeaseholdError } from "../errors.ts";
@@ -14,9 +14,12 @@ import type { Table } from "./tables.ts";
 import { FAMILIES, removal, TABLE_NAME, transaction } from "./transaction.ts";
 import type { PresentChain, SetElements, TableFamily } from "./transaction.ts";
 
-/** A client's connection as the holder's ingress saw its first packet. */
+/** A client's connection, as the holder's ingress saw its first packet. */
 export interface Flow {
-  /** Who brought it: the client, or the router before it. The way back. */
+  /**
+   * The MAC address that the packet came from: the client's, or that of the router before it. It is the way
+   * back.
+   */
   readonly mac: string;
   readonly client: string;
   readonly clientPort: number;
@@ -24,6 +27,7 @@ export interface Flow {
   readonly vipPort: number;
 }
 
+/** A counter of the rules. */
 export interface Counter {
   readonly family: TableFamily;
   readonly name: string;
@@ -32,8 +36,8 @@ export interface Counter {
 }
 
 /**
- * nft gave no verdict on the rules: it could not be started, was ended at its time limit, or could not read
- * what it needs. No word on the rules.
+ * The error of an nft that gave no verdict on the rules. It could not be started, was ended at its time
+ * limit, or could not read what it needs.
  */
 export class NoVerdict extends LeaseholdError {
   constructor(message: string, options?: ErrorOptions) {
@@ -42,65 +46,75 @@ export class NoVerdict extends LeaseholdError {
   }
 }
 
+/** Leasehold's tables in the kernel. */
 export interface Nft {
   /**
-   * Replaces what is there; what was is untouched when this fails. Sets keep what they hold, unless they are
-   * of another shape.
-   * @throws {NoVerdict} nothing was refused; {LeaseholdError} LH_NFT: the kernel or the program refuses these
-   * rules
+   * Replaces the rules. If it fails, the old rules are untouched. Sets keep what they hold, unless they have
+   * another shape.
+   * @throws {NoVerdict} nothing was refused
+   * @throws {LeaseholdError} LH_NFT: the kernel or the program refuses these rules
    */
   load(tables: readonly Table[], refresh: readonly SetElements[]): Promise<void>;
   /**
-   * Starts the time-outs of set elements again: addresses or ports. @throws {LeaseholdError} LH_NATIVE; ENOENT
-   * where the set is missing
+   * Starts the time-outs of set elements again, which are addresses or ports.
+   * @throws {LeaseholdError} LH_NATIVE; ENOENT where the set is missing
    */
   refresh(elements: readonly SetElements[]): Promise<void>;
-  /** Removes everything of ours. @throws {LeaseholdError} LH_NFT */
+  /** Removes all of Leasehold's tables. @throws {LeaseholdError} LH_NFT */
   remove(): Promise<void>;
-  /** There are tables of ours, whatever put them there. @throws {LeaseholdError} LH_NATIVE */
+  /**
+   * Says whether there are tables of Leasehold, whichever process put them there. @throws {LeaseholdError}
+   * LH_NATIVE
+   */
   present(): Promise<boolean>;
   /**
-   * False: the kernel has said that our tables, or the rules in them, are not those that `load` left. True:
-   * it has said that they are, or there is nothing to compare with. @throws {LeaseholdError} LH_NATIVE: it
-   * said nothing
+   * Says whether the tables, with their rules, are those that `load` left. It is true as well when there is
+   * nothing to compare with.
+   * @throws {LeaseholdError} LH_NATIVE: the kernel gave no answer
    */
   isIntact(): Promise<boolean>;
-  /** @throws {LeaseholdError} LH_NATIVE */
+  /** Reads all counters. @throws {LeaseholdError} LH_NATIVE */
   counters(): Promise<readonly Counter[]>;
-  /** An absent set holds nothing. @throws {LeaseholdError} LH_NATIVE */
+  /** Reads the remembered clients. A set that is missing holds none. @throws {LeaseholdError} LH_NATIVE */
   flows(family: Family): Promise<readonly Flow[]>;
   /**
-   * MAC addresses of the peers whose probe has come lately; undefined where there is no such set. @throws
-   * {LeaseholdError} LH_NATIVE
+   * Reads the MAC addresses of the peers whose probe has come lately. Answers undefined where the set is
+   * missing.
+   * @throws {LeaseholdError} LH_NATIVE
    */
   heard(family: Family): Promise<readonly string[] | undefined>;
   /**
-   * True when a change of the ruleset is our own doing, by the netlink port that it came from (see
-   * nftables-monitor.ts).
+   * True when a change of the ruleset came from this agent. The netlink port tells it, see
+   * `nftables-monitor.ts`.
    */
   isOwn(port: number | undefined): boolean;
 }
 
 const PROGRAM = "nft";
-/** 30 ms is usual; a machine that is short of everything may take long, and nothing waits for it but the next change. */
-const TIMEOUT_MS = 10_000;
-/** A notification may come after the program has ended. */
+/**
+ * The time limit of nft in milliseconds. It usually takes 30. A machine that is short of everything may take
+ * long, and only the next change waits for it.
+ */
+const NFT_TIMEOUT_MS = 10_000;
+/** The number of netlink ports that are remembered. A notification may come after the program has ended. */
 const PORTS_KEPT = 32;
 /**
- * What nft 1.0.6 says when it could not read what the kernel has (EINTR, ENOBUFS, EPERM), and when it is out
- * of memory: it has not got to the rules.
+ * What nft 1.0.6 prints when it could not read what the kernel has (EINTR, ENOBUFS, EPERM), or is out of
+ * memory. It has not got to the rules then.
  */
 const NOT_READ =
   /cache initialization failed|Memory allocation failure|Cannot allocate memory|No buffer space available|Interrupted system call/;
 
 export function createNft(kernel: Nftables): Nft {
-  /** Of netlink sockets that our changes came from. nft's is its process id. */
+  /** The netlink ports that this agent's changes came from. That of nft is its process id. */
   const ports: number[] = [];
-  /** What the kernel had after the last load; undefined: it could not be asked. */
+  /**
+   * The fingerprint of what the kernel had after the last load; undefined if the kernel could not be asked.
+   */
   let left: string | undefined;
   let queue: Promise<unknown> = Promise.resolve();
 
-  /** After whatever is under way, whether or not that succeeds. */
+  /** Runs `work` after the work that is under way, whether or not that succeeds. */
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = queue.then(work, work);
     queue = result.catch(() => {});
@@ -114,8 +128,9 @@ export function createNft(kernel: Nftables): Nft {
 
   function run(input: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const child = spawn(PROGRAM, ["-f", "-"], { stdio: ["pipe", "ignore", "pipe"], timeout: TIMEOUT_MS, killSignal: "SIGKILL" });
-      // First of all: where there is no descriptor left (EMFILE) the child has no pipes either, and an error that nobody hears ends the agent.
+      const child = spawn(PROGRAM, ["-f", "-"], { stdio: ["pipe", "ignore", "pipe"], timeout: NFT_TIMEOUT_MS, killSignal: "SIGKILL" });
+      // This comes first. Without a free descriptor (EMFILE) the child has no pipes either, and an error
+      // without a listener ends the agent.
       child.on("error", (error) => reject(new NoVerdict(`${PROGRAM} cannot be started: ${error.message}`, { cause: error })));
       if (child.pid === undefined) return;
       remember(child.pid);
@@ -129,13 +144,15 @@ export function createNft(kernel: Nftables): Nft {
         const message = `${PROGRAM} -f -: ${signal ?? `exit ${code}`}: ${firstLine(said)}`;
         reject(signal !== null || NOT_READ.test(said) ? new NoVerdict(message) : new LeaseholdError("LH_NFT", message));
       });
-      // It may end before it has read everything; its exit status says why.
+      // The program may end before it has read everything. Its exit status says why.
       child.stdin.on("error", () => {});
       child.stdin.end(input);
     });
   }
 
-  /** Chains of ours that have rules. One without may be left behind, and does nothing. */
+  /**
+   * Answers Leasehold's chains that have rules. A chain without rules may be left behind, and does nothing.
+   */
   async function presentChains(): Promise<readonly PresentChain[]> {
     const present: PresentChain[] = [];
     for (const family of FAMILIES) {
@@ -146,8 +163,8 @@ export function createNft(kernel: Nftables): Nft {
   }
 
   /**
-   * Tells one load from every other, and from what somebody else makes of it: a rule or table that is made
-   * again has another handle.
+   * Answers a text that differs for each load, and after each change by another program: a rule or table that
+   * is created again has another handle.
    */
   async function fingerprint(): Promise<string> {
     const parts: string[] = [];
@@ -161,14 +178,15 @@ export function createNft(kernel: Nftables): Nft {
   }
 
   async function load(tables: readonly Table[], refresh: readonly SetElements[]): Promise<void> {
-    // Asked each time: a remembered list would be wrong exactly when somebody else has been at the ruleset.
+    // The kernel is asked each time. A remembered list would be wrong exactly when another program has
+    // changed the ruleset.
     const script = transaction(tables, await presentChains().catch(() => []), refresh);
     try {
       await run(script);
     } catch (error) {
       if (error instanceof NoVerdict) throw error;
-      // Sets of another version or shape are in the way: start from nothing, still in one transaction. What
-      // the sets held is lost then, and an error in the rules themselves is told by this call.
+      // Sets of another version or shape may be in the way. This call starts from nothing, still in one
+      // transaction. What the sets held is lost then. If the rules themselves are wrong, this call says so.
       await run(removal() + transaction(tables, [], refresh));
     }
     left = await fingerprint().catch(() => undefined);
@@ -218,8 +236,8 @@ function setKeys({ family, set, elements }: SetElements): SetKeys {
 const MAC_LENGTH = 6;
 
 /**
- * A key of the flows' set: MAC address, client, its port, VIP, its port. Each part begins at a multiple of
- * four bytes, as in the kernel's registers. undefined when it has another length.
+ * Reads a key of the flows' set: MAC address, client, its port, VIP, its port. Each part begins at a multiple
+ * of four bytes, as in the kernel's registers. Answers undefined for a key of another length.
  */
 export function parseFlow(family: Family, key: Uint8Array): Flow | undefined {
   const size = family === 4 ? 4 : 16;

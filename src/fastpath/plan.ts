@@ -1,22 +1,22 @@
 /**
- * Who takes part in the kernel's data plane, and with what: from what the pool, the Lease and the network check say to a plan for
- * the ruleset. Pure.
+ * Makes the plan for the ruleset: which nodes take part in the fast path, and with what. It follows from what
+ * the pool, the Lease and the network check say. Pure.
  */
 import type { Grade } from "../backends/backend.ts";
 import type { FastPathOffer } from "../kube/record.ts";
 import { parseIp } from "../net.ts";
 import type { IpAddress } from "../net.ts";
-import { DATA_PLANE_VERSION, MOST_MEMBERS } from "./ruleset.ts";
+import { FAST_PATH_VERSION, MOST_MEMBERS } from "./ruleset.ts";
 import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
 
-/** One API server, as the pool has it. */
+/** An API server, as the pool has it. */
 export interface PlanBackend {
   readonly host: string;
   readonly port: number;
   readonly grade: Grade;
-  /** Takes new connections; false before its first check. */
+  /** True when it accepts new connections; false before its first check. */
   readonly serving: boolean;
-  /** Not even TCP answers: its machine, not only the process, may be gone. */
+  /** True when not even TCP answers, so that the machine may be gone and not only the process. */
   readonly silent: boolean;
 }
 
@@ -25,45 +25,56 @@ export interface PlanPeer {
   readonly node: string;
   readonly fastPath: FastPathOffer | null;
   readonly mac: string;
-  /** Its agent writes. Rules outlive an agent, so this is no condition, but a node that is in no list any more goes with it. */
+  /**
+   * True while its agent writes. Rules outlive an agent, so a node without one stays a member while it has an
+   * API server of the cluster.
+   */
   readonly fresh: boolean;
-  /** Changes each time that its agent writes. */
+  /** A text that changes each time that its agent writes. */
   readonly said: string;
 }
 
+/** What the plan rests on. */
 export interface PlanFacts {
   readonly backends: readonly PlanBackend[];
   readonly peers: readonly PlanPeer[];
-  /** MAC addresses of peers whose packets in the VIP's name do not get through to here. */
+  /** The MAC addresses of peers whose packets in the VIP's name do not arrive here. */
   readonly unheard: ReadonlySet<string>;
-  /** Names of peers that were lost with their machine and have not said since that they have rules. */
+  /** The names of peers that were lost with their machine and have not written since. */
   readonly unproven: ReadonlySet<string>;
 }
 
+/** This node. */
 export interface PlanNode {
   readonly name: string;
   readonly interfaceName: string;
-  /** Of the link that has this name now. */
+  /** The index of the link that has this name now. */
   readonly interfaceIndex: number;
   readonly addresses: readonly IpAddress[];
   readonly mac: string;
   readonly backendPort: number;
-  /** undefined while the proxy cannot have its port: whoever has it would get the clients. */
+  /**
+   * The proxy's port. It is undefined while the proxy cannot have it: the clients would go to the program
+   * that has it.
+   */
   readonly balancerPort: number | undefined;
-  /** Something listens on a wildcard address at `backendPort`. */
+  /** True when a process listens on a wildcard address at `backendPort`. */
   readonly wildcardListener: boolean;
-  /** False where only the translation to the proxy is possible or wanted. */
-  readonly spreads: boolean;
-  readonly forgets: boolean;
+  /** False where only the translation to the proxy is possible or wanted, see {@link WirePlan.hasIngress}. */
+  readonly hasIngress: boolean;
+  /** See {@link WirePlan.shortConntrackTimeouts}. */
+  readonly shortConntrackTimeouts: boolean;
 }
 
+/** What stays the same, and this node. */
 export interface PlanSettings {
   readonly vips: readonly IpAddress[];
   readonly ports: readonly number[];
-  /** undefined on a worker. */
+  /** It is undefined on a worker. */
   readonly node: PlanNode | undefined;
 }
 
+/** Makes the plan. All nodes that read the same facts agree on members and slots. */
 export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan {
   const { vips, ports, node } = settings;
   return { vips, ports, wire: node === undefined ? undefined : wirePlan(node, vips, facts), own: ownTargets(settings, facts) };
@@ -72,33 +83,34 @@ export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan 
 function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): RulesetPlan["wire"] {
   const self: FastPathNode = { name: node.name, addresses: node.addresses, mac: node.mac };
   const { members, leftOut } = chooseMembers([self, ...partners(node, vips, facts)], facts.backends);
-  // One that is left out may hold the VIP all the same. It then gives everything to the members.
+  // A node that is left out may hold the VIP all the same. It then sends everything to the members.
   const peers = members.filter((member) => member !== self);
   const gradeOf = (member: FastPathNode): PlanBackend | undefined => backendOf(member, facts.backends);
-  const walkable = [self, ...peers].filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN").map((member) => member.name);
-  const takers = node.spreads
+  const inRing = [self, ...peers].filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN").map((member) => member.name);
+  const acceptsNew = node.hasIngress
     ? members.filter((member) => gradeOf(member)?.serving === true && !facts.unheard.has(member.mac) && !facts.unproven.has(member.name)).map((member) => member.name)
     : [];
   const anyServes = facts.backends.some((backend) => backend.serving);
-  const proxied = !walkable.includes(node.name) || takers.length === 0;
+  const proxied = !inRing.includes(node.name) || acceptsNew.length === 0;
   return {
     interfaceName: node.interfaceName,
     interfaceIndex: node.interfaceIndex,
     self,
     peers,
     leftOut,
-    walkable,
-    takers,
+    inRing,
+    acceptsNew,
     deliverTo: proxied && anyServes ? (node.balancerPort ?? node.backendPort) : node.backendPort,
     listener: node.wildcardListener ? node.backendPort : undefined,
-    spreads: node.spreads,
-    forgets: node.forgets,
+    hasIngress: node.hasIngress,
+    shortConntrackTimeouts: node.shortConntrackTimeouts,
   };
 }
 
 /**
- * The same on every node, because it comes from what all of them read: the cluster's API servers before others, then by name. Grades do not count.
- * A node that is left out still offers its rules, and is a member as soon as another leaves.
+ * Chooses the members. The choice is the same on every node, because it rests on what all of them read: API
+ * servers of the cluster come first, then names decide. Grades do not count. A node that is left out still
+ * offers its rules, and becomes a member as soon as another one leaves.
  */
 function chooseMembers(
   candidates: readonly FastPathNode[],
@@ -111,16 +123,17 @@ function chooseMembers(
 }
 
 /**
- * Every other node that says in the Lease that it has these rules, in this version. One that is neither an API server of the cluster nor heard
- * of lately has left.
+ * Answers every other node that offers these rules in the Lease, in this version. A node that neither is an
+ * API server of the cluster nor has written lately has left.
  */
 function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): readonly FastPathNode[] {
   const seen = new Set([node.mac, ""]);
-  // A machine that was replaced under another name leaves its annotation, with the address that the new one has: who writes is right. The VIP is no node's.
+  // A machine that was replaced under another name leaves its annotation behind, with the address of the new
+  // machine. The node that writes is right. The VIP is the address of no node.
   const addressesSeen = new Set([...node.addresses, ...vips].map((address) => address.text));
   const result: FastPathNode[] = [];
   for (const peer of [...facts.peers].sort((a, b) => Number(b.fresh) - Number(a.fresh) || (a.node < b.node ? -1 : 1))) {
-    if (peer.node === node.name || peer.fastPath?.version !== DATA_PLANE_VERSION || seen.has(peer.mac)) continue;
+    if (peer.node === node.name || peer.fastPath?.version !== FAST_PATH_VERSION || seen.has(peer.mac)) continue;
     const addresses = peer.fastPath.addresses.flatMap((text) => parseIp(text) ?? []);
     const partner: FastPathNode = { name: peer.node, addresses, mac: peer.mac };
     if (addresses.some((address) => addressesSeen.has(address.text))) continue;
@@ -137,8 +150,9 @@ function backendOf(member: FastPathNode, backends: readonly PlanBackend[]): Plan
 }
 
 /**
- * A node's own clients need no rules on the other side: they can go to every API server. For a VIP of a family in which none has an
- * address, the own proxy takes them.
+ * Answers the targets of this node's own clients. They can go to every API server, because they need no rules
+ * on the other side. For a VIP of a family in which no API server has an address, the node's own proxy is the
+ * target.
  */
 function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarget[] {
   const { node } = settings;
@@ -156,7 +170,7 @@ function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarge
   });
 }
 
-/** The other addresses of the node that this API server runs on. */
+/** Answers the other addresses of the node that this API server runs on. */
 function alsoKnownAs(backend: PlanBackend, { node }: PlanSettings, facts: PlanFacts): readonly string[] {
   const own = node?.addresses.map((address) => address.text) ?? [];
   if (own.includes(backend.host)) return own;

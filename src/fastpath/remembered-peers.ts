@@ -1,6 +1,6 @@
 /**
- * The nodes that took part in the fast path when the Lease was last read, on disk: an agent that starts while no API server answers keeps
- * the data plane as it was.
+ * The nodes that took part in the fast path when the Lease was last read, on disk. With them an agent that
+ * starts while no API server answers keeps the fast path as it was.
  */
 import { parseFastPathOffer } from "../kube/record-codec.ts";
 import type { Logger } from "../log.ts";
@@ -8,14 +8,15 @@ import { isRecord, readRememberedItems, writeRememberedItems } from "../remember
 import type { PlanPeer } from "./plan.ts";
 
 const WHAT = "peers";
-/** It becomes a part of rules: nothing else may be in it. */
+/** A MAC address becomes a part of rules, so nothing else may be in it. */
 const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
 
-/** Of their agents nothing is known: not fresh. */
+/** Reads the peers. They are not fresh, because nothing is known of their agents. */
 export function readPeers(path: string, log: Logger): readonly PlanPeer[] {
   return readRememberedItems(path, WHAT, parsePeer, log);
 }
 
+/** Replaces the file in one step. Logs a failure. */
 export function writePeers(path: string, peers: readonly PlanPeer[], log: Logger): void {
   writeRememberedItems(path, WHAT, peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })), log);
 }

@@ -1,10 +1,12 @@
 /**
- * What the kernel does with a packet to the VIP: the whole data plane as one pure function from who takes part to nftables
- * rules. docs/fast-path.md draws a packet's way and gives each rule its reason; nft.ts says how the rules get into the kernel.
+ * What the kernel does with a packet to the VIP. One pure function makes the nftables rules of the whole fast
+ * path from a plan. docs/fast-path.md draws a packet's way and gives the reason for each rule. `nft.ts` loads
+ * the rules.
  *
- * Three tables, all named `leasehold`. `netdev`: the holder spreads packets over the nodes at ingress, before conntrack, and
- * keeps no connection. `ip` and `ip6`: the node where a connection lives translates it to its API server; a packet that meets no
- * connection gets its second chance on the next node of a ring; a node's own clients and pods go straight to a backend.
+ * There are three tables, all named `leasehold`. With `netdev` the holder spreads packets over the nodes at
+ * ingress, before conntrack, and keeps no connection. With `ip` and `ip6` the node where a connection lives
+ * translates it to its API server. A packet that meets no connection gets its second chance on the next node
+ * of a ring. A node's own clients and pods go straight to an API server.
  */
 import type { Family, IpAddress } from "../net.ts";
 import { assignSlots, SLOTS } from "./slots.ts";
@@ -12,50 +14,70 @@ import { COUNTERS, OWN_SET, SETTLING_SET, flowSet, heardSet } from "./tables.ts"
 import type { Chain, FastPathNode, RulesetPlan, Table, WirePlan } from "./tables.ts";
 
 /**
- * Seed, number of slots, hash input and the count of hops in the TTL. Nodes of another version are no peers: one
- * that spread or counted differently would find no connection.
+ * The version of what all nodes must have in common: seed, number of slots, hash input, and the count of hops
+ * in the TTL. Nodes of another version are no peers, because a node that spreads or counts in another way
+ * would find no connection.
  */
-export const DATA_PLANE_VERSION = 2;
+export const FAST_PATH_VERSION = 2;
 const SEED = "0x4c484f4c";
-/** More nodes than these take no part: the count below has room for two rounds of so many. */
+/** The most nodes that take part. The count of hops has room for two rounds of so many. */
 export const MOST_MEMBERS = 16;
 /**
- * The count of hops is in the TTL, and nowhere else: `fwd`, `dup` and routing each take one off. A packet without a count gets START_TTL where it enters. One
- * whose TTL is in the range WALKED has one, whoever sent it: that TTL is never raised, and what would leave the range is not sent. MAC addresses say nothing
- * of it, because a bond, a new network card or a stale annotation makes any of them wrong. The range belongs to the version, not to the member list.
+ * The count of hops is in the TTL alone: `fwd`, `dup` and routing each take one off. A packet without a count
+ * gets START_TTL where it enters. A packet whose TTL is in the range WALKED has a count, whichever host sent
+ * it. Its TTL is never raised, and a packet that would leave the range is not sent. MAC addresses say nothing
+ * about the count, because a bond, a new network card or a stale annotation makes any of them wrong. The
+ * range belongs to the version and not to the member list.
  */
 const START_TTL = 200;
 const LOWEST_TTL = START_TTL - (2 * MOST_MEMBERS + 2);
 const WALKED = `${LOWEST_TTL}-${START_TTL - 1}`;
-/** The own clients' rules are switched off by the kernel when the agent has not refreshed them for this long. */
+/** Seconds after which the kernel switches the own clients' rules off, unless the agent refreshes them. */
 export const OWN_TIMEOUT_S = 30;
-/** After the members changed, the last of the ring drops for this long what nobody knows (TCP sends again) in place of resetting it. */
-export const SETTLE_MS = 2_000;
-/** How long the holder remembers a client's flow, to tell the client when its backend dies. Each packet after that notes it anew. */
+/**
+ * Milliseconds after a change of the members in which the last node of the ring drops packets that no node
+ * knows, and does not reset their connection. TCP sends them again.
+ */
+export const SETTLING_MS = 2_000;
+/**
+ * How long the holder remembers a client's flow, to tell the client when its API server dies. Each packet
+ * after that notes it again.
+ */
 const FLOW_TIMEOUT = "1h";
-/** Of one that its client has ended: else a client that connects for every request fills the set, and the list of those to ask takes seconds. */
+/**
+ * Seconds that the holder remembers a flow that its client has ended. A client that connects for every
+ * request would fill the set otherwise, and the list of clients to ask would take seconds.
+ */
 const FLOW_END_S = 10;
 const MOST_FLOWS = 65_536;
 /**
- * How long conntrack knows a connection that has ended, in place of 120 s. Meanwhile packets of the next one from the same client port are `invalid`
- * here, and that one may live on another node: the slots have moved between the two. What the server sends again for a lost ACK comes within this time.
+ * Seconds that conntrack knows a connection that has ended, instead of 120. Meanwhile packets of the next
+ * connection from the same client port are `invalid` here, and that connection may live on another node, if
+ * the slots have moved between the two. What the server sends again for a lost ACK comes within this time.
  */
 const ENDED_S = 5;
 const ENDED = "ended";
 const SYN = "tcp flags & (syn | ack | rst) == syn";
-/** The probe of the network check goes to the discard service (RFC 863): no socket, no answer. */
+/**
+ * The UDP port of the network check's probes. It is that of the discard service (RFC 863), so there is no
+ * socket and no answer.
+ */
 export const PROBE_PORT = 9;
-/** A peer whose probe has come counts as heard for this long: longer than its agent can be gone before the Lease tells (30 s). */
+/**
+ * Seconds that a peer counts as heard after its probe has come. It is longer than the time after which the
+ * Lease says that its agent is gone (30 s).
+ */
 const HEARD_TIMEOUT_S = 45;
 
+/** Answers the tables for a plan. */
 export function ruleset(plan: RulesetPlan): readonly Table[] {
   const families = ([4, 6] as const).filter((family) => plan.vips.some((vip) => vip.family === family));
   const routed = families.map((family) => routedTable(plan, family));
-  const ingress = plan.wire === undefined || !plan.wire.spreads ? undefined : ingressTable(plan, plan.wire, families);
+  const ingress = plan.wire === undefined || !plan.wire.hasIngress ? undefined : ingressTable(plan, plan.wire, families);
   return ingress === undefined ? routed : [ingress, ...routed];
 }
 
-/** Words that differ between the families; the rules do not. */
+/** Answers the words in which the rules of the two families differ. */
 function wordsOf(plan: RulesetPlan, family: Family) {
   const ip = family === 4 ? "ip" : "ip6";
   const vips = list(plan.vips.filter((vip) => vip.family === family).map((vip) => vip.text));
@@ -66,7 +88,7 @@ function wordsOf(plan: RulesetPlan, family: Family) {
     addressType: family === 4 ? "ipv4_addr" : "ipv6_addr",
     vips,
     toVip: `${ip} daddr ${vips} tcp dport ${ports}`,
-    /** jhash puts every client connection into the same slot on every node. */
+    /** The hash puts a client's connection into the same slot on every node. */
     slot: `jhash ${ip} saddr . tcp sport mod ${SLOTS} seed ${SEED}`,
     tooBig: family === 4 ? "icmp type destination-unreachable icmp code frag-needed" : "icmpv6 type packet-too-big",
   };
@@ -82,27 +104,30 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     const { ip, toVip, hops, slot, vips, addressType } = wordsOf(plan, family);
     const own = addressOf(wire.self, family);
     const reachable = wire.peers.filter((peer) => addressOf(peer, family) !== undefined);
-    // The network check: what a peer sent in the VIP's name has come through the fabric. Nobody else has business with it.
+    // The network check notes that a peer's packet in the VIP's name has come through the network. The packet
+    // is of no use to anything else.
     if (wire.peers.length > 0 && own !== undefined) {
       sets.push({ name: heardSet(family), spec: `type ether_addr; size 64; flags dynamic,timeout; timeout ${HEARD_TIMEOUT_S}s;` });
       entry.push(`${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} update @${heardSet(family)} { ether saddr } drop`);
     }
     sets.push({ name: flowSet(family), spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};` });
     const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
-    // Without an address of the family there is nothing to deliver to and no way to the others.
+    // Without an address of the family this node can neither deliver nor forward.
     if (own === undefined) continue;
-    // Not what the kernel itself would not take: a frame for another host, seen because somebody captures, or one for everybody (RFC 1122 section 3.3.6).
+    // The kernel itself would not accept a frame for another host, which is seen while a program captures, or
+    // one for everybody (RFC 1122 section 3.3.6). Nor does this rule.
     entry.push(`${toVip} meta pkttype host ${hops} != ${WALKED} goto spread${family}`);
-    const takers = wire.takers.filter((name) => name === wire.self.name || reachable.some((peer) => peer.name === name));
+    const acceptsNew = wire.acceptsNew.filter((name) => name === wire.self.name || reachable.some((peer) => peer.name === name));
     chains.push({
       name: `spread${family}`,
       rules: [
         `${hops} set ${START_TTL}`,
-        // In this order: `add` changes nothing of what is there, so the last ACK of a connection does not bring its hour back, and the next SYN does.
+        // The order matters. `add` does not change an element that is there, so the last ACK of a connection
+        // does not bring its hour back. The next SYN does.
         `tcp flags & (fin | rst) != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_END_S}s }`,
         `tcp flags & syn != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_TIMEOUT} }`,
         `add @${flowSet(family)} { ${flow} }`,
-        spread(slot, takers, (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)), "mine"),
+        spread(slot, acceptsNew, (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)), "mine"),
       ],
     });
     for (const peer of reachable) {
@@ -137,16 +162,17 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
       rules: [`ct direction original ct original ${words.ip} daddr ${words.vips} meta l4proto tcp goto source`],
     },
     {
-      // Pods would be answered past us, and a socket that took the VIP as its source would be answered by nobody.
+      // Without this a pod would be answered past this node, and a socket with the VIP as its source would
+      // get no answer.
       name: "source",
       rules: [`fib saddr type local ${words.ip} saddr != ${words.vips} accept`, ...fromWire, "masquerade"],
     },
   ];
   const prerouting: Chain = {
     name: "pre",
-    // Before kube-proxy's chains (-100): the VIP is no Service.
+    // This comes before kube-proxy's chains (-100), because the VIP is no Service.
     hook: "type nat hook prerouting priority -101; policy accept;",
-    // What comes over the wire is never an own client's.
+    // A packet that comes over the wire is never an own client's.
     rules: [...(wire?.deliver ?? []), ...own.entry.map((rule) => (plan.wire === undefined ? rule : `iifname != "${plan.wire.interfaceName}" ${rule}`))],
   };
   const output: Chain = { name: "out", hook: "type nat hook output priority -101; policy accept;", rules: own.entry };
@@ -154,24 +180,25 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
     family: family === 4 ? "ip" : "ip6",
     sets: [
       { name: OWN_SET, spec: `type ${words.addressType}; flags timeout; timeout ${OWN_TIMEOUT_S}s;` },
-      { name: SETTLING_SET, spec: `type inet_service; flags timeout; timeout ${SETTLE_MS}ms;` },
+      { name: SETTLING_SET, spec: `type inet_service; flags timeout; timeout ${SETTLING_MS}ms;` },
     ],
     counters: [...(wire?.counters ?? []), ...own.counters],
-    timeouts: plan.wire?.forgets === true ? [{ name: ENDED, spec: `protocol tcp; l3proto ${words.ip}; policy = { time_wait : ${ENDED_S}, close : ${ENDED_S} };` }] : [],
+    timeouts: plan.wire?.shortConntrackTimeouts === true ? [{ name: ENDED, spec: `protocol tcp; l3proto ${words.ip}; policy = { time_wait : ${ENDED_S}, close : ${ENDED_S} };` }] : [],
     chains: [...(wire?.chains ?? []), ...own.chains, prerouting, output, ...postrouting],
   };
 }
 
-/** Second chance and delivery, for what comes over the wire. */
+/** Answers the chains for packets that come over the wire: second chance and delivery. */
 function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counters: string[]; chains: Chain[]; deliver: string[] } {
   const { ip, toVip, hops, vips, tooBig } = wordsOf(plan, family);
   const own = addressOf(wire.self, family);
-  // Nothing to deliver to in this family: leave these packets alone.
+  // There is nothing to deliver to in this family, so these packets are left alone.
   if (own === undefined) return { counters: [], chains: [], deliver: [] };
   const peers = wire.peers.filter((peer) => addressOf(peer, family) !== undefined);
   const next = nextInRing(wire, peers);
   const here = `iifname "${wire.interfaceName}"`;
-  // Counted by members, not by those alive: nodes that disagree about a grade still walk far enough. No plan makes the walk leave the range.
+  // The walk counts all members and not only those alive, so that nodes that disagree about a grade still
+  // walk far enough. No plan makes the walk leave the range.
   const lastTtl = Math.max(START_TTL - (peers.length + 1), LOWEST_TTL);
   const last: Chain = {
     name: "last",
@@ -179,8 +206,9 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
       `tcp dport @${SETTLING_SET} counter name "${COUNTERS.settling}" drop`,
       `counter name "${COUNTERS.unknown}"`,
       `${SYN} accept`,
-      // Not left to our own TCP: a socket in TIME-WAIT, of an earlier connection from the same client port, would answer with ACKs for ever
-      // (RFC 9293 section 3.10.7.4, and Linux starts its minute anew), and the client would never be told.
+      // The kernel's TCP must not answer. A socket in TIME-WAIT, of an earlier connection from the same
+      // client port, would answer with ACKs for ever (RFC 9293 section 3.10.7.4, and Linux starts its minute
+      // again), and the client would never be told.
       "reject with tcp reset",
     ],
   };
@@ -200,10 +228,12 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
     name: "second",
     hook: "type filter hook prerouting priority mangle; policy accept;",
     rules: [
-      // A peer's address that is none of a single host (one bad annotation) would have each node copy for all of them.
+      // A bad annotation may name an address that is not a single host's. Each node would then copy packets
+      // for all of them.
       `${here} ${ip} daddr ${vips} meta pkttype != host drop`,
       `${here} ${toVip} goto wire`,
-      // Path MTU: the router answers the VIP, and whose connection it means only that node's conntrack knows. Everybody gets it, once.
+      // Path MTU: the router answers the VIP, and only one node's conntrack knows the connection. So every
+      // node gets the answer once.
       `${here} ${ip} daddr ${vips} ${tooBig} ${hops} != ${WALKED} goto tell`,
     ],
   };
@@ -217,8 +247,9 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
       }),
     ],
   };
-  // A second way to the VIP's holder, past the ring. What comes to the VIP's ports is served here or handed round, and is never routed on. Nor is what a peer has
-  // told: the kernel has taken one off the count before this hook.
+  // Routing would be a second way to the VIP's holder, past the ring. A packet to the VIP's ports is served
+  // here or passed round the ring, and is never routed on. Neither is a path MTU answer that a peer has
+  // passed on. The kernel has taken one off the count before this hook.
   const routed: Chain = {
     name: "routed",
     hook: "type filter hook forward priority filter; policy accept;",
@@ -230,15 +261,17 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   const chain: Chain = {
     name: "wire",
     rules: [
-      // Ingress has done this, where there is one. A client's own TTL must not be taken for a count.
+      // Where there is an ingress, it has done this. A client's own TTL must not be taken for a count.
       `${hops} != ${LOWEST_TTL}-${START_TTL} ${hops} set ${START_TTL}`,
-      // This node's own client, by way of the wire: our kernel would drop its own address as a source, so another has to serve it.
+      // A packet of this node's own client may come over the wire. The kernel would drop its own address as a
+      // source, so another node has to serve it.
       `${ip} saddr ${own.text} goto ring`,
       ...wireRules(plan, wire),
     ],
   };
-  // A port that the kernel cannot ask about: the refusal of a process that has just died is kept back, the SYN comes again after 1 s, and then
-  // the checks have noticed. Sequence 0 is the answer to a SYN and nothing else (RFC 9293 section 3.10.7.1).
+  // At a port that the kernel cannot ask about, the refusal of a process that has just died is kept back. The
+  // SYN comes again after 1 s, and by then the checks have noticed. Sequence number 0 is in the answer to a
+  // SYN and in nothing else (RFC 9293 section 3.10.7.1).
   const asked = wire.listener === undefined ? [] : [wire.listener];
   const unasked = plan.ports.filter((port) => !asked.includes(port));
   const refusals: Chain = {
@@ -251,32 +284,37 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   return {
     counters: [COUNTERS.secondChance, COUNTERS.unknown, COUNTERS.settling],
     chains: [last, ring, chain, tell, second, routed, ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals])],
-    // It is ours: our own ingress or a peer said so.
+    // The connection lives here: this node's own ingress or a peer said so.
     deliver: [`${here} ${toVip} dnat to ${hostOf(own)}:${wire.deliverTo}`],
   };
 }
 
 function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
-  const rules: string[] = wire.forgets ? [`${SYN} ct timeout set "${ENDED}"`] : [];
-  const alive = wire.walkable.includes(wire.self.name);
+  const rules: string[] = wire.shortConntrackTimeouts ? [`${SYN} ct timeout set "${ENDED}"`] : [];
+  const alive = wire.inRing.includes(wire.self.name);
   if (!alive) {
-    // Our own API server is gone: let the others try first. As the last of the ring we hand it to our proxy.
+    // This node's API server is gone, so the others try first. As the last of the ring this node gives the
+    // connection to its proxy.
     rules.push(`${SYN} goto ring`);
   } else if (wire.listener !== undefined && plan.ports.includes(wire.listener)) {
-    // The kernel knows before any check whether somebody listens. Only on the API server's own port: on another it would see our proxy.
+    // The kernel knows before any check whether a process listens. This holds only for the API server's own
+    // port: on another port it would see the proxy.
     rules.push(`${SYN} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`, `${SYN} tcp dport ${wire.listener} goto ring`);
   }
   rules.push(
-    // A packet of a connection that is not ours. A peer's word on a SYN counts as it is: tables that disagree never loop.
+    // This is a packet of a connection that does not live here. A SYN that a peer sent is accepted, so tables
+    // that disagree never loop.
     "tcp flags & (syn | ack | rst) != syn ct state new goto ring",
     "tcp flags & (fin | rst) != 0 ct state { invalid, untracked } goto ring",
-    // Else our kernel would reset what belongs to another.
+    // Otherwise this kernel would reset another node's connection.
     "ct state invalid drop",
   );
   return rules;
 }
 
-/** Pods and the node's own sockets. `@own` holds the VIP for as long as an agent keeps refreshing it. */
+/**
+ * Answers the chains for pods and the node's own sockets. `@own` holds the VIP while an agent refreshes it.
+ */
 function ownChains(plan: RulesetPlan, family: Family): { counters: string[]; chains: Chain[]; entry: string[] } {
   const { ip, slot } = wordsOf(plan, family);
   const targets = new Map(plan.own.filter((target) => target.address.family === family).map((target) => [COUNTERS.own(target), target]));
@@ -289,7 +327,7 @@ function ownChains(plan: RulesetPlan, family: Family): { counters: string[]; cha
   return { counters: names, chains, entry: [`${ip} daddr @${OWN_SET} tcp dport ${list(plan.ports.map(String))} goto balance`] };
 }
 
-/** One rule that sends each slot to its owner's chain. */
+/** Answers one rule that sends each slot to its owner's chain. */
 function spread(slot: string, names: readonly string[], chain: (name: string) => string, nobody: string): string {
   const owners = assignSlots(names);
   const [only, ...others] = new Set(owners.map(chain));
@@ -298,9 +336,9 @@ function spread(slot: string, names: readonly string[], chain: (name: string) =>
   return `${slot} vmap { ${owners.map((name, index) => `${index} : goto ${chain(name)}`).join(", ")} }`;
 }
 
-/** Whoever follows this node in the order of names, among the peers worth asking. */
+/** Answers the peer in the ring that follows this node in the order of names. */
 function nextInRing(wire: WirePlan, peers: readonly FastPathNode[]): FastPathNode | undefined {
-  const ring = peers.filter((peer) => wire.walkable.includes(peer.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const ring = peers.filter((peer) => wire.inRing.includes(peer.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
   return ring.find((peer) => peer.name > wire.self.name) ?? ring[0];
 }
 

@@ -1,6 +1,7 @@
 /**
- * Connections that cannot live on, and their owners: whoever only listens would not notice for many seconds. What a node's own
- * kernel knows is ended there at once (SOCK_DESTROY); an idle client elsewhere gets a stray ACK, whose answer finds out the truth.
+ * Ends connections that cannot live on. An owner that only listens would not notice for many seconds. Sockets
+ * that this node's kernel knows are ended at once (SOCK_DESTROY). An idle client elsewhere gets a stray ACK,
+ * and the reply to its answer tells it the truth.
  */
 import type { Conntrack, ConntrackEntry } from "../linux/conntrack.ts";
 import { macBytes } from "../linux/mac.ts";
@@ -22,26 +23,34 @@ export interface SessionsDeps {
   readonly flows: (family: 4 | 6) => Promise<readonly Flow[]>;
   /** Sends one whole Ethernet frame out of the VIP's interface; throws when it cannot. */
   readonly send: (frame: Uint8Array) => void;
-  /** Of the VIP's interface; undefined while there is none. */
+  /** Answers the MAC address of the VIP's interface; undefined while there is none. */
   readonly mac: () => Uint8Array | undefined;
   /** Lets other work of this thread go first. */
   readonly pause: () => Promise<void>;
 }
 
+/** The connections through the VIP. */
 export interface Sessions {
-  /** The VIP has gone from here: sockets that had it as their own address send nothing any more, and would hang. Synchronous. */
+  /**
+   * Ends sockets that have the VIP as their own address. Without the VIP they send nothing any more, and
+   * would hang. Synchronous.
+   */
   vipGone(): void;
   /**
-   * Clients elsewhere that have sent something to the VIP here within the hour. To list them takes some time.
-   * Never rejects.
+   * Lists the clients elsewhere that have sent something to the VIP here within the last hour. This takes
+   * some time. It never rejects.
    */
   clients(): Promise<readonly Flow[]>;
-  /** No packet gets to these API servers any more, or no answer comes. `clients`: to be asked whether their connection lives; null: not ours to ask. */
+  /**
+   * Ends connections to these API servers, which no packet reaches any more. @param clients are asked whether
+   * their connection lives; null when another node asks them
+   */
   backendsDied(addresses: ReadonlySet<string>, clients: readonly Flow[] | null): Promise<void>;
+  /** Answers how many clients were told, and how many sockets were ended. */
   told(): Told;
 }
 
-/** Frames between two pauses: some 2 ms of this thread. */
+/** The frames between two pauses. They take some 2 ms of this thread. */
 const BATCH = 200;
 
 export function createSessions(deps: SessionsDeps): Sessions {
@@ -54,14 +63,17 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (sockets.destroy(socket)) destroyed += 1;
   }
 
-  /** Through the VIP to one of `addresses`, as this node's conntrack has them. */
+  /** Answers the connections through the VIP to one of `addresses` that this node's conntrack has. */
   function connectionsTo(addresses: ReadonlySet<string>): readonly ConntrackEntry[] {
     return vips.flatMap((address) =>
       ports.flatMap((port) => deps.conntrack.list(address.family, { address, port }).filter((entry) => addresses.has(entry.reply.source.text))),
     );
   }
 
-  /** The server's side of them, if it is here, and the client's, if that is. Pods have sockets of their own that we cannot see. */
+  /**
+   * Ends the server's socket and the client's socket of each connection, where they are on this node. Sockets
+   * of pods cannot be seen.
+   */
   function endHere(addresses: ReadonlySet<string>): void {
     const ends = new Set<string>();
     for (const { original, reply } of connectionsTo(addresses)) {
@@ -76,7 +88,10 @@ export function createSessions(deps: SessionsDeps): Sessions {
     }
   }
 
-  /** All of them, as nobody knows whose server was the dead one: those whose connection lives answer with a duplicate ACK, and nothing happens. */
+  /**
+   * Asks all clients, because it is not known whose server was the dead one. A client whose connection lives
+   * answers with a duplicate ACK, and nothing happens.
+   */
   async function ask(clients: readonly Flow[]): Promise<void> {
     const sourceMac = deps.mac();
     if (sourceMac === undefined) return;
@@ -91,7 +106,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
         deps.send(frame);
         kicked += 1;
       } catch (error) {
-        // A full queue passes while we pause; the others are to be told anyway.
+        // A full queue empties during a pause. The other clients are told anyway.
         failure ??= error;
         failed += 1;
       }
@@ -109,7 +124,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
           for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) if (own.has(socket.local.address.text)) destroy(socket);
         }
       } catch (error) {
-        // They find out by their own time-outs.
+        // The owners find out by their own time-outs.
         log.warn({ err: error }, "Sockets that had the VIP as their address could not be ended");
       }
     },
@@ -117,7 +132,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
       const listed = await Promise.all(
         families.map((family) =>
           deps.flows(family).catch((error: unknown) => {
-            // They stay in the kernel, and are listed again the next time that they are asked.
+            // They stay in the kernel and are listed the next time.
             log.warn({ err: error, family }, "The clients that came by the VIP cannot be listed");
             return [];
           }),
@@ -129,7 +144,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
       try {
         endHere(addresses);
       } catch (error) {
-        // A kernel without conntrack's netlink or SOCK_DESTROY: no reason to leave the others in the dark.
+        // The kernel may lack conntrack's netlink or SOCK_DESTROY. The clients elsewhere are told all the
+        // same.
         log.warn({ err: error }, "Sockets of connections to a dead API server could not be ended");
       }
       if (clients !== null) await ask(clients);

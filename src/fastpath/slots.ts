@@ -1,13 +1,17 @@
 /**
- * Which node takes the new connections of which slot: rendezvous hashing. Every node computes the same table from the same
- * names, whatever order it learnt them in, and a node that comes or goes moves only the slots that are its own. Pure.
+ * Assigns each slot to the node that takes its new connections, by rendezvous hashing. Every node computes
+ * the same table from the same names, in whatever order it learnt them. A node that comes or goes moves only
+ * its own slots. Pure.
  */
 import { createHash } from "node:crypto";
 
-/** A packet's slot is `jhash(source address . source port) mod SLOTS`. Part of the data plane's version: all nodes must agree. */
+/**
+ * The number of slots. A packet's slot is `jhash(source address . source port) mod SLOTS`. All nodes must
+ * agree, so it belongs to the fast path's version.
+ */
 export const SLOTS = 1024;
 
-/** The owner of each slot; empty when nobody takes part. */
+/** Answers the owner of each slot by the slot's number; empty without names. */
 export function assignSlots(names: readonly string[]): readonly string[] {
   const unique = [...new Set(names)].sort();
   if (unique.length === 0) return [];
@@ -24,7 +28,10 @@ export function assignSlots(names: readonly string[]): readonly string[] {
 const known = new Map<string, Uint32Array>();
 const MOST_KNOWN = 64;
 
-/** One pseudo-random number for each slot of a name. SHA-256 because it is the same everywhere, not for its strength. */
+/**
+ * Answers one pseudo-random number for each slot of a name. SHA-256 is used because it is the same
+ * everywhere, not for its strength.
+ */
 function weightsOf(name: string): Uint32Array {
   const before = known.get(name);
   if (before !== undefined) return before;
@@ -34,7 +41,7 @@ function weightsOf(name: string): Uint32Array {
     const digest = createHash("sha256").update(`leasehold/1/${block}/${name}`).digest();
     for (let i = 0; i < perDigest; i++) weights[block * perDigest + i] = digest.readUInt32BE(i * 4);
   }
-  // Names are few; someone who rotates them must not fill the memory.
+  // Names are few. A cluster that rotates them must not fill the memory.
   if (known.size >= MOST_KNOWN) known.clear();
   known.set(name, weights);
   return weights;

@@ -1,62 +1,73 @@
-/** What the data plane of this node is and does, for /status and /metrics. Plain data. */
+/** What the fast path of this node is and does, for /status and /metrics. Plain data. */
 import type { Counter } from "./nft.ts";
 import { assignSlots } from "./slots.ts";
 import { COUNTERS } from "./tables.ts";
 import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
 
+/** What carries the packets to the VIP's ports. */
 export type Mode =
   | { readonly kind: "starting" }
-  /** The kernel does it all. */
+  /** The rules in the kernel balance over the API servers. */
   | { readonly kind: "fast-path" }
-  /** The VIP's ports lead to this node's proxy. */
+  /** The rules lead the VIP's ports to this node's proxy. */
   | { readonly kind: "proxy"; readonly reason: string }
-  /** No rules: only the proxy's own port works. */
+  /** There are no rules. Only the proxy's own port works. */
   | { readonly kind: "off"; readonly reason: string };
 
+/** One member, as this node sees it. The field names are those of /status. */
 export interface FastPathNodeStatus {
   readonly node: string;
   readonly addresses: readonly string[];
   readonly mac: string;
-  /** Of 1024 that this node, as holder, would send there. */
+  /** The number of the 1024 slots that this node, as holder, would send there. */
   readonly slots: number;
-  /** In the ring: its API server is not DOWN. */
+  /** The node is in the ring: its API server is not DOWN. */
   readonly walkable: boolean;
-  /** Its packets in the VIP's name do not arrive here. */
+  /** The node's packets in the VIP's name do not arrive here. */
   readonly unheard: boolean;
-  /** Sent there from this node's ingress, ever. */
+  /** What this node's ingress has sent there since the rules were first loaded. */
   readonly packets: number;
   readonly bytes: number;
 }
 
+/** The `fastPath` of /status. The field names are public. */
 export interface FastPathStatus {
   readonly mode: Mode["kind"];
-  /** Why it is not the fast path; "" when it is. */
+  /** Why the mode is not `fast-path`; "" when it is. */
   readonly reason: string;
   readonly ports: readonly number[];
   readonly nodes: readonly FastPathNodeStatus[];
-  /** Names of nodes that have the rules and take no part, because there are more than 16: they get no connections from here. */
+  /**
+   * The names of nodes that have the rules and take no part, because there are more than 16. They get no
+   * connections from here.
+   */
   readonly leftOut: readonly string[];
-  /** This node's own clients and pods, by API server: connections since the rules were first loaded. */
+  /** The connections of this node's own clients and pods since the rules were first loaded, by API server. */
   readonly own: readonly { readonly backend: string; readonly connections: number }[];
-  /** Packets sent on to the next node of the ring. */
+  /** The packets sent on to the next node of the ring. */
   readonly secondChances: number;
-  /** Packets that nobody knew, delivered here as the last of the ring: the kernel resets their connection. */
+  /**
+   * The packets that no node knew and that ended here, at the last node of the ring. The kernel resets their
+   * connection.
+   */
   readonly unknown: number;
-  /** The same, dropped because the members had just changed. */
+  /** The packets that no node knew and that were dropped because the members had just changed. */
   readonly settling: number;
-  /** Idle clients of a dead API server that were sent a stray ACK. */
+  /** The idle clients of a dead API server that were sent a stray ACK. */
   readonly kicked: number;
-  /** Sockets of this node that could not live on and were ended. */
+  /** The sockets of this node that could not live on and were ended. */
   readonly destroyed: number;
-  /** Times that somebody else changed the rules and they were put back. */
+  /** How often another program changed the rules and they were put back. */
   readonly restored: number;
 }
 
+/** Figures of {@link FastPathStatus}. */
 export interface Told {
   readonly kicked: number;
   readonly destroyed: number;
 }
 
+/** What the status is made of. */
 export interface StatusInput {
   readonly mode: Mode;
   readonly plan: RulesetPlan | undefined;
@@ -67,6 +78,7 @@ export interface StatusInput {
   readonly told: Told;
 }
 
+/** Makes the status. */
 export function fastPathStatus({ mode, plan, counters, restored, ports, unheard, told }: StatusInput): FastPathStatus {
   const packets = (name: string): number => sum(counters, name, "packets");
   return {
@@ -88,7 +100,7 @@ function nodes(plan: RulesetPlan | undefined, counters: readonly Counter[], unhe
   const wire = plan?.wire;
   if (wire === undefined) return [];
   const slots = new Map<string, number>();
-  for (const owner of assignSlots(wire.takers)) slots.set(owner, (slots.get(owner) ?? 0) + 1);
+  for (const owner of assignSlots(wire.acceptsNew)) slots.set(owner, (slots.get(owner) ?? 0) + 1);
   const sent = (node: FastPathNode, what: "packets" | "bytes"): number => {
     const names = node === wire.self ? [COUNTERS.here] : node.addresses.map(COUNTERS.forwarded);
     return names.reduce((total, name) => total + sum(counters, name, what), 0);
@@ -98,7 +110,7 @@ function nodes(plan: RulesetPlan | undefined, counters: readonly Counter[], unhe
     addresses: node.addresses.map((address) => address.text),
     mac: node.mac,
     slots: slots.get(node.name) ?? 0,
-    walkable: wire.walkable.includes(node.name),
+    walkable: wire.inRing.includes(node.name),
     unheard: unheard.has(node.mac),
     packets: sent(node, "packets"),
     bytes: sent(node, "bytes"),

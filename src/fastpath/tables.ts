@@ -1,72 +1,102 @@
-/** What the ruleset is made from and made of: the plan, the tables, and the names by which they are found again. */
+/**
+ * The data of the ruleset: the plan that it is made from, the tables that it consists of, and their names.
+ */
 import type { Family, IpAddress } from "../net.ts";
 
 /** A control-plane node that takes part, as the Lease describes it. */
 export interface FastPathNode {
   readonly name: string;
-  /** On the VIP's network, at most one of each family. */
+  /** The node's addresses on the VIP's network, at most one of each family. */
   readonly addresses: readonly IpAddress[];
-  /** Of the VIP's interface, aa:bb:cc:dd:ee:ff. */
+  /** The MAC address of the VIP's interface, aa:bb:cc:dd:ee:ff. */
   readonly mac: string;
 }
 
-/** Where a node's own clients may be sent: an API server, or the own proxy. */
+/** A target of a node's own clients: an API server, or the node's own proxy. */
 export interface OwnTarget {
   readonly address: IpAddress;
   readonly port: number;
 }
 
-/** The part of a control-plane node: packets that come over the wire. */
+/** The part of a plan that only a control-plane node has: packets that come over the wire. */
 export interface WirePlan {
   readonly interfaceName: string;
-  /** In no rule; but a link that was made anew under its name has another, and ingress has to be bound to that one. */
+  /**
+   * The index of the interface. No rule contains it, but ingress has to be bound again when a new link gets
+   * the same name.
+   */
   readonly interfaceIndex: number;
   readonly self: FastPathNode;
-  /** All other members: nodes that have these rules, whatever the grade of their API servers. At most MOST_MEMBERS with this node, if it is one. */
+  /**
+   * All other members: nodes that have these rules, whatever the grade of their API servers. With this node,
+   * if it is a member, they are at most MOST_MEMBERS.
+   */
   readonly peers: readonly FastPathNode[];
-  /** In no rule: names of nodes that have these rules and are no members, because there are too many. This node may be one of them. */
+  /**
+   * The names of nodes that have these rules and are no members, because there are too many. This node may be
+   * one. No rule contains them.
+   */
   readonly leftOut: readonly string[];
-  /** Names of the nodes whose API server is not DOWN: the ring. */
-  readonly walkable: readonly string[];
-  /** Names of the nodes that take new connections. Empty: this node's proxy takes them. */
-  readonly takers: readonly string[];
-  /** Where this node delivers: its API server, or its proxy while that one is DOWN. */
+  /** The names of the nodes in the ring: those whose API server is not DOWN. */
+  readonly inRing: readonly string[];
+  /**
+   * The names of the nodes that accept new connections. When there are none, this node's proxy accepts them.
+   */
+  readonly acceptsNew: readonly string[];
+  /**
+   * The port to which this node delivers: that of its API server, or of its proxy while the API server is
+   * DOWN.
+   */
   readonly deliverTo: number;
-  /** The API server listens on a wildcard address at this port, so the kernel itself can say whether it is there; undefined: it does not. */
+  /**
+   * The port at which the API server listens on a wildcard address, so that the kernel can say whether it is
+   * there. It is undefined if the API server listens in another way.
+   */
   readonly listener: number | undefined;
-  /** False where the kernel lacks what ingress needs: packets are delivered here, whoever sent them. */
-  readonly spreads: boolean;
-  /** False where conntrack can keep no time-outs of our own (CONFIG_NF_CONNTRACK_TIMEOUT): ended connections are known for two minutes. */
-  readonly forgets: boolean;
+  /**
+   * True where the rules spread packets at ingress. False where the kernel lacks what that needs: all packets
+   * are then delivered here.
+   */
+  readonly hasIngress: boolean;
+  /**
+   * True where conntrack forgets ended connections after seconds. False where the kernel has no such
+   * time-outs (CONFIG_NF_CONNTRACK_TIMEOUT): it then forgets them after two minutes.
+   */
+  readonly shortConntrackTimeouts: boolean;
 }
 
+/** What the ruleset is made from. */
 export interface RulesetPlan {
   readonly vips: readonly IpAddress[];
-  /** Of the VIP. */
+  /** The ports of the VIP. */
   readonly ports: readonly number[];
-  /** undefined with LEASEHOLD_ROLE=balancer. */
+  /** It is undefined with LEASEHOLD_ROLE=balancer. */
   readonly wire: WirePlan | undefined;
-  /** Of either family; a VIP without targets of its family is left to the wire. */
+  /**
+   * The targets of own clients, of either family. A VIP without targets of its family is left to the wire.
+   */
   readonly own: readonly OwnTarget[];
 }
 
+/** A chain of rules. */
 export interface Chain {
   readonly name: string;
-  /** `type ... hook ... priority ...;` of a base chain. */
+  /** A base chain's `type ... hook ... priority ...;`. */
   readonly hook?: string;
   readonly rules: readonly string[];
 }
 
+/** A table of nftables. */
 export interface Table {
   readonly family: "netdev" | "ip" | "ip6";
   readonly sets: readonly { readonly name: string; readonly spec: string }[];
   readonly counters: readonly string[];
-  /** conntrack's time-outs (`ct timeout`). */
+  /** The time-outs of conntrack (`ct timeout`). */
   readonly timeouts?: readonly { readonly name: string; readonly spec: string }[];
   readonly chains: readonly Chain[];
 }
 
-/** Names of counters, with what they count. */
+/** The names of the counters. */
 export const COUNTERS = {
   secondChance: "second_chance",
   unknown: "unknown",
@@ -81,7 +111,7 @@ export const SETTLING_SET = "settling";
 export const heardSet = (family: Family): string => `heard${family}`;
 export const flowSet = (family: Family): string => `flows${family}`;
 
-/** An address as a part of a name: nft's names have letters, digits and underscores. */
+/** Writes an address as a part of a name. nft's names have letters, digits and underscores. */
 function word(address: IpAddress): string {
   return address.text.replaceAll(/[.:]/g, "_");
 }

@@ -30,7 +30,7 @@ export type VrrpState = "INIT" | "BACKUP" | "MASTER" | "FAULT";
 
 /** A node says that packets to the VIP may be forwarded to it: it has the kernel's rules (docs/fast-path.md). */
 export interface FastPathOffer {
-  /** Of the data plane: nodes of different versions send each other nothing. */
+  /** Of the fast path: nodes of different versions send each other nothing. */
   readonly version: number;
   /** Its own on the VIP's network, at most one of each family, canonical text. */
   readonly addresses: readonly string[];

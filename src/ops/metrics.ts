@@ -41,7 +41,7 @@ export interface MetricsOptions {
 }
 
 const STATES: readonly VrrpState[] = ["INIT", "BACKUP", "MASTER", "FAULT"];
-const DATA_PLANES: readonly FastPathStatus["mode"][] = ["starting", "fast-path", "proxy", "off"];
+const FAST_PATH_MODES: readonly FastPathStatus["mode"][] = ["starting", "fast-path", "proxy", "off"];
 const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
 const MOST_REASONS = 32;
@@ -113,7 +113,7 @@ function declare(registry: Registry) {
     sessions: counter("leasehold_connections_total", "Connections to the backend by result.", ["backend", "result"]),
     bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", ["backend", "direction"]),
 
-    dataPlane: gauge("leasehold_data_plane", "1 for what carries packets to the VIP's ports, 0 for the others.", ["mode"]),
+    fastPathMode: gauge("leasehold_data_plane", "1 for what carries packets to the VIP's ports, 0 for the others.", ["mode"]),
     slots: gauge("leasehold_fastpath_slots", "Of 1024 slots of new connections, those that this node as holder sends to that node.", ["peer"]),
     ringMember: gauge("leasehold_fastpath_ring_member", "1 while packets without a known connection are passed on to that node.", ["peer"]),
     unheard: gauge("leasehold_fastpath_unheard", "1 while packets in the VIP's name from that node do not arrive here: the network drops them.", ["peer"]),
@@ -185,7 +185,7 @@ function showBalancer(metrics: Declared, balancer: BalancerStatus): void {
 }
 
 function showFastPath(metrics: Declared, fastPath: FastPathStatus): void {
-  for (const mode of DATA_PLANES) metrics.dataPlane.set({ mode }, flag(fastPath.mode === mode));
+  for (const mode of FAST_PATH_MODES) metrics.fastPathMode.set({ mode }, flag(fastPath.mode === mode));
   for (const { node: peer, slots, walkable, unheard, packets, bytes } of fastPath.nodes) {
     metrics.slots.set({ peer }, slots);
     metrics.ringMember.set({ peer }, flag(walkable));
@@ -221,7 +221,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   const snapshots: readonly { reset(): void }[] = [
     metrics.master, metrics.state, metrics.priority, metrics.fault, metrics.vipBound, metrics.linkUp, metrics.announcements, metrics.readded,
     metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.backendGone, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
-    metrics.dataPlane, metrics.slots, metrics.ringMember, metrics.unheard, metrics.spread, metrics.spreadBytes, metrics.ownConnections,
+    metrics.fastPathMode, metrics.slots, metrics.ringMember, metrics.unheard, metrics.spread, metrics.spreadBytes, metrics.ownConnections,
     metrics.secondChances, metrics.unknown, metrics.settling, metrics.kicked, metrics.destroyed, metrics.restored,
   ];
   const sometimes: readonly Gauge[] = [

@@ -52,7 +52,7 @@ for (const { fastPath, count } of [{ fastPath: "off", count: proxySessions() }, 
     assert.ok(count >= IDLE / 2, `descriptors for ${count} sessions only`);
     cluster.settings = { LEASEHOLD_MAX_CONNECTIONS: String(2 * IDLE), LEASEHOLD_FASTPATH: fastPath };
     const holder = await cluster.startAgents();
-    await cluster.lab.until(async () => (await holder.status()).fastPath?.mode === (fastPath === "on" ? "fast-path" : "proxy"), 10_000, "the data plane is up");
+    await cluster.lab.until(async () => (await holder.status()).fastPath?.mode === (fastPath === "on" ? "fast-path" : "proxy"), 10_000, "the fast path is up");
     await using held = await HeldConnections.start(cluster.client, { host: cluster.vip, port: 8443, count, mode: "listen" }, `idle-${fastPath}`);
     await cluster.lab.until(() => held.alive().length === count, 60_000, `${count} connections are open`);
     const endMs = monotonicMs() + 10_000;

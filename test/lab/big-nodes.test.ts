@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../../src/clock.ts";
 import { createFastPath, type FastPath } from "../../src/fastpath/fast-path.ts";
 import { createNft, type Counter, type Nft } from "../../src/fastpath/nft.ts";
+import { FAST_PATH_VERSION } from "../../src/fastpath/ruleset.ts";
 import { SystemCallError, bootTimeMs } from "../../src/linux/libc.ts";
 import { watchRuleset } from "../../src/linux/nftables-monitor.ts";
 import { createNftables, type Nftables } from "../../src/linux/nftables.ts";
@@ -102,7 +103,11 @@ function insideSandbox(): void {
       isWorker: false,
       node: () => ({ name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true }),
       backends: () => [{ host: addressIn(1, 4).text, port: 6443, grade: "UP", serving: true, silent: false }],
-      peers: () => [{ node: "n2", fastPath: { version: 1, addresses: [addressIn(2, 4).text] }, mac: macOf(2), fresh: true, said: "1" }],
+      lease: () => undefined,
+      members: {
+        observe: () => {},
+        current: () => [{ node: "n2", fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(2, 4).text] }, mac: macOf(2), fresh: true, said: "1" }],
+      },
       holdsVip: () => true,
       missing: () => [],
       nft: { ...nft, refresh: async (elements) => nft.refresh(elements).finally(() => (refreshes += 1)) },

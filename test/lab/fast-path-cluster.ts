@@ -1,4 +1,4 @@
-/** What the fast path's scenarios share: the cluster with the kernel's data plane up, and what clients must not notice. */
+/** What the fast path's scenarios share: the cluster with the fast path up, and what clients must not notice. */
 import assert from "node:assert/strict";
 import { monotonicMs } from "../support/lab/clock.ts";
 import type { Host } from "../support/lab/host.ts";

@@ -47,11 +47,11 @@ const PLANS: readonly (readonly [string, RulesetPlan])[] = [
   ["three nodes, IPv4", rulesetPlan()],
   ["three nodes, IPv6", rulesetPlan({}, [6])],
   ["three nodes, dual-stack", rulesetPlan({}, [4, 6])],
-  ["one node", rulesetPlan({ wire: wirePlan({ peers: [], walkable: ["n1"], takers: ["n1"] }) })],
-  ["nobody takes", rulesetPlan({ wire: wirePlan({ takers: [], deliverTo: 8443 }), own: [] })],
-  ["own API server DOWN", rulesetPlan({ wire: wirePlan({ walkable: ["n2", "n3"], takers: ["n2", "n3"], deliverTo: 8443 }) })],
+  ["one node", rulesetPlan({ wire: wirePlan({ peers: [], inRing: ["n1"], acceptsNew: ["n1"] }) })],
+  ["nobody takes", rulesetPlan({ wire: wirePlan({ acceptsNew: [], deliverTo: 8443 }), own: [] })],
+  ["own API server DOWN", rulesetPlan({ wire: wirePlan({ inRing: ["n2", "n3"], acceptsNew: ["n2", "n3"], deliverTo: 8443 }) })],
   ["no wildcard listener", rulesetPlan({ wire: wirePlan({ listener: undefined }) })],
-  ["no ingress", rulesetPlan({ wire: wirePlan({ spreads: false, takers: [], deliverTo: 8443 }) })],
+  ["no ingress", rulesetPlan({ wire: wirePlan({ hasIngress: false, acceptsNew: [], deliverTo: 8443 }) })],
   ["a worker", rulesetPlan({ wire: undefined }, [4, 6])],
   ["64 peers, which no plan has and the rules must bear", rulesetPlan({ wire: wirePlan({ peers: Array.from({ length: 64 }, (_, index) => ({ ...fastPathNode(2), name: `n${index + 2}`, addresses: [ip(`10.88.1.${index + 1}`)] })) }) })],
   ["a peer of one family", rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6])],
@@ -103,7 +103,7 @@ test("a change keeps what sets and counters hold", () => {
   load(removal(), "removal");
   load(transaction(ruleset(rulesetPlan()), present(), [{ family: "ip", set: OWN_SET, elements: ["10.88.0.100"] }]), "first");
   load("add element netdev leasehold flows4 { 02:00:00:00:00:09 . 10.88.0.9 . 40000 . 10.88.0.100 . 6443 }\n", "a flow");
-  replace(rulesetPlan({ wire: wirePlan({ takers: ["n1", "n2"] }) }), "second");
+  replace(rulesetPlan({ wire: wirePlan({ acceptsNew: ["n1", "n2"] }) }), "second");
   assert.match(nft(["list", "set", "ip", "leasehold", OWN_SET]).stdout, /10\.88\.0\.100/);
   assert.match(nft(["list", "set", "netdev", "leasehold", "flows4"]).stdout, /10\.88\.0\.9 \. 40000/);
 });

@@ -49,7 +49,7 @@ async function watchForwarded(node: ClusterNode): Promise<{ packets(): Promise<n
   };
 }
 
-describe("agents of two versions of the data plane", () => {
+describe("agents of two versions of the fast path", () => {
   test("forward nothing to one another; the one that is upgraded joins, under load, and nothing is lost", async () => {
     const [first, second, third] = three();
     third.bundle = another;

@@ -1,4 +1,4 @@
-/** An agent as another release may bring it: the bundle with another version of the data plane, which is another hash as well. */
+/** An agent as another release may bring it: the bundle with another version of the fast path, which is another hash as well. */
 import assert from "node:assert/strict";
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -8,7 +8,7 @@ import type { Cluster } from "./cluster.ts";
 
 /** As they stand in the bundle; scripts/build.ts does not shorten names. */
 const CHANGES = [
-  ["var DATA_PLANE_VERSION = 2;", "var DATA_PLANE_VERSION = 1001;"],
+  ["var FAST_PATH_VERSION = 2;", "var FAST_PATH_VERSION = 1001;"],
   ['var SEED = "0x4c484f4c";', 'var SEED = "0x12345678";'],
 ] as const;
 

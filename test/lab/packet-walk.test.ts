@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { removal, transaction } from "../../src/fastpath/transaction.ts";
-import { DATA_PLANE_VERSION, ruleset } from "../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION, ruleset } from "../../src/fastpath/ruleset.ts";
 import { internetChecksum } from "../../src/linux/checksum.ts";
 import { ICMP, ICMPV6, ipFrame, pseudoHeader } from "../../src/linux/ip-header.ts";
 import { macBytes } from "../../src/linux/mac.ts";
@@ -145,14 +145,14 @@ describe("in the kernel", () => {
 
   for (const family of FAMILIES) {
     test(`IPv${family}: 105 stray ACKs in a cluster with one changed MAC address end, each within n + 2 hops`, async () => {
-      const cluster = healthy(DATA_PLANE_VERSION, 3, { mac: new Map([[3, CHANGED]]) });
+      const cluster = healthy(FAST_PATH_VERSION, 3, { mac: new Map([[3, CHANGED]]) });
       await build(cluster);
       const counted = await assertPlayedAs(cluster, Array.from({ length: 105 }, () => shot(fromClient(strayAck, { family }), macOf(1))), "a changed MAC");
       assert.ok(counted > 105 && counted <= 105 * 5, `${counted} frames`);
     });
 
     test(`IPv${family}: a peer's MAC address and any TTL make no more than n + 2 copies`, async () => {
-      const cluster = healthy(DATA_PLANE_VERSION, 3);
+      const cluster = healthy(FAST_PATH_VERSION, 3);
       await build(cluster);
       for (const hops of [255, 201, 200, 199, 198, 167, 166, 165, 64, 1]) {
         assert.ok((await assertPlayedAs(cluster, [shot(fromClient(strayAck, { family, sourceMac: macOf(2), hops }), macOf(1))], "a peer's MAC")) <= 5);
@@ -160,7 +160,7 @@ describe("in the kernel", () => {
     });
 
     test(`IPv${family}: one message that a packet was too big, to two nodes that have each other's MAC address wrong`, async () => {
-      const cluster = healthy(DATA_PLANE_VERSION, 2, { believed: new Map([[1, CHANGED], [2, CHANGED]]) });
+      const cluster = healthy(FAST_PATH_VERSION, 2, { believed: new Map([[1, CHANGED], [2, CHANGED]]) });
       await build(cluster);
       for (const hops of [255, 200, 199, 166, 165, 64]) {
         for (const n of [1, 2]) assert.ok((await assertPlayedAs(cluster, [shot(fromClient({ kind: "too big" }, { family, hops }), macOf(n))], "too big")) <= 4);

@@ -42,7 +42,7 @@ export interface NodeDeps {
   /** Hosts on the link that are no nodes: they answer as witnesses. */
   readonly gateways: readonly IpAddress[];
   readonly probe: { readonly intervalMs: number; readonly misses: number };
-  /** The kernel's data plane is loaded. */
+  /** The fast path is loaded. */
   readonly fastPath: boolean;
   readonly onProof: () => void;
   /** Gets what the agent asks of the kernel, the wire and the API servers; undefined: nobody wants to know. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { DATA_PLANE_VERSION, ruleset } from "../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION, ruleset } from "../../src/fastpath/ruleset.ts";
 import type { RulesetPlan, Table } from "../../src/fastpath/tables.ts";
 import { anyCase, anyPayload, fromClient, healthy, numbers, rulesMadeBy, textIn } from "../support/fastpath/clusters.ts";
 import type { Case, CaseMachine } from "../support/fastpath/clusters.ts";
@@ -100,7 +100,7 @@ describe("what happened with version 1", () => {
     test(`ends now: ${name}`, () => {
       // Infinity, or as many copies as were counted: the model shows what the old rules did.
       assert.equal(worstCase(healthy(1, size, wrong), packet, macOf(1)).copies >= then, true);
-      const now = worstCase(healthy(DATA_PLANE_VERSION, size, wrong), packet, macOf(1));
+      const now = worstCase(healthy(FAST_PATH_VERSION, size, wrong), packet, macOf(1));
       assert.ok(now.hops <= bound(size) && now.copies <= bound(size), JSON.stringify(now));
     });
   }
@@ -108,7 +108,7 @@ describe("what happened with version 1", () => {
   test("a healthy cluster walks as far as before, and no further", () => {
     for (const size of numbers(MOST_NODES)) {
       for (const slot of [1, 7, 500, 1023]) {
-        const walks: readonly Cost[] = ([1, DATA_PLANE_VERSION] as const).map((version) => worstCase(healthy(version, size), fromClient({ ...strayAck, slot }), macOf(1)));
+        const walks: readonly Cost[] = ([1, FAST_PATH_VERSION] as const).map((version) => worstCase(healthy(version, size), fromClient({ ...strayAck, slot }), macOf(1)));
         assert.deepEqual(walks[1], walks[0], `${size} nodes, slot ${slot}`);
       }
     }
@@ -144,9 +144,9 @@ function rolling(from: 1 | 2, oldNodesKnowAll: boolean): fc.Arbitrary<Case> {
           const wire = wirePlan({
             self: fastPathNode(self),
             peers: members.filter((n) => n !== self).map((n) => fastPathNode(n)),
-            walkable: names.filter((_, at) => !down.includes(members[at] ?? 0)),
+            inRing: names.filter((_, at) => !down.includes(members[at] ?? 0)),
             // The packet has one slot, and who takes it may be another on each node.
-            takers: taker === 0 || !members.includes(taker) ? [] : [`n${taker}`],
+            acceptsNew: taker === 0 || !members.includes(taker) ? [] : [`n${taker}`],
             listener: listener ? 6443 : undefined,
           });
           const tables = isOld ? rulesetOfVersion1(wire, VIP4.text, 6443) : ruleset(rulesetPlan({ ports: [6443], wire, own: [] }));

@@ -83,7 +83,7 @@ export interface Plan {
   readonly nopreemptStrict: boolean;
   readonly preemptDelayMs: number;
   readonly vips: readonly string[];
-  /** The kernel's data plane is loaded everywhere: two holders do no harm for a while. */
+  /** The fast path is loaded everywhere: two holders do no harm for a while. */
   readonly fastPath: boolean;
   /** The sentinel's pace. */
   readonly probeMs: number;

@@ -44,12 +44,12 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
       self: node,
       peers,
       leftOut: [],
-      walkable: ["n1", "n2", "n3"],
-      takers: ["n2", "n3"],
+      inRing: ["n1", "n2", "n3"],
+      acceptsNew: ["n2", "n3"],
       deliverTo: port,
       listener: port,
-      spreads: true,
-      forgets: true,
+      hasIngress: true,
+      shortConntrackTimeouts: true,
     };
     const tables = ruleset({ vips: [ip(vip)], ports: [port], wire, own: [] });
     await host.run(["nft", "-f", "-"], { input: transaction(tables, [], []) });

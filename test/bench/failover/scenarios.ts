@@ -63,7 +63,7 @@ export const SCENARIOS: readonly Scenario[] = [
       await contender.forget(holder);
       sayWatched(watched, say);
       const heldMs = lastHeldMs(watched.timeline, holder.name);
-      // A data plane that outlives its agent serves those who still send to the dead one's node: who asks anew, learns what is gone.
+      // A fast path that outlives its agent serves those who still send to the dead one's node: who asks anew, learns what is gone.
       if (heldMs !== undefined) say("newcomer's silence", silenceAfterMs(watched.newcomers, heldMs));
       say("one holder again", longestDualMs(watched.timeline));
     },

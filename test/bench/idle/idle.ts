@@ -25,7 +25,7 @@ const MASTER = "CPU, MASTER";
 const MEMORY = "memory, BACKUP";
 const PROOF = "CPU for proof, BACKUP";
 
-/** Until what happens at a start is over: first checks, the data plane's rules, the compiler's work. */
+/** Until what happens at a start is over: first checks, the fast path's rules, the compiler's work. */
 const WARM_MS = 10_000;
 const MEASURED_MS = 30_000;
 

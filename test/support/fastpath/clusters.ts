@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { makePlan } from "../../../src/fastpath/plan.ts";
 import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
-import { DATA_PLANE_VERSION, ruleset } from "../../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION, ruleset } from "../../../src/fastpath/ruleset.ts";
 import type { RulesetPlan, Table } from "../../../src/fastpath/tables.ts";
 import type { Family } from "../../../src/net.ts";
 import { EVERYBODY, parseRules } from "./packet-walk.ts";
@@ -65,23 +65,23 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
       unheard: fc.subarray(others.map(macOf), { maxLength: Math.min(1, others.length) }),
       address: mostly(self, anyNumber(size), 12),
       wildcardListener: fc.boolean(),
-      spreads: mostly(true, fc.constant(false), 6),
+      hasIngress: mostly(true, fc.constant(false), 6),
     })
-    .map(({ peers, backends, unheard, address, wildcardListener, spreads }) =>
+    .map(({ peers, backends, unheard, address, wildcardListener, hasIngress }) =>
       makePlan(
         {
           vips: VIPS,
           ports: [6443, 8443],
           node: {
             name: `n${self}`, interfaceName: "eth0", interfaceIndex: 2, addresses: FAMILIES.map((family) => addressIn(address, family)), mac: macOf(self),
-            backendPort: 6443, balancerPort: 8443, wildcardListener, spreads, forgets: true,
+            backendPort: 6443, balancerPort: 8443, wildcardListener, hasIngress, shortConntrackTimeouts: true,
           },
         },
         {
           backends: backends.map(({ n, grade, serving }) => ({ host: textIn(n, 4), port: 6443, grade, serving: serving && grade !== "DOWN", silent: false })),
           peers: peers.flatMap(({ member, mac, address: known, fresh }, index): readonly PlanPeer[] =>
             member
-              ? [{ node: `n${others[index]}`, mac, fresh, said: "", fastPath: { version: DATA_PLANE_VERSION, addresses: FAMILIES.map((family) => textIn(known, family)) } }]
+              ? [{ node: `n${others[index]}`, mac, fresh, said: "", fastPath: { version: FAST_PATH_VERSION, addresses: FAMILIES.map((family) => textIn(known, family)) } }]
               : []),
           unheard: new Set(unheard),
           unproven: new Set(),
@@ -218,7 +218,7 @@ export function anyCaseOf(size: number, rulesOf: RulesOf, rarity: number): fc.Ar
 
 /** A healthy cluster by the rules of the current version or of version 1, before something is wrong in it. The VIP is at n1. Version 1 has IPv4 only. */
 export function healthy(
-  version: 1 | typeof DATA_PLANE_VERSION,
+  version: 1 | typeof FAST_PATH_VERSION,
   size: number,
   wrong: { /** What the others take for a node's MAC address. */ readonly believed?: ReadonlyMap<number, string>; /** What it is. */ readonly mac?: ReadonlyMap<number, string> } = {},
 ): CaseCluster {
@@ -226,7 +226,7 @@ export function healthy(
   const trueMac = (n: number): string => wrong.mac?.get(n) ?? macOf(n);
   const machines = numbers(size).map((self): CaseMachine => {
     const peers = numbers(size).filter((n) => n !== self).map((n) => ({ ...fastPathNode(n, FAMILIES), mac: wrong.believed?.get(n) ?? macOf(n) }));
-    const wire = wirePlan({ self: fastPathNode(self, FAMILIES), peers, walkable: names, takers: names });
+    const wire = wirePlan({ self: fastPathNode(self, FAMILIES), peers, inRing: names, acceptsNew: names });
     const tables = version === 1 ? rulesetOfVersion1(wire, VIP4.text, 6443) : ruleset(rulesetPlan({ wire, own: [] }, FAMILIES));
     const neighbours = new Map([
       ...FAMILIES.flatMap((family) => numbers(size).map((n): [string, string] => [textIn(n, family), trueMac(n)])),

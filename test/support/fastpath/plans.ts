@@ -1,4 +1,4 @@
-/** Plans for the kernel's data plane: nodes n1, n2, ... with 10.88.0.11, fd88::11 and 02:00:00:00:00:01 on. */
+/** Plans for the fast path: nodes n1, n2, ... with 10.88.0.11, fd88::11 and 02:00:00:00:00:01 on. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { FastPathNode, OwnTarget, RulesetPlan, WirePlan } from "../../../src/fastpath/tables.ts";
@@ -32,12 +32,12 @@ export function wirePlan(changes: Partial<WirePlan> = {}, families: readonly Fam
     self: fastPathNode(1, families),
     peers: [fastPathNode(2, families), fastPathNode(3, families)],
     leftOut: [],
-    walkable: ["n1", "n2", "n3"],
-    takers: ["n1", "n2", "n3"],
+    inRing: ["n1", "n2", "n3"],
+    acceptsNew: ["n1", "n2", "n3"],
     deliverTo: 6443,
     listener: 6443,
-    spreads: true,
-    forgets: true,
+    hasIngress: true,
+    shortConntrackTimeouts: true,
     ...changes,
   };
 }
@@ -67,12 +67,12 @@ export const anyPlan: fc.Arbitrary<RulesetPlan> = fc
     worker: fc.boolean(),
     self: fc.subarray<Family>([4, 6]),
     peers: fc.array(fc.subarray<Family>([4, 6]), { maxLength: 4 }),
-    walkable: someNames,
-    takers: someNames,
+    inRing: someNames,
+    acceptsNew: someNames,
     deliverTo: fc.constantFrom(6443, 8443),
     listener: fc.constantFrom(undefined, 6443, 7443),
-    spreads: fc.boolean(),
-    forgets: fc.boolean(),
+    hasIngress: fc.boolean(),
+    shortConntrackTimeouts: fc.boolean(),
     own: fc.array(fc.record({ n: fc.integer({ min: 1, max: 5 }), family: fc.constantFrom<Family>(4, 6), port: fc.constantFrom(6443, 8443) }), { maxLength: 5 }),
   })
   .map(({ vips, ports, worker, self, peers, own, ...wire }) => ({

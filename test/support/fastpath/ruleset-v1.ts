@@ -1,5 +1,5 @@
 /**
- * The way of a packet by the rules of data plane version 1, as releases had them whose nodes a rolling upgrade or rollback may meet: frozen, so never to be
+ * The way of a packet by the rules of fast path version 1, as releases had them whose nodes a rolling upgrade or rollback may meet: frozen, so never to be
  * changed. What has no say in where a packet goes is left out (flows, own clients, the network check).
  */
 import { assignSlots } from "../../../src/fastpath/slots.ts";
@@ -15,10 +15,10 @@ export function rulesetOfVersion1(wire: WirePlan, vip: string, port: number): re
   const chainTo = (name: string): string => (name === wire.self.name ? "mine" : `to_${name}`);
   const macs = `{ ${wire.peers.map((peer) => peer.mac).join(", ")} }`;
   const alone = wire.peers.length === 0;
-  const takers = wire.takers.filter((name) => name === wire.self.name || wire.peers.some((peer) => peer.name === name));
-  const [only, ...others] = new Set(takers);
-  const slots = `jhash ip saddr . tcp sport mod 1024 seed 0x4c484f4c vmap { ${assignSlots(takers).map((name, slot) => `${slot} : goto ${chainTo(name)}`).join(", ")} }`;
-  const ring = wire.peers.filter((peer) => wire.walkable.includes(peer.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const acceptsNew = wire.acceptsNew.filter((name) => name === wire.self.name || wire.peers.some((peer) => peer.name === name));
+  const [only, ...others] = new Set(acceptsNew);
+  const slots = `jhash ip saddr . tcp sport mod 1024 seed 0x4c484f4c vmap { ${assignSlots(acceptsNew).map((name, slot) => `${slot} : goto ${chainTo(name)}`).join(", ")} }`;
+  const ring = wire.peers.filter((peer) => wire.inRing.includes(peer.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
   const next = ring.find((peer) => peer.name > wire.self.name) ?? ring[0];
   return [
     {
@@ -45,7 +45,7 @@ export function rulesetOfVersion1(wire: WirePlan, vip: string, port: number): re
         {
           name: "wire",
           rules: [
-            ...(wire.walkable.includes(wire.self.name)
+            ...(wire.inRing.includes(wire.self.name)
               ? wire.listener === undefined ? [] : [`${SYN} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`, `${SYN} tcp dport ${wire.listener} goto ring`]
               : [`${SYN} goto ring`]),
             "tcp flags & (syn | ack | rst) != syn ct state new goto ring",

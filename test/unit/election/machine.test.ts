@@ -425,7 +425,7 @@ describe("preempt delay", () => {
   });
 });
 
-describe("what a node says of its data plane", () => {
+describe("what a node says of its fast path", () => {
   const before = { version: 1, addresses: ["10.88.0.11"] };
   const said = (effects: readonly Effect[]): unknown =>
     effects.flatMap((effect) => (effect.kind === "write" && effect.write.kind === "candidate" ? [effect.write.candidate.fastPath] : [])).at(-1);

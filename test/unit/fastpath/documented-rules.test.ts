@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { makePlan } from "../../../src/fastpath/plan.ts";
-import { DATA_PLANE_VERSION, ruleset } from "../../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION, ruleset } from "../../../src/fastpath/ruleset.ts";
 import { OWN_SET } from "../../../src/fastpath/tables.ts";
 import { transaction } from "../../../src/fastpath/transaction.ts";
 import { ip, macOf } from "../../support/fastpath/plans.ts";
@@ -18,11 +18,11 @@ function loaded(): readonly string[] {
     {
       vips: [ip(VIP)],
       ports: [6443, 8443],
-      node: { name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [ip(addressOf(1))], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, spreads: true, forgets: true },
+      node: { name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [ip(addressOf(1))], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, hasIngress: true, shortConntrackTimeouts: true },
     },
     {
       backends: [1, 2, 3].map((n) => ({ host: addressOf(n), port: 6443, grade: "UP", serving: true, silent: false })),
-      peers: [2, 3].map((n) => ({ node: `n${n}`, fastPath: { version: DATA_PLANE_VERSION, addresses: [addressOf(n)] }, mac: macOf(n), fresh: true, said: "" })),
+      peers: [2, 3].map((n) => ({ node: `n${n}`, fastPath: { version: FAST_PATH_VERSION, addresses: [addressOf(n)] }, mac: macOf(n), fresh: true, said: "" })),
       unheard: new Set(),
       unproven: new Set(),
     },

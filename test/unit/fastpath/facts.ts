@@ -1,6 +1,6 @@
 /** What the pool and the Lease say of nodes that are well. */
 import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
-import { DATA_PLANE_VERSION } from "../../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION } from "../../../src/fastpath/ruleset.ts";
 import { addressIn, macOf } from "../../support/fastpath/plans.ts";
 
 export function backend(n: number, changes: Partial<PlanBackend> = {}): PlanBackend {
@@ -10,5 +10,5 @@ export function backend(n: number, changes: Partial<PlanBackend> = {}): PlanBack
 export const dead = { grade: "DOWN", serving: false, silent: true } as const;
 
 export function peer(n: number, changes: Partial<PlanPeer> = {}): PlanPeer {
-  return { node: `n${n}`, fastPath: { version: DATA_PLANE_VERSION, addresses: [addressIn(n, 4).text] }, mac: macOf(n), fresh: true, said: "a/1", ...changes };
+  return { node: `n${n}`, fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(n, 4).text] }, mac: macOf(n), fresh: true, said: "a/1", ...changes };
 }

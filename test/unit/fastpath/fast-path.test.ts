@@ -4,7 +4,7 @@ import { createFastPath } from "../../../src/fastpath/fast-path.ts";
 import type { FastPath, FastPathDeps } from "../../../src/fastpath/fast-path.ts";
 import { NoVerdict } from "../../../src/fastpath/nft.ts";
 import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
-import { DATA_PLANE_VERSION } from "../../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION } from "../../../src/fastpath/ruleset.ts";
 import type { FastPathNode, Table } from "../../../src/fastpath/tables.ts";
 import type { SetElements } from "../../../src/fastpath/transaction.ts";
 import type { RulesetChange } from "../../../src/linux/nftables-monitor.ts";
@@ -79,7 +79,8 @@ class Bench {
         return { name: "n1", interfaceName: "eth0", interfaceIndex: this.link.index, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true };
       },
       backends: () => this.backends,
-      peers: () => this.peers,
+      lease: () => undefined,
+      members: { observe: () => {}, current: () => this.peers },
       holdsVip: () => this.holder,
       missing: () => this.missing,
       nft: {
@@ -174,7 +175,7 @@ describe("at the start", () => {
     assert.equal(bench.fastPath.offer(), undefined, "what a predecessor said still holds");
     await bench.start();
     assert.deepEqual(bench.loads.map(({ tables }) => tables), [["netdev", "ip"]]);
-    assert.deepEqual(bench.fastPath.offer(), { version: DATA_PLANE_VERSION, addresses: ["10.88.0.11"] });
+    assert.deepEqual(bench.fastPath.offer(), { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] });
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.equal(bench.changes, 1, "the others are to be told");
   });
@@ -296,7 +297,7 @@ describe("a kernel that does not take it all", () => {
     bench.refuses = () => false;
     await bench.pass(1_500);
     assert.equal(bench.fastPath.status().mode, "fast-path");
-    assert.deepEqual(bench.log, ["info Data plane proxy", "info Data plane fast-path"]);
+    assert.deepEqual(bench.log, ["info Fast path proxy", "info Fast path fast-path"]);
   });
 
   test("gets all but conntrack's time-outs where it knows none, and is not asked for them again for ten minutes", async () => {
@@ -304,7 +305,7 @@ describe("a kernel that does not take it all", () => {
     bench.refuses = (tables) => tables.some(({ timeouts = [] }) => timeouts.length > 0);
     await bench.start();
     assert.deepEqual([bench.fastPath.status().mode, bench.tries, bench.log.length], ["fast-path", 2, 2]);
-    assert.match(bench.log[0] ?? "", /^info No time-outs of conntrack/);
+    assert.match(bench.log[0] ?? "", /^info The kernel has no conntrack time-outs/);
     bench.backends = [backend(1)];
     await bench.update();
     assert.deepEqual([bench.tries, bench.loads.length], [3, 2]);
@@ -335,7 +336,7 @@ describe("a kernel that does not take it all", () => {
     bench.refuses = () => true;
     await bench.start();
     assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.status().reason, bench.fastPath.offer()], ["off", "refused", null]);
-    assert.deepEqual(bench.log, ["warn Data plane off"]);
+    assert.deepEqual(bench.log, ["warn Fast path off"]);
     const { tries } = bench;
     await bench.pass(14_500);
     assert.equal(bench.tries, tries);
@@ -372,7 +373,7 @@ describe("a kernel that does not take it all", () => {
     const bench = new Bench({ mode: "on" });
     bench.missing = ["a"];
     await bench.start();
-    assert.deepEqual(bench.log, ["error Data plane proxy"]);
+    assert.deepEqual(bench.log, ["error Fast path proxy"]);
   });
 
   test("is as good as one that was told not to", async () => {
@@ -385,7 +386,7 @@ describe("a kernel that does not take it all", () => {
     bench.unreadable = new Error("ENOENT");
     await bench.start();
     await bench.pass(5_000);
-    assert.deepEqual(bench.log, ["warn The data plane cannot be looked after"]);
+    assert.deepEqual(bench.log, ["warn The fast path cannot be looked after"]);
     bench.unreadable = undefined;
     await bench.pass(1_000);
     assert.equal(bench.fastPath.status().mode, "fast-path");
@@ -648,7 +649,7 @@ describe("while it runs", () => {
 
   test("clients of a node of two families are told by both its addresses", async () => {
     const bench = new Bench();
-    bench.peers = [peer(2, { fastPath: { version: DATA_PLANE_VERSION, addresses: ["10.88.0.12", "fd88::12"] } })];
+    bench.peers = [peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", "fd88::12"] } })];
     await bench.start();
     bench.backends = [backend(1), backend(2, dead)];
     await bench.update();

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { makePlan } from "../../../src/fastpath/plan.ts";
 import type { PlanBackend, PlanFacts, PlanNode, PlanPeer } from "../../../src/fastpath/plan.ts";
-import { DATA_PLANE_VERSION, MOST_MEMBERS } from "../../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION, MOST_MEMBERS } from "../../../src/fastpath/ruleset.ts";
 import type { RulesetPlan, WirePlan } from "../../../src/fastpath/tables.ts";
 import type { Family } from "../../../src/net.ts";
 import { addressIn, macOf, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
 import { backend, peer } from "./facts.ts";
 
 const node: PlanNode = {
-  name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, spreads: true, forgets: true,
+  name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, hasIngress: true, shortConntrackTimeouts: true,
 };
 
 interface Case {
@@ -40,19 +40,19 @@ describe("who takes part", () => {
     for (const peers of [[peer(2), peer(3)], [peer(3), peer(2)]]) {
       const wire = wireOf({ peers });
       assert.deepEqual(names(wire), ["n2", "n3"]);
-      assert.deepEqual([wire.walkable, wire.takers, wire.deliverTo, wire.listener], [["n1", "n2", "n3"], ["n1", "n2", "n3"], 6443, 6443]);
+      assert.deepEqual([wire.inRing, wire.acceptsNew, wire.deliverTo, wire.listener], [["n1", "n2", "n3"], ["n1", "n2", "n3"], 6443, 6443]);
     }
   });
 
   const strangers: readonly (readonly [string, PlanPeer])[] = [
     ["one without rules", peer(2, { fastPath: null })],
-    ["one whose rules are of another version", peer(2, { fastPath: { version: DATA_PLANE_VERSION + 1, addresses: ["10.88.0.12"] } })],
+    ["one whose rules are of another version", peer(2, { fastPath: { version: FAST_PATH_VERSION + 1, addresses: ["10.88.0.12"] } })],
     ["this node itself", peer(2, { node: "n1" })],
     ["one with this node's MAC: its packets would look like ours", peer(2, { mac: macOf(1) })],
     ["one that does not know its MAC yet", peer(2, { mac: "" })],
-    ["one that claims the VIP as its own address", peer(2, { fastPath: { version: DATA_PLANE_VERSION, addresses: [VIP4.text] } })],
+    ["one that claims the VIP as its own address", peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: [VIP4.text] } })],
     ["one of the version before", peer(2, { fastPath: { version: 1, addresses: ["10.88.0.12"] } })],
-    ["one that claims this node's address", peer(2, { fastPath: { version: DATA_PLANE_VERSION, addresses: ["10.88.0.11"] } })],
+    ["one that claims this node's address", peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] } })],
     ["one that has left: silent, and no API server of the cluster", peer(4, { fresh: false })],
   ];
   for (const [what, stranger] of strangers) test(`not ${what}`, () => assert.deepEqual(names(wireOf({ peers: [stranger] })), []));
@@ -70,7 +70,7 @@ describe("who takes part", () => {
 
   test("one that joins, before its API server is in the list: as a part of the ring", () => {
     const wire = wireOf({ peers: [peer(4)] });
-    assert.deepEqual([names(wire), wire.walkable.includes("n4"), wire.takers.includes("n4")], [["n4"], true, false]);
+    assert.deepEqual([names(wire), wire.inRing.includes("n4"), wire.acceptsNew.includes("n4")], [["n4"], true, false]);
   });
 });
 
@@ -105,8 +105,8 @@ describe("more than 16 nodes", () => {
 
   test("of which one is left out: as holder it gives everything to the members, and nobody gives it anything", () => {
     const wire = seenFrom(9, everyone);
-    assert.deepEqual([wire.peers.length, wire.takers.includes("n9"), wire.takers.length], [MOST_MEMBERS, false, MOST_MEMBERS]);
-    assert.deepEqual([wire.walkable.includes("n9"), wire.deliverTo], [true, 6443]);
+    assert.deepEqual([wire.peers.length, wire.acceptsNew.includes("n9"), wire.acceptsNew.length], [MOST_MEMBERS, false, MOST_MEMBERS]);
+    assert.deepEqual([wire.inRing.includes("n9"), wire.deliverTo], [true, 6443]);
     assert.deepEqual(seenFrom(1, everyone).leftOut.includes("n9"), true);
   });
 
@@ -119,22 +119,22 @@ describe("more than 16 nodes", () => {
 describe("who takes new connections", () => {
   test("not one that drains; it stays in the ring with its old ones", () => {
     const wire = wireOf({ backends: [backend(1), backend(2, { grade: "DRAIN", serving: false }), backend(3)] });
-    assert.deepEqual([wire.takers, wire.walkable], [["n1", "n3"], ["n1", "n2", "n3"]]);
+    assert.deepEqual([wire.acceptsNew, wire.inRing], [["n1", "n3"], ["n1", "n2", "n3"]]);
   });
 
   test("not one that is DOWN, which is not in the ring either but stays a member", () => {
     const wire = wireOf({ backends: [backend(1), backend(2, { grade: "DOWN", serving: false }), backend(3)] });
-    assert.deepEqual([wire.takers, wire.walkable, names(wire)], [["n1", "n3"], ["n1", "n3"], ["n2", "n3"]]);
+    assert.deepEqual([wire.acceptsNew, wire.inRing, names(wire)], [["n1", "n3"], ["n1", "n3"], ["n2", "n3"]]);
   });
 
   test("not one whose packets in the VIP's name do not arrive, nor one that may have lost its rules; both stay in the ring", () => {
     const wire = wireOf({ unheard: [macOf(2)], unproven: ["n3"] });
-    assert.deepEqual([wire.takers, wire.walkable], [["n1"], ["n1", "n2", "n3"]]);
+    assert.deepEqual([wire.acceptsNew, wire.inRing], [["n1"], ["n1", "n2", "n3"]]);
   });
 
   test("this node's proxy, when nobody else is left and an API server elsewhere serves", () => {
     const wire = wireOf({ backends: [backend(1, { serving: false, grade: "DRAIN" }), backend(7)], peers: [] });
-    assert.deepEqual([wire.takers, wire.deliverTo], [[], 8443]);
+    assert.deepEqual([wire.acceptsNew, wire.deliverTo], [[], 8443]);
   });
 
   test("this node's API server itself, when none serves: there the kernel says that it is away", () => {
@@ -144,17 +144,17 @@ describe("who takes new connections", () => {
 
   test("others, while this node's own is DOWN; what comes to it in spite goes to its proxy", () => {
     const wire = wireOf({ backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)], peers: [peer(2)] });
-    assert.deepEqual([wire.takers, wire.deliverTo], [["n2"], 8443]);
+    assert.deepEqual([wire.acceptsNew, wire.deliverTo], [["n2"], 8443]);
   });
 
   test("the proxy, where the kernel does not spread", () => {
-    const wire = wireOf({ node: { spreads: false } });
-    assert.deepEqual([wire.takers, wire.deliverTo, wire.spreads], [[], 8443, false]);
+    const wire = wireOf({ node: { hasIngress: false } });
+    assert.deepEqual([wire.acceptsNew, wire.deliverTo, wire.hasIngress], [[], 8443, false]);
   });
 
   test("not the proxy's port while another program has it: the API server of this node is the better guess", () => {
     const taken = { balancerPort: undefined };
-    assert.equal(wireOf({ node: { ...taken, spreads: false } }).deliverTo, 6443);
+    assert.equal(wireOf({ node: { ...taken, hasIngress: false } }).deliverTo, 6443);
     assert.equal(wireOf({ node: taken, backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)], peers: [peer(2)] }).deliverTo, 6443);
     assert.deepEqual(own(planOf({ families: [6], node: { ...taken, addresses: [addressIn(1, 6)] }, backends: [backend(2)], peers: [] })), []);
   });
@@ -172,7 +172,7 @@ describe("where a node's own clients go", () => {
   test("nowhere while none serves: the wire is as good", () => assert.deepEqual(own(planOf({ backends: [backend(1, { serving: false })] })), []));
 
   test("to the other family's addresses of the same nodes, this one's own among them", () => {
-    const both = { version: DATA_PLANE_VERSION, addresses: ["10.88.0.12", "fd88::12"] };
+    const both = { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", "fd88::12"] };
     const plan = planOf({ families: [4, 6], node: { addresses: [addressIn(1, 4), addressIn(1, 6)] }, peers: [peer(2, { fastPath: both })] });
     assert.deepEqual(own(plan), ["10.88.0.11 6443", "10.88.0.12 6443", "10.88.0.13 6443", "fd88::11 6443", "fd88::12 6443"]);
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { DATA_PLANE_VERSION, OWN_TIMEOUT_S, ruleset, SETTLE_MS } from "../../../src/fastpath/ruleset.ts";
+import { FAST_PATH_VERSION, OWN_TIMEOUT_S, ruleset, SETTLING_MS } from "../../../src/fastpath/ruleset.ts";
 import { assignSlots } from "../../../src/fastpath/slots.ts";
 import { COUNTERS } from "../../../src/fastpath/tables.ts";
 import type { RulesetPlan, Table, WirePlan } from "../../../src/fastpath/tables.ts";
@@ -62,7 +62,7 @@ describe("ingress of the holder", () => {
   });
 
   test("hashes and counts as version 2 does: a change of that is another version", () => {
-    assert.equal(DATA_PLANE_VERSION, 2);
+    assert.equal(FAST_PATH_VERSION, 2);
   });
 
   test("forwards unchanged, counted, and keeps what is its own", () => {
@@ -83,27 +83,27 @@ describe("ingress of the holder", () => {
   });
 
   test("gives everything to the one taker without a hash", () => {
-    assert.equal(rules(withWire({ takers: ["n3"] }), "netdev", "spread4").at(-1), "goto to_10_88_0_13");
-    assert.equal(rules(withWire({ takers: ["n1"] }), "netdev", "spread4").at(-1), "goto mine");
+    assert.equal(rules(withWire({ acceptsNew: ["n3"] }), "netdev", "spread4").at(-1), "goto to_10_88_0_13");
+    assert.equal(rules(withWire({ acceptsNew: ["n1"] }), "netdev", "spread4").at(-1), "goto mine");
   });
 
   test("keeps everything when nobody takes new connections: the proxy has them", () => {
-    assert.equal(rules(withWire({ takers: [] }), "netdev", "spread4").at(-1), "goto mine");
+    assert.equal(rules(withWire({ acceptsNew: [] }), "netdev", "spread4").at(-1), "goto mine");
   });
 
   test("sends nothing to a taker that is no peer: it has no rules, the packet would wander", () => {
-    const rule = rules(withWire({ takers: ["n1", "n2", "ghost"] }), "netdev", "spread4").at(-1) ?? "";
+    const rule = rules(withWire({ acceptsNew: ["n1", "n2", "ghost"] }), "netdev", "spread4").at(-1) ?? "";
     assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")));
   });
 
   test("of a node that is alone needs no MAC addresses and no network check", () => {
-    const plan = withWire({ peers: [], walkable: ["n1"], takers: ["n1"] });
+    const plan = withWire({ peers: [], inRing: ["n1"], acceptsNew: ["n1"] });
     assert.deepEqual(rules(plan, "netdev", "ingress"), ["ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4"]);
     assert.deepEqual(table(plan, "netdev").sets.map(({ name }) => name), ["flows4"]);
   });
 
   test("does not exist where the kernel lacks what it needs, nor on a worker", () => {
-    for (const plan of [withWire({ spreads: false }), rulesetPlan({ wire: undefined })]) {
+    for (const plan of [withWire({ hasIngress: false }), rulesetPlan({ wire: undefined })]) {
       assert.deepEqual(ruleset(plan).map(({ family }) => family), ["ip"]);
     }
   });
@@ -137,13 +137,13 @@ describe("the second chance", () => {
     for (const [family, l3] of [["ip", "ip"], ["ip6", "ip6"]] as const) {
       assert.deepEqual(table(rulesetPlan(both), family).timeouts, [{ name: "ended", spec: `protocol tcp; l3proto ${l3}; policy = { time_wait : 5, close : 5 };` }]);
     }
-    const without = rulesetPlan({ ...both, wire: wirePlan({ forgets: false }) });
+    const without = rulesetPlan({ ...both, wire: wirePlan({ shortConntrackTimeouts: false }) });
     assert.deepEqual(ruleset(without).flatMap(({ timeouts = [] }) => timeouts), []);
     assert.doesNotMatch(JSON.stringify(ruleset(without)), /ct timeout/);
   });
 
   test("sends every SYN on while the own API server is DOWN, whatever still listens", () => {
-    const own = rules(withWire({ walkable: ["n2", "n3"], takers: ["n2", "n3"], deliverTo: 8443 }), "ip", "wire");
+    const own = rules(withWire({ inRing: ["n2", "n3"], acceptsNew: ["n2", "n3"], deliverTo: 8443 }), "ip", "wire");
     assert.equal(own[3], `${SYN} goto ring`);
     assert.doesNotMatch(own.join("\n"), /socket/);
   });
@@ -159,7 +159,7 @@ describe("the second chance", () => {
   });
 
   test("skips those that are DOWN in the ring but counts them: nodes that disagree about a grade walk far enough", () => {
-    const ring = rules(withWire({ walkable: ["n1", "n3"], takers: ["n1", "n3"] }), "ip", "ring");
+    const ring = rules(withWire({ inRing: ["n1", "n3"], acceptsNew: ["n1", "n3"] }), "ip", "ring");
     assert.deepEqual(ring.slice(0, 2), ["ip ttl <= 197 goto last", 'counter name "second_chance" dup to 10.88.0.13 device "eth0"']);
   });
 
@@ -174,7 +174,7 @@ describe("the second chance", () => {
 
   test("ends here where there is no other", () => {
     assert.deepEqual(rules(withWire({ peers: [] }), "ip", "ring"), ["goto last"]);
-    assert.deepEqual(rules(withWire({ walkable: ["n1"] }), "ip", "ring"), ["goto last"]);
+    assert.deepEqual(rules(withWire({ inRing: ["n1"] }), "ip", "ring"), ["goto last"]);
   });
 
   test("drops at its end for two seconds after the members changed, else takes a SYN and resets the rest", () => {
@@ -182,11 +182,11 @@ describe("the second chance", () => {
       'tcp dport @settling counter name "settling" drop', 'counter name "unknown"', `${SYN} accept`, "reject with tcp reset",
     ]);
     assert.equal(table(three, "ip").sets.find(({ name }) => name === "settling")?.spec, "type inet_service; flags timeout; timeout 2000ms;");
-    assert.equal(SETTLE_MS, 2_000);
+    assert.equal(SETTLING_MS, 2_000);
   });
 
   test("sets the count itself where ingress does not: a client's own TTL is none", () => {
-    const [first] = rules(withWire({ spreads: false, takers: [], deliverTo: 8443 }), "ip", "wire");
+    const [first] = rules(withWire({ hasIngress: false, acceptsNew: [], deliverTo: 8443 }), "ip", "wire");
     assert.equal(first, "ip ttl != 166-200 ip ttl set 200");
   });
 
@@ -226,7 +226,7 @@ describe("delivery", () => {
   });
 
   test("is to the proxy while that one is DOWN", () => {
-    assert.match(rules(withWire({ walkable: ["n2", "n3"], deliverTo: 8443 }), "ip", "pre")[0] ?? "", / dnat to 10\.88\.0\.11:8443$/);
+    assert.match(rules(withWire({ inRing: ["n2", "n3"], deliverTo: 8443 }), "ip", "pre")[0] ?? "", / dnat to 10\.88\.0\.11:8443$/);
   });
 });
 

@@ -9,11 +9,11 @@ describe("slots", () => {
   test("are nobody's when nobody takes part", () => assert.deepEqual(assignSlots([]), []));
 
   test("are 1024, all the one node's when it is alone", () => {
-    assert.equal(SLOTS, 1024, "a part of the data plane's version");
+    assert.equal(SLOTS, 1024, "a part of the fast path's version");
     assert.deepEqual(assignSlots(["n1"]), Array.from({ length: 1024 }, () => "n1"));
   });
 
-  test("are the same today as in the first release: nodes of one data-plane version share them", () => {
+  test("are the same today as in the first release: nodes of one version of the fast path share them", () => {
     assert.equal(assignSlots(["n1", "n2", "n3"]).slice(0, 12).map((name) => name.slice(1)).join(""), "133213112131");
   });
 

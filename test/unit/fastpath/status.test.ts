@@ -6,7 +6,7 @@ import { fastPathNode, macOf, rulesetPlan, wirePlan } from "../../support/fastpa
 describe("the status", () => {
   const input = {
     mode: { kind: "fast-path" }, restored: 2, ports: [6443], unheard: new Set([macOf(3)]), told: { kicked: 5, destroyed: 6 },
-    plan: rulesetPlan({ wire: wirePlan({ takers: ["n1", "n2"], walkable: ["n1", "n2"], peers: [fastPathNode(2, [4, 6]), fastPathNode(3)] }) }),
+    plan: rulesetPlan({ wire: wirePlan({ acceptsNew: ["n1", "n2"], inRing: ["n1", "n2"], peers: [fastPathNode(2, [4, 6]), fastPathNode(3)] }) }),
     counters: [
       { family: "netdev", name: "here", packets: 1, bytes: 10 },
       { family: "netdev", name: "to_10_88_0_12", packets: 2, bytes: 20 },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Table } from "../../../src/fastpath/tables.ts";
-import { putAnew, removal, transaction } from "../../../src/fastpath/transaction.ts";
+import { renewed, removal, transaction } from "../../../src/fastpath/transaction.ts";
 
 const ip: Table = {
   family: "ip",
@@ -67,13 +67,13 @@ describe("a transaction", () => {
 
   test("ends with the elements whose time starts anew", () => {
     const lines = linesOf(transaction([ip], [], [{ family: "ip", set: "own", elements: ["10.0.0.1", "10.0.0.2"] }, { family: "ip", set: "settling", elements: [] }]));
-    assert.deepEqual(lines.slice(-3), putAnew("ip", "own", ["10.0.0.1", "10.0.0.2"]));
+    assert.deepEqual(lines.slice(-3), renewed("ip", "own", ["10.0.0.1", "10.0.0.2"]));
   });
 });
 
 test("an element is deleted between two adds: only that starts its time anew, and there is always something to delete", () => {
-  assert.deepEqual(putAnew("ip6", "own", ["fd00::1"]), ["add", "delete", "add"].map((verb) => `${verb} element ip6 leasehold own { fd00::1 }`));
-  assert.deepEqual(putAnew("ip6", "own", []), []);
+  assert.deepEqual(renewed("ip6", "own", ["fd00::1"]), ["add", "delete", "add"].map((verb) => `${verb} element ip6 leasehold own { fd00::1 }`));
+  assert.deepEqual(renewed("ip6", "own", []), []);
 });
 
 test("the removal takes all three tables, there or not", () => {

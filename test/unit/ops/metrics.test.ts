@@ -78,7 +78,7 @@ describe("/metrics", () => {
     assert.match(text, /leasehold_bytes_total\{backend="192\.0\.2\.12:6443",direction="in"\} 100\n/);
   });
 
-  test("tell of the kernel's data plane which node gets what, and keep nothing of it that is no longer true", async () => {
+  test("tell of the fast path which node gets what, and keep nothing of it that is no longer true", async () => {
     const metrics = make();
     const fastPath: FastPathStatus = {
       mode: "fast-path", reason: "", ports: [6443], leftOut: [], secondChances: 3, unknown: 4, settling: 5, kicked: 6, destroyed: 7, restored: 8,

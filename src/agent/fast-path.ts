@@ -1,0 +1,143 @@
+/**
+ * The fast path wired to this machine: netlink, nft, raw frames, and what the agent knows of the other nodes.
+ */
+import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { ElectionStatus } from "../election/status.ts";
+import { createFastPath } from "../fastpath/fast-path.ts";
+import type { FastPath } from "../fastpath/fast-path.ts";
+import { createMembers } from "../fastpath/members.ts";
+import { createProber } from "../fastpath/network-check.ts";
+import { createNft } from "../fastpath/nft.ts";
+import { missingRequirements } from "../fastpath/requirements.ts";
+import { createSessions } from "../fastpath/sessions.ts";
+import { openConntrack } from "../linux/conntrack.ts";
+import { macBytes } from "../linux/mac.ts";
+import { watchRuleset } from "../linux/nftables-monitor.ts";
+import { createNftables } from "../linux/nftables.ts";
+import { openSockDiag, TCP_STATE_LISTEN, wildcardListener } from "../linux/sock-diag.ts";
+import { openPacketSocket } from "../linux/sockets.ts";
+import type { Logger } from "../log.ts";
+import type { Balancer } from "../proxy/balancer.ts";
+import type { LinkState } from "../vip/kernel.ts";
+import type { NodeNetwork } from "./node-network.ts";
+
+export interface NodeFastPathDeps {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The network of this node; undefined on a worker. */
+  readonly place: NodeNetwork | undefined;
+  readonly balancer: Balancer;
+  readonly election: () => ElectionStatus | undefined;
+  readonly link: () => LinkState | undefined;
+  readonly holdsVip: () => boolean;
+  readonly onChange: () => void;
+}
+
+/** The fast path of this node, with the sockets that it uses. */
+export interface NodeFastPath extends FastPath {
+  /** Closes the sockets. */
+  close(): void;
+}
+
+const FAMILIES = [4, 6] as const;
+
+/**
+ * Opens the sockets; `close` closes them. The rules stay. @throws {LeaseholdError} LH_NATIVE: no NET_ADMIN or
+ * NET_RAW
+ */
+export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
+  const { config, clock, log, place } = deps;
+  const { vips } = config;
+  const sockets = openSockDiag();
+  const conntrack = openConntrack();
+  // A worker sends no frames of its own.
+  const packet = place === undefined ? undefined : openPacketSocket();
+  const pause = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+  const nft = createNft(createNftables(pause));
+  const mac = (): Uint8Array | undefined => macBytes(deps.link()?.mac ?? "");
+  let onWildcard = false;
+
+  function send(frame: Uint8Array): void {
+    const link = deps.link();
+    if (link !== undefined) packet?.send(link.index, frame);
+  }
+
+  /**
+   * Says whether the API server listens on a wildcard address. While nothing listens, the API server is away,
+   * and how it listened before still holds for its return.
+   */
+  function listensOnWildcard(): boolean {
+    const { backendPort } = config;
+    try {
+      const isListening = FAMILIES.some((family) =>
+        sockets.list(family, TCP_STATE_LISTEN).some((socket) => socket.local.port === backendPort),
+      );
+      // One rule serves all of the VIP's families. Where it could never match, it would send every SYN away.
+      if (isListening) onWildcard = vips.every((vip) => wildcardListener(sockets, vip.family, backendPort));
+    } catch {
+      // The kernel has no inet_diag. A dead API server then costs new connections until its check has
+      // noticed.
+      onWildcard = false;
+    }
+    return onWildcard;
+  }
+
+  function proxyCannotListen(): boolean {
+    const { listening, listenFailure } = deps.balancer.status();
+    return !listening && listenFailure !== null;
+  }
+
+  const fastPath = createFastPath({
+    clock,
+    log,
+    mode: config.fastPath,
+    vips,
+    ports: config.vipPorts,
+    isWorker: place === undefined,
+    node() {
+      const link = deps.link();
+      if (place === undefined || link === undefined || macBytes(link.mac) === undefined) return undefined;
+      return {
+        name: config.nodeName,
+        interfaceName: place.interfaceName,
+        interfaceIndex: link.index,
+        addresses: place.addresses,
+        mac: link.mac,
+        backendPort: config.backendPort,
+        balancerPort: proxyCannotListen() ? undefined : config.balancerPort,
+        wildcardListener: listensOnWildcard(),
+      };
+    },
+    backends: () => deps.balancer.status().backends,
+    lease: deps.election,
+    members: createMembers(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log),
+    holdsVip: deps.holdsVip,
+    missing: () => missingRequirements(place?.interfaceName ?? "", vips),
+    nft,
+    watchRuleset,
+    sessions: createSessions({
+      log,
+      vips,
+      ports: config.vipPorts,
+      sockets,
+      conntrack,
+      flows: (family) => nft.flows(family),
+      send,
+      mac,
+      pause,
+    }),
+    probe: createProber({ vips, mac, send }),
+    onChange: deps.onChange,
+  });
+  return {
+    ...fastPath,
+    close() {
+      sockets.close();
+      conntrack.close();
+      packet?.close();
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * The other members of the fast path, as the Lease describes them. While the Lease cannot be read, its last
+ * word counts, also across a restart of the agent: members do not leave because the API is silent.
+ */
+import type { FastPathOffer } from "../kube/record.ts";
+import type { Logger } from "../log.ts";
+import { parseIp } from "../net.ts";
+import type { PlanPeer } from "./plan.ts";
+import { readPeers, writePeers } from "./remembered-peers.ts";
+
+/** What the members need of the election: the Lease as it was last read. */
+export interface LeaseMembers {
+  readonly holder: string | null;
+  readonly candidates: readonly {
+    readonly node: string;
+    readonly fastPath: FastPathOffer | null;
+    readonly mac: string;
+    readonly fresh: boolean;
+    readonly instance: string;
+    readonly counter: number;
+  }[];
+}
+
+export interface Members {
+  /** Takes over what the Lease says. Writes the members to disk when they have changed. */
+  observe(lease: LeaseMembers | undefined): void;
+  /** Answers the other nodes. It is undefined while neither the Lease nor the disk has named any. */
+  current(): readonly PlanPeer[] | undefined;
+}
+
+/**
+ * Reads the members that were remembered on disk.
+ * @param file is the path of the remembered members
+ * @param self is the name of this node
+ */
+export function createMembers(file: string, self: string, log: Logger): Members {
+  let peers = readPeers(file, log);
+  let written = textOf(peers);
+  let namedByLease = false;
+
+  function remember(): void {
+    const usable = peers.filter((peer) => peer.fastPath?.addresses.every((text) => parseIp(text) !== undefined) === true);
+    const text = textOf(usable);
+    if (text !== written) writePeers(file, usable, log);
+    written = text;
+  }
+
+  return {
+    observe(lease) {
+      // The candidates of a Lease that a person emptied or deleted come back within a second. Until then
+      // nobody has left.
+      namedByLease = lease !== undefined && lease.holder !== null && lease.candidates.length > 0;
+      if (lease === undefined || !namedByLease) return;
+      peers = lease.candidates
+        .filter(({ node }) => node !== self)
+        .map(({ node, fastPath, mac, fresh, instance, counter }) => ({
+          node,
+          fastPath,
+          mac,
+          fresh,
+          said: `${instance}/${counter}`,
+        }));
+      remember();
+    },
+    current: () => (namedByLease || peers.length > 0 ? peers : undefined),
+  };
+}
+
+/** What is written to disk, to find out whether it has changed. */
+function textOf(peers: readonly PlanPeer[]): string {
+  return JSON.stringify(peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })));
+}
