@@ -36,7 +36,7 @@ export type CheckState =
   | { readonly kind: "BAD"; readonly counter: number; readonly unusable: boolean };
 
 /** What a check means for the election. */
-export type Verdict =
+export type CheckVerdict =
   /** No result yet: the node is not eligible. */
   | { readonly kind: "PENDING" }
   /** `ok` is what people see; a failing check of non-zero weight lowers the rank and no more. */
@@ -86,7 +86,7 @@ function broken(state: CheckState, outcome: Outcome): boolean {
  * Weight 0: bad (or a value other than 0) is a FAULT. Weight -w subtracts w while bad; +w adds w while good.
  * A value contributes value x weight; below -253 that is a FAULT.
  */
-export function verdict(rule: CheckRule, state: CheckState): Verdict {
+export function verdict(rule: CheckRule, state: CheckState): CheckVerdict {
   if (state.kind === "INIT") return { kind: "PENDING" };
   if (state.kind === "BAD") {
     if (rule.weight === 0 || state.unusable) return { kind: "FAULT" };
@@ -96,7 +96,7 @@ export function verdict(rule: CheckRule, state: CheckState): Verdict {
   return { kind: "WEIGHED", ok: true, contribution: Math.max(rule.weight, 0) };
 }
 
-function valueVerdict(weight: number, value: number): Verdict {
+function valueVerdict(weight: number, value: number): CheckVerdict {
   if (weight === 0) return value === 0 ? { kind: "WEIGHED", ok: true, contribution: 0 } : { kind: "FAULT" };
   const contribution = value * weight;
   if (contribution < LOWEST_CONTRIBUTION) return { kind: "FAULT" };

@@ -4,7 +4,7 @@ import type { Logger } from "../log.ts";
 import { message } from "./check.ts";
 import type { CheckSpec, CheckStatus } from "./check.ts";
 import { advance, summarize, verdict } from "./rules.ts";
-import type { CheckState, Outcome, Summary, Verdict } from "./rules.ts";
+import type { CheckState, Outcome, Summary, CheckVerdict } from "./rules.ts";
 
 export interface TrackerDeps {
   readonly clock: Clock;
@@ -91,7 +91,7 @@ export function createTracker(deps: TrackerDeps): Tracker {
   }
 
   /** A first success is what everybody expects; all else is a change that an operator wants to see. */
-  function report(entry: Entry, before: Verdict, after: Verdict): void {
+  function report(entry: Entry, before: CheckVerdict, after: CheckVerdict): void {
     const fields = { check: entry.spec.name, detail: entry.detail, weight: entry.spec.weight };
     if (okOf(after) === true) {
       if (before.kind === "PENDING") log.debug(fields, "check passed");
@@ -232,7 +232,7 @@ function statusOf(entry: Entry): CheckStatus {
   };
 }
 
-function okOf(result: Verdict): boolean | null {
+function okOf(result: CheckVerdict): boolean | null {
   if (result.kind === "PENDING") return null;
   return result.kind === "WEIGHED" && result.ok;
 }
