@@ -93,9 +93,9 @@ export function createAgent(deps: AgentDeps): Agent {
     const isCandidate = config.role === "control-plane";
     // A worker has no VIP to bind, but its rules would take the packets that are meant for the machine itself.
     if (!isCandidate && config.vips.length > 0) refuseOwn(readNetwork(), config.vips);
-    const place = isCandidate ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal) : undefined;
-    if (place !== undefined) log.info({ interface: place.interfaceName, nodeIp: place.nodeIp.text }, "Interface for the VIP found");
-    parts = createParts(deps, place, metrics);
+    const nodeNetwork = isCandidate ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal) : undefined;
+    if (nodeNetwork !== undefined) log.info({ interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text }, "Interface for the VIP found");
+    parts = createParts(deps, nodeNetwork, metrics);
     // First of all: an address that was left to us must be kept, or go.
     parts.candidacy?.adopt();
     await parts.credentials.start();
@@ -171,10 +171,10 @@ export function createAgent(deps: AgentDeps): Agent {
   };
 }
 
-function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: Metrics): Parts {
+function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metrics: Metrics): Parts {
   const { config, clock, log, version } = deps;
-  const own = place?.nodeIp ?? config.nodeIp;
-  const local = place === undefined ? undefined : toBackend({ host: place.nodeIp.text, port: config.backendPort });
+  const own = nodeNetwork?.nodeIp ?? config.nodeIp;
+  const local = nodeNetwork === undefined ? undefined : toBackend({ host: nodeNetwork.nodeIp.text, port: config.backendPort });
   const rememberedFile = join(config.dataDir, "api-servers.json");
   const remembered = readRemembered(rememberedFile, log);
   let discovered: readonly HostPort[] = [];
@@ -197,14 +197,14 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
     userAgent: `leasehold/${version}`,
     servers: () =>
       apiServerList({
-        own: place?.nodeIp.text,
+        own: nodeNetwork?.nodeIp.text,
         configured: config.apiServers,
         discovered: [...config.backends, ...discovered],
         candidates: candidacy?.electionStatus().candidates.map((candidate) => candidate.ip) ?? [],
         remembered,
         vips: config.vips,
         port: config.backendPort,
-        lastResort: place === undefined ? throughVip(config) : [],
+        lastResort: nodeNetwork === undefined ? throughVip(config) : [],
       }),
   });
   const api = createApiClient({
@@ -224,14 +224,14 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
   const candidacy: Candidacy | undefined =
-    place === undefined
+    nodeNetwork === undefined
       ? undefined
       : createCandidacy({
           config,
           clock,
           log,
           version,
-          place,
+          nodeNetwork,
           instance: machineInstance(config.machineIdFile, config.stateDir, log),
           api,
           balancer,
@@ -255,7 +255,7 @@ function createParts(deps: AgentDeps, place: NodeNetwork | undefined, metrics: M
           config,
           clock,
           log,
-          place,
+          nodeNetwork,
           balancer,
           election: () => candidacy?.electionStatus(),
           link: () => candidacy?.link(),

@@ -34,7 +34,7 @@ export interface CandidacyDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;
-  readonly place: NodeNetwork;
+  readonly nodeNetwork: NodeNetwork;
   /** Hash of the machine id. */
   readonly instance: string;
   readonly api: ApiClient;
@@ -79,9 +79,9 @@ const GATEWAYS_MS = 30_000;
 const STARTUP_MS = 5_000;
 
 export function createCandidacy(deps: CandidacyDeps): Candidacy {
-  const { config, clock, log, version, place, instance, balancer, metrics, events } = deps;
+  const { config, clock, log, version, nodeNetwork, instance, balancer, metrics, events } = deps;
   const node = config.nodeName;
-  const kernel = createVipKernel({ interfaceName: place.interfaceName, log });
+  const kernel = createVipKernel({ interfaceName: nodeNetwork.interfaceName, log });
   const memory = createPersistence({ log, clock, stateDir: config.stateDir, node, instance });
   const vip = createVip({
     clock,
@@ -95,7 +95,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
   const families = [...new Set(config.vips.map((address) => address.family))];
-  const wire = createLinuxWire({ interfaceName: place.interfaceName, log, own: place.addresses, families });
+  const wire = createLinuxWire({ interfaceName: nodeNetwork.interfaceName, log, own: nodeNetwork.addresses, families });
   const sentinel = createSentinel({
     clock,
     log,
@@ -126,7 +126,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     settings: {
       node,
       instance,
-      ip: place.nodeIp.text,
+      ip: nodeNetwork.nodeIp.text,
       version,
       base: config.priority,
       leaseDurationMs: config.leaseDurationMs,
@@ -173,7 +173,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
 
   function routers(): Watched["witnesses"] {
     try {
-      return gateways(place.interfaceName, families).map((address) => ({ address, mac: undefined }));
+      return gateways(nodeNetwork.interfaceName, families).map((address) => ({ address, mac: undefined }));
     } catch (error) {
       // Out of descriptors, say. The other candidates are witnesses enough.
       log.debug({ err: error }, "Default routes not read");
@@ -244,7 +244,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     link: () => kernel.link(),
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
-    vipStatus: () => vipStatus({ interfaceName: place.interfaceName, addresses: config.vips, kernel, vip, nowMs: clock.now() }),
+    vipStatus: () => vipStatus({ interfaceName: nodeNetwork.interfaceName, addresses: config.vips, kernel, vip, nowMs: clock.now() }),
     wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
     lastRefusal: () => store.lastRefusal(),

@@ -28,7 +28,7 @@ export interface NodeFastPathDeps {
   readonly clock: Clock;
   readonly log: Logger;
   /** The network of this node; undefined on a worker. */
-  readonly place: NodeNetwork | undefined;
+  readonly nodeNetwork: NodeNetwork | undefined;
   readonly balancer: Balancer;
   readonly election: () => ElectionStatus | undefined;
   readonly link: () => LinkState | undefined;
@@ -49,12 +49,12 @@ const FAMILIES = [4, 6] as const;
  * NET_RAW
  */
 export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
-  const { config, clock, log, place } = deps;
+  const { config, clock, log, nodeNetwork } = deps;
   const { vips } = config;
   const sockets = openSockDiag();
   const conntrack = openConntrack();
   // A worker sends no frames of its own.
-  const packet = place === undefined ? undefined : openPacketSocket();
+  const packet = nodeNetwork === undefined ? undefined : openPacketSocket();
   const pause = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
   const nft = createNft(createNftables(pause));
   const mac = (): Uint8Array | undefined => macBytes(deps.link()?.mac ?? "");
@@ -96,15 +96,15 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     mode: config.fastPath,
     vips,
     ports: config.vipPorts,
-    isWorker: place === undefined,
+    isWorker: nodeNetwork === undefined,
     node() {
       const link = deps.link();
-      if (place === undefined || link === undefined || macBytes(link.mac) === undefined) return undefined;
+      if (nodeNetwork === undefined || link === undefined || macBytes(link.mac) === undefined) return undefined;
       return {
         name: config.nodeName,
-        interfaceName: place.interfaceName,
+        interfaceName: nodeNetwork.interfaceName,
         interfaceIndex: link.index,
-        addresses: place.addresses,
+        addresses: nodeNetwork.addresses,
         mac: link.mac,
         backendPort: config.backendPort,
         balancerPort: proxyCannotListen() ? undefined : config.balancerPort,
@@ -115,7 +115,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     lease: deps.election,
     members: createMembers(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log),
     holdsVip: deps.holdsVip,
-    missing: () => missingRequirements(place?.interfaceName ?? "", vips),
+    missing: () => missingRequirements(nodeNetwork?.interfaceName ?? "", vips),
     nft,
     watchRuleset,
     sessions: createSessions({
