@@ -31,6 +31,8 @@ COPY --from=native /src/node_modules/koffi node_modules/koffi
 COPY --from=native /src/node_modules/@koromix node_modules/@koromix
 COPY --from=build /out dist
 COPY package.json LICENSE ./
+# `ctr run IMAGE ID leasehold manifest pod ...`: ctr puts the command in place of the entry point.
+RUN ln -s /app/dist/leasehold.js /usr/local/bin/leasehold
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="leasehold" \

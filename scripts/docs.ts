@@ -1,11 +1,14 @@
 /**
- * Writes what is generated: what the table of settings says into docs/configuration.md, README.md and
- * manifests/leasehold.yaml, between their markers; the simulation's golden timelines and docs/timelines.md; docs/pictures/.
- * `--check` writes nothing and exits 1 when a file is out of date.
+/**
+ * Writes what is generated: what the table of settings says into docs/configuration.md and README.md, between their
+ * markers; the files of manifests/, as `leasehold manifest` prints them; the simulation's golden timelines and
+ * docs/timelines.md; docs/pictures/. `--check` writes nothing and exits 1 when a file is out of date.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { manifest } from "../src/cli/manifest.ts";
 import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../src/config/settings.ts";
 import type { Section, SettingName } from "../src/config/settings.ts";
+import { MANIFESTS } from "../src/manifests/manifests.ts";
 import { goldenFiles } from "../test/sim/golden.ts";
 import { loadProduction } from "../test/sim/production.ts";
 import { pictures } from "./pictures/all.ts";
@@ -35,20 +38,13 @@ function reference(): string {
   }).join("\n\n");
 }
 
-/** Set by the manifest itself, or shown there with another value than the default. */
-const IN_MANIFEST: readonly SettingName[] = ["VIP", "NODE_NAME", "OPS_ADDRESS"];
-
-/** Every other setting with its default, commented out. */
-function manifestSettings(): string {
-  return SECTIONS.flatMap((section) => {
-    const names = inSection(section).filter((name) => !IN_MANIFEST.includes(name));
-    const lines = names.map((name) => {
-      const { fallback, shown: text } = SETTINGS[name];
-      const entry = `        # - {name: ${PREFIX}${name}, value: ${JSON.stringify(fallback ?? "")}}`;
-      return fallback === undefined ? `${entry}  # ${text.replaceAll("`", "")}` : entry;
-    });
-    return lines.length === 0 ? [] : [`        # ${section}`, ...lines];
-  }).join("\n");
+/** Whole files below manifests/: what `leasehold manifest` prints, with the documentation's VIP. */
+function manifests(): readonly (readonly [path: string, text: string])[] {
+  return MANIFESTS.flatMap((kind) => {
+    const answer = manifest([kind, "--vip", "192.0.2.10"], {});
+    if (answer.kind === "error") throw new Error(answer.message);
+    return Object.entries(answer.files).map(([name, text]) => [`manifests/${name}`, text] as const);
+  });
 }
 
 interface Target {
@@ -62,16 +58,10 @@ const MARKDOWN = { begin: "<!-- settings:begin (written by scripts/docs.ts) -->"
 const TARGETS: readonly Target[] = [
   { file: "README.md", ...MARKDOWN, text: `\n${readmeTable()}\n` },
   { file: "docs/configuration.md", ...MARKDOWN, text: `\n${reference()}\n` },
-  {
-    file: "manifests/leasehold.yaml",
-    begin: "        # settings:begin (written by scripts/docs.ts)",
-    end: "        # settings:end",
-    text: manifestSettings(),
-  },
 ];
 
 /** Files that are generated as a whole, by their paths. */
-const WHOLE = [...(await goldenFiles(await loadProduction())), ...pictures()];
+const WHOLE = [...(await goldenFiles(await loadProduction())), ...pictures(), ...manifests()];
 
 const check = process.argv.includes("--check");
 let stale = 0;

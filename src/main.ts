@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "./cli/args.ts";
 import { cleanup } from "./cli/cleanup.ts";
 import { helpText } from "./cli/help.ts";
+import { manifest, manifestHelp } from "./cli/manifest.ts";
 import { run } from "./cli/run.ts";
 import { versionText } from "./cli/version.ts";
 import { systemClock } from "./clock.ts";
@@ -15,6 +16,16 @@ async function main(): Promise<number> {
     case "help":
       process.stdout.write(helpText());
       return 0;
+    case "manifest-help":
+      process.stdout.write(manifestHelp());
+      return 0;
+    case "manifest": {
+      const answer = manifest(command.words, process.env);
+      process.stderr.write(answer.message);
+      if (answer.kind === "error") return 2;
+      process.stdout.write(answer.text);
+      return 0;
+    }
     case "version":
       process.stdout.write(
         versionText({ version: VERSION, nodeVersion: process.version, platform: `${process.platform}/${process.arch}` }, command.output),

@@ -5,12 +5,15 @@ export type Command =
   | { readonly kind: "run" }
   /** Removes the kernel's rules, which outlive the agent. */
   | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
+  /** Prints a manifest; what `words` mean is in manifest.ts, because it takes every setting. */
+  | { readonly kind: "manifest"; readonly words: readonly string[] }
   | { readonly kind: "version"; readonly output: "text" | "json" }
   | { readonly kind: "help" }
+  | { readonly kind: "manifest-help" }
   /** Exit status 2, with this message on standard error. */
   | { readonly kind: "usage-error"; readonly message: string };
 
-export const COMMANDS = ["run", "cleanup", "version", "help"] as const;
+export const COMMANDS = ["run", "cleanup", "manifest", "version", "help"] as const;
 const RULES_ONLY = "--rules-only";
 const FLAGS = ["--help", "-h", "--version", "--output", "-o", RULES_ONLY] as const;
 
@@ -44,14 +47,18 @@ function versionCommand(rest: readonly string[]): Command {
 
 /** `argv` without the interpreter and the script: `process.argv.slice(2)`. */
 export function parseArgs(argv: readonly string[]): Command {
-  if (argv.includes("--help") || argv.includes("-h")) return { kind: "help" };
+  if (argv.includes("--help") || argv.includes("-h")) return { kind: argv[0] === "manifest" ? "manifest-help" : "help" };
   const [first = "run", ...rest] = argv;
   switch (first) {
-    case "run":
     case "help":
+      if (rest.length === 1 && rest[0] === "manifest") return { kind: "manifest-help" };
+      return refused(first, rest) ?? { kind: first };
+    case "run":
       return refused(first, rest) ?? { kind: first };
     case "cleanup":
       return refused(first, rest.filter((word) => word !== RULES_ONLY)) ?? { kind: first, rulesOnly: rest.includes(RULES_ONLY) };
+    case "manifest":
+      return { kind: first, words: rest };
     case "version":
     case "--version":
       return versionCommand(rest);

@@ -15,6 +15,8 @@ Commands:
                            a stopped agent leaves in place. With --rules-only, remove the rules
                            alone. It changes nothing while an agent runs on this machine, or when
                            the name belongs to another node
+  manifest pod|rbac|worker|worker-rbac|monitoring [--SETTING VALUE]...
+                           print the YAML that Kubernetes needs (leasehold manifest --help)
   version [-o json|text]   print the version
   help                     print this text
 

@@ -94,14 +94,21 @@ function textOf(env: Environment, name: SettingName): string {
   return env[PREFIX + name]?.trim() ?? "";
 }
 
-function unknownVariables(env: Environment): string[] {
+/** `nearSetting` returns the setting that `name`, without its prefix, was probably meant to be, and undefined when none is near. */
+export function nearSetting(name: string): SettingName | undefined {
+  const near = Object.hasOwn(SYNONYMS, name) ? name : suggest(name, [...SETTING_NAMES, ...Object.keys(SYNONYMS)]);
+  return near === undefined ? undefined : (SYNONYMS[near] ?? SETTING_NAMES.find((setting) => setting === near));
+}
+
+/** `unknownVariables` returns a sentence for each `LEASEHOLD_*` variable that is not a setting. {@link parseConfig} reports them as well. */
+export function unknownVariables(env: Environment): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith(PREFIX))
     .map((name) => name.slice(PREFIX.length))
     .filter((name) => !Object.hasOwn(SETTINGS, name))
     .toSorted()
     .map((name) => {
-      const near = (Object.hasOwn(SYNONYMS, name) ? SYNONYMS[name] : undefined) ?? suggest(name, SETTING_NAMES);
+      const near = nearSetting(name);
       const advice = near === undefined ? "`leasehold --help` lists all of them" : `did you mean ${PREFIX}${near}?`;
       return `${PREFIX}${name}=${JSON.stringify(env[PREFIX + name])} is not a setting; ${advice}`;
     });

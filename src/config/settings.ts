@@ -1,6 +1,6 @@
 /**
- * The one table of settings. `--help`, the README, docs/configuration.md and the static pod's manifest
- * are written from it (scripts/docs.ts), so a setting exists in all of them or in none.
+ * The one table of settings. `--help`, the flags of `leasehold manifest`, the README, docs/configuration.md and the
+ * static pod's manifest are written from it, so a setting exists in all of them or in none.
  */
 import * as parsers from "./parsers.ts";
 import type { Parser } from "./parsers.ts";
@@ -70,7 +70,7 @@ export const SETTINGS = {
 
   LEASE_NAME: withDefault(parsers.dnsSubdomain, "leasehold", {
     ...lease,
-    doc: "Name of the Lease that the agents compete for. The Role in manifests/rbac.yaml names it too.",
+    doc: "Name of the Lease that the agents compete for. The Role in RBAC names it too: `leasehold manifest rbac` writes both.",
   }),
   LEASE_NAMESPACE: withDefault(parsers.dnsLabel, "kube-system", { ...lease, doc: "Namespace of the Lease." }),
   LEASE_DURATION: withDefault(parsers.wholeSeconds("2s", "10m"), "10s", {
@@ -275,8 +275,8 @@ export const SETTINGS = {
     section: "Operations",
     doc:
       "Port of 127.0.0.1 where the agent serves /livez, /readyz and /healthz as well, whatever " +
-      "OPS_ADDRESS is. The probes in manifests/leasehold.yaml ask it: change it in both places. While the " +
-      "port is taken, the agent keeps trying.",
+      "OPS_ADDRESS is. The probes in the pod's manifest ask it: `leasehold manifest pod` writes it in both " +
+      "places. While the port is taken, the agent keeps trying.",
   }),
   LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", {
     section: "Operations",
@@ -339,4 +339,8 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   HEALTH_CHECK_PORT: "HEALTH_PORT",
   HEALTHZ_PORT: "HEALTH_PORT",
   PROBE_PORT: "HEALTH_PORT",
+  LEASE_RENEW_DURATION: "RENEW_DEADLINE",
+  LEASE_RETRY: "RENEW_INTERVAL",
+  PROMETHEUS_HTTP_SERVER: "OPS_ADDRESS",
+  K8S_CONFIG_PATH: "KUBECONFIG",
 };

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -86,6 +86,7 @@ describe("the image", () => {
     assert.deepEqual(entry, ["node", "--enable-source-maps", "/app/dist/leasehold.js"]);
     assert.ok(final.some(({ word, args }) => word === "RUN" && args.includes("install -y --no-install-recommends nftables")));
     assert.ok(final.some(({ word, args }) => word === "ARG" && args === `VERSION=${VERSION}`));
+    assert.ok(final.some(({ word, args }) => word === "RUN" && args === "ln -s /app/dist/leasehold.js /usr/local/bin/leasehold"));
   });
 
   test("has koffi's native part for both platforms in the lock file", () => {
@@ -108,6 +109,10 @@ describe("the image", () => {
     const { stdout } = await agent({}, "version", "-o", "json");
     assert.equal(JSON.parse(stdout).version, VERSION);
     assert.ok(existsSync(join(app, "dist", "proxy-worker.js")));
+    // By the link that the image has, as a program of its own: with the Node of the PATH, and its dependencies found from where it lies.
+    symlinkSync(join(app, "dist", "leasehold.js"), join(app, "leasehold"));
+    const linked = await run(join(app, "leasehold"), ["manifest", "pod", "--vip", "192.0.2.10"], { cwd: "/", env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin` }, timeout: 30_000 });
+    assert.equal(linked.stdout, read("manifests/leasehold.yaml"));
     await assert.rejects(agent({ LEASEHOLD_VPI: "192.0.2.10" }, "run"), (error: { readonly code?: unknown; readonly stderr?: unknown }) => {
       assert.equal(error.code, 2);
       assert.match(String(error.stderr), /LEASEHOLD_VPI="192\.0\.2\.10" is not a setting; did you mean LEASEHOLD_VIP\?[^]*LEASEHOLD_VIP is not set/);

@@ -1,0 +1,54 @@
+/**
+ * Every manifest, by name: what `leasehold manifest` prints and what the repository's folder manifests/
+ * holds. Pure.
+ */
+import type { Config } from "../config/config.ts";
+import type { SettingName } from "../config/settings.ts";
+import { POD_MONITOR, prometheusRule } from "./monitoring.ts";
+import { podMounts, workerMounts } from "./mounts.ts";
+import { controlPlanePod, workerPod } from "./pod.ts";
+import { flowSchema, rbac, WORKER_RBAC } from "./rbac.ts";
+
+export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring"] as const;
+export type ManifestName = (typeof MANIFESTS)[number];
+
+export interface Wanted {
+  readonly config: Config;
+  /** What a person has set, as it was written. Everything else is at its default. */
+  readonly given: ReadonlyMap<SettingName, string>;
+  readonly image: string;
+}
+
+export interface Printed {
+  /** Text by its path below manifests/. */
+  readonly files: Readonly<Record<string, string>>;
+  /** One sentence for each setting that the manifest cannot do. */
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+const plain = (files: Printed["files"]): Printed => ({ files, problems: [], warnings: [] });
+
+/** One or more files, which are one YAML stream when they are joined with `---`. */
+export function printManifest(name: ManifestName, wanted: Wanted): Printed {
+  const { config, given } = wanted;
+  switch (name) {
+    case "pod": {
+      const { mounts, problems, warnings } = podMounts(config);
+      return { files: { "leasehold.yaml": controlPlanePod({ ...wanted, mounts }) }, problems, warnings };
+    }
+    case "worker": {
+      const { mounts, problems, warnings } = workerMounts(config, (setting) => given.has(setting));
+      return { files: { "worker.yaml": workerPod({ ...wanted, mounts }) }, problems, warnings };
+    }
+    case "rbac":
+      return plain({ "rbac.yaml": rbac(config), "flowschema.yaml": flowSchema(config) });
+    case "worker-rbac":
+      return plain({ "worker-rbac.yaml": WORKER_RBAC });
+    case "monitoring":
+      return plain({
+        "monitoring/podmonitor.yaml": POD_MONITOR,
+        "monitoring/prometheusrule.yaml": prometheusRule(config),
+      });
+  }
+}

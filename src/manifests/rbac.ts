@@ -1,0 +1,148 @@
+/** The Lease, and what the agents' users may do: RBAC and the FlowSchema. Pure. */
+import type { Config } from "../config/config.ts";
+import { quoted, scalar } from "./yaml.ts";
+
+type Lease = Pick<Config, "leaseName" | "leaseNamespace">;
+
+/** `rbac` returns the text of manifests/rbac.yaml, for the Lease of that name. */
+export function rbac({ leaseName, leaseNamespace }: Lease): string {
+  const [name, namespace] = [scalar(leaseName), scalar(leaseNamespace)];
+  return `# This file creates the Lease and gives the agents' user, \`leasehold\`, its permissions. Step 5 of the README creates the
+# kubeconfig of that user on each control-plane node.
+#
+# The Lease has an annotation from the start, because a JSON Patch cannot add below a parent that is missing.
+# Only the agents write the Lease's spec. Applying this file again does not touch it.
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: ${name}
+  namespace: ${namespace}
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+  annotations:
+    leasehold.dev/description: Who holds the control plane's virtual IP. Written by the leasehold agents.
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: leasehold
+  namespace: ${namespace}
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+rules:
+  - apiGroups: ["coordination.k8s.io"]
+    resources: ["leases"]
+    resourceNames: [${quoted(leaseName)}]
+    verbs: ["get", "list", "watch", "update", "patch"]
+  # With \`create\` the holder can put back a Lease that somebody deleted. Without it the VIP would go down at the renew
+  # deadline, until this file is applied again. RBAC cannot limit \`create\` to a name.
+  - apiGroups: ["coordination.k8s.io"]
+    resources: ["leases"]
+    verbs: ["create"]
+  - apiGroups: ["events.k8s.io", ""]
+    resources: ["events"]
+    verbs: ["create", "patch"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: leasehold
+  namespace: ${namespace}
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: leasehold
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: User
+    name: leasehold
+---
+# The agents read the API servers' addresses from the EndpointSlice \`kubernetes\`, which they find by its label.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: leasehold-endpoints
+  namespace: default
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+rules:
+  - apiGroups: ["discovery.k8s.io"]
+    resources: ["endpointslices"]
+    verbs: ["get", "list", "watch"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: leasehold-endpoints
+  namespace: default
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: leasehold-endpoints
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: User
+    name: leasehold
+`;
+}
+
+/** `flowSchema` returns the text of manifests/flowschema.yaml, for Leases of that namespace. */
+export function flowSchema({ leaseNamespace }: Lease): string {
+  return `# Renewals must not queue behind a flood of other requests. This gives them the priority level that
+# kube-controller-manager's own Lease has.
+apiVersion: flowcontrol.apiserver.k8s.io/v1
+kind: FlowSchema
+metadata:
+  name: leasehold
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+spec:
+  priorityLevelConfiguration:
+    name: leader-election
+  matchingPrecedence: 150
+  distinguisherMethod:
+    type: ByUser
+  rules:
+    - subjects:
+        - kind: User
+          user:
+            name: leasehold
+      resourceRules:
+        - apiGroups: ["coordination.k8s.io"]
+          resources: ["leases"]
+          namespaces: [${quoted(leaseNamespace)}]
+          verbs: ["get", "list", "watch", "create", "update", "patch"]
+`;
+}
+
+/** The text of manifests/worker-rbac.yaml. */
+export const WORKER_RBAC = `# For clusters that run the balancer on workers (worker.yaml): run \`kubectl apply -f manifests/worker-rbac.yaml\` once,
+# after \`kubectl apply -k manifests\`. A worker's agent reads the API servers' addresses with the kubelet's own
+# credentials (group system:nodes). The Node authorizer does not let a kubelet read EndpointSlices, so RBAC has to.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: leasehold-workers
+  namespace: default
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: leasehold-endpoints
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: Group
+    name: system:nodes
+`;

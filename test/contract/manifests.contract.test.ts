@@ -1,0 +1,172 @@
+/** What `leasehold manifest` prints, as a real API server takes it: `kubectl apply --dry-run=server`. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import type { V1Pod } from "@kubernetes/client-node";
+import { manifest } from "../../src/cli/manifest.ts";
+import { silentLogger } from "../../src/log.ts";
+import { findBinaries } from "../support/control-plane/binaries.ts";
+import { startLoopbackControlPlane } from "../support/control-plane/cluster.ts";
+import type { ControlPlane } from "../support/control-plane/cluster.ts";
+import { containerOf, environment } from "../support/manifests/kubelet.ts";
+
+const found = await findBinaries();
+const skip = found.kind === "found" ? false : `there is no real API server: ${found.reason}`;
+let cluster: ControlPlane;
+let directory: string;
+
+/**
+ * The Prometheus operator's two kinds, as far as the API server has to know them: it must know the names to
+ * take an object.
+ */
+const operatorKinds = (["PodMonitor", "PrometheusRule"] as const).map((kind) => {
+  const singular = kind.toLowerCase();
+  const schema = {
+    openAPIV3Schema: {
+      type: "object",
+      properties: { spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+    },
+  };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${singular}s.monitoring.coreos.com` },
+    spec: {
+      group: "monitoring.coreos.com",
+      scope: "Namespaced",
+      names: { kind, singular, plural: `${singular}s` },
+      versions: [{ name: "v1", served: true, storage: true, schema }],
+    },
+  };
+});
+
+before(async () => {
+  if (found.kind !== "found") return;
+  directory = await mkdtemp(join(tmpdir(), "leasehold-manifests-"));
+  cluster = await startLoopbackControlPlane({ binaries: found.binaries, dir: directory, log: silentLogger });
+  const kubectl =
+    (...args: readonly string[]) =>
+    (input: string): Promise<string> =>
+      cluster.node("n1").kubectl(args, { input });
+  await kubectl("apply", "-f", "-")(operatorKinds.map((each) => JSON.stringify(each)).join("\n---\n"));
+  await kubectl(
+    "wait",
+    "--for=condition=Established",
+    "--timeout=60s",
+    "crd",
+    ...operatorKinds.map(({ metadata }) => metadata.name),
+  )("");
+  await kubectl("create", "namespace", "edge")("");
+  // The controller manager makes it, and this control plane has none.
+  await kubectl("create", "serviceaccount", "-n", "kube-system", "default")("");
+});
+
+after(async () => {
+  if (found.kind !== "found") return;
+  await cluster[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function printed(...words: readonly string[]): string {
+  const answer = manifest(words, {});
+  if (answer.kind === "error") assert.fail(answer.message);
+  return answer.text;
+}
+
+/** The server's answer, with unknown fields refused. @throws what it refuses, in kubectl's words */
+async function taken(yaml: string): Promise<unknown> {
+  return JSON.parse(
+    await cluster
+      .node("n1")
+      .kubectl(["apply", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-"], { input: yaml }),
+  );
+}
+
+function isPod(value: unknown): value is V1Pod {
+  return typeof value === "object" && value !== null && "kind" in value && value.kind === "Pod";
+}
+
+async function pod(...words: readonly string[]): Promise<V1Pod> {
+  const answer = await taken(printed(...words));
+  assert.ok(isPod(answer));
+  return answer;
+}
+
+test(
+  "a real API server takes every kind, by itself and with other settings",
+  { skip, timeout: 120_000 },
+  async () => {
+    for (const words of [
+      ["pod", "--vip", "192.0.2.10"],
+      [
+        "pod",
+        "--vip",
+        "192.0.2.10,2001:db8::10",
+        "--kubeconfig",
+        "/srv/k k/config",
+        "--state-dir",
+        "/run/a",
+        "--data-dir",
+        "/run/a/b",
+        "--track-file",
+        '/srv/"t"#/weight',
+        "--track-exec",
+        "'/opt/my checks/run' {x}",
+        "--machine-id-file",
+        "/srv/id",
+      ],
+      [
+        "pod",
+        "--vip",
+        "192.0.2.10",
+        "--image",
+        `registry.example:5000/a/b:1@sha256:${"0".repeat(64)}`,
+        "--drain-timeout",
+        "1m",
+        "--health-port",
+        "65535",
+        "--ops-address",
+        "[::]:1",
+      ],
+      [
+        "pod",
+        "--vip",
+        "192.0.2.10",
+        "--kubeconfig",
+        "/etc/leasehold/a/config",
+        "--admin-kubeconfig",
+        "/etc/leasehold/b/config",
+        "--node-name",
+        "n1",
+      ],
+      ["worker", "--vip", "192.0.2.10"],
+      ["worker", "--api-servers", "192.0.2.1", "--kubeconfig", "/srv/k/config", "--algorithm", "local"],
+      ["rbac"],
+      ["rbac", "--lease-name", "123", "--lease-namespace", "edge"],
+      ["worker-rbac"],
+      ["monitoring"],
+      ["monitoring", "--lease-name", "123", "--lease-namespace", "edge"],
+    ])
+      await assert.doesNotReject(taken(printed(...words)), words.join(" "));
+  },
+);
+
+test("a real API server reads each value as it was written", { skip, timeout: 120_000 }, async () => {
+  for (const command of [
+    `/etc/leasehold/check "a b" # no comment`,
+    "/etc/leasehold/check {a: b}, [c]: `d` & * ! | > % @",
+    "/etc/leasehold/check $(LEASEHOLD_VIP) $$ $(date) $HOME $",
+    "/etc/leasehold/chéck \u0085\u2028\u00a0\u{1f600}\u007f",
+    "/etc/leasehold/check a\n  b: c\n---\nx: y\ttab",
+    "yes",
+    "~",
+    "0x10",
+  ]) {
+    const made = await pod("pod", "--vip", "192.0.2.10", "--track-exec", command);
+    assert.equal(environment(made, "n1")["LEASEHOLD_TRACK_EXEC"], command);
+  }
+  for (const image of ["true", "1", "1e3", "[::1]:5000/x:1"])
+    assert.equal(containerOf(await pod("pod", "--vip", "192.0.2.10", "--image", image)).image, image);
+});
