@@ -1,5 +1,5 @@
 /**
- * The test runner: `npm test -- [check|unit|sim|contract|lab|long]... [part of a file's path]...`
+ * The test runner: `npm test -- [check|unit|sim|contract|image|lab|long]... [part of a file's path]...`
  * Without a layer all of them but `long`, in this order. Exit code 0 only when every layer passed and
  * at least one test ran. `--no-build` takes dist/ as it is. The last line is `N passed, N failed, N skipped`.
  */

@@ -29,6 +29,8 @@ export const LAYERS: readonly Layer[] = [
   { name: "unit", concurrency: 2, testTimeoutMs: 30_000, limitMs: 5 * 60_000, sandbox: "none", needs: [] },
   { name: "sim", concurrency: 2, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "none", needs: [] },
   { name: "contract", concurrency: 1, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "preferred", needs: ["control-plane"] },
+  // Needs registries, which the sandbox cannot reach.
+  { name: "image", concurrency: 1, testTimeoutMs: 10 * 60_000, limitMs: 15 * 60_000, sandbox: "none", needs: [] },
   { name: "lab", concurrency: 1, testTimeoutMs: 300_000, limitMs: 60 * 60_000, sandbox: "required", needs: ["control-plane", "build"] },
   { name: "long", concurrency: 1, testTimeoutMs: 900_000, limitMs: 90 * 60_000, sandbox: "required", needs: ["control-plane", "build"], onlyWhenNamed: true },
 ];

@@ -30,6 +30,10 @@ const PACKAGES = {
   iperf3: "iperf3",
   sockperf: "sockperf",
   wrk: "wrk",
+  buildah: "buildah",
+  mmdebstrap: "mmdebstrap",
+  ctr: "containerd",
+  runc: "runc",
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
@@ -54,7 +58,7 @@ export const PURPOSES = {
   test: {
     // The layers differ: unit tests begin without any of them.
     needs: [],
-    wants: [...LAB_TOOLS, "ss", "tc", "sysctl", "ping", "curl", "tcpdump", "keepalived", "prometheus", "promtool"],
+    wants: [...LAB_TOOLS, "ss", "tc", "sysctl", "ping", "curl", "tcpdump", "keepalived", "prometheus", "promtool", "buildah", "mmdebstrap", "ctr", "runc"],
     without: "the tests that call them fail",
   },
   bench: {
