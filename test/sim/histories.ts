@@ -52,8 +52,8 @@ export const HISTORIES = {
     title: "A planned move",
     lookAt:
       "Look at the column VIP: it is never empty, because the next holder binds the VIP before the last " +
-      "one unbinds it. The move that a person asks for and the stop of an agent (as for an upgrade) go " +
-      "the same way: offer, claim, bind, unbind.",
+      "one unbinds it. A person asks for the first move. The second one begins when an agent stops, as " +
+      "for an upgrade. Both have the same steps: offer, claim, bind, unbind.",
     incidents: [
       { fault: moveTo(SETTLED_MS, "n2"), at: "kubectl", begins: "annotates the Lease: move-to n2" },
       { fault: moveTo(SETTLED_MS + 10_000, null), at: "kubectl", begins: "removes the annotation move-to" },
@@ -71,7 +71,7 @@ export const HISTORIES = {
     lookAt:
       "No machine answers for the VIP between the loss of power and the announcement by n2. " +
       "n2 binds the VIP as soon as it has the proof, and its claim is written a moment later. " +
-      "When n1 comes back it is BACKUP, and takes over when n2 is lost in its turn.",
+      "n1 comes back as BACKUP. It takes over when n2 loses power as well.",
     incidents: [
       {
         fault: { atMs: SETTLED_MS, kind: "power", node: 0, forMs: 20_000 },
@@ -93,8 +93,9 @@ export const HISTORIES = {
     lookAt:
       "A switch fails between n1 and all other machines, while the link of n1 stays up. To clients this " +
       "is like a loss of power, and n2 takes over as quickly. Look at what n1 does: it lets the VIP go by " +
-      "itself, because it hears no other machine. When it is back, the API refuses what it had sent " +
-      "meanwhile, and n1 stays BACKUP.",
+      "itself, because it hears no other machine. Until then n1 has the VIP as well, but no client reaches " +
+      "n1, so the column VIP does not name it. When the switch carries its frames again, the API refuses " +
+      "the writes that n1 sent meanwhile. n1 is unstable for 10 s, and BACKUP after that.",
     incidents: [
       {
         fault: { atMs: SETTLED_MS, kind: "isolate", node: 0, forMs: 20_000 },
@@ -109,7 +110,7 @@ export const HISTORIES = {
     ...SETTLED,
     title: "The API is lost: for all nodes, then for the holder alone",
     lookAt:
-      "Compare the two halves. While every API server refuses connections no other node can claim, so the " +
+      "Compare the two halves. While every API server refuses connections, no other node can claim, so the " +
       "holder keeps the VIP past its renew deadline. When only the holder is cut off from the API, " +
       "another node can claim, so the holder lets the VIP go at its renew deadline.",
     incidents: [
@@ -133,8 +134,8 @@ export const HISTORIES = {
     title: "Two machines of one name",
     lookAt:
       "A second machine starts under the holder's node name, as a cloned disk does. The timeline calls it " +
-      "n1'. It is in FAULT while n1 is alive: the Lease names a machine and not only a node. It becomes " +
-      "a candidate once n1 has been silent for 30 s, and then it is n1 that has to wait.",
+      "n1'. It is in FAULT while n1 is alive, because the Lease names a machine and not only a node. When " +
+      "n1 has been silent for 30 s, n1' becomes a candidate. n1 then has to wait until n1' is silent.",
     incidents: [
       {
         fault: { atMs: SETTLED_MS, kind: "namesake", node: 0, forMs: 100_000 },
@@ -154,7 +155,7 @@ export const HISTORIES = {
   bootstrap: {
     title: "Bootstrap",
     lookAt:
-      "kubeadm init needs the VIP before there is an API server that could store a Lease. So n1 asks the " +
+      "`kubeadm init` needs the VIP before there is an API server that could store a Lease. So n1 asks the " +
       "wire, finds that no machine answers for the VIP, and binds it as PROVISIONAL. It claims the Lease " +
       "as soon as the API lets it. Each node that joins later finds a holder, and is BACKUP.",
     nodes: [
