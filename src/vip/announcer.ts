@@ -1,21 +1,26 @@
-/** When to announce: 0, 0.25, 1, 2 and 5 s after the VIP was bound, then at a long interval for switches that forget. */
+/**
+ * Decides when to announce: 0, 0.25, 1, 2 and 5 s after the VIP was bound, then at a long interval for
+ * switches that forget.
+ */
 import type { Clock, Timer } from "../clock.ts";
 
 /**
- * The first reaches most neighbours; the others those that lost it (a switch port that was still learning, a full queue) or that heard the old holder's last word
- * after ours. keepalived sends five frames at once and five more after 5 s; a burst is lost together.
+ * The first announcement reaches most neighbours. The others reach neighbours that missed it (a switch port
+ * was still learning, a queue was full), and neighbours that heard the old holder's last announcement after
+ * ours. keepalived sends five frames at once and five more after 5 s, but the frames of a burst are lost
+ * together.
  */
 const SCHEDULE_MS = [0, 250, 1000, 2000, 5000];
 
 export interface AnnouncerDeps {
   readonly clock: Clock;
-  /** The interval after the schedule. */
+  /** Milliseconds between two announcements after the schedule. */
   readonly refreshMs: number;
   readonly send: () => void;
 }
 
 export interface Announcer {
-  /** Begins the schedule anew; the first announcement is sent before it returns. */
+  /** Restarts the schedule. The first announcement is sent before this returns. */
   start(): void;
   stop(): void;
 }
@@ -27,7 +32,7 @@ export function createAnnouncer(deps: AnnouncerDeps): Announcer {
   function arm(startMs: number, step: number): void {
     const dueMs = startMs + dueAfter(step);
     timer = clock.after(dueMs - clock.now(), () => {
-      // After a pause several are overdue: one announcement tells the same as all of them.
+      // After a pause several are overdue. One announcement says the same as all of them.
       let next = step + 1;
       while (startMs + dueAfter(next) <= clock.now()) next++;
       arm(startMs, next);

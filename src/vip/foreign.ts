@@ -1,15 +1,23 @@
-/** What somebody else has bound of the VIP on this machine: keepalived that was not ended, DHCP that gave the VIP to it. Nobody else here would say it. */
+/**
+ * Finds addresses of the VIP that another program bound on this machine: a keepalived that still runs, or a
+ * DHCP client that was given the VIP. No other part of the agent reports them.
+ */
 import type { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { BoundAddress } from "./kernel.ts";
 import { obstacle } from "./owner.ts";
 
 export interface Foreign {
-  /** @param present the VIP's addresses on this machine, whoever bound them. What is new in it is logged. */
+  /**
+   * Logs what has changed since the last call.
+   * @param present the VIP's addresses on this machine, ours and foreign ones
+   */
   note(present: readonly BoundAddress[]): void;
-  /** As of the last note: why this node should not serve the VIP. LH_VIP_FOREIGN, LH_ADDRESS_OWNER */
+  /**
+   * Says why this node should not serve the VIP (LH_VIP_FOREIGN, LH_ADDRESS_OWNER), as of the last `note`.
+   */
   current(): LeaseholdError | undefined;
-  /** It has changed since this was last asked. */
+  /** True when the answer has changed since the last call. */
   isNews(): boolean;
 }
 
@@ -20,10 +28,10 @@ export function createForeign(log: Logger, addresses: readonly string[]): Foreig
 
   function say(): void {
     const fields = { err: current, addresses };
-    if (current === undefined) log.info({ addresses }, "the VIP that another program had bound on this machine is gone");
+    if (current === undefined) log.info({ addresses }, "Another program no longer has the VIP bound on this machine");
     else if (current.code === "LH_ADDRESS_OWNER") {
-      log.warn(fields, "the VIP has become this machine's own address, which is left alone: choose another VIP, or take it out of the DHCP server's pool");
-    } else log.warn(fields, "another program has the VIP bound on this machine: end it (keepalived, kube-vip) or remove the address from its configuration");
+      log.warn(fields, "The VIP has become this machine's own address, which is left alone: choose another VIP, or take it out of the DHCP server's pool");
+    } else log.warn(fields, "Another program has the VIP bound on this machine: end it (keepalived, kube-vip) or remove the address from its configuration");
   }
 
   return {

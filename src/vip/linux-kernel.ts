@@ -1,4 +1,4 @@
-/** {@link VipKernel} on Linux: rtnetlink for addresses, AF_PACKET for announcements. */
+/** {@link VipKernel} on Linux uses rtnetlink for addresses and AF_PACKET for announcements. */
 import { LeaseholdError } from "../errors.ts";
 import { arpAnnouncement } from "../linux/arp.ts";
 import { SystemCallError } from "../linux/libc.ts";
@@ -24,12 +24,15 @@ import type { LinkState, VipKernel } from "./kernel.ts";
 import { obstacle } from "./owner.ts";
 
 export interface LinuxKernelDeps {
-  /** The VIP's interface, by name: one that is deleted and made again is followed. */
+  /** Name of the VIP's interface. An interface that is deleted and created again is followed. */
   readonly interfaceName: string;
   readonly log: Logger;
 }
 
-/** Opens the sockets; `close` gives them back and changes nothing else. @throws {LeaseholdError} LH_NATIVE: no NET_ADMIN or NET_RAW */
+/**
+ * Opens the sockets. `close` closes them and changes nothing else.
+ * @throws {LeaseholdError} LH_NATIVE without NET_ADMIN or NET_RAW
+ */
 export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): void } {
   const { interfaceName, log } = deps;
   const route = openRouteSocket();
@@ -45,7 +48,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     return route.query(dumpAddresses(), "list addresses").flatMap((message) => parseAddress(message) ?? []);
   }
 
-  /** Where `addresses` are bound now, on any interface. */
+  /** Finds where `addresses` are bound now, on any interface. */
   function locate(addresses: readonly IpAddress[]): readonly AddressEntry[] {
     const wanted = new Set(addresses.map((address) => address.text));
     return listAddresses().filter((entry) => wanted.has(entry.address.text));
@@ -57,7 +60,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     const requests = bound.map((entry) => removeAddress(entry.linkIndex, entry.address, entry.prefixLength));
     for (const [index, fate] of route.batch(requests, "remove address").entries()) {
       if (fate.kind === "done") continue;
-      // Gone meanwhile: it expired, or its interface went away.
+      // The address expired, or its interface went away, since it was listed.
       if (fate.error.errnoName === "EADDRNOTAVAIL" || fate.error.errnoName === "ENODEV") continue;
       throw new LeaseholdError("LH_NATIVE", `${bound[index]?.address.text}: ${fate.error.message}`, { cause: fate.error });
     }
@@ -68,7 +71,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     const taken = obstacle(present.filter(isInTheWay));
     if (taken !== undefined) throw taken;
     const ours = new Set(present.filter((entry) => entry.ours).map((entry) => entry.address.text));
-    // Where nothing is, nothing may be replaced: another program may bind it in this moment.
+    // Where no address is bound, none may be replaced: another program may bind it at this moment.
     const requests = addresses.map((address) => (ours.has(address.text) ? addAddress : createAddress)(link, address, lifetimeSeconds));
     for (const [index, fate] of route.batch(requests, "add address").entries()) {
       if (fate.kind === "done") continue;
@@ -81,8 +84,8 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     try {
       unbind(addresses);
     } catch (error) {
-      // They end with their lifetime; what the caller must know is why the bind failed.
-      log.error({ err: error }, "taking back the other addresses failed");
+      // The addresses end with their lifetime. The caller needs to know why the bind failed.
+      log.error({ err: error }, "The other addresses could not be unbound");
     }
   }
 
@@ -98,7 +101,8 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       try {
         bindOn(link, addresses, lifetimeSeconds);
       } catch (error) {
-        // Moved together or not at all: half a VIP would keep the other family's clients from the next holder.
+        // The addresses move together or not at all: half a VIP would keep the other family's clients from
+        // the next holder.
         takeBack(addresses);
         throw error;
       }
@@ -124,7 +128,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     try {
       packet.send(link.index, frame);
     } catch (error) {
-      // The link went down, or away, since it was looked at.
+      // The link went down, or away, since its state was read.
       if (error instanceof SystemCallError && ["ENETDOWN", "ENXIO", "ENODEV"].includes(error.errnoName)) {
         throw new LeaseholdError("LH_LINK_DOWN", `${link.name}: ${error.message}`, { cause: error });
       }
@@ -133,12 +137,15 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
   }
 }
 
-/** The kernel knows an IPv6 address of a link by itself alone, an IPv4 one by its prefix too: a /24 and our /32 stand beside each other. */
+/**
+ * The kernel identifies an IPv6 address of a link by the address alone, and an IPv4 address by its prefix
+ * too. So a /24 and our /32 of one IPv4 address can both exist.
+ */
 function isInTheWay({ address, prefixLength }: AddressEntry): boolean {
   return address.family === 6 || prefixLength === hostPrefix(address);
 }
 
-/** Both forms of ARP, because stacks and switches differ in which they learn from. */
+/** Both forms of ARP are sent, because stacks and switches differ in which form they learn from. */
 function announcements(link: LinkEntry, address: IpAddress): readonly Uint8Array[] {
   if (address.family === 6) return [unsolicitedAdvertisement(link.macBytes, address.bytes, link.ipv6Forwarding)];
   return [arpAnnouncement("request", link.macBytes, address.bytes), arpAnnouncement("reply", link.macBytes, address.bytes)];

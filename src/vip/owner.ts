@@ -1,14 +1,22 @@
-/** Whose an address is that reads as the VIP: only what an agent bound is touched. Pure. */
+/**
+ * Says who owns an address that equals the VIP. The agent changes only addresses that an agent bound. Pure.
+ */
 import { LeaseholdError } from "../errors.ts";
 import { hostPrefix } from "../net.ts";
 import type { BoundAddress } from "./kernel.ts";
 
 type Owner =
-  /** An agent of ours bound it. */
+  /** An agent bound it. */
   | "leasehold"
-  /** keepalived, kube-vip, a person: a host address for ever, as one binds a VIP. It may go when that program is ended. */
+  /**
+   * keepalived, kube-vip or a person bound it: a host address without an end, as one binds a VIP. It may
+   * disappear when that program is stopped.
+   */
   | "program"
-  /** The machine's network is made of it: it has a subnet, or a lifetime that somebody renews (DHCP, router advertisements). */
+  /**
+   * The machine's network depends on it: it has a subnet, or a lifetime that DHCP or router advertisements
+   * renew.
+   */
   | "machine";
 
 export function ownerOf({ address, prefixLength, ours, validSeconds }: BoundAddress): Owner {
@@ -16,7 +24,10 @@ export function ownerOf({ address, prefixLength, ours, validSeconds }: BoundAddr
   return prefixLength < hostPrefix(address) || validSeconds !== null ? "machine" : "program";
 }
 
-/** Why this node cannot serve a VIP that `present` shows; undefined where all of it is ours. @param present entries of the VIPs alone */
+/**
+ * Says why this node cannot serve a VIP; undefined when all of `present` is ours.
+ * @param present the VIP's entries only
+ */
 export function obstacle(present: readonly BoundAddress[]): LeaseholdError | undefined {
   const machine = present.filter((entry) => ownerOf(entry) === "machine");
   if (machine.length > 0) return new LeaseholdError("LH_ADDRESS_OWNER", `${listed(machine)} is this machine's own address`);

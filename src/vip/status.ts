@@ -1,21 +1,21 @@
-/** What the VIP on this node tells people: a part of `/status`, of the metrics and of the health checks. */
+/** `VipStatus` describes the VIP on this node, for `/status`, the metrics and the health checks. */
 import type { IpAddress } from "../net.ts";
 import type { LinkState, VipKernel } from "./kernel.ts";
 import type { Vip } from "./types.ts";
 
-/** As of the moment it is asked for. */
+/** The VIP's state at the moment of the call. */
 export interface VipStatus {
   readonly interface: string;
   readonly link: "up" | "down" | "no-carrier" | "missing";
-  /** `bound`: by an agent. */
+  /** `bound` is true when an agent bound it. */
   readonly addresses: readonly { readonly address: string; readonly bound: boolean }[];
-  /** The agent wants it bound. */
+  /** True when the agent wants it bound. */
   readonly wanted: boolean;
-  /** The machine has it from another program, or as its own address. */
+  /** True when another program bound it, or it is the machine's own address. */
   readonly foreign: boolean;
-  /** Why the check `vip` is in FAULT: it could not be bound, or whose it is if `foreign`. */
+  /** Why the check `vip` is in FAULT: the VIP could not be bound or, if `foreign`, who owns the address. */
   readonly failure: string | null;
-  /** Milliseconds until the right to the VIP ends unless renewed; null when not wanted. */
+  /** Milliseconds until the fence deadline, unless a renewal extends it; null when not wanted. */
   readonly validForMs: number | null;
   readonly announcements: number;
   readonly readded: number;
@@ -27,7 +27,7 @@ export interface VipStatusSources {
   readonly addresses: readonly IpAddress[];
   readonly kernel: Pick<VipKernel, "link" | "addresses">;
   readonly vip: Pick<Vip, "status">;
-  /** Clock time, in ms. */
+  /** Clock time in milliseconds. */
   readonly nowMs: number;
 }
 

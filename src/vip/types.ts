@@ -1,4 +1,4 @@
-/** What the VIP of one agent needs, promises and tells; see vip.ts. */
+/** What the VIP of one agent needs, promises and reports. See vip.ts. */
 import type { Clock } from "../clock.ts";
 import type { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -9,66 +9,83 @@ export interface VipDeps {
   readonly clock: Clock;
   readonly kernel: VipKernel;
   readonly log: Logger;
-  /** All of the group, of either family: moved together or not at all. */
+  /** All addresses of the VIP, of either family. They move together or not at all. */
   readonly addresses: readonly IpAddress[];
-  /** The kernel removes what was not refreshed for this long (and up to 1 s more). Whole seconds; less when the right to it ends sooner. */
+  /**
+   * Seconds, whole, after which the kernel removes an address that was not refreshed (up to 1 s later). It is
+   * less when the fence deadline comes sooner.
+   */
   readonly lifetimeSeconds: number;
-  /** Default 500. */
+  /** Milliseconds between two refreshes, default 500. */
   readonly refreshMs?: number;
-  /** Announcements after the first burst, default 60 000. */
+  /** Milliseconds between two announcements after the first schedule, default 60 000. */
   readonly announceRefreshMs?: number;
-  /** Something in {@link VipState} has changed, apart from the counters of announcements. */
+  /** Called when something in {@link VipState} has changed, apart from the counters of announcements. */
   readonly onChange?: () => void;
-  /** The VIP is held but cannot be bound. Called once for each new reason; tried again at every refresh and change of links. */
+  /**
+   * Called once for each new reason why the VIP is held but cannot be bound. The VIP tries again at every
+   * refresh and every change of links.
+   */
   readonly onFailure?: (error: LeaseholdError) => void;
-  /** An announcement could not be sent, for metrics. */
+  /** Called when an announcement could not be sent, for metrics. */
   readonly onAnnouncementFailed?: () => void;
 }
 
 export interface VipState {
-  /** We have the right to it. */
+  /** True while this node may have the VIP, until the fence deadline. */
   readonly held: boolean;
-  /** And the kernel has all addresses, as of the last look. */
+  /** True when it is held and the kernel had all addresses when they were last listed. */
   readonly bound: boolean;
-  /** As of the last look, the machine has one of the addresses that no agent bound: another program's, or the machine's own. It is left alone. */
+  /**
+   * True when the machine has one of the addresses and no agent bound it, as of the last listing. The address
+   * belongs to another program or is the machine's own, and the agent leaves it alone.
+   */
   readonly foreign: boolean;
-  /** Clock time of the last transition to bound. */
+  /** Clock time in milliseconds of the last transition to bound. */
   readonly boundSinceMs: number | undefined;
-  /** Clock time at which the right ends unless it is extended. */
+  /** The fence deadline: clock time in milliseconds at which the VIP is unbound unless `hold` extends it. */
   readonly untilMs: number | undefined;
-  /** Why it is not bound although held; or whose the address is, if `foreign`. Either way this node should not be the one that serves it. */
+  /**
+   * Why the VIP is not bound although held or, if `foreign`, who owns the address. In both cases this node
+   * should not serve the VIP.
+   */
   readonly failure: LeaseholdError | undefined;
   readonly announcements: number;
-  /** How often an address was put back that somebody else had removed. */
+  /** How often another program removed an address and the agent bound it again. */
   readonly readded: number;
-  /** How often the right ran out while the VIP was held. */
+  /** How often the fence deadline passed while the VIP was held. */
   readonly fenced: number;
-  /** How often an address was found bound without the right to it, and removed. */
+  /** How often an address was found bound while the VIP was not held, and was removed. */
   readonly strays: number;
 }
 
 export interface Vip {
   /**
-   * We have the right to the VIP until `untilMs` ({@link Clock.now}): binds if needed, extends, and unbinds by itself when the time has come. A time earlier
-   * than one already given changes nothing; one that has passed binds nothing. Never throws.
+   * Holds the VIP until the fence deadline `untilMs` ({@link Clock.now}): binds if needed, extends, and
+   * unbinds by itself at the deadline. A time earlier than one already given changes nothing. A time that has
+   * passed binds nothing. Never throws.
    */
   hold(untilMs: number): void;
   /**
-   * The right ends at `untilMs` at the latest, and what the kernel was told is told anew before this returns: if the process dies now, the addresses
-   * last no longer than the right, rounded up to a second, and the kernel's second. Later calls of `hold` extend it. Never throws.
+   * Brings the fence deadline forward to `untilMs`, and gives the kernel the new lifetime before this
+   * returns. If the process dies now, the addresses last until the deadline, rounded up to a second, plus the
+   * kernel's second. A later `hold` may extend the deadline. Never throws.
    */
   limit(untilMs: number): void;
-  /** Unbinds at once, before it returns. Idempotent. A failure is logged and tried again. Never throws. */
+  /**
+   * Unbinds before it returns. Idempotent. A failure is logged, and the removal is tried again. Never throws.
+   */
   release(): void;
-  /** Starts the announcement schedule anew, if held. */
+  /** Restarts the announcement schedule, if held. */
   announce(): void;
-  /** One announcement, if held, beside the schedule. */
+  /** Sends one announcement in addition to the schedule, if held. */
   defend(): void;
   /**
-   * At start: what a predecessor left bound is kept when `keep` (until `hold`, `release`, or its lifetime ends), and else removed. Gives what it found.
+   * Handles what a predecessor left bound, at start. With `keep` the addresses stay until `hold`, `release`
+   * or the end of their lifetime. Otherwise they are removed. Returns what was found.
    */
   reap(keep: boolean): readonly BoundAddress[];
   status(): VipState;
-  /** Releases, and ends all timers. */
+  /** Releases the VIP and ends all timers. */
   stop(): void;
 }

@@ -1,9 +1,11 @@
 /**
- * The VIP of one agent: bound with a finite lifetime, refreshed and announced only while the right to it lasts.
+ * The VIP of one agent is bound with a finite lifetime. It is refreshed and announced only until the fence
+ * deadline.
  *
- * The fence (design, invariant 3). The kernel removes the addresses when nobody refreshes them, so an agent that is killed or hung loses the VIP
- * without doing anything. What is left to do here is never to give them back by mistake: a process that was stopped wakes up with its timers
- * overdue, in any order, and RTM_NEWADDR re-creates an address that has expired. So every path first reads the clock, and reads it again after
+ * The fence (design, invariant 3). The kernel removes addresses that are no longer refreshed, so an agent
+ * that is killed or hung loses the VIP without doing anything. This module must never give the addresses back
+ * by mistake. A process that was stopped wakes up with its timers overdue, in any order, and RTM_NEWADDR
+ * re-creates an address that has expired. So every path reads the clock first. It reads the clock again after
  * each bind, refresh and announcement, because the process may be stopped between any two instructions.
  */
 import type { Timer } from "../clock.ts";
@@ -15,20 +17,22 @@ import type { BoundAddress, LinkState, VipKernel } from "./kernel.ts";
 import { ownerOf } from "./owner.ts";
 import type { Vip, VipDeps } from "./types.ts";
 
-/** How often a node looks whether an address is where it must not be, should the kernel's reports stay out. */
+/**
+ * Milliseconds between two looks for an address in a wrong place, in case the kernel's reports do not arrive.
+ */
 const CHECK_MS = 1000;
-/** A failed removal is tried again after this time. */
+/** Milliseconds until a failed removal is tried again. */
 const RETRY_MS = 100;
 
 type State =
-  /** No right to it. */
+  /** This node does not hold the VIP. */
   | { readonly kind: "idle" }
-  /** A predecessor's addresses may stay; whether we have a right to them is being found out. */
+  /** A predecessor's addresses may stay while the election finds out whether this node may keep them. */
   | { readonly kind: "adoptable" }
   | {
       readonly kind: "held";
       untilMs: number;
-      /** Until when, at least, the kernel has been told to keep the addresses. */
+      /** Clock time until which, at least, the kernel has been told to keep the addresses. */
       keptUntilMs: number;
       boundSinceMs: number | undefined;
       failure: LeaseholdError | undefined;
@@ -51,12 +55,15 @@ export function createVip(deps: VipDeps): Vip {
   const checkTimer = clock.every(CHECK_MS, look);
   const subscription = kernel.onChange(look);
 
-  /** Unbinds if the right has run out. True while it lasts: only then may anything be bound or sent. */
+  /**
+   * Unbinds if the fence deadline has passed. Returns true before it. Only then may anything be bound or
+   * sent.
+   */
   function mayHold(held: Held): boolean {
     if (state !== held) return false;
     if (clock.now() < held.untilMs) return true;
     counters.fenced++;
-    log.warn({ addresses: texts, overdueMs: clock.now() - held.untilMs }, "right to the VIP ran out, unbinding");
+    log.warn({ addresses: texts, overdueMs: clock.now() - held.untilMs }, "Fence deadline passed, unbinding the VIP");
     drop();
     return false;
   }
@@ -76,12 +83,12 @@ export function createVip(deps: VipDeps): Vip {
     try {
       kernel.unbind(addresses);
     } catch (error) {
-      log.error({ err: error, addresses: texts }, "unbinding the VIP failed, trying again");
+      log.error({ err: error, addresses: texts }, "VIP could not be unbound, trying again");
       retryTimer = clock.after(RETRY_MS, unbindNow);
     }
   }
 
-  /** Binds, or refreshes, and sees to it that neighbours know when that made a difference. */
+  /** Binds or refreshes, and starts announcements when that made a difference. */
   function ensureBound(held: Held): void {
     if (!mayHold(held)) return;
     const before = held.boundSinceMs !== undefined;
@@ -89,11 +96,12 @@ export function createVip(deps: VipDeps): Vip {
       const link = kernel.link();
       const present = survey();
       const stray = link !== undefined && present.some((entry) => entry.linkIndex !== link.index);
-      // The interface was renamed, or configured anew: the VIP is on the wrong one.
+      // The interface was renamed or configured again: the VIP is on the wrong one.
       if (stray) kernel.unbind(addresses);
       if (!mayHold(held)) return;
       const missing = stray || texts.some((text) => !present.some((entry) => entry.address.text === text));
-      // Told once that it lasts to the end of the right: told again later it would outlast it by more.
+      // The kernel is told once that the addresses last to the deadline. Telling it again later would round
+      // up again and keep them longer.
       if (missing || held.keptUntilMs < held.untilMs) bind(held);
       if (!mayHold(held)) return;
       succeeded(held, link, before && missing);
@@ -102,7 +110,10 @@ export function createVip(deps: VipDeps): Vip {
     }
   }
 
-  /** No longer than the right lasts, in whole seconds: the kernel is the fence of an agent that dies now. */
+  /**
+   * Binds until the fence deadline at the latest, in whole seconds: the kernel is the fence of an agent that
+   * dies now.
+   */
   function bind(held: Held): void {
     const now = clock.now();
     const seconds = Math.max(1, Math.min(lifetimeSeconds, Math.ceil((held.untilMs - now) / 1000)));
@@ -115,14 +126,15 @@ export function createVip(deps: VipDeps): Vip {
     const moved = !sameLink(held.link, link);
     if (readded) {
       counters.readded++;
-      log.warn({ addresses: texts }, "VIP was removed by somebody else, bound again");
+      log.warn({ addresses: texts }, "VIP was removed by another program, bound again");
     } else if (first) {
       log.info({ addresses: texts, interface: link?.name }, "VIP bound");
     }
     held.link = link;
     held.failure = undefined;
     held.boundSinceMs ??= clock.now();
-    // Neighbours have to hear of a new holder, a new MAC, and on a new or returned wire they may be new themselves.
+    // Neighbours must learn of a new holder or a new MAC. On a new or returned link the neighbours themselves
+    // may be new.
     if (first || readded || moved) announcer.start();
     if (first || readded) deps.onChange?.();
   }
@@ -140,7 +152,10 @@ export function createVip(deps: VipDeps): Vip {
     deps.onChange?.();
   }
 
-  /** Something changed, or a second has passed: are the addresses where they should be, and nowhere else? */
+  /**
+   * Runs on each report of a change and every second: checks that the addresses are where they should be, and
+   * nowhere else.
+   */
   function look(): void {
     switch (state.kind) {
       case "held":
@@ -162,7 +177,8 @@ export function createVip(deps: VipDeps): Vip {
       const link = kernel.link();
       const present = survey();
       const complete = texts.every((text) => present.some((entry) => entry.address.text === text && entry.linkIndex === link?.index));
-      // Refreshing on each report would answer reports with reports; only a difference is acted on.
+      // Refreshing on each report would cause a report for each refresh, so only a difference leads to a
+      // refresh.
       if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
     } catch (error) {
       failed(held, error);
@@ -172,7 +188,7 @@ export function createVip(deps: VipDeps): Vip {
   function lookIdle(): void {
     if (surveyOrSay().length === 0) return;
     counters.strays++;
-    log.warn({ addresses: texts }, "VIP found bound without the right to it, unbinding");
+    log.warn({ addresses: texts }, "VIP found bound but not held, unbinding");
     unbindNow();
   }
 
@@ -180,19 +196,19 @@ export function createVip(deps: VipDeps): Vip {
     try {
       return survey();
     } catch (error) {
-      log.error({ err: error }, "listing the addresses failed");
+      log.error({ err: error }, "Addresses could not be listed");
       return [];
     }
   }
 
-  /** The VIP's addresses on this machine that are ours, on whatever interface. Notes those that are not. */
+  /** Lists the VIP's addresses on this machine that are ours, on any interface. It notes the foreign ones. */
   function survey(): readonly BoundAddress[] {
     const present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
     foreign.note(present);
     return present.filter((entry) => entry.ours);
   }
 
-  /** Not while an address is being bound or looked for: who is told may hold, limit or release. */
+  /** Not called while an address is being bound or listed: the listener may call hold, limit or release. */
   function tell(): void {
     if (foreign.isNews()) deps.onChange?.();
   }
@@ -204,8 +220,8 @@ export function createVip(deps: VipDeps): Vip {
       kernel.announce(addresses);
       counters.announcements++;
     } catch (error) {
-      // Without a link nobody listens; its return starts the schedule anew.
-      log.debug({ err: error, addresses: texts }, "announcing the VIP failed");
+      // Without a link no neighbour hears it. The schedule restarts when the link returns.
+      log.debug({ err: error, addresses: texts }, "VIP could not be announced");
       deps.onAnnouncementFailed?.();
     }
     mayHold(held);
@@ -214,7 +230,7 @@ export function createVip(deps: VipDeps): Vip {
   function armDeadline(held: Held): void {
     deadlineTimer?.cancel();
     deadlineTimer = clock.after(held.untilMs - clock.now(), () => {
-      // Extended meanwhile, or the timer was a fraction of a millisecond early.
+      // The deadline was extended meanwhile, or the timer was a fraction of a millisecond early.
       if (mayHold(held)) armDeadline(held);
     });
   }
@@ -223,11 +239,12 @@ export function createVip(deps: VipDeps): Vip {
     hold(untilMs) {
       const now = clock.now();
       if (state.kind === "held") {
-        // A right that lapsed and was then renewed (the answer waited in a socket while we were stopped) is a right: the deadline counts from before
-        // the request was sent. What may have expired in the kernel is seen, and announced, by ensureBound.
+        // A fence that ran out and was then renewed is valid again: the answer waited in a socket while this
+        // process was stopped, and the deadline counts from before the request was sent. ensureBound finds
+        // and announces what expired in the kernel.
         const lapsed = now >= state.untilMs;
         state.untilMs = Math.max(state.untilMs, untilMs);
-        // The kernel may have been told of the former end only, which may come before the next refresh.
+        // The kernel may know only the former deadline, which may come before the next refresh.
         const ending = state.keptUntilMs < Math.min(state.untilMs, now + 2 * refreshMs);
         if (mayHold(state) && (lapsed || ending || state.boundSinceMs === undefined)) ensureBound(state);
         tell();
@@ -244,7 +261,7 @@ export function createVip(deps: VipDeps): Vip {
       refreshTimer = clock.every(refreshMs, () => {
         ensureBound(held);
         tell();
-        // Timers stand still while a machine is suspended; the clock does not.
+        // Timers stand still while a machine is suspended. The clock does not.
         if (state === held) armDeadline(held);
       });
       ensureBound(held);
@@ -275,7 +292,7 @@ export function createVip(deps: VipDeps): Vip {
     announce() {
       if (state.kind === "held" && state.boundSinceMs !== undefined) announcer.start();
     },
-    // What is left of the schedule goes on.
+    // The rest of the schedule goes on.
     defend: sendAnnouncement,
     reap(keep) {
       if (state.kind === "held") return [];
@@ -283,7 +300,7 @@ export function createVip(deps: VipDeps): Vip {
       if (found.length > 0 && keep) {
         state = { kind: "adoptable" };
       } else if (found.length > 0) {
-        log.info({ addresses: found.map((entry) => entry.address.text) }, "removing the VIP that a predecessor left");
+        log.info({ addresses: found.map((entry) => entry.address.text) }, "Removing the VIP that a predecessor left");
         unbindNow();
       }
       return found;
@@ -315,7 +332,10 @@ function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
   return a.index === b.index && a.mac === b.mac && a.up === b.up && a.carrier === b.carrier;
 }
 
-/** Those of `vips` that are the machine's own address as well: a configuration error, because nothing would take them away from a failed node. */
+/**
+ * Finds those of `vips` that are also the machine's own address. That is a configuration error, because
+ * nothing could take them away from a failed node.
+ */
 export function foreignOwner(kernel: Pick<VipKernel, "addresses">, vips: readonly IpAddress[]): readonly BoundAddress[] {
   const texts = new Set(vips.map((vip) => vip.text));
   return kernel.addresses().filter((entry) => texts.has(entry.address.text) && ownerOf(entry) === "machine");

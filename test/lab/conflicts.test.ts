@@ -112,7 +112,7 @@ describe("keepalived", () => {
     const { election, vip } = await first.status();
     assert.equal(election?.state, "FAULT");
     assert.deepEqual([vip?.foreign, vip?.failure], [true, `${cluster.vip}/32 was bound on this machine by another program`]);
-    assert.ok(journal.of(first).some(({ msg, err }) => msg.startsWith("another program has the VIP bound on this machine") && err?.code === "LH_VIP_FOREIGN"));
+    assert.ok(journal.of(first).some(({ msg, err }) => msg.startsWith("Another program has the VIP bound on this machine") && err?.code === "LH_VIP_FOREIGN"));
     assert.match((await first.get("/metrics")).body, /^leasehold_fault\{check="vip"\} 1$/m);
     await Promise.all(rest.map(refused));
     // Longer than it takes to ask again, and than an address of ours would live.

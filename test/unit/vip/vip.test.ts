@@ -168,7 +168,7 @@ describe("releasing", () => {
     vip.hold(clock.now() + 4000);
     kernel.broken = new LeaseholdError("LH_NATIVE", "remove address: EPERM");
     vip.release();
-    assert.deepEqual(lines, ["error: unbinding the VIP failed, trying again"]);
+    assert.deepEqual(lines, ["error: VIP could not be unbound, trying again"]);
     clock.advance(250);
     assert.equal(kernel.unboundMs.length, 3);
     kernel.broken = undefined;
@@ -415,7 +415,7 @@ describe("what others do to the machine", () => {
     assert.deepEqual(kernel.bound(), BOTH);
     assert.equal(vip.status().readded, 1);
     assert.deepEqual(since(kernel.announcedMs).slice(5), [7100]);
-    assert.deepEqual(lines, ["warn: VIP was removed by somebody else, bound again"]);
+    assert.deepEqual(lines, ["warn: VIP was removed by another program, bound again"]);
   });
 
   test("and without any report within a second", () => {
@@ -476,15 +476,15 @@ describe("what others do to the machine", () => {
     });
     kernel.broken = new LeaseholdError("LH_NATIVE", "list addresses: EMFILE");
     clock.advance(1000);
-    assert.deepEqual(reasons(), ["listing the addresses failed: LH_NATIVE list addresses: EMFILE"]);
+    assert.deepEqual(reasons(), ["Addresses could not be listed: LH_NATIVE list addresses: EMFILE"]);
     vip.hold(clock.now() + 4000);
     assert.deepEqual(reasons(), ["VIP could not be bound, trying again: LH_NATIVE list addresses: EMFILE"]);
     vip.release();
-    assert.deepEqual(reasons(), ["unbinding the VIP failed, trying again: LH_NATIVE list addresses: EMFILE"]);
+    assert.deepEqual(reasons(), ["VIP could not be unbound, trying again: LH_NATIVE list addresses: EMFILE"]);
     kernel.broken = undefined;
     kernel.currentLink = { ...(kernel.currentLink ?? assert.fail()), carrier: false };
     vip.hold(clock.now() + 4000);
-    assert.deepEqual(reasons(), ["announcing the VIP failed: LH_LINK_DOWN eth0 is without carrier"]);
+    assert.deepEqual(reasons(), ["VIP could not be announced: LH_LINK_DOWN eth0 is without carrier"]);
   });
 
   test("a failure to bind is not thrown at the elector", () => {
@@ -526,7 +526,7 @@ describe("a backup", () => {
     kernel.put(V4, Infinity, 2, false);
     clock.advance(3000);
     assert.equal(lines.length, 1);
-    assert.match(lines[0] ?? "", /^warn: another program has the VIP bound on this machine.*keepalived/);
+    assert.match(lines[0] ?? "", /^warn: Another program has the VIP bound on this machine.*keepalived/);
     kernel.remove(V4);
     clock.advance(3000);
     assert.equal(lines.length, 1);
@@ -602,10 +602,10 @@ describe("addresses that are not ours", () => {
   const listed = (kernel: FakeKernel): readonly string[] =>
     kernel.addresses().map(({ address, prefixLength, linkIndex, ours }) => `${address.text}/${prefixLength} on ${linkIndex}${ours ? ", ours" : ""}`);
   const stranger = {
-    "keepalived's": { put: (b: Bench) => b.kernel.put(V4, Infinity, 2, false), code: "LH_VIP_FOREIGN", entry: "192.0.2.100/32 on 2", says: /another program.*keepalived/ },
+    "keepalived's": { put: (b: Bench) => b.kernel.put(V4, Infinity, 2, false), code: "LH_VIP_FOREIGN", entry: "192.0.2.100/32 on 2", says: /Another program.*keepalived/ },
     "DHCP's": { put: (b: Bench) => b.kernel.put(V4, 3600, 2, false, 24), code: "LH_ADDRESS_OWNER", entry: "192.0.2.100/24 on 2", says: /machine's own address/ },
     "of IPv6 with a subnet": { put: (b: Bench) => b.kernel.put(V6, Infinity, 2, false, 64), code: "LH_ADDRESS_OWNER", entry: "2001:db8::100/64 on 2", says: /machine's own address/ },
-    "on another interface": { put: (b: Bench) => b.kernel.put(V6, Infinity, 7, false), code: "LH_VIP_FOREIGN", entry: "2001:db8::100/128 on 7", says: /another program/ },
+    "on another interface": { put: (b: Bench) => b.kernel.put(V6, Infinity, 7, false), code: "LH_VIP_FOREIGN", entry: "2001:db8::100/128 on 7", says: /Another program/ },
   } as const;
 
   for (const [whose, { put, code, entry, says }] of Object.entries(stranger)) {
