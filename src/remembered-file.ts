@@ -14,11 +14,11 @@ export function readRememberedItems<T>(path: string, what: string, parse: (item:
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) log.warn({ path, err: error }, `the remembered ${what} cannot be read`);
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) log.warn({ path, what, err: error }, "Remembered file cannot be read");
     return [];
   }
   const items = parseItems(text, what, parse);
-  if (items === undefined) log.warn({ path }, `the remembered ${what} are damaged and ignored`);
+  if (items === undefined) log.warn({ path, what }, "Remembered file is damaged and ignored");
   return items ?? [];
 }
 
@@ -36,7 +36,7 @@ export function writeRememberedItems(path: string, what: string, items: readonly
     // The rename itself lies in the directory.
     syncing(dirname(path), "r", () => {});
   } catch (error) {
-    log.warn({ path, err: error }, `the ${what} cannot be remembered`);
+    log.warn({ path, what, err: error }, "Remembered file cannot be written");
   }
 }
 

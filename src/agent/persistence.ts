@@ -47,7 +47,7 @@ export function createPersistence(deps: PersistenceDeps): Persistence {
       action();
       failed = false;
     } catch (error) {
-      if (!failed) log.error({ err: error, file }, "state file not writable: a restart of the agent may move the VIP");
+      if (!failed) log.error({ err: error, file }, "State file not writable: a restart of the agent may move the VIP");
       failed = true;
     }
   }
@@ -83,11 +83,11 @@ export function machineInstance(machineIdFile: string, stateDir: string, log: Lo
   const kept = readTrimmed(join(stateDir, INSTANCE_FILE));
   if (kept !== undefined && kept !== "") return digest(kept);
   const made = randomUUID();
-  log.warn({ file: machineIdFile, stateDir }, "no machine id: one was made up, it changes with the next boot");
+  log.warn({ file: machineIdFile, stateDir }, "No machine id: the agent made one up, which changes with the next boot");
   try {
     replaceFile(stateDir, INSTANCE_FILE, made);
   } catch (error) {
-    log.error({ err: error, stateDir }, "made-up machine id not writable: it changes with each start of the agent");
+    log.error({ err: error, stateDir }, "Made-up machine id not writable: it changes with each start of the agent");
   }
   return digest(made);
 }

@@ -42,7 +42,7 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
         );
         return;
       case "recreate":
-        log.warn({}, "The Lease was deleted or emptied by somebody, writing it again");
+        log.warn({}, "The Lease was deleted or emptied by a client other than the agents, writing it again");
         return;
       case "proof":
         metrics.holderSilent();

@@ -94,7 +94,7 @@ export function createListener(deps: ListenerDeps): Listener {
     },
     (request, response) => {
       respond(request, response).catch((error: unknown) => {
-        log.error({ err: error, listener: name, path: request.url }, "ops request failed");
+        log.error({ err: error, listener: name, path: request.url }, "Ops request failed");
         response.destroy();
       });
     },
@@ -158,7 +158,7 @@ export function createListener(deps: ListenerDeps): Listener {
     const before = failure;
     failure = error;
     if (error === undefined) {
-      server.on("error", (cause) => log.error({ err: cause, listener: name }, "ops server failed"));
+      server.on("error", (cause) => log.error({ err: cause, listener: name }, "Ops server failed"));
       if (before !== undefined) log.info({ listener: name, address }, "Listening after all");
       return;
     }
