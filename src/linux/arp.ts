@@ -1,26 +1,28 @@
-/** ARP (RFC 826) as whole Ethernet frames. Pure. */
+/** Encodes and parses ARP (RFC 826) as whole Ethernet frames. Pure. */
 import { concatBytes, viewOf } from "./bytes.ts";
 import { ETHERNET_HEADER_BYTES, ETHERTYPE, ethernetHeader } from "./ip-header.ts";
 import { isOneMachine } from "./mac.ts";
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
-/** Hardware type Ethernet, protocol IPv4, six and four bytes long. */
+/** Hardware type Ethernet and protocol IPv4, with addresses of six and four bytes. */
 const FIXED = [0x00, 0x01, 0x08, 0x00, 0x06, 0x04];
 const OPERATION = { request: 1, reply: 2 } as const;
 const UNKNOWN_MAC = new Uint8Array(6);
 const NO_IP = new Uint8Array(4);
 
 /**
- * A gratuitous ARP, broadcast: "`ip` is at `mac`". RFC 5227 section 2.3 wants the request form with an unknown (zero) target hardware
- * address; some stacks and switches learn from the reply form only, whose target is the announced pair itself (RFC 2002 section 4.6).
+ * Builds a gratuitous ARP, broadcast: "`ip` is at `mac`". RFC 5227 section 2.3 wants the request form with an
+ * unknown (zero) target hardware address. Some stacks and switches learn from the reply form only, whose
+ * target is the announced pair itself (RFC 2002 section 4.6).
  */
 export function arpAnnouncement(form: "request" | "reply", mac: Uint8Array, ip: Uint8Array): Uint8Array {
   return broadcast(form, mac, ip, form === "request" ? UNKNOWN_MAC : mac, ip);
 }
 
 /**
- * "Who has `target`?", broadcast. With a `sender`, who is asked may learn where that is (RFC 826). Without, it is an ARP probe (RFC 5227
- * section 2.1.1), which is answered like any request, and whose sender 0.0.0.0 keeps everybody from learning anything.
+ * Builds a broadcast "Who has `target`?". With a `sender`, the machine that is asked may learn the sender's
+ * MAC (RFC 826). Without one it is an ARP probe (RFC 5227 section 2.1.1). A probe is answered like any
+ * request, and its sender 0.0.0.0 keeps other machines from learning anything.
  */
 export function arpRequest(mac: Uint8Array, sender: Uint8Array | undefined, target: Uint8Array): Uint8Array {
   return broadcast("request", mac, sender ?? NO_IP, UNKNOWN_MAC, target);
@@ -31,14 +33,20 @@ function broadcast(form: keyof typeof OPERATION, mac: Uint8Array, ip: Uint8Array
   return concatBytes([ethernet, Uint8Array.of(...FIXED, 0, OPERATION[form]), mac, ip, targetMac, targetIp]);
 }
 
-/** What somebody says about itself. Bytes point into the frame. `sourceMac` is who sent the frame, `mac` whom it speaks of: nearly always the same. */
+/**
+ * What a frame says about a machine. Bytes point into the frame. `sourceMac` sent the frame, and `mac` is the
+ * machine that it is about. They are nearly always the same.
+ */
 export type NeighbourFrame =
   /** "`ip` is at `mac`." */
   | { readonly kind: "owner"; readonly ip: Uint8Array; readonly mac: Uint8Array; readonly sourceMac: Uint8Array }
-  /** "Does anybody have `ip`? I would like to." */
+  /** "Does a machine have `ip`? I would like to." */
   | { readonly kind: "probe"; readonly ip: Uint8Array; readonly mac: Uint8Array; readonly sourceMac: Uint8Array };
 
-/** undefined for anything that is neither, and for what is malformed. A request speaks of its sender as a reply does (RFC 826, RFC 5227 section 2.4). */
+/**
+ * Parses an ARP frame. Returns undefined for a frame of neither kind and for a malformed one. A request says
+ * as much about its sender as a reply does (RFC 826, RFC 5227 section 2.4).
+ */
 export function parseArp(frame: Uint8Array): NeighbourFrame | undefined {
   if (frame.length < ETHERNET_HEADER_BYTES + 28 || viewOf(frame).getUint16(12) !== ETHERTYPE.arp) return undefined;
   const arp = frame.subarray(ETHERNET_HEADER_BYTES);

@@ -1,4 +1,7 @@
-/** The Internet checksum (RFC 1071) over `parts` as if they were one sequence; each part but the last has an even length. */
+/**
+ * Computes the Internet checksum (RFC 1071) over `parts` as if they were one sequence. Each part but the last
+ * has an even length.
+ */
 export function internetChecksum(parts: readonly Uint8Array[]): number {
   let sum = 0;
   for (const part of parts) {

@@ -1,6 +1,6 @@
 /**
- * TCP connections that the kernel tracks in this network namespace (ctnetlink). Layouts: linux/netfilter/nfnetlink_conntrack.h.
- * The codecs are pure.
+ * Lists TCP connections that the kernel tracks in this network namespace (ctnetlink). The codecs are pure.
+ * Layouts: linux/netfilter/nfnetlink_conntrack.h.
  */
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
@@ -30,7 +30,8 @@ const CTA_PROTO_SRC_PORT = 2;
 const CTA_PROTO_DST_PORT = 3;
 const CTA_FILTER_ORIG_FLAGS = 1;
 const CTA_FILTER_REPLY_FLAGS = 2;
-// net/netfilter/nf_conntrack_netlink.c; they are not in a header for programs, but libnetfilter_conntrack has them too.
+// From net/netfilter/nf_conntrack_netlink.c. No header for programs has them, but libnetfilter_conntrack has
+// them too.
 const CTA_FILTER_F_CTA_IP_DST = 1 << 1;
 const CTA_FILTER_F_CTA_PROTO_NUM = 1 << 3;
 const CTA_FILTER_F_CTA_PROTO_DST_PORT = 1 << 5;
@@ -46,13 +47,13 @@ export interface Tuple {
 
 export interface ConntrackEntry {
   readonly family: Family;
-  /** As the first packet came. */
+  /** Addresses and ports of the first packet. */
   readonly original: Tuple;
-  /** As answers come: with NAT its source is not the original's destination. */
+  /** Addresses and ports of the answers. With NAT, the source is not the original's destination. */
   readonly reply: Tuple;
 }
 
-/** Where a connection went to before any translation. */
+/** The destination of a connection before any translation. */
 export interface OriginalDestination {
   readonly address: IpAddress;
   readonly port: number;
@@ -60,9 +61,10 @@ export interface OriginalDestination {
 
 export interface Conntrack {
   /**
-   * TCP connections of the table, which may have some 100 000: with `to` only those to there, which the kernel picks out itself (Linux 5.8), so
-   * that neither time nor space go to the others.
-   * @throws {SystemCallError} EPERM without CAP_NET_ADMIN; EINVAL where nf_conntrack_netlink is missing (nfnetlink knows no such subsystem)
+   * Lists TCP connections of the table, which may have some 100 000. With `to` it lists only connections to
+   * that destination. The kernel selects them (Linux 5.8), so the others cost neither time nor space.
+   * @throws {SystemCallError} EPERM without CAP_NET_ADMIN; EINVAL where nf_conntrack_netlink is missing
+   * (nfnetlink knows no such subsystem)
    */
   list(family: Family, to?: OriginalDestination): readonly ConntrackEntry[];
   close(): void;
@@ -86,14 +88,15 @@ export function dumpConntrack(family: Family, to?: OriginalDestination): Netlink
   if (to !== undefined) {
     proto.push(encodeAttribute(CTA_PROTO_DST_PORT, Uint8Array.of(to.port >>> 8, to.port & 0xff)));
     flags |= CTA_FILTER_F_CTA_PROTO_DST_PORT;
-    // Not for IPv6: ctnetlink_filter_match_tuple takes ipv6_addr_cmp's 0 for "unlike", and leaves out just those that are wanted (seen on Linux 6.18).
+    // Not for IPv6: ctnetlink_filter_match_tuple takes ipv6_addr_cmp's 0 for "unlike", and leaves out exactly
+    // the connections that are wanted (seen on Linux 6.18).
     if (family === 4) {
       parts.push(encodeNested(CTA_TUPLE_IP, encodeAttribute(CTA_IP[4].destination, to.address.bytes)));
       flags |= CTA_FILTER_F_CTA_IP_DST;
     }
   }
   const tuple = encodeNested(CTA_TUPLE_ORIG, ...parts, encodeNested(CTA_TUPLE_PROTO, ...proto));
-  // Older kernels do not know CTA_FILTER and list everything, so `parseConntrack` looks again.
+  // Older kernels do not know CTA_FILTER and list everything, so `parseConntrack` checks again.
   const filter = encodeNested(CTA_FILTER, hostUint32(CTA_FILTER_ORIG_FLAGS, flags), hostUint32(CTA_FILTER_REPLY_FLAGS, 0));
   return {
     type: nfnetlinkType(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
@@ -108,7 +111,10 @@ function hostUint32(type: number, value: number): Uint8Array {
   return encodeAttribute(type, bytes);
 }
 
-/** undefined for any other message, for what is not TCP or not to `to`, and for a malformed one. */
+/**
+ * Parses one connection. Returns undefined for any other message, for a connection that is not TCP or not to
+ * `to`, and for a malformed one.
+ */
 export function parseConntrack(message: NetlinkMessage, to?: OriginalDestination): ConntrackEntry | undefined {
   const { payload } = message;
   if (message.type !== nfnetlinkType(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW) || payload.length < NFGENMSG_LENGTH) return undefined;
@@ -121,7 +127,10 @@ export function parseConntrack(message: NetlinkMessage, to?: OriginalDestination
   return reply && { family, original: tupleOf(original), reply: tupleOf(reply) };
 }
 
-/** Addresses still as bytes of the message: to make values of those of connections that nobody wants would be most of the work. */
+/**
+ * Keeps addresses as bytes of the message: making values for connections that are then left out would be most
+ * of the work.
+ */
 interface RawTuple {
   readonly source: Uint8Array;
   readonly destination: Uint8Array;

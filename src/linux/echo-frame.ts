@@ -1,4 +1,7 @@
-/** ICMP (RFC 792) and ICMPv6 (RFC 4443 section 4) echo as whole Ethernet frames, for a machine that no route leads to. Pure. */
+/**
+ * Encodes and parses ICMP (RFC 792) and ICMPv6 (RFC 4443 section 4) echo as whole Ethernet frames, for a
+ * machine that no route leads to. Pure.
+ */
 import { viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
 import { ECHO_BYTES, ECHO_TYPES, echoRequest } from "./echo.ts";
@@ -6,8 +9,9 @@ import { ETHERNET_HEADER_BYTES, ETHERTYPE, ICMP, ICMPV6, IPV4_HEADER_BYTES, ipFr
 import { isOneMachine } from "./mac.ts";
 
 /**
- * The machine with that MAC answers itself or nobody does: nodes of a cluster forward, and one that has just lost the address would send
- * the request on to who has it now. Delivery to the machine's own addresses takes nothing off it.
+ * Hop limit 1, so that only the machine with that MAC can answer. Nodes of a cluster forward, and a node that
+ * has just lost the address would send the request on to the node that has it now. Delivery to the machine's
+ * own addresses does not lower the hop limit.
  */
 const TIME_TO_LIVE = 1;
 
@@ -16,7 +20,11 @@ export interface EchoFrame {
   readonly sequence: number;
 }
 
-/** No data: an answer is as short as it can be, and told from those to other programs by that. @throws {RangeError} for two families */
+/**
+ * Builds an echo request without data: the answer is as short as it can be, and its length tells it from
+ * answers to other programs.
+ * @throws {RangeError} for two families
+ */
 export function echoRequestFrame(ends: IpEnds & MacEnds & EchoFrame): Uint8Array {
   const { source, destination, identifier, sequence } = ends;
   const message = echoRequest(destination.family, identifier, sequence);
@@ -26,13 +34,13 @@ export function echoRequestFrame(ends: IpEnds & MacEnds & EchoFrame): Uint8Array
   return ipFrame(ends, ICMPV6, TIME_TO_LIVE, [message]);
 }
 
-/** Bytes point into the frame. */
+/** A parsed reply. Bytes point into the frame. */
 export interface EchoReplyFrame extends EchoFrame {
   readonly ip: Uint8Array;
   readonly sourceMac: Uint8Array;
 }
 
-/** An echo reply without data whose checksums are right; undefined for anything else. */
+/** Parses an echo reply without data whose checksums are right; undefined for anything else. */
 export function parseEchoReplyFrame(frame: Uint8Array): EchoReplyFrame | undefined {
   const parsed = frame.length > ETHERNET_HEADER_BYTES && viewOf(frame).getUint16(12) === ETHERTYPE.ipv4 ? parseFrame4(frame) : parseFrame6(frame);
   if (parsed === undefined || !isOneMachine(frame.subarray(6, 12))) return undefined;
@@ -47,12 +55,13 @@ interface Parsed {
 
 function parseFrame4(frame: Uint8Array): Parsed | undefined {
   const messageAt = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
-  // What follows the message is the padding of a short frame.
+  // Bytes after the message are the padding of a short frame.
   const header = frame.subarray(ETHERNET_HEADER_BYTES, messageAt);
   const message = frame.subarray(messageAt, messageAt + ECHO_BYTES);
   if (message.length < ECHO_BYTES) return undefined;
   const view = viewOf(header);
-  // Version and length in words (there are no options, as the request had none); total length; flags and fragment offset but "don't fragment"; protocol.
+  // The tests are of version and length in words (there are no options, as the request had none), total
+  // length, flags and fragment offset except "don't fragment", and protocol.
   if (view.getUint8(0) !== 0x45 || view.getUint16(2) !== IPV4_HEADER_BYTES + ECHO_BYTES) return undefined;
   if ((view.getUint16(6) & 0xbfff) !== 0 || view.getUint8(9) !== ICMP) return undefined;
   if (message[0] !== ECHO_TYPES[4].reply || message[1] !== 0) return undefined;

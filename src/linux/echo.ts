@@ -1,6 +1,6 @@
 /**
- * ICMP (RFC 792) and ICMPv6 (RFC 4443 section 4) echo over raw sockets (raw(7)): asks a machine's kernel, not a process, whether it is there.
- * Nothing here waits: replies lie in the socket until somebody drains it.
+ * ICMP (RFC 792) and ICMPv6 (RFC 4443 section 4) echo over raw sockets (raw(7)) asks a machine's kernel, not
+ * a process, whether it is there. Nothing here waits: replies stay in the socket until they are drained.
  */
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { viewOf } from "./bytes.ts";
@@ -15,22 +15,26 @@ const IPPROTO_ICMP = 1;
 const IPPROTO_ICMPV6 = 58;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
-/** linux/icmp.h: a bit that is set blocks that type. */
+/** From linux/icmp.h: a bit that is set blocks that type. */
 const SOL_RAW = 255;
 const ICMP_FILTER = 1;
-/** linux/icmpv6.h; RFC 3542 section 3.2. The kernel keeps the mask as it is given: set blocks, as with ICMP_FILTER. */
+/**
+ * From linux/icmpv6.h; RFC 3542 section 3.2. The kernel keeps the mask as it is given: a set bit blocks, as
+ * with ICMP_FILTER.
+ */
 const ICMP6_FILTER = 1;
 
-/** By family. */
+/** ICMP types by address family. */
 export const ECHO_TYPES = { 4: { request: 8, reply: 0 }, 6: { request: 128, reply: 129 } } as const;
-/** Type, code, checksum, identifier, sequence. */
+/** Length of type, code, checksum, identifier and sequence. */
 export const ECHO_BYTES = 8;
 /**
- * Room for some 80 small packets (each is charged with its whole buffer). Every raw socket is given every reply that the machine gets, also to
- * other programs' pings; ours come first, within a round trip of an emptied socket.
+ * Room for some 80 small packets (each is charged with its whole buffer). The kernel gives every raw socket
+ * every reply that the machine gets, also replies to other programs' pings. Our replies come first, within a
+ * round trip after the socket was emptied.
  */
 const RECEIVE_BUFFER_BYTES = 64 * 1024;
-/** A machine that is flooded with replies must not keep this thread. */
+/** Most datagrams in one turn. A machine that is flooded with replies must not keep this thread. */
 const MOST_AT_ONCE = 256;
 
 export interface EchoReply {
@@ -39,27 +43,33 @@ export interface EchoReply {
   readonly sequence: number;
 }
 
-/** `overrun`: there was more than one turn may take; some replies are still there. */
+/** `overrun` is true when more came than one turn may take. Some replies are still in the socket. */
 export interface Drained {
   readonly replies: readonly EchoReply[];
   readonly overrun: boolean;
 }
 
 export interface Echo {
-  /** One request. False when this machine could not send it (no route, no memory, a firewall): that says nothing about the other one. */
+  /**
+   * Sends one request. Returns false when this machine could not send it (no route, no memory, a firewall),
+   * which says nothing about the other machine.
+   */
   send(to: IpAddress, identifier: number, sequence: number): boolean;
-  /** What has come since the last call, to whichever program. */
+  /** Returns the replies that have come since the last call, also those to other programs. */
   drain(): Drained;
   close(): void;
 }
 
-/** @throws {SystemCallError} EPERM without NET_RAW */
+/**
+ * Opens the raw sockets, one for each family that the kernel has.
+ * @throws {SystemCallError} EPERM without NET_RAW
+ */
 export function openEcho(): Echo {
   const sockets = new Map<Family, number>([[4, openFamily(4)]]);
   try {
     sockets.set(6, openFamily(6));
   } catch (error) {
-    // A kernel without IPv6 (ipv6.disable=1) has no peers there either.
+    // A kernel without IPv6 (ipv6.disable=1) has no IPv6 peers either.
     if (!(error instanceof SystemCallError && error.errnoName === "EAFNOSUPPORT")) {
       for (const fd of sockets.values()) closeSocket(fd);
       throw error;
@@ -88,7 +98,7 @@ export function openEcho(): Echo {
           const received = receiveDatagram(fd, buffer, sender);
           if (received.kind === "empty") break;
           left -= 1;
-          // Longer than ours can be: somebody else's.
+          // It is longer than our replies can be, so it is another program's.
           if (received.kind !== "data") continue;
           const packet = buffer.subarray(0, received.length);
           const reply = family === 4 ? parseReply4(packet) : parseReply6(packet, sender);
@@ -104,14 +114,17 @@ export function openEcho(): Echo {
   };
 }
 
-/** Lets nothing in but replies: a raw ICMPv6 socket would be given every neighbour solicitation too. */
+/**
+ * Opens a socket that receives replies only. A raw ICMPv6 socket would otherwise be given every neighbour
+ * solicitation too.
+ */
 function openFamily(family: Family): number {
   const fd = family === 4 ? openSocket(AF_INET, SOCK_RAW, IPPROTO_ICMP) : openSocket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
   try {
     if (family === 4) setSocketOption(fd, SOL_RAW, ICMP_FILTER, blockAllBut(ECHO_TYPES[4].reply, 1));
     else setSocketOption(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blockAllBut(ECHO_TYPES[6].reply, 8));
     setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(RECEIVE_BUFFER_BYTES).buffer));
-    // What came between the opening and the filter is thrown away with the first drain: it is not ours.
+    // Packets that came between the opening and the filter are not ours. The first drain drops them.
   } catch (error) {
     closeSocket(fd);
     throw error;
@@ -127,7 +140,10 @@ function blockAllBut(type: number, words: number): Uint8Array {
   return mask;
 }
 
-/** Of ICMPv6 the kernel fills in the checksum, always (RFC 3542 section 3.1): it covers a source address that only the kernel knows. */
+/**
+ * Builds an echo request. The kernel always fills in the checksum of ICMPv6 (RFC 3542 section 3.1), because
+ * it covers a source address that only the kernel knows.
+ */
 export function echoRequest(family: Family, identifier: number, sequence: number): Uint8Array {
   const request = new Uint8Array(ECHO_BYTES);
   const view = viewOf(request);
@@ -138,7 +154,10 @@ export function echoRequest(family: Family, identifier: number, sequence: number
   return request;
 }
 
-/** A raw IPv4 socket gives the whole packet, which the kernel has checked (raw(7)). undefined for anything but a reply. */
+/**
+ * Parses a packet of a raw IPv4 socket, which gives the whole packet after the kernel has checked it
+ * (raw(7)). Returns undefined for anything but a reply.
+ */
 export function parseReply4(packet: Uint8Array): EchoReply | undefined {
   const versionAndLength = packet[0] ?? 0;
   const headerBytes = (versionAndLength & 0xf) * 4;
@@ -146,7 +165,10 @@ export function parseReply4(packet: Uint8Array): EchoReply | undefined {
   return parseEcho(4, packet.subarray(headerBytes), packet.slice(12, 16));
 }
 
-/** A raw IPv6 socket gives no header (RFC 3542 section 3): the sender is in `sender`, a struct sockaddr_in6. */
+/**
+ * Parses a message of a raw IPv6 socket, which gives no header (RFC 3542 section 3). The sender is in
+ * `sender`, a struct sockaddr_in6. Returns undefined for anything but a reply.
+ */
 export function parseReply6(message: Uint8Array, sender: Uint8Array): EchoReply | undefined {
   if (sender.length < SOCKADDR_IN6_BYTES || viewOf(sender).getUint16(0, LITTLE_ENDIAN) !== AF_INET6) return undefined;
   return parseEcho(6, message, sender.slice(8, 24));
@@ -160,7 +182,10 @@ function parseEcho(family: Family, message: Uint8Array, from: Uint8Array): EchoR
 
 const SOCKADDR_IN6_BYTES = 28;
 
-/** struct sockaddr_in (family, port, address, padding) or sockaddr_in6 (family, port, flow, address, scope). */
+/**
+ * Builds a struct sockaddr_in (family, port, address, padding) or sockaddr_in6 (family, port, flow, address,
+ * scope).
+ */
 function socketAddress({ family, bytes }: IpAddress): Uint8Array {
   const address = new Uint8Array(family === 4 ? 16 : SOCKADDR_IN6_BYTES);
   viewOf(address).setUint16(0, family === 4 ? AF_INET : AF_INET6, LITTLE_ENDIAN);

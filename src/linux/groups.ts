@@ -1,4 +1,7 @@
-/** Membership in IPv6 multicast groups: the network card lets their frames in, and switches that look at MLD (RFC 4541) send them here. */
+/**
+ * Joins IPv6 multicast groups, so that the network card lets their frames in and switches that look at MLD
+ * (RFC 4541) send them here.
+ */
 import { concatBytes, viewOf } from "./bytes.ts";
 import { closeSocket, openSocket, setSocketOption, SystemCallError } from "./libc.ts";
 import { LITTLE_ENDIAN } from "./netlink.ts";
@@ -9,13 +12,16 @@ const IPPROTO_IPV6 = 41;
 const IPV6_ADD_MEMBERSHIP = 20;
 
 export interface Memberships {
-  /** False when it cannot be: no IPv6, no such link. Once joined, a group is joined. */
+  /**
+   * Joins a group. Returns false when that is impossible: no IPv6, no such link. A group that was joined
+   * stays joined.
+   */
   join(group: Uint8Array): boolean;
-  /** Leaves them all. */
+  /** Leaves all groups. */
   close(): void;
 }
 
-/** On one link, for as long as that exists. The socket is opened with the first group. */
+/** Memberships on one link, until the link is deleted. The socket is opened with the first group. */
 export function openMemberships(linkIndex: number): Memberships {
   const joined = new Set<string>();
   let fd: number | undefined;

@@ -1,4 +1,7 @@
-/** Ethernet and IP headers of packets that no socket would send, and what their checksums cover. Pure. */
+/**
+ * Builds and parses Ethernet and IP headers of packets that no socket would send, and the pseudo-headers that
+ * their checksums cover. Pure.
+ */
 import type { IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
@@ -25,7 +28,10 @@ export function ethernetHeader({ sourceMac, destinationMac }: MacEnds, etherType
   return concatBytes([destinationMac, sourceMac, Uint8Array.of(etherType >>> 8, etherType & 0xff)]);
 }
 
-/** `message`, whose checksum is filled in, as a whole Ethernet frame. @throws {RangeError} when the addresses are of two families */
+/**
+ * Builds a whole Ethernet frame around `message`, whose checksum is filled in already.
+ * @throws {RangeError} when the addresses are of two families
+ */
 export function ipFrame(ends: IpEnds & MacEnds, protocol: number, timeToLive: number, message: readonly Uint8Array[]): Uint8Array {
   const { source, destination } = ends;
   if (source.family !== destination.family) throw new RangeError(`${source.text} and ${destination.text} are of two families`);
@@ -35,7 +41,10 @@ export function ipFrame(ends: IpEnds & MacEnds, protocol: number, timeToLive: nu
   return concatBytes([ethernetHeader(ends, etherType), header, ...message]);
 }
 
-/** RFC 9293 section 3.1 for IPv4, RFC 8200 section 8.1 for IPv6. The sum is the same whatever the order and width of the fields. */
+/**
+ * Builds the pseudo-header of RFC 9293 section 3.1 for IPv4 and of RFC 8200 section 8.1 for IPv6. The order
+ * and width of the fields do not change the sum.
+ */
 export function pseudoHeader(source: Uint8Array, destination: Uint8Array, protocol: number, length: number): Uint8Array {
   return concatBytes([source, destination, Uint8Array.of(0, protocol, length >>> 8, length & 0xff)]);
 }
@@ -43,10 +52,11 @@ export function pseudoHeader(source: Uint8Array, destination: Uint8Array, protoc
 function ipv4Header({ source, destination }: IpEnds, protocol: number, timeToLive: number, length: number): Uint8Array {
   const header = concatBytes([new Uint8Array(12), source.bytes, destination.bytes]);
   const view = viewOf(header);
-  // Version 4, five words.
+  // Version 4, and a header of five words.
   view.setUint8(0, 0x45);
   view.setUint16(2, header.length + length);
-  // Identification 0 is for what is never fragmented (RFC 6864 section 4.1): don't fragment.
+  // Identification 0 is for packets that are never fragmented (RFC 6864 section 4.1), so "don't fragment" is
+  // set.
   view.setUint16(6, 0x4000);
   view.setUint8(8, timeToLive);
   view.setUint8(9, protocol);
@@ -55,13 +65,16 @@ function ipv4Header({ source, destination }: IpEnds, protocol: number, timeToLiv
 }
 
 function ipv6Header({ source, destination }: IpEnds, protocol: number, hopLimit: number, length: number): Uint8Array {
-  // Version 6, no traffic class nor flow label.
+  // Version 6, without traffic class or flow label.
   const header = Uint8Array.of(0x60, 0, 0, 0, 0, 0, protocol, hopLimit);
   viewOf(header).setUint16(4, length);
   return concatBytes([header, source.bytes, destination.bytes]);
 }
 
-/** An ICMPv6 message as it came, with its checksum verified (RFC 4443 section 2.3). It points into the frame. */
+/**
+ * An ICMPv6 message as it came, with its checksum verified (RFC 4443 section 2.3). Its bytes point into the
+ * frame.
+ */
 export interface Icmpv6Message {
   readonly sourceMac: Uint8Array;
   readonly source: Uint8Array;
@@ -70,13 +83,16 @@ export interface Icmpv6Message {
   readonly message: Uint8Array;
 }
 
-/** undefined for anything else, also behind extension headers: what is looked for here never has any. */
+/**
+ * Parses an ICMPv6 frame. Returns undefined for anything else, also for a message behind extension headers:
+ * the messages that are wanted here never have any.
+ */
 export function parseIcmpv6(frame: Uint8Array): Icmpv6Message | undefined {
   const messageAt = ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES;
   if (frame.length < messageAt) return undefined;
   const view = viewOf(frame);
   if (view.getUint16(12) !== ETHERTYPE.ipv6 || view.getUint8(14) >>> 4 !== 6 || view.getUint8(20) !== ICMPV6) return undefined;
-  // What follows the packet is the padding of a short frame.
+  // Bytes after the packet are the padding of a short frame.
   const message = frame.subarray(messageAt, messageAt + view.getUint16(18));
   if (message.length !== view.getUint16(18)) return undefined;
   const source = frame.subarray(22, 38);

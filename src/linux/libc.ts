@@ -1,13 +1,13 @@
 /**
- * The one native file: thin, typed wrappers around the few system calls that Node has no API for
- * (netlink, AF_PACKET, CLOCK_BOOTTIME). Nothing above it sees koffi, a pointer or `errno`.
- * Why koffi: docs/adr/0001-koffi-not-node-netlink.md.
+ * The one native file has thin, typed wrappers around the few system calls that Node has no API for (netlink,
+ * AF_PACKET, CLOCK_BOOTTIME). No other module sees koffi, a pointer or `errno`. Why koffi:
+ * docs/adr/0001-koffi-not-node-netlink.md.
  */
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import koffi from "koffi";
 import { LeaseholdError } from "../errors.ts";
 
-/** A failed system call. `errnoName` is for decisions ("ENETDOWN"), the message for people. */
+/** A failed system call. The code decides by `errnoName` ("ENETDOWN"). People read the message. */
 export class SystemCallError extends LeaseholdError {
   readonly call: string;
   readonly errnoName: string;
@@ -21,7 +21,7 @@ export class SystemCallError extends LeaseholdError {
   }
 }
 
-/** "EPERM" for 1; a number that the C library does not know is returned as text. */
+/** Returns "EPERM" for 1. A number that the C library does not know is returned as text. */
 function errnoName(errno: number): string {
   try {
     return getSystemErrorName(-errno);
@@ -40,10 +40,10 @@ function errnoText(errno: number): string {
 
 type Fd = number;
 
-// linux/filter.h; a struct sock_filter is 8 bytes.
+// From linux/filter.h. A struct sock_filter has 8 bytes.
 const socketFilter = koffi.struct("sock_fprog", { len: "uint16_t", filter: "const void *" });
 
-// The process's own C library, whichever it is (glibc, musl): Node is linked to it.
+// The process's own C library (glibc or musl), to which Node is linked.
 const libc = koffi.load(null);
 const c = {
   socket: libc.func("int socket(int domain, int type, int protocol)"),
@@ -65,7 +65,7 @@ const c = {
 
 const ERRNO = koffi.os.errno;
 
-/** Calls once more after EINTR, as every caller would have to. */
+/** Repeats the call after EINTR, as every caller would have to. */
 function check(call: string, run: () => unknown): number {
   for (;;) {
     const result = Number(run());
@@ -79,36 +79,40 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 
-/** Opens a socket that no child process inherits. @throws {SystemCallError} EPERM without the capability */
+/**
+ * Opens a socket that no child process inherits.
+ * @throws {SystemCallError} EPERM without the capability
+ */
 export function openSocket(domain: number, type: number, protocol: number): Fd {
   return check("socket", () => c.socket(domain, type | SOCK_CLOEXEC, protocol));
 }
 
-/** `address` is a `struct sockaddr_*` as bytes. */
+/** Binds a socket. `address` is a `struct sockaddr_*` as bytes. */
 export function bindSocket(fd: Fd, address: Uint8Array): void {
   check("bind", () => c.bind(fd, address, address.length));
 }
 
-/** Fills `address`, a `struct sockaddr_*` as bytes, with what the socket is bound to. */
+/** Fills `address`, a `struct sockaddr_*` as bytes, with the address that the socket is bound to. */
 export function socketAddress(fd: Fd, address: Uint8Array): void {
   check("getsockname", () => c.getsockname(fd, address, Uint32Array.of(address.length)));
 }
 
-/** Sends one datagram without ever waiting; `address` is a `struct sockaddr_*` as bytes, or undefined for a bound socket. */
+/** Sends one datagram without ever waiting. `address` is a `struct sockaddr_*` as bytes. */
 export function sendDatagram(fd: Fd, data: Uint8Array, address: Uint8Array): void {
   check("sendto", () => c.sendto(fd, data, data.length, MSG_DONTWAIT, address, address.length));
 }
 
 /**
- * The same from a thread of libuv's pool, for what the kernel may have to wait for within the call: the event
- * loop goes on meanwhile. Resolves when the call has returned. `fd` must stay open and `data` as it is until
- * then. @throws {SystemCallError}
+ * Sends one datagram from a thread of libuv's pool, because the kernel may have to wait within the call. The
+ * event loop goes on meanwhile. Resolves when the call has returned. Until then `fd` must stay open and
+ * `data` must not change.
+ * @throws {SystemCallError}
  */
 export function sendDatagramAside(fd: Fd, data: Uint8Array, address: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     c.sendto.async(fd, data, data.length, MSG_DONTWAIT, address, address.length, (error: unknown, result: unknown) => {
-      // Before anything else of ours may make a call. koffi keeps the errno of a call of the pool for this
-      // callback.
+      // This comes before any other call. koffi keeps the errno of a pool thread's call for this callback
+      // only.
       const errno = koffi.errno();
       if (error instanceof Error) reject(error);
       else if (Number(result) < 0) reject(new SystemCallError("sendto", errno));
@@ -119,16 +123,19 @@ export function sendDatagramAside(fd: Fd, data: Uint8Array, address: Uint8Array)
 
 export type Received =
   | { readonly kind: "data"; readonly length: number }
-  /** Nothing there now. */
+  /** The socket has no datagram now. */
   | { readonly kind: "empty" }
-  /** ENOBUFS: the kernel dropped messages, what they told must be asked again (netlink(7)). */
+  /** ENOBUFS: the kernel dropped messages, and the caller must ask again for what they told (netlink(7)). */
   | { readonly kind: "overrun" }
-  /** The datagram was longer than the buffer; its end is lost. */
+  /** The datagram was longer than the buffer, and its end is lost. */
   | { readonly kind: "truncated"; readonly length: number };
 
 const EMPTY: Received = { kind: "empty" };
 
-/** Reads one datagram into `buffer` without waiting; into `from` goes the sender's `struct sockaddr_*`. @throws {SystemCallError} */
+/**
+ * Reads one datagram into `buffer` without waiting. `from` receives the sender's `struct sockaddr_*`.
+ * @throws {SystemCallError}
+ */
 export function receiveDatagram(fd: Fd, buffer: Uint8Array, from?: Uint8Array): Received {
   const flags = MSG_DONTWAIT | MSG_TRUNC;
   for (;;) {
@@ -140,7 +147,8 @@ export function receiveDatagram(fd: Fd, buffer: Uint8Array, from?: Uint8Array): 
     if (length > buffer.length) return { kind: "truncated", length };
     if (length >= 0) return { kind: "data", length };
     const errno = koffi.errno();
-    // By number: a socket that is drained on a timer says EAGAIN dozens of times in a second.
+    // Compared by number, because a socket that is drained on a timer returns EAGAIN dozens of times a
+    // second.
     if (errno === ERRNO["EAGAIN"]) return EMPTY;
     if (errno === ERRNO["EINTR"]) continue;
     if (errno === ERRNO["ENOBUFS"]) return { kind: "overrun" };
@@ -152,7 +160,7 @@ export function setSocketOption(fd: Fd, level: number, option: number, value: Ui
   check("setsockopt", () => c.setsockopt(fd, level, option, value, value.length));
 }
 
-/** Fills `value` from its beginning. */
+/** Fills `value` from its beginning with the option's value. */
 export function getSocketOption(fd: Fd, level: number, option: number, value: Uint8Array): void {
   check("getsockopt", () => c.getsockopt(fd, level, option, value, Uint32Array.of(value.length)));
 }
@@ -160,7 +168,11 @@ export function getSocketOption(fd: Fd, level: number, option: number, value: Ui
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 
-/** `program` is an array of `struct sock_filter` as bytes, of which the kernel keeps a copy. @throws {SystemCallError} EINVAL for what it does not accept */
+/**
+ * Attaches a filter to a socket. `program` is an array of `struct sock_filter` as bytes, of which the kernel
+ * keeps a copy.
+ * @throws {SystemCallError} EINVAL for a program that the kernel does not accept
+ */
 export function attachFilter(fd: Fd, program: Uint8Array): void {
   const value = { len: program.length / 8, filter: program };
   check("setsockopt", () => c.setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, koffi.sizeof(socketFilter)));
@@ -171,8 +183,8 @@ export function closeSocket(fd: Fd): void {
 }
 
 /**
- * Calls back when `fd` becomes readable, as long as it stays so (level triggered): read until it is empty.
- * Close it before the descriptor.
+ * Calls back when `fd` becomes readable, and again while it stays readable (level triggered). The callback
+ * must read until it is empty. Close the watch before the descriptor.
  */
 export function onReadable(fd: Fd, callback: () => void): { close(): void } {
   const options = { readable: true };
@@ -184,11 +196,13 @@ export function onReadable(fd: Fd, callback: () => void): { close(): void } {
   };
   const wake = (...args: readonly unknown[]): void => {
     if (!open) return;
-    // libuv ends a poll for good when the socket has a pending error (POLLERR becomes UV_EBADF), and a netlink socket
-    // has one after each overrun (ENOBUFS): start it again. Reading clears the error, so this does not spin.
+    // libuv ends a poll for good when the socket has a pending error (POLLERR becomes UV_EBADF). A netlink
+    // socket has one after each overrun (ENOBUFS), so the poll is started again. Reading clears the error, so
+    // this does not spin.
     if (typeof args[0] === "number" && args[0] < 0) handle.start(options, wake);
-    // koffi calls straight out of the event loop, outside any of Node's callback scopes: an exception would be lost
-    // and promises would stay pending. An immediate runs in this same turn of the loop, in a scope.
+    // koffi calls straight out of the event loop, outside any of Node's callback scopes. An exception would
+    // be lost there, and promises would stay pending. An immediate runs in this same turn of the loop, in a
+    // scope.
     if (!scheduled) setImmediate(run);
     scheduled = true;
   };
@@ -205,7 +219,10 @@ export function onReadable(fd: Fd, callback: () => void): { close(): void } {
 const CLOCK_BOOTTIME = 7;
 const timespec = new BigInt64Array(2);
 
-/** CLOCK_BOOTTIME in milliseconds, fractional: monotonic, and counts while the machine is suspended. */
+/**
+ * Reads CLOCK_BOOTTIME in milliseconds, with fractions. It is monotonic and counts while the machine is
+ * suspended.
+ */
 export function bootTimeMs(): number {
   check("clock_gettime", () => c.clock_gettime(CLOCK_BOOTTIME, timespec));
   const [seconds = 0n, nanoseconds = 0n] = timespec;

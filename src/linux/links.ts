@@ -1,4 +1,7 @@
-/** Which interface the VIP belongs on, and what this node's own address there is. Pure decisions over the kernel's lists. */
+/**
+ * Decides on which interface the VIP belongs, and which address there is this node's own. Pure decisions over
+ * the kernel's lists.
+ */
 import { LeaseholdError } from "../errors.ts";
 import { hostPrefix, type Family, type IpAddress } from "../net.ts";
 import { SystemCallError } from "./libc.ts";
@@ -22,7 +25,10 @@ export interface Network {
   readonly addresses: readonly AddressEntry[];
 }
 
-/** The machine's links and addresses as of now. @throws {LeaseholdError} LH_NATIVE */
+/**
+ * Reads the machine's links and addresses as of now.
+ * @throws {LeaseholdError} LH_NATIVE
+ */
 export function readNetwork(): Network {
   const socket = openRouteSocket();
   try {
@@ -35,7 +41,10 @@ export function readNetwork(): Network {
   }
 }
 
-/** One interface, as of now; undefined while there is none of that name. @throws {LeaseholdError} LH_NATIVE */
+/**
+ * Reads one interface as of now; undefined while no interface has that name.
+ * @throws {LeaseholdError} LH_NATIVE
+ */
 export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: string): LinkEntry | undefined {
   try {
     return socket.query(getLink(interfaceName), "get link").flatMap((message) => parseLink(message) ?? [])[0];
@@ -46,8 +55,9 @@ export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: st
 }
 
 /**
- * The interface whose connected subnets hold every one of `vips`; or `configured`, if that exists.
- * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more than one (the message names them)
+ * Returns the interface whose connected subnets contain every one of `vips`, or `configured`, if that exists.
+ * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more
+ * than one (the message names them)
  */
 export function chooseInterface(network: Network, vips: readonly IpAddress[], configured: string | undefined): LinkEntry {
   if (configured !== undefined) {
@@ -69,8 +79,10 @@ export function chooseInterface(network: Network, vips: readonly IpAddress[], co
 }
 
 /**
- * This node's own address on `link`, of the first VIP's family: the one whose subnet holds that VIP, else (the interface was configured) any global one.
- * Never a VIP. @throws {LeaseholdError} LH_NODE_IP
+ * Returns this node's own address on `link`, of the first VIP's family. It prefers an address whose subnet
+ * contains that VIP. Otherwise (the interface was configured) it takes any global one. It never returns a
+ * VIP.
+ * @throws {LeaseholdError} LH_NODE_IP
  */
 export function chooseNodeIp(network: Network, link: LinkEntry, vips: readonly IpAddress[]): IpAddress {
   const [vip] = vips;
@@ -82,18 +94,25 @@ export function chooseNodeIp(network: Network, link: LinkEntry, vips: readonly I
   return best;
 }
 
-/** The same for either family; undefined where it has none. */
+/**
+ * Chooses this node's own address as {@link chooseNodeIp} does, for either family; undefined when the link
+ * has none of it.
+ */
 export function ownAddress(network: Network, link: LinkEntry, vips: readonly IpAddress[], family: Family): IpAddress | undefined {
   const vip = vips.find((each) => each.family === family);
   const isVip = (entry: AddressEntry): boolean => vips.some((other) => other.text === entry.address.text);
   const near = vip === undefined ? [] : onSubnet(network, link, vip).filter((entry) => !isVip(entry));
   const pool = near.length > 0 ? near : own(network, link, family).filter((entry) => !isVip(entry));
-  // A primary, lasting, settled address before secondary (IPv4), temporary (IPv6), deprecated or tentative ones; the kernel's order otherwise.
+  // A primary, permanent, settled address comes before secondary (IPv4), temporary (IPv6), deprecated or
+  // tentative ones. Otherwise the kernel's order decides.
   const lesser = IFA_F_SECONDARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE;
   return (pool.find((entry) => (entry.flags & lesser) === 0) ?? pool[0])?.address;
 }
 
-/** The link's usable addresses whose subnet holds `vip`. A VIP bound by an agent (a host address) is no subnet. */
+/**
+ * Lists the link's usable addresses whose subnet contains `vip`. A VIP bound by an agent (a host address) is
+ * no subnet.
+ */
 function onSubnet(network: Network, link: LinkEntry, vip: IpAddress): readonly AddressEntry[] {
   return own(network, link, vip.family).filter(
     (entry) => entry.prefixLength < hostPrefix(entry.address) && samePrefix(entry.address.bytes, vip.bytes, entry.prefixLength),
@@ -111,7 +130,7 @@ function own(network: Network, link: LinkEntry, family: Family): readonly Addres
   );
 }
 
-/** fe80::/10. Every interface has one, so it tells nothing. */
+/** True for fe80::/10. Every interface has such an address, so it says nothing. */
 function isLinkLocal(address: IpAddress): boolean {
   return address.family === 6 && address.bytes[0] === 0xfe && ((address.bytes[1] ?? 0) & 0xc0) === 0x80;
 }
@@ -125,7 +144,10 @@ function samePrefix(a: Uint8Array, b: Uint8Array, prefixLength: number): boolean
   return true;
 }
 
-/** `eth0 (192.0.2.1/24), eth1 (no address)`; the loopback and link-local addresses are left out. */
+/**
+ * Returns text such as `eth0 (192.0.2.1/24), eth1 (no address)`, without the loopback and link-local
+ * addresses.
+ */
 function describe(network: Network): string {
   const links = network.links.filter((link) => !link.loopback);
   if (links.length === 0) return "no interface but the loopback";

@@ -1,6 +1,6 @@
 /**
- * Netlink framing (RFC 3549 section 2, linux/netlink.h): messages, attributes, acknowledgements. Pure.
- * Integers are in host order. Every message and attribute is padded to four bytes.
+ * Netlink framing (RFC 3549 section 2, linux/netlink.h): messages, attributes, acknowledgements. Integers are
+ * in host order. Every message and attribute is padded to four bytes. Pure.
  */
 import { concatBytes, viewOf } from "./bytes.ts";
 
@@ -10,9 +10,9 @@ export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
-/** The dump was interrupted by a change: it may be inconsistent and has to be made again. */
+/** A change interrupted the dump. It may be inconsistent and has to be repeated. */
 export const NLM_F_DUMP_INTR = 0x10;
-/** An acknowledgement with attributes after its error code (NETLINK_EXT_ACK). */
+/** The acknowledgement has attributes after its error code (NETLINK_EXT_ACK). */
 const NLM_F_ACK_TLVS = 0x200;
 /** The acknowledgement does not repeat the request's payload (NETLINK_CAP_ACK). */
 const NLM_F_CAPPED = 0x100;
@@ -40,7 +40,10 @@ export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  /** nlmsg_pid: the netlink port of the socket whose request this answers, or whose change it tells of. */
+  /**
+   * `port` is nlmsg_pid: the netlink port of the socket whose request this answers, or which made the
+   * reported change.
+   */
   readonly port: number;
   readonly payload: Uint8Array;
 }
@@ -67,7 +70,10 @@ export function encodeAttribute(type: number, value: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** The messages of one datagram; undefined when it is malformed anywhere (nothing of it is to be believed then). */
+/**
+ * Returns the messages of one datagram; undefined when any of it is malformed, because then none of it can be
+ * trusted.
+ */
 export function parseMessages(datagram: Uint8Array): readonly NetlinkMessage[] | undefined {
   const messages: NetlinkMessage[] = [];
   const view = viewOf(datagram);
@@ -88,14 +94,14 @@ export function parseMessages(datagram: Uint8Array): readonly NetlinkMessage[] |
   return messages;
 }
 
-/** Attributes by type (the last of a kind counts, as in the kernel); undefined when malformed. */
+/** Returns attributes by type (the last of a type counts, as in the kernel); undefined when malformed. */
 export function parseAttributes(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> | undefined {
   const attributes = new Map<number, Uint8Array>();
   return eachAttribute(bytes, (type, value) => attributes.set(type, value)) ? attributes : undefined;
 }
 
 /**
- * The values of a list, in which every attribute is of the same type: those of `type`, in order. undefined
+ * Returns the values of `type`, in order, from a list in which every attribute has the same type; undefined
  * when malformed.
  */
 export function parseAttributeList(bytes: Uint8Array, type: number): readonly Uint8Array[] | undefined {
@@ -103,7 +109,7 @@ export function parseAttributeList(bytes: Uint8Array, type: number): readonly Ui
   return eachAttribute(bytes, (found, value) => found === type && values.push(value)) ? values : undefined;
 }
 
-/** False when they are malformed. */
+/** Calls `take` for each attribute. Returns false when they are malformed. */
 function eachAttribute(bytes: Uint8Array, take: (type: number, value: Uint8Array) => unknown): boolean {
   const view = viewOf(bytes);
   let offset = 0;
@@ -124,11 +130,11 @@ export function encodeNested(type: number, ...attributes: readonly Uint8Array[])
 export type Reply =
   | { readonly kind: "data" }
   | { readonly kind: "done"; readonly errno: number }
-  /** `errno` is 0 for success; `text` is the kernel's own explanation where it gives one. */
+  /** `errno` is 0 for success. `text` is the kernel's own explanation, if it gives one. */
   | { readonly kind: "ack"; readonly errno: number; readonly text: string | undefined }
   | { readonly kind: "malformed" };
 
-/** What a message means to the one who asked. */
+/** Says what a message means to the socket that asked. */
 export function classifyReply(message: NetlinkMessage): Reply {
   if (message.type === NLMSG_DONE) {
     // Old kernels end a dump without a code.
@@ -136,7 +142,7 @@ export function classifyReply(message: NetlinkMessage): Reply {
     return { kind: "done", errno: Math.abs(viewOf(message.payload).getInt32(0, LITTLE_ENDIAN)) };
   }
   if (message.type !== NLMSG_ERROR) return { kind: "data" };
-  // struct nlmsgerr: the code, then the header of the request, then its payload unless capped, then attributes.
+  // struct nlmsgerr has the code, the request's header, the request's payload unless capped, and attributes.
   if (message.payload.length < 4 + HEADER_LENGTH) return { kind: "malformed" };
   const view = viewOf(message.payload);
   const errno = Math.abs(view.getInt32(0, LITTLE_ENDIAN));

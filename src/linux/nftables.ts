@@ -1,11 +1,11 @@
 /**
- * What nf_tables holds in one table: counters, rules, elements of sets; and the time-outs of elements started
- * again. Layouts: linux/netfilter/nf_tables.h.
+ * Reads the counters, rules and set elements of one nf_tables table, and restarts the time-outs of elements.
+ * The codecs are pure. Layouts: linux/netfilter/nf_tables.h.
  *
  * Each request names its table, and the kernel looks at no other (nf_tables_dump_obj, nf_tables_dump_rules,
  * nf_tables_dump_set). The `nft` program cannot do that: for `list counters` nft 1.0.6 fetches every rule,
- * chain, set and element of the machine. Dumps and gets run under RCU and wait for nobody. A change waits for
- * the mutex that another program's transaction holds, so it is sent from another thread. The codecs are pure.
+ * chain, set and element of the machine. Dumps and gets run under RCU and never wait. A change waits for the
+ * mutex that another program's transaction holds, so it is sent from another thread.
  */
 import { LeaseholdError } from "../errors.ts";
 import { concatBytes } from "./bytes.ts";
@@ -36,10 +36,12 @@ const NFT_MSG_GETSETELEM = 13;
 const NFT_MSG_DELSETELEM = 14;
 const NFT_MSG_NEWOBJ = 18;
 const NFT_MSG_GETOBJ = 19;
-/** linux/netfilter/nfnetlink.h: types of no subsystem, around what is to be done as one. */
+/** From linux/netfilter/nfnetlink.h: types of no subsystem, which begin and end a batch. */
 const NFNL_MSG_BATCH_BEGIN = 0x10;
 const NFNL_MSG_BATCH_END = 0x11;
-/** NFTA_TABLE_NAME, NFTA_RULE_TABLE, NFTA_OBJ_TABLE, NFTA_SET_ELEM_LIST_TABLE: all the first. */
+/**
+ * NFTA_TABLE_NAME, NFTA_RULE_TABLE, NFTA_OBJ_TABLE and NFTA_SET_ELEM_LIST_TABLE are all the first attribute.
+ */
 const NFTA_TABLE = 1;
 const NFTA_TABLE_FLAGS = 2;
 const NFTA_TABLE_HANDLE = 4;
@@ -57,13 +59,13 @@ const NFTA_LIST_ELEM = 1;
 const NFTA_SET_ELEM_KEY = 1;
 const NFTA_DATA_VALUE = 1;
 
-/** A table by family, in nft's words, and name. */
+/** A table is named by its family, in nft's words, and its name. */
 export interface TableId {
   readonly family: keyof typeof NFPROTO;
   readonly name: string;
 }
 
-/** A named counter. Above 2^53 the numbers are rounded. */
+/** A named counter. Numbers above 2^53 are rounded. */
 export interface NamedCounter {
   readonly name: string;
   readonly packets: number;
@@ -72,58 +74,65 @@ export interface NamedCounter {
 
 export interface PlacedRule {
   readonly chain: string;
-  /** The kernel gives each rule, chain and set of a table the next number, and none twice. */
+  /** The kernel gives each rule, chain and set of a table the next number, and never the same one twice. */
   readonly handle: bigint;
 }
 
 export interface TableState {
   /** A number that no other table of this network namespace has or will have. */
   readonly handle: bigint;
-  /** NFT_TABLE_F_*: 1 is dormant, its chains are not in force. */
+  /** NFT_TABLE_F_*. The bit 1 means that the table is dormant: its chains are not in force. */
   readonly flags: number;
 }
 
-/** Keys of one set. */
+/** Names elements of one set by their keys. */
 export interface SetKeys {
   readonly table: TableId;
   readonly set: string;
-  /** As they are in packets: an address has 4 or 16 bytes, a port 2. */
+  /** Keys as they are in packets: an address has 4 or 16 bytes, a port 2. */
   readonly keys: readonly Uint8Array[];
 }
 
 /**
- * All of them reject with a SystemCallError (EPERM, ENOENT, ENOBUFS, ...), or a LeaseholdError LH_NATIVE when
- * the kernel's answer cannot be read.
+ * Every method rejects with a SystemCallError (EPERM, ENOENT, ENOBUFS, ...), or with a LeaseholdError
+ * LH_NATIVE when the kernel's answer cannot be read.
  */
 export interface Nftables {
-  /** Named counters of a table; none where there is no such table. */
+  /** Lists the named counters of a table; none when there is no such table. */
   counters(table: TableId): Promise<readonly NamedCounter[]>;
   /**
-   * Rules of a table in order, chain by chain; none where there is no such table. A chain without rules is
-   * not seen.
+   * Lists the rules of a table in order, chain by chain; none when there is no such table. A chain without
+   * rules does not appear.
    */
   rules(table: TableId): Promise<readonly PlacedRule[]>;
-  /** undefined: the kernel says that there is no such table. */
+  /** Reads a table's state; undefined when the kernel says that there is no such table. */
   table(table: TableId): Promise<TableState | undefined>;
   /**
-   * What `parse` makes of each element's key; undefined is left out, and `parse` must copy what it keeps. In
-   * pieces of some hundred elements, between which other work goes first. Packets may add elements meanwhile,
-   * seen or not. undefined: the kernel says that there is no such set.
+   * Collects what `parse` returns for each element's key, without undefined. `parse` must copy what it keeps.
+   * The elements come in pieces of some hundred, and other work goes first between two pieces. Elements that
+   * packets add meanwhile may be missing. Resolves with undefined when the kernel says that there is no such
+   * set.
    */
   elements<T>(table: TableId, set: string, parse: (key: Uint8Array) => T | undefined): Promise<readonly T[] | undefined>;
   /**
-   * Puts elements in again, in one transaction: only so does their time-out start again, and no packet sees
-   * them missing. May take as long as another program's transaction. `sender` is told first by which netlink
-   * port notifications will name the sender: they may come before this resolves.
+   * Adds elements again in one transaction. Only in this way does their time-out start again while no packet
+   * sees them missing. It may take as long as another program's transaction. `sender` is told first by which
+   * netlink port notifications will name the sender, because they may come before this resolves.
    */
   renew(elements: readonly SetKeys[], sender: (port: number) => void): Promise<void>;
 }
 
-/** @param pause lets other work of this thread go first */
+/**
+ * Creates the reader.
+ * @param pause lets other work of this thread go first
+ */
 export function createNftables(pause: () => Promise<void>): Nftables {
   const buffer = netlinkBuffer();
 
-  /** A socket for each question: one whose dump was given up half-way would answer EBUSY to the next. */
+  /**
+   * Opens a socket for each question: a socket whose dump was given up half-way would answer EBUSY to the
+   * next.
+   */
   async function withSocket<T>(ask: (netlink: NetlinkSocket) => Promise<T>): Promise<T> {
     const netlink = openNetlinkSocket(NETLINK_NETFILTER, undefined, buffer);
     try {
@@ -165,7 +174,8 @@ export function createNftables(pause: () => Promise<void>): Nftables {
           if (parsed !== undefined) found.push(parsed);
         }
       };
-      // A transaction of somebody else (NLM_F_DUMP_INTR) takes nothing out of this set: what was found counts.
+      // Another program's transaction (NLM_F_DUMP_INTR) removes nothing from this set, so the elements that
+      // were found count.
       const end = await absent(withSocket((netlink) => netlink.pieces(getElements(table, set), "list elements", take, pause)));
       return end === undefined ? undefined : found.filter((element) => element !== undefined);
     },
@@ -177,7 +187,7 @@ export function createNftables(pause: () => Promise<void>): Nftables {
   };
 }
 
-/** undefined for ENOENT, which is the kernel's word for a table or set that is not there. */
+/** Resolves with undefined for ENOENT, by which the kernel says that a table or set does not exist. */
 async function absent<T>(asked: Promise<T>): Promise<T | undefined> {
   try {
     return await asked;
@@ -212,11 +222,11 @@ export function getElements(table: TableId, set: string): NetlinkRequest {
 }
 
 /**
- * The batch for `renew`. Added first, so that there is something to delete: an element that is there already
- * is no error.
+ * Builds the batch for `renew`. The elements are added first, so that there is something to delete. Adding an
+ * element that exists is no error.
  */
 export function renewRequests(elements: readonly SetKeys[]): readonly NetlinkRequest[] {
-  // struct nfgenmsg with the subsystem, in network order, as its resource.
+  // struct nfgenmsg with the subsystem as its resource, in network order.
   const bound = (type: number): NetlinkRequest => ({ type, flags: NLM_F_REQUEST, payload: Uint8Array.of(0, 0, 0, NFNL_SUBSYS_NFTABLES) });
   const changes = elements.flatMap(({ table, set, keys }) => {
     const element = (key: Uint8Array): Uint8Array =>
@@ -232,8 +242,8 @@ export function renewRequests(elements: readonly SetKeys[]): readonly NetlinkReq
 }
 
 /**
- * The attributes of a message of that kind about that table. undefined for any other message, and for a
- * malformed one.
+ * Returns the attributes of a message of that kind about that table; undefined for any other message, and for
+ * a malformed one.
  */
 function attributesOf(
   { type, payload }: NetlinkMessage,
@@ -242,7 +252,8 @@ function attributesOf(
 ): ReadonlyMap<number, Uint8Array> | undefined {
   if (type !== nfnetlinkType(NFNL_SUBSYS_NFTABLES, operation) || payload.length < NFGENMSG_LENGTH) return undefined;
   const attributes = parseAttributes(payload.subarray(NFGENMSG_LENGTH));
-  // Looked at again: a kernel that selects less than it was asked to must not make others' things ours.
+  // Checked again, because a kernel that selects less than it was asked to must not make other programs'
+  // things ours.
   return payload[0] === NFPROTO[table.family] && textOf(attributes, NFTA_TABLE) === table.name ? attributes : undefined;
 }
 
@@ -252,8 +263,8 @@ function textOf(attributes: ReadonlyMap<number, Uint8Array> | undefined, type: n
 }
 
 /**
- * undefined for any other message, for other objects than counters, for those of other tables, and for a
- * malformed one. So for all parsers here.
+ * Parses a counter. All parsers here return undefined for any other message, for other objects, for those of
+ * other tables, and for a malformed message.
  */
 export function parseCounter(message: NetlinkMessage, table: TableId): NamedCounter | undefined {
   const attributes = attributesOf(message, NFT_MSG_NEWOBJ, table);
@@ -280,7 +291,7 @@ export function parseTable(message: NetlinkMessage, table: TableId): TableState 
   return handle === undefined || flags === undefined ? undefined : { handle, flags };
 }
 
-/** The keys of the elements in one message, as views of it. */
+/** Returns the keys of the elements in one message, as views of it. */
 export function parseKeys(message: NetlinkMessage, table: TableId, set: string): readonly Uint8Array[] {
   const attributes = attributesOf(message, NFT_MSG_NEWSETELEM, table);
   const list = attributes?.get(NFTA_SET_ELEM_LIST_ELEMENTS);

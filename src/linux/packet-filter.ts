@@ -1,6 +1,7 @@
 /**
- * Classic BPF programs (linux/filter.h) that let through to a packet socket only what says something about an address. The kernel runs them
- * before it makes a copy of the packet, and a balancer's traffic is large: what is none of ours must leave at the first test. Pure.
+ * Builds classic BPF programs (linux/filter.h) that let only packets about an address through to a packet
+ * socket. The kernel runs them before it copies the packet. A balancer's traffic is large, so packets of no
+ * interest must leave at the first test. Pure.
  */
 import { viewOf } from "./bytes.ts";
 import { ECHO_BYTES, ECHO_TYPES } from "./echo.ts";
@@ -15,16 +16,25 @@ const JUMP_EQUAL = 0x15;
 const JUMP_GREATER = 0x25;
 const JUMP_ANY_BIT = 0x45;
 const RETURN = 0x06;
-/** Loads from here on are of what the kernel knows about the packet (SKF_AD_OFF, -4096): who it is for, and the device it came in by. */
+/**
+ * Loads from this offset on read what the kernel knows about the packet (SKF_AD_OFF, -4096): whom it is for,
+ * and the device it came in by.
+ */
 const ANCILLARY = 0xffff_f000;
 const PACKET_TYPE = ANCILLARY + 4;
 const DEVICE_INDEX = ANCILLARY + 8;
-/** linux/if_packet.h: after HOST, BROADCAST and MULTICAST come OTHERHOST (a promiscuous device's), OUTGOING and the like. */
+/**
+ * From linux/if_packet.h: after HOST, BROADCAST and MULTICAST come OTHERHOST (a promiscuous device's),
+ * OUTGOING and the like.
+ */
 const PACKET_MULTICAST = 2;
 const WHOLE_PACKET = 0xffff;
 const INSTRUCTION_BYTES = 8;
 
-/** One load and one comparison; `wanted` is its outcome in a packet that we want. A load past the packet's end drops it. */
+/**
+ * One load and one comparison. `wanted` is its outcome in a packet that we want. A load past the packet's end
+ * drops the packet.
+ */
 interface Test {
   readonly load: number;
   readonly at: number;
@@ -38,9 +48,14 @@ const is = (load: number, at: number, value: number): Test => ({ load, at, jump:
 export type PacketKind = keyof typeof ETHERTYPE;
 
 /**
- * For the frames of one EtherType that come in by the link with `linkIndex`: any ARP; ICMP echo replies without data; their like of ICMPv6, neighbour
- * advertisements, and neighbour solicitations without sender (RFC 4862 section 5.4.2). A socket that is bound to a link is also given what came in
- * by that link for a VLAN or bridge above it; there the index is another one.
+ * Builds the filter for frames of one EtherType that come in by the link with `linkIndex`. It lets these
+ * through:
+ * - any ARP
+ * - ICMP and ICMPv6 echo replies without data
+ * - neighbour advertisements, and neighbour solicitations without sender (RFC 4862 section 5.4.2)
+ *
+ * A socket that is bound to a link is also given frames that came in by that link for a VLAN or bridge above
+ * it. Those have another index.
  */
 export function packetFilter(kind: PacketKind, linkIndex: number): Uint8Array {
   const ours: readonly Test[] = [
@@ -50,7 +65,7 @@ export function packetFilter(kind: PacketKind, linkIndex: number): Uint8Array {
   return assemble(alternatives(kind).map((tests) => [...tests, ...ours]));
 }
 
-/** Offsets are from the beginning of the Ethernet frame. */
+/** Returns the tests of each wanted packet. Offsets are from the beginning of the Ethernet frame. */
 function alternatives(kind: PacketKind): readonly (readonly Test[])[] {
   const icmp6 = is(LOAD_BYTE, 20, ICMPV6);
   switch (kind) {
@@ -63,7 +78,7 @@ function alternatives(kind: PacketKind): readonly (readonly Test[])[] {
           is(LOAD_BYTE, 14, 0x45),
           is(LOAD_BYTE, 34, ECHO_TYPES[4].reply),
           is(LOAD_HALF, 16, IPV4_HEADER_BYTES + ECHO_BYTES),
-          // Neither "more fragments" nor an offset.
+          // The packet has neither "more fragments" nor an offset.
           { load: LOAD_HALF, at: 20, jump: JUMP_ANY_BIT, value: 0x3fff, wanted: false },
         ],
       ];
@@ -76,12 +91,13 @@ function alternatives(kind: PacketKind): readonly (readonly Test[])[] {
   }
 }
 
-/** Lets through what passes every test of one of `choices`. */
+/** Assembles a program that lets a packet through when it passes every test of one of `choices`. */
 function assemble(choices: readonly (readonly Test[])[]): Uint8Array {
   const program: (readonly [code: number, ifTrue: number, ifFalse: number, value: number])[] = [];
   for (const tests of choices) {
     for (const [index, { load, at, jump, value, wanted }] of tests.entries()) {
-      // Over two instructions for each test that follows, and the return, to the next choice.
+      // A failed test jumps over two instructions for each test that follows, and over the return, to the
+      // next choice.
       const away = (tests.length - 1 - index) * 2 + 1;
       program.push([load, 0, 0, at], [jump, wanted ? 0 : away, wanted ? away : 0, value]);
     }

@@ -1,4 +1,7 @@
-/** Default routes, for who wants to know which machines on a link are not nodes of the cluster. Layout: linux/rtnetlink.h. */
+/**
+ * Reads default routes, which show machines on a link that are not nodes of the cluster. Layout:
+ * linux/rtnetlink.h.
+ */
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import { SystemCallError } from "./libc.ts";
@@ -22,7 +25,8 @@ const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
 
 /**
- * The next hops of the default routes out of an interface, each once; none when there is no such interface.
+ * Lists the next hops of the default routes out of an interface, each once; none when there is no such
+ * interface.
  * @throws {LeaseholdError} LH_NATIVE
  */
 export function gateways(interfaceName: string, families: readonly Family[]): readonly IpAddress[] {
@@ -42,7 +46,10 @@ export function gateways(interfaceName: string, families: readonly Family[]): re
   }
 }
 
-/** ENODEV: no such link. ENOENT: a family that never had a route has no main table. EAFNOSUPPORT: a kernel without that family (ipv6.disable=1). */
+/**
+ * Treats three errors as an empty list. ENODEV: there is no such link. ENOENT: a family that never had a
+ * route has no main table. EAFNOSUPPORT: the kernel does not have that family (ipv6.disable=1).
+ */
 function absentAsNone<T>(list: () => readonly T[]): readonly T[] {
   try {
     return list();
@@ -53,8 +60,8 @@ function absentAsNone<T>(list: () => readonly T[]): readonly T[] {
 }
 
 /**
- * The main table's routes out of one link. A kernel before 4.20 lists all there are, and the parser sorts them out: a node whose network is made of
- * routes has thousands.
+ * Asks for the main table's routes out of one link. A kernel before 4.20 lists all routes, and the parser
+ * selects. A node whose network is made of routes has thousands.
  */
 export function dumpRoutes(family: Family, linkIndex: number): NetlinkRequest {
   const header = new Uint8Array(HEADER_BYTES);
@@ -65,7 +72,10 @@ export function dumpRoutes(family: Family, linkIndex: number): NetlinkRequest {
   return { type: RTM_GETROUTE, flags: NLM_F_REQUEST | NLM_F_DUMP, payload: concatBytes([header, encodeAttribute(RTA_OIF, index)]) };
 }
 
-/** A default route's next hops on the link; undefined for any other route or message, and for a malformed one. */
+/**
+ * Returns a default route's next hops on the link; undefined for any other route or message, and for a
+ * malformed one.
+ */
 export function parseDefaultRoute(message: NetlinkMessage, linkIndex: number): readonly IpAddress[] | undefined {
   const { payload } = message;
   if (message.type !== RTM_NEWROUTE || payload.length < HEADER_BYTES) return undefined;
@@ -77,7 +87,8 @@ export function parseDefaultRoute(message: NetlinkMessage, linkIndex: number): r
   const hops = several === undefined ? [{ linkIndex: readIndex(attributes.get(RTA_OIF)), attributes }] : parseNextHops(several);
   return hops?.flatMap((hop) => {
     const gateway = hop.attributes.get(RTA_GATEWAY);
-    // Without one the link itself is the destination. IPv4 by way of an IPv6 neighbour (RTA_VIA) is left out: that is not of the VIP's family.
+    // Without a gateway the link itself is the destination. IPv4 through an IPv6 neighbour (RTA_VIA) is left
+    // out, because it is not of the VIP's family.
     return hop.linkIndex === linkIndex && gateway?.length === (family === AF_INET ? 4 : 16) ? [ipFromBytes(gateway)] : [];
   });
 }

@@ -1,6 +1,6 @@
 /**
- * The part of rtnetlink(7) that the VIP needs: add, remove and list addresses, list links. Pure.
- * Layouts: linux/if_addr.h, linux/if_link.h.
+ * The part of rtnetlink(7) that the VIP needs: add, remove and list addresses, list links. Pure. Layouts:
+ * linux/if_addr.h, linux/if_link.h.
  */
 import { hostPrefix, ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
@@ -41,7 +41,10 @@ const IFA_CACHEINFO = 6;
 const IFA_FLAGS = 8;
 const IFA_PROTO = 11;
 
-/** For IPv4: another address of the same subnet came first. For IPv6 the same bit says: a temporary address (RFC 8981). */
+/**
+ * For IPv4: another address of the same subnet came first. For IPv6 the same bit means a temporary address
+ * (RFC 8981).
+ */
 export const IFA_F_SECONDARY = 0x01;
 const IFA_F_NODAD = 0x02;
 export const IFA_F_DADFAILED = 0x08;
@@ -50,8 +53,8 @@ export const IFA_F_TENTATIVE = 0x40;
 const IFA_F_NOPREFIXROUTE = 0x200;
 
 /**
- * Our mark in IFA_PROTO, the "address protocol" (Linux 5.18): `L`. The kernel itself uses 1 to 3, keepalived 18;
- * `ip address show proto 76` lists what Leasehold has bound.
+ * Our mark in IFA_PROTO, the "address protocol" (Linux 5.18): `L`. The kernel itself uses 1 to 3, keepalived
+ * 18. `ip address show proto 76` lists what Leasehold has bound.
  */
 export const IFA_PROTO_LEASEHOLD = 76;
 /** The mark where IFA_PROTO is ignored: the IPv4 label `<interface>:lh`. */
@@ -75,51 +78,58 @@ export interface AddressEntry {
   readonly address: IpAddress;
   readonly prefixLength: number;
   readonly linkIndex: number;
-  /** IFA_F_* */
+  /** Bits IFA_F_*. */
   readonly flags: number;
   /** Seconds until the kernel removes it; null when it never does. */
   readonly validSeconds: number | null;
-  /** Carries Leasehold's mark. */
+  /** True when it has Leasehold's mark. */
   readonly ours: boolean;
 }
 
 export interface LinkEntry {
   readonly index: number;
   readonly name: string;
-  /** Empty where the link has no hardware address of six bytes. */
+  /** Hardware address; empty when the link has none of six bytes. */
   readonly macBytes: Uint8Array;
   readonly up: boolean;
   readonly carrier: boolean;
   readonly loopback: boolean;
-  /** Speaks Ethernet and answers ARP and NDP (IFF_NOARP not set). */
+  /** True when the link speaks Ethernet and answers ARP and NDP (IFF_NOARP is not set). */
   readonly ethernet: boolean;
-  /** Forwards IPv6 (net.ipv6.conf.<name>.forwarding): its neighbour advertisements say "router". */
+  /**
+   * True when the link forwards IPv6 (net.ipv6.conf.<name>.forwarding). Its neighbour advertisements then say
+   * "router".
+   */
   readonly ipv6Forwarding: boolean;
 }
 
 /**
- * Adds the address as a host address (/32, /128). Fails with EEXIST where the link has it: with that prefix, or, as inet6_rtm_newaddr() looks
- * for the address alone, an IPv6 one with any prefix.
+ * Adds the address as a host address (/32, /128). Fails with EEXIST when the link has it with that prefix. An
+ * IPv6 address counts with any prefix, because inet6_rtm_newaddr() compares the address alone.
  */
 export function createAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number): NetlinkRequest {
   return newAddress(link, address, lifetimeSeconds, NLM_F_EXCL);
 }
 
-/** The same, but gives what is there a new lifetime, and our mark: only for an address that is known to be ours. */
+/**
+ * Adds the address, or gives the existing one a new lifetime and our mark. Only for an address that is known
+ * to be ours.
+ */
 export function addAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number): NetlinkRequest {
   return newAddress(link, address, lifetimeSeconds, NLM_F_REPLACE);
 }
 
 function newAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number, mode: typeof NLM_F_EXCL | typeof NLM_F_REPLACE): NetlinkRequest {
   const cacheInfo = new Uint8Array(16);
-  // ifa_prefered (offset 0) stays 0: deprecated, so that IPv6 never takes it as a source (RFC 6724 rule 3). IPv4 knows no such rule; there
-  // a /32 without a route of its own is not chosen.
+  // ifa_prefered (offset 0) stays 0: the address is deprecated, so that IPv6 never takes it as a source (RFC
+  // 6724 rule 3). IPv4 has no such rule, but it does not choose a /32 without a route of its own.
   viewOf(cacheInfo).setUint32(4, lifetimeSeconds, LITTLE_ENDIAN);
   const attributes = [
     encodeAttribute(IFA_LOCAL, address.bytes),
     encodeAttribute(IFA_ADDRESS, address.bytes),
     encodeAttribute(IFA_CACHEINFO, cacheInfo),
-    // No duplicate address detection: it would keep the VIP unusable for a second. Conflicts are looked for elsewhere.
+    // No duplicate address detection: it would keep the VIP unusable for a second. The sentinel looks for
+    // conflicts.
     encodeAttribute(IFA_FLAGS, uint32(IFA_F_NOPREFIXROUTE | (address.family === 6 ? IFA_F_NODAD : 0))),
     encodeAttribute(IFA_PROTO, Uint8Array.of(IFA_PROTO_LEASEHOLD)),
   ];
@@ -135,8 +145,8 @@ function newAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number
 }
 
 /**
- * Removes the address with exactly that prefix; the same address with another one stays, and so does one with a peer.
- * Fails with EADDRNOTAVAIL where there is none.
+ * Removes the address with exactly that prefix. The same address with another prefix stays, and so does one
+ * with a peer. Fails with EADDRNOTAVAIL when there is none.
  */
 export function removeAddress(linkIndex: number, address: IpAddress, prefixLength: number): NetlinkRequest {
   return {
@@ -145,7 +155,8 @@ export function removeAddress(linkIndex: number, address: IpAddress, prefixLengt
     payload: concatBytes([
       ifaddrmsg(address, prefixLength, linkIndex),
       encodeAttribute(IFA_LOCAL, address.bytes),
-      // Without it inet_rtm_deladdr() does not look at the prefix, and removes the first of the link that has this address: the machine's own.
+      // Without it inet_rtm_deladdr() ignores the prefix and removes the link's first entry of this address:
+      // the machine's own.
       encodeAttribute(IFA_ADDRESS, address.bytes),
     ]),
   };
@@ -160,13 +171,13 @@ export function dumpLinks(): NetlinkRequest {
   return { type: RTM_GETLINK, flags: NLM_F_REQUEST | NLM_F_DUMP, payload: new Uint8Array(16) };
 }
 
-/** One link by name. Answers the link, or ENODEV. */
+/** Asks for one link by name. The kernel answers with the link, or with ENODEV. */
 export function getLink(name: string): NetlinkRequest {
   const payload = concatBytes([new Uint8Array(16), encodeAttribute(IFLA_IFNAME, encodeCString(name))]);
   return { type: RTM_GETLINK, flags: NLM_F_REQUEST, payload };
 }
 
-/** undefined for any other message, and for a malformed one. */
+/** Parses an address; undefined for any other message, and for a malformed one. */
 export function parseAddress(message: NetlinkMessage): AddressEntry | undefined {
   const { payload } = message;
   if (message.type !== RTM_NEWADDR || payload.length < 8) return undefined;
@@ -174,7 +185,8 @@ export function parseAddress(message: NetlinkMessage): AddressEntry | undefined 
   if (attributes === undefined) return undefined;
   const view = viewOf(payload);
   const family = familyOf(view.getUint8(0));
-  // IFA_LOCAL is the address itself; IFA_ADDRESS is the peer's on a point-to-point link, and all that IPv6 has otherwise.
+  // IFA_LOCAL is the address itself. IFA_ADDRESS is the peer's address on a point-to-point link, and
+  // otherwise all that IPv6 has.
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
   if (family === undefined || bytes?.length !== (family === 4 ? 4 : 16)) return undefined;
   const prefixLength = view.getUint8(1);
@@ -187,23 +199,28 @@ export function parseAddress(message: NetlinkMessage): AddressEntry | undefined 
   return { ...entry, ours: isOurs(entry, attributes.get(IFA_PROTO)?.[0], label && decodeCString(label)) };
 }
 
-/** What we have bound is a host address with an end, whatever else it looks like: another program that takes it over may leave our mark on it. */
+/**
+ * Says whether an agent bound the address. Ours is a host address with a finite lifetime, whatever else it
+ * looks like: another program that takes it over may leave our mark on it.
+ */
 function isOurs(entry: Omit<AddressEntry, "ours">, protocol: number | undefined, label: string | undefined): boolean {
   if (entry.validSeconds === null || entry.prefixLength !== hostPrefix(entry.address)) return false;
   if (protocol !== undefined) return protocol === IFA_PROTO_LEASEHOLD;
-  // Before Linux 5.18 there is the label. An interface whose name leaves no room for it gives its own name as the label.
+  // Before Linux 5.18 the label is the mark. An interface whose name leaves no room for the suffix uses its
+  // own name as the label.
   if (entry.address.family === 4 && label !== undefined && fits(label)) return label.endsWith(LABEL_SUFFIX);
-  // Nothing marks an IPv6 address; but who else binds a host address with an end, deprecated, without detection and route?
+  // An IPv6 address has no mark. But no other program is known to bind a host address with a finite lifetime,
+  // deprecated, without detection and route.
   const signature = IFA_F_DEPRECATED | IFA_F_NOPREFIXROUTE | (entry.address.family === 6 ? IFA_F_NODAD : 0);
   return (entry.flags & signature) === signature;
 }
 
-/** Either it has our suffix already, or there would have been room for it. */
+/** True when the label has our suffix already, or has room for it. */
 function fits(label: string): boolean {
   return label.endsWith(LABEL_SUFFIX) || encodeCString(label + LABEL_SUFFIX).length <= LABEL_SIZE;
 }
 
-/** undefined for any other message, and for a malformed one. */
+/** Parses a link; undefined for any other message, and for a malformed one. */
 export function parseLink(message: NetlinkMessage): LinkEntry | undefined {
   const { payload } = message;
   if (message.type !== RTM_NEWLINK || payload.length < 16) return undefined;
@@ -226,7 +243,7 @@ export function parseLink(message: NetlinkMessage): LinkEntry | undefined {
   };
 }
 
-/** IFLA_AF_SPEC { AF_INET6 { IFLA_INET6_CONF: s32[], the first is DEVCONF_FORWARDING } } */
+/** Reads IFLA_AF_SPEC { AF_INET6 { IFLA_INET6_CONF: s32[] } }, of which the first is DEVCONF_FORWARDING. */
 function forwardsIpv6(afSpec: Uint8Array | undefined): boolean {
   const inet6 = afSpec && parseAttributes(afSpec)?.get(AF_INET6);
   const settings = inet6 && parseAttributes(inet6)?.get(IFLA_INET6_CONF);
@@ -234,7 +251,7 @@ function forwardsIpv6(afSpec: Uint8Array | undefined): boolean {
 }
 
 function ifaddrmsg(address: IpAddress, prefixLength: number, linkIndex: number): Uint8Array {
-  // ifa_flags stays 0 (IFA_FLAGS has all 32 bits), ifa_scope 0 is RT_SCOPE_UNIVERSE.
+  // ifa_flags stays 0, because IFA_FLAGS has all 32 bits. ifa_scope 0 is RT_SCOPE_UNIVERSE.
   const bytes = Uint8Array.of(address.family === 4 ? AF_INET : AF_INET6, prefixLength, 0, 0, 0, 0, 0, 0);
   viewOf(bytes).setUint32(4, linkIndex, LITTLE_ENDIAN);
   return bytes;

@@ -1,6 +1,7 @@
 /**
- * TCP sockets of this network namespace, and their end: sock_diag(7) with SOCK_DESTROY (Linux 4.9, CONFIG_INET_DIAG_DESTROY), what `ss -K` does.
- * Layouts: linux/sock_diag.h, linux/inet_diag.h. The codecs are pure.
+ * Lists and ends TCP sockets of this network namespace by sock_diag(7) with SOCK_DESTROY (Linux 4.9,
+ * CONFIG_INET_DIAG_DESTROY), as `ss -K` does. The codecs are pure. Layouts: linux/sock_diag.h,
+ * linux/inet_diag.h.
  */
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
@@ -14,23 +15,26 @@ const AF_INET6 = 10;
 const IPPROTO_TCP = 6;
 const INET_DIAG_SKV6ONLY = 11;
 
-/** struct inet_diag_sockid: ports, 16 bytes for each address, interface, cookie. */
+/** struct inet_diag_sockid has ports, 16 bytes for each address, interface and cookie. */
 const SOCKID_LENGTH = 48;
 const SOURCE = 4;
 const DESTINATION = 20;
-/** struct inet_diag_msg: family, state, timer, retransmissions, the id, then five 32-bit numbers. */
+/**
+ * struct inet_diag_msg has family, state, timer and retransmissions, then the id, then five 32-bit numbers.
+ */
 const ID_IN_MESSAGE = 4;
 const MESSAGE_LENGTH = ID_IN_MESSAGE + SOCKID_LENGTH + 5 * 4;
 
-// net/tcp_states.h; a mask has the bit 1 << state.
+// From net/tcp_states.h. A mask has the bit 1 << state.
 const LISTEN = 10;
 const mask = (...states: readonly number[]): number => states.reduce((bits, state) => bits | (1 << state), 0);
 
-/** Bit mask for `list`: listeners. */
+/** Bit mask of listeners, for `list`. */
 export const TCP_STATE_LISTEN = mask(LISTEN);
 /**
- * Bit mask for `list`: what has a peer, from the first SYN on: ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING.
- * Not TIME_WAIT: nobody owns or waits for it any more.
+ * Bit mask of sockets with a peer, from the first SYN on, for `list`: ESTABLISHED, SYN_SENT, SYN_RECV,
+ * FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING. TIME_WAIT is left out, because no process owns such a
+ * socket or waits for it.
  */
 export const TCP_STATES_CONNECTED = mask(1, 2, 3, 4, 5, 8, 9, 11);
 
@@ -40,27 +44,35 @@ interface Endpoint {
 }
 
 export interface TcpSocket {
-  /** That of the addresses. An AF_INET6 socket which speaks IPv4 (::ffff:192.0.2.1) counts as 4, with plain IPv4 addresses. */
+  /**
+   * Family of the addresses. An AF_INET6 socket that speaks IPv4 (::ffff:192.0.2.1) counts as 4, with plain
+   * IPv4 addresses.
+   */
   readonly family: Family;
   /** The state's number: 1 is ESTABLISHED, 10 is LISTEN. */
   readonly state: number;
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  /** The bytes of struct inet_diag_sockid, by which the kernel finds it again. They end with a cookie, so that never another one is meant. */
+  /**
+   * Bytes of struct inet_diag_sockid, by which the kernel finds the socket again. They end with a cookie, so
+   * that they never mean another socket.
+   */
   readonly id: Uint8Array;
-  /** Listeners of family 6 only: it refuses IPv4. */
+  /** True for a listener of family 6 that refuses IPv4. Only listeners have it. */
   readonly v6only?: boolean;
 }
 
 export interface SockDiag {
   /**
-   * TCP sockets of this network namespace in any of the given states. v4-mapped v6 sockets are given as IPv4.
+   * Lists TCP sockets of this network namespace in any of the given states. IPv4-mapped IPv6 sockets are
+   * listed as IPv4.
    * @throws {SystemCallError} ENOENT on a kernel without inet_diag and tcp_diag
    */
   list(family: Family, states: number): readonly TcpSocket[];
   /**
-   * ECONNABORTED for its owner at once, RST to the peer. False when it is gone already.
-   * @throws {SystemCallError} EPERM without CAP_NET_ADMIN, EOPNOTSUPP on a kernel without CONFIG_INET_DIAG_DESTROY
+   * Ends a socket: its owner gets ECONNABORTED at once, its peer RST. Returns false when it is gone already.
+   * @throws {SystemCallError} EPERM without CAP_NET_ADMIN, EOPNOTSUPP on a kernel without
+   * CONFIG_INET_DIAG_DESTROY
    */
   destroy(socket: TcpSocket): boolean;
   close(): void;
@@ -75,7 +87,8 @@ export function openSockDiag(): SockDiag {
           const socket = parseTcpSocket(message);
           return socket?.family === family ? socket : undefined;
         });
-      // A dump is of one address family of socket(2), and a program that listens on :: (Go's default) has IPv4 connections in AF_INET6 sockets.
+      // A dump is of one address family of socket(2). A program that listens on :: (Go's default) has IPv4
+      // connections in AF_INET6 sockets.
       return family === 6 ? of(AF_INET6) : [...of(AF_INET), ...of(AF_INET6)];
     },
     destroy(socket) {
@@ -88,35 +101,39 @@ export function openSockDiag(): SockDiag {
   };
 }
 
-/** Whether something listens on `port` on every address of the family. A listener on :: does so for IPv4 too, unless it is for IPv6 only. */
+/**
+ * Says whether a program listens on `port` on every address of the family. A listener on :: does so for IPv4
+ * too, unless it is for IPv6 only.
+ */
 export function wildcardListener(diag: SockDiag, family: Family, port: number): boolean {
   const listens = (of: Family, counts: (socket: TcpSocket) => boolean): boolean =>
     diag.list(of, TCP_STATE_LISTEN).some((socket) => socket.local.port === port && socket.local.address.bytes.every((byte) => byte === 0) && counts(socket));
   return listens(family, () => true) || (family === 4 && listens(6, (socket) => socket.v6only !== true));
 }
 
-/** `socketFamily` is the AF_ of socket(2), not that of the addresses. */
+/** Builds the request for a dump. `socketFamily` is the AF_ of socket(2), not that of the addresses. */
 export function dumpTcpSockets(socketFamily: number, states: number): NetlinkRequest {
   return { type: SOCK_DIAG_BY_FAMILY, flags: NLM_F_REQUEST | NLM_F_DUMP, payload: requestV2(socketFamily, states, new Uint8Array(SOCKID_LENGTH)) };
 }
 
 /**
- * The kernel looks a socket up by its addresses (inet_diag_find_one_icsk), then compares the cookie. It takes a pair of mapped addresses under
- * AF_INET6 for the IPv4 pair that they are, so a socket is asked for under the family that its id was given in.
+ * Builds the request that ends a socket. The kernel looks it up by its addresses (inet_diag_find_one_icsk),
+ * then compares the cookie. It takes a pair of mapped addresses under AF_INET6 for the IPv4 pair that they
+ * are, so the request uses the family in which the id was given.
  */
 export function destroyTcpSocket(socket: TcpSocket): NetlinkRequest {
   const socketFamily = socket.family === 6 || isMapped(addressAt(socket.id, SOURCE)) ? AF_INET6 : AF_INET;
   return { type: SOCK_DESTROY, flags: NLM_F_REQUEST | NLM_F_ACK, payload: requestV2(socketFamily, ~0, socket.id) };
 }
 
-/** struct inet_diag_req_v2 */
+/** Builds a struct inet_diag_req_v2. */
 function requestV2(socketFamily: number, states: number, id: Uint8Array): Uint8Array {
   const head = Uint8Array.of(socketFamily, IPPROTO_TCP, 0, 0, 0, 0, 0, 0);
   viewOf(head).setUint32(4, states >>> 0, LITTLE_ENDIAN);
   return concatBytes([head, id]);
 }
 
-/** undefined for any other message, and for a malformed one. */
+/** Parses a socket; undefined for any other message, and for a malformed one. */
 export function parseTcpSocket(message: NetlinkMessage): TcpSocket | undefined {
   const { payload } = message;
   if (message.type !== SOCK_DIAG_BY_FAMILY || payload.length < MESSAGE_LENGTH) return undefined;
@@ -148,7 +165,10 @@ function addressAt(id: Uint8Array, offset: number): Uint8Array {
   return id.subarray(offset, offset + 16);
 }
 
-/** ::ffff:0:0/96 (RFC 4291 section 2.5.5.2). An IPv4 socket's id has its address in the first four bytes and zeroes after it. */
+/**
+ * True for ::ffff:0:0/96 (RFC 4291 section 2.5.5.2). An IPv4 socket's id has its address in the first four
+ * bytes and zeroes after it.
+ */
 function isMapped(address: Uint8Array): boolean {
   return address[10] === 0xff && address[11] === 0xff && address.subarray(0, 10).every((byte) => byte === 0);
 }

@@ -1,4 +1,7 @@
-/** Netlink and AF_PACKET sockets over `libc.ts`. Everything here is synchronous and never waits. */
+/**
+ * Netlink and AF_PACKET sockets over `libc.ts`. Only `pieces` and `commit` let the event loop go on;
+ * everything else is synchronous and never waits.
+ */
 import { LeaseholdError } from "../errors.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import {
@@ -40,14 +43,17 @@ const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 
-/** The kernel fills dumps in pieces of at most 32 KiB (netlink_dump), whatever the buffer; one longer message gets a piece of its own. */
+/**
+ * The kernel fills dumps in pieces of at most 32 KiB (netlink_dump), whatever the buffer. One longer message
+ * gets a piece of its own.
+ */
 const BUFFER_BYTES = 128 * 1024;
-/** A dump that a concurrent change interrupts is made again this often. */
+/** Number of times that a dump is tried when a concurrent change interrupts it. */
 export const DUMP_TRIES = 5;
-/** Of a dump in pieces: 64 MiB and more, ten times the longest that is expected. */
+/** Most pieces of one dump: 64 MiB and more, ten times the longest that is expected. */
 const MOST_PIECES = 4_096;
 
-/** struct sockaddr_nl; port 0 means the kernel as destination, and "choose one" for bind. */
+/** Builds a struct sockaddr_nl. Port 0 means the kernel as destination, and "choose one" for bind. */
 function netlinkAddress(groups: number): Uint8Array {
   const address = new Uint8Array(12);
   viewOf(address).setUint16(0, AF_NETLINK, LITTLE_ENDIAN);
@@ -62,21 +68,25 @@ export type Acknowledgement =
 
 export interface NetlinkSocket {
   /**
-   * Sends all requests in one datagram and gives each one's fate, in order. The kernel works on them within the call, one after the other; an
-   * error does not stop the next. Requests carry NLM_F_ACK. @throws {LeaseholdError} LH_NATIVE when the exchange itself fails
+   * Sends all requests in one datagram and returns each one's outcome, in order. The kernel handles them
+   * within the call, one after the other, and an error does not stop the next. Requests need NLM_F_ACK.
+   * @throws {LeaseholdError} LH_NATIVE when the exchange itself fails
    */
   batch(requests: readonly NetlinkRequest[], what: string): readonly Acknowledgement[];
-  /** The data that a request (a dump or a single get) brings. @throws {SystemCallError} with the kernel's answer */
+  /**
+   * Returns the data that answers a request (a dump or a single get).
+   * @throws {SystemCallError} with the kernel's answer
+   */
   query(request: NetlinkRequest, what: string): readonly NetlinkMessage[];
   /**
-   * The same for long dumps: what `parse` makes of each message, as it arrives, so that only what it keeps takes space. undefined is left out.
-   * `parse` must copy what it takes from the payload.
+   * Collects what `parse` returns for each message of a long dump as it arrives, without undefined, so that
+   * only what is kept takes space. `parse` must copy what it keeps of the payload.
    */
   collect<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[];
   /**
    * Gives each message of an answer to `take`, and lets other work of this thread go first (`pause`) after
-   * each piece, of 32 KiB at most. A single get is one piece. The socket is for nothing else until it
-   * resolves, and not any more when it rejects: the kernel may be in the middle of the dump. `take` must copy
+   * each piece of at most 32 KiB. A single get is one piece. Use the socket for nothing else until this
+   * resolves, and never again if it rejects: the kernel may be in the middle of the dump. `take` must copy
    * what it keeps of the payload. Resolves with whether a change interrupted the dump (NLM_F_DUMP_INTR).
    * @throws {SystemCallError} with the kernel's answer
    */
@@ -87,32 +97,36 @@ export interface NetlinkSocket {
     pause: () => Promise<void>,
   ): Promise<"whole" | "interrupted">;
   /**
-   * Sends all requests in one datagram, of which the kernel does all or nothing, and which it may let wait:
-   * the event loop goes on meanwhile. Those with NLM_F_ACK must be acknowledged. @throws {SystemCallError}
-   * with the first refusal
+   * Sends all requests in one datagram, of which the kernel does all or nothing. The kernel may let it wait,
+   * and the event loop goes on meanwhile. Requests with NLM_F_ACK must be acknowledged.
+   * @throws {SystemCallError} with the first refusal
    */
   commit(requests: readonly NetlinkRequest[], what: string): Promise<void>;
-  /** The netlink port of this socket, by which notifications name who made a change. */
+  /** Returns the netlink port of this socket, by which notifications name the sender of a change. */
   port(): number;
   close(): void;
 }
 
 /**
- * For a socket's answers. Several may share one: what is in it is used up before anything is waited for. Not
- * for one that is used within another's `parse`.
+ * Creates a buffer for a socket's answers. Several sockets may share one, because its content is used up
+ * before anything is waited for. A socket that is used within another's `parse` needs its own.
  */
 export function netlinkBuffer(): Uint8Array {
   return new Uint8Array(BUFFER_BYTES);
 }
 
-/** `strict`: dumps are of what the request's header and attributes select, where the kernel can (Linux 4.20); else of everything. */
+/**
+ * Opens a route socket. With `strict` a dump has what the request's header and attributes select, where the
+ * kernel can do that (Linux 4.20). Otherwise it has everything.
+ */
 export function openRouteSocket(checking?: "strict"): NetlinkSocket {
   return openNetlinkSocket(NETLINK_ROUTE, checking);
 }
 
 /**
- * A netlink socket for requests. Route, sock_diag and netfilter all answer within sendto (netlink_rcv_skb and nfnetlink_rcv run in the sender's
- * call). Of a dump the first piece is made there, and each next one at the end of the recv that took the one before (netlink_recvmsg calls
+ * Opens a netlink socket for requests. Route, sock_diag and netfilter all answer within sendto
+ * (netlink_rcv_skb and nfnetlink_rcv run in the sender's call). The kernel makes the first piece of a dump
+ * there, and each next piece at the end of the recv that took the one before (netlink_recvmsg calls
  * netlink_dump). So there is always something to read until the end, without waiting.
  */
 export function openNetlinkSocket(protocol: number, checking?: "strict", buffer = netlinkBuffer()): NetlinkSocket {
@@ -122,7 +136,8 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
   let sequence = 0;
   try {
     bindSocket(fd, kernel);
-    // The kernel's own words with an error ("IPv6 is disabled on this device"), and no copy of the request.
+    // The kernel adds its own explanation to an error ("IPv6 is disabled on this device"), and no copy of the
+    // request.
     setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, on);
     setSocketOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, on);
     if (checking === "strict") setStrict(fd, on);
@@ -132,8 +147,8 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
   }
 
   /**
-   * One datagram's messages that answer us; those to an exchange that failed half-way are dropped by sequence. They point into the buffer and
-   * end with the next datagram.
+   * Returns one datagram's messages that answer us. Answers to an exchange that failed half-way are dropped
+   * by sequence. The messages point into the buffer and are valid until the next datagram.
    */
   function receive(first: number, last: number, what: string): readonly NetlinkMessage[] {
     const received = receiveDatagram(fd, buffer);
@@ -144,7 +159,7 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
   }
 
   function encode(requests: readonly NetlinkRequest[]): { first: number; last: number; bytes: Uint8Array } {
-    // Sequence numbers are 32 bits wide; start again long before the end, between two exchanges.
+    // Sequence numbers are 32 bits wide. They start again long before the end, between two exchanges.
     if (sequence > 0x7fff_0000) sequence = 0;
     const first = sequence + 1;
     const bytes = concatBytes(requests.map((request) => encodeMessage(request, ++sequence)));
@@ -157,7 +172,7 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
     return { first, last };
   }
 
-  /** The data of an answer, piece by piece; at the end, whether it is whole. */
+  /** Yields the data of an answer piece by piece, and returns whether it is whole. */
   function* answer(request: NetlinkRequest, what: string): Generator<readonly NetlinkMessage[], "whole" | "interrupted"> {
     const { first, last } = send([request]);
     let interrupted = false;
@@ -284,14 +299,15 @@ function protocolError(what: string, detail: string): LeaseholdError {
 }
 
 /**
- * Calls back when the kernel reports a change to one of the multicast `groups`, the caller's own changes included (IPv6 does not tell whose they
- * are). Messages are counted, not read: whoever listens looks at the state, so that lost ones (ENOBUFS) are just another change.
+ * Calls back when the kernel reports a change to one of the multicast `groups`, the caller's own changes
+ * included (IPv6 does not tell whose they are). Messages are counted, not read. The listener looks at the
+ * state, so that lost messages (ENOBUFS) are just another change.
  *
- * libuv polls the descriptor (see `onReadable`), so a lost link is known within a millisecond and an idle node is never woken; draining on a
- * timer would cost ten wake-ups a second for an answer after 100 ms.
+ * libuv polls the descriptor (see `onReadable`), so a lost link is known within a millisecond and an idle
+ * node is never woken. Draining on a timer would cost ten wake-ups a second for an answer after 100 ms.
  */
 export function subscribe(groups: number, callback: () => void): { close(): void } {
-  // What does not fit is cut off, nobody reads it.
+  // A message that does not fit is cut off, because no one reads it.
   return listen(NETLINK_ROUTE, groups, new Uint8Array(16), () => {}, (receive) => {
     let changed = false;
     while (receive().kind !== "empty") changed = true;
@@ -300,8 +316,9 @@ export function subscribe(groups: number, callback: () => void): { close(): void
 }
 
 /**
- * The same for who has to read the messages of the groups. "lost" stands where the kernel dropped some, or sent what cannot be read: whatever
- * they told must be looked at. Messages point into a buffer and end with the callback.
+ * Calls back with the messages of the groups. "lost" means that the kernel dropped some, or sent some that
+ * cannot be read, and the listener must look at the state. Messages point into a buffer and are valid until
+ * the callback returns.
  */
 export function subscribeMessages(
   protocol: number,
@@ -314,7 +331,8 @@ export function subscribeMessages(
     try {
       setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, new Uint8Array(Int32Array.of(receiveBufferBytes).buffer));
     } catch {
-      // Needs CAP_NET_ADMIN of the first user namespace. Without it more is lost, which every listener has to live with.
+      // This needs CAP_NET_ADMIN of the first user namespace. Without it more is lost, and every listener has
+      // to cope with loss.
     }
   };
   return listen(protocol, groups, buffer, prepare, (receive, isOpen) => {
@@ -326,7 +344,10 @@ export function subscribeMessages(
   });
 }
 
-/** A socket in multicast `groups`. `drain` reads until it is empty; `prepare` comes before the first message can. */
+/**
+ * Opens a socket in multicast `groups`. `drain` reads until it is empty. `prepare` runs before the first
+ * message can arrive.
+ */
 function listen(
   protocol: number,
   groups: number,
@@ -355,17 +376,26 @@ function listen(
 }
 
 export interface PacketSocket {
-  /** Sends one whole Ethernet frame out of a link. @throws {SystemCallError} ENETDOWN, ENXIO (no such link) */
+  /**
+   * Sends one whole Ethernet frame out of a link.
+   * @throws {SystemCallError} ENETDOWN, ENXIO (no such link)
+   */
   send(linkIndex: number, frame: Uint8Array): void;
   close(): void;
 }
 
-/** Bound to no protocol: it is given no packet. @throws {SystemCallError} EPERM without NET_RAW */
+/**
+ * Opens a raw packet socket that is bound to no protocol, so it receives no packet.
+ * @throws {SystemCallError} EPERM without NET_RAW
+ */
 export function openRawPacketSocket(): number {
   return openSocket(AF_PACKET, SOCK_RAW, 0);
 }
 
-/** struct sockaddr_ll: family, protocol (network order), index; the rest is not looked at, neither by bind nor with SOCK_RAW by sendto. */
+/**
+ * Builds a struct sockaddr_ll: family, protocol (network order), index. Neither bind nor, with SOCK_RAW,
+ * sendto looks at the rest.
+ */
 export function packetAddress(etherType: number, linkIndex: number): Uint8Array {
   const address = new Uint8Array(20);
   const view = viewOf(address);
@@ -375,7 +405,7 @@ export function packetAddress(etherType: number, linkIndex: number): Uint8Array 
   return address;
 }
 
-/** A raw packet socket that sends only: with protocol 0 it is given no packet at all (packet(7)). */
+/** Opens a raw packet socket that only sends: with protocol 0 it receives no packet at all (packet(7)). */
 export function openPacketSocket(): PacketSocket {
   const fd = openRawPacketSocket();
   return {

@@ -1,16 +1,19 @@
-/** TCP (RFC 9293) and UDP (RFC 768) packets as whole Ethernet frames, to be sent where no socket would send them. Pure. */
+/**
+ * Encodes TCP (RFC 9293) and UDP (RFC 768) packets as whole Ethernet frames, for packets that no socket would
+ * send. Pure.
+ */
 import { viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
 import { ipFrame, pseudoHeader, type IpEnds, type MacEnds } from "./ip-header.ts";
 
-/** IANA protocol numbers, the offset of the checksum in each header, its length. */
+/** IANA protocol number, and the offset of the checksum in the header. */
 const TCP = { number: 6, checksumAt: 16 } as const;
 const UDP = { number: 17, checksumAt: 6 } as const;
-/** Five 32-bit words of header and no options; ACK alone. */
+/** The header has five 32-bit words and no options. The only flag is ACK. */
 const DATA_OFFSET = 5 << 4;
 const FLAG_ACK = 0x10;
 const TIME_TO_LIVE = 64;
-/** What both length fields can say, less the larger pair of headers. */
+/** The most that both length fields can express, less the larger pair of headers. */
 const MAX_PAYLOAD = 0xffff - 28;
 
 export interface FrameEnds extends IpEnds, MacEnds {
@@ -19,10 +22,12 @@ export interface FrameEnds extends IpEnds, MacEnds {
 }
 
 /**
- * An ACK that fits no connection: sequence and acknowledgement number 0. Whoever has the connection finds it out of its window and says where
- * it really is, in a duplicate ACK to the apparent sender (RFC 9293 section 3.10.7.4; RFC 5961 section 5 where the sequence number fits by
- * chance); nothing else happens. Whoever has none answers RST. CTDB and others call it a "tickle": it makes an idle peer speak.
- * Connection tracking holds it for invalid, so a client behind a firewall that drops such packets does not get it.
+ * Builds an ACK that fits no connection: its sequence and acknowledgement numbers are 0. A machine that has
+ * the connection finds it out of its window and sends its real position, in a duplicate ACK to the apparent
+ * sender (RFC 9293 section 3.10.7.4; RFC 5961 section 5 where the sequence number fits by chance). Nothing
+ * else happens. A machine that does not have it answers RST. CTDB and others call it a "tickle": it makes an
+ * idle peer send. Connection tracking takes it for invalid, so a client behind a firewall that drops such
+ * packets does not get it.
  */
 export function strayAck(ends: FrameEnds): Uint8Array {
   const header = new Uint8Array(20);
@@ -33,7 +38,10 @@ export function strayAck(ends: FrameEnds): Uint8Array {
   return frame(ends, TCP, header, new Uint8Array(0));
 }
 
-/** @throws {RangeError} when the payload is longer than a packet can be */
+/**
+ * Builds a UDP packet.
+ * @throws {RangeError} when the payload is longer than a packet can be
+ */
 export function udpFrame(ends: FrameEnds & { readonly payload: Uint8Array }): Uint8Array {
   if (ends.payload.length > MAX_PAYLOAD) throw new RangeError(`a payload of ${ends.payload.length} bytes does not fit a packet`);
   const header = new Uint8Array(8);
@@ -48,7 +56,8 @@ function frame(ends: FrameEnds, protocol: typeof TCP | typeof UDP, header: Uint8
   view.setUint16(2, ends.destinationPort);
   const pseudo = pseudoHeader(ends.source.bytes, ends.destination.bytes, protocol.number, header.length + payload.length);
   const checksum = internetChecksum([pseudo, header, payload]);
-  // In UDP, 0 says that there is no checksum, and 0xffff is the same number in ones' complement (RFC 768). TCP has no such rule.
+  // In UDP, 0 means that there is no checksum, and 0xffff is the same number in ones' complement (RFC 768).
+  // TCP has no such rule.
   view.setUint16(protocol.checksumAt, checksum === 0 && protocol === UDP ? 0xffff : checksum);
   return ipFrame(ends, protocol.number, TIME_TO_LIVE, [header, payload]);
 }
