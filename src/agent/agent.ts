@@ -1,6 +1,6 @@
 /**
- * One node's life: builds the election, the VIP and the balancer, starts and stops them, and passes
- * what one learns on to the others. Has no rules of its own.
+ * One node's agent: builds the election, the VIP and the balancer, starts and stops them, and passes what one
+ * learns on to the others. This file has no rules of its own.
  */
 import { join } from "node:path";
 import type { Backend, BalancerStatus } from "../backends/backend.ts";
@@ -45,25 +45,27 @@ export interface AgentDeps {
   readonly log: Logger;
   readonly version: string;
   readonly nodeVersion: string;
-  /** The balancer's worker: `proxy/worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
+  /** The balancer's worker: `proxy/worker.ts` next to the sources, `proxy-worker.js` next to the bundle. */
   readonly workerUrl: URL;
 }
 
 export interface Agent {
   /**
-   * Resolves when everything runs, but for a balancer's port that is taken: that one is tried for ever. May wait for the network to come up first.
-   * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LISTEN (of LEASEHOLD_OPS_ADDRESS), LH_NATIVE
+   * Resolves when everything runs. A balancer's port that is taken does not delay it: the agent tries that
+   * port for ever. It may wait for the network to come up first.
+   * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LISTEN (of LEASEHOLD_OPS_ADDRESS),
+   * LH_NATIVE
    */
   start(): Promise<void>;
-  /** Hands over or releases, lets connections drain, ends. Idempotent. */
+  /** Hands the VIP over or releases it, lets connections drain, and ends. Idempotent. */
   stop(): Promise<void>;
-  /** Reads files again; unbinds nothing (SIGHUP). */
+  /** Reads files again and unbinds nothing (SIGHUP). */
   reload(): void;
-  /** The process is about to die: takes the VIP away, synchronously. */
+  /** Unbinds the VIP synchronously, because the process is about to die. */
   abandon(): void;
 }
 
-/** Everything that needs to know where the node stands. */
+/** The parts that need to know the node's place on the network. */
 interface Parts {
   readonly transport: UndiciTransport;
   readonly credentials: Credentials;
@@ -91,15 +93,16 @@ export function createAgent(deps: AgentDeps): Agent {
     await ops.start();
     presence = announcePresence(log);
     const isCandidate = config.role === "control-plane";
-    // A worker has no VIP to bind, but its rules would take the packets that are meant for the machine itself.
+    // A worker has no VIP to bind, but its rules would take packets that are meant for the machine itself.
     if (!isCandidate && config.vips.length > 0) refuseOwn(readNetwork(), config.vips);
     const nodeNetwork = isCandidate ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal) : undefined;
     if (nodeNetwork !== undefined) log.info({ interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text }, "Interface for the VIP found");
     parts = createParts(deps, nodeNetwork, metrics);
-    // First of all: an address that was left to us must be kept, or go.
+    // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
     await parts.credentials.start();
-    // The election does not wait for the listener: a taken port is the balancer's fault, and its check says so.
+    // The election does not wait for the listener. A taken port is the balancer's fault, and its check
+    // reports it.
     parts.candidacy?.start();
     discovery = parts.discover();
     report = reportBackends({ clock, log, why: noBackend });
@@ -109,7 +112,7 @@ export function createAgent(deps: AgentDeps): Agent {
 
   async function stop(): Promise<void> {
     stopped.abort();
-    // The VIP first; then nothing new arrives, and what is there may finish.
+    // The VIP goes first. Then nothing new arrives, and open connections may finish.
     await parts?.candidacy?.stop();
     report?.close();
     discovery?.close();
@@ -264,7 +267,10 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
         });
   balancer.onChange(() => fastPath?.update());
 
-  /** What was configured is the whole list; else what the cluster says, or said when it was last asked. */
+  /**
+   * Sets the balancer's list: the configured servers or else those that the cluster names, or else those that
+   * it named last.
+   */
   function applyBackends(): void {
     const list = [config.backends, discovered, remembered].find((source) => source.length > 0) ?? [];
     const isVip = ({ host }: HostPort): boolean => config.vips.some((vip) => vip.text === host);
@@ -292,7 +298,10 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
   };
 }
 
-/** Where a worker asks for the API servers when it knows none yet: that is what the VIP is for, and the worker has no part in moving it. */
+/**
+ * Returns where a worker asks for the API servers while it knows none: the VIP. A worker has no part in
+ * moving the VIP.
+ */
 function throughVip({ vips, vipPorts: [port] }: Config): readonly HostPort[] {
   return port === undefined ? [] : vips.map((vip) => ({ host: vip.text, port }));
 }
@@ -302,7 +311,7 @@ function checkTls(credentials: ClientCredentials | undefined): CheckTls | undefi
   return credentials === undefined || pair === undefined ? undefined : { ca: credentials.ca, servername: credentials.servername, ...pair };
 }
 
-/** While the network is being waited for. */
+/** The balancer's status while the agent waits for the network. */
 function notYet(port: number): BalancerStatus {
   return { listening: false, port, listenFailure: null, heartbeatAgeMs: 0, connections: 0, refused: 0, backends: [] };
 }

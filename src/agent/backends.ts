@@ -1,4 +1,7 @@
-/** Why this agent has no API server to send connections to, in words that an operator can act on; and the log that repeats it. */
+/**
+ * Says why this agent has no API server to send connections to, in words that an operator can act on, and
+ * repeats it in the log.
+ */
 import type { BackendStatus } from "../backends/backend.ts";
 import type { Clock } from "../clock.ts";
 import type { Discovery } from "../kube/endpoints.ts";
@@ -6,19 +9,25 @@ import type { Logger } from "../log.ts";
 
 export interface BackendFacts {
   readonly backends: readonly BackendStatus[];
-  /** undefined while nobody has been asked: LEASEHOLD_BACKENDS is the whole list, or the agent has just started. */
+  /**
+   * undefined while the cluster has not been asked: LEASEHOLD_BACKENDS is the whole list, or the agent has
+   * just started.
+   */
   readonly discovery: Discovery | undefined;
-  /** API servers that may be asked for the others, `ip:port`. */
+  /** API servers, as `ip:port`, that can name the others. */
   readonly apiServers: readonly string[];
   /** What is wrong with the kubeconfigs; null when one is good. */
   readonly credentials: string | null;
   readonly role: "control-plane" | "balancer";
 }
 
-/** More lines would hide the first. No control plane has so many. */
+/** Most backends that are named. More would hide the first, and no control plane has so many. */
 const MAX_NAMED = 5;
 
-/** One sentence, pure. null while a backend is UP, and while the first check or the first question is still under way. */
+/**
+ * Returns one sentence; null while a backend is UP, and while the first check or the first question is still
+ * under way. Pure.
+ */
 export function whyNoBackend(facts: BackendFacts): string | null {
   const { backends } = facts;
   if (backends.some(({ grade }) => grade === "UP")) return null;
@@ -54,10 +63,13 @@ function advice(status: number, role: BackendFacts["role"]): string {
 }
 
 const LOOK_MS = 5_000;
-/** Looks, half a minute: a node that serves nobody says so again, so that whoever reads its log later need not search for the first time. */
+/**
+ * Number of looks between two warnings, half a minute. An agent without a backend repeats the warning, so
+ * that a later reader of its log need not search for the first one.
+ */
 const REPEAT = 6;
 
-/** Warns while `why` gives a reason, again and again, and says when that is over. */
+/** Warns repeatedly while `why` gives a reason, and logs when that is over. */
 export function reportBackends(deps: { readonly clock: Clock; readonly log: Logger; readonly why: () => string | null }): { close(): void } {
   const { clock, log } = deps;
   let looks = 0;

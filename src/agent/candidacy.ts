@@ -1,4 +1,4 @@
-/** A control-plane node's part in the election: the VIP, the checks and the elector, wired to each other. */
+/** A control-plane node's part in the election: connects the VIP, the checks and the elector. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createElector } from "../election/elector.ts";
@@ -35,47 +35,55 @@ export interface CandidacyDeps {
   readonly log: Logger;
   readonly version: string;
   readonly nodeNetwork: NodeNetwork;
-  /** Hash of the machine id. */
+  /** Hash of the machine id, see {@link machineInstance}. */
   readonly instance: string;
   readonly api: ApiClient;
   readonly balancer: Balancer;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
-  /** What this node may tell the others of its fast path. */
+  /** Returns what this node tells the others about its fast path. */
   readonly fastPathOffer: () => FastPathOffer | null | undefined;
-  /** The machine has the VIP no more, from nobody. Called synchronously. */
+  /** Called synchronously when no program has the VIP bound on this machine any more. */
   readonly onReleased: () => void;
 }
 
 export interface Candidacy {
-  /** Keeps the address that the previous process of this agent left, while its right lasts, or removes it. */
+  /**
+   * Keeps the address that the previous process of this agent left, until the fence deadline, or removes it.
+   */
   adopt(): void;
   start(): void;
-  /** Hands over or releases; the VIP is gone when this resolves. */
+  /** Hands over or releases. The VIP is gone when this resolves. */
   stop(): Promise<void>;
-  /** Gives the sockets back. */
+  /** Closes the sockets. */
   close(): void;
-  /** Unbinds at once, synchronously. */
+  /** Unbinds the VIP before it returns. */
   abandon(): void;
   recheck(): void;
-  /** What it tells the others of this node may have changed. */
+  /** Tells the election that this node's facts may have changed. */
   update(): void;
-  /** Of the VIP's interface, as of now. */
+  /** Reads the VIP's interface as of now. */
   link(): LinkState | undefined;
   holdsVip(): boolean;
   electionStatus(): ElectionStatus;
   vipStatus(): VipStatus;
   wireStatus(): SentinelStatus;
   checks(): readonly CheckStatus[];
-  /** What the API last refused on the Lease. */
+  /** The last request on the Lease that the API refused. */
   lastRefusal(): RefusalStatus | null;
 }
 
-/** The sentinel's pace where nobody is watched does not matter, but it has to have one. */
+/**
+ * The sentinel's interval while no holder is watched, in milliseconds. It has no effect, but there must be
+ * one.
+ */
 const PROBE_OFF_MS = 1_000;
-/** So often the default routes are looked at: a gateway is a witness. */
+/** Milliseconds between two reads of the default routes: a gateway is a witness. */
 const GATEWAYS_MS = 30_000;
-/** A worker thread and the first checks of all backends take this long at most; until then nothing is known against the balancer. */
+/**
+ * Milliseconds that a worker thread and the first checks of all backends take at most. Until then the
+ * balancer's check has no verdict.
+ */
 const STARTUP_MS = 5_000;
 
 export function createCandidacy(deps: CandidacyDeps): Candidacy {
@@ -102,7 +110,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     wire,
     ownMac: () => mac,
     addresses: config.vips,
-    // Off: nobody is watched, and a dead holder is replaced when its Lease has run out.
+    // With 0 no holder is watched, and a dead holder is replaced when its Lease has run out.
     intervalMs: config.probeIntervalMs > 0 ? config.probeIntervalMs : PROBE_OFF_MS,
     misses: config.probeMisses,
     random: Math.random,
@@ -161,11 +169,11 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   const gatewayTimer = clock.every(GATEWAYS_MS, () => watch(watched));
   let mac = kernel.link()?.mac ?? "";
   let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
-  /** By us or by somebody else. */
+  /** True when an agent or another program had the VIP bound here. */
   let wasHere = false;
   const report = createReporter({ node, log, metrics, events, state: () => elector.status().state, leaseUid: () => elector.leaseUid() });
 
-  /** Whom the election wants watched; and beside the other candidates the gateways are witnesses. */
+  /** Watches what the election wants. The gateways are witnesses in addition to the other candidates. */
   function watch(target: Watched): void {
     watched = target;
     sentinel.watch({ ...target, holder: config.probeIntervalMs > 0 ? target.holder : null, witnesses: [...target.witnesses, ...routers()] });
@@ -175,7 +183,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     try {
       return gateways(nodeNetwork.interfaceName, families).map((address) => ({ address, mac: undefined }));
     } catch (error) {
-      // Out of descriptors, say. The other candidates are witnesses enough.
+      // The process may be out of descriptors. The other candidates are witnesses enough.
       log.debug({ err: error }, "Default routes not read");
       return [];
     }
@@ -199,7 +207,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     return { ok: !ok && clock.now() < createdMs + STARTUP_MS ? null : ok, detail };
   }
 
-  /** This node's API server as the balancer's checks see it, so that nothing probes it twice. */
+  /** Takes this node's API server from the balancer's checks, so that nothing probes it twice. */
   function localApiServer(): Finding {
     const local = balancer.status().backends.find((backend) => backend.local);
     if (local === undefined || local.grade === "UNKNOWN") return { ok: null, detail: "not checked yet" };
@@ -216,10 +224,12 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   return {
     adopt() {
       const mayKeep = resume !== null && clock.now() < deadlineAfter(config, resume.renewedAtMs);
-      // What lies there for a reason that we cannot know (no API server yet) is not thrown away before the Lease has been asked; half a VIP is.
+      // A complete VIP stays until the Lease has been read, because the reason for it may be unknown here (no
+      // API server yet). Half a VIP is removed.
       const found = new Set(vip.reap(true).map((entry) => entry.address.text)).size === config.vips.length;
       if (!found && !mayKeep) vip.release();
-      // Extends the address now: reading kubeconfigs and starting threads may take longer than it lives.
+      // This extends the address now: reading kubeconfigs and starting threads may take longer than its
+      // lifetime.
       elector.start(mayKeep ? resume : null, found);
       sentinel.start(learn);
     },

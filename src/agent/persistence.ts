@@ -1,6 +1,7 @@
 /**
- * What outlives the process, in `stateDir` (on /run: it outlives no reboot): when the Lease was last renewed, so that an agent
- * that is started again at once may keep the VIP before it has read the Lease (invariant 5); and who this machine is.
+ * Keeps what outlives the process, in `stateDir` (on /run: it does not outlive a reboot). It notes when the
+ * Lease was last renewed, so that an agent that is restarted at once may keep the VIP before it has read the
+ * Lease (invariant 5). It also notes which machine this is.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -10,25 +11,25 @@ import type { Logger } from "../log.ts";
 
 export interface PersistenceDeps {
   readonly log: Logger;
-  /** Its now() is CLOCK_BOOTTIME: comparable between processes of one boot. */
+  /** Its now() is CLOCK_BOOTTIME, which processes of one boot can compare. */
   readonly clock: Clock;
   readonly stateDir: string;
   readonly node: string;
   /** See {@link machineInstance}. */
   readonly instance: string;
-  /** Default: the kernel's. */
+  /** Default: the kernel's boot id. */
   readonly bootIdFile?: string;
 }
 
 export interface Persistence {
   /**
-   * Notes a successful renewal by the time it was sent, monotonic ms. One small write to a tmpfs; never throws, a failure is
-   * logged once until it works again.
+   * Notes a successful renewal by the time it was sent, in monotonic ms. It is one small write to a tmpfs.
+   * Never throws: a failure is logged once until it works again.
    */
   remember(renewedAtMs: number): void;
-  /** What was last noted by this node and machine, in this boot; null when there is nothing that can be relied on. */
+  /** Returns what this node and machine last noted in this boot; null when there is nothing reliable. */
   recall(): { readonly renewedAtMs: number } | null;
-  /** The right to the VIP was given up. Never throws. */
+  /** Removes the note, because the VIP was given up. Never throws. */
   forget(): void;
 }
 
@@ -54,7 +55,7 @@ export function createPersistence(deps: PersistenceDeps): Persistence {
 
   return {
     remember(renewedAtMs) {
-      // Without a boot id nothing that we read later could be told from what an earlier boot wrote.
+      // Without a boot id, a later process could not tell this note from one of an earlier boot.
       if (bootId === undefined) return;
       attempt(() => replaceFile(stateDir, STATE_FILE, JSON.stringify({ bootId, node, instance, renewedAtMs })));
     },
@@ -73,8 +74,9 @@ export function createPersistence(deps: PersistenceDeps): Persistence {
 }
 
 /**
- * 16 hex digits that tell this machine from another of the same name: a hash, because machine-id(5) asks not to show the id
- * itself. Without a machine id one is made and kept in `stateDir`, with a warning: it lasts until the next boot.
+ * Returns 16 hex digits that tell this machine from another of the same name. They are a hash, because
+ * machine-id(5) asks not to show the id itself. Without a machine id one is made and kept in `stateDir`, with
+ * a warning. It lasts until the next boot.
  */
 export function machineInstance(machineIdFile: string, stateDir: string, log: Logger): string {
   const machineId = readTrimmed(machineIdFile);
@@ -96,13 +98,17 @@ function digest(machineId: string): string {
   return createHash("sha256").update(`leasehold:${machineId}`).digest("hex").slice(0, 16);
 }
 
-/** Whole or not at all: a process killed in between leaves the old content. No fsync: no power loss outlives a tmpfs. */
+/**
+ * Replaces the file completely or not at all: a process killed in between leaves the old content. It needs no
+ * fsync, because a tmpfs does not outlive a power loss.
+ */
 function replaceFile(directory: string, name: string, content: string): void {
   const temporary = join(directory, `.${name}.new`);
   try {
     writeFileSync(temporary, `${content}\n`, { mode: 0o600 });
   } catch {
-    // The usual reason is that nobody has made the directory yet; for any other, the second try says so.
+    // The usual reason is that the directory does not exist yet. For any other reason, the second try throws
+    // it.
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     writeFileSync(temporary, `${content}\n`, { mode: 0o600 });
   }

@@ -1,6 +1,7 @@
 /**
- * Shows that an agent runs on this machine, whatever its settings: an abstract socket (unix(7)) lives in the network namespace, as the rules in the kernel do,
- * needs no file, and ends with its process, however that ends. `leasehold cleanup` must see it from a container of its own, which shares nothing else.
+ * Shows that an agent runs on this machine, whatever its settings. An abstract socket (unix(7)) lives in the
+ * network namespace, as the rules in the kernel do. It needs no file, and it ends with its process in any
+ * case. `leasehold cleanup` must see it from its own container, which shares nothing else.
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -11,9 +12,11 @@ const NAME = "leasehold/agent/";
 /** Abstract names begin with a zero byte, which the kernel shows as "@". */
 const LISTED = `@${NAME}`;
 
-/** Visible until closed. A failure is logged: the agent's work does not depend on it. */
+/**
+ * Makes this agent visible until closed. A failure is logged, because the agent's work does not depend on it.
+ */
 export function announcePresence(log: Logger): { close(): void } {
-  // Nobody is answered. Each agent has a name of its own, so that none hides the other.
+  // The socket answers no client. Each agent has its own name, so that no agent hides another.
   const server = createServer((socket) => void socket.destroy());
   server.on("error", (error) => log.debug({ err: error }, "This agent is not visible to `leasehold cleanup`"));
   server.listen({ path: `\0${NAME}${randomUUID()}` });
@@ -21,7 +24,10 @@ export function announcePresence(log: Logger): { close(): void } {
   return { close: () => void server.close() };
 }
 
-/** An agent runs in this network namespace, or stands still in it. @throws where /proc is not readable */
+/**
+ * True when an agent runs, or is stopped, in this network namespace.
+ * @throws where /proc is not readable
+ */
 export function agentIsPresent(table: string = readFileSync("/proc/net/unix", "utf8")): boolean {
   return table.split("\n").some((line) => line.includes(` ${LISTED}`));
 }

@@ -1,4 +1,4 @@
-/** What the election tells people: in the log, in metrics, and as Events on the Lease. */
+/** Reports what the election does: in the log, in metrics, and as Events on the Lease. */
 import type { Report } from "../election/types.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -11,7 +11,7 @@ export interface ReporterDeps {
   readonly log: Logger;
   readonly metrics: Pick<Metrics, "transition" | "holderSilent" | "addressConflict">;
   readonly events: EventRecorder;
-  /** This node's, as of now. */
+  /** Returns this node's state as of now. */
   readonly state: () => VrrpState;
   readonly leaseUid: () => string | undefined;
 }
@@ -27,7 +27,8 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
     switch (what.kind) {
       case "transition":
         log.info({ state: what.to, prevState: what.from, reason: what.reason }, "State changed");
-        // With or without a Lease it is MASTER: that one follows the other is no change of the holder.
+        // The state is MASTER with or without a Lease, so a change between the two is no change of the
+        // holder.
         if (seen !== state()) metrics.transition(state(), what.reason);
         seen = state();
         return announceLeader(what.to);
@@ -57,13 +58,16 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
     metrics.addressConflict();
     const message = `${peer ?? "a machine that is no candidate"} (${other}) has the VIP as well; ${CONFLICT_OUTCOMES[outcome]}`;
     const fields = { mac: other, peer, outcome };
-    // Two of ours settle it among themselves.
+    // Two candidates settle it by the election's rules.
     if (peer !== null) return log.warn(fields, "Another candidate claims the VIP");
     log.error({ ...fields, err: new LeaseholdError("LH_VIP_CONFLICT", message) }, "Address conflict");
     events.record({ type: "Warning", reason: "VIPConflict", action: CONFLICT_ACTIONS[outcome], note: `${node}: ${message}` }, leaseUid());
   }
 
-  /** Once for each tenure, as client-go does. Whoever is provisional has not lost its Lease yet, or not won it. */
+  /**
+   * Records an Event once for each term, as client-go does. A provisional holder has not lost its Lease yet,
+   * or has not won it.
+   */
   function announceLeader(role: Extract<Report, { kind: "transition" }>["to"]): void {
     if (role === "PROVISIONAL" || leading === (role === "MASTER")) return;
     leading = role === "MASTER";

@@ -1,6 +1,6 @@
 /**
- * Is this agent well? Pure: a status in, verdicts out. Liveness never depends on an API server: in an outage
- * every agent would be restarted just when it is needed.
+ * Says whether this agent is healthy. Pure: it takes a status and returns verdicts. Liveness never depends on
+ * an API server: in an outage kubelet would restart every agent just when it is needed.
  */
 import type { ElectionStatus } from "../election/status.ts";
 import type { VipStatus } from "../vip/status.ts";
@@ -9,13 +9,19 @@ import type { AgentStatus, ListenerStatus } from "./status.ts";
 export interface HealthCheck {
   readonly name: string;
   readonly ok: boolean;
-  /** Why not; "" when ok. */
+  /** Why the check failed; "" when ok. */
   readonly detail: string;
 }
 
-/** The worker is restarted by the agent itself long before; only when that has failed may kubelet do it. */
+/**
+ * Milliseconds of silence after which kubelet may restart the agent. The agent itself restarts the worker
+ * long before, so this means that the restart has failed.
+ */
 const DEAD_WORKER_MS = 30_000;
-/** The kernel removes the VIP at most 4 s after its last refresh; an agent that still shows it bound has stopped turning. */
+/**
+ * Milliseconds after the fence deadline. The kernel removes the VIP at most 4 s after its last refresh, so an
+ * agent that still shows it bound no longer runs its loop.
+ */
 const STUCK_FENCE_MS = 5_000;
 
 const passed = (name: string): HealthCheck => ({ name, ok: true, detail: "" });
@@ -28,7 +34,7 @@ function fence(vip: VipStatus): HealthCheck {
   return check("fence", !(bound && overdueMs > STUCK_FENCE_MS), `the VIP is bound ${Math.round(overdueMs)} ms after the right to it ended`);
 }
 
-/** The loops turn. That an answer comes at all shows that the main one does. */
+/** Checks that the loops turn. An answer by itself shows that the main one does. */
 export function liveness(status: AgentStatus): readonly HealthCheck[] {
   const { heartbeatAgeMs } = status.balancer;
   return [
@@ -50,19 +56,22 @@ function election({ state, faults, reason }: ElectionStatus): HealthCheck {
   }
 }
 
-/** MASTER has every address, all others have none. */
+/** Checks that a MASTER has every address bound, and all other states none. */
 function role(state: ElectionStatus["state"], vip: VipStatus): HealthCheck {
   const master = state === "MASTER";
   const odd = vip.addresses.filter(({ bound }) => bound !== master).map(({ address }) => address);
   return check("vip", odd.length === 0, `${state}, yet ${odd.join(", ")} ${master ? "is not bound" : "is bound"}`);
 }
 
-/** A port that another program has is the operator's to free: it must show where `kubectl get pods` looks. */
+/**
+ * Checks the agent's own port. The operator must free a port that another program has, so it must show where
+ * `kubectl get pods` looks.
+ */
 function ownPort({ name, address, listening, error }: ListenerStatus): HealthCheck {
   return check(`${name}-port`, listening, `cannot listen on ${address}: ${error ?? "not yet tried"}; trying again`);
 }
 
-/** The agent does what its role asks, carries traffic, and can be asked. */
+/** Checks that the agent does what its role asks, carries traffic, and can be asked. */
 export function readiness(status: AgentStatus): readonly HealthCheck[] {
   const { balancer } = status;
   const vip = status.election === null || status.vip === null ? [] : [role(status.election.state, status.vip)];
@@ -75,7 +84,7 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
   ];
 }
 
-/** The text that Kubernetes' own components answer with. */
+/** Writes the text that Kubernetes' own components answer with. */
 export function healthText(endpoint: string, checks: readonly HealthCheck[], verbose: boolean): { readonly ok: boolean; readonly text: string } {
   const ok = checks.every((each) => each.ok);
   if (ok && !verbose) return { ok, text: "ok" };

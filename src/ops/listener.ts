@@ -1,8 +1,8 @@
 /**
- * One HTTP port that goes on answering whatever else connects to it. A port that cannot be had is tried again, for
- * the VIP must not fall with it. Each connection has one request and one answer, and when there are too many the one
- * that has waited longest without a complete request goes: a probe sends its request as it connects, so idle
- * connections, half requests and slow readers never cost it its place.
+ * One HTTP port that goes on answering, whatever else connects to it. A port that is taken is tried again,
+ * because the VIP must not fall with it. Each connection has one request and one answer. When there are too
+ * many connections, the one that has waited longest without a complete request is closed. A probe sends its
+ * request as it connects, so idle connections, half requests and slow readers never cost it its place.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -22,22 +22,24 @@ export interface Answer {
 
 export interface ListenerDeps {
   readonly name: ListenerStatus["name"];
-  /** Numeric address. */
+  /** Numeric address to listen on. */
   readonly host: string;
-  /** 0: any free port, see {@link Listener.port}. */
+  /** Port to listen on. 0 means any free port, see {@link Listener.port}. */
   readonly port: number;
-  /** A request whose body has been read and thrown away. */
+  /** Answers a request whose body has been read and dropped. */
   readonly answer: (request: IncomingMessage) => Promise<Answer>;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Default {@link MAX_CONNECTIONS}. */
+  /** Most connections at one time, default {@link MAX_CONNECTIONS}. */
   readonly maxConnections?: number;
 }
 
 export interface Listener {
-  /** Resolves after the first try, whether or not the port could be had; it is tried again until {@link stop}. */
+  /**
+   * Resolves after the first try, whether or not it succeeded. The port is tried again until {@link stop}.
+   */
   start(): Promise<void>;
-  /** Idempotent. Answers under way get half a second. */
+  /** Stops listening. Answers under way get half a second. Idempotent. */
   stop(): Promise<void>;
   status(): ListenerStatus;
   /** The port in use; 0 while there is none. */
@@ -45,23 +47,30 @@ export interface Listener {
 }
 
 /**
- * Probes, a scraper and a person or two need four. The rest is room for the time between a probe's connection and its
- * request, in which others may connect; a scan of the port must not cost the agent more file descriptors than this.
+ * Probes, a scraper and a person or two need four. The rest is room for the time between a probe's connection
+ * and its request, in which others may connect. A scan of the port must not cost the agent more file
+ * descriptors than this.
  */
 const MAX_CONNECTIONS = 512;
-/** Connections that wait to be accepted. The kernel takes the smaller of this and net.core.somaxconn (listen(2)). */
+/**
+ * Most connections that wait to be accepted. The kernel takes the smaller of this and net.core.somaxconn
+ * (listen(2)).
+ */
 const BACKLOG = 4_096;
 const REQUEST_TIMEOUT_MS = 5_000;
-/** From the first packet to the last, for those that send or read a byte at a time. */
+/** Milliseconds from the first packet to the last, for clients that send or read a byte at a time. */
 const CONNECTION_LIFE_MS = 10_000;
 const MAX_HEADER_BYTES = 8 * 1_024;
 const MAX_BODY_BYTES = 256 * 1_024;
 const STOP_GRACE_MS = 500;
 const FIRST_RETRY_MS = 500;
-/** The kubelet restarts a container after eight probes, 10 s apart: a port that is free again must be had long before. */
+/**
+ * Most milliseconds between two tries. The kubelet restarts a container after eight probes, 10 s apart, and a
+ * port that is free again must be taken long before.
+ */
 const LONGEST_RETRY_MS = 5_000;
 
-/** What can be read of a request's body: everything within the limit. False: too much, or the client has left. */
+/** Reads a request's body up to the limit. Returns false when it is too long or the client has left. */
 async function isRead(request: IncomingMessage): Promise<boolean> {
   let bytes = 0;
   try {
@@ -79,7 +88,10 @@ async function isRead(request: IncomingMessage): Promise<boolean> {
 export function createListener(deps: ListenerDeps): Listener {
   const { name, log, clock, maxConnections = MAX_CONNECTIONS } = deps;
   const address = hostPort(deps.host, deps.port);
-  /** Connections without a complete request, and those that are being answered; oldest first, as a Set keeps them. */
+  /**
+   * Connections without a complete request, and those that are being answered, oldest first as a Set keeps
+   * them.
+   */
   const asking = new Set<Socket>();
   const answering = new Set<Socket>();
   let failure: NodeJS.ErrnoException | undefined;
@@ -99,7 +111,7 @@ export function createListener(deps: ListenerDeps): Listener {
       });
     },
   );
-  // Connections that are kept alive would be idle ones; what comes after the first request in a pipeline is dropped.
+  // A connection that is kept alive would be an idle one. Requests after the first in a pipeline are dropped.
   server.maxRequestsPerSocket = 1;
   server.on("connection", admit);
 
@@ -112,7 +124,7 @@ export function createListener(deps: ListenerDeps): Listener {
       answering.delete(socket);
     });
     if (asking.size + answering.size <= maxConnections) return;
-    // Those that do not read their answer get no more than half of the places.
+    // Clients that do not read their answer get no more than half of the places.
     const [oldest] = answering.size > maxConnections / 2 ? answering : asking;
     oldest?.destroy();
   }
@@ -131,7 +143,7 @@ export function createListener(deps: ListenerDeps): Listener {
     response.end(request.method === "HEAD" ? undefined : body);
   }
 
-  /** One try; undefined when the port is ours. */
+  /** Tries once. Resolves with undefined when the agent has the port. */
   function listen(): Promise<NodeJS.ErrnoException | undefined> {
     return new Promise((resolve) => {
       const refused = (error: Error): void => {
@@ -151,7 +163,7 @@ export function createListener(deps: ListenerDeps): Listener {
   async function attempt(): Promise<void> {
     const error = await listen();
     if (stopping !== undefined) {
-      // It was stopped between this try's beginning and its end.
+      // The listener was stopped during this try.
       if (error === undefined) server.close();
       return;
     }

@@ -1,6 +1,6 @@
 /**
- * Every metric of the agent, declared in one place. What happens is counted through {@link Metrics} when it
- * happens; what is, is read from the {@link AgentStatus} at each scrape. No label ever holds a client's address.
+ * Declares every metric of the agent in one place. Events are counted through {@link Metrics} when they
+ * happen. State is read from the {@link AgentStatus} at each scrape. No label ever has a client's address.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { BalancerStatus } from "../backends/backend.ts";
@@ -11,32 +11,32 @@ import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { VipStatus } from "../vip/status.ts";
 import type { AgentStatus } from "./status.ts";
 
-/** What the parts of the agent tell as it happens. Durations in milliseconds. */
+/** The parts of the agent call these when something happens. Durations are in milliseconds. */
 export interface Metrics {
-  /** `reason` becomes a label: beyond 32 different ones it is counted as "other". */
+  /** Counts a change of role. `reason` becomes a label: beyond 32 different ones it is counted as "other". */
   transition(to: VrrpState | "STOPPED", reason: string): void;
-  /** One finished write to the Lease, with how it ended. */
+  /** Counts one finished write to the Lease, with its outcome. */
   leaseWrite(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void;
-  /** One try of a request at one API server; `code` is the HTTP status or why there was none. */
+  /** Counts one try of a request at one API server. `code` is the HTTP status or why there was none. */
   apiRequest(server: string, verb: string, code: number | string, durationMs: number): void;
   backendCheck(backend: string, result: string, durationMs: number): void;
   announcementFailed(): void;
-  /** Another machine answered for the VIP. */
+  /** Counts that another machine answered for the VIP. */
   addressConflict(): void;
-  /** The holder was found dead on the wire. */
+  /** Counts that the sentinel found the holder dead. */
   holderSilent(): void;
 }
 
 export interface AgentMetrics extends Metrics {
   readonly contentType: string;
-  /** The text of /metrics. `wallMs`: the wall-clock time that goes with `status.nowMs`. */
+  /** Writes the text of /metrics. `wallMs` is the wall-clock time that corresponds to `status.nowMs`. */
   render(status: AgentStatus, wallMs: number): Promise<string>;
 }
 
 export interface MetricsOptions {
   readonly version: string;
   readonly nodeVersion: string;
-  /** As `leader_election_master_status` names it. */
+  /** Label `name` of `leader_election_master_status`. */
   readonly leaseName: string;
 }
 
@@ -46,7 +46,10 @@ const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
 const MOST_REASONS = 32;
 const LONGEST_LABEL = 64;
-/** prom-client's gauges with a counter's name, which Prometheus' conventions refuse; nodejs_active_handles and its like say the same by type. */
+/**
+ * prom-client's gauges with a counter's name, which Prometheus' conventions refuse. nodejs_active_handles and
+ * similar ones give the same numbers by type.
+ */
 const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
 
 /** Keeps free text from making a new time series each time. */
@@ -60,7 +63,10 @@ function bounded(most: number): (text: string) => string {
   };
 }
 
-/** Before the first ":", which is where a check's result stops being a word: "tls: certificate has expired". */
+/**
+ * Returns the text before the first ":", where a check's result stops being a word: "tls: certificate has
+ * expired".
+ */
 const word = (text: string): string => text.split(":", 1)[0] ?? "";
 
 function declare(registry: Registry) {
@@ -138,7 +144,10 @@ function declare(registry: Registry) {
 type Declared = ReturnType<typeof declare>;
 const flag = (value: boolean): number => (value ? 1 : 0);
 
-/** A counter whose total is kept elsewhere. Prometheus takes a total that shrank for a restart, which is what it is. */
+/**
+ * Sets a counter whose total is kept elsewhere. Prometheus takes a total that shrank for a restart, which is
+ * correct here.
+ */
 function total(metric: Counter, labels: Readonly<Record<string, string>>, value: number): void {
   metric.inc(labels, Math.max(0, value));
 }
@@ -202,10 +211,13 @@ function showFastPath(metrics: Declared, fastPath: FastPathStatus): void {
   total(metrics.restored, {}, fastPath.restored);
 }
 
-/** A registry of its own, so that two agents in one process (the simulation) do not meet. */
+/**
+ * Creates the metrics in a registry of their own, so that two agents in one process (the simulation) do not
+ * share one.
+ */
 export function createMetrics(options: MetricsOptions): AgentMetrics {
   const registry = new Registry();
-  // The default of 10 ms wakes an idle agent a hundred times a second.
+  // The default of 10 ms would wake an idle agent a hundred times a second.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 200 });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
   const metrics = declare(registry);
@@ -217,7 +229,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   metrics.conflicts.inc(0);
   metrics.holderSilent.inc(0);
 
-  /** What was true at the last scrape and has no place in this one must not stay. */
+  /** Metrics that are reset at each scrape, so that a label that is no longer true disappears. */
   const snapshots: readonly { reset(): void }[] = [
     metrics.master, metrics.state, metrics.priority, metrics.fault, metrics.vipBound, metrics.linkUp, metrics.announcements, metrics.readded,
     metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.backendGone, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
@@ -230,7 +242,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
 
   function show(status: AgentStatus, wallMs: number): void {
     for (const metric of snapshots) metric.reset();
-    // reset() leaves a metric without labels at 0, which would be a claim; remove() leaves none.
+    // reset() leaves a metric without labels at 0, which would be a statement. remove() leaves none.
     for (const metric of sometimes) metric.remove();
     metrics.uptime.set(status.uptimeMs / 1_000);
     if (status.election !== null) showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);

@@ -1,6 +1,6 @@
 /**
- * The operator's window: health, metrics and status over HTTP. It looks at the agent and never steers it. The probes
- * have a port of their own on loopback, because the kubelet's manifest cannot follow LEASEHOLD_OPS_ADDRESS.
+ * Serves health, metrics and status over HTTP. It reads the agent's state and never changes it. The probes
+ * have their own port on loopback, because the kubelet's manifest cannot follow LEASEHOLD_OPS_ADDRESS.
  */
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
@@ -13,11 +13,11 @@ import type { AgentMetrics } from "./metrics.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
 
 export interface OpsDeps {
-  /** Where everything is served: a numeric address. */
+  /** Numeric address where everything is served. */
   readonly host: string;
-  /** 0: any free port, see {@link Ops.port}. */
+  /** Port where everything is served. 0 means any free port, see {@link Ops.port}. */
   readonly port: number;
-  /** Where the probes are served, on {@link HEALTH_HOST}. 0: any free port, see {@link Ops.healthPort}. */
+  /** Port of the probes, on {@link HEALTH_HOST}. 0 means any free port, see {@link Ops.healthPort}. */
   readonly healthPort: number;
   readonly status: () => AgentStatus;
   readonly metrics: AgentMetrics;
@@ -26,18 +26,21 @@ export interface OpsDeps {
 }
 
 export interface Ops {
-  /** Resolves after both ports were tried once. One that cannot be had is tried again, and is no error of the agent's. */
+  /** Resolves after both ports were tried once. A port that is taken is tried again, and is no error. */
   start(): Promise<void>;
-  /** Idempotent. Answers under way get half a second. */
+  /** Stops both listeners. Answers under way get half a second. Idempotent. */
   stop(): Promise<void>;
-  /** Whether the two ports could be had, for the status. */
+  /** Says for the status whether the agent has the two ports. */
   listeners(): readonly ListenerStatus[];
   /** The ports in use; 0 while there is none. */
   port(): number;
   healthPort(): number;
 }
 
-/** IPv4 also where the cluster's network is IPv6: Linux has 127.0.0.1 on every loopback interface, and the probes name one address. */
+/**
+ * Address of the probes, IPv4 also where the cluster's network is IPv6: Linux has 127.0.0.1 on every loopback
+ * interface, and the probes name one address.
+ */
 export const HEALTH_HOST = "127.0.0.1";
 
 type Route = (query: URLSearchParams) => Answer | Promise<Answer>;
@@ -47,7 +50,7 @@ const text = (status: number, body: string): Answer => ({ status, type: "text/pl
 
 async function route(routes: Routes, request: IncomingMessage): Promise<Answer> {
   const target = request.url ?? "";
-  // Only the path counts: the origin given here is never used.
+  // Only the path counts. The origin given here is never used.
   const url = target.startsWith("/") && URL.canParse(`http://ops${target}`) ? new URL(`http://ops${target}`) : undefined;
   if (url === undefined) return text(400, "400 bad request\n");
   const found = routes.get(url.pathname);
@@ -69,7 +72,7 @@ export function createOps(deps: OpsDeps): Ops {
     ];
   }
 
-  // healthz is the older name. Probes that use it are liveness probes.
+  // healthz is the older name, and probes that use it are liveness probes.
   const probes: Routes = new Map([health("livez", liveness), health("readyz", readiness), health("healthz", liveness)]);
   const all: Routes = new Map<string, Route>([
     ...probes,

@@ -1,4 +1,4 @@
-/** What one agent knows, as `/status` shows it. Plain data; made on demand; nothing here steers. */
+/** What one agent knows, as `/status` shows it. It is plain data, made on demand, and nothing acts on it. */
 import type { BalancerStatus } from "../backends/backend.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
@@ -9,12 +9,12 @@ import type { VipStatus } from "../vip/status.ts";
 
 /** One of the agent's own HTTP ports. */
 export interface ListenerStatus {
-  /** `health`: the probes, on loopback. `ops`: everything, at LEASEHOLD_OPS_ADDRESS. */
+  /** `health` serves the probes, on loopback. `ops` serves everything, at LEASEHOLD_OPS_ADDRESS. */
   readonly name: "health" | "ops";
   /** Address and port as configured. */
   readonly address: string;
   readonly listening: boolean;
-  /** Why the port could not be had at the last try; null when it could. It is tried again. */
+  /** Why the last try to listen failed; null when it succeeded. The agent tries again. */
   readonly error: string | null;
 }
 
@@ -27,18 +27,24 @@ export interface AgentStatus {
   /** null with role balancer. */
   readonly election: ElectionStatus | null;
   readonly vip: VipStatus | null;
-  /** What is heard on the VIP's wire; null with role balancer. */
+  /** What is heard on the VIP's link; null with role balancer. */
   readonly wire: SentinelStatus | null;
   readonly balancer: BalancerStatus;
-  /** Why there is no API server to send connections to, one sentence an operator can act on; null while there is one, or nothing is known yet. */
+  /**
+   * Why there is no API server to send connections to, in one sentence that an operator can act on; null
+   * while there is one, or nothing is known yet.
+   */
   readonly noBackend: string | null;
-  /** null without a VIP (role balancer), and while the network is being waited for. */
+  /** null without a VIP (role balancer), and while the agent waits for the network. */
   readonly fastPath: FastPathStatus | null;
   readonly checks: readonly CheckStatus[];
   readonly apiServers: readonly string[];
-  /** The last request on the Lease that the API refused, in its own words; null: none since the start. */
+  /**
+   * The last request on the Lease that the API refused, in the API's own words; null when it has refused none
+   * since the start.
+   */
   readonly api: { readonly lastRefusal: RefusalStatus | null };
   readonly listeners: readonly ListenerStatus[];
-  /** `problem`: what is wrong with the kubeconfigs, each by its path; null while one is good. */
+  /** `problem` says what is wrong with the kubeconfigs, each by its path; null while one is good. */
   readonly credentials: { readonly source: string; readonly expiresAt: string | null; readonly problem: string | null };
 }
