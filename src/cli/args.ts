@@ -1,4 +1,4 @@
-/** The command line, as a value. Pure. */
+/** Parses the command line into a value. Pure. */
 import { suggest } from "../config/suggest.ts";
 
 export type Command =
@@ -10,7 +10,7 @@ export type Command =
   | { readonly kind: "version"; readonly output: "text" | "json" }
   | { readonly kind: "help" }
   | { readonly kind: "manifest-help" }
-  /** Exit status 2, with this message on standard error. */
+  /** Ends with exit status 2 and this message on standard error. */
   | { readonly kind: "usage-error"; readonly message: string };
 
 export const COMMANDS = ["run", "cleanup", "manifest", "version", "help"] as const;
@@ -24,14 +24,14 @@ function usageError(problem: string, near: string | undefined): Command {
 
 const unknownFlag = (flag: string): Command => usageError(`unknown flag ${JSON.stringify(flag)}`, suggest(flag, FLAGS));
 
-/** What a command without arguments says of one. */
+/** Returns the error of a command without arguments that was given one. */
 function refused(command: string, [extra]: readonly string[]): Command | undefined {
   if (extra === undefined) return undefined;
   if (extra.startsWith("-")) return unknownFlag(extra);
   return usageError(`${command} takes no argument ${JSON.stringify(extra)}: settings are environment variables`, undefined);
 }
 
-/** What follows `version`. */
+/** Parses the words after `version`. */
 function versionCommand(rest: readonly string[]): Command {
   let output: "text" | "json" = "text";
   const words = rest.flatMap((arg) => (/^(?:-o|--output)=/.test(arg) ? [arg.slice(0, arg.indexOf("=")), arg.slice(arg.indexOf("=") + 1)] : [arg]));
@@ -45,7 +45,7 @@ function versionCommand(rest: readonly string[]): Command {
   return { kind: "version", output };
 }
 
-/** `argv` without the interpreter and the script: `process.argv.slice(2)`. */
+/** Parses `argv`, which is without the interpreter and the script: `process.argv.slice(2)`. */
 export function parseArgs(argv: readonly string[]): Command {
   if (argv.includes("--help") || argv.includes("-h")) return { kind: argv[0] === "manifest" ? "manifest-help" : "help" };
   const [first = "run", ...rest] = argv;

@@ -1,8 +1,12 @@
 /**
- * `leasehold cleanup`: takes the fast path's rules out of the kernel. They outlive the agent on purpose; this is for when it will not come back.
- * The node leaves the Lease first. Else the others would go on sending it packets for as long as its API server is UP, and a kernel without
- * these rules routes them back to the VIP, or drops them where its firewall forwards nothing. So the command takes nothing away before it knows that it stands
- * on the machine that leaves, under the name that the Lease has for it, and that no agent is there to put all of it back.
+ * `leasehold cleanup` removes the fast path's rules from the kernel. They outlive the agent on purpose, and
+ * this command is for an agent that will not come back.
+ *
+ * The node leaves the Lease first. Otherwise the other nodes would send it packets for as long as its API
+ * server is UP. A kernel without these rules routes those packets back to the VIP, or drops them where its
+ * firewall forwards nothing. So the command removes nothing before it knows three things: it runs on the
+ * machine that leaves, the Lease has that machine under this name, and no agent is there to put everything
+ * back.
  */
 import { join } from "node:path";
 import { agentIsPresent } from "../agent/presence.ts";
@@ -32,34 +36,40 @@ export interface CleanupDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly hostname: string;
   readonly clock: Clock;
-  /** Leaves the Lease alone: for a worker, which is not in it, and for a cluster that is no more. */
+  /** Leaves the Lease alone: for a worker, which is not in it, and for a cluster that no longer exists. */
   readonly rulesOnly: boolean;
   readonly print: (text: string) => void;
   readonly printError: (text: string) => void;
 }
 
 /**
- * Until every agent has heard of it: a read of the Lease every 2 s where a watch stalls, a look at the peers every second, one load of the rules. And
- * until clients of this node's API server that are not idle have been told: for 2 s after the members changed nobody resets (SETTLE_MS), then a packet
- * has to come again. Without the rules what the server sends has the wrong source, so that the client is silent and is not told.
+ * Milliseconds until every agent and every client has noticed. An agent reads the Lease every 2 s when a
+ * watch stalls, looks at its peers every second, and loads the rules once. Active clients of this node's API
+ * server need a reset: for 2 s after the members changed no node sends one (SETTLE_MS), and then a packet has
+ * to come again. Without the rules, the server's packets have the wrong source, so the client ignores them
+ * and gets no reset.
  */
 const HEARD_MS = 8_000;
 
-/** Nothing was taken away, or not everything: the message says which, and what to do. */
+/** Nothing was removed, or not everything. The message says which, and what to do. */
 class Refusal extends Error {}
 
 function openNft(): Nft {
   return createNft(createNftables(() => Promise.resolve()));
 }
 
-/** Resolves with the exit status: 0 when the rules are gone, 1 when something has to be done first, 2 for a wrong configuration. */
+/**
+ * Resolves with the exit status: 0 when the rules are gone, 1 when something has to be done first, 2 for a
+ * wrong configuration.
+ */
 export async function cleanup(deps: CleanupDeps): Promise<number> {
   const { env, hostname, rulesOnly, print, printError } = deps;
   try {
     const machine = thisMachine();
     refuseBesideAgent("Nothing was changed");
     if (!rulesOnly) {
-      // The node's name, the Lease's and the credentials are wanted, and the VIP, which only a candidate must have, is not.
+      // The node's name, the Lease's name and the credentials are needed. The VIP, which only a candidate
+      // must have, is not.
       const parsed = parseConfig({ ...env, [`${PREFIX}ROLE`]: "balancer" }, hostname);
       if (parsed.kind === "error") {
         printError(`leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`);
@@ -79,14 +89,20 @@ export async function cleanup(deps: CleanupDeps): Promise<number> {
   return 0;
 }
 
-/** @throws {Refusal} in a container without the host's network, whose rules are none of the node's */
+/**
+ * Reads this machine's network.
+ * @throws {Refusal} in a container without the host's network, whose rules are not the node's
+ */
 function thisMachine(): Machine {
   const machine = readNetwork();
   if (machine.links.some(({ loopback }) => !loopback)) return machine;
   throw new Refusal("there is no interface but loopback here, so these are not the node's rules. Nothing was changed. Run this in the host's network: ctr's --net-host");
 }
 
-/** @throws {Refusal} */
+/**
+ * Checks that no agent runs here.
+ * @throws {Refusal}
+ */
 function refuseBesideAgent(state: string): void {
   if (!agentIsPresent()) return;
   throw new Refusal(
@@ -95,7 +111,11 @@ function refuseBesideAgent(state: string): void {
   );
 }
 
-/** Resolves when the node is out of the Lease and every other one has heard of it, or when there is nothing to take away. @throws {Refusal} */
+/**
+ * Resolves when the node is out of the Lease and every other agent has noticed, or when there is nothing to
+ * remove.
+ * @throws {Refusal}
+ */
 async function leave(config: Config, machine: Machine, { env, hostname, clock, print }: CleanupDeps): Promise<void> {
   const { leaseNamespace: namespace, leaseName: name } = config;
   await using connection = connect(config, clock);
@@ -127,7 +147,7 @@ async function leave(config: Config, machine: Machine, { env, hostname, clock, p
       return;
     }
     case "named":
-      // Waited for here: the connection is closed when this function ends.
+      // This must be awaited here, because the connection is closed when this function ends.
       await withdrawn(leaver.node);
   }
 

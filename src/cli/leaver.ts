@@ -1,4 +1,7 @@
-/** Which entry of the Lease is this machine's: a node must not take another one out of it by a wrong name. Pure. */
+/**
+ * Finds the entry of the Lease that is this machine's, so that a wrong name does not take another node out of
+ * it. Pure.
+ */
 import { parseCandidate } from "../kube/record-codec.ts";
 import { CANDIDATE_PREFIX } from "../kube/record.ts";
 import type { Network } from "../linux/links.ts";
@@ -10,14 +13,18 @@ export type Machine = Network;
 export type Leaver =
   /** The Lease names it, and nothing says that it is another machine. */
   | { readonly kind: "named"; readonly node: string }
-  /** Neither the name nor this machine's addresses are in the Lease. */
+  /** The Lease has neither the name nor this machine's addresses. */
   | { readonly kind: "absent"; readonly node: string; readonly names: readonly string[] }
-  /** The name is another machine's, which has `ip`, or nobody's. `here`: the name that the Lease has for this machine. */
+  /**
+   * The name belongs to another machine, which has `ip`, or to none. `here` is the name that the Lease has
+   * for this machine.
+   */
   | { readonly kind: "wrong-name"; readonly node: string; readonly ip: string | undefined; readonly here: string | undefined; readonly names: readonly string[] };
 
 /**
- * @param name from LEASEHOLD_NODE_NAME; undefined where that is not set
- * @param hostname stands in for it, unless the Lease has another name for this machine
+ * Finds this machine's entry among the annotations of the Lease.
+ * @param name from LEASEHOLD_NODE_NAME; undefined when that is not set
+ * @param hostname replaces `name`, unless the Lease has another name for this machine
  */
 export function findLeaver(annotations: Readonly<Record<string, string>>, machine: Machine, name: string | undefined, hostname: string): Leaver {
   const entries = Object.entries(annotations).flatMap(([key, value]) => {
@@ -27,14 +34,14 @@ export function findLeaver(annotations: Readonly<Record<string, string>>, machin
   const names = entries.map(({ node }) => node).toSorted();
   const own = new Set(machine.addresses.map(({ address }) => address.text));
   const macs = new Set(machine.links.flatMap(({ macBytes }) => (isOneMachine(macBytes) ? [formatMac(macBytes)] : [])));
-  // Either will do: an address may have changed since, and so may the network card.
+  // A MAC or an address is enough: the address may have changed since, and so may the network card.
   const here = entries
     .filter(({ candidate }) => candidate !== undefined && (macs.has(candidate.mac) || [candidate.ip, ...(candidate.fastPath?.addresses ?? [])].some((ip) => own.has(ip))))
     .map(({ node }) => node);
   const wanted = name ?? (here.includes(hostname) ? hostname : (here[0] ?? hostname));
   if (here.includes(wanted)) return { kind: "named", node: wanted };
   const entry = entries.find(({ node }) => node === wanted);
-  // Nobody can read it, so nobody sends packets there; it says nothing against the name either.
+  // No node can read the entry, so no node sends packets there. It is no evidence against the name either.
   if (entry !== undefined && entry.candidate === undefined && here.length === 0) return { kind: "named", node: wanted };
   if (entry === undefined && here.length === 0) return { kind: "absent", node: wanted, names };
   return { kind: "wrong-name", node: wanted, ip: entry?.candidate?.ip, here: here[0], names };

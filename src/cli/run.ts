@@ -1,4 +1,4 @@
-/** `leasehold run`: one agent, from a checked configuration to its clean end. */
+/** `leasehold run` runs one agent, from a checked configuration to its clean end. */
 import { createAgent } from "../agent/agent.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
@@ -15,11 +15,11 @@ export interface RunDeps {
   readonly printError: (text: string) => void;
   /** Calls back for SIGTERM and SIGINT ("stop") and for SIGHUP ("reload"). */
   readonly onSignal: (callback: (signal: "stop" | "reload") => void) => void;
-  /** Calls back when something was thrown that nobody caught; the process must end. */
+  /** Calls back when an error was thrown and not caught. The process must end. */
   readonly onFatal: (callback: (error: unknown) => void) => void;
 }
 
-/** Faults of the configuration that only the machine could show. */
+/** Errors of the configuration that only the machine could show. */
 const CONFIGURATION: ReadonlySet<ErrorCode> = new Set(["LH_CONFIG", "LH_AMBIGUOUS_INTERFACE", "LH_ADDRESS_OWNER"]);
 
 /** Resolves with the exit status: 0 after a clean stop, 1 after a failure, 2 for a wrong configuration. */
@@ -45,7 +45,7 @@ export async function run(deps: RunDeps): Promise<number> {
       }
       stops += 1;
       if (stops > 1) {
-        // A second one means now.
+        // A second signal means: stop now.
         agent.abandon();
         resolve(1);
         return;
@@ -61,7 +61,7 @@ export async function run(deps: RunDeps): Promise<number> {
       );
     });
     deps.onFatal((error) => {
-      // The kernel would take the VIP away in a few seconds; this is sooner.
+      // The kernel would remove the VIP in a few seconds. This is sooner.
       agent.abandon();
       log.error({ err: error }, "Unexpected error, ending");
       resolve(1);

@@ -1,4 +1,4 @@
-/** `leasehold version`. */
+/** What `leasehold version` prints. */
 export interface VersionFacts {
   readonly version: string;
   readonly nodeVersion: string;

@@ -1,4 +1,4 @@
-/** The settings, parsed and checked. The table of variables is in `settings.ts`. */
+/** Parses and checks the settings. The table of variables is in `settings.ts`. */
 import type { HostPort, IpAddress } from "../net.ts";
 import { nodeName as nodeNameParser } from "./parsers.ts";
 import type { Endpoint } from "./parsers.ts";
@@ -12,19 +12,19 @@ export type BalanceAlgorithm = "leastconn" | "roundrobin" | "random" | "source" 
 export interface Config {
   readonly role: "control-plane" | "balancer";
   readonly nodeName: string;
-  /** undefined: found from the VIP's interface. */
+  /** undefined: the agent finds it on the VIP's interface. */
   readonly nodeIp: IpAddress | undefined;
   readonly vips: readonly IpAddress[];
-  /** undefined: the one whose connected subnet holds the VIP. */
+  /** undefined: the agent takes the interface whose connected subnet contains the VIP. */
   readonly interface: string | undefined;
   readonly leaseName: string;
   readonly leaseNamespace: string;
   readonly leaseDurationMs: number;
   readonly renewDeadlineMs: number;
   readonly renewIntervalMs: number;
-  /** Whole seconds: IFA_CACHEINFO has no finer unit. */
+  /** Whole seconds, because IFA_CACHEINFO has no finer unit. */
   readonly addressLifetimeSeconds: number;
-  /** 1-254 */
+  /** VRRP's priority, 1 to 254. */
   readonly priority: number;
   readonly nopreempt: boolean;
   readonly nopreemptStrict: boolean;
@@ -32,18 +32,20 @@ export interface Config {
   readonly announceRefreshMs: number;
   /** What a holder does at the renew deadline when no API server lets it renew. */
   readonly onApiLoss: "auto" | "hold" | "release";
-  /** 0: the VIP is not asked, only the Lease's expiry counts. */
+  /** Milliseconds between two probes of the holder. 0 means none: only the Lease's expiry counts. */
   readonly probeIntervalMs: number;
   readonly probeMisses: number;
   readonly kubeconfig: string;
   readonly adminKubeconfig: string;
-  /** Explicit API servers for the election; empty: own node and the peers that are found. */
+  /**
+   * Explicit API servers for the election. Empty means the own node's and those of the peers that are found.
+   */
   readonly apiServers: readonly HostPort[];
   readonly backends: readonly HostPort[];
   readonly backendPort: number;
   readonly balancerPort: number;
   readonly fastPath: "auto" | "on" | "off";
-  /** Ports of the VIP. */
+  /** Ports of the VIP that lead to the API servers. */
   readonly vipPorts: readonly number[];
   /** undefined: as many as suit the machine. */
   readonly balancerWorkers: number | undefined;
@@ -72,13 +74,13 @@ export interface Config {
   readonly trackFall: number;
   readonly opsHost: string;
   readonly opsPort: number;
-  /** Of 127.0.0.1. */
+  /** Port of 127.0.0.1. */
   readonly healthPort: number;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "json" | "text";
-  /** On a tmpfs: must not outlive a reboot. */
+  /** Directory on a tmpfs: its content must not outlive a reboot. */
   readonly stateDir: string;
-  /** On disk: outlives a reboot. */
+  /** Directory on disk: its content outlives a reboot. */
   readonly dataDir: string;
   readonly machineIdFile: string;
 }
@@ -89,7 +91,10 @@ export type ConfigResult =
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** An empty value counts as not set, as an emptied `value: ""` in a manifest is meant. */
+/**
+ * Returns a variable's text. An empty value counts as not set, which is what an emptied `value: ""` in a
+ * manifest means.
+ */
 function textOf(env: Environment, name: SettingName): string {
   return env[PREFIX + name]?.trim() ?? "";
 }
@@ -114,7 +119,10 @@ export function unknownVariables(env: Environment): string[] {
     });
 }
 
-/** Values of all settings; a wrong one is reported and stands at its default, so that the rest can be judged. */
+/**
+ * Parses all settings. A wrong value is reported and replaced by its default, so that the rest can be
+ * checked.
+ */
 function parseValues(env: Environment): { values: Values; wrong: ReadonlySet<SettingName>; problems: string[] } {
   const values: Record<string, unknown> = {};
   const wrong = new Set<SettingName>();
@@ -208,8 +216,8 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
 }
 
 /**
- * Reads every `LEASEHOLD_*` variable of `env`. All problems come at once, each naming the variable, its value
- * and what would be right. `hostname` stands in for an unset LEASEHOLD_NODE_NAME.
+ * Reads every `LEASEHOLD_*` variable of `env`. It reports all problems at once, and each names the variable,
+ * its value and what would be right. `hostname` is used when LEASEHOLD_NODE_NAME is not set.
  */
 export function parseConfig(env: Environment, hostname: string): ConfigResult {
   const { values, wrong, problems: wrongValues } = parseValues(env);

@@ -1,4 +1,7 @@
-/** Text of one variable to a value. Pure; a refusal says what is wrong, `expects` says what would be right. */
+/**
+ * Parses the text of one variable into a value. A refusal says what is wrong, `expects` says what would be
+ * right. Pure.
+ */
 import { parseIp, type IpAddress } from "../net.ts";
 import { suggest } from "./suggest.ts";
 
@@ -28,7 +31,9 @@ export function wholeNumber(min: number, max: number, reasons: Readonly<Record<n
   };
 }
 
-/** VRRP's 0 and 255 have meanings of their own (RFC 9568 section 5.2.4), so they get an answer of their own. */
+/**
+ * A priority. VRRP's 0 and 255 have special meanings (RFC 9568 section 5.2.4), so they get their own answers.
+ */
 export const priority: Parser<number> = wholeNumber(1, 254, {
   0: "is VRRP's word for \"I give up the address\", not a priority",
   255: "is VRRP's priority of the address owner, and no node may own the VIP",
@@ -36,7 +41,7 @@ export const priority: Parser<number> = wholeNumber(1, 254, {
 
 export const port: Parser<number> = { ...wholeNumber(1, 65_535), expects: "a port from 1 to 65535" };
 
-/** keepalived's range. */
+/** A weight in keepalived's range. */
 export const weight: Parser<number> = wholeNumber(-253, 253);
 
 const BOOLEANS = new Map([
@@ -56,7 +61,10 @@ const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, 
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
 const DURATION_PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
 
-/** Milliseconds of a Go duration such as `1m30s`; undefined when it is none. A bare 0 needs no unit. */
+/**
+ * Returns the milliseconds of a Go duration such as `1m30s`; undefined when it is none. A bare 0 needs no
+ * unit.
+ */
 function durationMs(text: string): number | undefined {
   if (text === "0") return 0;
   if (text.length > 32 || !DURATION.test(text)) return undefined;
@@ -65,13 +73,16 @@ function durationMs(text: string): number | undefined {
   return Math.round(total);
 }
 
-/** The shortest text that parses to `ms`, for messages. */
+/** Returns the shortest text that parses to `ms`, for messages. */
 export function formatDuration(ms: number): string {
   if (ms !== 0 && ms % 60_000 === 0) return `${ms / 60_000}m`;
   return ms === 0 || ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
 }
 
-/** A duration in milliseconds, `min` and `max` included, given as text that this parser reads itself. */
+/**
+ * Parses a duration into milliseconds. `min` and `max` are included, and are text that this parser reads
+ * itself.
+ */
 export function duration(min: string, max: string): Parser<number> {
   const minMs = durationMs(min) ?? 0;
   const maxMs = durationMs(max) ?? Number.POSITIVE_INFINITY;
@@ -86,13 +97,16 @@ export function duration(min: string, max: string): Parser<number> {
   };
 }
 
-/** {@link duration}, or 0 for never. */
+/** Parses a {@link duration}, or 0 for never. */
 export function durationOrOff(min: string, max: string): Parser<number> {
   const base = duration(min, max);
   return { expects: `${base.expects}, or 0s`, parse: (text) => (durationMs(text) === 0 ? ok(0) : base.parse(text)) };
 }
 
-/** The Lease counts whole seconds (`leaseDurationSeconds`). */
+/**
+ * Parses a {@link duration} in whole seconds, because the Lease counts whole seconds
+ * (`leaseDurationSeconds`).
+ */
 export function wholeSeconds(min: string, max: string): Parser<number> {
   const base = duration(min, max);
   return {
@@ -117,7 +131,7 @@ export function oneOf<const T extends string>(words: readonly T[]): Parser<T> {
   };
 }
 
-/** Why an address can be nobody's own: undefined when it can. */
+/** Says why no host can have an address; undefined when one can. */
 function notAHost(address: IpAddress): string | undefined {
   const [first = 0, second = 0] = address.bytes;
   if (address.bytes.every((byte) => byte === 0)) return "is the unspecified address";
@@ -145,7 +159,7 @@ export const hostAddress: Parser<IpAddress> = {
   },
 };
 
-/** The VIP is bound as /32 or /128 and nothing else: a wider prefix would bring a route of its own. */
+/** A VIP, which is bound as /32 or /128 and nothing else: a wider prefix would bring a route of its own. */
 const vip: Parser<IpAddress> = {
   expects: hostAddress.expects,
   parse(text) {
@@ -158,7 +172,7 @@ const vip: Parser<IpAddress> = {
   },
 };
 
-/** More than this is a typing error, and each one costs an announcement a second. */
+/** Most entries of a list. More is a typing error, and each one costs an announcement a second. */
 const MAX_LIST = 16;
 
 function list<T>(item: Parser<T>, noun: string, identity: (value: T) => string): Parser<readonly T[]> {
@@ -188,11 +202,14 @@ export const vips: Parser<readonly IpAddress[]> = list(vip, "address", (address)
 
 export interface Endpoint {
   readonly address: IpAddress;
-  /** undefined: the default of that setting. */
+  /** undefined: the default port of that setting. */
   readonly port: number | undefined;
 }
 
-/** Never a DNS name: the resolver may be the first thing that is down when these are needed. */
+/**
+ * An API server, never by a DNS name: the resolver may be the first thing that is down when the address is
+ * needed.
+ */
 const endpoint: Parser<Endpoint> = {
   expects: "a numeric address with or without a port, such as 192.0.2.11, 192.0.2.11:6443 or [2001:db8::11]:6443",
   parse(text) {
@@ -214,7 +231,10 @@ export const endpoints: Parser<readonly Endpoint[]> = list(
   endpoint, "entry", ({ address, port }) => `${address.text}${port === undefined ? "" : ` port ${port}`}`,
 );
 
-/** Where the ops server listens. All addresses (0.0.0.0 and ::) are allowed, with a warning elsewhere. */
+/**
+ * The address and port where the ops server listens. All addresses (0.0.0.0 and ::) are allowed. A rule
+ * elsewhere warns.
+ */
 export const listenAddress: Parser<{ readonly host: string; readonly port: number }> = {
   expects: "a numeric address and a port, such as 127.0.0.1:10081 or [::1]:10081",
   parse(text) {
@@ -236,7 +256,7 @@ function matching(pattern: RegExp, maxLength: number, expects: string, because: 
 
 export const absolutePath: Parser<string> = matching(/^\/[^\0]*$/, 4096, "an absolute path", "is not an absolute path");
 
-/** RFC 1123 label and subdomain, as Kubernetes names things. */
+/** A label or subdomain of RFC 1123, as Kubernetes names things. */
 export const dnsLabel: Parser<string> = matching(
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 63,
   "lower-case letters, digits and '-', at most 63", "is not a Kubernetes name",
@@ -247,15 +267,15 @@ export const dnsSubdomain: Parser<string> = matching(
 );
 
 /**
- * A node's name is also the end of its annotation's name, `candidate.<node>`, and Kubernetes
- * limits that part of an annotation's name to 63 characters.
+ * A node's name. It is also the end of its annotation's name, `candidate.<node>`, and Kubernetes limits that
+ * part of an annotation's name to 63 characters.
  */
 export const nodeName: Parser<string> = matching(
   SUBDOMAIN, 63 - "candidate.".length,
   "the node's Kubernetes name: lower-case letters, digits, '-' and '.', at most 53", "is not a node name that fits",
 );
 
-/** The kernel's own rule for interface names (dev_valid_name): 15 bytes, no slash, colon or space. */
+/** An interface name by the kernel's own rule (dev_valid_name): 15 bytes, no slash, colon or space. */
 export const interfaceName: Parser<string> = matching(
   /^(?!\.{1,2}$)[^\s/:]+$/, 15, "the name of a network interface such as eth0", "is not an interface name",
 );
@@ -264,7 +284,7 @@ export const httpPath: Parser<string> = matching(
   /^\/[\x21-\x7e]*$/, 1024, "a path such as /readyz", "is not a URL path",
 );
 
-/** A command line; how it is split is the check's affair. */
+/** A command line. The check splits it. */
 export const commandLine: Parser<string> = matching(/^\S/, 4096, "a command with its arguments", "is not a command");
 
 export const httpUrl: Parser<string> = {

@@ -1,4 +1,4 @@
-/** Rules between settings. Each is skipped while one of the values it reads is wrong by itself. */
+/** Rules between settings. A rule is skipped while one of the values that it reads is wrong by itself. */
 import { hostPort } from "../net.ts";
 import type { IpAddress } from "../net.ts";
 import { formatDuration } from "./parsers.ts";
@@ -8,25 +8,27 @@ import type { SettingName, Values } from "./settings.ts";
 
 interface Facts {
   readonly values: Values;
-  /** Set by the user, as against a default. */
+  /** True when the user set it, false when it is a default. */
   readonly isSet: (name: SettingName) => boolean;
 }
 
 interface Rule {
   readonly uses: readonly SettingName[];
-  /** One sentence each; none: the rule holds. */
+  /** Returns one sentence for each problem; none when the rule holds. */
   check(facts: Facts): readonly string[];
 }
 
 /**
- * The kernel removes an address up to 1 s after its lifetime has passed, and two machines' clocks may run
- * 5 % apart each way: the last moment the VIP can still be ours, on the fastest reckoning, must come before
- * the first moment somebody else may claim it.
+ * The kernel removes an address up to 1 s after its lifetime has passed, and two machines' clocks may run 5 %
+ * apart each way. The last moment at which this node may still have the VIP must come before the first moment
+ * at which another node may claim it, by the worst case of both clocks.
  */
 const KERNEL_SLACK_SECONDS = 1;
 const DRIFT = 0.05;
 const LONGEST_LIFETIME_SECONDS = 3;
-/** The VIP is refreshed every 500 ms; a lifetime of 1 s would not outlast one late refresh and its rounding. */
+/**
+ * The VIP is refreshed every 500 ms. A lifetime of 1 s would not outlast one late refresh and its rounding.
+ */
 const SHORTEST_LIFETIME_SECONDS = 2;
 
 function fits(renewDeadlineMs: number, lifetimeSeconds: number, leaseDurationMs: number): boolean {
@@ -35,8 +37,9 @@ function fits(renewDeadlineMs: number, lifetimeSeconds: number, leaseDurationMs:
 }
 
 /**
- * How long the kernel keeps the VIP after the last refresh: whole seconds, because IFA_CACHEINFO has no finer
- * unit, the longest that fits (design invariant 3). undefined when none fits.
+ * Returns the seconds for which the kernel keeps the VIP after the last refresh, the longest that fits
+ * (design invariant 3). They are whole, because IFA_CACHEINFO has no finer unit. Returns undefined when none
+ * fits.
  */
 export function addressLifetimeSeconds(renewDeadlineMs: number, leaseDurationMs: number): number | undefined {
   for (let seconds = LONGEST_LIFETIME_SECONDS; seconds >= SHORTEST_LIFETIME_SECONDS; seconds--) {
@@ -85,12 +88,12 @@ function noLoop({ values }: Facts): readonly string[] {
     .map(({ address, port }) => `${PREFIX}BACKENDS has ${hostPort(address.text, port)}, which is this node's own balancer; use the API server's port`);
 }
 
-/** A port that one setting takes: how it says so, and which one it would take by itself. */
+/** A port that one setting takes, with the words for it and its usual value. */
 interface PortClaim {
   readonly port: number;
   /** Ends the sentence "X has ...". */
   readonly words: string;
-  /** Variable with its value; undefined where it is not the one to change. */
+  /** The variable with its value; undefined where it is not the one to change. */
   readonly shown?: string;
   readonly usual?: number;
 }
@@ -119,7 +122,7 @@ function portsApart(facts: Facts): readonly string[] {
   });
 }
 
-/** Only the holder has that address, and it changes hands. */
+/** Refuses an ops address that is the VIP: only the holder has that address, and it moves. */
 function opsNotOnVip({ values: { VIP, OPS_ADDRESS: ops } }: Facts): readonly string[] {
   if (VIP?.some((vip) => vip.text === ops.host) !== true) return [];
   const everywhere = hostPort(ops.host.includes(":") ? "::" : "0.0.0.0", ops.port);
@@ -161,7 +164,10 @@ function weightUnderNopreempt({ values, isSet }: Facts): readonly string[] {
     .map((name) => `${PREFIX}${name}=${values[name]} lowers a holder's rank but does not take the VIP from it while ${PREFIX}NOPREEMPT is true; use weight 0 (FAULT) or ${PREFIX}NOPREEMPT=false`);
 }
 
-/** Less than this and a holder that only waits for a processor is silent long enough. */
+/**
+ * Shortest safe time of proof in milliseconds. With a shorter one, a holder that only waits for a processor
+ * is silent long enough to be taken for dead.
+ */
 const HASTY_PROOF_MS = 100;
 
 function proofOfDeath({ values, isSet }: Facts): readonly string[] {
@@ -173,7 +179,7 @@ function proofOfDeath({ values, isSet }: Facts): readonly string[] {
   return proofMs < HASTY_PROOF_MS ? [`${product}: a holder that is merely busy may be taken for dead; use at least ${formatDuration(HASTY_PROOF_MS)}`] : [];
 }
 
-/** Wishes that will not come true, and settings that are bold. The agent starts all the same. */
+/** Warnings about settings that have no effect and settings that are risky. The agent starts all the same. */
 export const WARNINGS: readonly Rule[] = [
   {
     uses: ["NOPREEMPT", "TRACK_BALANCER_WEIGHT", "TRACK_APISERVER_WEIGHT", "TRACK_INTERFACE_WEIGHT", "TRACK_FILE_WEIGHT", "TRACK_EXEC_WEIGHT", "TRACK_HTTP_WEIGHT"],

@@ -13,7 +13,10 @@ export type Section = (typeof SECTIONS)[number];
 export interface Setting<T> {
   readonly section: Section;
   readonly parser: Parser<T>;
-  /** The default, which the parser reads like any other text. With undefined the value is undefined as well. */
+  /**
+   * The default, which the parser reads like any other text. undefined means that the value is undefined as
+   * well.
+   */
   readonly fallback: string | undefined;
   /** What the documentation shows as the default. */
   readonly shown: string;

@@ -1,6 +1,9 @@
-/** "Did you mean": the nearest of a few known words. */
+/** Finds "did you mean": the nearest of a few known words. */
 
-/** Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours. */
+/**
+ * Computes the optimal string alignment distance: insertions, deletions, substitutions and swaps of
+ * neighbours.
+ */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);
@@ -23,10 +26,13 @@ function editDistance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
-/** Longer words are nobody's typing error; the bound keeps the table of distances small. */
+/**
+ * Longest word that is compared. A longer one is no typing error, and the limit keeps the table of distances
+ * small.
+ */
 const MAX_LENGTH = 64;
 
-/** The known word that `word` was probably meant to be; undefined when none is near. */
+/** Returns the known word that `word` was probably meant to be; undefined when none is near. */
 export function suggest(word: string, known: readonly string[]): string | undefined {
   if (word.length > MAX_LENGTH) return undefined;
   const limit = Math.max(1, Math.floor(word.length / 3));
