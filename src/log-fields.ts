@@ -1,14 +1,18 @@
 /**
- * What a line's fields become before they are JSON. JSON knows nothing of errors: `JSON.stringify(new Error("reason"))` is `{}`, and a Map or
- * a Set is `{}` too. So each error is turned into an object with its message, under whatever key it stands and however deep. Pure.
+ * Turns a log line's fields into what JSON can show. JSON does not know errors:
+ * `JSON.stringify(new Error("reason"))` is `{}`, and a Map or a Set is `{}` too. So each error becomes an
+ * object with its message, under any key and at any depth. Pure.
  */
 import { inspect, types } from "node:util";
 import { LeaseholdError } from "./errors.ts";
 import type { LogFields } from "./log.ts";
 
-/** Levels of fields within fields, and of errors within errors. More is a loop, or a dump of something that does not belong in a log. */
+/**
+ * Most levels of fields within fields, and of errors within errors. More is a loop, or a dump that does not
+ * belong in a log.
+ */
 export const MAX_DEPTH = 5;
-/** Of the errors that one error gathers (AggregateError): the first tell enough. */
+/** Most errors shown of those that one error collects (AggregateError). The first tell enough. */
 const MAX_GATHERED = 8;
 
 export interface ErrorFields {
@@ -18,19 +22,24 @@ export interface ErrorFields {
   readonly hint?: string;
   readonly stack?: string;
   readonly cause?: ErrorFields;
-  /** Those of an AggregateError, such as one for each address of a name that could not be connected to. */
+  /**
+   * The errors of an AggregateError, such as one for each address of a name that could not be connected to.
+   */
   readonly errors?: readonly ErrorFields[];
-  /** A SuppressedError's two. */
+  /** The two errors of a SuppressedError. */
   readonly error?: ErrorFields;
   readonly suppressed?: ErrorFields;
 }
 
-/** The same fields, fit for JSON, with every error's message in them. */
+/** Returns the same fields, fit for JSON, with every error's message in them. */
 export function plainFields(fields: LogFields): LogFields {
   return members(Object.entries(fields), []);
 }
 
-/** @param around the objects that `entries` are within, outermost first: one that comes again is a loop */
+/**
+ * Converts the members of an object.
+ * @param around the objects that contain `entries`, outermost first: an object that comes again is a loop
+ */
 function members(entries: Iterable<readonly [unknown, unknown]>, around: readonly object[]): LogFields {
   const plain: Record<string, unknown> = {};
   for (const [key, value] of entries) plain[String(key)] = key === "err" && value !== undefined ? errorFields(value) : plainValue(value, around);
@@ -41,12 +50,12 @@ function plainValue(value: unknown, around: readonly object[]): unknown {
   if (isError(value)) return errorFields(value);
   if (typeof value !== "object" || value === null) return value;
   if (around.includes(value)) return "[Circular]";
-  // What is deeper is shown as text, in which an error is readable.
+  // Deeper values are shown as text, in which an error is readable.
   if (around.length >= MAX_DEPTH) return described(value);
   const within = [...around, value];
   if (Array.isArray(value) || value instanceof Set) return Array.from(value, (each: unknown) => plainValue(each, within));
   if (value instanceof Map) return members(value, within);
-  // A date, a URL, a Buffer: they know what they are in JSON.
+  // A date, a URL or a Buffer has its own JSON form.
   if (ArrayBuffer.isView(value) || ("toJSON" in value && typeof value.toJSON === "function")) return value;
   return members(Object.entries(value), within);
 }
@@ -61,7 +70,7 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
     message: error.message,
     ...("code" in error && { code: error.code }),
     ...(error instanceof LeaseholdError && { hint: error.hint }),
-    // Once is enough: the causes' stacks share most of their lines with it.
+    // One stack is enough: the causes' stacks share most of their lines with it.
     ...(depth === 0 && error.stack !== undefined && { stack: error.stack }),
     ...(deeper && error.cause !== undefined && { cause: nested(error.cause) }),
     ...(deeper && Array.isArray(gathered) && { errors: gathered.slice(0, MAX_GATHERED).map(nested) }),
@@ -69,7 +78,10 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
   };
 }
 
-/** Anything can be thrown, also an object that only looks like an error: one that came as JSON, say. */
+/**
+ * Converts what was thrown and is no error. Anything can be thrown, also an object that only looks like an
+ * error, such as one from JSON.
+ */
 function strangeFields(thrown: unknown): ErrorFields {
   if (typeof thrown !== "object" || thrown === null) return { type: typeof thrown, message: String(thrown) };
   const message = "message" in thrown && typeof thrown.message === "string" ? thrown.message : described(thrown);
@@ -80,7 +92,7 @@ function described(value: object): string {
   return inspect(value, { depth: MAX_DEPTH, breakLength: Number.POSITIVE_INFINITY, maxArrayLength: MAX_GATHERED });
 }
 
-/** Also one of another realm, which is no instance of this one's Error. */
+/** True also for an error of another realm, which is no instance of this realm's Error. */
 function isError(value: unknown): value is Error {
   return value instanceof Error || types.isNativeError(value);
 }

@@ -1,14 +1,17 @@
-/** The part of pino that the code uses. Messages are constant; what varies goes into fields (camelCase). */
+/**
+ * The part of pino that the code uses. Messages are constant, and what varies goes into fields (camelCase).
+ */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
- * The fields of one line, checked: an error goes under `err`, where everybody looks for it, and nowhere else. Nor does a value that may be
- * one (`unknown`, which is what `catch` gives) compile under another key, at any depth.
+ * The fields of one line, checked. An error goes under `err`, where every reader looks for it, and nowhere
+ * else. A value that may be an error (`unknown`, which is what `catch` gives) does not compile under another
+ * key either, at any depth.
  */
 export type Checked<Fields> = {
   readonly [Key in keyof Fields]: Key extends "err" ? unknown : unknown extends Fields[Key] ? never : NoError<Fields[Key]>;
 };
-/** Distributes over unions: one member that is an error is enough to be refused. */
+/** Distributes over unions: one member that is an error is enough to refuse the type. */
 type NoError<Value> = Value extends Error ? never : Value extends object ? Checked<Value> : Value;
 
 type Write = <Fields extends LogFields>(fields: Fields & Checked<Fields>, message: string) => void;

@@ -1,4 +1,4 @@
-/** The composition root: what the process is made of. The only reader of its environment and the only exit. */
+/** The entry point of the process. Only this file reads the environment and ends the process. */
 import { hostname } from "node:os";
 import { parseArgs } from "./cli/args.ts";
 import { cleanup } from "./cli/cleanup.ts";

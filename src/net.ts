@@ -1,4 +1,4 @@
-/** Addresses as values: parsed once at the edge, compared and printed in one canonical form. */
+/** Addresses as values. They are parsed once at the edge, and compared and printed in one canonical form. */
 import { isIPv4, isIPv6 } from "node:net";
 
 export type Family = 4 | 6;
@@ -14,7 +14,7 @@ export interface IpAddress {
   readonly bytes: Uint8Array;
 }
 
-/** Where a server listens: an address or a name, and a port. */
+/** A server's address: a host (address or name) and a port. */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
@@ -29,7 +29,11 @@ export function parseIp(text: string): IpAddress | undefined {
   return { family: 6, text: canonical, bytes: ipv6Bytes(canonical) };
 }
 
-/** @param text four decimal numbers. Digit by digit, since each candidate of each Lease that is read comes through here. */
+/**
+ * Converts digit by digit, because every candidate of every Lease that is read comes
+ * through here.
+ * @param text four decimal numbers
+ */
 function ipv4Bytes(text: string): Uint8Array {
   const bytes = new Uint8Array(4);
   let index = 0;
@@ -56,7 +60,7 @@ function ipv6Bytes(canonical: string): Uint8Array {
   return bytes;
 }
 
-/** Text form of 4 or 16 bytes in network order. */
+/** Returns the address of 4 or 16 bytes in network order. */
 export function ipFromBytes(bytes: Uint8Array): IpAddress {
   if (bytes.length === 4) {
     return { family: 4, text: `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`, bytes: new Uint8Array(bytes) };
@@ -69,19 +73,19 @@ export function ipFromBytes(bytes: Uint8Array): IpAddress {
   return parsed;
 }
 
-/** 32 or 128: the prefix that covers this address and no other. */
+/** Returns 32 or 128: the prefix that covers this address and no other. */
 export function hostPrefix(address: IpAddress): number {
   return address.bytes.length * 8;
 }
 
-/** The address as a number, for VRRP's tie-break (RFC 9568 section 6.4.3). */
+/** Returns the address as a number, for VRRP's tie-break (RFC 9568 section 6.4.3). */
 export function ipNumber(address: IpAddress): bigint {
   let value = 0n;
   for (const byte of address.bytes) value = (value << 8n) | BigInt(byte);
   return value;
 }
 
-/** `192.0.2.1:6443` or `[2001:db8::1]:6443`. */
+/** Returns text such as `192.0.2.1:6443` or `[2001:db8::1]:6443`. */
 export function hostPort(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,4 +1,4 @@
-/** pino behind {@link Logger}: one JSON object a line, or text for people. */
+/** pino behind {@link Logger}. It writes one JSON object a line, or text for people. */
 import { destination, pino } from "pino";
 import type { BaseLogger, DestinationStream, Logger as PinoLogger } from "pino";
 import { MAX_DEPTH, plainFields } from "./log-fields.ts";
@@ -9,14 +9,17 @@ type Level = "error" | "warn" | "info" | "debug";
 export interface LoggerOptions {
   readonly level: Level;
   readonly format: "json" | "text";
-  /** In every line, e.g. `{ node }`. */
+  /** Fields that every line has, such as `{ node }`. */
   readonly base: LogFields;
   readonly wall: () => Date;
-  /** Takes whole lines; standard output when absent. */
+  /** Takes whole lines. Without it they go to standard output. */
   readonly write?: (line: string) => void;
 }
 
-/** `2026-01-01T00:00:00.000Z INFO  message  field=value ...`, on one line whatever the values hold. */
+/**
+ * Formats a line as `2026-01-01T00:00:00.000Z INFO  message  field=value ...`, on one line whatever the
+ * values are.
+ */
 function textLine(json: string): string {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino's own line, an object by construction
   const { ts, level, msg, ...fields } = JSON.parse(json) as Readonly<Record<string, unknown>>;
@@ -25,7 +28,7 @@ function textLine(json: string): string {
 }
 
 export function createLogger(options: LoggerOptions): Logger {
-  // Synchronous: the line that says why the agent ended is worth more than a few microseconds.
+  // Synchronous, because the line that says why the agent ended is worth more than a few microseconds.
   const plain: DestinationStream = options.write === undefined ? destination({ dest: 1, sync: true }) : { write: options.write };
   const stream: DestinationStream = options.format === "json" ? plain : { write: (line) => plain.write(textLine(line)) };
   return over(
@@ -36,9 +39,9 @@ export function createLogger(options: LoggerOptions): Logger {
         messageKey: "msg",
         timestamp: () => `,"ts":"${options.wall().toISOString()}"`,
         formatters: { level: (label) => ({ level: label }) },
-        // Errors are plain objects by then, and pino's own serializer would make errors of them again.
+        // Errors are plain objects by then, and pino's own serializer would turn them into errors again.
         serializers: { err: (error: unknown) => error },
-        // An error in the deepest field may have causes as deep again.
+        // An error in the deepest field may have causes of the same depth.
         depthLimit: 2 * MAX_DEPTH + 2,
       },
       stream,
@@ -46,7 +49,10 @@ export function createLogger(options: LoggerOptions): Logger {
   );
 }
 
-/** pino's own serializers know keys, one each. An error must not lose its message for standing under another key. */
+/**
+ * Wraps pino, whose serializers know one key each. An error must not lose its message because it stands under
+ * another key.
+ */
 function over(sink: PinoLogger): Logger {
   const at = (level: Level & keyof BaseLogger) => (fields: LogFields, message: string) => {
     if (sink.isLevelEnabled(level)) sink[level](plainFields(fields), message);

@@ -1,6 +1,6 @@
 /**
- * Small JSON files on disk that outlive a reboot, replaced in one step: after a power loss it is the old or the new one. What
- * is damaged is reported and ignored.
+ * Keeps small JSON files on disk that outlive a reboot. They are replaced in one step, so that after a power
+ * loss the file is the old or the new one. A damaged file is reported and ignored.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
@@ -8,7 +8,10 @@ import type { Logger } from "./log.ts";
 
 const VERSION = 1;
 
-/** The items of the file that `parse` takes; none when there is no file, or when any of it is damaged (logged). `what` names it to people. */
+/**
+ * Reads the items of the file that `parse` accepts; none when there is no file, or when any of it is damaged
+ * (logged). `what` is the key of the list in the file, and names it in the log.
+ */
 export function readRememberedItems<T>(path: string, what: string, parse: (item: unknown) => T | undefined, log: Logger): readonly T[] {
   let text: string;
   try {
@@ -23,7 +26,8 @@ export function readRememberedItems<T>(path: string, what: string, parse: (item:
 }
 
 /**
- * Replaces the file (temporary file, fsync, rename). A failure is logged; everything works without. Nothing is not remembered.
+ * Replaces the file (temporary file, fsync, rename). A failure is logged, because everything works without
+ * the file. An empty list is not written.
  */
 export function writeRememberedItems(path: string, what: string, items: readonly unknown[], log: Logger): void {
   if (items.length === 0) return;
@@ -33,7 +37,7 @@ export function writeRememberedItems(path: string, what: string, items: readonly
     mkdirSync(dirname(path), { recursive: true });
     syncing(temporary, "w", (fd) => void writeSync(fd, text));
     renameSync(temporary, path);
-    // The rename itself lies in the directory.
+    // The rename itself is an entry of the directory, so the directory is synced too.
     syncing(dirname(path), "r", () => {});
   } catch (error) {
     log.warn({ path, what, err: error }, "Remembered file cannot be written");

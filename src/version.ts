@@ -1,4 +1,4 @@
-/** What differs between running from source and from the bundle; scripts/build.ts sets the constant. */
+/** What differs between running from source and from the bundle. scripts/build.ts sets the constant. */
 import { readFileSync } from "node:fs";
 
 declare const LEASEHOLD_BUNDLE_VERSION: string | undefined;
@@ -11,8 +11,8 @@ function sourceVersion(): string {
   throw new TypeError("package.json has no version");
 }
 
-/** The agent's version, as package.json says it. */
+/** The agent's version, as in package.json. */
 export const VERSION: string = bundled ?? sourceVersion();
 
-/** The entry of the balancer's worker thread. */
+/** The file of the balancer's worker thread. */
 export const PROXY_WORKER: URL = new URL(bundled === undefined ? "./proxy/worker.ts" : "./proxy-worker.js", import.meta.url);
