@@ -1,7 +1,8 @@
 /**
- * The call rules over the API server list: own node first, the next one at once on an error and after 500 ms without an
- * answer, none cancelled before the deadline, the first success counts. So a server that is dead, hung or 2 s slow
- * costs half a second once. Its only sources of asynchrony are the clock and the transport.
+ * The rules for calling the servers of the API server list. A call asks this node's own server first. It asks
+ * the next one at once after an error, and after 500 ms without an answer. No request is cancelled before the
+ * deadline, and the first success counts. So a server that is dead, hung or 2 s slow costs half a second
+ * once. The clock and the transport are the only sources of asynchrony here.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -10,31 +11,34 @@ import type { ApiSurvey } from "./survey.ts";
 import { ApiNoAnswer } from "./transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, RequestReport, WatchHandlers } from "./transport.ts";
 
-/** A request without an answer for this long is sent to the next server as well. */
+/** A request that has no answer after this long is sent to the next server as well. */
 const HEDGE_MS = 500;
-/** A silent or slow server is asked last for this long. One that refuses is not: its refusal costs nothing. */
+/**
+ * A silent or slow server is asked last for this long. A server that refuses keeps its place: its refusal
+ * costs nothing.
+ */
 const SUSPECT_MS = 5000;
 
 export type CallOutcome =
   | {
       readonly kind: "answer";
       readonly response: ApiResponse;
-      /** Another try of this request may have been, or may yet be, carried out. */
+      /** True if another try of this request may have been carried out, or may still be. */
       readonly uncertain: boolean;
     }
   | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly uncertain: boolean; readonly message: string };
 
 export interface ApiClient {
   /**
-   * Never rejects. Resolves within `timeoutMs`.
-   * @param urgent asks all servers at once: for what must not wait 500 ms for a server that is silent
+   * Sends the request by the rules above. Never rejects. Resolves within `timeoutMs`.
+   * @param urgent asks all servers at once, for a request that must not wait 500 ms for a silent server
    */
   call(request: ApiRequest, timeoutMs: number, urgent?: boolean): Promise<CallOutcome>;
-  /** See {@link surveyServers}. */
+  /** Asks every server what state it is in, see {@link surveyServers}. */
   survey(cachedPath: string, timeoutMs: number): Promise<ApiSurvey>;
   /**
-   * Watches at the best server until the stream ends, fails, or says nothing for `silentMs` (then it ends with an error). The
-   * caller opens the next one, which goes to another server after a failure.
+   * Watches at the best server until the stream ends, fails, or sends nothing for `silentMs`. A silent stream
+   * ends with an error. The caller opens the next one, which goes to another server after a failure.
    */
   watch(path: string, silentMs: number, handlers: WatchHandlers): { close(): void };
 }
@@ -61,7 +65,7 @@ export function createApiClient(deps: ApiClientDeps): ApiClient {
   }
 
   function suspect(server: string): void {
-    if (!slow.has(server)) log.debug({ server }, "API server is slow or silent; asked last for a while");
+    if (!slow.has(server)) log.debug({ server }, "The API server is slow or silent, asking it last for a while");
     slow.set(server, clock.now() + SUSPECT_MS);
   }
 
@@ -109,7 +113,7 @@ export function createApiClient(deps: ApiClientDeps): ApiClient {
           },
           onEnd: end,
         });
-        // It may have ended before it had a name.
+        // The transport may have ended the stream before it returned it.
         if (!open) stream.close();
       }
       return {
@@ -130,12 +134,12 @@ interface CallDeps extends ApiClientDeps {
   readonly resolve: (outcome: CallOutcome) => void;
 }
 
-/** One request on its way to one server after the other. */
+/** One request, which is sent to one server after the other. */
 class Call {
   readonly #request: ApiRequest;
   readonly #deps: CallDeps;
   readonly #waiting: string[];
-  /** Servers asked and not yet heard, with the time they were asked. */
+  /** Servers that were asked and have not answered yet, with the time at which each was asked. */
   readonly #asked = new Map<string, number>();
   #endMs = 0;
   #guard: Timer | undefined;
@@ -154,7 +158,7 @@ class Call {
   start(timeoutMs: number, urgent: boolean): void {
     const { clock } = this.#deps;
     this.#endMs = clock.now() + timeoutMs;
-    // The transport has the same deadline; this one keeps the promise even if it is late.
+    // The transport has the same deadline. This timer keeps the promise even if the transport is late.
     this.#guard = clock.after(timeoutMs, () => this.#giveUp());
     const atOnce = urgent ? Math.max(1, this.#waiting.length) : 1;
     for (let asked = 0; asked < atOnce; asked++) this.#next();
@@ -191,7 +195,7 @@ class Call {
       this.#settle({ kind: "answer", response, uncertain: this.#uncertain || this.#asked.size > 0 });
       return;
     }
-    // A 5xx may come from a server that gave up waiting for etcd: the write may still be carried out.
+    // A server that gave up waiting for etcd may answer 5xx: the write may still be carried out.
     if (response.status >= 500) this.#uncertain = true;
     this.#remembered ??= response;
     this.#next();
@@ -209,7 +213,7 @@ class Call {
     if (this.#settled) return;
     if (failure.sent) this.#uncertain = true;
     this.#failure = failure;
-    // Every server would say the same of our credentials.
+    // Every server would refuse our credentials in the same way.
     if (failure.reason === "credentials") this.#waiting.length = 0;
     this.#next();
   }
@@ -237,8 +241,9 @@ class Call {
 }
 
 /**
- * Answers that another server would only repeat. 429 and 5xx are one server's own trouble. So may be 401 and 403: one
- * that has just started does not know the RBAC objects or the new CA yet.
+ * Tells whether the answer is one that another server would only repeat. 429 and 5xx are one server's own
+ * trouble. So may be 401 and 403: a server that has just started does not know the RBAC objects or the new CA
+ * yet.
  */
 function isFinal(status: number): boolean {
   return status < 500 && status !== 401 && status !== 403 && status !== 429;

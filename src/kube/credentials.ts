@@ -1,7 +1,7 @@
 /**
- * The credentials in use: our own kubeconfig, and admin.conf while ours is missing, expired or turned away. Both
- * files may come after the agent, be replaced under it, or be a directory by mistake: they are read again whenever their
- * directory changes, and on a timer, for ever.
+ * Keeps the credentials in use: our own kubeconfig, and admin.conf while ours is missing, expired or turned
+ * away. Either file may appear after the agent started, be replaced while it runs, or be a directory by
+ * mistake. So both are read again whenever their directory changes, and on a timer, for ever.
  */
 import { watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
@@ -11,49 +11,63 @@ import type { Logger } from "../log.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
 import type { ClientCredentials, KubeconfigRead } from "./kubeconfig.ts";
 
-/** inotify tells most changes at once; this finds the rest: referenced files elsewhere, a directory that comes later. */
+/**
+ * inotify reports most changes at once. This timer finds the rest: referenced files elsewhere, and a
+ * directory that is created later.
+ */
 const REREAD_MS = 2000;
-/** Several events belong to one change of a file. */
+/** One change of a file causes several events. */
 const SETTLE_MS = 50;
-/** Credentials that were turned away are tried again after this long: RBAC may have come meanwhile. */
+/** Credentials that were turned away are tried again after this long: RBAC may have been set up meanwhile. */
 const REJECTED_MS = 30_000;
 
 export interface CredentialsDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  /** Our own kubeconfig. */
+  /** Path of our own kubeconfig. */
   readonly ownPath: string;
-  /** The fallback, admin.conf. */
+  /** Path of the fallback, admin.conf. */
   readonly adminPath: string;
-  /** What {@link Credentials.current} answers has changed. */
+  /** Called when the answer of {@link Credentials.current} has changed. */
   readonly onChange: () => void;
 }
 
 export interface Credentials {
-  /** Resolves when both files have been read, whatever was in them. */
+  /** Starts reading. Resolves when both files have been read, whatever was in them. */
   start(): Promise<void>;
   stop(): void;
   /** Reads both files now (SIGHUP). */
   reload(): Promise<void>;
-  /** What may be tried, best first; empty while there is no usable kubeconfig. */
+  /**
+   * Returns the credentials that may be tried, best first. The list is empty while there is no usable
+   * kubeconfig.
+   */
   usable(): readonly ClientCredentials[];
   /**
-   * In force, for what does not try one after the other: the health checks, the status. The first of {@link usable}, but those that were turned away
-   * are not in force again before a server has taken them.
+   * Returns the credentials in force, for callers that do not try one after the other (the health checks, the
+   * status). They are the first of {@link usable}, with one exception: credentials that were turned away are
+   * in force again only after a server has taken them.
    */
   current(): ClientCredentials | undefined;
-  /** Why the best of them are not to be relied on, or why there are none: each file by its name. null while {@link current} are good. */
+  /**
+   * Returns why the best credentials cannot be relied on, or why there are none, naming each file. Returns
+   * null while {@link current} are good.
+   */
   problem(): string | null;
-  /** An API server turned them away: with 401 or 403, or in TLS, while the others were good there. @param why the HTTP status, or what failed in TLS */
+  /**
+   * Records that an API server turned these credentials away: with 401 or 403, or in TLS while the other ones
+   * were good there.
+   * @param why the HTTP status, or what failed in TLS
+   */
   rejected(credentials: ClientCredentials, why: number | string): void;
-  /** An API server took them. */
+  /** Records that an API server took these credentials. */
   accepted(credentials: ClientCredentials): void;
 }
 
 interface Source {
   readonly path: string;
   last: KubeconfigRead | undefined;
-  /** The last good content; stays while the file is broken, goes when it is removed. */
+  /** The last good content. It stays while the file is broken and goes when the file is removed. */
   credentials: ClientCredentials | undefined;
   rejected: { readonly why: number | string; readonly untilMs: number } | undefined;
   /** The last complaint, so that each is logged once. */
@@ -74,7 +88,10 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   let inForce: string | undefined;
   let lastTaken: Source | undefined;
 
-  /** Not usable now; own comes first among equals. What fails in TLS is worse than what is answered 403: to a health check, that is an answer. */
+  /**
+   * Ranks what is wrong with the credentials now: 0 is usable, and our own come first among equals. A TLS
+   * failure ranks worse than an answer of 403, because a health check can use a 403 as an answer.
+   */
   function trouble(source: Source, atMs: number): number {
     const expired = (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
     const { rejected } = source;
@@ -94,7 +111,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
 
   function problemOf(source: Source): string | null {
     const { last, path, rejected, credentials } = source;
-    // The words of what is broken begin with the path.
+    // The message of a broken file begins with its path already.
     if (credentials === undefined) return last?.kind === "broken" ? last.error.message : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
     if (rejected !== undefined && rejected.untilMs > clock.now()) return `${path}: ${typeof rejected.why === "number" ? `an API server answered ${rejected.why}` : rejected.why}`;
     if (trouble(source, clock.now()) > 0) return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
@@ -115,7 +132,8 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
 
   async function readAll(): Promise<void> {
     for (const source of sources) take(source, await readKubeconfig(source.path));
-    // admin.conf may be absent for good; it is missed only where ours is not there either.
+    // admin.conf may be absent for good. Its absence is worth a log line only while our own kubeconfig is
+    // absent too.
     for (const source of sources) complain(source);
     if (!stopped) tellChange();
   }
@@ -136,11 +154,11 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     const complaint = last?.kind === "broken" ? last.error.message : last?.kind === "missing" && missed ? last.why : "";
     if (complaint === source.complaint) return;
     source.complaint = complaint;
-    if (last?.kind === "broken") log.warn({ path, err: last.error }, "Kubeconfig is broken; read again until it is good");
-    else if (last?.kind === "missing" && missed) log.warn({ path, reason: last.why }, "Kubeconfig is missing; waited for");
+    if (last?.kind === "broken") log.warn({ path, err: last.error }, "Kubeconfig is broken, trying again");
+    else if (last?.kind === "missing" && missed) log.warn({ path, reason: last.why }, "Kubeconfig is missing, waiting");
   }
 
-  /** One read at a time; a request during a read is another read after it. */
+  /** Reads both files, one read at a time. A request during a read causes another read after it. */
   function reload(): Promise<void> {
     if (reading !== undefined) {
       rereadAfter = true;
@@ -173,7 +191,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
         watcher.on("error", forget);
         watchers.set(directory, watcher);
       } catch {
-        // Not there yet, or no inotify watch left: the timer does it.
+        // The directory does not exist yet, or no inotify watch is left. The timer reads the files instead.
       }
     }
   }

@@ -1,6 +1,7 @@
 /**
- * Where the API servers are, from the EndpointSlices of the `kubernetes` Service, which every kube-apiserver writes
- * itself into. Polled: a watch would be one more connection, for a list that changes when a node is added.
+ * Finds the API servers in the EndpointSlices of the `kubernetes` Service, into which every kube-apiserver
+ * writes its own address. The list is polled: a watch would be one more connection for a list that changes
+ * only when a node is added.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -13,26 +14,29 @@ import type { NoAnswer } from "./transport.ts";
 const PATH =
   "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes";
 const POLL_MS = 10_000;
-/** Until the first answer that names anybody. */
+/** Poll interval until the first answer that names an API server. */
 const FIRST_POLL_MS = 1000;
 const TIMEOUT_MS = 5000;
-/** No control plane has so many; a broken list does not flood the pool. */
+/** No control plane has this many servers. The limit keeps a broken list from flooding the pool. */
 const MAX_SERVERS = 64;
 
 export interface EndpointsDeps {
   readonly api: ApiClient;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Every list that differs from the one before. Never empty: an API that names nobody is wrong. */
+  /**
+   * Called with every list that differs from the one before. The list is never empty: an API that names no
+   * server is wrong.
+   */
   readonly onServers: (servers: readonly HostPort[]) => void;
 }
 
-/** What came of the last question for the API servers. */
+/** What the last request for the list of API servers has found. */
 export type Discovery =
-  /** Nobody has answered or failed to answer yet. */
+  /** No request has been answered or has failed yet. */
   | { readonly kind: "asking" }
   | { readonly kind: "found" }
-  /** The EndpointSlices of the Service name nobody. */
+  /** The EndpointSlices of the Service name no API server. */
   | { readonly kind: "none" }
   | { readonly kind: "refused"; readonly server: string; readonly status: number; readonly message: string }
   | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly message: string };
@@ -68,7 +72,7 @@ export function watchEndpoints(deps: EndpointsDeps): Endpoints {
     } else {
       const { server, status, body } = outcome.response;
       discovery = { kind: "refused", server, status, message: statusMessage(body) };
-      if (status !== refused) log.warn({ server, status, message: statusMessage(body) }, "API servers cannot be discovered; known and configured ones are used");
+      if (status !== refused) log.warn({ server, status, message: statusMessage(body) }, "The API servers cannot be discovered, using the known and the configured ones");
       refused = status;
     }
     if (last === "") {
@@ -88,8 +92,8 @@ export function watchEndpoints(deps: EndpointsDeps): Endpoints {
 }
 
 /**
- * The numeric addresses of both families, sorted so that the order of the answer is no change. Whether one is ready is
- * not asked: our own health checks know better, and sooner.
+ * Parses the numeric addresses of both families, sorted so that another order of the same answer is no
+ * change. The `ready` condition is ignored: our own health checks find out sooner.
  */
 export function parseEndpointSlices(body: unknown): readonly HostPort[] {
   const found = new Map<string, HostPort>();
@@ -112,7 +116,7 @@ function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** The port called "https", as kube-apiserver names it, or the only one. */
+/** Returns the port named "https", as kube-apiserver names it, or else the only port. */
 function httpsPort(ports: unknown): number | undefined {
   const objects = list(ports).filter(isObject);
   const port = objects.find((each) => each["name"] === "https") ?? (objects.length === 1 ? objects[0] : undefined);
@@ -120,7 +124,7 @@ function httpsPort(ports: unknown): number | undefined {
   return typeof number === "number" && Number.isInteger(number) && number >= 1 && number <= 65_535 ? number : undefined;
 }
 
-/** Not unspecified, loopback or multicast: nothing that another node could have. */
+/** Tells whether another node could have this address: it is not unspecified, loopback or multicast. */
 function isUnicast(bytes: Uint8Array): boolean {
   const first = bytes[0] ?? 0;
   if (bytes.length === 4) return first !== 0 && first !== 127 && first < 224;

@@ -1,6 +1,6 @@
 /**
- * Kubernetes Events on the Lease (`kubectl describe lease leasehold`), with client-go's reason `LeaderElection`. Best effort:
- * nothing waits for one, and a flood of them is cut off.
+ * Writes Kubernetes Events on the Lease (`kubectl describe lease leasehold`), with client-go's reason
+ * `LeaderElection`. They are best effort: nothing waits for one, and a flood of them is cut off.
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -8,7 +8,7 @@ import type { ApiClient } from "./api.ts";
 import { formatMicroTime, statusMessage } from "./record-codec.ts";
 
 const TIMEOUT_MS = 5000;
-/** So many at once, and one more every REFILL_MS. */
+/** At most this many Events are sent at once, and one more every REFILL_MS. */
 const BURST = 10;
 const REFILL_MS = 10_000;
 /** Limits of events.k8s.io/v1, in bytes. */
@@ -17,9 +17,9 @@ const MAX_REASON = 128;
 
 export interface LeaseEvent {
   readonly type: "Normal" | "Warning";
-  /** UpperCamelCase; `LeaderElection` for changes of the holder, as client-go has it. */
+  /** UpperCamelCase. It is `LeaderElection` for changes of the holder, as in client-go. */
   readonly reason: string;
-  /** UpperCamelCase: what was done. */
+  /** UpperCamelCase, names what was done. */
   readonly action: string;
   /** One sentence, e.g. "n1 became leader". */
   readonly note: string;
@@ -36,8 +36,8 @@ export interface EventRecorderDeps {
 
 export interface EventRecorder {
   /**
-   * Sends the event and forgets it.
-   * @param leaseUid of the Lease, when known: `kubectl describe` finds the event by it
+   * Sends the event without waiting for the outcome.
+   * @param leaseUid the uid of the Lease when it is known: `kubectl describe` finds the event by it
    */
   record(event: LeaseEvent, leaseUid: string | undefined): void;
 }
@@ -63,7 +63,7 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
     const body = {
       apiVersion: "events.k8s.io/v1",
       kind: "Event",
-      // As client-go names them, plus a counter: two events may share a microsecond.
+      // client-go names Events this way. The counter is added because two events may share a microsecond.
       metadata: { name: `${leaseName}.${micros.toString(16)}${(serial++ % 4096).toString(16).padStart(3, "0")}`, namespace },
       eventTime: formatMicroTime(micros),
       type: event.type,
@@ -82,12 +82,12 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
     };
     const path = `/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`;
     const outcome = await api.call({ method: "POST", path, contentType: "application/json", body }, TIMEOUT_MS);
-    // 409: a second try of the same request found the first one done.
+    // 409 means that a second try of the same request found that the first had been carried out.
     if (outcome.kind === "answer" && (outcome.response.status < 300 || outcome.response.status === 409)) return;
     const why = outcome.kind === "answer" ? { status: outcome.response.status, message: statusMessage(outcome.response.body) } : { reason: outcome.message };
     if (outcome.kind === "answer" && !complained) {
       complained = true;
-      log.warn(why, "Events on the Lease are not accepted; going on without");
+      log.warn(why, "The API refuses Events on the Lease, going on without them");
     } else {
       log.debug(why, "Event not recorded");
     }
@@ -96,12 +96,12 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
   return {
     record(event, leaseUid) {
       if (allowed()) void send(event, leaseUid);
-      else log.debug({ eventReason: event.reason }, "Event dropped, too many of them");
+      else log.debug({ eventReason: event.reason }, "Event dropped: there are too many");
     },
   };
 }
 
-/** At most `bytes` of UTF-8, never half a character. */
+/** Cuts the text to at most `bytes` of UTF-8 and never in the middle of a character. */
 function cut(text: string, bytes: number): string {
   const buffer = Buffer.from(text, "utf8");
   if (buffer.length <= bytes) return text;

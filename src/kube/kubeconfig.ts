@@ -1,6 +1,7 @@
 /**
- * One kubeconfig file to what a TLS connection needs. client-node knows the format (contexts, embedded `*-data` or file
- * references); everything it may hand us is checked here, and nothing of it ever reaches a log.
+ * Turns one kubeconfig file into what a TLS connection needs. client-node knows the format (contexts,
+ * embedded `*-data` or file references). Everything that it returns is checked here, and none of it ever
+ * reaches a log.
  */
 import { createHash, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -10,24 +11,35 @@ import { KubeConfig } from "@kubernetes/client-node";
 import { LeaseholdError } from "../errors.ts";
 import { plainText } from "./plain-text.ts";
 
-/** How we authenticate, and whom we trust. Servers are not taken from the file: they may be names, or the VIP itself. */
+/**
+ * How the agent authenticates, and which CA it trusts. The server's address is not taken from the file: it
+ * may be a name, or the VIP itself.
+ */
 export interface ClientCredentials {
   readonly path: string;
   readonly ca: string;
-  /** undefined with a token. */
+  /** PEM. undefined if the file has a token instead. */
   readonly clientCertificate: { readonly cert: string; readonly key: string } | undefined;
   readonly token: string | undefined;
-  /** Common name of the client certificate: whom the API server takes us for; undefined with a token. */
+  /**
+   * Common name of the client certificate: the user that the API server takes us for. undefined with a token.
+   */
   readonly user?: string | undefined;
-  /** `tls-server-name` of the file; the API servers' certificates are all valid for `kubernetes`. */
+  /**
+   * `tls-server-name` of the file, `kubernetes` by default: the certificates of all API servers are valid for
+   * that name.
+   */
   readonly servername: string;
-  /** End of the client certificate; null with a token. */
+  /** When the client certificate expires. null with a token. */
   readonly expiresAt: Date | null;
-  /** Changes when anything above does. */
+  /** A hash of the above, except `user` and `expiresAt`, which follow from the certificate. */
   readonly fingerprint: string;
 }
 
-/** The file is not there (yet). A hostPath of a missing file is an empty directory: that counts as missing too. */
+/**
+ * What reading the file found. `missing`: the file does not exist (yet). A missing file that a pod mounts by
+ * hostPath becomes an empty directory, so a directory counts as missing too.
+ */
 export type KubeconfigRead =
   | { readonly kind: "ok"; readonly credentials: ClientCredentials }
   | { readonly kind: "missing"; readonly why: string }
@@ -52,7 +64,8 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
 }
 
 async function credentialsOf(path: string, text: string): Promise<ClientCredentials> {
-  // The shell empties the file behind a `>` before the command runs, and leaves it so when the command fails.
+  // The shell truncates the file after a `>` before it runs the command, and leaves it empty when the command
+  // fails.
   if (text.trim() === "") throw broken(path, "is empty: the command that should have written it has failed, or has not ended yet");
   const config = parse(path, text);
   const cluster = config.getCurrentCluster();
@@ -98,24 +111,30 @@ function parse(path: string, text: string): KubeConfig {
   return config;
 }
 
-/** The YAML parser's message quotes the lines around the fault, which may be a key: only its kind and place are told. */
+/**
+ * The YAML parser's message quotes the lines around the fault, which may hold a key. So only the kind and the
+ * place of the fault are returned.
+ */
 function parseFailure(error: unknown): string {
   if (typeof error === "object" && error !== null && "reason" in error && typeof error.reason === "string") {
     const mark = "mark" in error ? error.mark : undefined;
     const line = typeof mark === "object" && mark !== null && "line" in mark ? Number(mark.line) + 1 : "?";
     return `${error.reason} (line ${line})`;
   }
-  // client-node's own complaints name the member only, as in "users[0].name is missing".
+  // client-node's own messages name the member only, as in "users[0].name is missing".
   if (error instanceof Error && /^\w+\[\d+\][\w.]* is missing$/.test(error.message)) return error.message;
   return "it has another structure";
 }
 
-/** Embedded data, or the file that is named. */
+/**
+ * Returns the embedded data, or else the content of the file that is named. undefined if there is neither.
+ */
 type Material = (member: string, data: unknown, file: unknown) => Promise<string | undefined>;
 
 /**
- * Reads what one kubeconfig refers to, each file once: kubelet.conf names one file for certificate and key, and the kubelet puts another in its place when it
- * rotates them. Read twice, half of it could be the old one.
+ * Reads the files that one kubeconfig refers to, each file once. kubelet.conf names one file for both
+ * certificate and key, and the kubelet replaces it when it rotates them. If it were read twice, one half
+ * could come from the old file.
  */
 function referenced(path: string): Material {
   const files = new Map<string, Promise<string>>();

@@ -1,7 +1,7 @@
 /**
- * A write of the Lease as a value: what must be true of the record, and what changes. From it come the JSON Patch (the
- * normal way), the edited object (the way round a patch that cannot apply), and the verdict on a
- * record that was read after an unclear outcome. Pure.
+ * Describes a write of the Lease as a value: what must be true of the record, and what changes. Three things
+ * are derived from it: the JSON Patch (the normal way), the edited object (for when a patch cannot apply),
+ * and the verdict on a record that was read after an unclear outcome. Pure.
  */
 import { isObject } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
@@ -10,7 +10,7 @@ import type { LeaseRecord } from "./record.ts";
 import type { LeaseWrite } from "./store.ts";
 
 export interface LeaseChange {
-  /** The record that the tests were made from. */
+  /** The record that the tests were taken from. */
   readonly from: LeaseRecord;
   readonly tests: {
     readonly holder: string;
@@ -35,7 +35,7 @@ export interface PatchOperation {
 export interface WriteContext {
   readonly node: string;
   readonly leaseDurationSeconds: number;
-  /** MicroTime of this write; differs from the one it replaces. */
+  /** MicroTime of this write. It differs from the one that it replaces. */
   readonly now: string;
 }
 
@@ -51,12 +51,13 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
   const { node, leaseDurationSeconds, now } = context;
   if (write.kind === "claim") return claim(write, context);
   const from = write.held;
-  // A renewal tests the tenure alone: one of ours may have been applied without our knowing. Offers and releases name the renewTime too: a copy that
-  // arrives late, from before a renewal or a restart, must not give away what is held by now (issue 4).
+  // A renewal tests only the term, because an earlier renewal of ours may have been applied without our
+  // knowing. Offers and releases test renewTime too. A copy of one that arrives late, after a renewal or a
+  // restart, must not give away the Lease that this node holds by then (issue 4).
   const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };
   if (write.kind === "offer") return { from, tests, spec: {}, annotations: { [OFFER]: write.to } };
   if (write.kind === "release") {
-    // As client-go writes a released Lease: duration 1 (0 is invalid), both times new.
+    // client-go writes a released Lease this way: duration 1 (0 is invalid), both times new.
     const spec = { holderIdentity: "", leaseDurationSeconds: 1, acquireTime: now, renewTime: now };
     return { from, tests, spec, annotations: { [OFFER]: null, [RELEASED_BY]: node } };
   }
@@ -66,7 +67,7 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
 
 function claim(write: Extract<ChangingWrite, { kind: "claim" }>, { node, leaseDurationSeconds, now }: WriteContext): LeaseChange {
   const { replaces: from, offered, instance } = write;
-  // What another machine of our name held is another tenure: its renewals must fail from now on.
+  // A Lease that another machine of our name held is another term: its renewals must fail from now on.
   const adopts = from.holder === node && from.annotations[INSTANCE] === instance;
   const transitions = from.leaseTransitions ?? 0;
   const next = transitions >= MAX_TRANSITIONS || transitions < 0 ? 1 : transitions + 1;
@@ -80,13 +81,16 @@ function claim(write: Extract<ChangingWrite, { kind: "claim" }>, { node, leaseDu
     spec: {
       holderIdentity: node,
       leaseDurationSeconds,
-      // Also where we take up what was ours: a renewal of before, held up for long and carried out now, would set renewTime back to what a
-      // release of before names, and that release would give the Lease away. By this, what was sent before the claim fails after it.
+      // acquireTime is new even if this node adopts its own Lease. An old renewal, delayed and carried out
+      // now, would set renewTime back to the value that an old release tests, and that release would then
+      // give the Lease away. With a new acquireTime, everything that was sent before the claim fails after
+      // it.
       acquireTime: now,
       renewTime: now,
       leaseTransitions: adopts ? transitions : next,
     },
-    // Whatever `from` says of them: an offer made meanwhile must not outlive the tenure it was made in.
+    // These are set whatever `from` holds: an offer made meanwhile must not outlive the term in which it was
+    // made.
     annotations: { [OFFER]: null, [RELEASED_BY]: null, [INSTANCE]: instance },
   };
 }
@@ -95,7 +99,10 @@ function tenure(record: LeaseRecord): LeaseChange["tests"] {
   return { holder: record.holder, acquireTime: record.acquireTime, leaseTransitions: record.leaseTransitions };
 }
 
-/** The change as RFC 6902: first everything that is tested, then everything that is set. */
+/**
+ * Returns the change as a JSON Patch (RFC 6902): first everything that is tested, then everything that is
+ * set.
+ */
 export function jsonPatch(change: LeaseChange): readonly PatchOperation[] {
   const { from, tests, spec, annotations } = change;
   const operations: PatchOperation[] = [];
@@ -112,7 +119,8 @@ export function jsonPatch(change: LeaseChange): readonly PatchOperation[] {
 function annotationOperations(from: LeaseRecord, annotations: LeaseChange["annotations"]): readonly PatchOperation[] {
   const entries = Object.entries(annotations);
   if (Object.keys(from.annotations).length === 0) {
-    // No map to add into, or to remove from. The test keeps us from erasing one that has come meanwhile.
+    // There is no map to add to or to remove from. The test keeps this patch from erasing a map that was
+    // added meanwhile.
     const set = entries.filter((entry): entry is [string, string] => entry[1] !== null);
     if (entries.length === 0) return [];
     const none: PatchOperation = { op: "test", path: "/metadata/annotations", value: null };
@@ -122,7 +130,8 @@ function annotationOperations(from: LeaseRecord, annotations: LeaseChange["annot
   return entries.flatMap(([key, value]): PatchOperation[] => {
     const path = annotationPath(key);
     if (value !== null) return [{ op: "add", path, value }];
-    // RFC 6902 section 4.2: `remove` of an absent member fails the whole patch; after an `add` it cannot be absent.
+    // RFC 6902 section 4.2: `remove` of an absent member fails the whole patch. After an `add` the member
+    // cannot be absent.
     return [
       { op: "add", path, value: "" },
       { op: "remove", path },
@@ -130,20 +139,20 @@ function annotationOperations(from: LeaseRecord, annotations: LeaseChange["annot
   });
 }
 
-/** RFC 6901: "/" in a key is written "~1". */
+/** RFC 6901 section 3: "~" in a key is written "~0", and "/" is written "~1". */
 function annotationPath(key: string): string {
   return `/metadata/annotations/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
 }
 
 /**
- * A Lease as the manifest ships it has no holderIdentity at all, a released one has "". A `test` tells the two
- * apart, the record does not. A wrong guess costs a read and an update, nothing else.
+ * Tells whether the Lease is as the manifest ships it, without any holderIdentity. A released Lease has "". A
+ * `test` tells the two apart, the record does not. A wrong guess costs one read and one update, nothing else.
  */
 function isNeverHeld(record: LeaseRecord): boolean {
   return record.holder === "" && record.acquireTime === null && record.renewTime === null;
 }
 
-/** Would every `test` of the change pass on `record`? */
+/** Tells whether every `test` of the change would pass on `record`. */
 export function testsPass(change: LeaseChange, record: LeaseRecord): boolean {
   const { tests } = change;
   return (
@@ -155,7 +164,10 @@ export function testsPass(change: LeaseChange, record: LeaseRecord): boolean {
   );
 }
 
-/** Is `record` the Lease after this change? A record with the holder and the renewTime that we wrote is ours. */
+/**
+ * Tells whether `record` is the Lease after this change. A record with the holder and the renewTime that we
+ * wrote is ours.
+ */
 export function isApplied(change: LeaseChange, record: LeaseRecord): boolean {
   const { spec, annotations } = change;
   const renewTime = spec["renewTime"];
@@ -167,13 +179,16 @@ export function isApplied(change: LeaseChange, record: LeaseRecord): boolean {
   return marked && testsPass(change, record);
 }
 
-/** Another machine of our name has claimed at the very microsecond: possible, if its clock says so. A mark that a person removed says nothing. */
+/**
+ * Tells whether another machine of our name has written the record. It may have claimed at the same
+ * microsecond by its own clock. A mark that a person removed proves nothing.
+ */
 export function markedOtherwise(record: LeaseRecord, instance: string | null | undefined): boolean {
   const mark = record.annotations[INSTANCE];
   return mark !== undefined && instance !== null && instance !== undefined && mark !== instance;
 }
 
-/** The Lease as read, with the change made: the body of a PUT, which its resourceVersion guards. */
+/** Returns the Lease as read with the change made: the body of a PUT, which its resourceVersion guards. */
 export function edited(change: LeaseChange, lease: JsonObject): JsonObject {
   const metadata = isObject(lease["metadata"]) ? lease["metadata"] : {};
   const annotations = { ...(isObject(metadata["annotations"]) ? metadata["annotations"] : {}) };

@@ -1,6 +1,6 @@
 /**
- * The election's Lease over the Kubernetes API: JSON Patches with `test` as compare-and-swap, merge patches for
- * annotations, and a read wherever an answer leaves open what has happened.
+ * Stores the election's Lease in the Kubernetes API. It uses JSON Patches with `test` as compare-and-swap and
+ * merge patches for annotations, and it reads the Lease wherever an answer leaves open what has happened.
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -17,7 +17,7 @@ import type { LeaseRequest, RefusalStatus } from "./refusals.ts";
 import type { LeaseStore, LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "./store.ts";
 import type { ApiRequest, ApiResponse } from "./transport.ts";
 
-/** Updates and merge patches that met somebody else's write are tried again this often, time permitting. */
+/** An update or merge patch that conflicts with another write is tried up to this often, if time permits. */
 const MAX_ATTEMPTS = 3;
 
 export interface LeaseStoreDeps {
@@ -26,13 +26,13 @@ export interface LeaseStoreDeps {
   readonly log: Logger;
   readonly namespace: string;
   readonly name: string;
-  /** This node: the holderIdentity that we write. */
+  /** This node's name, which is the holderIdentity that we write. */
   readonly node: string;
-  /** Written in whole seconds, rounded up. */
+  /** Lease duration in milliseconds. It is written in whole seconds, rounded up. */
   readonly leaseDurationMs: number;
 }
 
-/** A refusal, and who refused. */
+/** A refusal by the API, with the server that refused. */
 interface Rejected {
   readonly kind: "rejected";
   readonly status: number;
@@ -42,7 +42,7 @@ interface Rejected {
 
 type Written = Exclude<WriteOutcome, { kind: "rejected" }> | Rejected;
 
-/** A read with the object as it came, for a PUT that keeps what we do not know of. */
+/** What a read found, with the object as it came, so that a PUT keeps the members that we do not know. */
 type Fetched =
   | { readonly kind: "ok"; readonly record: LeaseRecord; readonly lease: JsonObject }
   | { readonly kind: "absent" }
@@ -50,7 +50,7 @@ type Fetched =
   | Rejected;
 
 export interface ApiLeaseStore extends LeaseStore {
-  /** What the API last refused, for the status; null: nothing yet. */
+  /** Returns what the API last refused, for the status. null if it has refused nothing yet. */
   lastRefusal(): RefusalStatus | null;
 }
 
@@ -62,7 +62,10 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   const leaseDurationSeconds = Math.max(1, Math.ceil(deps.leaseDurationMs / 1000));
   let lastMicros = 0n;
 
-  /** Differs from `replaced` and from the last one, also while the wall clock stands still: it tells our writes apart. */
+  /**
+   * Returns a renewTime that differs from `replaced` and from our last one, even while the wall clock stands
+   * still: it tells our writes apart.
+   */
   function newRenewTime(replaced: string | null): string {
     let micros = BigInt(clock.wall().getTime()) * 1000n;
     if (micros === lastMicros) micros += 1n;
@@ -103,8 +106,9 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       if (read.kind !== "ok") return undecided(outcome, read, mayBeApplied);
       if (isApplied(change, read.record)) return { kind: "ok", record: read.record };
       if (!testsPass(change, read.record)) return { kind: "conflict", record: read.record };
-      // Nobody has touched what we test. Either nothing has arrived, or the patch cannot apply here (its
-      // parent is missing, RFC 6902 section 4.1) or met an annotation's write: now with a resourceVersion.
+      // No other write has changed what we test. So nothing has arrived, or the patch cannot apply here (its
+      // parent is missing, RFC 6902 section 4.1), or it conflicted with the write of an annotation. The next
+      // try is a PUT with a resourceVersion.
       if (!isAnswer(outcome, 409, 422) || attempt >= MAX_ATTEMPTS || endMs - clock.now() <= 0) {
         return failed(outcome, mayBeApplied);
       }
@@ -152,7 +156,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       const outcome = await api.call(request, endMs - clock.now(), urgent);
       const done = written(outcome);
       if (done !== undefined) return done;
-      // The server itself retries a patch that meets another write, and answers 409 only when it was unlucky for long.
+      // The server itself retries a patch that conflicts with another write. It answers 409 only after
+      // several conflicts in a row.
       const again = isAnswer(outcome, 409) && attempt < MAX_ATTEMPTS && endMs - clock.now() > 0;
       if (!again) return failed(outcome, outcome.uncertain);
     }
@@ -195,7 +200,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     async write(write, timeoutMs, urgent = false) {
       const outcome = await send(write, timeoutMs, urgent);
       if (outcome.kind === "rejected") return refused(write.kind, outcome);
-      // A conflict was answered by a read: it says nothing of whether a write is let through.
+      // A conflict was found by a read, which does not show whether the API accepts a write.
       if (outcome.kind === "ok") refusals.taken(write.kind);
       return outcome;
     },
@@ -208,7 +213,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   };
 }
 
-/** The outcome where the answer alone decides it: the Lease as written, or that there is none. */
+/** Returns the outcome if the answer alone decides it: the Lease as written, or that there is no Lease. */
 function written(outcome: CallOutcome): Extract<WriteOutcome, { kind: "ok" | "conflict" }> | undefined {
   if (outcome.kind !== "answer") return undefined;
   const { status, body } = outcome.response;
@@ -220,7 +225,7 @@ function written(outcome: CallOutcome): Extract<WriteOutcome, { kind: "ok" | "co
   return undefined;
 }
 
-/** Only a read can tell what has become of the write. */
+/** Tells whether only a read can show what has become of the write. */
 function isDoubtful(outcome: CallOutcome, mayBeApplied: boolean): boolean {
   return mayBeApplied || isAnswer(outcome, 200, 201, 409, 422);
 }
@@ -231,7 +236,8 @@ function isAnswer(outcome: CallOutcome, ...statuses: readonly number[]): boolean
 
 function failed(outcome: CallOutcome, ambiguous: boolean): Written {
   if (outcome.kind === "no-answer") return { kind: "no-answer", ambiguous, message: outcome.message };
-  // A success that we could not read, or a 5xx of a server that may yet carry it out, is no refusal.
+  // A success that we could not parse, or a 5xx of a server that may still carry the write out, is not a
+  // refusal.
   if (outcome.response.status < 300) return { kind: "no-answer", ambiguous: true, message: "the answer is no Lease" };
   return rejected(outcome.response);
 }
@@ -240,7 +246,7 @@ function rejected({ status, body, server, user }: ApiResponse): Rejected {
   return { kind: "rejected", status, message: statusMessage(body), from: user === undefined ? { server } : { server, user } };
 }
 
-/** The write's own answer left it open, and so did the read. */
+/** Returns the outcome if neither the answer to the write nor the read after it decides. */
 function undecided(
   outcome: CallOutcome,
   read: Exclude<Fetched, { kind: "ok" | "absent" }>,
@@ -253,7 +259,7 @@ function undecided(
   return failed(outcome, mayBeApplied);
 }
 
-/** A 404 of the API itself; something else on that port may say 404 as well. */
+/** Tells whether this 404 comes from the API itself. Another program on that port may answer 404 as well. */
 function isNotFound(body: unknown): boolean {
   return isObject(body) && body["kind"] === "Status" && (body["reason"] ?? "NotFound") === "NotFound";
 }

@@ -1,6 +1,7 @@
 /**
- * The Lease by watch, for speed only. Opens one stream after the other until closed; a resourceVersion that the server
- * no longer has (410) is cured by a read. Correctness rests on the elector's own reads.
+ * Watches the Lease, for speed only: correctness rests on the elector's own reads. It opens one stream after
+ * the other until it is closed. If the server no longer has the resourceVersion (410), a read fetches a new
+ * one.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -14,9 +15,12 @@ import type { WatchHandlers } from "./transport.ts";
 const READ_TIMEOUT_MS = 2000;
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5000;
-/** A holder renews every second and candidates report every 10 s: a stream this silent is opened anew. */
+/**
+ * A holder renews every second and candidates report every 10 s. A stream that is silent for this long is
+ * opened again.
+ */
 const SILENT_MS = 30_000;
-/** A stream that lived this long was a good one: its end starts no back-off. */
+/** A stream that lived this long was a good one, so the next is opened without back-off. */
 const SOUND_MS = 1000;
 
 export interface LeaseWatchDeps {
@@ -64,12 +68,13 @@ export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord 
       onEvent(type, object) {
         if (closed || over) return;
         if (type !== "ERROR") return take(type, object);
-        // An ERROR event is the last of its stream, but nobody promises that the stream ends with it.
+        // An ERROR event is the last of its stream, but the API does not promise that the stream ends with
+        // it.
         ended("error event", isObject(object) && object["code"] === 410);
         stream?.close();
       },
       onEnd(reason) {
-        // 410: that resourceVersion is too old. An answer about what we asked, and no refusal.
+        // 410 means that the resourceVersion is too old. It answers what we asked and is not a refusal.
         if (reason.kind === "status" && reason.status >= 400 && reason.status !== 410 && !closed && !over) {
           deps.refusals.refused({ request: "watch", status: reason.status, message: "" });
         }
@@ -106,7 +111,7 @@ export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord 
     const query = new URLSearchParams({ watch: "true", allowWatchBookmarks: "true" });
     query.set("fieldSelector", `metadata.name=${name}`);
     query.set("timeoutSeconds", String(50 + spread(deps.node, streams++)));
-    // Without one (the Lease is absent) a watch begins with what there is.
+    // Without a resourceVersion (the Lease is absent) a watch begins with the objects that exist.
     if (resourceVersion !== undefined) query.set("resourceVersion", resourceVersion);
     return `${collection}?${query.toString()}`;
   }
@@ -121,7 +126,10 @@ export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord 
   };
 }
 
-/** 0 to 20, so that the nodes' watches do not end together; by name instead of by chance: a simulation can repeat it. */
+/**
+ * Returns 0 to 20 seconds, so that the nodes' watches do not end together. The value follows from the name
+ * and not from chance, so that a simulation can repeat it.
+ */
 function spread(node: string, round: number): number {
   let hash = round;
   for (let i = 0; i < node.length; i++) hash = (hash * 31 + node.charCodeAt(i)) >>> 0;

@@ -1,18 +1,21 @@
 /**
- * Splits a byte stream at line feeds, as a watch needs it: one JSON document a line. Works on bytes, so that a character
- * cut in two by a packet's end stays whole.
+ * Splits a byte stream at line feeds, because a watch sends one JSON document per line. It works on bytes, so
+ * that a character that a packet's end cuts in two stays whole.
  */
 export class LineSplitter {
   readonly #maxBytes: number;
   readonly #parts: Buffer[] = [];
   #length = 0;
 
-  /** @param maxBytes the longest line that is accepted */
+  /** @param maxBytes the longest line that is accepted, in bytes */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** The lines that `chunk` completes, without their ends and without empty ones; undefined when one is too long. */
+  /**
+   * Returns the lines that `chunk` completes, without line ends and without empty lines. undefined if one is
+   * too long.
+   */
   push(chunk: Buffer): readonly string[] | undefined {
     const lines: string[] = [];
     let start = 0;

@@ -1,19 +1,26 @@
-/** What a failed connection or exchange says about the server at the other end. Pure. */
+/** Derives from a failed connection or exchange what state the server at the other end is in. Pure. */
 import type { NoAnswer } from "./transport.ts";
 
-/** Somebody is there: a reset, a refusal, a connection closed in mid-answer, an answer that is no HTTP. */
+/** A host is there: a reset, a refusal, a connection closed in mid-answer, or an answer that is not HTTP. */
 const REFUSED = /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_SOCKET|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_\w+|HPE_\w+|HTTPParserError)$/;
-/** Node's names of OpenSSL's verdicts on a certificate, and OpenSSL's own errors. OpenSSL 3.5 has a slash in some: ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE. */
+/**
+ * Node's names of OpenSSL's verdicts on a certificate, and OpenSSL's own errors. OpenSSL 3.5 has a slash in
+ * some of them: ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE.
+ */
 const TLS =
   /^(?:ERR_TLS_\w+|ERR_SSL_[\w/]+|ERR_OSSL_[\w/]+|EPROTO|CERT_\w+|CRL_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+|ERROR_IN_\w+|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED|UNSPECIFIED)$/;
 
-/** RFC 8446 section 6.2: what a server says that does not like the client's certificate. With TLS 1.3 it comes after the client's handshake is done. */
+/**
+ * The alerts of a server that refuses the client's certificate (RFC 8446 section 6.2). With TLS 1.3 they come
+ * after the client's handshake is done.
+ */
 const CLIENT_REFUSED =
   /^ERR_SSL_\S*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_REVOKED|CERTIFICATE_EXPIRED|CERTIFICATE_UNKNOWN|CERTIFICATE_REQUIRED|NO_CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)$/;
 
 /**
- * The reason in {@link NoAnswer}'s words. An unreachable host or network (EHOSTUNREACH, ETIMEDOUT, ...) is `silent`: that is
- * what a dead host looks like once its neighbour entry has failed. So is everything unknown: the cautious reading.
+ * Returns the reason as a {@link NoAnswer}. An unreachable host or network (EHOSTUNREACH, ETIMEDOUT, ...) is
+ * `silent`: a dead host looks like that once its neighbour entry has failed. An unknown error is `silent`
+ * too, which is the cautious reading.
  */
 export function noAnswerReason(error: unknown): NoAnswer {
   for (const code of codes(error)) {
@@ -27,7 +34,10 @@ export function nobodyListens(error: unknown): boolean {
   return codes(error).includes("ECONNREFUSED");
 }
 
-/** What failed in TLS, in an operator's words and with OpenSSL's code; undefined where it was not TLS that failed. */
+/**
+ * Returns what failed in TLS, in an operator's words and with OpenSSL's code. undefined if it was not TLS
+ * that failed.
+ */
 export function tlsTrouble(error: unknown): string | undefined {
   const code = codes(error).find((each) => TLS.test(each) || REFUSED.test(each));
   return code === undefined || REFUSED.test(code) ? undefined : `${wordsFor(code)} (${code})`;
@@ -50,7 +60,10 @@ function wordsFor(code: string): string {
   }
 }
 
-/** Codes of the error and its causes, outermost first; the name where there is no code (undici's parser errors). */
+/**
+ * Returns the codes of the error and its causes, outermost first, or the name of an error that has no code
+ * (undici's parser errors).
+ */
 function codes(error: unknown): readonly string[] {
   const found: string[] = [];
   let current = error;

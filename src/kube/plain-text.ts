@@ -1,11 +1,17 @@
-/** Text that a server sent, as it may stand in a log or a status: one line, bounded, nothing that a terminal obeys. Pure. */
+/**
+ * Makes text that a server sent fit for a log or a status: one line, bounded, with nothing that a terminal
+ * obeys. Pure.
+ */
 
-/** Control characters, line separators, and the marks that turn the direction of writing or hide. */
+/** Control characters, line separators, and the marks that turn the direction of writing or are invisible. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** @param maxLength of the result, in characters; what is longer ends in "..." */
+/**
+ * Escapes unprintable characters and bounds the length.
+ * @param maxLength of the result, in characters. Longer text is cut and ends in "..."
+ */
 export function plainText(text: string, maxLength = 300): string {
-  // Cut first: escaping makes it longer, and the sender chooses how long it is.
+  // The text is cut first, because escaping makes it longer and the sender chooses how long it is.
   const escaped = text.slice(0, maxLength + 1).replace(UNPRINTABLE, (found) => `\\u{${(found.codePointAt(0) ?? 0).toString(16)}}`);
   return escaped.length <= maxLength ? escaped : `${escaped.slice(0, maxLength - 3)}...`;
 }

@@ -1,6 +1,7 @@
 /**
- * Lease JSON and candidate annotations to values and back. Pure. What comes in was written by another agent, another
- * version of it, or a person with kubectl: every member is checked, and what does not fit is ignored whole.
+ * Converts Lease JSON and candidate annotations to values and back. Pure. The input was written by another
+ * agent, another version of it, or a person with kubectl. So every member is checked, and input that does not
+ * fit is ignored as a whole.
  */
 import { parseIp } from "../net.ts";
 import { plainText } from "./plain-text.ts";
@@ -12,7 +13,7 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The Lease of an API server's answer; undefined when `body` is not one. */
+/** Parses the Lease in an API server's answer. undefined if `body` is not a Lease. */
 export function parseLease(body: unknown): LeaseRecord | undefined {
   if (!isObject(body) || (body["kind"] !== undefined && body["kind"] !== "Lease")) return undefined;
   const metadata = body["metadata"];
@@ -53,16 +54,19 @@ const MAX_CANDIDATE_LENGTH = 2048;
 const MAX_FAULTS = 16;
 const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
 const MAC = /^(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5})?$/;
-/** Check names, instance and version: printable without surprises in a log or a terminal. */
+/** Form of check names, instance and version: printable, without surprises in a log or a terminal. */
 const WORD = /^[\w.:+-]{1,64}$/;
 
-/** The value of `leasehold.dev/candidate.<node>`; the node's name is the key's. */
+/** Formats the value of `leasehold.dev/candidate.<node>`. The key holds the node's name. */
 export function formatCandidate(candidate: Candidate): string {
   const { base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter } = candidate;
   return JSON.stringify({ base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter });
 }
 
-/** undefined when any member is missing or out of its range. Unknown members are ignored: a newer agent's. */
+/**
+ * Parses a candidate's annotation. undefined if any member is missing or out of its range. Unknown members
+ * are ignored: a newer agent may have written them.
+ */
 export function parseCandidate(node: string, value: string): Candidate | undefined {
   if (!NODE_NAME.test(node) || value.length > MAX_CANDIDATE_LENGTH) return undefined;
   let json: unknown;
@@ -83,7 +87,10 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
   return { node, base, effective, eligible, state, faults, preempt, ip, mac, fastPath: parseFastPathOffer(json["fastPath"]), instance, version, counter };
 }
 
-/** Absent from an agent that knows nothing of it, and nothing else of a candidate depends on it: what does not fit is no offer. */
+/**
+ * Parses a candidate's fast path offer. Older agents write none, and nothing else of a candidate depends on
+ * it. So an offer that does not fit counts as none.
+ */
 export function parseFastPathOffer(value: unknown): FastPathOffer | null {
   if (!isObject(value)) return null;
   const { version, addresses } = value;
@@ -107,8 +114,8 @@ function isWord(value: unknown): value is string {
 }
 
 /**
- * Kubernetes' MicroTime: RFC 3339 with exactly six fractional digits. client-node's V1MicroTime is a Date, cuts the
- * digits after the third, and so cannot repeat in a `test` what it has read.
+ * Formats Kubernetes' MicroTime: RFC 3339 with exactly six fractional digits. client-node's V1MicroTime is a
+ * Date, which cuts the digits after the third, and so cannot repeat in a `test` what it has read.
  *
  * @param micros microseconds since 1970; years 1970 to 9999
  */
@@ -117,7 +124,7 @@ export function formatMicroTime(micros: bigint): string {
   return `${seconds}.${(micros % 1_000_000n).toString().padStart(6, "0")}Z`;
 }
 
-/** Where the Leases of a namespace are, in the API. */
+/** Returns the API path of a namespace's Leases. */
 export function leasesPath(namespace: string): string {
   return `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases`;
 }
@@ -126,7 +133,10 @@ export function leasePath(namespace: string, name: string): string {
   return `${leasesPath(namespace)}/${encodeURIComponent(name)}`;
 }
 
-/** What the API says of a refusal, in a Status or as text, bounded and printable; "" when nothing. */
+/**
+ * Returns the API's message about a refusal, from a Status or from text, bounded and printable. "" if there
+ * is none.
+ */
 export function statusMessage(body: unknown): string {
   const message = isObject(body) ? body["message"] : body;
   return typeof message === "string" ? plainText(message.trim()) : "";

@@ -1,5 +1,5 @@
 /**
- * The Lease as the election sees it, and what candidates say about themselves in its annotations.
+ * Defines the Lease as the election sees it, and what candidates say about themselves in its annotations.
  * Pure: text in, values out. Every byte came over the wire and may have been edited by a person.
  */
 
@@ -7,15 +7,18 @@ export const ANNOTATION_PREFIX = "leasehold.dev/";
 export const CANDIDATE_PREFIX = `${ANNOTATION_PREFIX}candidate.`;
 export const MOVE_TO = `${ANNOTATION_PREFIX}move-to`;
 export const OFFER = `${ANNOTATION_PREFIX}offer`;
-/** The instance (see {@link Candidate}) of the machine that claimed: a name may be given twice. */
+/**
+ * Annotation with the instance (see {@link Candidate}) of the machine that claimed: two machines may have one
+ * name.
+ */
 export const INSTANCE = `${ANNOTATION_PREFIX}holder-instance`;
 export const RELEASED_BY = `${ANNOTATION_PREFIX}released-by`;
 
-/** One version of the Lease. Times stay text: they are compared for change only, never as times. */
+/** One version of the Lease. Times stay text: they are only compared for change, never read as times. */
 export interface LeaseRecord {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** "" when nobody holds it. */
+  /** Node name of the holder, "" if the Lease has none. */
   readonly holder: string;
   /** Milliseconds; 0 when absent or not a positive number. */
   readonly leaseDurationMs: number;
@@ -28,11 +31,14 @@ export interface LeaseRecord {
 
 export type VrrpState = "INIT" | "BACKUP" | "MASTER" | "FAULT";
 
-/** A node says that packets to the VIP may be forwarded to it: it has the kernel's rules (docs/fast-path.md). */
+/**
+ * What a node writes to say that packets to the VIP may be forwarded to it: it has the kernel's rules
+ * (docs/fast-path.md).
+ */
 export interface FastPathOffer {
-  /** Of the fast path: nodes of different versions send each other nothing. */
+  /** Version of the fast path. Nodes of different versions forward nothing to each other. */
   readonly version: number;
-  /** Its own on the VIP's network, at most one of each family, canonical text. */
+  /** The node's own addresses on the VIP's network, at most one of each family, canonical text. */
   readonly addresses: readonly string[];
 }
 
@@ -41,25 +47,28 @@ export interface Candidate {
   readonly node: string;
   /** Configured priority, 1-254. */
   readonly base: number;
-  /** After tracking weights, 1-254. */
+  /** Priority after the tracking weights, 1-254. */
   readonly effective: number;
-  /** May become holder: every check has reported and none is in FAULT. */
+  /** True if the node may become holder: every check has reported and none is in FAULT. */
   readonly eligible: boolean;
   readonly state: VrrpState;
   /** Names of the checks in FAULT, e.g. ["balancer"]. */
   readonly faults: readonly string[];
-  /** Wants to preempt a lower holder: nopreempt is off and the preempt delay is over. */
+  /** True if the node wants to preempt a lower holder: nopreempt is off and the preempt delay is over. */
   readonly preempt: boolean;
   /** Numeric address on the VIP's network, canonical text. */
   readonly ip: string;
   /** MAC of the VIP's interface, aa:bb:cc:dd:ee:ff; "" while unknown. */
   readonly mac: string;
-  /** null while it has no such rules. */
+  /** null while the node does not have the kernel's rules. */
   readonly fastPath: FastPathOffer | null;
-  /** Hash of the machine id: tells two machines of one name apart. */
+  /** Hash of the machine id, which tells apart two machines of one name. */
   readonly instance: string;
-  /** Agent's version. */
+  /** Version of the agent. */
   readonly version: string;
-  /** Bumped every 10 s and on every change; its silence is how peers tell that an agent is gone. */
+  /**
+   * Counter that the agent raises every 10 s and on every change. If it stops, the peers know that the agent
+   * is gone.
+   */
   readonly counter: number;
 }

@@ -1,6 +1,8 @@
 /**
- * What the API refuses of the agent's requests on the Lease, in the API's own words, for the log and the status: an admission webhook, a quota or
- * missing RBAC can cost the VIP, and only the answer says which it was. Told where a request ends, so that a conflict, which is an expected answer, is none.
+ * Keeps the agent's requests on the Lease that the API refused, in the API's own words, for the log and the
+ * status. An admission webhook, a quota or missing RBAC can cost the VIP, and only the API's answer says
+ * which it was. A refusal is recorded at the end of a request, so a conflict, which is an expected answer,
+ * does not count.
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -15,41 +17,44 @@ export interface Refusal {
   /** The API's own words, bounded and printable; "" where it said nothing. */
   readonly message: string;
   readonly server?: string;
-  /** Whom the API took us for, where our certificate says so. */
+  /** The user that the API took us for, if our certificate says so. */
   readonly user?: string;
 }
 
 export interface RefusalStatus extends Refusal {
-  /** Monotonic ms of the last one. */
+  /** Monotonic ms of the last refusal. */
   readonly atMs: number;
-  /** Refusals since such a request last succeeded. */
+  /** Refusals since a request of this kind last succeeded. */
   readonly count: number;
-  /** Such a request has succeeded since. */
+  /** True once a request of this kind has succeeded again. */
   readonly over: boolean;
 }
 
 export interface Refusals {
   refused(refusal: Refusal): void;
-  /** A request of this kind succeeded. */
+  /** Records that a request of this kind succeeded. */
   taken(request: LeaseRequest): void;
   last(): RefusalStatus | null;
 }
 
-/** One reason is told at once, and while it lasts so often. */
+/** One reason is logged at once, and again after this long while it lasts. */
 const REPEAT_MS = 30_000;
-/** So many different reasons within that time: a server that words each answer anew does not flood the log. */
+/**
+ * At most this many different reasons are logged within that time, so that a server that words each answer
+ * differently does not flood the log.
+ */
 const MOST_REASONS = 8;
 
 interface Spell {
   readonly sinceMs: number;
   count: number;
-  /** Its end is worth a line only if its beginning was. */
+  /** True if its beginning was logged. Only then its end is logged too. */
   told: boolean;
 }
 
 export function createRefusals({ clock, log }: { readonly clock: Clock; readonly log: Logger }): Refusals {
   const spells = new Map<string, Spell>();
-  /** In the order in which they were last told. */
+  /** Reasons in the order in which they were last logged. */
   const reasons = new Map<string, { readonly toldMs: number; untold: number }>();
   let last: Omit<RefusalStatus, "count"> | null = null;
   let lastCount = 0;
@@ -97,12 +102,18 @@ export function createRefusals({ clock, log }: { readonly clock: Clock; readonly
   };
 }
 
-/** What changes the spec is let through or refused together; a node that has lost the VIP renews no more, but claims. */
+/**
+ * Returns the kind of a request. Writes that change the spec are one kind, because the API accepts or refuses
+ * them together: a node that has lost the VIP no longer renews, but claims.
+ */
 function kindOf(request: LeaseRequest): string {
   return request === "read" || request === "watch" || request === "candidate" ? request : "hold";
 }
 
-/** Numbers and identifiers differ from answer to answer, and are no other reason. */
+/**
+ * Returns the reason without numbers and identifiers, which differ from answer to answer and do not make
+ * another reason.
+ */
 function keyOf({ request, status, message }: Refusal): string {
   return `${request} ${status} ${message.replaceAll(/[0-9a-f]{8}[0-9a-f-]*|\d+/g, "#")}`;
 }

@@ -1,29 +1,35 @@
 /**
- * The API server list: own node first, then peers, best-known first. Numeric only. A candidate never asks the VIP: a request
- * through the address that the request is about to move proves nothing. Pure.
+ * Builds the API server list: this node's own server first, then the peers', best-known first, all numeric. A
+ * candidate never asks the VIP: a request through the address that it is about to move proves nothing. Pure.
  */
 import { hostPort, parseIp } from "../net.ts";
 import type { HostPort, IpAddress } from "../net.ts";
 
 export interface ApiServerSources {
-  /** This node's address; undefined while it is unknown. */
+  /** This node's address. undefined while it is unknown. */
   readonly own: string | undefined;
-  /** `LEASEHOLD_API_SERVERS`: if there are any, they are the list, with the own node's moved to the front. */
+  /**
+   * The servers of `LEASEHOLD_API_SERVERS`. If there are any, they are the whole list, with this node's own
+   * moved to the front.
+   */
   readonly configured: readonly HostPort[];
-  /** From the `kubernetes` EndpointSlice. */
+  /** Servers found in the `kubernetes` EndpointSlice. */
   readonly discovered: readonly HostPort[];
   /** Node addresses that candidates give in the Lease. */
   readonly candidates: readonly string[];
-  /** What a former run found, from disk. */
+  /** Servers that an earlier run found, read from disk. */
   readonly remembered: readonly HostPort[];
   readonly vips: readonly IpAddress[];
-  /** Port of the own API server and of those known by node address only. */
+  /** Port of this node's API server, and of the servers that are known by node address only. */
   readonly port: number;
-  /** Asked after all others, and only where none are configured; here a VIP may be. Default: none. */
+  /**
+   * Servers that are asked after all others, and only if none are configured. Here a VIP is allowed. Default:
+   * none.
+   */
   readonly lastResort?: readonly HostPort[];
 }
 
-/** Canonical `ip:port`, without duplicates. */
+/** Returns the list as canonical `ip:port`, without duplicates. */
 export function apiServerList(sources: ApiServerSources): readonly string[] {
   const { own, configured, port } = sources;
   const at = (host: string): HostPort => ({ host, port });

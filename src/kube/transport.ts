@@ -1,19 +1,22 @@
 /**
- * The wire below the Lease store: one API server named by the caller, one try, one deadline.
- * Which server to ask next, hedging and retries are the caller's rules (`kube/api.ts`).
+ * Defines the wire below the Lease store: one API server that the caller names, one try, one deadline. The
+ * caller (`kube/api.ts`) decides which server to ask next, and when to send a request to a second server or
+ * again.
  */
 
 export type ApiMethod = "GET" | "POST" | "PUT" | "PATCH";
 
 export interface ApiRequest {
   readonly method: ApiMethod;
-  /** Absolute path with query, e.g. `/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold`. */
+  /**
+   * Absolute path with query, e.g. `/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold`.
+   */
   readonly path: string;
   readonly contentType?:
     | "application/json"
     | "application/json-patch+json"
     | "application/merge-patch+json";
-  /** Serialized by the transport. */
+  /** The body as a value, which the transport serializes as JSON. */
   readonly body?: unknown;
 }
 
@@ -21,15 +24,18 @@ export interface ApiResponse {
   /** The server that answered, `ip:port`. */
   readonly server: string;
   readonly status: number;
-  /** Parsed JSON; the text itself where it is not JSON; undefined when empty. */
+  /** Parsed JSON, or the text itself if it is not JSON. undefined if the body is empty. */
   readonly body: unknown;
-  /** Whom the server took us for, where our certificate says so. */
+  /** The user that the server took us for, if our certificate says so. */
   readonly user?: string;
 }
 
 /**
- * Why there was no answer. `refused`: a reset or refusal before or instead of an answer (somebody is there).
- * `silent`: no answer within the deadline. `tls`: no TLS with that server, by any of our kubeconfigs that may be tried there. `credentials`: nothing could be sent for want of a usable kubeconfig.
+ * Why there was no answer.
+ * - `refused`: the connection was reset or refused before or instead of an answer, so a host is there.
+ * - `silent`: no answer came within the deadline.
+ * - `tls`: TLS with that server failed, with each of our kubeconfigs that may be tried there.
+ * - `credentials`: nothing could be sent for want of a usable kubeconfig.
  */
 export type NoAnswer = "refused" | "silent" | "tls" | "credentials";
 
@@ -48,7 +54,7 @@ export class ApiNoAnswer extends Error {
   }
 }
 
-/** One finished try, for metrics. */
+/** One finished request to one server, for metrics. */
 export interface RequestReport {
   readonly server: string;
   readonly verb: ApiRequest["method"] | "WATCH";
@@ -58,18 +64,22 @@ export interface RequestReport {
 }
 
 export interface WatchHandlers {
-  /** One parsed watch event. */
+  /** Called with one parsed watch event. */
   onEvent(type: string, object: unknown): void;
-  /** The stream has ended, whoever ended it. Called exactly once, never after `close()`. */
+  /** Called when the stream has ended, by either side. Called exactly once, never after `close()`. */
   onEnd(reason: { readonly kind: "status"; readonly status: number } | { readonly kind: "error"; readonly message: string } | { readonly kind: "end" }): void;
 }
 
 export interface ApiTransport {
-  /** Own node first, then peers; numeric `ip:port`; never the VIP, never a name. May change between calls. */
+  /**
+   * Returns the API servers: this node's first, then the peers', as numeric `ip:port`, never the VIP and
+   * never a name. The list may change between calls.
+   */
   servers(): readonly string[];
   /**
-   * One request to one server. Resolves with whatever status it answers, rejects with {@link ApiNoAnswer}.
+   * Sends one request to one server. Resolves with the answer, whatever its status.
    * @param timeoutMs from now; covers connect, TLS and the whole answer
+   * @throws ApiNoAnswer (as a rejection) if there was no answer
    */
   send(server: string, request: ApiRequest, timeoutMs: number): Promise<ApiResponse>;
   /** Opens a watch at one server. `close()` of the returned object is idempotent. */

@@ -1,18 +1,20 @@
 /**
- * Whose fault is it when TLS fails with a server: the server's, or that of the kubeconfig we came with? No error code says. A CA that signed nothing here is
- * what both a rotated cluster CA and a wrong machine look like, and an expired certificate in the chain may be the server's or our CA's. So it is tried out:
- * the other kubeconfig is shown to the same server. If it is taken there, the first one is at fault, for every server; if it fares no better, the server is.
+ * Finds out whose fault a TLS failure is: the server's, or that of the kubeconfig that we used. No error code
+ * tells. A CA that has not signed the certificate may mean a rotated cluster CA or a wrong machine. An
+ * expired certificate in the chain may be the server's or that of our CA. So the agent tries the other
+ * kubeconfig at the same server. If the server takes it, the first kubeconfig is at fault, for every server.
+ * If the other one fails as well, the server is at fault.
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClientCredentials } from "./kubeconfig.ts";
 
-/** A failure that may be the credentials' own. */
+/** A failure that the credentials may have caused. */
 export interface Doubt {
   readonly kind: "tls" | "reset";
   readonly used: ClientCredentials;
-  /** In an operator's words. */
+  /** What failed, in an operator's words. */
   readonly reason: string;
 }
 
@@ -23,27 +25,36 @@ export interface TrustDeps {
 }
 
 export interface Trust {
-  /** May the next credentials be tried at `server` after this? Not while another server takes these: then the fault is this server's. Call it once for each doubt. */
+  /**
+   * Tells whether the next credentials may be tried at `server` after this failure. They may not while
+   * another server takes these: then the fault is this server's. Call it once for each doubt.
+   */
   mayBeTheirs(server: string, doubt: Doubt): boolean;
-  /** An HTTP answer, so TLS is good with `used`: what failed there before was the credentials' fault. @param turnedAway 401 or 403 for who we are */
+  /**
+   * Records an HTTP answer, which proves that TLS works with `used`: earlier failures there were the
+   * credentials' fault.
+   * @param turnedAway 401 or 403, if the server refused the user
+   */
   answered(server: string, used: ClientCredentials, turnedAway: number | undefined, doubts: readonly Doubt[]): void;
-  /** Nothing was taken at `server`: whose fault the doubts are stays open. */
+  /** Records that `server` took no credentials: it stays open whose fault the doubts are. */
   undecided(server: string, doubts: readonly Doubt[]): void;
 }
 
 /**
- * Credentials that a server took this lately are good ones. A server that does not know them belongs to another cluster, and must not be asked with
- * the other kubeconfig: two clusters' Leases would be mixed. Shorter than the time that a holder has between two renewals of which
- * the first failed and its renew deadline (by default 1 s and 4 s): where every server has changed its CA, the change-over is in time.
+ * Credentials that a server took within this time are good. A server that does not know them belongs to
+ * another cluster. It must not be asked with the other kubeconfig, because that would mix two clusters'
+ * Leases. The time is shorter than what a holder has from a failed renewal to its renew deadline (by default
+ * it renews every 1 s, and the deadline is 4 s). So the change of kubeconfig is in time if every server has
+ * changed its CA.
  */
 const GOOD_MS = 2_000;
-/** The same trouble with the same server is told again after this long. */
+/** The same failure with the same server is logged again after this long. */
 const REPEAT_MS = 300_000;
-/** Servers and credentials that are remembered: more than a control plane has. */
+/** How many servers and credentials are remembered, which is more than a control plane has. */
 const MOST = 256;
 
 export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
-  /** By credentials, then by server: when it last took them. */
+  /** When a server last took the credentials, by credentials and then by server. */
   const taken = new Map<string, Map<string, number>>();
   const told = new Map<string, { readonly reason: string; readonly atMs: number }>();
 
@@ -54,7 +65,8 @@ export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
 
   return {
     mayBeTheirs(server, { kind, used }) {
-      // That a server which took them breaks a connection now says nothing about them; that it fails in TLS now does.
+      // If a server that took these credentials breaks a connection, that says nothing about them. If it
+      // fails in TLS, it does.
       if (kind === "tls") taken.get(used.fingerprint)?.delete(server);
       return !takenLately(used);
     },
@@ -74,19 +86,19 @@ export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
 
     undecided(server, doubts) {
       for (const { kind, used, reason } of doubts) {
-        // A server that is just going down breaks connections too.
+        // A server that is going down breaks connections too.
         if (kind === "reset") continue;
         const key = `${server} ${used.path}`;
         const before = told.get(key);
         if (before?.reason === reason && clock.now() - before.atMs < REPEAT_MS) continue;
         remember(told, key, { reason, atMs: clock.now() });
-        log.warn({ server, path: used.path, reason }, "No TLS with the API server; tried again");
+        log.warn({ server, path: used.path, reason }, "No TLS with the API server, trying again");
       }
     },
   };
 }
 
-/** The oldest goes where there are too many. */
+/** Sets the key. If the map then holds more than MOST keys, the oldest one is removed. */
 function remember<T>(map: Map<string, T>, key: string, value: T): void {
   map.delete(key);
   map.set(key, value);

@@ -1,6 +1,7 @@
 /**
- * `ApiTransport` over undici: one pool of kept-alive TLS connections per API server and credentials, a deadline per try
- * over everything, and an exact word for every failure. See docs/adr/0002-transport-under-client-node.md.
+ * Implements `ApiTransport` over undici. It keeps one pool of kept-alive TLS connections per API server and
+ * credentials, one deadline per try that covers everything, and gives an exact reason for every failure. See
+ * docs/adr/0002-transport-under-client-node.md.
  */
 import { Pool } from "undici";
 import type { Dispatcher } from "undici";
@@ -17,13 +18,16 @@ import type { WatchEnd } from "./watch-stream.ts";
 import { ApiNoAnswer } from "./transport.ts";
 import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "./transport.ts";
 
-/** A Lease is a few kilobytes, an EndpointSlice of API servers as well. */
+/** A Lease takes a few kilobytes, and so does the EndpointSlice of the API servers. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** A connection attempt may outlive the request it was made for by no more than this. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** Hung requests occupy a connection each until their deadline; there are never so many. */
+/** A hung request occupies a connection until its deadline. There are never this many. */
 const MAX_CONNECTIONS = 32;
-/** Shorter than the 90 s after which Go's HTTP server closes an idle connection: no request meets a closing one. */
+/**
+ * Shorter than the 90 s after which Go's HTTP server closes an idle connection, so no request meets a closing
+ * connection.
+ */
 const IDLE_MS = 60_000;
 const TCP_KEEPALIVE_MS = 10_000;
 const NO_KUBECONFIG = "there is no usable kubeconfig";
@@ -32,13 +36,13 @@ export interface UndiciTransportDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly credentials: Pick<Credentials, "usable" | "rejected" | "accepted">;
-  /** The API server list, see {@link ApiTransport.servers}. */
+  /** Returns the API server list, see {@link ApiTransport.servers}. */
   readonly servers: () => readonly string[];
   readonly userAgent: string;
 }
 
 export interface UndiciTransport extends ApiTransport {
-  /** Ends every connection and request. */
+  /** Ends every connection and every request. */
   close(): Promise<void>;
 }
 
@@ -74,7 +78,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
     return pool;
   }
 
-  /** Pools of servers and credentials that are no more: closed once their requests have ended. */
+  /** Closes the pools of servers and credentials that no longer exist, once their requests have ended. */
   function retire(except: string): void {
     const servers = new Set(deps.servers());
     const fingerprints = new Set(credentials.usable().map((each) => each.fingerprint));
@@ -82,7 +86,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       const [server = "", fingerprint = ""] = key.split(" ");
       if (key === except || (servers.has(server) && fingerprints.has(fingerprint))) continue;
       pools.delete(key);
-      pool.close().catch((error: unknown) => log.debug({ err: error, server }, "Closing API connections failed"));
+      pool.close().catch((error: unknown) => log.debug({ err: error, server }, "Closing the API connections failed"));
     }
   }
 
@@ -95,7 +99,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
     };
   }
 
-  /** One exchange with one set of credentials. Never rejects. */
+  /** Makes one exchange with one set of credentials. Never rejects. */
   function exchange(server: string, used: ClientCredentials, request: ApiRequest, timeoutMs: number): Promise<Exchanged> {
     return new Promise((resolve) => {
       let settled = false;
@@ -122,8 +126,8 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       };
       poolFor(server, used).dispatch(options, {
         onRequestStart(started) {
-          // Its deadline passed while it waited for a connection: never send it. (Thrown, not aborted, which would
-          // cost the connection.)
+          // The deadline passed while the request waited for a connection, so it must never be sent. An
+          // exception stops it. An abort would cost the connection.
           if (settled) throw new Error("the deadline has passed");
           controller = started;
           sent = true;
@@ -153,7 +157,10 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
     });
   }
 
-  /** Those that may be tried, one after the other, until a server takes one: what it does not take may be our own file's fault. */
+  /**
+   * Tries the usable credentials one after the other until the server takes one: if it refuses one, our own
+   * file may be at fault.
+   */
   async function send(server: string, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
     const endMs = clock.now() + timeoutMs;
     const doubts: Doubt[] = [];
@@ -208,7 +215,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
           },
         }),
       );
-      // It may have been closed by what it called back.
+      // A callback may have closed the watch meanwhile.
       if (over) close();
     }
 
@@ -250,9 +257,11 @@ type Exchanged =
   | { readonly kind: "none"; readonly error: ApiNoAnswer; readonly doubt: Doubt | undefined };
 
 /**
- * Does this failure put the credentials in doubt? Whatever fails in TLS does: the CA may be an old one, the name or the client's certificate
- * wrong. So does a connection that ends where TLS or the answer should have begun: not every server that refuses a client's certificate says so, with TLS 1.3 it
- * does so only after the client's handshake, and its alert may be lost in the reset. A write that was sent may have been carried out, and is not sent twice.
+ * Returns the doubt that this failure casts on the credentials, if any. Every TLS failure casts doubt: the CA
+ * may be an old one, or the name or the client's certificate wrong. So does a connection that ends where TLS
+ * or the answer should have begun, for two reasons. Not every server says that it refuses a client's
+ * certificate. With TLS 1.3 a server says so only after the client's handshake, and its alert may be lost in
+ * the reset. There is one exception: a write that was sent may have been carried out, and is not sent twice.
  */
 function doubtOf(error: ApiNoAnswer, seen: { readonly used: ClientCredentials; readonly heard: boolean; readonly read: boolean }): Doubt | undefined {
   const { used, heard, read } = seen;
@@ -263,8 +272,9 @@ function doubtOf(error: ApiNoAnswer, seen: { readonly used: ClientCredentials; r
 }
 
 /**
- * 401 is about who we are: it condemns the credentials. 403 is about one thing we asked for: it does so only for the
- * Lease, without which there is no point; that we may not write Events is no reason to become admin.
+ * Tells whether the answer condemns the credentials. 401 is about the user, so it does. 403 is about one
+ * request, so it does only for the Lease, without which the agent is of no use. A missing right to write
+ * Events is no reason to use admin.conf.
  */
 function isTurnedAway(status: number, path: string): boolean {
   return status === 401 || (status === 403 && path.startsWith("/apis/coordination.k8s.io/"));

@@ -1,4 +1,7 @@
-/** One watch over undici, by one set of credentials: an answer that goes on, a JSON object a line. */
+/**
+ * Opens one watch over undici with one set of credentials. The answer is a stream with one JSON object per
+ * line.
+ */
 import type { Dispatcher } from "undici";
 import type { Clock } from "../clock.ts";
 import { LineSplitter } from "./line-splitter.ts";
@@ -8,7 +11,7 @@ import { ApiNoAnswer } from "./transport.ts";
 import type { WatchHandlers } from "./transport.ts";
 
 const MAX_EVENT_BYTES = 1024 * 1024;
-/** From opening a watch to its response headers, which kube-apiserver sends at once. */
+/** Time from opening a watch to its response headers, which kube-apiserver sends at once. */
 const WATCH_OPEN_MS = 5000;
 
 export type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
@@ -16,10 +19,10 @@ export type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
 export interface WatchDeps {
   readonly clock: Clock;
   readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
-  /** The status has come. */
+  /** Called when the HTTP status has come. */
   readonly onAnswer: (status: number) => void;
   readonly onEvent: WatchHandlers["onEvent"];
-  /** `error`: why there was no status at all. */
+  /** Called when the stream has ended. `error` says why there was no HTTP status at all. */
   readonly onEnd: (reason: WatchEnd, error?: ApiNoAnswer) => void;
 }
 
@@ -72,7 +75,7 @@ export function openWatch(server: string, path: string, deps: WatchDeps): { clos
   return { close: () => end(undefined) };
 }
 
-/** JSON as what it says, other text as text. */
+/** Parses JSON. Other text is returned as it is, and an empty body as undefined. */
 export function parseBody(bytes: Buffer): unknown {
   if (bytes.length === 0) return undefined;
   const text = bytes.toString("utf8");

@@ -1,4 +1,7 @@
-/** Takes a node out of the Lease: without its annotation no other node forwards packets to it. For a node that leaves; an agent never does this. */
+/**
+ * Removes a node's annotation from the Lease, so that no other node forwards packets to it any more. It is
+ * for a node that leaves the cluster. An agent never does this.
+ */
 import type { ApiClient } from "./api.ts";
 import { leasePath, parseLease, statusMessage } from "./record-codec.ts";
 import type { LeaseRecord } from "./record.ts";
@@ -7,7 +10,7 @@ import type { ApiRequest } from "./transport.ts";
 
 export type Withdrawal =
   | { readonly kind: "withdrawn" }
-  /** No Lease, or no word of this node in it. */
+  /** There is no Lease, or it has no annotation of this node. */
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly message: string };
 
@@ -20,10 +23,10 @@ export interface WithdrawDeps {
 
 export type LeaseRead = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<Withdrawal, { kind: "withdrawn" }>;
 
-/** Of each of the two requests. */
+/** Time-out of each of the two requests. */
 const TIMEOUT_MS = 5_000;
 
-/** `unknown`: the API server knows no such Lease. */
+/** Reads the Lease. `unknown`: the API server has no such Lease. */
 export function readLease({ api, namespace, name }: Omit<WithdrawDeps, "node">): Promise<LeaseRead> {
   return ask(api, { method: "GET", path: leasePath(namespace, name) });
 }
@@ -35,7 +38,7 @@ export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Pr
   const before = await ask(api, { method: "GET", path });
   if (before.kind !== "lease") return before;
   if (before.record.annotations[key] === undefined) return { kind: "unknown" };
-  // RFC 7396: null removes. Nothing is tested, as there is nothing that must stay as it was.
+  // RFC 7396: null removes a member. The patch needs no test, because nothing has to stay as it was.
   const after = await ask(api, { method: "PATCH", path, contentType: "application/merge-patch+json", body: { metadata: { annotations: { [key]: null } } } });
   if (after.kind !== "lease") return after;
   return after.record.annotations[key] === undefined ? { kind: "withdrawn" } : { kind: "failed", message: "the annotation is still there" };
