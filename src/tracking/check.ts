@@ -1,20 +1,21 @@
-/** What the tracker knows of a check: when to run it, how, and what its results are worth. */
+/** Defines what the tracker knows of a check: when to run it, how, and what its results are worth. */
 import type { CheckRule, Outcome } from "./rules.ts";
 
 export interface CheckSpec extends CheckRule {
   readonly intervalMs: number;
-  /** A run that takes longer counts as a failure; its own result, when it comes, is ignored. */
+  /** A run that takes longer counts as a failure. Its own result is ignored when it comes. */
   readonly timeoutMs: number;
   /**
-   * One run. null: nothing is known yet, no verdict. `signal` is aborted at the time-out and when the tracker stops; the
-   * promise settles when nothing of the run is left (a child process is gone), and no other run starts before.
+   * Makes one run. null: nothing is known yet, so there is no verdict. `signal` is aborted at the time-out
+   * and when the tracker stops. The promise settles when nothing of the run is left (a child process is
+   * gone), and no other run starts before.
    */
   run(signal: AbortSignal): Outcome | null | Promise<Outcome | null>;
-  /** Calls `poke` when a run is worth while before its time. */
+  /** Calls `poke` when a run before its time is worth while. */
   watch?(poke: () => void): { close(): void };
 }
 
-/** What another part of the agent says of itself. `ok` null: it does not know yet. */
+/** What another part of the agent says about itself. `ok` null: it does not know yet. */
 export interface Finding {
   readonly ok: boolean | null;
   readonly detail: string;
@@ -25,9 +26,9 @@ export interface CheckStatus {
   readonly name: string;
   /** null until the first verdict. */
   readonly ok: boolean | null;
-  /** 0 = FAULT on failure; otherwise added to the effective priority. */
+  /** 0: a failure is a FAULT. Otherwise the weight by which the check changes the effective priority. */
   readonly weight: number;
-  /** What it adds right now. */
+  /** What it adds to the priority right now. */
   readonly contribution: number;
   readonly detail: string;
   readonly sinceMs: number;
@@ -37,7 +38,7 @@ export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** ENOENT and its like; "" when the error has none. */
+/** Returns the error's code, e.g. ENOENT. "" if the error has none. */
 export function errorCode(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }

@@ -1,4 +1,4 @@
-/** The checks that the configuration asks for. */
+/** Builds the checks that the configuration asks for. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { VipKernel } from "../vip/kernel.ts";
@@ -10,12 +10,21 @@ import type { Outcome } from "./rules.ts";
 
 export interface CheckSources {
   readonly clock: Clock;
-  /** The balancer accepts connections and has a backend that answers. Poke "balancer" when that changes. */
+  /**
+   * Tells whether the balancer accepts connections and has a backend that answers. Poke "balancer" when that
+   * changes.
+   */
   balancer(): Finding;
-  /** The local API server's grade in the pool, so that nothing probes it twice. Poke "apiserver" when it changes. */
+  /**
+   * Returns the local API server's grade in the pool, so that it is not probed twice. Poke "apiserver" when
+   * it changes.
+   */
   apiserver(): Finding;
   readonly kernel: Pick<VipKernel, "link" | "onChange">;
-  /** Whether anybody is heard on the VIP's link; null: nobody ever was. Poke "interface" when that changes. */
+  /**
+   * Tells whether another machine is heard on the VIP's link. null: none ever was. Poke "interface" when that
+   * changes.
+   */
   neighbours(): boolean | null;
 }
 
@@ -36,11 +45,14 @@ type CheckSettings = Pick<
   | "trackFall"
 >;
 
-/** Always balancer, apiserver and interface; file, exec and http where they are set. */
+/**
+ * Returns the checks: always balancer, apiserver and interface, and file, exec and http where they are set.
+ */
 export function checksFromConfig(config: CheckSettings, sources: CheckSources): CheckSpec[] {
   const pace = { intervalMs: config.trackIntervalMs, timeoutMs: config.trackTimeoutMs };
-  // These look at facts of this machine, or at what rise and fall have damped already where it was measured (the
-  // balancer's pool). To count again would only make each fail-over `fall` seconds slower.
+  // These checks look at facts of this machine, or at what rise and fall have damped already where it was
+  // measured (the balancer's pool). If they counted again, that would only make each fail-over `fall` checks
+  // slower.
   const instant = { ...pace, rise: 1, fall: 1 };
   const damped = { ...pace, rise: config.trackRise, fall: config.trackFall };
   const { clock, kernel } = sources;

@@ -1,10 +1,14 @@
-/** A command line, split as a shell splits it, without a shell: spaces, quotes, backslash; nothing is expanded. */
+/**
+ * Splits a command line as a shell does, without a shell: spaces, quotes and backslashes count, and nothing
+ * is expanded.
+ */
 
 const SPACE = /\s/;
 
 /**
- * Single quotes keep everything as it is; in double quotes a backslash escapes `"` and `\`; outside, any character.
- * undefined: a quote is not closed, or the line ends in a backslash, or it is empty.
+ * Splits the line into words. Single quotes keep everything as it is. In double quotes a backslash escapes
+ * `"` and `\`. Outside of quotes it escapes any character. undefined: a quote is not closed, the line ends in
+ * a backslash, or it is empty.
  */
 export function splitCommand(line: string): readonly string[] | undefined {
   const words: string[] = [];

@@ -1,4 +1,4 @@
-/** A check that is a program: exit status 0 passes, anything else fails. */
+/** Defines a check that runs a program: exit status 0 passes, anything else fails. */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import type { Clock, Timer } from "../clock.ts";
@@ -6,16 +6,16 @@ import { errorCode, message } from "./check.ts";
 import { splitCommand } from "./command.ts";
 import type { Outcome } from "./rules.ts";
 
-/** keepalived's patience between SIGTERM and SIGKILL. */
+/** Time from SIGTERM to SIGKILL, as in keepalived. */
 const KILL_AFTER_MS = 2_000;
-/** How long the rest of the error output is waited for after the exit. */
+/** Time for which the rest of the error output is awaited after the exit. */
 const LAST_WORDS_MS = 100;
 /** How much of the program's error output is kept to explain a failure. */
 const STDERR_BYTES = 1_024;
 
 /**
- * Runs `line` directly, without a shell, in a process group of its own: when `signal` is aborted the whole group gets
- * SIGTERM and 2 s later SIGKILL, so that a `sleep` or `curl` inside a script does not outlive it.
+ * Runs `line` directly, without a shell, in a process group of its own. When `signal` is aborted, the whole
+ * group gets SIGTERM and 2 s later SIGKILL, so that a `sleep` or `curl` inside a script does not outlive it.
  */
 export function execCheck(line: string, clock: Clock): (signal: AbortSignal) => Promise<Outcome> {
   const argv = splitCommand(line);
@@ -58,10 +58,11 @@ function runProgram(program: string, args: readonly string[], signal: AbortSigna
       if (child.pid === undefined) settle(spawnFailure(program, error));
     });
     child.on("exit", (code, killedBy) => {
-      // Whatever the program left behind in its group would pile up, run after run.
+      // Processes that the program left behind in its group would pile up, run after run.
       killGroup(child, "SIGKILL");
       const end = (): void => settle(exitOutcome(program, code, killedBy, stderr));
-      // "close" comes when stderr has been read to its end; a grandchild that left the group may keep it open for ever.
+      // "close" comes when stderr has been read to its end. A grandchild that left the group may keep it open
+      // for ever.
       child.on("close", end);
       lastWords = clock.after(LAST_WORDS_MS, end);
     });
@@ -75,7 +76,7 @@ function exitOutcome(program: string, code: number | null, killedBy: string | nu
   const words = stderr.trim().split("\n", 1)[0] ?? "";
   const how = code === null ? `killed by ${killedBy ?? "a signal"}` : `exit status ${code}`;
   const detail = words === "" ? how : `${how}: ${words}`;
-  // 126 and 127 are how a shell and env(1) say that the program cannot be run, or is not there.
+  // A shell and env(1) exit with 126 if the program cannot be run, and with 127 if it is not there.
   if (code === 126 || code === 127) return { kind: "unusable", detail: `${program}: ${detail}` };
   return { kind: "fail", detail };
 }
@@ -90,7 +91,7 @@ function spawnFailure(program: string, error: unknown): Outcome {
     case "ENOMEM":
     case "EMFILE":
     case "ENFILE":
-      // The machine is short of something: says nothing of the program.
+      // The machine is short of a resource, which says nothing about the program.
       return { kind: "fail", detail: message(error) };
     default:
       return { kind: "unusable", detail: `${program}: ${message(error)}` };
@@ -103,6 +104,7 @@ function killGroup(child: ChildProcess, signal: "SIGTERM" | "SIGKILL"): void {
     // `detached` made it the leader of a group of the same number.
     process.kill(-child.pid, signal);
   } catch {
-    // ESRCH: nobody is left in the group. EPERM: it changed its user; that it goes on shows as skipped runs.
+    // ESRCH: no process is left in the group. EPERM: it changed its user. If it goes on running, that shows
+    // as skipped runs.
   }
 }

@@ -1,4 +1,7 @@
-/** A check that is a number in a file: an operator's lever on the priority, and on eligibility. */
+/**
+ * Defines a check that reads a number from a file: with it an operator changes the priority, or the
+ * eligibility.
+ */
 import { watch } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
@@ -6,9 +9,9 @@ import type { Clock, Timer } from "../clock.ts";
 import { errorCode, message } from "./check.ts";
 import type { Outcome } from "./rules.ts";
 
-/** More than this is no number. */
+/** A longer file does not hold a number. */
 const FILE_BYTES = 64;
-/** A shell's `echo 5 > file` empties the file first: let the writer finish. */
+/** A shell's `echo 5 > file` empties the file first, so the writer gets this long to finish. */
 const SETTLE_MS = 50;
 const INTEGER = /^[+-]?\d{1,9}$/;
 
@@ -42,8 +45,9 @@ async function readStart(path: string): Promise<string> {
 }
 
 /**
- * Pokes after changes of the file, once they have settled. It watches the directory, so it sees a file that is replaced
- * or comes later. Only for speed: without it (no directory yet, no inotify left) the next regular run finds out.
+ * Pokes after changes of the file, once they have settled. It watches the directory, so it sees a file that
+ * is replaced or comes later. It only saves time: without it (no directory yet, no inotify watch left) the
+ * next regular run finds out.
  */
 export function watchFile(path: string, clock: Clock): (poke: () => void) => { close(): void } {
   return (poke) => {

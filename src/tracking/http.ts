@@ -1,4 +1,4 @@
-/** A check that is a URL: 2xx and 3xx pass. */
+/** Defines a check that gets a URL: 2xx and 3xx pass. */
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { createSecureContext, getCACertificates } from "node:tls";
@@ -6,18 +6,21 @@ import type { SecureContext } from "node:tls";
 import { message } from "./check.ts";
 import type { Outcome } from "./rules.ts";
 
-/** Of the answer only the status counts; more of a body than this is not waited for. */
+/** Bytes of a body that are read at most, since only the status counts. */
 const BODY_BYTES = 64 * 1_024;
 
-/** The authorities that Node brings and those of the system, which is where an operator adds one. */
+/**
+ * Trusts the certificate authorities that Node brings and those of the system, which is where an operator
+ * adds one.
+ */
 function systemTrust(): SecureContext {
   return createSecureContext({ ca: [...getCACertificates("default"), ...getCACertificates("system")] });
 }
 
 /**
- * GET on a connection of its own each time: a check that lives on a kept-alive connection does not notice that nobody can
- * connect any more. Redirects are not followed.
- * @param trust whom to believe for https; by default the system's certificate authorities
+ * Makes each GET on a connection of its own: a check on a kept-alive connection would not notice that new
+ * connections fail. Redirects are not followed.
+ * @param trust which certificate authorities to trust for https; by default Node's and the system's
  */
 export function httpCheck(url: string, trust?: SecureContext): (signal: AbortSignal) => Promise<Outcome> {
   let secureContext = trust;
@@ -26,7 +29,7 @@ export function httpCheck(url: string, trust?: SecureContext): (signal: AbortSig
     if (target === null || (target.protocol !== "http:" && target.protocol !== "https:")) {
       return Promise.resolve({ kind: "unusable", detail: `not an http or https URL: ${url}` });
     }
-    // Reading the authorities takes some 10 ms: once, and only if there is something to verify.
+    // Reading the authorities takes some 10 ms, so it is done once, and only if there is something to verify.
     if (target.protocol === "https:") secureContext ??= systemTrust();
     return get(target, secureContext, signal);
   };
@@ -55,7 +58,8 @@ function get(target: URL, secureContext: SecureContext | undefined, signal: Abor
       response.on("error", (error) => fail(`status ${status}, then ${message(error)}`));
     });
     call.on("error", (error) => fail(message(error)));
-    // Without an answer and without an error, e.g. after an upgrade that nobody asked for.
+    // The connection can close without an answer and without an error, e.g. after an upgrade that was not
+    // requested.
     call.on("close", () => {
       if (!answered) fail("closed without an answer");
     });

@@ -18,16 +18,19 @@ export interface TrackerDeps {
 export interface Tracker {
   /** Runs every check at once, then each at its interval. */
   start(): void;
-  /** Aborts what runs; no callback comes after it. */
+  /** Aborts the runs under way. No callback comes after it. */
   stop(): void;
-  /** What the checks say of this node as of now. */
+  /** Returns what the checks say about this node now. */
   summary(): Summary;
   statuses(): CheckStatus[];
-  /** Scheduled runs that fell out because the previous one was still going, by check. */
+  /** Returns how many scheduled runs were skipped because the previous one was still running, by check. */
   skipped(): ReadonlyMap<string, number>;
   /** Calls back after each change of {@link Tracker.summary}. */
   onChange(callback: (summary: Summary) => void): { close(): void };
-  /** Runs the check now; while a run is going, right after it. Unknown names are ignored: not every check is configured. */
+  /**
+   * Runs the check now, or right after a run that is under way. Unknown names are ignored: not every check is
+   * configured.
+   */
   poke(name: string): void;
   /** Runs all checks now (SIGHUP). */
   recheck(): void;
@@ -36,9 +39,9 @@ export interface Tracker {
 interface Run {
   readonly abort: AbortController;
   readonly timeout: Timer;
-  /** Its time is over: what it still says is ignored. */
+  /** True after its time-out. Its own result is then ignored. */
   overdue: boolean;
-  /** When it counts as a failure, for the first time or once more. */
+  /** When it counts as a failure, for the first time or once more, monotonic ms. */
   failsAtMs: number;
 }
 
@@ -85,21 +88,21 @@ export function createTracker(deps: TrackerDeps): Tracker {
       entry.sinceMs = clock.now();
       report(entry, before, after);
     } else if (before.kind === "WEIGHED" && after.kind === "WEIGHED" && before.contribution !== after.contribution) {
-      log.info({ check: entry.spec.name, detail: entry.detail, contribution: after.contribution }, "check contributes differently");
+      log.info({ check: entry.spec.name, detail: entry.detail, contribution: after.contribution }, "Check contributes differently");
     }
     announce();
   }
 
-  /** A first success is what everybody expects; all else is a change that an operator wants to see. */
+  /** Logs the change. A first success is expected. An operator wants to see every other change. */
   function report(entry: Entry, before: CheckVerdict, after: CheckVerdict): void {
     const fields = { check: entry.spec.name, detail: entry.detail, weight: entry.spec.weight };
     if (okOf(after) === true) {
-      if (before.kind === "PENDING") log.debug(fields, "check passed");
-      else log.info(fields, "check recovered");
+      if (before.kind === "PENDING") log.debug(fields, "Check passed");
+      else log.info(fields, "Check recovered");
     } else if (entry.state.kind === "BAD" && entry.state.unusable) {
-      log.error(fields, "check unusable");
+      log.error(fields, "Check unusable");
     } else {
-      log.warn(fields, "check failed");
+      log.warn(fields, "Check failed");
     }
   }
 
@@ -161,15 +164,16 @@ export function createTracker(deps: TrackerDeps): Tracker {
     const { spec } = entry;
     const failsNow = clock.now() >= run.failsAtMs;
     if (failsNow && run.overdue) {
-      // A run that outlives its time-out (a child in uninterruptible sleep) must not freeze the last verdict.
+      // A run that outlives its time-out (a child in uninterruptible sleep) must not keep the last verdict.
       run.failsAtMs = clock.now() + spec.timeoutMs;
       record(entry, timeoutOf(spec));
     } else if (failsNow) {
-      // Time-out and interval are the same by default: which timer comes first must not matter.
+      // Time-out and interval are equal by default, so it must not matter which timer comes first.
       run.timeout.cancel();
       expire(entry, run);
     }
-    // After an overdue run this one begins as soon as that is gone; otherwise, or when one waits already, it falls out.
+    // After an overdue run this one begins as soon as that run is gone. In other cases, or if one waits
+    // already, it is skipped.
     if (!run.overdue || entry.again) entry.skipped += 1;
     if (run.overdue) entry.again = true;
   }

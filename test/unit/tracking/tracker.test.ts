@@ -275,11 +275,11 @@ describe("the tracker", () => {
     play({ kind: "value", value: 0, detail: "value 0" });
     play({ kind: "value", value: -20, detail: "value -20" });
     assert.deepEqual(lines, [
-      "warn: check failed",
-      "info: check recovered",
-      "error: check unusable",
-      "info: check recovered",
-      "info: check contributes differently",
+      "warn: Check failed",
+      "info: Check recovered",
+      "error: Check unusable",
+      "info: Check recovered",
+      "info: Check contributes differently",
     ]);
   });
 });
