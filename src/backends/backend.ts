@@ -1,11 +1,14 @@
-/** Words shared by the pool, the health checks, the proxy and the status. */
+/** Defines the types that the pool, the health checks, the proxy and the status share. */
 
-/** `ip:port`, canonical (see `hostPort` in net.ts). */
+/** Identifies a backend as canonical `ip:port` (see `hostPort` in net.ts). */
 export type BackendId = string;
 
 /**
- * UP: takes new connections. DRAIN: answers but is not ready, or too slow: no new connections, old ones live.
- * DOWN: refused, reset, or silent: no new connections, old ones are closed. UNKNOWN: not checked yet.
+ * State of a backend.
+ * - UP: it takes new connections.
+ * - DRAIN: it answers but is not ready, or is too slow. It takes no new connections, old ones live.
+ * - DOWN: it refused, reset or was silent. It takes no new connections, old ones are closed.
+ * - UNKNOWN: it has not been checked yet.
  */
 export type Grade = "UNKNOWN" | "UP" | "DRAIN" | "DOWN";
 
@@ -13,19 +16,21 @@ export interface Backend {
   readonly id: BackendId;
   readonly host: string;
   readonly port: number;
-  /** This node's own API server. */
+  /** True for this node's own API server. */
   readonly local: boolean;
 }
 
 export interface BackendStatus extends Backend {
   readonly grade: Grade;
-  /** Takes new connections; false before its first check. */
+  /** True if it takes new connections. False before its first check. */
   readonly serving: boolean;
-  /** Not even TCP answered its last check, or its machine was found gone. */
+  /** True if TCP or TLS failed in its last check, or its machine was found gone. */
   readonly silent: boolean;
-  /** Times that its machine was found gone. */
+  /** How many times its machine was found gone. */
   readonly gone: number;
-  /** Why, in the words of the last check: "200", "refused", "timeout", "500", "tls: ...". */
+  /**
+   * Why it has this grade, in the words of the last check: "200", "refused", "timeout", "500", "tls: ...".
+   */
   readonly reason: string;
   /** Monotonic ms of the last change of grade. */
   readonly sinceMs: number;
@@ -33,7 +38,7 @@ export interface BackendStatus extends Backend {
   readonly checkMs: number | null;
   /** Open sessions of the proxy to this backend. */
   readonly active: number;
-  /** Sessions ever opened. */
+  /** Sessions that were ever opened. */
   readonly sessions: number;
   /** Connection attempts that failed and were tried elsewhere. */
   readonly connectErrors: number;
@@ -42,15 +47,17 @@ export interface BackendStatus extends Backend {
 }
 
 export interface BalancerStatus {
-  /** The proxy's listener accepts connections. */
+  /** True if the proxy's listener accepts connections. */
   readonly listening: boolean;
   readonly port: number;
-  /** Why the port cannot be opened, by a worker at least; it is tried again. null: nothing is wrong with it. */
+  /**
+   * Why the port cannot be opened by at least one worker, which tries again. null: nothing is wrong with it.
+   */
   readonly listenFailure: string | null;
   /** Milliseconds since the worker last answered a heartbeat. */
   readonly heartbeatAgeMs: number;
   readonly connections: number;
-  /** Connections refused because of the limit or for want of a backend. */
+  /** Connections that were refused because of the limit or because no backend was left. */
   readonly refused: number;
   readonly backends: readonly BackendStatus[];
 }

@@ -1,4 +1,7 @@
-/** The health checks' rhythm: when each backend is probed, and at once when something says that it changed. */
+/**
+ * Schedules the health checks: each backend is probed at its interval, and at once when something says that
+ * it changed.
+ */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Backend, BackendId } from "./backend.ts";
@@ -15,14 +18,14 @@ export interface HealthDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: HealthSettings;
-  /** The credentials now in force; undefined while there are none. */
+  /** Returns the credentials now in force. undefined while there are none. */
   readonly tls: () => CheckTls | undefined;
   readonly onResult: (id: BackendId, result: CheckResult) => void;
 }
 
 /**
- * A server that answers and then closes would be probed without pause otherwise; the first signal is always
- * followed at once.
+ * Least time from one signal to the next check. Without it a server that answers and then closes would be
+ * probed without pause. The first signal is always followed at once.
  */
 const SIGNAL_GAP_MS = 100;
 
@@ -34,7 +37,7 @@ export class Health {
     this.#deps = deps;
   }
 
-  /** Checks these from now on, new ones at once. */
+  /** Checks these backends from now on, new ones at once. */
   setBackends(backends: readonly Backend[]): void {
     const ids = new Set(backends.map((backend) => backend.id));
     for (const [id, checker] of this.#checkers) {
@@ -47,12 +50,12 @@ export class Health {
     }
   }
 
-  /** Somebody had trouble with that backend: look now. */
+  /** Checks that backend now, because a connection to it failed or its machine came or went. */
   probeNow(id: BackendId): void {
     this.#checkers.get(id)?.signal();
   }
 
-  /** The credentials have changed: every connection is made anew with them, at once. */
+  /** Tells that the credentials have changed. Every check connection is opened again with them, at once. */
   updateTls(): void {
     for (const checker of this.#checkers.values()) checker.updateTls();
   }
@@ -64,7 +67,7 @@ export class Health {
 
 type Phase =
   | { readonly kind: "waiting"; readonly timer: Timer }
-  /** `again`: something happened since this check began; its result may be out of date. */
+  /** `again`: something happened since this check began, so its result may be out of date. */
   | { readonly kind: "checking"; again: boolean }
   | { readonly kind: "stopped" };
 
@@ -141,7 +144,7 @@ class Checker {
 
   async #check(phase: Phase & { readonly kind: "checking" }): Promise<void> {
     const outcome = await this.#probe.check();
-    // Stopped meanwhile: the result concerns nobody.
+    // If the checker was stopped meanwhile, the result is dropped.
     if (this.#phase === phase) this.#finished(outcome, phase.again);
   }
 
@@ -153,7 +156,7 @@ class Checker {
       this.#warning = outcome.warning;
       this.#warn(outcome);
     }
-    this.#deps.log.debug({ backend: this.#backend.id, result: outcome.kind, reason: outcome.reason, durationMs }, "backend checked");
+    this.#deps.log.debug({ backend: this.#backend.id, result: outcome.kind, reason: outcome.reason, durationMs }, "Backend checked");
     this.#deps.onResult(this.#backend.id, { kind: outcome.kind, reason: outcome.reason, durationMs });
   }
 
@@ -161,13 +164,13 @@ class Checker {
     const fields = { backend: this.#backend.id, reason: outcome.reason };
     switch (outcome.warning) {
       case "unauthorized":
-        this.#deps.log.warn(fields, "the API server refuses our credentials on its readiness check; taken as ready");
+        this.#deps.log.warn(fields, "The API server refuses our credentials on its readiness check, taking it as ready");
         return;
       case "unverified":
-        this.#deps.log.warn(fields, "no credentials to check the API server with; only TCP and TLS are tried");
+        this.#deps.log.warn(fields, "No credentials to check the API server with, trying only TCP and TLS");
         return;
       case undefined:
-        this.#deps.log.info(fields, "the backend is checked in full again");
+        this.#deps.log.info(fields, "The API server is checked in full again");
     }
   }
 }

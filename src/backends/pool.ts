@@ -1,19 +1,22 @@
 /**
- * Which API servers exist, how they are, and who may serve: pure rules, shared by the proxy and the kernel fast
- * path. The health checks feed results in; nothing here knows how they were come by.
+ * Decides which API servers exist, what grade each has, and which may serve. These are pure rules that the
+ * proxy and the kernel fast path share. The health checks put results in, and nothing here knows how they
+ * were obtained.
  */
 import type { Backend, BackendId, Grade } from "./backend.ts";
 
 /**
  * What one check found, worst last.
- * `ready`: 200, or 401/403 (our credentials are at fault, not the server).
- * `not-ready`: it answered something else. `slow`: TCP and TLS work, the answer did not come in time.
- * `silent`: TCP or TLS fail too. `refused`: refused or reset at once: no process is there. `gone`: not a
- * health check's finding but the host liveness check's: its machine answers neither ICMP nor TCP.
+ * - `ready`: 200, or 401/403 (our credentials are at fault, not the server).
+ * - `not-ready`: it answered something else.
+ * - `slow`: TCP and TLS work, but the answer did not come in time.
+ * - `silent`: TCP or TLS fail too.
+ * - `refused`: it refused or reset at once, so no process is there.
+ * - `gone`: its machine answers neither ICMP nor TCP. Not a check but the pulse finds this.
  */
 export interface CheckResult {
   readonly kind: "ready" | "not-ready" | "slow" | "silent" | "refused" | "gone";
-  /** In the words of an operator: "200", "500", "timeout", "refused", "tls: ...". */
+  /** The finding in an operator's words: "200", "500", "timeout", "refused", "tls: ...". */
   readonly reason: string;
   readonly durationMs: number;
 }
@@ -21,7 +24,7 @@ export interface CheckResult {
 export interface PoolSettings {
   /** Successes in a row that bring a backend back to UP. */
   readonly rise: number;
-  /** Failures in a row that take it out (a refusal counts at once). */
+  /** Failures in a row that take it out. A refusal takes it out at once. */
   readonly fall: number;
 }
 
@@ -29,53 +32,65 @@ export interface Member {
   readonly backend: Backend;
   readonly grade: Grade;
   readonly reason: string;
-  /** Of the last change of grade. */
+  /** Monotonic ms of the last change of grade. */
   readonly sinceMs: number;
   readonly checkMs: number | null;
-  /** Of the last result; undefined before the first. */
+  /** Kind of the last result. undefined before the first. */
   readonly last: CheckResult["kind"] | undefined;
-  /** Results in a row: successes, failures of any kind, failures of TCP or TLS. */
+  /**
+   * Results in a row: successes (`passes`), failures of any kind (`fails`), failures of TCP or TLS
+   * (`silents`).
+   */
   readonly passes: number;
   readonly fails: number;
   readonly silents: number;
-  /** Start of the present run of time-outs in DRAIN. */
+  /** When the present run of time-outs in DRAIN began, monotonic ms. */
   readonly timeoutsSinceMs: number | undefined;
-  /** When it came back, for slow start; undefined if it was UP from its first check. */
+  /** When it came back, for slow start, monotonic ms. undefined if it was UP from its first check. */
   readonly returnedMs: number | undefined;
-  /** No longer in the list: takes no new connections, checked until its sessions are gone. */
+  /**
+   * True if it is no longer in the list. It takes no new connections and is checked until its sessions are
+   * gone.
+   */
   readonly leaving: boolean;
-  /** Its old connections have been closed since it went DOWN. */
+  /** True once its old connections have been closed since it went DOWN. */
   readonly closed: boolean;
-  /** Times that its machine was found gone. */
+  /** How many times its machine was found gone. */
   readonly gone: number;
-  /** When it was last found not to run; undefined once it has been ready since, or has had {@link START_MS} to be. */
+  /**
+   * When it was last found not to run, monotonic ms. undefined once it has been ready since, or has had
+   * {@link START_MS} to become ready.
+   */
   readonly absentMs: number | undefined;
 }
 
 export interface Pool {
   readonly members: readonly Member[];
-  /** When the old connections of a DOWN backend were last closed. */
+  /** When the old connections of a DOWN backend were last closed, monotonic ms. */
   readonly lastCloseMs: number;
 }
 
-/** A backend that only times out is DRAIN this long, then DOWN. */
+/** A backend that only times out is DRAIN for this long, then DOWN. */
 export const DRAIN_TIMEOUT_MS = 10_000;
 /**
- * How long a server that was away and answers again is believed to be starting, not ailing: kube-apiserver listens
- * seconds before its caches are filled, and turns requests away with 403 until then, which clients do not try again.
+ * A server that was away and answers again counts as starting, not as ailing, for this long. kube-apiserver
+ * listens seconds before its caches are filled, and answers 403 until then. Clients do not repeat a request
+ * that was answered 403.
  */
 export const START_MS = 60_000;
 /**
- * Between closing the connections of one DOWN backend and the next: several at once look like a fault of our own
- * (network, credentials), and all clients reconnecting together is what an API server recovers from worst.
+ * Time from closing the connections of one DOWN backend to closing those of the next. If several fail at
+ * once, the fault is probably our own (network, credentials). All clients reconnecting together is also what
+ * an API server recovers from worst.
  */
 export const CLOSE_GAP_MS = 1000;
 
 export const emptyPool: Pool = { members: [], lastCloseMs: Number.NEGATIVE_INFINITY };
 
 /**
- * The list as configured or discovered. `local` (undefined on a worker) is in whatever the list says. Members that
- * stay keep what is known about them; those that go leave once {@link forget} says that their sessions are gone.
+ * Sets the list, as configured or discovered. `local` (undefined on a worker) is in the pool whatever the
+ * list says. Members that stay keep what is known about them. Members that are no longer in the list stay
+ * until {@link forget} drops them, after their last session.
  */
 export function withBackends(pool: Pool, list: readonly Backend[], local: Backend | undefined, nowMs: number): Pool {
   const wanted = new Map<BackendId, Backend>();
@@ -104,9 +119,10 @@ export function withResult(pool: Pool, id: BackendId, result: CheckResult, nowMs
 }
 
 /**
- * Who takes new connections: those UP. If none is, all that answer (a cluster-wide fault of /readyz, as when etcd
- * stumbles, must not take the address away), and those not yet checked. Not those that are starting: a refusal is
- * tried again, a wrong answer is believed.
+ * Returns the members that take new connections: those that are UP. If none is, it returns all that answer
+ * and those that are not checked yet. A fault of /readyz in the whole cluster, as when etcd stumbles, must
+ * not take the address away. Members that are starting are left out: clients repeat a refused connection, but
+ * believe a wrong answer.
  */
 export function serving(pool: Pool): readonly Member[] {
   const present = pool.members.filter((member) => !member.leaving);
@@ -114,14 +130,14 @@ export function serving(pool: Pool): readonly Member[] {
   return up.length > 0 ? up : present.filter((member) => member.grade === "UNKNOWN" || answers(member));
 }
 
-/** Checked and fit to take connections: the balancer works if there is one. */
+/** Tells whether any checked member is fit to take connections. If so, the balancer works. */
 export function isServing(pool: Pool): boolean {
   return serving(pool).some((member) => member.grade !== "UNKNOWN");
 }
 
 /**
- * Whose old connections to close: of one DOWN backend at a time, and only while another one serves, so never the
- * last one's.
+ * Returns the DOWN backend whose old connections to close next, and in how many milliseconds. It is one
+ * backend at a time, and only while another one serves, so the last backend's connections are never closed.
  */
 export function nextToClose(pool: Pool, nowMs: number): { readonly id: BackendId; readonly inMs: number } | undefined {
   if (!isServing(pool)) return undefined;
@@ -158,7 +174,10 @@ function newMember(backend: Backend, nowMs: number): Member {
   };
 }
 
-/** A DOWN backend whose TCP and TLS work, though it is too slow to say that it is ready, is better than none. */
+/**
+ * Tells whether the member answers. A DOWN backend whose TCP and TLS work, though it is too slow to say that
+ * it is ready, is better than none.
+ */
 function answers(member: Member): boolean {
   if (member.absentMs !== undefined) return false;
   return member.grade === "DRAIN" || member.last === "ready" || member.last === "not-ready" || member.last === "slow";
@@ -197,12 +216,12 @@ function absentSince({ absentMs }: Member, result: CheckResult["kind"], nowMs: n
   return nowMs - absentMs < START_MS ? absentMs : undefined;
 }
 
-/** `member` with this result counted, but still of its old grade. */
+/** Returns the next grade. `member` has this result counted already, but still its old grade. */
 function nextGrade(member: Member, result: CheckResult["kind"], nowMs: number, settings: PoolSettings): Grade {
   if (result === "refused" || result === "gone") return "DOWN";
   switch (member.grade) {
     case "UNKNOWN":
-      // The first result decides, as with keepalived's checks in their init state.
+      // The first result decides, as in the init state of keepalived's checks.
       return result === "ready" ? "UP" : result === "silent" ? "DOWN" : "DRAIN";
     case "UP":
       if (member.silents >= settings.fall) return "DOWN";

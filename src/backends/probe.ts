@@ -1,6 +1,6 @@
 /**
- * One health check's network side: `GET /readyz` over a kept-alive TLS connection, and what its failures mean. Each
- * instance has one backend and one check at a time (see `health.ts`).
+ * Makes the network part of a health check: `GET /readyz` over a kept-alive TLS connection. It also says what
+ * a failure means. Each instance has one backend and makes one check at a time (see `health.ts`).
  */
 import { Agent, request, type IncomingMessage } from "node:http";
 import { connect as tcpConnect, type Socket } from "node:net";
@@ -9,7 +9,10 @@ import type { Clock } from "../clock.ts";
 import type { Backend } from "./backend.ts";
 import type { CheckResult } from "./pool.ts";
 
-/** The API server's name in its certificate is `kubernetes`, whatever address it is reached by. */
+/**
+ * Credentials of the checks. `servername` is the API server's name in its certificate: usually `kubernetes`,
+ * whatever address it is reached by.
+ */
 export interface CheckTls {
   readonly ca: string | Buffer;
   readonly cert: string | Buffer;
@@ -18,7 +21,7 @@ export interface CheckTls {
 }
 
 export type ProbeOutcome = Pick<CheckResult, "kind" | "reason"> & {
-  /** The check passed, but an operator should know this. */
+  /** Set if the check passed but an operator should know this. */
   readonly warning?: "unauthorized" | "unverified";
 };
 
@@ -27,22 +30,25 @@ export interface ProbeDeps {
   readonly backend: Backend;
   readonly path: string;
   readonly timeoutMs: number;
-  /** undefined: no credentials yet. */
+  /** Returns the credentials. undefined: there are none yet. */
   readonly tls: () => CheckTls | undefined;
-  /** The kept connection ended while no check was under way. */
+  /** Called when the kept connection ended while no check was under way. */
   readonly onClosed: () => void;
 }
 
-/** /readyz answers "ok"; a failing one lists its checks, a few kilobytes. */
+/** /readyz answers "ok". A failing one lists its checks, which takes a few kilobytes. */
 const MAX_BODY_BYTES = 65_536;
 
-/** A connection with TLS done. node:http asks its agent for one: this agent knows this one and opens no other. */
+/**
+ * A connection with its TLS handshake done. node:http asks its agent for a connection: this agent knows only
+ * this one and opens no other.
+ */
 interface Connection {
   readonly socket: TLSSocket;
   readonly agent: Agent;
 }
 
-/** `context`: with our credentials; undefined: without, and so unverified. */
+/** `context` holds our credentials. undefined: there are none, so the server is not verified. */
 interface Trust {
   readonly context: SecureContext | undefined;
   readonly servername: string;
@@ -60,20 +66,25 @@ type Answer =
 
 export class Probe {
   readonly #deps: ProbeDeps;
-  /** Open, TLS done, no request on it unless a check is under way. */
+  /**
+   * The kept connection: it is open, TLS is done, and there is no request on it unless a check is under way.
+   */
   #kept: Connection | undefined;
   #busy = false;
   #closed = false;
-  /** Ends what is under way. */
+  /** Ends the step that is under way. */
   #abort: (() => void) | undefined;
-  /** Counts resets: a connection that was being opened during one is used once and not kept. */
+  /** Counts resets. A connection that was being opened during a reset is used once and not kept. */
   #generation = 0;
 
   constructor(deps: ProbeDeps) {
     this.#deps = deps;
   }
 
-  /** Never rejects. Takes up to twice the time-out: when an answer is late, TCP and TLS are tried by themselves. */
+  /**
+   * Makes one check. Never rejects. Takes up to twice the time-out: when an answer is late, TCP and TLS are
+   * tried by themselves.
+   */
   async check(): Promise<ProbeOutcome> {
     this.#busy = true;
     try {
@@ -83,7 +94,10 @@ export class Probe {
     }
   }
 
-  /** The next check opens a connection of its own (new credentials, or the end of the probe). */
+  /**
+   * Drops the kept connection, so that the next check opens another (new credentials, or the end of the
+   * probe).
+   */
   reset(): void {
     this.#generation++;
     const kept = this.#kept;
@@ -91,7 +105,7 @@ export class Probe {
     kept?.socket.destroy();
   }
 
-  /** For good; a check under way ends at once. */
+  /** Closes the probe for good. A check under way ends at once. */
   close(): void {
     this.#closed = true;
     this.reset();
@@ -103,7 +117,7 @@ export class Probe {
     const kept = this.#kept;
     if (kept !== undefined) {
       const answer = await this.#ask(kept, deadlineMs);
-      // Only a new connection tells whether the server closed an idle one, or is gone.
+      // Only a new connection tells whether the server closed an idle one or is gone.
       if (answer.kind !== "ended") return await this.#judge(answer, false);
       this.reset();
     }
@@ -121,7 +135,7 @@ export class Probe {
     return await this.#judge(answer, true);
   }
 
-  /** Credentials that do not parse, or do not belong together, are as good as none. */
+  /** Returns what to trust. Credentials that do not parse, or do not belong together, are as good as none. */
   #trust(): Trust {
     const tls = this.#deps.tls();
     if (tls === undefined) return { context: undefined, servername: "kubernetes" };
@@ -190,7 +204,7 @@ export class Probe {
       tcp.once("connect", () => {
         const socket = startTls(tcp, trust);
         tls = socket;
-        // Stays for the connection's life: without a listener an error would end the process.
+        // This listener stays for the connection's life: without one an error would end the process.
         socket.on("error", (error: NodeJS.ErrnoException) => fail(failedOpen(error)));
         socket.once("secureConnect", () => {
           timer.cancel();
@@ -237,7 +251,7 @@ function readBody(response: IncomingMessage, done: (answer: Answer) => void): vo
 
 function startTls(socket: Socket, { context, servername }: Trust): TLSSocket {
   return context === undefined
-    ? // Only asks whether somebody speaks TLS there; nothing is sent or believed.
+    ? // This only asks whether the server speaks TLS. Nothing is sent or believed.
       tlsConnect({ socket, servername, rejectUnauthorized: false })
     : tlsConnect({ socket, servername, secureContext: context, ALPNProtocols: ["http/1.1"] });
 }
@@ -256,15 +270,17 @@ function tlsReason(code: string): string {
   return `tls: ${code.replace(/^ERR_SSL_/u, "").toLowerCase()}`;
 }
 
-/** What a failure of TCP or TLS says about the server. */
+/** Returns what a failure of TCP or TLS says about the server. */
 function failedOpen(error: NodeJS.ErrnoException): ProbeOutcome {
   const code = error.code ?? error.message;
   const ended = ENDED[code];
   if (ended !== undefined) return { kind: "refused", reason: ended };
-  // Network unreachable, no neighbour (EHOSTUNREACH), out of descriptors: nothing from the server itself.
+  // The network is unreachable, there is no neighbour (EHOSTUNREACH), or descriptors ran out: the server
+  // itself said nothing.
   if (error.syscall !== undefined) return { kind: "silent", reason: code };
-  // An alert, or bytes that are not TLS: clients fail here just as well.
+  // The server sent an alert, or bytes that are not TLS: clients fail here just as well.
   if (code.startsWith("ERR_SSL_")) return { kind: "silent", reason: tlsReason(code) };
-  // It speaks TLS but we do not believe its certificate. Perhaps our CA is the stale one: keep old connections.
+  // The server speaks TLS, but its certificate is not trusted. Perhaps our CA is the stale one, so old
+  // connections are kept.
   return { kind: "not-ready", reason: tlsReason(code) };
 }

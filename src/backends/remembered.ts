@@ -1,24 +1,31 @@
 /**
- * The last known backends, on disk: at a cold start of the whole cluster no API server can tell where the others
- * are. Never written because the API is silent, only when it gave a list that is not empty.
+ * Keeps the last known backends on disk: at a cold start of the whole cluster no API server can tell where
+ * the others are. The list is written only when the API gave one that is not empty, never because the API is
+ * silent.
  */
 import type { Logger } from "../log.ts";
 import { hostPort, parseIp } from "../net.ts";
 import { isRecord, readRememberedItems, writeRememberedItems } from "../remembered-file.ts";
 import type { Backend } from "./backend.ts";
 
-/** Where it came from may be gone, so which backend is local is decided anew by whoever reads it. */
+/**
+ * A remembered backend. The node that wrote the list may be gone, so the reader decides again which backend
+ * is local.
+ */
 export type Remembered = Pick<Backend, "id" | "host" | "port">;
 
-/** The file's name for them, and the log's. */
+/** The name of these items in the file and in the log. */
 const WHAT = "backends";
 
-/** Nothing remembered, or a damaged file (logged): an empty list. */
+/**
+ * Reads the remembered backends. The list is empty if nothing is remembered or the file is damaged, which is
+ * logged.
+ */
 export function readRemembered(path: string, log: Logger): readonly Remembered[] {
   return readRememberedItems(path, WHAT, parseBackend, log);
 }
 
-/** A failure is logged; the balancer works without. An empty list is not remembered. */
+/** Writes the backends. A failure is logged, and the balancer works without. An empty list is not written. */
 export function writeRemembered(path: string, backends: readonly Backend[], log: Logger): void {
   writeRememberedItems(path, WHAT, backends.map(({ host, port }) => ({ host, port })), log);
 }
