@@ -1,4 +1,6 @@
-/** The balancer as the agent sees it: checks the API servers, and has worker threads carry connections to them. */
+/**
+ * The balancer as the agent sees it: it checks the API servers, and worker threads carry connections to them.
+ */
 import { availableParallelism } from "node:os";
 import type { Backend, BackendId, BackendStatus, BalancerStatus } from "../backends/backend.ts";
 import { Health } from "../backends/health.ts";
@@ -43,38 +45,48 @@ export interface BalancerDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: BalancerSettings;
-  /** The API server of this node, always in the pool; undefined on a worker (role `balancer`). */
+  /** The API server of this node, which is always in the pool. undefined on a worker (role `balancer`). */
   readonly local: Backend | undefined;
-  /** The credentials now in force, undefined while there are none. Asked for at every new check connection. */
+  /**
+   * Returns the credentials now in force, undefined while there are none. Called for every new check
+   * connection.
+   */
   readonly tls: () => CheckTls | undefined;
-  /** `worker.ts` beside the sources, `proxy-worker.js` beside the bundle. */
+  /** The worker's entry: `worker.ts` next to the sources, `proxy-worker.js` next to the bundle. */
   readonly workerUrl: URL;
-  /** Finds lost machines before the checks do; undefined where it cannot. Stopped with the balancer. */
+  /**
+   * Finds lost machines before the checks do. undefined where it cannot run. It is stopped with the balancer.
+   */
   readonly hostLiveness?: HostLiveness | undefined;
-  /** Every finished check, for metrics. */
+  /** Called with every finished check, for metrics. */
   readonly onCheck?: (id: BackendId, result: CheckResult) => void;
 }
 
 export interface Balancer {
   /**
-   * Resolves once the listener accepts, or it is known that it cannot yet: a port that is taken is tried for ever, and is the `balancer` check's
-   * to report. Backends may be set before.
+   * Starts the balancer. Resolves once the listener accepts, or once it is known that it cannot yet. A port
+   * that is taken is tried for ever, and the `balancer` check reports it. Backends may be set before.
    */
   start(): Promise<void>;
-  /** The whole list, as configured or discovered. Sessions to those that are gone from it live on. */
+  /**
+   * Sets the whole list, as configured or discovered. Sessions to backends that are no longer in it live on.
+   */
   setBackends(list: readonly Backend[]): void;
   status(): BalancerStatus;
-  /** Calls back after a grade, the list or the listener has changed. Returns what ends it. */
+  /** Calls back after a grade, the list or the listener has changed. Returns a function that ends this. */
   onChange(callback: () => void): () => void;
-  /** The `balancer` track check: a listener accepts and its worker lives, a checked backend serves. */
+  /**
+   * Returns the result of the `balancer` track check: a listener accepts and its worker lives, and a checked
+   * backend serves.
+   */
   working(): { readonly ok: boolean; readonly detail: string };
-  /** The credentials have changed; checks use them at once. */
+  /** Tells that the credentials have changed. The checks use the new ones at once. */
   updateTls(): void;
-  /** Stops accepting, lets sessions go on for the drain time-out at most, then ends them. */
+  /** Stops accepting, lets sessions go on until the drain time-out at most, then ends them. */
   stop(): Promise<void>;
 }
 
-/** A worker that has not turned its loop for this long does not serve its clients either. */
+/** A worker whose event loop has not turned for this long does not serve its clients either. */
 const HEARTBEAT_LIMIT_MS = 3000;
 const SWEEP_INTERVAL_MS = 5000;
 
@@ -108,7 +120,9 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     for (const listener of listeners) listener();
   }
 
-  /** The pool has changed: tell whom it concerns. */
+  /**
+   * Takes the new pool, and tells the workers and the listeners if something has changed that they act on.
+   */
   function apply(next: Pool, before: Pool): void {
     pool = next;
     if (signature(next) !== signature(before)) {
@@ -126,13 +140,16 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     const is = next.members.find((member) => member.backend.id === id);
     if (was !== undefined && is !== undefined && was.grade !== is.grade) {
       const fields = { backend: id, grade: is.grade, prevGrade: was.grade, reason: is.reason };
-      if (is.grade === "UP") log.info(fields, "backend changed its grade");
-      else log.warn(fields, "backend changed its grade");
+      if (is.grade === "UP") log.info(fields, "Backend changed its grade");
+      else log.warn(fields, "Backend changed its grade");
     }
     apply(next, before);
   }
 
-  /** Clients are told at once; its return is the checks' to find, which begin with the next one. */
+  /**
+   * Takes the backend out at once, so that its connections can be closed. Only the checks find out that it is
+   * back, and the next one begins now.
+   */
   function machineGone(id: BackendId, durationMs: number): void {
     checked(id, { kind: "gone", reason: "machine silent", durationMs });
     health.probeNow(id);
@@ -158,7 +175,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     closeOne();
   }
 
-  /** Backends that left the list go once their last session has. */
+  /** Forgets backends that left the list, once their last session has ended. */
   function forgetGone(): void {
     const active = new Map(threads.counters().backends.map((counter) => [counter.id, counter.active]));
     const gone = pool.members.filter((member) => member.leaving && (active.get(member.backend.id) ?? 0) === 0);
@@ -218,7 +235,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     working() {
       const ageMs = threads.heartbeatAgeMs();
       const { failure, listening } = threads;
-      // While one worker has the port every client is served, and the VIP had better stay.
+      // While one worker has the port every client is served, so the VIP had better stay.
       if (listening === undefined && failure !== undefined) return { ok: false, detail: failure.detail };
       if (!isServing(pool)) return { ok: false, detail: "no healthy backend" };
       if (listening === undefined) return { ok: false, detail: "the listener is closed" };
@@ -249,7 +266,7 @@ function proxyBackends(pool: Pool, nowMs: number): readonly ProxyBackend[] {
   }));
 }
 
-/** What others act upon; the durations and counts of each check are not news. */
+/** Returns what others act on. The durations and counts of each check are not news. */
 function signature(pool: Pool): string {
   const servingIds = new Set(serving(pool).map((member) => member.backend.id));
   return pool.members.map((member) => describe(member, servingIds.has(member.backend.id))).join(" ");

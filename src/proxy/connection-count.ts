@@ -1,12 +1,9 @@
-/**
- * The count of connections over all workers of the proxy. The workers share its memory, because one limit
- * holds for all of them together.
- */
+/** Counts the connections of all workers in memory that the workers share, since one limit holds for all. */
 
-/** What a worker needs to take part in the count. It is a part of the worker's `workerData`. */
+/** The shared memory and this worker's place in it. Each worker gets it as part of its `workerData`. */
 export interface ConnectionCountShare {
   readonly memory: SharedArrayBuffer;
-  /** The worker's index, from 0. */
+  /** Index of the worker, from 0. */
   readonly slot: number;
 }
 
@@ -16,8 +13,8 @@ export function connectionCountMemory(workers: number): SharedArrayBuffer {
 }
 
 /**
- * One worker's access to the count. Each worker writes a slot of its own, so the connections of a worker that
- * died can be taken out of the count.
+ * The counts of all workers. Each worker has a slot of its own, so that the count of a worker that died can
+ * be cleared.
  */
 export class ConnectionCount {
   readonly slot: number;
@@ -34,8 +31,8 @@ export class ConnectionCount {
   }
 
   /**
-   * Answers the connections of all workers together. Two workers may accept at the same moment and exceed the
-   * limit by one.
+   * Returns the number of connections of all workers. Two workers that accept at the same moment may both
+   * take the last place.
    */
   total(): number {
     let total = 0;

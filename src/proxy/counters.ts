@@ -1,4 +1,4 @@
-/** Counters of several workers, living and dead, as one. Pure. */
+/** Adds up the counters of several workers, living and dead. Pure. */
 import type { BackendId } from "../backends/backend.ts";
 import type { BackendCounters, ProxyCounters } from "./messages.ts";
 
@@ -19,7 +19,7 @@ export function sum(all: readonly ProxyCounters[]): ProxyCounters {
   return { connections, refused, backends: [...backends.values()] };
 }
 
-/** What remains of a worker's counters when it has ended: its sessions have ended with it. */
+/** Returns what remains of a worker's counters after its end: its sessions have ended with it. */
 export function withoutSessions({ refused, backends }: ProxyCounters): ProxyCounters {
   return { connections: 0, refused, backends: backends.map((item) => ({ ...item, active: 0 })) };
 }

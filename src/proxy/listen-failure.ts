@@ -1,17 +1,24 @@
-/** Why the balancer's port cannot be opened, for the log, the `balancer` check and the status; and how long until it is tried again. Pure. */
+/**
+ * Says why the balancer's port cannot be opened, for the log, the `balancer` check and the status, and how
+ * long to wait before the next try. Pure.
+ */
 import { LeaseholdError } from "../errors.ts";
 
 export interface ListenFailure {
-  /** One clause, with the port and what to do about it. */
+  /** One clause that names the port and says what to do about it. */
   readonly detail: string;
   readonly error: LeaseholdError;
 }
 
 const FIRST_RETRY_MS = 1000;
-/** Whoever frees the port is waited for no longer than this. */
+/** After the program that has the port frees it, the balancer listens within this time. */
 const LAST_RETRY_MS = 10_000;
 
-/** @param code of the system call, e.g. EADDRINUSE @param message what Node says of it, where the code says nothing to us */
+/**
+ * Describes a failure to listen.
+ * @param code error code of the system call, e.g. EADDRINUSE
+ * @param message Node's message, which is used for a code that is not known here
+ */
 export function listenFailure(port: number, code: string, message: string): ListenFailure {
   const detail = `port ${port} cannot be opened: ${wordsFor(code, message)} (${code})`;
   return { detail, error: new LeaseholdError("LH_LISTEN", `the balancer's ${detail}`) };
@@ -33,7 +40,10 @@ function wordsFor(code: string, message: string): string {
   }
 }
 
-/** @param failures in a row, 1 or more */
+/**
+ * Returns the milliseconds until the next try.
+ * @param failures in a row, 1 or more
+ */
 export function retryMs(failures: number): number {
   return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1));
 }

@@ -1,13 +1,13 @@
-/** What the main thread and a worker of the proxy say to each other. */
+/** Defines the messages between the main thread and a worker of the proxy. */
 import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
 import type { ConnectionCountShare } from "./connection-count.ts";
 
-/** Fixed for the life of a worker, and the same for all. */
+/** The proxy's settings. They are fixed for the life of a worker and the same for all workers. */
 export interface ProxySettings {
   readonly port: number;
   readonly algorithm: BalanceAlgorithm;
-  /** Of all workers together. */
+  /** Connections that all workers together may hold. */
   readonly maxConnections: number;
   readonly slowStartMs: number;
   readonly connectTimeoutMs: number;
@@ -23,18 +23,24 @@ export interface ProxyBackend {
   readonly host: string;
   readonly port: number;
   readonly local: boolean;
-  /** Takes new connections. */
+  /** True if the backend takes new connections. */
   readonly serving: boolean;
-  /** How long ago it came back; undefined: no slow start. An age, since the threads' clocks need not agree. */
+  /**
+   * Milliseconds since it came back. undefined: no slow start. It is an age, since the threads' clocks need
+   * not agree.
+   */
   readonly returnedAgoMs: number | undefined;
 }
 
 export type ToProxy =
-  /** All there are, from now on. One that is missing is forgotten with its last session. */
+  /**
+   * The whole list of backends from now on. A backend that is missing in it is forgotten with its last
+   * session.
+   */
   | { readonly kind: "backends"; readonly backends: readonly ProxyBackend[] }
-  /** Reset every session of a DOWN backend. */
+  /** Resets every session of a DOWN backend. */
   | { readonly kind: "close-sessions"; readonly id: BackendId }
-  /** Stop accepting, give sessions `drainMs` to end, then end them and the thread. */
+  /** Stops accepting, gives sessions `drainMs` to end, then ends them and the thread. */
   | { readonly kind: "stop"; readonly drainMs: number };
 
 export interface BackendCounters {
@@ -42,7 +48,7 @@ export interface BackendCounters {
   readonly active: number;
   readonly sessions: number;
   readonly connectErrors: number;
-  /** From clients to the backend, and back. */
+  /** Bytes from clients to the backend (`bytesIn`) and back (`bytesOut`). */
   readonly bytesIn: number;
   readonly bytesOut: number;
 }
@@ -55,13 +61,13 @@ export interface ProxyCounters {
 
 export type FromProxy =
   | { readonly kind: "listening"; readonly port: number }
-  /** The listener is closed, or no longer tried for: no backend is left, or stopping. */
+  /** The listener is closed or no longer tried, because no backend is left or the worker is stopping. */
   | { readonly kind: "closed" }
-  /** The port cannot be had; tried again, for ever. */
+  /** The port cannot be opened. The worker tries again, for ever. */
   | { readonly kind: "listen-failed"; readonly code: string; readonly message: string }
-  /** The event loop of this thread still turns. */
+  /** The heartbeat of the thread: its event loop turns. */
   | { readonly kind: "heartbeat"; readonly counters: ProxyCounters }
-  /** A hint to check that backend at once. */
+  /** A connection to this backend failed, which is a reason to check it at once. */
   | { readonly kind: "connect-failed"; readonly id: BackendId; readonly reason: string }
   | { readonly kind: "accept-failed"; readonly code: string };
 

@@ -1,38 +1,42 @@
-/** Which backend takes the next connection. Pure: what chance and turn decide comes in. */
+/**
+ * Chooses the backend that takes the next connection. Pure: the random number and the turn come in as
+ * parameters.
+ */
 import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
 
 export interface BackendChoice {
   readonly id: BackendId;
   readonly local: boolean;
-  /** Open and opening sessions. */
+  /** Number of sessions that are open or being opened. */
   readonly active: number;
-  /** 0 < weight <= 1: its share while it starts slowly, see {@link slowStartWeight}. */
+  /** Share of the backend while it starts slowly, 0 < weight <= 1, see {@link slowStartWeight}. */
   readonly weight: number;
 }
 
 export interface Draw {
-  /** The client's address; same source, same backend. */
+  /** The client's address. With `source` the same address gets the same backend. */
   readonly source: string;
-  /** Counts connections. */
+  /** Counter of connections. */
   readonly turn: number;
-  /** [0, 1) */
+  /** Returns a random number from 0 to below 1. */
   readonly random: () => number;
 }
 
-/** Never none of the herd: a returning server gets a tenth of its share from the start. */
+/** A returning server gets a tenth of its share from the start, so that it is never left out entirely. */
 const LEAST_WEIGHT = 0.1;
 
 /**
- * The share of a backend that came back `sinceMs` ago: rises in a straight line to 1 over `slowStartMs`, so that an
- * API server with cold caches does not get every client that reconnects. undefined: it has not been away.
+ * Returns the share of a backend that came back `sinceMs` ago. It rises in a straight line to 1 over
+ * `slowStartMs`, so that an API server with cold caches does not get every client that reconnects. `sinceMs`
+ * undefined: it has not been away.
  */
 export function slowStartWeight(sinceMs: number | undefined, slowStartMs: number): number {
   if (sinceMs === undefined || slowStartMs <= 0) return 1;
   return Math.min(1, Math.max(LEAST_WEIGHT, sinceMs / slowStartMs));
 }
 
-/** undefined only if there is no candidate. */
+/** Returns the chosen backend. undefined only if there is no candidate. */
 export function pick<C extends BackendChoice>(
   algorithm: BalanceAlgorithm,
   candidates: readonly C[],
@@ -57,7 +61,10 @@ function load(candidate: BackendChoice): number {
   return (candidate.active + 1) / candidate.weight;
 }
 
-/** Ties go round, otherwise the first of the list would take every lone connection. */
+/**
+ * Returns the backend with the least load. Ties go round, otherwise the first of the list would take every
+ * lone connection.
+ */
 function leastLoaded<C extends BackendChoice>(candidates: readonly C[], draw: Draw): C | undefined {
   let best: C | undefined;
   let least = Number.POSITIVE_INFINITY;
@@ -79,7 +86,10 @@ function roundRobin<C extends BackendChoice>(candidates: readonly C[], draw: Dra
   return candidates[draw.turn % candidates.length];
 }
 
-/** "Power of two choices": nearly as even as least connections, without its herding when counts are stale. */
+/**
+ * Draws two backends and takes the less loaded one ("power of two choices"). This is nearly as even as least
+ * connections, without its herding when counts are stale.
+ */
 function twoDraws<C extends BackendChoice>(candidates: readonly C[], draw: Draw): C | undefined {
   const first = Math.floor(draw.random() * candidates.length);
   const other = Math.floor(draw.random() * (candidates.length - 1));
@@ -89,7 +99,9 @@ function twoDraws<C extends BackendChoice>(candidates: readonly C[], draw: Draw)
   return load(a) <= load(b) ? a : b;
 }
 
-/** Highest hash wins: a backend that comes or goes moves only its own clients. */
+/**
+ * Returns the backend with the highest hash, so that a backend that comes or goes moves only its own clients.
+ */
 function rendezvous<C extends BackendChoice>(candidates: readonly C[], source: string): C | undefined {
   let best: C | undefined;
   let highest = -1;
@@ -103,7 +115,10 @@ function rendezvous<C extends BackendChoice>(candidates: readonly C[], source: s
   return best;
 }
 
-/** FNV-1a with Murmur3's finalizer: FNV alone hardly mixes the last characters, where addresses differ. */
+/**
+ * Hashes with FNV-1a and Murmur3's finalizer: FNV alone hardly mixes the last characters, where addresses
+ * differ.
+ */
 function hash32(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);

@@ -1,6 +1,7 @@
 /**
- * The TCP proxy: one listener, its sessions, the backends that serve. Runs in a worker thread (`worker.ts`), told
- * by the main thread who serves; several such threads listen on one port (`threads.ts`).
+ * The TCP proxy: one listener, its sessions, and the backends that serve. It runs in a worker thread
+ * (`worker.ts`). The main thread tells it which backends serve. Several such threads listen on one port
+ * (`threads.ts`).
  */
 import { createServer, type Server, type Socket } from "node:net";
 import type { BackendId } from "../backends/backend.ts";
@@ -12,12 +13,21 @@ import { HEARTBEAT_INTERVAL_MS } from "./messages.ts";
 import { pick, slowStartWeight, type BackendChoice } from "./pick.ts";
 import { Session, type SessionHost, type Target } from "./session.ts";
 
-/** With no backend left the listener closes after this long: a restart of the last one is no reason to flap. */
+/**
+ * With no backend left the listener closes after this long, so that a restart of the last backend causes no
+ * flapping.
+ */
 const CLOSE_GRACE_MS = 1000;
-/** A backend that just failed a connection comes last until the health check, told of it, has had its say. */
+/**
+ * A backend that just failed a connection comes last for this long. By then the health check, which is told
+ * of the failure, has decided.
+ */
 const SUSPECT_MS = 1000;
 const BACKLOG = 4096;
-/** How long a session lives before it gets its keepalive; little beside the 30 s until the first probe. */
+/**
+ * A session gets its TCP keepalive within this time. It is little compared with the 30 s until the first
+ * probe.
+ */
 const KEEPALIVE_SWEEP_MS = 5000;
 
 interface Entry extends Target {
@@ -28,12 +38,12 @@ interface Entry extends Target {
 }
 
 type Listener =
-  /** Until the first list: other workers have the port, and know where to take a client. */
+  /** Before the first list: other workers have the port, and know where to take a client. */
   | { readonly kind: "idle" }
   | { readonly kind: "closed" }
   | { readonly kind: "opening"; readonly server: Server }
   | { readonly kind: "open"; readonly server: Server }
-  /** Somebody else has the port, or it cannot be had: tried again, for ever. */
+  /** Another program has the port, or it cannot be opened for another reason. It is tried again, for ever. */
   | { readonly kind: "waiting"; readonly timer: Timer }
   | { readonly kind: "stopped" };
 
@@ -50,13 +60,13 @@ export class Proxy {
   readonly #host: SessionHost;
   readonly #entries = new Map<BackendId, Entry>();
   readonly #sessions = new Set<Session>();
-  /** Those that serve, as a list: chosen from at every connection. */
+  /** The backends that serve, as a list: every connection chooses from it. */
   #serving: readonly Entry[] = [];
   #listener: Listener = { kind: "idle" };
   #grace: Timer | undefined;
   #turn: number;
   #refused = 0;
-  /** Attempts in a row that did not get the port. */
+  /** Attempts in a row that failed to open the port. */
   #listenFailures = 0;
   #onEmpty: (() => void) | undefined;
   readonly #heartbeat: Timer;
@@ -64,7 +74,7 @@ export class Proxy {
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
-    // Workers that all began with the first backend would give it one connection each.
+    // If all workers began with the first backend, they would give it one connection each.
     this.#turn = deps.connections.slot;
     this.#host = {
       clock: deps.clock,
@@ -94,7 +104,10 @@ export class Proxy {
     });
   }
 
-  /** `stopped` runs once everything has ended. */
+  /**
+   * Handles a message from the main thread.
+   * @param stopped called after a `stop`, once everything has ended
+   */
   handle(message: ToProxy, stopped: () => void): void {
     switch (message.kind) {
       case "backends":
@@ -130,7 +143,7 @@ export class Proxy {
     }
     this.#serving = serving;
     for (const entry of this.#entries.values()) this.#dropIfGone(entry);
-    // Also for a list of none: that the port can be had is worth knowing at the start.
+    // The listener opens for an empty list too: that the port can be opened is worth knowing at the start.
     if (this.#listener.kind === "idle") this.#open();
     if (this.#serving.length > 0) {
       this.#grace?.cancel();
@@ -194,7 +207,7 @@ export class Proxy {
     server.on("error", (error: NodeJS.ErrnoException) => {
       const code = error.code ?? "UNKNOWN";
       if (this.#listener.kind === "open") {
-        // Out of file descriptors or memory for one more connection; the listener itself goes on.
+        // There are no file descriptors or no memory for one more connection. The listener itself goes on.
         this.#deps.post({ kind: "accept-failed", code });
         return;
       }
@@ -216,7 +229,8 @@ export class Proxy {
     switch (this.#listener.kind) {
       case "opening":
       case "open":
-        // Stops listening now; connections that the kernel had accepted for us are reset, the others go on.
+        // The server stops listening now. Connections that the kernel had accepted for us are reset, the
+        // others go on.
         this.#listener.server.close();
         break;
       case "waiting":

@@ -1,4 +1,4 @@
-/** One client's connection: finds it a backend, then carries bytes both ways until both sides have ended. */
+/** One client's connection. It finds a backend, then carries bytes both ways until both sides have ended. */
 import { connect, type Socket } from "node:net";
 import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
@@ -16,16 +16,16 @@ export interface Target {
   bytesOut: number;
 }
 
-/** What a session asks of the proxy that owns it. */
+/** What a session needs from the proxy that owns it. */
 export interface SessionHost {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
-  /** The best backend for this client but those already tried. */
+  /** Returns the best backend for this client, except those that were already tried. */
   choose(client: Socket, tried: readonly Target[]): Target | undefined;
   attached(session: Session, target: Target): void;
   detached(session: Session, target: Target): void;
   failed(target: Target, reason: string): void;
-  /** No backend could be had: the client has been reset. */
+  /** Called when no backend was found and the client has been reset. */
   refused(): void;
   /** Called once, when nothing of the session is left. */
   ended(session: Session): void;
@@ -34,17 +34,17 @@ export interface SessionHost {
 type State =
   | { readonly kind: "connecting"; readonly target: Target; readonly server: Socket; readonly timer: Timer }
   | { readonly kind: "relaying"; readonly target: Target; readonly server: Socket }
-  /** No backend: before the first, between two, or after the last. */
+  /** The session has no backend: before the first, between two, or after the last. */
   | { readonly kind: "detached" };
 
 const MAX_TRIES = 3;
 const KEEPALIVE_MS = 30_000;
 /**
- * What a client may send before the server's first byte and still be moved to another backend. A TLS ClientHello
- * with post-quantum key shares takes less than 2 KiB.
+ * Bytes that a client may send before the server's first byte and still be moved to another backend. A TLS
+ * ClientHello with post-quantum key shares takes less than 2 KiB.
  */
 const REPLAY_BYTES = 16_384;
-/** Of fewer bytes the garbage collector makes nothing. */
+/** Smaller chunks are left to the garbage collector, which they do not burden. */
 const RELEASE_FROM = 4096;
 
 export class Session {
@@ -52,17 +52,23 @@ export class Session {
   readonly #client: Socket;
   readonly #tried: Target[] = [];
   #state: State = { kind: "detached" };
-  /** The client's bytes until the server's first one; undefined: this session can no longer change its backend. */
+  /**
+   * The client's bytes until the server's first one. undefined: this session can no longer change its
+   * backend.
+   */
   #replay: Buffer[] | undefined = [];
   #replayBytes = 0;
   #clientEnded = false;
   #clientClosed = false;
   #keptAlive = false;
-  /** What the kernel has not taken yet. */
+  /** Chunks that the kernel has not taken yet, for the client and for the server. */
   #waitsForClient: Buffer | undefined;
   #waitsForServer: Buffer | undefined;
 
-  /** `client`: accepted, paused, half-open allowed. */
+  /**
+   * Starts the session.
+   * @param client an accepted connection, paused, with half-open allowed
+   */
   constructor(host: SessionHost, client: Socket) {
     this.#host = host;
     this.#client = client;
@@ -72,12 +78,15 @@ export class Session {
     client.on("drain", () => this.#clientDrained());
     client.on("error", () => this.#clientFailed());
     client.on("close", () => this.#clientClose());
-    // A "data" listener makes the socket flow; its bytes have no place to go before a backend is found.
+    // A "data" listener makes the socket flow, but there is no place for its bytes before a backend is found.
     client.pause();
     this.#next();
   }
 
-  /** The backend is DOWN. A client that has had no byte from it gets another one; the others are reset. */
+  /**
+   * Leaves a backend that is DOWN. A client that has had no byte from it gets another backend. Other clients
+   * are reset.
+   */
   leave(): void {
     switch (this.#state.kind) {
       case "detached":
@@ -88,7 +97,10 @@ export class Session {
     }
   }
 
-  /** Costs four system calls a socket, so it is not for those that end at once: the proxy asks again and again. */
+  /**
+   * Turns on TCP keepalive, once. That costs four system calls a socket, so sessions that end at once should
+   * not pay it: the proxy calls this for all sessions at intervals.
+   */
   keepAlive(): void {
     if (this.#keptAlive || this.#state.kind !== "relaying") return;
     this.#keptAlive = true;
@@ -96,7 +108,7 @@ export class Session {
     this.#state.server.setKeepAlive(true, KEEPALIVE_MS);
   }
 
-  /** Ends both sides in order (FIN), without waiting for them. */
+  /** Ends both sides in order (FIN), without waiting for them to end theirs. */
   finish(): void {
     this.#dropServer((server) => server.destroy());
     this.#client.destroy();
@@ -187,7 +199,8 @@ export class Session {
   }
 
   #clientFailed(): void {
-    // A client that was reset is reset on the other side too: an orderly end would say "all bytes have come".
+    // If the client reset its connection, the server's is reset too: an orderly end would say that all bytes
+    // have come.
     this.#dropServer((server) => (server.connecting ? server.destroy() : server.resetAndDestroy()));
   }
 
@@ -197,7 +210,10 @@ export class Session {
     else if (this.#state.server.connecting) this.#dropServer((server) => server.destroy());
   }
 
-  /** Before its first byte the next backend is tried; after it the client has to know. */
+  /**
+   * Handles the failure of a backend. Before the backend's first byte the next one is tried. After it the
+   * client must know.
+   */
   #serverFailed(server: Socket, reason: string): void {
     if (this.#state.kind === "detached" || this.#state.server !== server) return;
     const { target } = this.#state;
@@ -212,14 +228,20 @@ export class Session {
     }
   }
 
-  /** An orderly end is the server's answer, also an empty one: from here on no other backend is tried. */
+  /**
+   * Handles an orderly end of the server. It is the server's answer, even an empty one, so no other backend
+   * is tried after it.
+   */
   #serverEnd(server: Socket): void {
     if (this.#state.kind === "detached" || this.#state.server !== server) return;
     this.#replay = undefined;
     endOrClose(this.#client);
   }
 
-  /** Closed in order, both ways: what is still on its way to the client goes on by itself. */
+  /**
+   * Handles a server connection that was closed in order, both ways. Bytes still on their way to the client
+   * go on by themselves.
+   */
   #serverClosed(server: Socket): void {
     if (this.#state.kind === "detached" || this.#state.server !== server) return;
     this.#dropServer(() => {});
@@ -237,17 +259,21 @@ export class Session {
 }
 
 /**
- * Frees what the kernel has taken, at once. Each chunk that was read is 64 KiB outside the heap; left to the garbage
- * collector, they make it run all the time, which took a fifth of the CPU time of a transfer.
+ * Frees a chunk at once after the kernel has taken it. Each chunk that was read is 64 KiB outside the heap.
+ * If chunks are left to the garbage collector, they make it run all the time, which took a fifth of the CPU
+ * time of a transfer.
  */
 function releaseWritten(chunk: Buffer, to: Socket): void {
   if (chunk.length < RELEASE_FROM || to.writableLength > 0) return;
   const { buffer } = chunk;
-  // Only a whole buffer is nobody else's.
+  // Only a buffer that the chunk fills is not shared with other code.
   if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.length) buffer.transfer(0);
 }
 
-/** Once the other direction has ended, close() sends the FIN too: a system call and a callback less than a shutdown() first. */
+/**
+ * Ends our direction. If the other direction has ended, close() sends the FIN too, which saves a system call
+ * and a callback compared with shutdown() first.
+ */
 function endOrClose(socket: Socket): void {
   if (socket.readableEnded && socket.writableLength === 0) socket.destroy();
   else socket.end();

@@ -1,4 +1,7 @@
-/** One of the proxy's worker threads as the main thread sees it: started, started again when it ends, told the latest. */
+/**
+ * One of the proxy's worker threads as the main thread sees it. It is started, started again when it ends,
+ * and told the latest list.
+ */
 import { Worker } from "node:worker_threads";
 import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
@@ -15,9 +18,9 @@ export interface ProxyThreadDeps {
   readonly log: Logger;
   readonly settings: ProxySettings;
   readonly share: ConnectionCountShare;
-  /** `worker.ts`, or what the bundle made of it. */
+  /** URL of `worker.ts`, or of the file that the bundle made of it. */
   readonly workerUrl: URL;
-  /** The list to give to a worker that has just started. */
+  /** Returns the list for a worker that has just started. */
   readonly backends: () => readonly ProxyBackend[];
   readonly onConnectFailed: (id: BackendId) => void;
   readonly onChange: () => void;
@@ -25,7 +28,7 @@ export interface ProxyThreadDeps {
 
 const FIRST_RESTART_MS = 100;
 const LAST_RESTART_MS = 10_000;
-/** After this long without an end the next one is a new story, not the same fault again. */
+/** If a worker has run for this long, its end counts as a new fault and not as the same one again. */
 const HEALTHY_MS = 60_000;
 
 type State =
@@ -43,7 +46,7 @@ export class ProxyThread {
   #failure: ListenFailure | undefined;
   #heartbeatMs = Number.NEGATIVE_INFINITY;
   #counters: ProxyCounters = noCounters;
-  /** What workers that have ended had counted: counters never go back. */
+  /** The counts of workers that have ended, because counters never go back. */
   #earlier: ProxyCounters = noCounters;
   #started: PromiseWithResolvers<void> | undefined;
 
@@ -51,12 +54,12 @@ export class ProxyThread {
     this.#deps = deps;
   }
 
-  /** The port while the listener accepts. */
+  /** The port while the listener accepts, otherwise undefined. */
   get listening(): number | undefined {
     return this.#listening;
   }
 
-  /** Why the listener cannot be opened; undefined while it is open, or not wanted. */
+  /** Why the listener cannot be opened. undefined while it is open or not wanted. */
   get failure(): ListenFailure | undefined {
     return this.#failure;
   }
@@ -69,19 +72,25 @@ export class ProxyThread {
     return sum([this.#earlier, this.#counters]);
   }
 
-  /** Resolves once the listener accepts, or it is known that it cannot yet: the worker goes on trying, and one that ends is started again. */
+  /**
+   * Starts the worker. Resolves once the listener accepts, or once it is known that it cannot yet: the worker
+   * goes on trying, and a worker that ends is started again.
+   */
   async start(): Promise<void> {
     this.#started = Promise.withResolvers();
     this.#run();
     await this.#started.promise;
   }
 
-  /** Lost while no worker runs: it gets {@link ProxyThreadDeps.backends} when it starts. */
+  /**
+   * Sends a message. It is lost while no worker runs: a worker gets {@link ProxyThreadDeps.backends} when it
+   * starts.
+   */
   post(message: ToProxy): void {
     if (this.#state.kind === "running") send(this.#state.worker, message);
   }
 
-  /** Stops accepting, gives sessions `drainMs`, ends the thread. */
+  /** Stops accepting, gives sessions `drainMs` to end, then ends the thread. */
   async stop(drainMs: number): Promise<void> {
     this.#started?.resolve();
     if (this.#state.kind === "ended") this.#state.timer.cancel();
@@ -125,7 +134,7 @@ export class ProxyThread {
     const inMs = this.#restartMs;
     this.#restartMs = Math.min(LAST_RESTART_MS, this.#restartMs * 2);
     this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };
-    this.#deps.log.error({ code: error.code, err: error, restartInMs: inMs }, "the proxy's worker thread ended");
+    this.#deps.log.error({ code: error.code, err: error, restartInMs: inMs }, "The proxy's worker thread ended, starting it again");
     this.#started?.resolve();
     this.#deps.onChange();
   }
@@ -155,16 +164,17 @@ export class ProxyThread {
         return;
       case "connect-failed":
         this.#deps.onConnectFailed(message.id);
-        log.debug({ backend: message.id, reason: message.reason }, "a connection was tried elsewhere");
+        log.debug({ backend: message.id, reason: message.reason }, "A connection to a backend failed, trying another backend");
         return;
       case "accept-failed":
-        log.warn({ code: message.code }, "a connection could not be accepted");
+        log.warn({ code: message.code }, "A connection could not be accepted");
         return;
     }
   }
 }
 
 function send(worker: Worker, message: ToProxy): void {
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin, only windows do
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin, only
+  // windows do
   worker.postMessage(message);
 }

@@ -1,7 +1,8 @@
 /**
- * The proxy as the main thread sees it: several worker threads that listen on one port (SO_REUSEPORT), among which the
- * kernel spreads connections by a hash of their addresses. They share nothing but the limit of connections; one that
- * dies takes its own sessions with it, and the others accept what comes meanwhile.
+ * The proxy as the main thread sees it: several worker threads that listen on one port (SO_REUSEPORT). The
+ * kernel spreads connections over them by a hash of their addresses. The threads share nothing but the limit
+ * of connections. A thread that dies takes its own sessions with it, and the others accept the connections
+ * that come meanwhile.
  */
 import { createServer } from "node:net";
 import type { Timer } from "../clock.ts";
@@ -18,17 +19,18 @@ export interface ProxyThreadsDeps extends Omit<ProxyThreadDeps, "settings" | "sh
 }
 
 /**
- * On two cores, which the proxy shares with an API server and etcd, two threads carried no more than one, and took more
- * CPU time for it (docs/benchmarks.md). Every thread costs memory: more than two are for those who ask.
+ * Returns how many worker threads to run. On two cores, which the proxy shares with an API server and etcd,
+ * two threads carried no more than one, and took more CPU time for it (docs/benchmarks.md). Every thread
+ * costs memory, so more than two run only where they are configured.
  */
 export function workersFor(cores: number): number {
   return cores < 4 ? 1 : 2;
 }
 
-/** The same failure to listen is told again after this long. */
+/** The same failure to listen is logged again after this long. */
 const REPEAT_MS = 60_000;
 
-/** Without any thread until the port has been free. */
+/** No thread runs until the port has been free. */
 type State =
   | { readonly kind: "idle" }
   | { readonly kind: "waiting"; readonly failure: ListenFailure; readonly timer: Timer }
@@ -46,20 +48,26 @@ export class ProxyThreads {
     this.#deps = deps;
   }
 
-  /** The port while at least one listener accepts. */
+  /** The port while at least one listener accepts, otherwise undefined. */
   get listening(): number | undefined {
     return this.#threads.find(({ listening }) => listening !== undefined)?.listening;
   }
 
-  /** Why the port cannot be opened by any worker, or by one of them; undefined when each has it, or none wants it. */
+  /**
+   * Why the port cannot be opened by any worker, or by one of them. undefined if each worker has it or none
+   * wants it.
+   */
   get failure(): ListenFailure | undefined {
     if (this.#state.kind === "waiting") return this.#state.failure;
     return this.#threads.find(({ failure }) => failure !== undefined)?.failure;
   }
 
-  /** Of the oldest: a worker that listens and hangs keeps its share of the clients waiting. One that is dead has no share. */
+  /**
+   * Returns the age of the oldest heartbeat, in milliseconds. A worker that listens and hangs keeps its share
+   * of the clients waiting. A dead worker has no share.
+   */
   heartbeatAgeMs(): number {
-    // None hangs: none has been started.
+    // No worker hangs, because none has been started.
     if (this.#state.kind === "waiting") return 0;
     const accepting = this.#threads.filter(({ listening }) => listening !== undefined);
     const asked = accepting.length > 0 ? accepting : this.#threads;
@@ -70,7 +78,10 @@ export class ProxyThreads {
     return sum(this.#threads.map((thread) => thread.counters()));
   }
 
-  /** Resolves once every listener accepts, or it is known that the port cannot be had yet; it is tried for ever. */
+  /**
+   * Starts the workers. Resolves once every listener accepts, or once it is known that the port cannot be
+   * opened yet. The port is tried for ever.
+   */
   start(): Promise<void> {
     return this.#tryPort(1);
   }
@@ -100,12 +111,15 @@ export class ProxyThreads {
     await Promise.all(this.#threads.map((thread) => thread.start()));
   }
 
-  /** To all. Lost on one that does not run: it gets {@link ProxyThreadDeps.backends} when it starts. */
+  /**
+   * Sends a message to all workers. It is lost on a worker that does not run, which gets {@link
+   * ProxyThreadDeps.backends} when it starts.
+   */
   post(message: ToProxy): void {
     for (const thread of this.#threads) thread.post(message);
   }
 
-  /** Stops accepting, gives sessions `drainMs`, ends the threads. */
+  /** Stops accepting, gives sessions `drainMs` to end, then ends the threads. */
   async stop(drainMs: number): Promise<void> {
     if (this.#state.kind === "waiting") this.#state.timer.cancel();
     this.#state = { kind: "stopped" };
@@ -116,8 +130,8 @@ export class ProxyThreads {
     const { listening } = this;
     if ((listening !== undefined) !== this.#wasListening) {
       this.#wasListening = listening !== undefined;
-      if (listening === undefined) this.#deps.log.info({ port: this.#deps.settings.port }, "balancer closed its listener");
-      else this.#deps.log.info({ port: listening }, "balancer listens");
+      if (listening === undefined) this.#deps.log.info({ port: this.#deps.settings.port }, "The balancer closed its listener");
+      else this.#deps.log.info({ port: listening }, "The balancer listens");
     }
     this.#tellFailure();
     this.#deps.onChange();
@@ -134,13 +148,13 @@ export class ProxyThreads {
     if (this.#told?.detail === failure.detail && nowMs - this.#told.atMs < REPEAT_MS) return;
     this.#told = { detail: failure.detail, atMs: nowMs };
     const { error } = failure;
-    log.error({ code: error.code, err: error, hint: error.hint }, "the balancer cannot listen; tried again until it can");
+    log.error({ code: error.code, err: error, hint: error.hint }, "The balancer cannot listen, trying again");
   }
 }
 
 /**
- * Listens alone for a moment: with SO_REUSEPORT another agent of this machine would share the port without a word.
- * Answers the port, which is a free one for 0, or why it cannot be had.
+ * Listens alone for a moment: with SO_REUSEPORT another agent of this machine would share the port without an
+ * error. Returns the port (a free one if `port` is 0), or why it cannot be opened.
  */
 function freeToUs(port: number, host = "::"): Promise<number | ListenFailure> {
   return new Promise((resolve) => {

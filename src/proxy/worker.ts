@@ -1,4 +1,4 @@
-/** Entry of one of the proxy's worker threads: wires {@link Proxy} to its port and its clock. */
+/** Entry point of one of the proxy's worker threads: it connects {@link Proxy} to its port and its clock. */
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../clock.ts";
 import { ConnectionCount } from "./connection-count.ts";
