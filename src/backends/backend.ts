@@ -12,6 +12,7 @@ export type BackendId = string;
  */
 export type Grade = "UNKNOWN" | "UP" | "DRAIN" | "DOWN";
 
+/** An API server that connections may go to. */
 export interface Backend {
   readonly id: BackendId;
   readonly host: string;
@@ -20,6 +21,7 @@ export interface Backend {
   readonly local: boolean;
 }
 
+/** A backend as the status shows it. */
 export interface BackendStatus extends Backend {
   readonly grade: Grade;
   /** True if it takes new connections. False before its first check. */
@@ -46,6 +48,7 @@ export interface BackendStatus extends Backend {
   readonly bytesOut: number;
 }
 
+/** The balancer as the status shows it. */
 export interface BalancerStatus {
   /** True if the proxy's listener accepts connections. */
   readonly listening: boolean;

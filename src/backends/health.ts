@@ -8,6 +8,7 @@ import type { Backend, BackendId } from "./backend.ts";
 import type { CheckResult } from "./pool.ts";
 import { Probe, type CheckTls, type ProbeOutcome } from "./probe.ts";
 
+/** The settings of the health checks. Times are milliseconds. */
 export interface HealthSettings {
   readonly checkPath: string;
   readonly checkIntervalMs: number;
@@ -29,6 +30,7 @@ export interface HealthDeps {
  */
 const SIGNAL_GAP_MS = 100;
 
+/** The health checks of all backends. */
 export class Health {
   readonly #deps: HealthDeps;
   readonly #checkers = new Map<BackendId, Checker>();

@@ -21,6 +21,7 @@ export interface CheckResult {
   readonly durationMs: number;
 }
 
+/** How many results in a row change a grade. */
 export interface PoolSettings {
   /** Successes in a row that bring a backend back to UP. */
   readonly rise: number;
@@ -28,6 +29,7 @@ export interface PoolSettings {
   readonly fall: number;
 }
 
+/** A backend with what its checks have found. */
 export interface Member {
   readonly backend: Backend;
   readonly grade: Grade;
@@ -64,6 +66,7 @@ export interface Member {
   readonly absentMs: number | undefined;
 }
 
+/** All backends. */
 export interface Pool {
   readonly members: readonly Member[];
   /** When the old connections of a DOWN backend were last closed, monotonic ms. */
@@ -85,6 +88,7 @@ export const START_MS = 60_000;
  */
 export const CLOSE_GAP_MS = 1000;
 
+/** A pool without any backend. */
 export const emptyPool: Pool = { members: [], lastCloseMs: Number.NEGATIVE_INFINITY };
 
 /**
@@ -111,6 +115,7 @@ export function forget(pool: Pool, id: BackendId): Pool {
   return { ...pool, members: pool.members.filter((member) => member.backend.id !== id || !member.leaving) };
 }
 
+/** Returns the pool with one more result of a check, which may change the backend's grade. */
 export function withResult(pool: Pool, id: BackendId, result: CheckResult, nowMs: number, settings: PoolSettings): Pool {
   const members = pool.members.map((member) =>
     member.backend.id === id ? graded(member, result, nowMs, settings) : member,
@@ -149,6 +154,7 @@ export function nextToClose(pool: Pool, nowMs: number): { readonly id: BackendId
   return { id: next.backend.id, inMs: Math.max(0, pool.lastCloseMs + CLOSE_GAP_MS - nowMs) };
 }
 
+/** Returns the pool after the backend's old connections have been closed. */
 export function withClosed(pool: Pool, id: BackendId, nowMs: number): Pool {
   const members = pool.members.map((member) => (member.backend.id === id ? { ...member, closed: true } : member));
   return { members, lastCloseMs: nowMs };

@@ -20,6 +20,7 @@ export interface CheckTls {
   readonly servername: string;
 }
 
+/** What one check found. */
 export type ProbeOutcome = Pick<CheckResult, "kind" | "reason"> & {
   /** Set if the check passed but an operator should know this. */
   readonly warning?: "unauthorized" | "unverified";
@@ -64,6 +65,7 @@ type Answer =
   | { readonly kind: "timeout" }
   | { readonly kind: "malformed"; readonly reason: string };
 
+/** The network side of one backend's checks. */
 export class Probe {
   readonly #deps: ProbeDeps;
   /**

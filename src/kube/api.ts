@@ -19,6 +19,7 @@ const HEDGE_MS = 500;
  */
 const SUSPECT_MS = 5000;
 
+/** What came of a call: the answer that counts, or why there was none before the deadline. */
 export type CallOutcome =
   | {
       readonly kind: "answer";
@@ -28,6 +29,7 @@ export type CallOutcome =
     }
   | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly uncertain: boolean; readonly message: string };
 
+/** A client of the API server list, which applies the rules above. */
 export interface ApiClient {
   /**
    * Sends the request by the rules above. Never rejects. Resolves within `timeoutMs`.
@@ -50,6 +52,7 @@ export interface ApiClientDeps {
   readonly onRequest?: (report: RequestReport) => void;
 }
 
+/** Creates a client. It remembers for 5 s which servers were slow or silent. */
 export function createApiClient(deps: ApiClientDeps): ApiClient {
   const { transport, clock, log } = deps;
   const slow = new Map<string, number>();

@@ -32,6 +32,7 @@ export interface CredentialsDeps {
   readonly onChange: () => void;
 }
 
+/** The credentials of both kubeconfigs, kept up to date. */
 export interface Credentials {
   /** Starts reading. Resolves when both files have been read, whatever was in them. */
   start(): Promise<void>;
@@ -74,6 +75,7 @@ interface Source {
   complaint: string;
 }
 
+/** Creates the credentials, which are empty until {@link Credentials.start} has read the files. */
 export function createCredentials(deps: CredentialsDeps): Credentials {
   const { clock, log } = deps;
   const own: Source = newSource(deps.ownPath);

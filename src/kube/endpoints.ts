@@ -41,11 +41,13 @@ export type Discovery =
   | { readonly kind: "refused"; readonly server: string; readonly status: number; readonly message: string }
   | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly message: string };
 
+/** A running poll of the EndpointSlices. */
 export interface Endpoints {
   discovery(): Discovery;
   close(): void;
 }
 
+/** Starts to poll the EndpointSlices: every second until a list names a server, then every 10 s. */
 export function watchEndpoints(deps: EndpointsDeps): Endpoints {
   const { api, clock, log } = deps;
   let closed = false;

@@ -15,6 +15,7 @@ const REFILL_MS = 10_000;
 const MAX_NOTE = 1000;
 const MAX_REASON = 128;
 
+/** An Event on the Lease. Texts longer than the API's limits are cut. */
 export interface LeaseEvent {
   readonly type: "Normal" | "Warning";
   /** UpperCamelCase. It is `LeaderElection` for changes of the holder, as in client-go. */
@@ -34,6 +35,7 @@ export interface EventRecorderDeps {
   readonly node: string;
 }
 
+/** Sends Events on the Lease, best effort. */
 export interface EventRecorder {
   /**
    * Sends the event without waiting for the outcome.
@@ -42,6 +44,7 @@ export interface EventRecorder {
   record(event: LeaseEvent, leaseUid: string | undefined): void;
 }
 
+/** Creates a recorder for one Lease. */
 export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
   const { api, clock, log, namespace, leaseName, node } = deps;
   let tokens = BURST;

@@ -45,6 +45,7 @@ export type KubeconfigRead =
   | { readonly kind: "missing"; readonly why: string }
   | { readonly kind: "broken"; readonly error: LeaseholdError };
 
+/** Reads and checks one kubeconfig file. Never rejects: a fault is part of the result (`LH_KUBECONFIG`). */
 export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
   let text: string;
   try {

@@ -9,6 +9,7 @@ import { INSTANCE, OFFER, RELEASED_BY } from "./record.ts";
 import type { LeaseRecord } from "./record.ts";
 import type { LeaseWrite } from "./store.ts";
 
+/** A change of the Lease: what is tested and what is set. */
 export interface LeaseChange {
   /** The record that the tests were taken from. */
   readonly from: LeaseRecord;
@@ -26,12 +27,14 @@ export interface LeaseChange {
   readonly annotations: Readonly<Record<string, string | null>>;
 }
 
+/** One operation of a JSON Patch (RFC 6902). */
 export interface PatchOperation {
   readonly op: "test" | "add" | "remove";
   readonly path: string;
   readonly value?: unknown;
 }
 
+/** What a write needs in addition to the record. */
 export interface WriteContext {
   readonly node: string;
   readonly leaseDurationSeconds: number;
@@ -47,6 +50,7 @@ export type ChangingWrite =
   | { readonly kind: "claim"; readonly replaces: LeaseRecord; readonly offered: boolean; readonly instance: string }
   | Extract<LeaseWrite, { kind: "renew" | "offer" | "release" }>;
 
+/** Returns the change that a write makes to the record that it names. */
 export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseChange {
   const { node, leaseDurationSeconds, now } = context;
   if (write.kind === "claim") return claim(write, context);

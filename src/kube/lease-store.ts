@@ -49,11 +49,13 @@ type Fetched =
   | { readonly kind: "no-answer"; readonly message: string }
   | Rejected;
 
+/** A {@link LeaseStore} over the API, which also tells what the API refused. */
 export interface ApiLeaseStore extends LeaseStore {
   /** Returns what the API last refused, for the status. null if it has refused nothing yet. */
   lastRefusal(): RefusalStatus | null;
 }
 
+/** Creates the store for one Lease. */
 export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   const { api, clock, namespace, name, node } = deps;
   const refusals = createRefusals(deps);

@@ -30,6 +30,7 @@ export function noAnswerReason(error: unknown): NoAnswer {
   return "silent";
 }
 
+/** Tells whether the connection was refused because no process listens on the port. */
 export function nobodyListens(error: unknown): boolean {
   return codes(error).includes("ECONNREFUSED");
 }

@@ -7,8 +7,10 @@ import { parseIp } from "../net.ts";
 import { plainText } from "./plain-text.ts";
 import type { Candidate, FastPathOffer, LeaseRecord, VrrpState } from "./record.ts";
 
+/** A JSON object whose members are not checked yet. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** Tells whether the value is an object, and neither null nor an array. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -129,6 +131,7 @@ export function leasesPath(namespace: string): string {
   return `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases`;
 }
 
+/** Returns the API path of one Lease. */
 export function leasePath(namespace: string, name: string): string {
   return `${leasesPath(namespace)}/${encodeURIComponent(name)}`;
 }

@@ -4,14 +4,18 @@
  */
 
 export const ANNOTATION_PREFIX = "leasehold.dev/";
+/** Prefix of the candidates' annotations. The node's name follows it. */
 export const CANDIDATE_PREFIX = `${ANNOTATION_PREFIX}candidate.`;
+/** Annotation by which an operator asks for a move of the VIP to a node. */
 export const MOVE_TO = `${ANNOTATION_PREFIX}move-to`;
+/** Annotation with the node to which the holder offers the Lease. */
 export const OFFER = `${ANNOTATION_PREFIX}offer`;
 /**
  * Annotation with the instance (see {@link Candidate}) of the machine that claimed: two machines may have one
  * name.
  */
 export const INSTANCE = `${ANNOTATION_PREFIX}holder-instance`;
+/** Annotation with the node that released the Lease. */
 export const RELEASED_BY = `${ANNOTATION_PREFIX}released-by`;
 
 /** One version of the Lease. Times stay text: they are only compared for change, never read as times. */
@@ -29,6 +33,7 @@ export interface LeaseRecord {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** The state of an agent, in VRRP's words as keepalived shows them. */
 export type VrrpState = "INIT" | "BACKUP" | "MASTER" | "FAULT";
 
 /**

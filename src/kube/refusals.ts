@@ -8,8 +8,10 @@ import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { LeaseWrite } from "./store.ts";
 
+/** A request of the agent on the Lease. */
 export type LeaseRequest = "read" | "watch" | LeaseWrite["kind"];
 
+/** One refusal of the API. */
 export interface Refusal {
   readonly request: LeaseRequest;
   /** HTTP status, 400 or more. */
@@ -21,6 +23,7 @@ export interface Refusal {
   readonly user?: string;
 }
 
+/** The last refusal, as the status shows it. */
 export interface RefusalStatus extends Refusal {
   /** Monotonic ms of the last refusal. */
   readonly atMs: number;
@@ -30,6 +33,7 @@ export interface RefusalStatus extends Refusal {
   readonly over: boolean;
 }
 
+/** The record of refusals, which also logs them. */
 export interface Refusals {
   refused(refusal: Refusal): void;
   /** Records that a request of this kind succeeded. */
@@ -52,6 +56,7 @@ interface Spell {
   told: boolean;
 }
 
+/** Creates an empty record of refusals. */
 export function createRefusals({ clock, log }: { readonly clock: Clock; readonly log: Logger }): Refusals {
   const spells = new Map<string, Spell>();
   /** Reasons in the order in which they were last logged. */

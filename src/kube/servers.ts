@@ -5,6 +5,7 @@
 import { hostPort, parseIp } from "../net.ts";
 import type { HostPort, IpAddress } from "../net.ts";
 
+/** The sources of the API server list. */
 export interface ApiServerSources {
   /** This node's address. undefined while it is unknown. */
   readonly own: string | undefined;

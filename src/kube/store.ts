@@ -4,6 +4,7 @@
  */
 import type { Candidate, LeaseRecord } from "./record.ts";
 
+/** A write of the Lease. */
 export type LeaseWrite =
   /**
    * Makes this node the holder. Compare-and-swap on holderIdentity, renewTime, acquireTime and
@@ -31,6 +32,7 @@ export type LeaseWrite =
   /** Writes this node's own annotation by merge patch. It never conflicts and never makes a renewal fail. */
   | { readonly kind: "candidate"; readonly candidate: Candidate };
 
+/** What came of a write. */
 export type WriteOutcome =
   | { readonly kind: "ok"; readonly record: LeaseRecord }
   /** A `test` failed. `record` is what a read after it returned (null: there is no Lease). */
@@ -43,6 +45,7 @@ export type WriteOutcome =
    */
   | { readonly kind: "no-answer"; readonly ambiguous: boolean; readonly message: string };
 
+/** What came of a read. A `null` record means that there is no Lease. */
 export type ReadOutcome =
   | { readonly kind: "ok"; readonly record: LeaseRecord | null }
   | { readonly kind: "rejected"; readonly status: number; readonly message: string }
@@ -56,6 +59,7 @@ export type ReadOutcome =
  */
 export type ServerState = "refusing" | "silent" | "alive";
 
+/** What a survey of the API servers found. */
 export interface Survey {
   /**
    * The servers in the order of the API server list. The list is empty if no server is known, which proves
@@ -70,6 +74,7 @@ export interface Survey {
   readonly records: readonly LeaseRecord[];
 }
 
+/** The Lease, as the election reads and writes it. */
 export interface LeaseStore {
   /** Reads the Lease with a quorum read (no resourceVersion). A `null` record means 404. */
   read(timeoutMs: number): Promise<ReadOutcome>;

@@ -16,6 +16,7 @@ import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, RequestReport } f
  */
 const PING: ApiRequest = { method: "GET", path: "/livez/ping" };
 
+/** What a survey found, with the answers as they came. */
 export interface ApiSurvey {
   /** The servers in the order of the API server list. */
   readonly servers: readonly { readonly server: string; readonly state: ServerState }[];

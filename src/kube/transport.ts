@@ -6,6 +6,7 @@
 
 export type ApiMethod = "GET" | "POST" | "PUT" | "PATCH";
 
+/** One request to an API server. */
 export interface ApiRequest {
   readonly method: ApiMethod;
   /**
@@ -20,6 +21,7 @@ export interface ApiRequest {
   readonly body?: unknown;
 }
 
+/** The answer of an API server, with any status. */
 export interface ApiResponse {
   /** The server that answered, `ip:port`. */
   readonly server: string;
@@ -39,6 +41,7 @@ export interface ApiResponse {
  */
 export type NoAnswer = "refused" | "silent" | "tls" | "credentials";
 
+/** The error of a request that got no answer. */
 export class ApiNoAnswer extends Error {
   readonly reason: NoAnswer;
   readonly server: string;
@@ -63,6 +66,7 @@ export interface RequestReport {
   readonly durationMs: number;
 }
 
+/** The callbacks of a watch. */
 export interface WatchHandlers {
   /** Called with one parsed watch event. */
   onEvent(type: string, object: unknown): void;
@@ -70,6 +74,7 @@ export interface WatchHandlers {
   onEnd(reason: { readonly kind: "status"; readonly status: number } | { readonly kind: "error"; readonly message: string } | { readonly kind: "end" }): void;
 }
 
+/** Sends requests to single API servers. */
 export interface ApiTransport {
   /**
    * Returns the API servers: this node's first, then the peers', as numeric `ip:port`, never the VIP and

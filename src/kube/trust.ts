@@ -24,6 +24,7 @@ export interface TrustDeps {
   readonly credentials: Pick<Credentials, "rejected" | "accepted">;
 }
 
+/** The record of which credentials work at which server. */
 export interface Trust {
   /**
    * Tells whether the next credentials may be tried at `server` after this failure. They may not while
@@ -53,6 +54,7 @@ const REPEAT_MS = 300_000;
 /** How many servers and credentials are remembered, which is more than a control plane has. */
 const MOST = 256;
 
+/** Creates an empty record. It tells `credentials` its verdicts. */
 export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
   /** When a server last took the credentials, by credentials and then by server. */
   const taken = new Map<string, Map<string, number>>();

@@ -41,11 +41,13 @@ export interface UndiciTransportDeps {
   readonly userAgent: string;
 }
 
+/** A transport whose connections can be closed. */
 export interface UndiciTransport extends ApiTransport {
   /** Ends every connection and every request. */
   close(): Promise<void>;
 }
 
+/** Creates a transport without connections. They are opened when they are needed. */
 export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTransport {
   const { clock, log, credentials } = deps;
   const trust = createTrust(deps);

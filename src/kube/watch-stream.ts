@@ -14,6 +14,7 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 /** Time from opening a watch to its response headers, which kube-apiserver sends at once. */
 const WATCH_OPEN_MS = 5000;
 
+/** Why a watch has ended. */
 export type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
 
 export interface WatchDeps {
@@ -26,6 +27,7 @@ export interface WatchDeps {
   readonly onEnd: (reason: WatchEnd, error?: ApiNoAnswer) => void;
 }
 
+/** Opens the watch. `close()` of the returned object ends it without a call of `onEnd`. */
 export function openWatch(server: string, path: string, deps: WatchDeps): { close(): void } {
   let over = false;
   let sent = false;

@@ -8,6 +8,7 @@ import type { LeaseRecord } from "./record.ts";
 import { CANDIDATE_PREFIX } from "./record.ts";
 import type { ApiRequest } from "./transport.ts";
 
+/** What came of the removal. */
 export type Withdrawal =
   | { readonly kind: "withdrawn" }
   /** There is no Lease, or it has no annotation of this node. */
@@ -21,6 +22,7 @@ export interface WithdrawDeps {
   readonly node: string;
 }
 
+/** What reading the Lease found. */
 export type LeaseRead = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<Withdrawal, { kind: "withdrawn" }>;
 
 /** Time-out of each of the two requests. */
@@ -31,6 +33,7 @@ export function readLease({ api, namespace, name }: Omit<WithdrawDeps, "node">):
   return ask(api, { method: "GET", path: leasePath(namespace, name) });
 }
 
+/** Removes the node's annotation and checks that it is gone. Never rejects. */
 export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Promise<Withdrawal> {
   const path = leasePath(namespace, name);
   const key = `${CANDIDATE_PREFIX}${node}`;

@@ -25,6 +25,7 @@ import type { Logger } from "../log.ts";
 import type { ProxyBackend } from "./messages.ts";
 import { ProxyThreads, workersFor } from "./threads.ts";
 
+/** The settings that the balancer uses. */
 export type BalancerSettings = Pick<
   Config,
   | "balancerPort"
@@ -62,6 +63,7 @@ export interface BalancerDeps {
   readonly onCheck?: (id: BackendId, result: CheckResult) => void;
 }
 
+/** The balancer of this node. */
 export interface Balancer {
   /**
    * Starts the balancer. Resolves once the listener accepts, or once it is known that it cannot yet. A port
@@ -90,6 +92,7 @@ export interface Balancer {
 const HEARTBEAT_LIMIT_MS = 3000;
 const SWEEP_INTERVAL_MS = 5000;
 
+/** Creates a balancer that neither checks nor listens before {@link Balancer.start}. */
 export function createBalancer(deps: BalancerDeps): Balancer {
   const { clock, log, settings } = deps;
   const grading = { rise: settings.checkRise, fall: settings.checkFall };

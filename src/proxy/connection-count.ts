@@ -7,7 +7,7 @@ export interface ConnectionCountShare {
   readonly slot: number;
 }
 
-/** Creates the memory for the counts of so many workers, all 0. */
+/** Returns shared memory with a slot for each worker, all 0. */
 export function connectionCountMemory(workers: number): SharedArrayBuffer {
   return new SharedArrayBuffer(workers * Int32Array.BYTES_PER_ELEMENT);
 }

@@ -2,8 +2,10 @@
 import type { BackendId } from "../backends/backend.ts";
 import type { BackendCounters, ProxyCounters } from "./messages.ts";
 
+/** The counters of a worker that has counted nothing. */
 export const noCounters: ProxyCounters = { connections: 0, refused: 0, backends: [] };
 
+/** Adds up counters, those of backends by their id. */
 export function sum(all: readonly ProxyCounters[]): ProxyCounters {
   let connections = 0;
   let refused = 0;

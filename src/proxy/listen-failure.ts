@@ -4,6 +4,7 @@
  */
 import { LeaseholdError } from "../errors.ts";
 
+/** A failure to open the balancer's port. */
 export interface ListenFailure {
   /** One clause that names the port and says what to do about it. */
   readonly detail: string;

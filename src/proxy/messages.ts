@@ -13,11 +13,13 @@ export interface ProxySettings {
   readonly connectTimeoutMs: number;
 }
 
+/** The `workerData` of a worker. */
 export interface ProxyWorkerData {
   readonly settings: ProxySettings;
   readonly share: ConnectionCountShare;
 }
 
+/** A backend as a worker needs to know it. */
 export interface ProxyBackend {
   readonly id: BackendId;
   readonly host: string;
@@ -32,6 +34,7 @@ export interface ProxyBackend {
   readonly returnedAgoMs: number | undefined;
 }
 
+/** A message from the main thread to a worker. */
 export type ToProxy =
   /**
    * The whole list of backends from now on. A backend that is missing in it is forgotten with its last
@@ -43,6 +46,7 @@ export type ToProxy =
   /** Stops accepting, gives sessions `drainMs` to end, then ends them and the thread. */
   | { readonly kind: "stop"; readonly drainMs: number };
 
+/** What a worker has counted for one backend. */
 export interface BackendCounters {
   readonly id: BackendId;
   readonly active: number;
@@ -53,12 +57,14 @@ export interface BackendCounters {
   readonly bytesOut: number;
 }
 
+/** What a worker has counted. */
 export interface ProxyCounters {
   readonly connections: number;
   readonly refused: number;
   readonly backends: readonly BackendCounters[];
 }
 
+/** A message from a worker to the main thread. */
 export type FromProxy =
   | { readonly kind: "listening"; readonly port: number }
   /** The listener is closed or no longer tried, because no backend is left or the worker is stopping. */

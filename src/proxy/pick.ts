@@ -5,6 +5,7 @@
 import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
 
+/** A backend that may be chosen. */
 export interface BackendChoice {
   readonly id: BackendId;
   readonly local: boolean;
@@ -14,6 +15,7 @@ export interface BackendChoice {
   readonly weight: number;
 }
 
+/** What a choice depends on in addition to the backends. */
 export interface Draw {
   /** The client's address. With `source` the same address gets the same backend. */
   readonly source: string;

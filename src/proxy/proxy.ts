@@ -55,6 +55,7 @@ export interface ProxyDeps {
   readonly post: (message: FromProxy) => void;
 }
 
+/** The proxy of one worker thread. It opens its listener when it gets its first list. */
 export class Proxy {
   readonly #deps: ProxyDeps;
   readonly #host: SessionHost;

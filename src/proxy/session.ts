@@ -47,6 +47,7 @@ const REPLAY_BYTES = 16_384;
 /** Smaller chunks are left to the garbage collector, which they do not burden. */
 const RELEASE_FROM = 4096;
 
+/** A session, from the accepted connection to the end of both sides. */
 export class Session {
   readonly #host: SessionHost;
   readonly #client: Socket;

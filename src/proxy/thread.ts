@@ -38,6 +38,7 @@ type State =
   | { readonly kind: "stopping"; readonly worker: Worker }
   | { readonly kind: "stopped" };
 
+/** A worker thread that is started again when it ends: after 100 ms, then ever later, 10 s at most. */
 export class ProxyThread {
   readonly #deps: ProxyThreadDeps;
   #state: State = { kind: "idle" };
@@ -174,7 +175,6 @@ export class ProxyThread {
 }
 
 function send(worker: Worker, message: ToProxy): void {
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin, only
-  // windows do
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
   worker.postMessage(message);
 }

@@ -37,6 +37,7 @@ type State =
   | { readonly kind: "running" }
   | { readonly kind: "stopped" };
 
+/** All worker threads of the proxy. */
 export class ProxyThreads {
   readonly #deps: ProxyThreadsDeps;
   #state: State = { kind: "idle" };

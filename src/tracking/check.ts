@@ -1,6 +1,7 @@
 /** Defines what the tracker knows of a check: when to run it, how, and what its results are worth. */
 import type { CheckRule, Outcome } from "./rules.ts";
 
+/** A check as the tracker runs it. */
 export interface CheckSpec extends CheckRule {
   readonly intervalMs: number;
   /** A run that takes longer counts as a failure. Its own result is ignored when it comes. */
@@ -34,6 +35,7 @@ export interface CheckStatus {
   readonly sinceMs: number;
 }
 
+/** Returns the error's message, or the value as text if it is not an Error. */
 export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

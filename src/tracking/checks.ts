@@ -8,6 +8,7 @@ import { fileCheck, watchFile } from "./file.ts";
 import { httpCheck } from "./http.ts";
 import type { Outcome } from "./rules.ts";
 
+/** The parts of the agent that the checks ask. */
 export interface CheckSources {
   readonly clock: Clock;
   /**

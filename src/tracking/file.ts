@@ -15,6 +15,9 @@ const FILE_BYTES = 64;
 const SETTLE_MS = 50;
 const INTEGER = /^[+-]?\d{1,9}$/;
 
+/**
+ * Returns a run that reads the number in the file. A missing file, or one without an integer, is `unusable`.
+ */
 export function fileCheck(path: string): () => Promise<Outcome> {
   return async () => {
     let text: string;

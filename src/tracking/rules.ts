@@ -31,6 +31,7 @@ export interface CheckRule {
   readonly fall: number;
 }
 
+/** The state of a check between two results. */
 export type CheckState =
   | { readonly kind: "INIT" }
   /** `value` is the number last read; null for checks that only pass or fail. */
@@ -45,6 +46,7 @@ export type CheckVerdict =
   | { readonly kind: "WEIGHED"; readonly ok: boolean; readonly contribution: number }
   | { readonly kind: "FAULT" };
 
+/** What all checks together mean for the node. */
 export interface Summary {
   /** Effective priority, 1-254. */
   readonly effective: number;

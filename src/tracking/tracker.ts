@@ -15,6 +15,7 @@ export interface TrackerDeps {
   readonly basePriority: number;
 }
 
+/** The tracker of this node. */
 export interface Tracker {
   /** Runs every check at once, then each at its interval. */
   start(): void;
@@ -57,6 +58,7 @@ interface Entry {
   watcher: { close(): void } | null;
 }
 
+/** Creates a tracker that runs nothing before {@link Tracker.start}. */
 export function createTracker(deps: TrackerDeps): Tracker {
   const { clock, log, basePriority } = deps;
   const entries: readonly Entry[] = deps.checks.map((spec) => ({
