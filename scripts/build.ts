@@ -1,6 +1,6 @@
 /**
- * Three bundles: the entry, which any Node can read, the agent and the balancer's worker thread. All dependencies are inside but koffi, whose native
- * part is found next to it in node_modules.
+ * Three bundles: the entry, which any Node can read, the agent and the balancer's worker thread. All
+ * dependencies are inside but koffi, whose native part is found next to it in node_modules.
  *
  * `npm run build -- [OUTDIR]`, default dist/.
  */
@@ -14,7 +14,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const outdir = resolve(process.argv[2] ?? `${root}dist`);
 const { version }: { readonly version: string } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
 
-// Written beside and renamed: whoever starts an agent meanwhile gets the old bundle or the new one, never none.
+// Written beside and renamed: whoever starts an agent meanwhile gets the old bundle or the new one, never
+// none.
 const staging = mkdtempSync(join(dirname(outdir), ".build-"));
 
 const result = await build({
@@ -28,7 +29,9 @@ const result = await build({
   external: ["koffi"],
   define: { LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version) },
   // CommonJS dependencies ask for Node's own modules with require, which an ES module does not have.
-  banner: { js: 'import { createRequire as bundleRequire } from "node:module"; const require = bundleRequire(import.meta.url);' },
+  banner: {
+    js: 'import { createRequire as bundleRequire } from "node:module"; const require = bundleRequire(import.meta.url);',
+  },
   sourcemap: "linked",
   sourcesContent: false,
   // Licences of what is inside travel with it.

@@ -1,8 +1,8 @@
 /**
- * `npm run demo`: three virtual control-plane nodes and a client on this machine, and what the client sees while the
- * holder is killed and an API server stops. Ends by itself after about a minute; exit code 0 when all of it was seen, 69 where
- * it cannot run. Without nft the proxy balances.
- * `npm run demo -- --keys`: by hand.
+ * `npm run demo`: three virtual control-plane nodes and a client on this machine, and what the client sees
+ * while the holder is killed and an API server stops. Ends by itself after about a minute; exit code 0 when
+ * all of it was seen, 69 where it cannot run. Without nft the proxy balances. `npm run demo -- --keys`: by
+ * hand.
  */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -45,7 +45,10 @@ function build(): void {
 async function demo(): Promise<number> {
   await using cluster = await DemoCluster.start();
   const view: View = process.stdout.isTTY
-    ? liveView(process.stdout, keys ? KEYS_HELP : "runs by itself, about a minute; Ctrl-C ends it; by hand: npm run demo -- --keys")
+    ? liveView(
+        process.stdout,
+        keys ? KEYS_HELP : "runs by itself, about a minute; Ctrl-C ends it; by hand: npm run demo -- --keys",
+      )
     : plainView(process.stdout);
   const observer = new Observer(cluster, (snapshot) => view.show(snapshot));
   const story = new Story(cluster, observer);

@@ -1,8 +1,9 @@
 /**
 /**
- * Writes what is generated: what the table of settings says into docs/configuration.md and README.md, between their
- * markers; the files of manifests/, as `leasehold manifest` prints them; the simulation's golden timelines and
- * docs/timelines.md; docs/pictures/. `--check` writes nothing and exits 1 when a file is out of date.
+ * Writes what is generated: what the table of settings says into docs/configuration.md and README.md, between
+ * their markers; the files of manifests/, as `leasehold manifest` prints them; the simulation's golden
+ * timelines and docs/timelines.md; docs/pictures/. `--check` writes nothing and exits 1 when a file is out of
+ * date.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { manifest } from "../src/cli/manifest.ts";
@@ -20,10 +21,13 @@ const shown = (name: SettingName): string => {
   const { fallback, shown: text } = SETTINGS[name];
   return fallback === undefined ? text : `\`${text}\``;
 };
-const inSection = (section: Section): readonly SettingName[] => SETTING_NAMES.filter((name) => SETTINGS[name].section === section);
+const inSection = (section: Section): readonly SettingName[] =>
+  SETTING_NAMES.filter((name) => SETTINGS[name].section === section);
 
 function readmeTable(): string {
-  const rows = SETTING_NAMES.map((name) => `| \`${PREFIX}${name}\` | ${cell(shown(name))} | ${cell(SETTINGS[name].doc)} |`);
+  const rows = SETTING_NAMES.map(
+    (name) => `| \`${PREFIX}${name}\` | ${cell(shown(name))} | ${cell(SETTINGS[name].doc)} |`,
+  );
   return ["| variable | default | meaning |", "|---|---|---|", ...rows].join("\n");
 }
 
@@ -54,7 +58,10 @@ interface Target {
   readonly text: string;
 }
 
-const MARKDOWN = { begin: "<!-- settings:begin (written by scripts/docs.ts) -->", end: "<!-- settings:end -->" };
+const MARKDOWN = {
+  begin: "<!-- settings:begin (written by scripts/docs.ts) -->",
+  end: "<!-- settings:end -->",
+};
 const TARGETS: readonly Target[] = [
   { file: "README.md", ...MARKDOWN, text: `\n${readmeTable()}\n` },
   { file: "docs/configuration.md", ...MARKDOWN, text: `\n${reference()}\n` },

@@ -1,6 +1,6 @@
 /**
- * `npm run programs -- demo|test|bench ...`: installs the programs that these call, or says which are missing and how to have them.
- * Exit code 0 when all are there, 69 when some are not, 2 for wrong arguments.
+ * `npm run programs -- demo|test|bench ...`: installs the programs that these call, or says which are missing
+ * and how to have them. Exit code 0 when all are there, 69 when some are not, 2 for wrong arguments.
  */
 import { EX_UNAVAILABLE } from "../src/needed-node.js";
 import { PURPOSES } from "../test/support/sandbox/tools.ts";

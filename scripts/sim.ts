@@ -78,7 +78,8 @@ async function search(): Promise<void> {
   const toShrink: Task[] = [];
   let shrunk = 0;
   const seeds = taken(seedsOf(range), ({ seed }) => !done.has(seed));
-  const next = (): Task | undefined => toShrink.shift() ?? taskOf(seeds, (one) => ({ ...one, kind: "judge", trace: options.trace }));
+  const next = (): Task | undefined =>
+    toShrink.shift() ?? taskOf(seeds, (one) => ({ ...one, kind: "judge", trace: options.trace }));
   const onOutcome = (outcome: Outcome): void => {
     if (outcome.kind === "shrink") console.log(outcome.text, "\n");
     if (outcome.kind !== "judge") return;
@@ -89,12 +90,25 @@ async function search(): Promise<void> {
     progress?.add(run);
     if (violation === undefined) return;
     console.log(`seed ${seed}, profile ${profile}: ${violation.invariant}: ${violation.detail}`);
-    if (++shrunk <= options.failures) toShrink.push({ kind: "shrink", seed, profile, limitMs: options.shrinkSeconds * 1_000, lines: options.lines });
+    if (++shrunk <= options.failures)
+      toShrink.push({
+        kind: "shrink",
+        seed,
+        profile,
+        limitMs: options.shrinkSeconds * 1_000,
+        lines: options.lines,
+      });
   };
-  await withProgress(() => `${finished.length} of ${range.seeds} runs, ${finished.filter(({ broken }) => broken !== undefined).length} failed`, () => campaign(next, options.jobs, onOutcome));
+  await withProgress(
+    () =>
+      `${finished.length} of ${range.seeds} runs, ${finished.filter(({ broken }) => broken !== undefined).length} failed`,
+    () => campaign(next, options.jobs, onOutcome),
+  );
   const failures = finished.filter(({ broken }) => broken !== undefined).length;
   const early = finished.length < range.seeds ? ` of ${range.seeds}` : "";
-  console.log(`${finished.length}${early} runs from seed ${range.from}, ${failures} failed; ${hours(finished)} simulated hours; now ${spent(finished.length - done.size)}`);
+  console.log(
+    `${finished.length}${early} runs from seed ${range.from}, ${failures} failed; ${hours(finished)} simulated hours; now ${spent(finished.length - done.size)}`,
+  );
   for (const line of summary(finished, [...Object.keys(INVARIANTS), "processNeverExits"])) console.log(line);
   process.exitCode = failures > 0 ? 1 : 0;
 }
@@ -103,13 +117,23 @@ async function search(): Promise<void> {
 async function compare(): Promise<void> {
   const then = options.sameAs === undefined ? undefined : read(options.sameAs);
   const now: Entry[] = [];
-  const wanted = then !== undefined && !options.rangeGiven ? then.map(({ seed, profile }) => ({ seed, profile: profileNamed(profile) ?? fail(`${options.sameAs}: no such profile: ${profile}`) })) : [...seedsOf(options.range)];
+  const wanted =
+    then !== undefined && !options.rangeGiven
+      ? then.map(({ seed, profile }) => ({
+          seed,
+          profile: profileNamed(profile) ?? fail(`${options.sameAs}: no such profile: ${profile}`),
+        }))
+      : [...seedsOf(options.range)];
   const seeds = wanted.values();
   const next = (): Task | undefined => taskOf(seeds, (one) => ({ ...one, kind: "fingerprint" }));
   const onOutcome = (outcome: Outcome): void => {
-    if (outcome.kind === "fingerprint") now.push({ profile: outcome.profile, seed: outcome.seed, fingerprint: outcome.fingerprint });
+    if (outcome.kind === "fingerprint")
+      now.push({ profile: outcome.profile, seed: outcome.seed, fingerprint: outcome.fingerprint });
   };
-  await withProgress(() => `${now.length} of ${wanted.length} runs`, () => campaign(next, options.jobs, onOutcome));
+  await withProgress(
+    () => `${now.length} of ${wanted.length} runs`,
+    () => campaign(next, options.jobs, onOutcome),
+  );
   if (options.hash !== undefined) writeFileSync(options.hash, formatEntries(now));
   const different = then === undefined ? [] : differences(then, now);
   for (const line of different) console.log(line);
@@ -130,7 +154,10 @@ async function cover(): Promise<void> {
     runs += 1;
     table.add(outcome.counts);
   };
-  await withProgress(() => `${runs} of ${options.range.seeds} runs`, () => campaign(next, options.jobs, onOutcome));
+  await withProgress(
+    () => `${runs} of ${options.range.seeds} runs`,
+    () => campaign(next, options.jobs, onOutcome),
+  );
   console.log(formatCoverage(table.rows(), runs));
   process.stderr.write(`${spent(runs)}\n`);
 }
@@ -138,7 +165,9 @@ async function cover(): Promise<void> {
 async function printRecords(): Promise<void> {
   const production = await loadProduction();
   for (const { seed, profile } of seedsOf(options.range)) {
-    await fingerprintOf(makePlan(String(seed), profile), production, (line) => process.stdout.write(`${line}\n`));
+    await fingerprintOf(makePlan(String(seed), profile), production, (line) =>
+      process.stdout.write(`${line}\n`),
+    );
   }
 }
 
@@ -148,7 +177,8 @@ interface Seed {
 }
 
 function* seedsOf({ from, seeds, profile }: Range): Generator<Seed, undefined> {
-  for (let seed = from; seed < from + seeds; seed += 1) yield { seed, profile: profile ?? PROFILES[seed % PROFILES.length] ?? "chaos" };
+  for (let seed = from; seed < from + seeds; seed += 1)
+    yield { seed, profile: profile ?? PROFILES[seed % PROFILES.length] ?? "chaos" };
 }
 
 function* taken(seeds: Iterable<Seed>, wanted: (seed: Seed) => boolean): Generator<Seed, undefined> {
@@ -164,7 +194,10 @@ function taskOf(seeds: Iterator<Seed, undefined>, make: (seed: Seed) => Task): T
 
 /** Says every minute how far it is: on stderr, as it is no result. */
 async function withProgress(describe: () => string, run: () => Promise<void>): Promise<void> {
-  const timer = setInterval(() => process.stderr.write(`${describe()} after ${(elapsedMs() / 60_000).toFixed(0)} minutes\n`), PROGRESS_MS);
+  const timer = setInterval(
+    () => process.stderr.write(`${describe()} after ${(elapsedMs() / 60_000).toFixed(0)} minutes\n`),
+    PROGRESS_MS,
+  );
   try {
     await run();
   } finally {
@@ -202,7 +235,8 @@ function profileNamed(name: string | undefined): Profile | undefined {
 function parse() {
   const { values } = words();
   const { profile } = values;
-  if (profile !== undefined && profileNamed(profile) === undefined) fail(`--profile ${profile}: there are ${PROFILES.join(", ")}`);
+  if (profile !== undefined && profileNamed(profile) === undefined)
+    fail(`--profile ${profile}: there are ${PROFILES.join(", ")}`);
   return {
     help: values.help,
     range: {
@@ -255,7 +289,12 @@ function words() {
 /** A whole number; --minutes may have a fraction. */
 function number(name: string, text: string, least: number): number {
   const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value) || value < least || (name !== "minutes" && !Number.isSafeInteger(value))) {
+  if (
+    text.trim() === "" ||
+    !Number.isFinite(value) ||
+    value < least ||
+    (name !== "minutes" && !Number.isSafeInteger(value))
+  ) {
     fail(`--${name} ${text}: a number of at least ${least} is needed`);
   }
   return value;

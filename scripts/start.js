@@ -1,7 +1,7 @@
 /**
- * `node scripts/start.js [SCRIPT [ARGUMENT]...]`: runs a TypeScript program of this repository with a Node that can. Where a
- * person's Node is too old, that is the one which `npm ci` has brought; where there is none, one sentence says what to do and the
- * exit code is 69. Without a SCRIPT it only looks.
+ * `node scripts/start.js [SCRIPT [ARGUMENT]...]`: runs a TypeScript program of this repository with a Node
+ * that can. Where a person's Node is too old, that is the one which `npm ci` has brought; where there is
+ * none, one sentence says what to do and the exit code is 69. Without a SCRIPT it only looks.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -18,7 +18,9 @@ const [script, ...args] = process.argv.slice(2);
 
 if (!installed || (obstacle !== undefined && !existsSync(own))) {
   const reason = obstacle === undefined ? "The npm packages are not installed" : obstacle;
-  process.stderr.write(`${reason}: run \`npm ci\` first, which brings ${obstacle === undefined ? "them" : "it"}.\n`);
+  process.stderr.write(
+    `${reason}: run \`npm ci\` first, which brings ${obstacle === undefined ? "them" : "it"}.\n`,
+  );
   process.exitCode = EX_UNAVAILABLE;
 } else if (script !== undefined) {
   const path = resolve(script);
@@ -36,10 +38,13 @@ if (!installed || (obstacle !== undefined && !existsSync(own))) {
  */
 function runWithOwn(argv) {
   const child = spawn(own, argv, { stdio: "inherit" });
-  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(signal, () => child.kill(signal));
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
+    process.on(signal, () => child.kill(signal));
   child.once("error", (error) => {
     process.stderr.write(`${own}: ${error.message}\n`);
     process.exit(EX_UNAVAILABLE);
   });
-  child.once("exit", (code, signal) => process.exit(code === null ? 128 + (signal === null ? 0 : constants.signals[signal]) : code));
+  child.once("exit", (code, signal) =>
+    process.exit(code === null ? 128 + (signal === null ? 0 : constants.signals[signal]) : code),
+  );
 }

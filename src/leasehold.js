@@ -1,7 +1,7 @@
 #!/usr/bin/env -S node --enable-source-maps
 /**
- * The bundle's entry (dist/leasehold.js): says which Node is needed where this one is too old, and otherwise starts the agent's
- * own file, which an old Node cannot read.
+ * The bundle's entry (dist/leasehold.js): says which Node is needed where this one is too old, and otherwise
+ * starts the agent's own file, which an old Node cannot read.
  */
 import { EX_UNAVAILABLE, nodeObstacle, startModule } from "./needed-node.js";
 

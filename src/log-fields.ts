@@ -42,7 +42,9 @@ export function plainFields(fields: LogFields): LogFields {
  */
 function members(entries: Iterable<readonly [unknown, unknown]>, around: readonly object[]): LogFields {
   const plain: Record<string, unknown> = {};
-  for (const [key, value] of entries) plain[String(key)] = key === "err" && value !== undefined ? errorFields(value) : plainValue(value, around);
+  for (const [key, value] of entries)
+    plain[String(key)] =
+      key === "err" && value !== undefined ? errorFields(value) : plainValue(value, around);
   return plain;
 }
 
@@ -53,7 +55,8 @@ function plainValue(value: unknown, around: readonly object[]): unknown {
   // Deeper values are shown as text, in which an error is readable.
   if (around.length >= MAX_DEPTH) return described(value);
   const within = [...around, value];
-  if (Array.isArray(value) || value instanceof Set) return Array.from(value, (each: unknown) => plainValue(each, within));
+  if (Array.isArray(value) || value instanceof Set)
+    return Array.from(value, (each: unknown) => plainValue(each, within));
   if (value instanceof Map) return members(value, within);
   // A date, a URL or a Buffer has its own JSON form.
   if (ArrayBuffer.isView(value) || ("toJSON" in value && typeof value.toJSON === "function")) return value;
@@ -74,7 +77,11 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
     ...(depth === 0 && error.stack !== undefined && { stack: error.stack }),
     ...(deeper && error.cause !== undefined && { cause: nested(error.cause) }),
     ...(deeper && Array.isArray(gathered) && { errors: gathered.slice(0, MAX_GATHERED).map(nested) }),
-    ...(deeper && "suppressed" in error && { error: nested("error" in error ? error.error : undefined), suppressed: nested(error.suppressed) }),
+    ...(deeper &&
+      "suppressed" in error && {
+        error: nested("error" in error ? error.error : undefined),
+        suppressed: nested(error.suppressed),
+      }),
   };
 }
 
@@ -84,12 +91,17 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
  */
 function strangeFields(thrown: unknown): ErrorFields {
   if (typeof thrown !== "object" || thrown === null) return { type: typeof thrown, message: String(thrown) };
-  const message = "message" in thrown && typeof thrown.message === "string" ? thrown.message : described(thrown);
+  const message =
+    "message" in thrown && typeof thrown.message === "string" ? thrown.message : described(thrown);
   return { type: "object", message, ...("code" in thrown && { code: thrown.code }) };
 }
 
 function described(value: object): string {
-  return inspect(value, { depth: MAX_DEPTH, breakLength: Number.POSITIVE_INFINITY, maxArrayLength: MAX_GATHERED });
+  return inspect(value, {
+    depth: MAX_DEPTH,
+    breakLength: Number.POSITIVE_INFINITY,
+    maxArrayLength: MAX_GATHERED,
+  });
 }
 
 /** True also for an error of another realm, which is no instance of this realm's Error. */

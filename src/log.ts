@@ -9,7 +9,11 @@ export type LogFields = Readonly<Record<string, unknown>>;
  * key either, at any depth.
  */
 export type Checked<Fields> = {
-  readonly [Key in keyof Fields]: Key extends "err" ? unknown : unknown extends Fields[Key] ? never : NoError<Fields[Key]>;
+  readonly [Key in keyof Fields]: Key extends "err"
+    ? unknown
+    : unknown extends Fields[Key]
+      ? never
+      : NoError<Fields[Key]>;
 };
 /** Distributes over unions: one member that is an error is enough to refuse the type. */
 type NoError<Value> = Value extends Error ? never : Value extends object ? Checked<Value> : Value;

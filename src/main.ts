@@ -28,7 +28,10 @@ async function main(): Promise<number> {
     }
     case "version":
       process.stdout.write(
-        versionText({ version: VERSION, nodeVersion: process.version, platform: `${process.platform}/${process.arch}` }, command.output),
+        versionText(
+          { version: VERSION, nodeVersion: process.version, platform: `${process.platform}/${process.arch}` },
+          command.output,
+        ),
       );
       return 0;
     case "usage-error":

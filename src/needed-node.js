@@ -1,9 +1,12 @@
 /**
- * Which Node the programs here need. Plain JavaScript, and old words only, in every file that an old Node gets to read:
- * what it cannot read it answers with a stack trace about a file extension or a syntax error.
+ * Which Node the programs here need. Plain JavaScript, and old words only, in every file that an old Node
+ * gets to read: what it cannot read it answers with a stack trace about a file extension or a syntax error.
  */
 
-/** The first major version of Node that runs the sources and the bundle. package.json brings one of it (`node`). */
+/**
+ * The first major version of Node that runs the sources and the bundle. package.json brings one of it
+ * (`node`).
+ */
 export const NEEDED_NODE = 24;
 
 /** EX_UNAVAILABLE of sysexits.h: something that the program needs is not there. */
@@ -17,7 +20,9 @@ const EX_UNSETTLED = 13;
  * @returns {string | undefined} one sentence; undefined where this Node will do
  */
 export function nodeObstacle(version) {
-  return parseInt(version, 10) >= NEEDED_NODE ? undefined : `Node ${NEEDED_NODE} or later is needed, this is Node ${version}`;
+  return parseInt(version, 10) >= NEEDED_NODE
+    ? undefined
+    : `Node ${NEEDED_NODE} or later is needed, this is Node ${version}`;
 }
 
 /**
@@ -30,6 +35,7 @@ export function startModule(href) {
   process.once("beforeExit", () => {
     if (!settled) process.exitCode = EX_UNSETTLED;
   });
-  // No handler for a rejection: Node prints it and exits with 1. No top-level await: Node 12 does not know it.
+  // No handler for a rejection: Node prints it and exits with 1. No top-level await: Node 12 does not know
+  // it.
   void import(href).then(() => (settled = true));
 }

@@ -63,7 +63,11 @@ function ipv6Bytes(canonical: string): Uint8Array {
 /** Returns the address of 4 or 16 bytes in network order. */
 export function ipFromBytes(bytes: Uint8Array): IpAddress {
   if (bytes.length === 4) {
-    return { family: 4, text: `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`, bytes: new Uint8Array(bytes) };
+    return {
+      family: 4,
+      text: `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`,
+      bytes: new Uint8Array(bytes),
+    };
   }
   if (bytes.length !== 16) throw new RangeError(`an address has 4 or 16 bytes, not ${bytes.length}`);
   const groups: string[] = [];

@@ -23,14 +23,19 @@ export interface LoggerOptions {
 function textLine(json: string): string {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino's own line, an object by construction
   const { ts, level, msg, ...fields } = JSON.parse(json) as Readonly<Record<string, unknown>>;
-  const pairs = Object.entries(fields).map(([key, value]) => `${key}=${typeof value === "string" && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`);
+  const pairs = Object.entries(fields).map(
+    ([key, value]) =>
+      `${key}=${typeof value === "string" && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
+  );
   return `${[`${String(ts)} ${String(level).toUpperCase().padEnd(5)} ${String(msg)}`, ...pairs].join("  ")}\n`;
 }
 
 export function createLogger(options: LoggerOptions): Logger {
   // Synchronous, because the line that says why the agent ended is worth more than a few microseconds.
-  const plain: DestinationStream = options.write === undefined ? destination({ dest: 1, sync: true }) : { write: options.write };
-  const stream: DestinationStream = options.format === "json" ? plain : { write: (line) => plain.write(textLine(line)) };
+  const plain: DestinationStream =
+    options.write === undefined ? destination({ dest: 1, sync: true }) : { write: options.write };
+  const stream: DestinationStream =
+    options.format === "json" ? plain : { write: (line) => plain.write(textLine(line)) };
   return over(
     pino(
       {

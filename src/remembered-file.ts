@@ -12,12 +12,18 @@ const VERSION = 1;
  * Reads the items of the file that `parse` accepts; none when there is no file, or when any of it is damaged
  * (logged). `what` is the key of the list in the file, and names it in the log.
  */
-export function readRememberedItems<T>(path: string, what: string, parse: (item: unknown) => T | undefined, log: Logger): readonly T[] {
+export function readRememberedItems<T>(
+  path: string,
+  what: string,
+  parse: (item: unknown) => T | undefined,
+  log: Logger,
+): readonly T[] {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) log.warn({ path, what, err: error }, "Remembered file cannot be read");
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT"))
+      log.warn({ path, what, err: error }, "Remembered file cannot be read");
     return [];
   }
   const items = parseItems(text, what, parse);
@@ -29,7 +35,12 @@ export function readRememberedItems<T>(path: string, what: string, parse: (item:
  * Replaces the file (temporary file, fsync, rename). A failure is logged, because everything works without
  * the file. An empty list is not written.
  */
-export function writeRememberedItems(path: string, what: string, items: readonly unknown[], log: Logger): void {
+export function writeRememberedItems(
+  path: string,
+  what: string,
+  items: readonly unknown[],
+  log: Logger,
+): void {
   if (items.length === 0) return;
   const text = `${JSON.stringify({ version: VERSION, [what]: items })}\n`;
   const temporary = `${path}.new`;
@@ -54,7 +65,11 @@ function syncing(path: string, flags: string, write: (fd: number) => void): void
   }
 }
 
-function parseItems<T>(text: string, what: string, parse: (item: unknown) => T | undefined): readonly T[] | undefined {
+function parseItems<T>(
+  text: string,
+  what: string,
+  parse: (item: unknown) => T | undefined,
+): readonly T[] | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -7,7 +7,8 @@ const bundled = typeof LEASEHOLD_BUNDLE_VERSION === "string" ? LEASEHOLD_BUNDLE_
 
 function sourceVersion(): string {
   const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
-  if (typeof manifest === "object" && manifest !== null && "version" in manifest) return String(manifest.version);
+  if (typeof manifest === "object" && manifest !== null && "version" in manifest)
+    return String(manifest.version);
   throw new TypeError("package.json has no version");
 }
 
@@ -15,4 +16,7 @@ function sourceVersion(): string {
 export const VERSION: string = bundled ?? sourceVersion();
 
 /** The file of the balancer's worker thread. */
-export const PROXY_WORKER: URL = new URL(bundled === undefined ? "./proxy/worker.ts" : "./proxy-worker.js", import.meta.url);
+export const PROXY_WORKER: URL = new URL(
+  bundled === undefined ? "./proxy/worker.ts" : "./proxy-worker.js",
+  import.meta.url,
+);

@@ -26,7 +26,9 @@ const chosen = words.filter(isLayer);
 const filters = words.filter((word) => !isLayer(word));
 const isNamed = (name: string): boolean => chosen.includes(name);
 
-const work = LAYERS.filter(({ name, onlyWhenNamed }) => isNamed(name) || (chosen.length === 0 && onlyWhenNamed !== true)).map((layer) => ({
+const work = LAYERS.filter(
+  ({ name, onlyWhenNamed }) => isNamed(name) || (chosen.length === 0 && onlyWhenNamed !== true),
+).map((layer) => ({
   layer,
   files: filesOf(layer, filters),
 }));
@@ -71,7 +73,10 @@ async function prepareAndRun(layer: Layer, files: readonly string[]): Promise<Ou
   if (layer.needs.includes("control-plane")) {
     // Here and not in the tests: a build needs the network, and the sandbox has none.
     const found = await findBinaries((line) => process.stdout.write(`control plane: ${line}\n`));
-    const line = found.kind === "found" ? `${found.binaries.version} from ${dirname(found.binaries.kubeApiserver)}` : found.reason;
+    const line =
+      found.kind === "found"
+        ? `${found.binaries.version} from ${dirname(found.binaries.kubeApiserver)}`
+        : found.reason;
     process.stdout.write(`control plane: ${line}\n`);
   }
   if (build && layer.needs.includes("build") && !call([process.execPath, "scripts/build.ts"], 2 * 60_000)) {
@@ -89,14 +94,17 @@ function conclude(): number {
   headline("summary");
   const total = { passed: 0, failed: 0, skipped: 0 };
   for (const { layer, passed, failed, skipped, problems, notes } of outcomes) {
-    process.stdout.write(`${layer.padEnd(9)} ${passed} passed, ${failed} failed, ${skipped} skipped in this layer\n`);
+    process.stdout.write(
+      `${layer.padEnd(9)} ${passed} passed, ${failed} failed, ${skipped} skipped in this layer\n`,
+    );
     for (const line of [...notes, ...problems]) process.stdout.write(`          ${line}\n`);
     total.passed += passed;
     total.failed += failed;
     total.skipped += skipped;
   }
   const executed = total.passed + total.failed;
-  const unmatched = outcomes.length === 0 && filters.length > 0 ? `: no file matches ${filters.join(" ")}` : "";
+  const unmatched =
+    outcomes.length === 0 && filters.length > 0 ? `: no file matches ${filters.join(" ")}` : "";
   if (executed === 0) process.stdout.write(`no test was executed${unmatched}\n`);
   process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
   return executed === 0 || outcomes.some(({ failed, problems }) => failed > 0 || problems.length > 0) ? 1 : 0;

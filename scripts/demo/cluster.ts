@@ -1,4 +1,6 @@
-/** The demo's cluster: three virtual control-plane nodes, each with an API server and an agent, and a client. */
+/**
+ * The demo's cluster: three virtual control-plane nodes, each with an API server and an agent, and a client.
+ */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -93,10 +95,13 @@ export class DemoNode {
   }
 }
 
-/** What a person does once with kubectl: the Lease as the manifest ships it. The embedded API needs no RBAC. */
+/**
+ * What a person does once with kubectl: the Lease as the manifest ships it. The embedded API needs no RBAC.
+ */
 function installLease(api: EmbeddedApi): void {
   const manifest = readFileSync(new URL("../../manifests/rbac.yaml", import.meta.url), "utf8");
-  const objects: { readonly kind: string; readonly metadata: { readonly namespace?: string } }[] = loadAllYaml(manifest);
+  const objects: { readonly kind: string; readonly metadata: { readonly namespace?: string } }[] =
+    loadAllYaml(manifest);
   const lease = objects.find(({ kind }) => kind === "Lease");
   if (lease === undefined) throw new Error("manifests/rbac.yaml has no Lease");
   const path = `/apis/coordination.k8s.io/v1/namespaces/${lease.metadata.namespace}/leases`;
@@ -114,7 +119,13 @@ export class DemoCluster implements AsyncDisposable {
   readonly probe: ClientProbe;
   readonly #api: EmbeddedApi;
 
-  private constructor(lab: Lab, api: EmbeddedApi, nodes: readonly DemoNode[], ownership: OwnershipSampler, probe: ClientProbe) {
+  private constructor(
+    lab: Lab,
+    api: EmbeddedApi,
+    nodes: readonly DemoNode[],
+    ownership: OwnershipSampler,
+    probe: ClientProbe,
+  ) {
     this.lab = lab;
     this.vip = lab.vip4;
     this.endpoint = `${lab.vip4}:${BALANCER_PORT}`;
@@ -146,7 +157,14 @@ export class DemoCluster implements AsyncDisposable {
       installLease(api);
       const nodes = [...hosts].map(([name, host]) => new DemoNode(name, host, api, lab));
       const ownership = await lab.ownership();
-      const options = { host: lab.vip4, port: BALANCER_PORT, intervalMs: 20, timeoutMs: 1000, tls: {}, path: "/readyz" };
+      const options = {
+        host: lab.vip4,
+        port: BALANCER_PORT,
+        intervalMs: 20,
+        timeoutMs: 1000,
+        tls: {},
+        path: "/readyz",
+      };
       return new DemoCluster(lab, api, nodes, ownership, await ClientProbe.start(client, options, "client"));
     } catch (error) {
       await lab.stop();

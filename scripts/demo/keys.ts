@@ -3,12 +3,17 @@ import { NODE_NAMES } from "./cluster.ts";
 import type { DemoCluster, DemoNode } from "./cluster.ts";
 import type { Observer } from "./observer.ts";
 
-export const KEYS_HELP = "1 2 3: kill or start an agent   4 5 6: stop or start an API server   7 8 9: pull or plug a cable   q: end";
+export const KEYS_HELP =
+  "1 2 3: kill or start an agent   4 5 6: stop or start an API server   7 8 9: pull or plug a cable   q: end";
 
 const INTERRUPT = "\x03"; // Ctrl-C arrives as a character in raw mode
 
 /** Resolves when the person has had enough. */
-export async function playByHand(cluster: DemoCluster, observer: Observer, input: NodeJS.ReadStream): Promise<void> {
+export async function playByHand(
+  cluster: DemoCluster,
+  observer: Observer,
+  input: NodeJS.ReadStream,
+): Promise<void> {
   observer.say("three agents start; n1 has the highest priority");
   await Promise.all(cluster.nodes.map((node) => node.startAgent()));
   const unplugged = new Set<DemoNode>();
@@ -28,7 +33,12 @@ export async function playByHand(cluster: DemoCluster, observer: Observer, input
   }
 }
 
-async function press(node: DemoNode, row: number, observer: Observer, unplugged: Set<DemoNode>): Promise<void> {
+async function press(
+  node: DemoNode,
+  row: number,
+  observer: Observer,
+  unplugged: Set<DemoNode>,
+): Promise<void> {
   if (row === 0) {
     observer.say(`${node.name}: agent ${node.agentRuns ? "killed" : "started"}`);
     await (node.agentRuns ? node.killAgent() : node.startAgent());

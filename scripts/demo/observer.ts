@@ -63,7 +63,15 @@ export class Observer {
   snapshot(): Snapshot {
     const { vip, endpoint, probe } = this.#cluster;
     const nowMs = monotonicMs();
-    return { startedMs: this.#startedMs, nowMs, vip, endpoint, nodes: this.#nodes, attempts: probe.attempts(), events: this.events };
+    return {
+      startedMs: this.#startedMs,
+      nowMs,
+      vip,
+      endpoint,
+      nodes: this.#nodes,
+      attempts: probe.attempts(),
+      events: this.events,
+    };
   }
 
   /** Looks until {@link end} is called. */
@@ -85,7 +93,11 @@ export class Observer {
           };
         }),
       );
-      for (const node of nodes) this.#compare(this.#nodes.find(({ name }) => name === node.name), node);
+      for (const node of nodes)
+        this.#compare(
+          this.#nodes.find(({ name }) => name === node.name),
+          node,
+        );
       this.#nodes = nodes;
       this.#show(this.snapshot());
       await sleep(EVERY_MS);
@@ -97,8 +109,12 @@ export class Observer {
   }
 
   #compare(before: NodeView | undefined, now: NodeView): void {
-    if (before?.state !== now.state && now.state !== undefined) this.say(`${now.name}: ${before?.state ?? "starts as"}${before?.state === undefined ? "" : " ->"} ${now.state}`);
-    if (before !== undefined && before.hasVip !== now.hasVip) this.say(`${now.name}: ${now.hasVip ? "has" : "no longer has"} the VIP`);
+    if (before?.state !== now.state && now.state !== undefined)
+      this.say(
+        `${now.name}: ${before?.state ?? "starts as"}${before?.state === undefined ? "" : " ->"} ${now.state}`,
+      );
+    if (before !== undefined && before.hasVip !== now.hasVip)
+      this.say(`${now.name}: ${now.hasVip ? "has" : "no longer has"} the VIP`);
     // Only the holder's balancer has clients.
     if (before === undefined || !now.hasVip) return;
     if (now.fastPath !== undefined && now.fastPath !== this.#fastPath) {

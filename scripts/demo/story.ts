@@ -11,7 +11,9 @@ export interface Claim {
   readonly detail: string;
 }
 
-/** A lost holder is missed when its Lease has not moved for LEASE_DURATION (10 s); twice that is far too late. */
+/**
+ * A lost holder is missed when its Lease has not moved for LEASE_DURATION (10 s); twice that is far too late.
+ */
 const FAILOVER_LIMIT_MS = 20_000;
 /** A planned move: the new holder binds before the old one unbinds. */
 const PLANNED_GAP_MS = 150;
@@ -31,7 +33,9 @@ export class Story {
 
     this.#observer.say("three agents start; n1 has the highest priority");
     await Promise.all(this.#cluster.nodes.map((node) => node.startAgent()));
-    await this.#step("the best node is elected and clients are served through the VIP", 0, async () => this.#holds("n1", 20_000));
+    await this.#step("the best node is elected and clients are served through the VIP", 0, async () =>
+      this.#holds("n1", 20_000),
+    );
 
     const killed = monotonicMs();
     this.#observer.say("n1's agent is killed (SIGKILL)");
@@ -55,21 +59,37 @@ export class Story {
     const stopped = monotonicMs();
     this.#observer.say("n1's API server stops: its priority falls by 50");
     await n1.stopApi();
-    await this.#step("an API server dies: its backend is out, the VIP goes to a better node", stopped, async () => {
-      await this.#holds("n2", 20_000);
-      await this.#cluster.lab.until(async () => (await this.#gradeOnHolder("n2", "n1")) === "DOWN", 10_000, "n1's backend DOWN");
-      this.#gapBelow(stopped, PLANNED_GAP_MS);
-    });
+    await this.#step(
+      "an API server dies: its backend is out, the VIP goes to a better node",
+      stopped,
+      async () => {
+        await this.#holds("n2", 20_000);
+        await this.#cluster.lab.until(
+          async () => (await this.#gradeOnHolder("n2", "n1")) === "DOWN",
+          10_000,
+          "n1's backend DOWN",
+        );
+        this.#gapBelow(stopped, PLANNED_GAP_MS);
+      },
+    );
 
     const healed = monotonicMs();
     this.#observer.say("n1's API server is back");
     await n1.startApi();
-    await this.#step("the API server comes back: its backend too, and n1 is holder again", healed, async () => {
-      await this.#holds("n1", 20_000);
-      await this.#cluster.lab.until(async () => (await this.#gradeOnHolder("n1", "n1")) === "UP", 10_000, "n1's backend UP");
-      await sleep(1000);
-      this.#gapBelow(healed, PLANNED_GAP_MS);
-    });
+    await this.#step(
+      "the API server comes back: its backend too, and n1 is holder again",
+      healed,
+      async () => {
+        await this.#holds("n1", 20_000);
+        await this.#cluster.lab.until(
+          async () => (await this.#gradeOnHolder("n1", "n1")) === "UP",
+          10_000,
+          "n1's backend UP",
+        );
+        await sleep(1000);
+        this.#gapBelow(healed, PLANNED_GAP_MS);
+      },
+    );
   }
 
   /** `since` 0: nothing to say about the client, who had nobody to talk to before. */
@@ -82,7 +102,11 @@ export class Story {
     const attempts = this.#since(since);
     const client = since === 0 ? "" : `client: ${describeAttempts(attempts)}`;
     const [reason = ""] = (failure ?? "").split("\n");
-    this.claims.push({ text, seen: failure === undefined, detail: failure === undefined ? client : `${reason}; ${client}` });
+    this.claims.push({
+      text,
+      seen: failure === undefined,
+      detail: failure === undefined ? client : `${reason}; ${client}`,
+    });
     this.#observer.say(failure === undefined ? `seen: ${text}` : `NOT SEEN: ${text}: ${reason}`);
   }
 
@@ -117,6 +141,9 @@ export class Story {
     const attempts = this.#since(fromMs);
     const gap = longestGap(attempts).ms;
     // What the client did not ask it cannot have missed: on a busy machine it waits for a processor itself.
-    if (gap > limitMs + longestPauseMs(attempts)) throw new Error(`a gap of ${gap.toFixed(0)} ms, more than ${limitMs} ms (${failures(attempts).length} failed)`);
+    if (gap > limitMs + longestPauseMs(attempts))
+      throw new Error(
+        `a gap of ${gap.toFixed(0)} ms, more than ${limitMs} ms (${failures(attempts).length} failed)`,
+      );
   }
 }

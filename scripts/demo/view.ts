@@ -48,7 +48,9 @@ function strip(attempts: readonly Attempt[], nowMs: number): string {
 export function frame(snapshot: Snapshot, footer: string): string {
   const { nodes, attempts, events, nowMs, startedMs } = snapshot;
   const holder = nodes.find((node) => node.hasVip);
-  const backends = holder?.backends.map(({ id, grade }) => `${id} ${styleText(grade === "UP" ? "green" : "red", grade)}`).join("   ");
+  const backends = holder?.backends
+    .map(({ id, grade }) => `${id} ${styleText(grade === "UP" ? "green" : "red", grade)}`)
+    .join("   ");
   const gap = longestGap(attempts).ms;
   return [
     styleText("bold", `Leasehold   VIP ${snapshot.vip}   ${seconds(nowMs - startedMs)}`),
@@ -68,7 +70,9 @@ export function frame(snapshot: Snapshot, footer: string): string {
     "",
     ...Array.from({ length: EVENT_LINES }, (_, index) => {
       const event = events.slice(-EVENT_LINES)[index];
-      return event === undefined ? "" : `${styleText("gray", seconds(event.atMs - startedMs))}  ${event.text}`;
+      return event === undefined
+        ? ""
+        : `${styleText("gray", seconds(event.atMs - startedMs))}  ${event.text}`;
     }),
     "",
     styleText("gray", footer),
@@ -101,7 +105,8 @@ export function plainView(out: NodeJS.WritableStream): View {
   let reportedMs = 0;
   return {
     show({ events, startedMs, nowMs, attempts }) {
-      for (const event of events.slice(printed)) out.write(`${seconds(event.atMs - startedMs)}  ${event.text}\n`);
+      for (const event of events.slice(printed))
+        out.write(`${seconds(event.atMs - startedMs)}  ${event.text}\n`);
       printed = events.length;
       if (nowMs - reportedMs < 5000) return;
       reportedMs = nowMs;

@@ -20,12 +20,14 @@ export function pictures(): ReadonlyMap<string, string> {
   ]);
 }
 
-/** Our own column of the row "gap, node lost" of the benchmark, and the defaults that it was measured with. */
+/**
+ * Our own column of the row "gap, node lost" of the benchmark, and the defaults that it was measured with.
+ */
 function figures(): LostHolder {
   const page = readFileSync(new URL("docs/benchmarks.md", ROOT), "utf8");
   const row = /^\| gap, node lost \|.*\| (\d+) \((\d+)-(\d+)\) \| [\d.]+ \| [^|]*\|$/m;
   const [, median, least, most] = row.exec(page) ?? [];
-  if (median === undefined) throw new Error("docs/benchmarks.md has no row \"gap, node lost\"");
+  if (median === undefined) throw new Error('docs/benchmarks.md has no row "gap, node lost"');
   return {
     intervalMs: numberIn(SETTINGS.PROBE_INTERVAL.fallback),
     misses: numberIn(SETTINGS.PROBE_MISSES.fallback),

@@ -64,17 +64,22 @@ export function lostHolder({ intervalMs, misses, measured }: LostHolder): string
       // The last echo that was answered.
       arrow("way", at(-intervalMs, "n2"), at(-intervalMs + 4, "n1", 10)),
       arrow("way", at(-intervalMs + 4, "n1", 10), at(-intervalMs + 8, "n2")),
-      ...turns.flatMap((ms) => [line("miss", at(ms, "n2"), at(ms + 4, "n1", 14)), cross(at(ms + 4, "n1", 14))]),
+      ...turns.flatMap((ms) => [
+        line("miss", at(ms, "n2"), at(ms + 4, "n1", 14)),
+        cross(at(ms + 4, "n1", 14)),
+      ]),
       text("s", [xOf(0) + 10, LANES.n2 - 26], "echo"),
       ...turns.slice(1).map((ms, index) => text("w", [xOf(ms) + 7, LANES.n2 - 8], `miss ${index + 1}`)),
       text("w", [xOf(verdictMs) - 7, LANES.n2 - 8], `miss ${misses}`, "end"),
       text("s", [xOf(asksMs) + 10, LANES.n2 - 40], "echo, and ARP:"),
       text("s", [xOf(asksMs) + 10, LANES.n2 - 26], "who has the VIP?"),
-      ...turns.slice(1).flatMap((ms) => [
-        arrow("line", at(ms, "n2"), at(ms + 4, "n3", -2)),
-        arrow("way", at(ms + 4, "n3", -2), at(ms + 8, "n2", 3)),
-        text("s", [xOf(ms) + 26, LANES.n3 - 28], "answers"),
-      ]),
+      ...turns
+        .slice(1)
+        .flatMap((ms) => [
+          arrow("line", at(ms, "n2"), at(ms + 4, "n3", -2)),
+          arrow("way", at(ms + 4, "n3", -2), at(ms + 8, "n2", 3)),
+          text("s", [xOf(ms) + 26, LANES.n3 - 28], "answers"),
+        ]),
       arrow("way", at(verdictMs, "n2", 8), at(verdictMs + 3, "api", -2)),
       text("a", [xOf(verdictMs) - 8, LANES.api - 10], "claims the Lease", "end"),
       arrow("way", at(verdictMs + 2, "n2", 8), at(takenMs, "clients", -11)),
@@ -83,7 +88,11 @@ export function lostHolder({ intervalMs, misses, measured }: LostHolder): string
       bar("lost", at(lossMs, "clients"), at(takenMs, "clients"), "no answer"),
       bar("vip", at(takenMs, "clients"), at(toMs, "clients"), "served by n2"),
       text("t", [16, 446], `Measured (docs/benchmarks.md): no answer for ${figures}.`),
-      text("s", [16, 466], `0 ms: the first echo that is missed. The power is lost up to ${intervalMs} ms before.`),
+      text(
+        "s",
+        [16, 466],
+        `0 ms: the first echo that is missed. The power is lost up to ${intervalMs} ms before.`,
+      ),
     ],
   });
 }

@@ -1,4 +1,6 @@
-/** A packet's way on the fast path: from a client to the holder, on to a backend's node, and straight back. */
+/**
+ * A packet's way on the fast path: from a client to the holder, on to a backend's node, and straight back.
+ */
 import { arrow, box, svg, text } from "./svg.ts";
 
 export function packet(): string {

@@ -44,9 +44,19 @@ export function states(table: readonly Transition[]): string {
       arrow("line", [140, 12], [140, 40]),
       ...edges.map((edge) => draw(edge, edges)),
       ...Object.entries(PLACES).map(([name, { at, means, hasVip }]) =>
-        box(hasVip ? "vip" : "box", [at[0] - SIZE[0] / 2, at[1] - SIZE[1] / 2], SIZE, ["t b", name], ["s", means]),
+        box(
+          hasVip ? "vip" : "box",
+          [at[0] - SIZE[0] / 2, at[1] - SIZE[1] / 2],
+          SIZE,
+          ["t b", name],
+          ["s", means],
+        ),
       ),
-      text("s", [16, LEGEND_Y - 26], "Blue: this node has the VIP. A number names what makes the agent change its role:"),
+      text(
+        "s",
+        [16, LEGEND_Y - 26],
+        "Blue: this node has the VIP. A number names what makes the agent change its role:",
+      ),
       ...table.flatMap(({ from, to, when }, index) => {
         const y = LEGEND_Y + index * ROW;
         return [

@@ -1,7 +1,8 @@
 /**
- * The parts that the documentation's pictures are made of. A picture is one SVG file that loads nothing. Its text is
- * text, and it has a title and a description for screen readers. It follows the reader's light or dark theme, and
- * has a background of its own, because a page's theme need not be the one that the reader's system has.
+ * The parts that the documentation's pictures are made of. A picture is one SVG file that loads nothing. Its
+ * text is text, and it has a title and a description for screen readers. It follows the reader's light or
+ * dark theme, and has a background of its own, because a page's theme need not be the one that the reader's
+ * system has.
  */
 
 /** Fill and stroke of each class, in the light and in the dark theme. */
@@ -70,7 +71,9 @@ export function svg({ title, description, width, height, body }: Picture): strin
       .map(([name, rule]) => `${name}{${rule}}`)
       .join("\n");
   const size = 'markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse"';
-  const head = (line: Line): string => `<marker id="${line}" viewBox="0 0 8 8" refX="7" refY="4" ${size} orient="auto">
+  const head = (
+    line: Line,
+  ): string => `<marker id="${line}" viewBox="0 0 8 8" refX="7" refY="4" ${size} orient="auto">
 <path class="head-${line}" d="M0 0L8 4L0 8z"/></marker>`;
   const area = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
   return `<svg xmlns="http://www.w3.org/2000/svg" ${area} role="img" aria-labelledby="title description">

@@ -82,7 +82,15 @@ export function createAgent(deps: AgentDeps): Agent {
   const startedMs = clock.now();
   const stopped = new AbortController();
   const metrics = createMetrics({ version, nodeVersion: deps.nodeVersion, leaseName: config.leaseName });
-  const ops = createOps({ host: config.opsHost, port: config.opsPort, healthPort: config.healthPort, status, metrics, log, clock });
+  const ops = createOps({
+    host: config.opsHost,
+    port: config.opsPort,
+    healthPort: config.healthPort,
+    status,
+    metrics,
+    log,
+    clock,
+  });
   let parts: Parts | undefined;
   let discovery: Endpoints | undefined;
   let presence: { close(): void } | undefined;
@@ -95,8 +103,14 @@ export function createAgent(deps: AgentDeps): Agent {
     const isCandidate = config.role === "control-plane";
     // A worker has no VIP to bind, but its rules would take packets that are meant for the machine itself.
     if (!isCandidate && config.vips.length > 0) refuseOwn(readNetwork(), config.vips);
-    const nodeNetwork = isCandidate ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal) : undefined;
-    if (nodeNetwork !== undefined) log.info({ interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text }, "Interface for the VIP found");
+    const nodeNetwork = isCandidate
+      ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal)
+      : undefined;
+    if (nodeNetwork !== undefined)
+      log.info(
+        { interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text },
+        "Interface for the VIP found",
+      );
     parts = createParts(deps, nodeNetwork, metrics);
     // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
@@ -156,7 +170,11 @@ export function createAgent(deps: AgentDeps): Agent {
       apiServers: parts?.transport.servers() ?? [],
       api: { lastRefusal: parts?.candidacy?.lastRefusal() ?? null },
       listeners: ops.listeners(),
-      credentials: { source: current?.path ?? "none", expiresAt: current?.expiresAt?.toISOString() ?? null, problem: parts?.credentials.problem() ?? null },
+      credentials: {
+        source: current?.path ?? "none",
+        expiresAt: current?.expiresAt?.toISOString() ?? null,
+        problem: parts?.credentials.problem() ?? null,
+      },
     };
   }
 
@@ -177,7 +195,10 @@ export function createAgent(deps: AgentDeps): Agent {
 function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metrics: Metrics): Parts {
   const { config, clock, log, version } = deps;
   const own = nodeNetwork?.nodeIp ?? config.nodeIp;
-  const local = nodeNetwork === undefined ? undefined : toBackend({ host: nodeNetwork.nodeIp.text, port: config.backendPort });
+  const local =
+    nodeNetwork === undefined
+      ? undefined
+      : toBackend({ host: nodeNetwork.nodeIp.text, port: config.backendPort });
   const rememberedFile = join(config.dataDir, "api-servers.json");
   const remembered = readRemembered(rememberedFile, log);
   let discovered: readonly HostPort[] = [];
@@ -223,7 +244,11 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     workerUrl: deps.workerUrl,
     local,
     tls: () => checkTls(credentials.current()),
-    hostLiveness: openHostLiveness({ clock, log, ownAddresses: () => new Set(readNetwork().addresses.map(({ address }) => address.text)) }),
+    hostLiveness: openHostLiveness({
+      clock,
+      log,
+      ownAddresses: () => new Set(readNetwork().addresses.map(({ address }) => address.text)),
+    }),
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
   const candidacy: Candidacy | undefined =
@@ -308,10 +333,20 @@ function throughVip({ vips, vipPorts: [port] }: Config): readonly HostPort[] {
 
 function checkTls(credentials: ClientCredentials | undefined): CheckTls | undefined {
   const pair = credentials?.clientCertificate;
-  return credentials === undefined || pair === undefined ? undefined : { ca: credentials.ca, servername: credentials.servername, ...pair };
+  return credentials === undefined || pair === undefined
+    ? undefined
+    : { ca: credentials.ca, servername: credentials.servername, ...pair };
 }
 
 /** The balancer's status while the agent waits for the network. */
 function notYet(port: number): BalancerStatus {
-  return { listening: false, port, listenFailure: null, heartbeatAgeMs: 0, connections: 0, refused: 0, backends: [] };
+  return {
+    listening: false,
+    port,
+    listenFailure: null,
+    heartbeatAgeMs: 0,
+    connections: 0,
+    refused: 0,
+    backends: [],
+  };
 }

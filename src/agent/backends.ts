@@ -34,7 +34,9 @@ export function whyNoBackend(facts: BackendFacts): string | null {
   const unknown = whyUndiscovered(facts);
   if (backends.length === 0) return unknown === null ? null : `no API server is known: ${unknown}`;
   if (unknown === null && backends.every(({ grade }) => grade === "UNKNOWN")) return null;
-  const named = backends.slice(0, MAX_NAMED).map(({ id, grade, reason }) => `${id} ${grade}${reason === "" ? "" : ` (${reason})`}`);
+  const named = backends
+    .slice(0, MAX_NAMED)
+    .map(({ id, grade, reason }) => `${id} ${grade}${reason === "" ? "" : ` (${reason})`}`);
   const rest = backends.length > MAX_NAMED ? ` and ${backends.length - MAX_NAMED} more` : "";
   return `no backend is UP: ${named.join(", ")}${rest}${unknown === null ? "" : `; others cannot be found: ${unknown}`}`;
 }
@@ -50,15 +52,18 @@ function whyUndiscovered({ discovery, apiServers, credentials, role }: BackendFa
     case "refused":
       return `${discovery.server} answered ${discovery.status}${discovery.message === "" ? "" : ` (${discovery.message})`}; ${advice(discovery.status, role)}`;
     case "no-answer":
-      if (discovery.reason === "credentials") return `there are no credentials: ${credentials ?? discovery.message}`;
-      if (apiServers.length === 0) return "there is nobody to ask; set LEASEHOLD_VIP, LEASEHOLD_API_SERVERS or LEASEHOLD_BACKENDS";
+      if (discovery.reason === "credentials")
+        return `there are no credentials: ${credentials ?? discovery.message}`;
+      if (apiServers.length === 0)
+        return "there is nobody to ask; set LEASEHOLD_VIP, LEASEHOLD_API_SERVERS or LEASEHOLD_BACKENDS";
       return `${apiServers.slice(0, MAX_NAMED).join(", ")} did not answer (${discovery.message})`;
   }
 }
 
 function advice(status: number, role: BackendFacts["role"]): string {
   if (status === 401) return "the kubeconfig is of another cluster, or its certificate has ended";
-  if (status === 403) return role === "balancer" ? "apply manifests/worker-rbac.yaml" : "apply manifests/rbac.yaml";
+  if (status === 403)
+    return role === "balancer" ? "apply manifests/worker-rbac.yaml" : "apply manifests/rbac.yaml";
   return "see the log of that API server";
 }
 
@@ -70,7 +75,11 @@ const LOOK_MS = 5_000;
 const REPEAT = 6;
 
 /** Warns repeatedly while `why` gives a reason, and logs when that is over. */
-export function reportBackends(deps: { readonly clock: Clock; readonly log: Logger; readonly why: () => string | null }): { close(): void } {
+export function reportBackends(deps: {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly why: () => string | null;
+}): { close(): void } {
   const { clock, log } = deps;
   let looks = 0;
   const timer = clock.every(LOOK_MS, () => {

@@ -103,7 +103,12 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
   const families = [...new Set(config.vips.map((address) => address.family))];
-  const wire = createLinuxWire({ interfaceName: nodeNetwork.interfaceName, log, own: nodeNetwork.addresses, families });
+  const wire = createLinuxWire({
+    interfaceName: nodeNetwork.interfaceName,
+    log,
+    own: nodeNetwork.addresses,
+    families,
+  });
   const sentinel = createSentinel({
     clock,
     log,
@@ -119,7 +124,13 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     clock,
     log,
     basePriority: config.priority,
-    checks: checksFromConfig(config, { clock, kernel, neighbours: () => sentinel.status().neighbours, balancer: balancerWorks, apiserver: localApiServer }),
+    checks: checksFromConfig(config, {
+      clock,
+      kernel,
+      neighbours: () => sentinel.status().neighbours,
+      balancer: balancerWorks,
+      apiserver: localApiServer,
+    }),
   });
   const store = createLeaseStore({
     api: deps.api,
@@ -171,12 +182,23 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
   /** True when an agent or another program had the VIP bound here. */
   let wasHere = false;
-  const report = createReporter({ node, log, metrics, events, state: () => elector.status().state, leaseUid: () => elector.leaseUid() });
+  const report = createReporter({
+    node,
+    log,
+    metrics,
+    events,
+    state: () => elector.status().state,
+    leaseUid: () => elector.leaseUid(),
+  });
 
   /** Watches what the election wants. The gateways are witnesses in addition to the other candidates. */
   function watch(target: Watched): void {
     watched = target;
-    sentinel.watch({ ...target, holder: config.probeIntervalMs > 0 ? target.holder : null, witnesses: [...target.witnesses, ...routers()] });
+    sentinel.watch({
+      ...target,
+      holder: config.probeIntervalMs > 0 ? target.holder : null,
+      witnesses: [...target.witnesses, ...routers()],
+    });
   }
 
   function routers(): Watched["witnesses"] {
@@ -218,7 +240,13 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     const { effective, faults, ready } = tracker.summary();
     const failed = vip.status().failure !== undefined;
     mac = kernel.link()?.mac ?? mac;
-    elector.update({ effective, faults: failed ? [...faults, VIP_FAULT] : faults, ready, mac, fastPath: deps.fastPathOffer() });
+    elector.update({
+      effective,
+      faults: failed ? [...faults, VIP_FAULT] : faults,
+      ready,
+      mac,
+      fastPath: deps.fastPathOffer(),
+    });
   }
 
   return {
@@ -254,7 +282,14 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     link: () => kernel.link(),
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
-    vipStatus: () => vipStatus({ interfaceName: nodeNetwork.interfaceName, addresses: config.vips, kernel, vip, nowMs: clock.now() }),
+    vipStatus: () =>
+      vipStatus({
+        interfaceName: nodeNetwork.interfaceName,
+        addresses: config.vips,
+        kernel,
+        vip,
+        nowMs: clock.now(),
+      }),
     wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
     lastRefusal: () => store.lastRefusal(),

@@ -99,7 +99,8 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     isWorker: nodeNetwork === undefined,
     node() {
       const link = deps.link();
-      if (nodeNetwork === undefined || link === undefined || macBytes(link.mac) === undefined) return undefined;
+      if (nodeNetwork === undefined || link === undefined || macBytes(link.mac) === undefined)
+        return undefined;
       return {
         name: config.nodeName,
         interfaceName: nodeNetwork.interfaceName,

@@ -43,9 +43,17 @@ export async function findNodeNetwork(
       refuseOwn(network, config.vips);
       const link = chooseInterface(network, config.vips, config.interface);
       const nodeIp = config.nodeIp ?? chooseNodeIp(network, link, config.vips);
-      return { interfaceName: link.name, nodeIp, addresses: ownAddresses(network, link, config.vips, nodeIp) };
+      return {
+        interfaceName: link.name,
+        nodeIp,
+        addresses: ownAddresses(network, link, config.vips, nodeIp),
+      };
     } catch (error) {
-      if (!(error instanceof LeaseholdError) || (error.code !== "LH_INTERFACE" && error.code !== "LH_NODE_IP")) throw error;
+      if (
+        !(error instanceof LeaseholdError) ||
+        (error.code !== "LH_INTERFACE" && error.code !== "LH_NODE_IP")
+      )
+        throw error;
       if (error.message !== complaint) deps.log.warn({ err: error }, "No interface for the VIP yet, waiting");
       complaint = error.message;
     }
@@ -60,21 +68,34 @@ export async function findNodeNetwork(
  * @throws {LeaseholdError} LH_ADDRESS_OWNER, which names all such addresses
  */
 export function refuseOwn(network: Network, vips: readonly IpAddress[]): void {
-  const problems = foreignOwner({ addresses: () => network.addresses }, vips).map(({ address, prefixLength, linkIndex, validSeconds }) => {
-    const name = network.links.find(({ index }) => index === linkIndex)?.name ?? `interface ${linkIndex}`;
-    const source = validSeconds === null ? "" : ", given to it for a time, as DHCP and router advertisements do";
-    return `LEASEHOLD_VIP="${address.text}" is this machine's own address (${address.text}/${prefixLength} on ${name}${source})`;
-  });
+  const problems = foreignOwner({ addresses: () => network.addresses }, vips).map(
+    ({ address, prefixLength, linkIndex, validSeconds }) => {
+      const name = network.links.find(({ index }) => index === linkIndex)?.name ?? `interface ${linkIndex}`;
+      const source =
+        validSeconds === null ? "" : ", given to it for a time, as DHCP and router advertisements do";
+      return `LEASEHOLD_VIP="${address.text}" is this machine's own address (${address.text}/${prefixLength} on ${name}${source})`;
+    },
+  );
   if (problems.length === 0) return;
-  throw new LeaseholdError("LH_ADDRESS_OWNER", `${problems.join("; ")}; use an address that no machine has and that no DHCP server gives out`);
+  throw new LeaseholdError(
+    "LH_ADDRESS_OWNER",
+    `${problems.join("; ")}; use an address that no machine has and that no DHCP server gives out`,
+  );
 }
 
 /**
  * Answers the node's addresses of both families, whatever the VIPs' families are: an API server is known by
  * an address of one family, and clients may ask for it by the other.
  */
-function ownAddresses(network: Network, link: Network["links"][number], vips: readonly IpAddress[], nodeIp: IpAddress): readonly IpAddress[] {
-  return ([4, 6] as const).flatMap((family) => (nodeIp.family === family ? [nodeIp] : (ownAddress(network, link, vips, family) ?? [])));
+function ownAddresses(
+  network: Network,
+  link: Network["links"][number],
+  vips: readonly IpAddress[],
+  nodeIp: IpAddress,
+): readonly IpAddress[] {
+  return ([4, 6] as const).flatMap((family) =>
+    nodeIp.family === family ? [nodeIp] : (ownAddress(network, link, vips, family) ?? []),
+  );
 }
 
 function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {

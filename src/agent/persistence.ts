@@ -48,7 +48,8 @@ export function createPersistence(deps: PersistenceDeps): Persistence {
       action();
       failed = false;
     } catch (error) {
-      if (!failed) log.error({ err: error, file }, "State file not writable: a restart of the agent may move the VIP");
+      if (!failed)
+        log.error({ err: error, file }, "State file not writable: a restart of the agent may move the VIP");
       failed = true;
     }
   }
@@ -57,7 +58,9 @@ export function createPersistence(deps: PersistenceDeps): Persistence {
     remember(renewedAtMs) {
       // Without a boot id, a later process could not tell this note from one of an earlier boot.
       if (bootId === undefined) return;
-      attempt(() => replaceFile(stateDir, STATE_FILE, JSON.stringify({ bootId, node, instance, renewedAtMs })));
+      attempt(() =>
+        replaceFile(stateDir, STATE_FILE, JSON.stringify({ bootId, node, instance, renewedAtMs })),
+      );
     },
     recall() {
       const saved = parseObject(readTrimmed(file));
@@ -85,11 +88,17 @@ export function machineInstance(machineIdFile: string, stateDir: string, log: Lo
   const kept = readTrimmed(join(stateDir, INSTANCE_FILE));
   if (kept !== undefined && kept !== "") return digest(kept);
   const made = randomUUID();
-  log.warn({ file: machineIdFile, stateDir }, "No machine id: the agent made one up, which changes with the next boot");
+  log.warn(
+    { file: machineIdFile, stateDir },
+    "No machine id: the agent made one up, which changes with the next boot",
+  );
   try {
     replaceFile(stateDir, INSTANCE_FILE, made);
   } catch (error) {
-    log.error({ err: error, stateDir }, "Made-up machine id not writable: it changes with each start of the agent");
+    log.error(
+      { err: error, stateDir },
+      "Made-up machine id not writable: it changes with each start of the agent",
+    );
   }
   return digest(made);
 }
@@ -123,7 +132,9 @@ function readTrimmed(file: string): string | undefined {
   }
 }
 
-function parseObject(text: string | undefined): { readonly renewedAtMs?: unknown; readonly [key: string]: unknown } | undefined {
+function parseObject(
+  text: string | undefined,
+): { readonly renewedAtMs?: unknown; readonly [key: string]: unknown } | undefined {
   try {
     const value: unknown = JSON.parse(text ?? "null");
     return typeof value === "object" && value !== null ? { ...value } : undefined;

@@ -18,7 +18,9 @@ const LISTED = `@${NAME}`;
 export function announcePresence(log: Logger): { close(): void } {
   // The socket answers no client. Each agent has its own name, so that no agent hides another.
   const server = createServer((socket) => void socket.destroy());
-  server.on("error", (error) => log.debug({ err: error }, "This agent is not visible to `leasehold cleanup`"));
+  server.on("error", (error) =>
+    log.debug({ err: error }, "This agent is not visible to `leasehold cleanup`"),
+  );
   server.listen({ path: `\0${NAME}${randomUUID()}` });
   server.unref();
   return { close: () => void server.close() };

@@ -16,10 +16,21 @@ export interface ReporterDeps {
   readonly leaseUid: () => string | undefined;
 }
 
-const CONFLICT_OUTCOMES = { refused: "this node came later and does not claim it", defended: "this node holds it and says so", yielded: "this node lets it go" } as const;
+const CONFLICT_OUTCOMES = {
+  refused: "this node came later and does not claim it",
+  defended: "this node holds it and says so",
+  yielded: "this node lets it go",
+} as const;
 const CONFLICT_ACTIONS = { refused: "RefuseVIP", defended: "DefendVIP", yielded: "YieldVIP" } as const;
 
-export function createReporter({ node, log, metrics, events, state, leaseUid }: ReporterDeps): (what: Report) => void {
+export function createReporter({
+  node,
+  log,
+  metrics,
+  events,
+  state,
+  leaseUid,
+}: ReporterDeps): (what: Report) => void {
   let seen: VrrpState = "INIT";
   let leading = false;
 
@@ -38,7 +49,12 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
         return;
       case "namesake":
         log.error(
-          { err: new LeaseholdError("LH_DUPLICATE_NODE", `another machine (instance ${what.instance}) uses the node name ${node}`) },
+          {
+            err: new LeaseholdError(
+              "LH_DUPLICATE_NODE",
+              `another machine (instance ${what.instance}) uses the node name ${node}`,
+            ),
+          },
           "Node name is in use",
         );
         return;
@@ -47,7 +63,10 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
         return;
       case "proof":
         metrics.holderSilent();
-        log.warn({ holder: what.holder }, "The holder's kernel does not answer for the VIP, and others do answer: taking it for dead");
+        log.warn(
+          { holder: what.holder },
+          "The holder's kernel does not answer for the VIP, and others do answer: taking it for dead",
+        );
         return;
       case "conflict":
         return reportConflict(what);
@@ -61,7 +80,15 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
     // Two candidates settle it by the election's rules.
     if (peer !== null) return log.warn(fields, "Another candidate claims the VIP");
     log.error({ ...fields, err: new LeaseholdError("LH_VIP_CONFLICT", message) }, "Address conflict");
-    events.record({ type: "Warning", reason: "VIPConflict", action: CONFLICT_ACTIONS[outcome], note: `${node}: ${message}` }, leaseUid());
+    events.record(
+      {
+        type: "Warning",
+        reason: "VIPConflict",
+        action: CONFLICT_ACTIONS[outcome],
+        note: `${node}: ${message}`,
+      },
+      leaseUid(),
+    );
   }
 
   /**
@@ -71,7 +98,9 @@ export function createReporter({ node, log, metrics, events, state, leaseUid }: 
   function announceLeader(role: Extract<Report, { kind: "transition" }>["to"]): void {
     if (role === "PROVISIONAL" || leading === (role === "MASTER")) return;
     leading = role === "MASTER";
-    const [action, note] = leading ? ["BecomeLeader", `${node} became leader`] : ["StopLeading", `${node} stopped leading`];
+    const [action, note] = leading
+      ? ["BecomeLeader", `${node} became leader`]
+      : ["StopLeading", `${node} stopped leading`];
     events.record({ type: "Normal", reason: "LeaderElection", action, note }, leaseUid());
   }
 

@@ -153,12 +153,17 @@ class Checker {
   #finished(outcome: ProbeOutcome, again: boolean): void {
     const durationMs = this.#deps.clock.now() - this.#startedMs;
     const { checkIntervalMs } = this.#deps.settings;
-    this.#wait(again ? SIGNAL_GAP_MS : checkIntervalMs - durationMs, () => (again ? this.#signalled() : this.#run()));
+    this.#wait(again ? SIGNAL_GAP_MS : checkIntervalMs - durationMs, () =>
+      again ? this.#signalled() : this.#run(),
+    );
     if (outcome.kind === "ready" && outcome.warning !== this.#warning) {
       this.#warning = outcome.warning;
       this.#warn(outcome);
     }
-    this.#deps.log.debug({ backend: this.#backend.id, result: outcome.kind, reason: outcome.reason, durationMs }, "Backend checked");
+    this.#deps.log.debug(
+      { backend: this.#backend.id, result: outcome.kind, reason: outcome.reason, durationMs },
+      "Backend checked",
+    );
     this.#deps.onResult(this.#backend.id, { kind: outcome.kind, reason: outcome.reason, durationMs });
   }
 
@@ -166,7 +171,10 @@ class Checker {
     const fields = { backend: this.#backend.id, reason: outcome.reason };
     switch (outcome.warning) {
       case "unauthorized":
-        this.#deps.log.warn(fields, "The API server refuses our credentials on its readiness check, taking it as ready");
+        this.#deps.log.warn(
+          fields,
+          "The API server refuses our credentials on its readiness check, taking it as ready",
+        );
         return;
       case "unverified":
         this.#deps.log.warn(fields, "No credentials to check the API server with, trying only TCP and TLS");

@@ -37,7 +37,12 @@ export type PeerState =
    * The machine is being asked by TCP. `since` is the sequence number of the turn that began the suspicion.
    * `heard`: it has answered an echo after all. `witnessed`: another machine has answered since.
    */
-  | { readonly kind: "suspected"; readonly since: number; readonly heard: boolean; readonly witnessed: boolean };
+  | {
+      readonly kind: "suspected";
+      readonly since: number;
+      readonly heard: boolean;
+      readonly witnessed: boolean;
+    };
 
 /** What is known of all machines. */
 export interface HostLivenessState {
@@ -78,7 +83,11 @@ export interface LivenessTurn {
 
 export type LivenessVerdict = "gone" | "alive" | "unknown";
 
-const unknownPeer: PeerState & { readonly kind: "calibrating" } = { kind: "calibrating", score: 0, lost: false };
+const unknownPeer: PeerState & { readonly kind: "calibrating" } = {
+  kind: "calibrating",
+  score: 0,
+  lost: false,
+};
 
 /** Answers the state without any machine. */
 export function initialHostLiveness(nowMs: number): HostLivenessState {
@@ -138,9 +147,11 @@ export function conclude(
     return { ...state, peers: new Map([...state.peers, [address, next]]) };
   };
   const { onTime, alive } = answering(state, found.answers);
-  if (found.tcpAnswered || peer.heard || alive.has(address)) return { state: after(unknownPeer), verdict: "alive" };
+  if (found.tcpAnswered || peer.heard || alive.has(address))
+    return { state: after(unknownPeer), verdict: "alive" };
   const witnessed = peer.witnessed || onTime.size > 0;
-  if (!witnessed || isLate(state, found.nowMs)) return { state: after(restarted(peer, false)), verdict: "unknown" };
+  if (!witnessed || isLate(state, found.nowMs))
+    return { state: after(restarted(peer, false)), verdict: "unknown" };
   return { state: after({ ...unknownPeer, lost: true }), verdict: "gone" };
 }
 
@@ -164,7 +175,12 @@ function answering(
 }
 
 function isLate(state: HostLivenessState, nowMs: number): boolean {
-  return isLateTurn({ startedMs: state.turnMs, nowMs, lengthMs: TURN_MS, toleranceMs: LATE_LIVENESS_TURN_MS });
+  return isLateTurn({
+    startedMs: state.turnMs,
+    nowMs,
+    lengthMs: TURN_MS,
+    toleranceMs: LATE_LIVENESS_TURN_MS,
+  });
 }
 
 function isLost(peer: PeerState): boolean {
@@ -208,7 +224,8 @@ function judged(peer: PeerState, signs: PeerSigns): PeerState {
       if (signs.alive) return { ...peer, misses: 0 };
       if (signs.unsent || !signs.witnessed) return peer;
       const misses = peer.misses + 1;
-      if (misses >= MOST_MISSES) return { kind: "suspected", since: signs.sequence, heard: false, witnessed: false };
+      if (misses >= MOST_MISSES)
+        return { kind: "suspected", since: signs.sequence, heard: false, witnessed: false };
       const score = scoreAfterMiss(peer.score);
       return isUsedUp(score) ? unknownPeer : { kind: "watched", score, misses };
     }

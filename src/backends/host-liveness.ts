@@ -54,7 +54,13 @@ interface WatchedMachine {
   readonly backends: readonly Backend[];
 }
 
-export function createHostLiveness({ clock, log, echo, ownAddresses, tcpAnswers }: HostLivenessDeps): HostLiveness {
+export function createHostLiveness({
+  clock,
+  log,
+  echo,
+  ownAddresses,
+  tcpAnswers,
+}: HostLivenessDeps): HostLiveness {
   // The socket also receives replies to other programs' echoes, and another agent on this machine receives
   // ours.
   const identifier = randomInt(0x1_0000);
@@ -80,7 +86,9 @@ export function createHostLiveness({ clock, log, echo, ownAddresses, tcpAnswers 
     state = result.state;
     answers = [];
     overrun = false;
-    const failed = [...machines.values()].filter(({ address }) => !echo.send(address, identifier, state.sequence));
+    const failed = [...machines.values()].filter(
+      ({ address }) => !echo.send(address, identifier, state.sequence),
+    );
     unsent = new Set(failed.map(({ address }) => address.text));
     for (const address of result.returned) tell(address, (id) => listener?.returned(id));
     for (const address of result.suspects) void confirm(address, state.sequence);
@@ -134,12 +142,18 @@ export function createHostLiveness({ clock, log, echo, ownAddresses, tcpAnswers 
   };
 }
 
-function machinesOf(backends: readonly Backend[], own: ReadonlySet<string>): ReadonlyMap<string, WatchedMachine> {
+function machinesOf(
+  backends: readonly Backend[],
+  own: ReadonlySet<string>,
+): ReadonlyMap<string, WatchedMachine> {
   const machines = new Map<string, WatchedMachine>();
   for (const backend of backends) {
     const address = parseIp(backend.host);
     if (backend.local || address === undefined || own.has(address.text)) continue;
-    machines.set(address.text, { address, backends: [...(machines.get(address.text)?.backends ?? []), backend] });
+    machines.set(address.text, {
+      address,
+      backends: [...(machines.get(address.text)?.backends ?? []), backend],
+    });
   }
   return machines;
 }
@@ -148,7 +162,9 @@ function machinesOf(backends: readonly Backend[], own: ReadonlySet<string>): Rea
  * Opens the host liveness check. Answers undefined, and logs it, where raw sockets cannot be had: the health
  * checks then find lost machines by themselves.
  */
-export function openHostLiveness(deps: Pick<HostLivenessDeps, "clock" | "log" | "ownAddresses">): HostLiveness | undefined {
+export function openHostLiveness(
+  deps: Pick<HostLivenessDeps, "clock" | "log" | "ownAddresses">,
+): HostLiveness | undefined {
   try {
     return createHostLiveness({ ...deps, echo: openEcho(), tcpAnswers: tcpAnswers(deps.clock) });
   } catch (error) {

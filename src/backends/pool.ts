@@ -96,7 +96,12 @@ export const emptyPool: Pool = { members: [], lastCloseMs: Number.NEGATIVE_INFIN
  * list says. Members that stay keep what is known about them. Members that are no longer in the list stay
  * until {@link forget} drops them, after their last session.
  */
-export function withBackends(pool: Pool, list: readonly Backend[], local: Backend | undefined, nowMs: number): Pool {
+export function withBackends(
+  pool: Pool,
+  list: readonly Backend[],
+  local: Backend | undefined,
+  nowMs: number,
+): Pool {
   const wanted = new Map<BackendId, Backend>();
   for (const backend of local === undefined ? list : [local, ...list]) {
     if (!wanted.has(backend.id)) wanted.set(backend.id, backend);
@@ -116,7 +121,13 @@ export function forget(pool: Pool, id: BackendId): Pool {
 }
 
 /** Returns the pool with one more result of a check, which may change the backend's grade. */
-export function withResult(pool: Pool, id: BackendId, result: CheckResult, nowMs: number, settings: PoolSettings): Pool {
+export function withResult(
+  pool: Pool,
+  id: BackendId,
+  result: CheckResult,
+  nowMs: number,
+  settings: PoolSettings,
+): Pool {
   const members = pool.members.map((member) =>
     member.backend.id === id ? graded(member, result, nowMs, settings) : member,
   );
@@ -144,7 +155,10 @@ export function isServing(pool: Pool): boolean {
  * Returns the DOWN backend whose old connections to close next, and in how many milliseconds. It is one
  * backend at a time, and only while another one serves, so the last backend's connections are never closed.
  */
-export function nextToClose(pool: Pool, nowMs: number): { readonly id: BackendId; readonly inMs: number } | undefined {
+export function nextToClose(
+  pool: Pool,
+  nowMs: number,
+): { readonly id: BackendId; readonly inMs: number } | undefined {
   if (!isServing(pool)) return undefined;
   const keep = new Set(serving(pool).map((member) => member.backend.id));
   const next = pool.members
@@ -156,7 +170,9 @@ export function nextToClose(pool: Pool, nowMs: number): { readonly id: BackendId
 
 /** Returns the pool after the backend's old connections have been closed. */
 export function withClosed(pool: Pool, id: BackendId, nowMs: number): Pool {
-  const members = pool.members.map((member) => (member.backend.id === id ? { ...member, closed: true } : member));
+  const members = pool.members.map((member) =>
+    member.backend.id === id ? { ...member, closed: true } : member,
+  );
   return { members, lastCloseMs: nowMs };
 }
 
@@ -186,7 +202,12 @@ function newMember(backend: Backend, nowMs: number): Member {
  */
 function answers(member: Member): boolean {
   if (member.absentMs !== undefined) return false;
-  return member.grade === "DRAIN" || member.last === "ready" || member.last === "not-ready" || member.last === "slow";
+  return (
+    member.grade === "DRAIN" ||
+    member.last === "ready" ||
+    member.last === "not-ready" ||
+    member.last === "slow"
+  );
 }
 
 function graded(member: Member, result: CheckResult, nowMs: number, settings: PoolSettings): Member {
@@ -223,7 +244,12 @@ function absentSince({ absentMs }: Member, result: CheckResult["kind"], nowMs: n
 }
 
 /** Returns the next grade. `member` has this result counted already, but still its old grade. */
-function nextGrade(member: Member, result: CheckResult["kind"], nowMs: number, settings: PoolSettings): Grade {
+function nextGrade(
+  member: Member,
+  result: CheckResult["kind"],
+  nowMs: number,
+  settings: PoolSettings,
+): Grade {
   if (result === "refused" || result === "gone") return "DOWN";
   switch (member.grade) {
     case "UNKNOWN":

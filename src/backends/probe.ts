@@ -155,7 +155,8 @@ export class Probe {
         if (!answer.reusable) this.reset();
         const reason = String(answer.status);
         if (answer.status === 200) return { kind: "ready", reason };
-        if (answer.status === 401 || answer.status === 403) return { kind: "ready", reason, warning: "unauthorized" };
+        if (answer.status === 401 || answer.status === 403)
+          return { kind: "ready", reason, warning: "unauthorized" };
         return { kind: "not-ready", reason };
       }
       case "malformed":
@@ -188,7 +189,8 @@ export class Probe {
 
   #open(trust: Trust, deadlineMs: number): Promise<Opened> {
     const { clock, backend } = this.#deps;
-    if (this.#closed) return Promise.resolve({ kind: "failed", outcome: { kind: "silent", reason: "stopped" } });
+    if (this.#closed)
+      return Promise.resolve({ kind: "failed", outcome: { kind: "silent", reason: "stopped" } });
     const tcp = tcpConnect({ host: backend.host, port: backend.port, noDelay: true });
     return new Promise((resolve) => {
       let tls: TLSSocket | undefined;
@@ -245,7 +247,8 @@ function readBody(response: IncomingMessage, done: (answer: Answer) => void): vo
     if (bytes > MAX_BODY_BYTES) done({ kind: "malformed", reason: "http: the answer is too long" });
   });
   response.once("end", () => {
-    const closing = (response.headers.connection ?? "").toLowerCase() === "close" || response.httpVersion !== "1.1";
+    const closing =
+      (response.headers.connection ?? "").toLowerCase() === "close" || response.httpVersion !== "1.1";
     done({ kind: "status", status, reusable: !closing });
   });
   response.once("error", () => done({ kind: "ended", reason: "reset" }));
@@ -258,7 +261,11 @@ function startTls(socket: Socket, { context, servername }: Trust): TLSSocket {
     : tlsConnect({ socket, servername, secureContext: context, ALPNProtocols: ["http/1.1"] });
 }
 
-const ENDED: Readonly<Record<string, string>> = { ECONNREFUSED: "refused", ECONNRESET: "reset", EPIPE: "reset" };
+const ENDED: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "refused",
+  ECONNRESET: "reset",
+  EPIPE: "reset",
+};
 
 function failedAsk(error: NodeJS.ErrnoException): Answer {
   const code = error.code ?? error.message;

@@ -27,14 +27,25 @@ export function readRemembered(path: string, log: Logger): readonly Remembered[]
 
 /** Writes the backends. A failure is logged, and the balancer works without. An empty list is not written. */
 export function writeRemembered(path: string, backends: readonly Backend[], log: Logger): void {
-  writeRememberedItems(path, WHAT, backends.map(({ host, port }) => ({ host, port })), log);
+  writeRememberedItems(
+    path,
+    WHAT,
+    backends.map(({ host, port }) => ({ host, port })),
+    log,
+  );
 }
 
 function parseBackend(item: unknown): Remembered | undefined {
   if (!isRecord(item)) return undefined;
   const { host, port } = item;
   const address = typeof host === "string" ? parseIp(host) : undefined;
-  if (address === undefined || typeof port !== "number" || !Number.isInteger(port) || port < 1 || port > 65_535) {
+  if (
+    address === undefined ||
+    typeof port !== "number" ||
+    !Number.isInteger(port) ||
+    port < 1 ||
+    port > 65_535
+  ) {
     return undefined;
   }
   return { id: hostPort(address.text, port), host: address.text, port };

@@ -22,24 +22,37 @@ function usageError(problem: string, near: string | undefined): Command {
   return { kind: "usage-error", message: `leasehold: ${problem}; ${advice}` };
 }
 
-const unknownFlag = (flag: string): Command => usageError(`unknown flag ${JSON.stringify(flag)}`, suggest(flag, FLAGS));
+const unknownFlag = (flag: string): Command =>
+  usageError(`unknown flag ${JSON.stringify(flag)}`, suggest(flag, FLAGS));
 
 /** Returns the error of a command without arguments that was given one. */
 function refused(command: string, [extra]: readonly string[]): Command | undefined {
   if (extra === undefined) return undefined;
   if (extra.startsWith("-")) return unknownFlag(extra);
-  return usageError(`${command} takes no argument ${JSON.stringify(extra)}: settings are environment variables`, undefined);
+  return usageError(
+    `${command} takes no argument ${JSON.stringify(extra)}: settings are environment variables`,
+    undefined,
+  );
 }
 
 /** Parses the words after `version`. */
 function versionCommand(rest: readonly string[]): Command {
   let output: "text" | "json" = "text";
-  const words = rest.flatMap((arg) => (/^(?:-o|--output)=/.test(arg) ? [arg.slice(0, arg.indexOf("=")), arg.slice(arg.indexOf("=") + 1)] : [arg]));
+  const words = rest.flatMap((arg) =>
+    /^(?:-o|--output)=/.test(arg) ? [arg.slice(0, arg.indexOf("=")), arg.slice(arg.indexOf("=") + 1)] : [arg],
+  );
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? "";
-    if (word !== "-o" && word !== "--output") return word.startsWith("-") ? unknownFlag(word) : usageError(`version takes no argument ${JSON.stringify(word)}`, undefined);
+    if (word !== "-o" && word !== "--output")
+      return word.startsWith("-")
+        ? unknownFlag(word)
+        : usageError(`version takes no argument ${JSON.stringify(word)}`, undefined);
     const value = words[++i];
-    if (value !== "json" && value !== "text") return usageError(`${word} is json or text, not ${JSON.stringify(value ?? "")}`, suggest(value ?? "", ["json", "text"]));
+    if (value !== "json" && value !== "text")
+      return usageError(
+        `${word} is json or text, not ${JSON.stringify(value ?? "")}`,
+        suggest(value ?? "", ["json", "text"]),
+      );
     output = value;
   }
   return { kind: "version", output };
@@ -47,7 +60,8 @@ function versionCommand(rest: readonly string[]): Command {
 
 /** Parses `argv`, which is without the interpreter and the script: `process.argv.slice(2)`. */
 export function parseArgs(argv: readonly string[]): Command {
-  if (argv.includes("--help") || argv.includes("-h")) return { kind: argv[0] === "manifest" ? "manifest-help" : "help" };
+  if (argv.includes("--help") || argv.includes("-h"))
+    return { kind: argv[0] === "manifest" ? "manifest-help" : "help" };
   const [first = "run", ...rest] = argv;
   switch (first) {
     case "help":
@@ -56,7 +70,12 @@ export function parseArgs(argv: readonly string[]): Command {
     case "run":
       return refused(first, rest) ?? { kind: first };
     case "cleanup":
-      return refused(first, rest.filter((word) => word !== RULES_ONLY)) ?? { kind: first, rulesOnly: rest.includes(RULES_ONLY) };
+      return (
+        refused(
+          first,
+          rest.filter((word) => word !== RULES_ONLY),
+        ) ?? { kind: first, rulesOnly: rest.includes(RULES_ONLY) }
+      );
     case "manifest":
       return { kind: first, words: rest };
     case "version":

@@ -72,7 +72,9 @@ export async function cleanup(deps: CleanupDeps): Promise<number> {
       // must have, is not.
       const parsed = parseConfig({ ...env, [`${PREFIX}ROLE`]: "balancer" }, hostname);
       if (parsed.kind === "error") {
-        printError(`leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`);
+        printError(
+          `leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`,
+        );
         return 2;
       }
       await leave(parsed.config, machine, deps);
@@ -85,7 +87,9 @@ export async function cleanup(deps: CleanupDeps): Promise<number> {
     printError(`leasehold: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
     return 1;
   }
-  print("The tables netdev, ip and ip6 leasehold are gone. Connections that they carried to other nodes end.\n");
+  print(
+    "The tables netdev, ip and ip6 leasehold are gone. Connections that they carried to other nodes end.\n",
+  );
   return 0;
 }
 
@@ -96,7 +100,9 @@ export async function cleanup(deps: CleanupDeps): Promise<number> {
 function thisMachine(): Machine {
   const machine = readNetwork();
   if (machine.links.some(({ loopback }) => !loopback)) return machine;
-  throw new Refusal("there is no interface but loopback here, so these are not the node's rules. Nothing was changed. Run this in the host's network: ctr's --net-host");
+  throw new Refusal(
+    "there is no interface but loopback here, so these are not the node's rules. Nothing was changed. Run this in the host's network: ctr's --net-host",
+  );
 }
 
 /**
@@ -116,7 +122,11 @@ function refuseBesideAgent(state: string): void {
  * remove.
  * @throws {Refusal}
  */
-async function leave(config: Config, machine: Machine, { env, hostname, clock, print }: CleanupDeps): Promise<void> {
+async function leave(
+  config: Config,
+  machine: Machine,
+  { env, hostname, clock, print }: CleanupDeps,
+): Promise<void> {
   const { leaseNamespace: namespace, leaseName: name } = config;
   await using connection = connect(config, clock);
   await connection.ready;
@@ -158,7 +168,8 @@ async function leave(config: Config, machine: Machine, { env, hostname, clock, p
     await new Promise<void>((resolve) => void clock.after(HEARD_MS, resolve));
     const after = await readLease(lease);
     if (after.kind === "failed") throw unreachable(after.message, node, lease);
-    if (after.kind !== "lease" || after.record.annotations[`${CANDIDATE_PREFIX}${node}`] === undefined) return;
+    if (after.kind !== "lease" || after.record.annotations[`${CANDIDATE_PREFIX}${node}`] === undefined)
+      return;
     throw new Refusal(
       `${node} is in the Lease again: an agent of that name runs, here or elsewhere. The rules were left.\n` +
         "Stop it (move its manifest out of /etc/kubernetes/manifests, wait until its pod is gone) and run this again.",
@@ -166,8 +177,14 @@ async function leave(config: Config, machine: Machine, { env, hostname, clock, p
   }
 }
 
-function wrongName({ node, ip, here, names }: Extract<Leaver, { kind: "wrong-name" }>, { namespace, name }: WhichLease): string {
-  const whose = ip === undefined ? `the Lease ${namespace}/${name} does not name ${node}` : `${node} is another machine: the Lease ${namespace}/${name} gives it ${ip}, which is no address of this one`;
+function wrongName(
+  { node, ip, here, names }: Extract<Leaver, { kind: "wrong-name" }>,
+  { namespace, name }: WhichLease,
+): string {
+  const whose =
+    ip === undefined
+      ? `the Lease ${namespace}/${name} does not name ${node}`
+      : `${node} is another machine: the Lease ${namespace}/${name} gives it ${ip}, which is no address of this one`;
   const advice =
     here === undefined
       ? `Run this on ${node}, in the host's network. If this is that machine and its address has changed, from anywhere:\n  ${annotate(node, namespace, name)}\nand then: leasehold cleanup --rules-only`
@@ -194,7 +211,13 @@ function annotate(node: string, namespace: string, name: string): string {
 function connect(config: Config, clock: Clock) {
   const log = silentLogger;
   const remembered = readRemembered(join(config.dataDir, "api-servers.json"), log);
-  const credentials = createCredentials({ clock, log, ownPath: config.kubeconfig, adminPath: config.adminKubeconfig, onChange: () => {} });
+  const credentials = createCredentials({
+    clock,
+    log,
+    ownPath: config.kubeconfig,
+    adminPath: config.adminKubeconfig,
+    onChange: () => {},
+  });
   const transport = createUndiciTransport({
     clock,
     log,

@@ -20,20 +20,38 @@ export interface RunDeps {
 }
 
 /** Errors of the configuration that only the machine could show. */
-const CONFIGURATION: ReadonlySet<ErrorCode> = new Set(["LH_CONFIG", "LH_AMBIGUOUS_INTERFACE", "LH_ADDRESS_OWNER"]);
+const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
+  "LH_CONFIG",
+  "LH_AMBIGUOUS_INTERFACE",
+  "LH_ADDRESS_OWNER",
+]);
 
 /** Resolves with the exit status: 0 after a clean stop, 1 after a failure, 2 for a wrong configuration. */
 export async function run(deps: RunDeps): Promise<number> {
   const { clock, printError } = deps;
   const parsed = parseConfig(deps.env, deps.hostname);
   if (parsed.kind === "error") {
-    printError(`leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`);
+    printError(
+      `leasehold: the configuration is wrong:\n${parsed.problems.map((problem) => `  ${problem}\n`).join("")}`,
+    );
     return 2;
   }
   const { config } = parsed;
-  const log = createLogger({ level: config.logLevel, format: config.logFormat, base: { node: config.nodeName }, wall: () => clock.wall() });
+  const log = createLogger({
+    level: config.logLevel,
+    format: config.logFormat,
+    base: { node: config.nodeName },
+    wall: () => clock.wall(),
+  });
   for (const warning of parsed.warnings) log.warn({ warning }, "Configuration");
-  const agent = createAgent({ config, clock, log, version: VERSION, nodeVersion: deps.nodeVersion, workerUrl: PROXY_WORKER });
+  const agent = createAgent({
+    config,
+    clock,
+    log,
+    version: VERSION,
+    nodeVersion: deps.nodeVersion,
+    workerUrl: PROXY_WORKER,
+  });
 
   return new Promise((resolve) => {
     let stops = 0;

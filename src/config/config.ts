@@ -99,13 +99,23 @@ function textOf(env: Environment, name: SettingName): string {
   return env[PREFIX + name]?.trim() ?? "";
 }
 
-/** `nearSetting` returns the setting that `name`, without its prefix, was probably meant to be, and undefined when none is near. */
+/**
+ * `nearSetting` returns the setting that `name`, without its prefix, was probably meant to be, and undefined
+ * when none is near.
+ */
 export function nearSetting(name: string): SettingName | undefined {
-  const near = Object.hasOwn(SYNONYMS, name) ? name : suggest(name, [...SETTING_NAMES, ...Object.keys(SYNONYMS)]);
-  return near === undefined ? undefined : (SYNONYMS[near] ?? SETTING_NAMES.find((setting) => setting === near));
+  const near = Object.hasOwn(SYNONYMS, name)
+    ? name
+    : suggest(name, [...SETTING_NAMES, ...Object.keys(SYNONYMS)]);
+  return near === undefined
+    ? undefined
+    : (SYNONYMS[near] ?? SETTING_NAMES.find((setting) => setting === near));
 }
 
-/** `unknownVariables` returns a sentence for each `LEASEHOLD_*` variable that is not a setting. {@link parseConfig} reports them as well. */
+/**
+ * `unknownVariables` returns a sentence for each `LEASEHOLD_*` variable that is not a setting. {@link
+ * parseConfig} reports them as well.
+ */
 export function unknownVariables(env: Environment): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith(PREFIX))
@@ -114,7 +124,8 @@ export function unknownVariables(env: Environment): string[] {
     .toSorted()
     .map((name) => {
       const near = nearSetting(name);
-      const advice = near === undefined ? "`leasehold --help` lists all of them" : `did you mean ${PREFIX}${near}?`;
+      const advice =
+        near === undefined ? "`leasehold --help` lists all of them" : `did you mean ${PREFIX}${near}?`;
       return `${PREFIX}${name}=${JSON.stringify(env[PREFIX + name])} is not a setting; ${advice}`;
     });
 }
@@ -123,7 +134,11 @@ export function unknownVariables(env: Environment): string[] {
  * Parses all settings. A wrong value is reported and replaced by its default, so that the rest can be
  * checked.
  */
-function parseValues(env: Environment): { values: Values; wrong: ReadonlySet<SettingName>; problems: string[] } {
+function parseValues(env: Environment): {
+  values: Values;
+  wrong: ReadonlySet<SettingName>;
+  problems: string[];
+} {
   const values: Record<string, unknown> = {};
   const wrong = new Set<SettingName>();
   const problems: string[] = [];
@@ -228,8 +243,14 @@ export function parseConfig(env: Environment, hostname: string): ConfigResult {
   problems.push(...judge(RULES));
 
   const nodeName = values.NODE_NAME ?? hostname.toLowerCase();
-  if (values.NODE_NAME === undefined && !wrong.has("NODE_NAME") && nodeNameParser.parse(nodeName).kind === "wrong") {
-    problems.push(`${PREFIX}NODE_NAME is not set and the host name ${JSON.stringify(hostname)} cannot stand in; use ${nodeNameParser.expects}`);
+  if (
+    values.NODE_NAME === undefined &&
+    !wrong.has("NODE_NAME") &&
+    nodeNameParser.parse(nodeName).kind === "wrong"
+  ) {
+    problems.push(
+      `${PREFIX}NODE_NAME is not set and the host name ${JSON.stringify(hostname)} cannot stand in; use ${nodeNameParser.expects}`,
+    );
   }
   const lifetimeSeconds = addressLifetimeSeconds(values.RENEW_DEADLINE, values.LEASE_DURATION);
   if (problems.length > 0 || lifetimeSeconds === undefined) return { kind: "error", problems };

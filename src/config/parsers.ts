@@ -5,7 +5,9 @@
 import { parseIp, type IpAddress } from "../net.ts";
 import { suggest } from "./suggest.ts";
 
-export type Parsed<T> = { readonly kind: "ok"; readonly value: T } | { readonly kind: "wrong"; readonly because: string };
+export type Parsed<T> =
+  | { readonly kind: "ok"; readonly value: T }
+  | { readonly kind: "wrong"; readonly because: string };
 
 export interface Parser<T> {
   /** What a right value looks like; ends the sentence "use ...". */
@@ -15,9 +17,16 @@ export interface Parser<T> {
 }
 
 const ok = <T>(value: T): Parsed<T> => ({ kind: "ok", value });
-const wrong = (because: string): { readonly kind: "wrong"; readonly because: string } => ({ kind: "wrong", because });
+const wrong = (because: string): { readonly kind: "wrong"; readonly because: string } => ({
+  kind: "wrong",
+  because,
+});
 
-export function wholeNumber(min: number, max: number, reasons: Readonly<Record<number, string>> = {}): Parser<number> {
+export function wholeNumber(
+  min: number,
+  max: number,
+  reasons: Readonly<Record<number, string>> = {},
+): Parser<number> {
   return {
     expects: `a whole number from ${min} to ${max}`,
     parse(text) {
@@ -35,7 +44,7 @@ export function wholeNumber(min: number, max: number, reasons: Readonly<Record<n
  * A priority. VRRP's 0 and 255 have special meanings (RFC 9568 section 5.2.4), so they get their own answers.
  */
 export const priority: Parser<number> = wholeNumber(1, 254, {
-  0: "is VRRP's word for \"I give up the address\", not a priority",
+  0: 'is VRRP\'s word for "I give up the address", not a priority',
   255: "is VRRP's priority of the address owner, and no node may own the VIP",
 });
 
@@ -45,8 +54,14 @@ export const port: Parser<number> = { ...wholeNumber(1, 65_535), expects: "a por
 export const weight: Parser<number> = wholeNumber(-253, 253);
 
 const BOOLEANS = new Map([
-  ["true", true], ["yes", true], ["on", true], ["1", true],
-  ["false", false], ["no", false], ["off", false], ["0", false],
+  ["true", true],
+  ["yes", true],
+  ["on", true],
+  ["1", true],
+  ["false", false],
+  ["no", false],
+  ["off", false],
+  ["0", false],
 ]);
 
 export const boolean: Parser<boolean> = {
@@ -69,7 +84,8 @@ function durationMs(text: string): number | undefined {
   if (text === "0") return 0;
   if (text.length > 32 || !DURATION.test(text)) return undefined;
   let total = 0;
-  for (const [, amount = "", unit = ""] of text.matchAll(DURATION_PART)) total += Number(amount) * (UNIT_MS[unit] ?? 0);
+  for (const [, amount = "", unit = ""] of text.matchAll(DURATION_PART))
+    total += Number(amount) * (UNIT_MS[unit] ?? 0);
   return Math.round(total);
 }
 
@@ -100,7 +116,10 @@ export function duration(min: string, max: string): Parser<number> {
 /** Parses a {@link duration}, or 0 for never. */
 export function durationOrOff(min: string, max: string): Parser<number> {
   const base = duration(min, max);
-  return { expects: `${base.expects}, or 0s`, parse: (text) => (durationMs(text) === 0 ? ok(0) : base.parse(text)) };
+  return {
+    expects: `${base.expects}, or 0s`,
+    parse: (text) => (durationMs(text) === 0 ? ok(0) : base.parse(text)),
+  };
 }
 
 /**
@@ -113,7 +132,8 @@ export function wholeSeconds(min: string, max: string): Parser<number> {
     expects: `${base.expects}, in whole seconds`,
     parse(text) {
       const parsed = base.parse(text);
-      if (parsed.kind === "ok" && parsed.value % 1_000 !== 0) return wrong("is not a whole number of seconds");
+      if (parsed.kind === "ok" && parsed.value % 1_000 !== 0)
+        return wrong("is not a whole number of seconds");
       return parsed;
     },
   };
@@ -211,7 +231,8 @@ export interface Endpoint {
  * needed.
  */
 const endpoint: Parser<Endpoint> = {
-  expects: "a numeric address with or without a port, such as 192.0.2.11, 192.0.2.11:6443 or [2001:db8::11]:6443",
+  expects:
+    "a numeric address with or without a port, such as 192.0.2.11, 192.0.2.11:6443 or [2001:db8::11]:6443",
   parse(text) {
     const bare = parseIp(text);
     const match = bare === undefined ? /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) : null;
@@ -228,7 +249,9 @@ const endpoint: Parser<Endpoint> = {
 };
 
 export const endpoints: Parser<readonly Endpoint[]> = list(
-  endpoint, "entry", ({ address, port }) => `${address.text}${port === undefined ? "" : ` port ${port}`}`,
+  endpoint,
+  "entry",
+  ({ address, port }) => `${address.text}${port === undefined ? "" : ` port ${port}`}`,
 );
 
 /**
@@ -254,16 +277,26 @@ function matching(pattern: RegExp, maxLength: number, expects: string, because: 
   };
 }
 
-export const absolutePath: Parser<string> = matching(/^\/[^\0]*$/, 4096, "an absolute path", "is not an absolute path");
+export const absolutePath: Parser<string> = matching(
+  /^\/[^\0]*$/,
+  4096,
+  "an absolute path",
+  "is not an absolute path",
+);
 
 /** A label or subdomain of RFC 1123, as Kubernetes names things. */
 export const dnsLabel: Parser<string> = matching(
-  /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 63,
-  "lower-case letters, digits and '-', at most 63", "is not a Kubernetes name",
+  /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
+  63,
+  "lower-case letters, digits and '-', at most 63",
+  "is not a Kubernetes name",
 );
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 export const dnsSubdomain: Parser<string> = matching(
-  SUBDOMAIN, 253, "lower-case letters, digits, '-' and '.', at most 253", "is not a Kubernetes name",
+  SUBDOMAIN,
+  253,
+  "lower-case letters, digits, '-' and '.', at most 253",
+  "is not a Kubernetes name",
 );
 
 /**
@@ -271,21 +304,34 @@ export const dnsSubdomain: Parser<string> = matching(
  * part of an annotation's name to 63 characters.
  */
 export const nodeName: Parser<string> = matching(
-  SUBDOMAIN, 63 - "candidate.".length,
-  "the node's Kubernetes name: lower-case letters, digits, '-' and '.', at most 53", "is not a node name that fits",
+  SUBDOMAIN,
+  63 - "candidate.".length,
+  "the node's Kubernetes name: lower-case letters, digits, '-' and '.', at most 53",
+  "is not a node name that fits",
 );
 
 /** An interface name by the kernel's own rule (dev_valid_name): 15 bytes, no slash, colon or space. */
 export const interfaceName: Parser<string> = matching(
-  /^(?!\.{1,2}$)[^\s/:]+$/, 15, "the name of a network interface such as eth0", "is not an interface name",
+  /^(?!\.{1,2}$)[^\s/:]+$/,
+  15,
+  "the name of a network interface such as eth0",
+  "is not an interface name",
 );
 
 export const httpPath: Parser<string> = matching(
-  /^\/[\x21-\x7e]*$/, 1024, "a path such as /readyz", "is not a URL path",
+  /^\/[\x21-\x7e]*$/,
+  1024,
+  "a path such as /readyz",
+  "is not a URL path",
 );
 
 /** A command line. The check splits it. */
-export const commandLine: Parser<string> = matching(/^\S/, 4096, "a command with its arguments", "is not a command");
+export const commandLine: Parser<string> = matching(
+  /^\S/,
+  4096,
+  "a command with its arguments",
+  "is not a command",
+);
 
 export const httpUrl: Parser<string> = {
   expects: "a URL such as http://127.0.0.1:8080/healthz",

@@ -54,7 +54,8 @@ function fencedInTime({ values }: Facts): readonly string[] {
   const tailMs = (SHORTEST_LIFETIME_SECONDS + KERNEL_SLACK_SECONDS) * 1_000;
   const leastLeaseSeconds = Math.floor(((deadlineMs + tailMs) * (1 + DRIFT)) / (1 - DRIFT) / 1_000) + 1;
   const mostDeadlineMs = Math.floor(((leaseMs * (1 - DRIFT)) / (1 + DRIFT) - tailMs - 1) / 100) * 100;
-  const shorter = mostDeadlineMs >= 500 ? `${PREFIX}RENEW_DEADLINE of at most ${formatDuration(mostDeadlineMs)} or a ` : "";
+  const shorter =
+    mostDeadlineMs >= 500 ? `${PREFIX}RENEW_DEADLINE of at most ${formatDuration(mostDeadlineMs)} or a ` : "";
   return [
     `${PREFIX}RENEW_DEADLINE=${formatDuration(deadlineMs)} is too long for ${PREFIX}LEASE_DURATION=${formatDuration(leaseMs)}: ` +
       `(renew deadline + address lifetime of at least ${SHORTEST_LIFETIME_SECONDS}s + 1s) x 1.05 must be below lease duration x 0.95, ` +
@@ -72,11 +73,18 @@ function vipIsNobodysOwn({ values }: Facts): readonly string[] {
   ];
 }
 
-function neverThroughTheVip(name: "BACKENDS" | "API_SERVERS", list: readonly Endpoint[] | undefined, values: Values): readonly string[] {
+function neverThroughTheVip(
+  name: "BACKENDS" | "API_SERVERS",
+  list: readonly Endpoint[] | undefined,
+  values: Values,
+): readonly string[] {
   const vips = values.VIP ?? [];
   return (list ?? [])
     .filter(({ address }) => vips.some((vip) => same(vip, address)))
-    .map(({ address }) => `${PREFIX}${name} has the VIP ${address.text} itself; use the API servers' own addresses`);
+    .map(
+      ({ address }) =>
+        `${PREFIX}${name} has the VIP ${address.text} itself; use the API servers' own addresses`,
+    );
 }
 
 function noLoop({ values }: Facts): readonly string[] {
@@ -84,8 +92,16 @@ function noLoop({ values }: Facts): readonly string[] {
   return (values.BACKENDS ?? [])
     .map(({ address, port }) => ({ address, port: port ?? values.BACKEND_PORT }))
     .filter(({ port }) => port === values.BALANCER_PORT)
-    .filter(({ address }) => address.text.startsWith("127.") || address.text === "::1" || (own !== undefined && same(own, address)))
-    .map(({ address, port }) => `${PREFIX}BACKENDS has ${hostPort(address.text, port)}, which is this node's own balancer; use the API server's port`);
+    .filter(
+      ({ address }) =>
+        address.text.startsWith("127.") ||
+        address.text === "::1" ||
+        (own !== undefined && same(own, address)),
+    )
+    .map(
+      ({ address, port }) =>
+        `${PREFIX}BACKENDS has ${hostPort(address.text, port)}, which is this node's own balancer; use the API server's port`,
+    );
 }
 
 /** A port that one setting takes, with the words for it and its usual value. */
@@ -99,12 +115,25 @@ interface PortClaim {
 }
 
 function portClaims({ values }: Facts): readonly PortClaim[] {
-  const { ROLE, BACKEND_PORT: backend, BALANCER_PORT: balancer, OPS_ADDRESS: ops, HEALTH_PORT: health } = values;
+  const {
+    ROLE,
+    BACKEND_PORT: backend,
+    BALANCER_PORT: balancer,
+    OPS_ADDRESS: ops,
+    HEALTH_PORT: health,
+  } = values;
   const opsShown = `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}"`;
   return [
     // A worker has no API server of its own, so its balancer may have that port.
-    ...(ROLE === "control-plane" ? [{ port: backend, words: `the port of this node's own API server (${PREFIX}BACKEND_PORT)` }] : []),
-    { port: balancer, words: `the balancer's port (${PREFIX}BALANCER_PORT)`, shown: `${PREFIX}BALANCER_PORT="${balancer}"`, usual: 8443 },
+    ...(ROLE === "control-plane"
+      ? [{ port: backend, words: `the port of this node's own API server (${PREFIX}BACKEND_PORT)` }]
+      : []),
+    {
+      port: balancer,
+      words: `the balancer's port (${PREFIX}BALANCER_PORT)`,
+      shown: `${PREFIX}BALANCER_PORT="${balancer}"`,
+      usual: 8443,
+    },
     { port: ops.port, words: `the port of ${opsShown}`, shown: opsShown, usual: 10081 },
     { port: health, words: "the probes' port", shown: `${PREFIX}HEALTH_PORT="${health}"`, usual: 10084 },
   ];
@@ -126,7 +155,9 @@ function portsApart(facts: Facts): readonly string[] {
 function opsNotOnVip({ values: { VIP, OPS_ADDRESS: ops } }: Facts): readonly string[] {
   if (VIP?.some((vip) => vip.text === ops.host) !== true) return [];
   const everywhere = hostPort(ops.host.includes(":") ? "::" : "0.0.0.0", ops.port);
-  return [`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the VIP, which only the holder has; use this node's own address or ${everywhere}`];
+  return [
+    `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" has the VIP, which only the holder has; use this node's own address or ${everywhere}`,
+  ];
 }
 
 export const RULES: readonly Rule[] = [
@@ -143,11 +174,19 @@ export const RULES: readonly Rule[] = [
     check: ({ values: { RENEW_INTERVAL: interval, RENEW_DEADLINE: deadline } }) =>
       interval * 1.2 < deadline
         ? []
-        : [`${PREFIX}RENEW_INTERVAL=${formatDuration(interval)} is too long: x 1.2 it must be below ${PREFIX}RENEW_DEADLINE=${formatDuration(deadline)}, so that one renewal may fail; use at most ${formatDuration(Math.floor((deadline / 1.2 - 1) / 10) * 10)}`],
+        : [
+            `${PREFIX}RENEW_INTERVAL=${formatDuration(interval)} is too long: x 1.2 it must be below ${PREFIX}RENEW_DEADLINE=${formatDuration(deadline)}, so that one renewal may fail; use at most ${formatDuration(Math.floor((deadline / 1.2 - 1) / 10) * 10)}`,
+          ],
   },
   { uses: ["VIP", "NODE_IP"], check: vipIsNobodysOwn },
-  { uses: ["VIP", "BACKENDS"], check: ({ values }) => neverThroughTheVip("BACKENDS", values.BACKENDS, values) },
-  { uses: ["VIP", "API_SERVERS"], check: ({ values }) => neverThroughTheVip("API_SERVERS", values.API_SERVERS, values) },
+  {
+    uses: ["VIP", "BACKENDS"],
+    check: ({ values }) => neverThroughTheVip("BACKENDS", values.BACKENDS, values),
+  },
+  {
+    uses: ["VIP", "API_SERVERS"],
+    check: ({ values }) => neverThroughTheVip("API_SERVERS", values.API_SERVERS, values),
+  },
   { uses: ["BACKENDS", "BACKEND_PORT", "BALANCER_PORT", "NODE_IP"], check: noLoop },
   { uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "HEALTH_PORT", "ROLE"], check: portsApart },
   { uses: ["VIP", "OPS_ADDRESS"], check: opsNotOnVip },
@@ -156,12 +195,19 @@ export const RULES: readonly Rule[] = [
 function weightUnderNopreempt({ values, isSet }: Facts): readonly string[] {
   if (!values.NOPREEMPT) return [];
   const weights = [
-    "TRACK_BALANCER_WEIGHT", "TRACK_APISERVER_WEIGHT", "TRACK_INTERFACE_WEIGHT",
-    "TRACK_FILE_WEIGHT", "TRACK_EXEC_WEIGHT", "TRACK_HTTP_WEIGHT",
+    "TRACK_BALANCER_WEIGHT",
+    "TRACK_APISERVER_WEIGHT",
+    "TRACK_INTERFACE_WEIGHT",
+    "TRACK_FILE_WEIGHT",
+    "TRACK_EXEC_WEIGHT",
+    "TRACK_HTTP_WEIGHT",
   ] as const;
   return weights
     .filter((name) => isSet(name) && values[name] !== 0)
-    .map((name) => `${PREFIX}${name}=${values[name]} lowers a holder's rank but does not take the VIP from it while ${PREFIX}NOPREEMPT is true; use weight 0 (FAULT) or ${PREFIX}NOPREEMPT=false`);
+    .map(
+      (name) =>
+        `${PREFIX}${name}=${values[name]} lowers a holder's rank but does not take the VIP from it while ${PREFIX}NOPREEMPT is true; use weight 0 (FAULT) or ${PREFIX}NOPREEMPT=false`,
+    );
 }
 
 /**
@@ -172,34 +218,58 @@ const HASTY_PROOF_MS = 100;
 
 function proofOfDeath({ values, isSet }: Facts): readonly string[] {
   const { PROBE_INTERVAL: intervalMs, PROBE_MISSES: misses, LEASE_DURATION: leaseMs } = values;
-  if (intervalMs === 0) return isSet("PROBE_MISSES") ? [`${PREFIX}PROBE_MISSES has no effect while ${PREFIX}PROBE_INTERVAL is 0s`] : [];
+  if (intervalMs === 0)
+    return isSet("PROBE_MISSES")
+      ? [`${PREFIX}PROBE_MISSES has no effect while ${PREFIX}PROBE_INTERVAL is 0s`]
+      : [];
   const proofMs = intervalMs * misses;
   const product = `${PREFIX}PROBE_INTERVAL x ${PREFIX}PROBE_MISSES is ${formatDuration(proofMs)}`;
-  if (proofMs >= leaseMs) return [`${product}: the Lease expires before that (${PREFIX}LEASE_DURATION=${formatDuration(leaseMs)}), and no death is ever proved`];
-  return proofMs < HASTY_PROOF_MS ? [`${product}: a holder that is merely busy may be taken for dead; use at least ${formatDuration(HASTY_PROOF_MS)}`] : [];
+  if (proofMs >= leaseMs)
+    return [
+      `${product}: the Lease expires before that (${PREFIX}LEASE_DURATION=${formatDuration(leaseMs)}), and no death is ever proved`,
+    ];
+  return proofMs < HASTY_PROOF_MS
+    ? [
+        `${product}: a holder that is merely busy may be taken for dead; use at least ${formatDuration(HASTY_PROOF_MS)}`,
+      ]
+    : [];
 }
 
 /** Warnings about settings that have no effect and settings that are risky. The agent starts all the same. */
 export const WARNINGS: readonly Rule[] = [
   {
-    uses: ["NOPREEMPT", "TRACK_BALANCER_WEIGHT", "TRACK_APISERVER_WEIGHT", "TRACK_INTERFACE_WEIGHT", "TRACK_FILE_WEIGHT", "TRACK_EXEC_WEIGHT", "TRACK_HTTP_WEIGHT"],
+    uses: [
+      "NOPREEMPT",
+      "TRACK_BALANCER_WEIGHT",
+      "TRACK_APISERVER_WEIGHT",
+      "TRACK_INTERFACE_WEIGHT",
+      "TRACK_FILE_WEIGHT",
+      "TRACK_EXEC_WEIGHT",
+      "TRACK_HTTP_WEIGHT",
+    ],
     check: weightUnderNopreempt,
   },
   {
     uses: ["NOPREEMPT", "PREEMPT_DELAY"],
     check: ({ values }) =>
-      values.NOPREEMPT && values.PREEMPT_DELAY > 0 ? [`${PREFIX}PREEMPT_DELAY has no effect while ${PREFIX}NOPREEMPT is true`] : [],
+      values.NOPREEMPT && values.PREEMPT_DELAY > 0
+        ? [`${PREFIX}PREEMPT_DELAY has no effect while ${PREFIX}NOPREEMPT is true`]
+        : [],
   },
   {
     uses: ["NOPREEMPT", "NOPREEMPT_STRICT"],
     check: ({ values }) =>
-      values.NOPREEMPT_STRICT && !values.NOPREEMPT ? [`${PREFIX}NOPREEMPT_STRICT has no effect while ${PREFIX}NOPREEMPT is false`] : [],
+      values.NOPREEMPT_STRICT && !values.NOPREEMPT
+        ? [`${PREFIX}NOPREEMPT_STRICT has no effect while ${PREFIX}NOPREEMPT is false`]
+        : [],
   },
   {
     uses: ["ON_API_LOSS"],
     check: ({ values }) =>
       values.ON_API_LOSS === "hold"
-        ? [`${PREFIX}ON_API_LOSS=hold keeps the VIP on a node that is cut off, where it cannot know that another has claimed it; use auto unless that is wanted`]
+        ? [
+            `${PREFIX}ON_API_LOSS=hold keeps the VIP on a node that is cut off, where it cannot know that another has claimed it; use auto unless that is wanted`,
+          ]
         : [],
   },
   { uses: ["PROBE_INTERVAL", "PROBE_MISSES", "LEASE_DURATION"], check: proofOfDeath },
@@ -215,14 +285,17 @@ export const WARNINGS: readonly Rule[] = [
     check: ({ values: { OPS_ADDRESS: ops } }) =>
       ops.host.startsWith("127.") || ops.host === "::1"
         ? []
-        : [`${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" is reachable from other machines, and nothing there asks for a password`],
+        : [
+            `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" is reachable from other machines, and nothing there asks for a password`,
+          ],
   },
   {
     uses: ["ROLE"],
     check: ({ values, isSet }) =>
       values.ROLE === "balancer"
-        ? SETTING_NAMES.filter((name) => SETTINGS[name].electionOnly && isSet(name))
-            .map((name) => `${PREFIX}${name} has no effect with ${PREFIX}ROLE=balancer`)
+        ? SETTING_NAMES.filter((name) => SETTINGS[name].electionOnly && isSet(name)).map(
+            (name) => `${PREFIX}${name} has no effect with ${PREFIX}ROLE=balancer`,
+          )
         : [],
   },
 ];

@@ -1,13 +1,21 @@
 /**
- * The one table of settings. `--help`, the flags of `leasehold manifest`, the README, docs/configuration.md and the
- * static pod's manifest are written from it, so a setting exists in all of them or in none.
+ * The one table of settings. `--help`, the flags of `leasehold manifest`, the README, docs/configuration.md
+ * and the static pod's manifest are written from it, so a setting exists in all of them or in none.
  */
 import * as parsers from "./parsers.ts";
 import type { Parser } from "./parsers.ts";
 
 export const PREFIX = "LEASEHOLD_";
 
-export const SECTIONS = ["Identity", "Lease", "Election", "Tracking", "Kubernetes", "Balancer", "Operations"] as const;
+export const SECTIONS = [
+  "Identity",
+  "Lease",
+  "Election",
+  "Tracking",
+  "Kubernetes",
+  "Balancer",
+  "Operations",
+] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export interface Setting<T> {
@@ -59,13 +67,15 @@ export const SETTINGS = {
     doc: "This node's name in Kubernetes. The manifest sets it from `spec.nodeName`.",
   }),
   NODE_IP: optional(parsers.hostAddress, "found on the interface", {
-    section: "Identity", electionOnly: true,
+    section: "Identity",
+    electionOnly: true,
     doc:
       "This node's own address on the VIP's network. Of two nodes with equal priorities, the one with the " +
       "higher address wins.",
   }),
   INTERFACE: optional(parsers.interfaceName, "found by subnet", {
-    section: "Identity", electionOnly: true,
+    section: "Identity",
+    electionOnly: true,
     doc:
       "The interface that gets the VIP. Without this setting the agent takes the interface whose " +
       "connected subnet contains the VIP.",
@@ -88,7 +98,8 @@ export const SETTINGS = {
       "The address lifetime is 3 s, or 2 s where 3 s do not fit.",
   }),
   RENEW_INTERVAL: withDefault(parsers.duration("100ms", "1m"), "1s", {
-    ...lease, doc: "Time between two renewals. RENEW_INTERVAL x 1.2 must stay below RENEW_DEADLINE.",
+    ...lease,
+    doc: "Time between two renewals. RENEW_INTERVAL x 1.2 must stay below RENEW_DEADLINE.",
   }),
 
   PRIORITY: withDefault(parsers.priority, "100", {
@@ -144,10 +155,12 @@ export const SETTINGS = {
       "succeeds, a negative weight subtracts while it fails.",
   }),
   TRACK_APISERVER_WEIGHT: withDefault(parsers.weight, "-50", {
-    ...tracking, doc: "Weight of the check of this node's own API server.",
+    ...tracking,
+    doc: "Weight of the check of this node's own API server.",
   }),
   TRACK_INTERFACE_WEIGHT: withDefault(parsers.weight, "0", {
-    ...tracking, doc: "Weight of the check that the VIP's interface is up and has a carrier.",
+    ...tracking,
+    doc: "Weight of the check that the VIP's interface is up and has a carrier.",
   }),
   TRACK_FILE: optional(parsers.absolutePath, "none", {
     ...tracking,
@@ -157,18 +170,22 @@ export const SETTINGS = {
   }),
   TRACK_FILE_WEIGHT: withDefault(parsers.weight, "1", { ...tracking, doc: "Weight of TRACK_FILE." }),
   TRACK_EXEC: optional(parsers.commandLine, "none", {
-    ...tracking, doc: "A command that the agent runs as a check. Exit status 0 is success.",
+    ...tracking,
+    doc: "A command that the agent runs as a check. Exit status 0 is success.",
   }),
   TRACK_EXEC_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_EXEC." }),
   TRACK_HTTP: optional(parsers.httpUrl, "none", {
-    ...tracking, doc: "A URL that the agent requests with GET as a check. Status 2xx or 3xx is success.",
+    ...tracking,
+    doc: "A URL that the agent requests with GET as a check. Status 2xx or 3xx is success.",
   }),
   TRACK_HTTP_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_HTTP." }),
   TRACK_INTERVAL: withDefault(parsers.duration("100ms", "10m"), "1s", {
-    ...tracking, doc: "Time between two runs of a check. Two runs of the same check never overlap.",
+    ...tracking,
+    doc: "Time between two runs of a check. Two runs of the same check never overlap.",
   }),
   TRACK_TIMEOUT: withDefault(parsers.duration("50ms", "10m"), "1s", {
-    ...tracking, doc: "A run of a check that takes longer than this has failed.",
+    ...tracking,
+    doc: "A run of a check that takes longer than this has failed.",
   }),
   TRACK_RISE: withDefault(parsers.wholeNumber(1, 100), "2", {
     ...tracking,
@@ -203,7 +220,8 @@ export const SETTINGS = {
     doc: "API servers that the balancer balances over: numeric addresses, with or without a port.",
   }),
   BACKEND_PORT: withDefault(parsers.port, "6443", {
-    section: "Balancer", doc: "Port of this node's API server, and of every API server given without a port.",
+    section: "Balancer",
+    doc: "Port of this node's API server, and of every API server given without a port.",
   }),
   FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"]), "auto", {
     section: "Balancer",
@@ -214,7 +232,8 @@ export const SETTINGS = {
       "straight to an API server in any case.",
   }),
   VIP_PORTS: withDefault(parsers.ports, "6443,8443", {
-    section: "Balancer", doc: "Ports of the VIP that lead to the API servers.",
+    section: "Balancer",
+    doc: "Ports of the VIP that lead to the API servers.",
   }),
   BALANCER_PORT: withDefault(parsers.port, "8443", {
     section: "Balancer",
@@ -226,15 +245,21 @@ export const SETTINGS = {
       "Number of threads that carry connections. The kernel spreads clients over them, and each thread " +
       "balances for itself. Each takes about 25 MB.",
   }),
-  ALGORITHM: withDefault(parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]), "leastconn", {
-    section: "Balancer",
-    doc: "How the balancer picks a backend, in HAProxy's words. `local` prefers this node's own API server.",
-  }),
+  ALGORITHM: withDefault(
+    parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]),
+    "leastconn",
+    {
+      section: "Balancer",
+      doc: "How the balancer picks a backend, in HAProxy's words. `local` prefers this node's own API server.",
+    },
+  ),
   MAX_CONNECTIONS: withDefault(parsers.wholeNumber(1, 1_000_000), "20000", {
-    section: "Balancer", doc: "Highest number of client connections at one time. The balancer refuses more.",
+    section: "Balancer",
+    doc: "Highest number of client connections at one time. The balancer refuses more.",
   }),
   SLOW_START: withDefault(parsers.duration("0s", "1h"), "30s", {
-    section: "Balancer", doc: "A backend that came back gets its full share only after this time.",
+    section: "Balancer",
+    doc: "A backend that came back gets its full share only after this time.",
   }),
   CONNECT_TIMEOUT: withDefault(parsers.duration("50ms", "1m"), "1s", {
     section: "Balancer",
@@ -310,7 +335,9 @@ export const SETTINGS = {
 } as const satisfies Readonly<Record<string, Setting<unknown>>>;
 
 export type SettingName = keyof typeof SETTINGS;
-export type Values = { readonly [K in SettingName]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never };
+export type Values = {
+  readonly [K in SettingName]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never;
+};
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys of a constant
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];

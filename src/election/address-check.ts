@@ -32,7 +32,8 @@ export function askWire(step: StepBuilder, alone: boolean): Verdict {
   // Of several machines that ask at once, the one with the lowest MAC goes on. When each gave way to each, a
   // cluster that was switched on as a whole asked for 15 s, as was measured.
   const { mac } = step.facts.self.tracking;
-  const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));
+  const taken =
+    probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));
   const untilMs = probed === null ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : PROBED_FRESH_MS);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);

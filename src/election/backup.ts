@@ -143,11 +143,18 @@ function resume(step: StepBuilder, role: Backup, view: LeaseView): void {
   step.send({ kind: "release", held: view.record }, writeTimeoutMs(step.settings));
 }
 
-function claimFrom(step: StepBuilder, role: Backup, view: LeaseView, freeAtMs: number, free: Vacancy): Backup {
+function claimFrom(
+  step: StepBuilder,
+  role: Backup,
+  view: LeaseView,
+  freeAtMs: number,
+  free: Vacancy,
+): Backup {
   const { facts, nowMs } = step;
   // The wire is asked while this node waits for the others, so that it costs no time of its own.
   const neverHeld = free.kind === "free" && view.lastHolder === null && free.why !== "released";
-  const wire = neverHeld && (eligible(facts, role) || facts.wire.stranger !== null) ? askWire(step, false) : "free";
+  const wire =
+    neverHeld && (eligible(facts, role) || facts.wire.stranger !== null) ? askWire(step, false) : "free";
   if (nowMs < freeAtMs) {
     step.wakeAt(freeAtMs);
     return role;
@@ -161,7 +168,10 @@ function claimFrom(step: StepBuilder, role: Backup, view: LeaseView, freeAtMs: n
 
 function claim(step: StepBuilder, view: LeaseView, offered: boolean): void {
   const { settings } = step;
-  step.send({ kind: "claim", replaces: view.record, offered, instance: settings.instance }, writeTimeoutMs(settings));
+  step.send(
+    { kind: "claim", replaces: view.record, offered, instance: settings.instance },
+    writeTimeoutMs(settings),
+  );
 }
 
 /**

@@ -47,7 +47,9 @@ export function peers(settings: ElectionSettings, view: LeaseView): readonly Can
 
 /** The candidates that may claim, best first. This node is among them by what it knows of itself. */
 export function claimants(step: StepBuilder, role: Role, view: LeaseView): readonly Candidate[] {
-  return ranked([...peers(step.settings, view), selfCandidate(step, role)].filter((candidate) => candidate.eligible));
+  return ranked(
+    [...peers(step.settings, view), selfCandidate(step, role)].filter((candidate) => candidate.eligible),
+  );
 }
 
 /** The node that a person wants to hold the VIP; "" when no person has said so. */
@@ -55,7 +57,11 @@ export function moveTarget(view: LeaseView): string {
   return view.record?.annotations[MOVE_TO] ?? "";
 }
 
-function wantsToPreempt(settings: ElectionSettings, { self: { outrankingSinceMs } }: Facts, nowMs: number): boolean {
+function wantsToPreempt(
+  settings: ElectionSettings,
+  { self: { outrankingSinceMs } }: Facts,
+  nowMs: number,
+): boolean {
   if (settings.nopreempt) return false;
   if (settings.preemptDelayMs === 0) return true;
   return outrankingSinceMs !== null && nowMs - outrankingSinceMs >= settings.preemptDelayMs;

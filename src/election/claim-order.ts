@@ -23,7 +23,13 @@ const LIGHT_FAULTS: readonly string[] = [BALANCER_FAULT, UNSTABLE_FAULT];
  * When it is this node's turn to claim what is free from `freeAtMs` on; Infinity while it is not among those
  * who may.
  */
-export function claimTime(step: StepBuilder, role: Backup, view: LeaseView, freeAtMs: number, free: Vacancy): number {
+export function claimTime(
+  step: StepBuilder,
+  role: Backup,
+  view: LeaseView,
+  freeAtMs: number,
+  free: Vacancy,
+): number {
   return turnOf(step, claimOrder(step, role, view, free), freeAtMs, free);
 }
 
@@ -39,7 +45,8 @@ export function claimOrResortTime(
   free: Vacancy,
 ): { readonly role: Backup; readonly atMs: number } {
   const able = claimOrder(step, role, view, free);
-  if (able.length > 0) return { role: { ...role, allFaultSinceMs: null }, atMs: turnOf(step, able, freeAtMs, free) };
+  if (able.length > 0)
+    return { role: { ...role, allFaultSinceMs: null }, atMs: turnOf(step, able, freeAtMs, free) };
   const sinceMs = role.allFaultSinceMs ?? Math.max(freeAtMs, step.nowMs);
   const atMs = resortTime(step, lastResorts(step, role, view, free), sinceMs);
   return { role: { ...role, allFaultSinceMs: sinceMs }, atMs };
@@ -51,7 +58,12 @@ function claimOrder(step: StepBuilder, role: Backup, view: LeaseView, free: Vaca
 }
 
 /** When this node may claim as one of `able`; Infinity when it is not one of them. */
-function turnOf({ settings, facts }: StepBuilder, able: readonly Candidate[], freeAtMs: number, free: Vacancy): number {
+function turnOf(
+  { settings, facts }: StepBuilder,
+  able: readonly Candidate[],
+  freeAtMs: number,
+  free: Vacancy,
+): number {
   const rank = able.findIndex((candidate) => candidate.node === settings.node);
   if (rank < 0) return Number.POSITIVE_INFINITY;
   const { effective } = facts.self.tracking;
@@ -61,7 +73,9 @@ function turnOf({ settings, facts }: StepBuilder, able: readonly Candidate[], fr
   // A candidate is a node whose priority all others can read.
   const own = facts.lease.view?.candidates.get(settings.node)?.candidate;
   const ours = own !== undefined && own.instance === settings.instance;
-  return ours && own.eligible && own.effective === effective ? freeAtMs + rank * CLAIM_STEP_MS : Number.POSITIVE_INFINITY;
+  return ours && own.eligible && own.effective === effective
+    ? freeAtMs + rank * CLAIM_STEP_MS
+    : Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -73,10 +87,16 @@ function lastResorts(step: StepBuilder, role: Backup, view: LeaseView, free: Vac
   if (facts.stopping !== null) return [];
   const all = [...withoutLost(peers(settings, view), free, settings.node), selfCandidate(step, role)];
   if (all.some((candidate) => candidate.eligible)) return [];
-  return ranked(all.filter(({ faults }) => faults.length > 0 && faults.every((fault) => LIGHT_FAULTS.includes(fault))));
+  return ranked(
+    all.filter(({ faults }) => faults.length > 0 && faults.every((fault) => LIGHT_FAULTS.includes(fault))),
+  );
 }
 
-function resortTime({ settings, facts }: StepBuilder, resorts: readonly Candidate[], sinceMs: number): number {
+function resortTime(
+  { settings, facts }: StepBuilder,
+  resorts: readonly Candidate[],
+  sinceMs: number,
+): number {
   const rank = resorts.findIndex((candidate) => candidate.node === settings.node);
   if (rank < 0 || !facts.self.tracking.ready) return Number.POSITIVE_INFINITY;
   return sinceMs + ALL_FAULT_MS + rank * CLAIM_STEP_MS;

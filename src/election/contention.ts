@@ -46,7 +46,10 @@ export function decideDefence(step: StepBuilder, role: Master): void {
   // The last words of the previous holder are no news.
   if (other !== undefined && nowMs < facts.sinceMs + LAST_WORDS_MS) return;
   const node = other?.node ?? null;
-  step.effect({ kind: "report", report: { kind: "conflict", mac: contender.mac, node, outcome: "defended" } });
+  step.effect({
+    kind: "report",
+    report: { kind: "conflict", mac: contender.mac, node, outcome: "defended" },
+  });
 }
 
 /**

@@ -159,7 +159,10 @@ export function createElector(deps: ElectorDeps): Elector {
   async function survey(): Promise<void> {
     const sentAtMs = clock.now();
     const found = await store.survey(SURVEY_TIMEOUT_MS);
-    log.debug({ servers: found.servers, durationMs: clock.now() - sentAtMs }, "Asked every API server what it can do");
+    log.debug(
+      { servers: found.servers, durationMs: clock.now() - sentAtMs },
+      "Asked every API server what it can do",
+    );
     dispatch({ kind: "surveyed", sentAtMs, survey: found });
   }
 
@@ -220,7 +223,11 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
     contender:
       contender === null
         ? null
-        : { mac: contender.mac, node: candidateAt(state, contender.mac)?.node ?? null, agoMs: nowMs - contender.atMs },
+        : {
+            mac: contender.mac,
+            node: candidateAt(state, contender.mac)?.node ?? null,
+            agoMs: nowMs - contender.atMs,
+          },
     candidates:
       view === null
         ? []

@@ -20,7 +20,10 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       if (facts.wire.proof?.term === evidence.tenure) step.setWire({ proof: null });
       return role;
     case "probed":
-      step.setWire({ probingSinceMs: null, probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober } });
+      step.setWire({
+        probingSinceMs: null,
+        probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober },
+      });
       return role;
     case "claimed":
       return heardClaim(step, role, evidence.mac);
@@ -41,7 +44,8 @@ function foundSilent(step: StepBuilder, term: string): void {
 function heardClaim(step: StepBuilder, role: Role, mac: string): Role {
   step.setWire({ contender: { mac, atMs: step.nowMs } });
   // This is what the wire says now, whatever it has answered before.
-  if (step.facts.wire.probed !== null) step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
+  if (step.facts.wire.probed !== null)
+    step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
   switch (role.kind) {
     case "MASTER":
       return contestMaster(step, role, mac);

@@ -133,7 +133,10 @@ function enforceLeftOver(step: StepBuilder): void {
  * A process that was restarted before its deadline keeps the VIP while it asks whether the Lease still names
  * this node.
  */
-export function adoptLeftOver(step: StepBuilder, { resume, found }: Extract<ElectionEvent, { kind: "start" }>): void {
+export function adoptLeftOver(
+  step: StepBuilder,
+  { resume, found }: Extract<ElectionEvent, { kind: "start" }>,
+): void {
   // It is not refreshed meanwhile, so the kernel removes it if this node does not take it up.
   if (found) step.setLeftOver({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
   if (resume === null) return;

@@ -90,7 +90,10 @@ export function decideHandover(step: StepBuilder, role: Master, view: LeaseView)
     return { ...role, handover };
   }
   const offer = { to: next.node, sentAtMs: nowMs };
-  const offering: Master = { ...role, handover: { ...handover, tried: [...handover.tried, next.node], offer } };
+  const offering: Master = {
+    ...role,
+    handover: { ...handover, tried: [...handover.tried, next.node], offer },
+  };
   step.effect({ kind: "report", report: { kind: "handover", reason: wish.reason, to: next.node } });
   step.wakeAt(nowMs + OFFER_MS);
   return sendOffer(step, offering, { kind: "offer", held: view.record, to: next.node });
@@ -147,7 +150,10 @@ function unlessCalm(step: StepBuilder, role: Master, wish: Wish): Wish | null {
 function endHandover(step: StepBuilder, role: Master): Master {
   const { nowMs } = step;
   const next: Master = { ...role, handover: null, calmUntilMs: nowMs + CALM_MS, nextRenewAtMs: nowMs };
-  step.effect({ kind: "report", report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null } });
+  step.effect({
+    kind: "report",
+    report: { kind: "handover", reason: role.handover?.reason ?? "preempt", to: null },
+  });
   if (role.offered?.unbound !== true) holdVip(step, next);
   return next;
 }
@@ -217,6 +223,7 @@ export function offerAnswered(
  * right to the VIP is what it was.
  */
 function wasFirstOffer({ handover, offered, linkLoss }: Master): boolean {
-  if (handover === null || handover.reason === "stop" || linkLoss !== null || handover.tried.length > 1) return false;
+  if (handover === null || handover.reason === "stop" || linkLoss !== null || handover.tried.length > 1)
+    return false;
   return offered !== null && !offered.unbound && offered.sinceMs >= handover.startedAtMs;
 }

@@ -54,7 +54,8 @@ export function trackNamesake(step: StepBuilder, before: LeaseView | null): void
   if (wasOurs) step.setSelf({ overwritten: overwritten + 1 });
   if (namesake === null && ownsTheName(step, seen.instance)) return step.setPublish({ text: "" });
   if (namesake?.instance === seen.instance && namesake.counter === seen.counter) return;
-  if (namesake === null) step.effect({ kind: "report", report: { kind: "namesake", instance: seen.instance } });
+  if (namesake === null)
+    step.effect({ kind: "report", report: { kind: "namesake", instance: seen.instance } });
   const { instance, counter } = seen;
   step.setSelf({ overwritten: 0, namesake: { instance, counter, untilMs: nowMs + SILENCE_MS } });
 }

@@ -46,7 +46,10 @@ export function watchAnswered(step: StepBuilder, record: LeaseRecord | null): vo
   else seeRecord(step, record, { kind: "watch" });
 }
 
-export function readAnswered(step: StepBuilder, { outcome, sentAtMs }: Extract<ElectionEvent, { kind: "read" }>): void {
+export function readAnswered(
+  step: StepBuilder,
+  { outcome, sentAtMs }: Extract<ElectionEvent, { kind: "read" }>,
+): void {
   const { nowMs } = step;
   step.setRead({ inFlight: false });
   switch (outcome.kind) {
@@ -114,7 +117,8 @@ export function decidePublish(step: StepBuilder, role: Role): void {
     const dueAtMs = publish.atMs + (publish.text === "" ? RETRY_MS : BUMP_MS);
     if (nowMs < dueAtMs) return step.wakeAt(dueAtMs);
   }
-  const counter = Math.max(publish.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
+  const counter =
+    Math.max(publish.counter, view.candidates.get(step.settings.node)?.candidate.counter ?? 0) + 1;
   step.setPublish({ inFlight: true, text, atMs: nowMs, counter });
   step.wakeAt(nowMs + BUMP_MS);
   step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, writeTimeoutMs(step.settings));
@@ -139,7 +143,8 @@ export function decideSurvey(step: StepBuilder, role: Role): void {
   const { survey } = step.facts.lease;
   const concerned = role.kind === "MASTER" || (role.kind === "PROVISIONAL" && role.why.kind !== "bootstrap");
   if (survey.inFlight || !concerned) return;
-  const overdueAtMs = role.kind === "MASTER" ? overdueAfter(settings, role.renewedAtMs) : Number.NEGATIVE_INFINITY;
+  const overdueAtMs =
+    role.kind === "MASTER" ? overdueAfter(settings, role.renewedAtMs) : Number.NEGATIVE_INFINITY;
   const atMs = Math.max(survey.nextAtMs, overdueAtMs);
   if (nowMs < atMs) return step.wakeAt(atMs);
   step.setSurvey({ inFlight: true });

@@ -50,7 +50,12 @@ export type Source =
 const NOBODY: ReadonlyMap<string, SeenCandidate> = new Map();
 
 /** The view after one more record, or the same object when the record is not news. */
-export function observe(view: LeaseView | null, record: LeaseRecord | null, source: Source, nowMs: number): LeaseView {
+export function observe(
+  view: LeaseView | null,
+  record: LeaseRecord | null,
+  source: Source,
+  nowMs: number,
+): LeaseView {
   if (view !== null && !supersedes(view, record, source)) return view;
   const before = view?.record ?? null;
   const changed = view === null || !sameRenewal(before, record);
@@ -100,7 +105,11 @@ function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
   return a.holder === b.holder && a.renewTime === b.renewTime && a.leaseTransitions === b.leaseTransitions;
 }
 
-function observeCandidates(view: LeaseView | null, record: LeaseRecord, nowMs: number): ReadonlyMap<string, SeenCandidate> {
+function observeCandidates(
+  view: LeaseView | null,
+  record: LeaseRecord,
+  nowMs: number,
+): ReadonlyMap<string, SeenCandidate> {
   const seen = new Map<string, SeenCandidate>();
   for (const [key, text] of Object.entries(record.annotations)) {
     if (!key.startsWith(CANDIDATE_PREFIX)) continue;
@@ -121,7 +130,10 @@ function observeCandidates(view: LeaseView | null, record: LeaseRecord, nowMs: n
   return seen;
 }
 
-function sameCandidacies(before: ReadonlyMap<string, SeenCandidate>, after: ReadonlyMap<string, SeenCandidate>): boolean {
+function sameCandidacies(
+  before: ReadonlyMap<string, SeenCandidate>,
+  after: ReadonlyMap<string, SeenCandidate>,
+): boolean {
   if (before.size !== after.size) return false;
   for (const [node, { candidate }] of after) {
     if (before.get(node)?.candidate.eligible !== candidate.eligible) return false;

@@ -124,7 +124,12 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
 }
 
 /** What the machine makes of one event, at `nowMs` by the monotonic clock. */
-export function step(settings: ElectionSettings, state: ElectionState, event: ElectionEvent, nowMs: number): Step {
+export function step(
+  settings: ElectionSettings,
+  state: ElectionState,
+  event: ElectionEvent,
+  nowMs: number,
+): Step {
   const { role, ...facts } = state;
   const builder = new StepBuilder(settings, facts, nowMs);
   return builder.finish(decide(builder, apply(builder, enforceFence(builder, role), event)));
@@ -161,7 +166,11 @@ function apply(step: StepBuilder, role: Role, event: ElectionEvent): Role {
   }
 }
 
-function applyWritten(step: StepBuilder, role: Role, event: Extract<ElectionEvent, { kind: "written" }>): Role {
+function applyWritten(
+  step: StepBuilder,
+  role: Role,
+  event: Extract<ElectionEvent, { kind: "written" }>,
+): Role {
   const { id, outcome, write, sentAtMs } = event;
   switch (write.kind) {
     case "candidate":

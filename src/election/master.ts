@@ -6,7 +6,16 @@ import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { mayKeepUntil } from "./api-loss.ts";
 import { decideDefence } from "./contention.ts";
-import { deadlineAfter, decideBy, forgetLeftOver, holdVip, letGo, offerEnd, overdueAfter, validUntil } from "./fence.ts";
+import {
+  deadlineAfter,
+  decideBy,
+  forgetLeftOver,
+  holdVip,
+  letGo,
+  offerEnd,
+  overdueAfter,
+  validUntil,
+} from "./fence.ts";
 import { penalize } from "./flap-damping.ts";
 import { decideHandover, linger, withdrawOffer } from "./handover.ts";
 import { ownershipOf } from "./identity.ts";
@@ -36,24 +45,33 @@ export function holdLease(step: StepBuilder, role: Role, sentAtMs: number, recor
   const { settings, nowMs } = step;
   // The answer is too late to be of use. The record names this node, so as a BACKUP it takes the Lease up
   // again by compare-and-swap.
-  if (role.kind === "RELEASING" || role.kind === "STOPPED" || nowMs >= deadlineAfter(settings, sentAtMs)) return role;
-  const next = role.kind === "MASTER" ? renewed(step, role, sentAtMs, record) : becomeMaster(step, role, sentAtMs);
+  if (role.kind === "RELEASING" || role.kind === "STOPPED" || nowMs >= deadlineAfter(settings, sentAtMs))
+    return role;
+  const next =
+    role.kind === "MASTER" ? renewed(step, role, sentAtMs, record) : becomeMaster(step, role, sentAtMs);
   forgetLeftOver(step);
   step.setWire({ proof: null, stranger: null });
   if (next.offered?.unbound === true) return next;
   holdVip(step, next);
   // A process that is restarted now must not take up a VIP that is on offer, or that this node has let go. It
   // asks first.
-  if (next.offered === null && next.linkLoss === null) step.effect({ kind: "remember", renewedAtMs: sentAtMs });
+  if (next.offered === null && next.linkLoss === null)
+    step.effect({ kind: "remember", renewedAtMs: sentAtMs });
   return next;
 }
 
 function renewed(step: StepBuilder, role: Master, sentAtMs: number, record: LeaseRecord): Master {
   const offered = record.annotations[OFFER] === undefined ? null : role.offered;
-  const next: Master = { ...role, renewedAtMs: sentAtMs, nextRenewAtMs: renewalAfter(step, sentAtMs), offered };
+  const next: Master = {
+    ...role,
+    renewedAtMs: sentAtMs,
+    nextRenewAtMs: renewalAfter(step, sentAtMs),
+    offered,
+  };
   // A renewal that was under way when another candidate claimed the VIP does not confirm this node against
   // that one.
-  if (role.contestedAtMs !== null && sentAtMs < role.contestedAtMs) return { ...next, nextRenewAtMs: step.nowMs };
+  if (role.contestedAtMs !== null && sentAtMs < role.contestedAtMs)
+    return { ...next, nextRenewAtMs: step.nowMs };
   return { ...next, contestedAtMs: null };
 }
 

@@ -35,7 +35,12 @@ const ANNOUNCE_MS = 1_500;
 const MOST_CONFLICTS = 2;
 
 /** The VIP is bound from now until `untilMs`, and longer if the reason is found to last. */
-export function becomeProvisional(step: StepBuilder, role: Backup | Master, why: Why, untilMs: number): Provisional {
+export function becomeProvisional(
+  step: StepBuilder,
+  role: Backup | Master,
+  why: Why,
+  untilMs: number,
+): Provisional {
   const next: Provisional = { kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs, conflicts: 0 };
   step.become(role, next, reasonFor(step, why));
   forgetLeftOver(step);
@@ -142,9 +147,11 @@ function endOf({ facts, settings }: StepBuilder, role: Provisional): string | nu
     case "namesake":
       return `another machine named ${settings.node} holds the Lease`;
     case "another": {
-      if (why.kind === "bootstrap" && record !== null && unchangedSince(why.seen ?? record, record)) return null;
+      if (why.kind === "bootstrap" && record !== null && unchangedSince(why.seen ?? record, record))
+        return null;
       const holder = record?.holder ?? "another node";
-      if (why.kind !== "proof" || record === null || termOf(record) !== why.term) return `${holder} holds the Lease`;
+      if (why.kind !== "proof" || record === null || termOf(record) !== why.term)
+        return `${holder} holds the Lease`;
       if (facts.wire.proof === null) return `${holder} answers on the wire after all`;
       return conflicts > MOST_CONFLICTS ? `${holder} renews the Lease` : null;
     }
@@ -222,7 +229,10 @@ function hasRight({ nowMs }: StepBuilder, { why }: Provisional): boolean {
  * gives way to it.
  */
 function yieldsToStranger(step: StepBuilder, role: Provisional): boolean {
-  const { sinceMs, wire: { contender } } = step.facts;
+  const {
+    sinceMs,
+    wire: { contender },
+  } = step.facts;
   if (role.why.kind !== "api-loss" || contender === null || contender.atMs < sinceMs) return false;
   if (candidateAt(step.facts, contender.mac) !== undefined) return false;
   if (!hasRight(step, role)) return true;

@@ -81,7 +81,11 @@ export class StepBuilder {
    * @param reason why, as people see it
    * @returns the new role; the caller has to return it in turn
    */
-  become<F extends Role, T extends Extract<Role, { kind: Next<F["kind"]> }>>(from: F, to: T, reason: string): T {
+  become<F extends Role, T extends Extract<Role, { kind: Next<F["kind"]> }>>(
+    from: F,
+    to: T,
+    reason: string,
+  ): T {
     this.set({ reason, sinceMs: this.nowMs });
     this.effect({ kind: "report", report: { kind: "transition", from: from.kind, to: to.kind, reason } });
     return to;
@@ -91,7 +95,11 @@ export class StepBuilder {
    * Sends a claim, renewal or release. Only one of them is under way at a time. @param urgent to all API
    * servers at once
    */
-  send(write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>, timeoutMs: number, urgent = false): void {
+  send(
+    write: Extract<LeaseWrite, { kind: "claim" | "renew" | "release" }>,
+    timeoutMs: number,
+    urgent = false,
+  ): void {
     const id = this.#nextId();
     this.setLease({ write: id });
     this.effect({ kind: "write", id, write, timeoutMs, urgent });

@@ -341,10 +341,20 @@ export type ElectionEvent =
    * `resume`: the last renewal of a previous process of this agent. `found`: that process has left the VIP
    * bound here.
    */
-  | { readonly kind: "start"; readonly resume: { readonly renewedAtMs: number } | null; readonly found: boolean }
+  | {
+      readonly kind: "start";
+      readonly resume: { readonly renewedAtMs: number } | null;
+      readonly found: boolean;
+    }
   | { readonly kind: "watched"; readonly record: LeaseRecord | null }
   | { readonly kind: "read"; readonly sentAtMs: number; readonly outcome: ReadOutcome }
-  | { readonly kind: "written"; readonly id: number; readonly write: LeaseWrite; readonly sentAtMs: number; readonly outcome: WriteOutcome }
+  | {
+      readonly kind: "written";
+      readonly id: number;
+      readonly write: LeaseWrite;
+      readonly sentAtMs: number;
+      readonly outcome: WriteOutcome;
+    }
   | { readonly kind: "surveyed"; readonly sentAtMs: number; readonly survey: Survey }
   | { readonly kind: "evidence"; readonly evidence: Evidence }
   | { readonly kind: "self"; readonly facts: SelfFacts }
@@ -354,7 +364,13 @@ export type ElectionEvent =
 export type Effect =
   | { readonly kind: "read" }
   /** `urgent`: to all API servers at once. */
-  | { readonly kind: "write"; readonly id: number; readonly write: LeaseWrite; readonly timeoutMs: number; readonly urgent: boolean }
+  | {
+      readonly kind: "write";
+      readonly id: number;
+      readonly write: LeaseWrite;
+      readonly timeoutMs: number;
+      readonly urgent: boolean;
+    }
   /** Ask every API server what it can do. */
   | { readonly kind: "survey" }
   /** Ask the wire which machine has the VIP. */
@@ -381,7 +397,12 @@ export type Effect =
   | { readonly kind: "stopped" };
 
 export type Report =
-  | { readonly kind: "transition"; readonly from: Role["kind"]; readonly to: Role["kind"]; readonly reason: string }
+  | {
+      readonly kind: "transition";
+      readonly from: Role["kind"];
+      readonly to: Role["kind"];
+      readonly reason: string;
+    }
   /** `to`: the candidate that is offered the Lease; null: no candidate took it, and the VIP stays here. */
   | { readonly kind: "handover"; readonly reason: HandoverReason; readonly to: string | null }
   | { readonly kind: "namesake"; readonly instance: string }
@@ -392,7 +413,12 @@ export type Report =
    * Another machine has the VIP as well. `refused`: this node came later and does not claim it. `defended`:
    * this node holds it, and says so. `yielded`: this node lets it go.
    */
-  | { readonly kind: "conflict"; readonly mac: string; readonly node: string | null; readonly outcome: "refused" | "defended" | "yielded" };
+  | {
+      readonly kind: "conflict";
+      readonly mac: string;
+      readonly node: string | null;
+      readonly outcome: "refused" | "defended" | "yielded";
+    };
 
 export interface Step {
   readonly state: ElectionState;

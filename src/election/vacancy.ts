@@ -31,7 +31,11 @@ export type Vacancy =
   /** The Lease names this machine, which may take it up again at once. */
   | { readonly kind: "ours" }
   /** The Lease is free since `sinceMs`, which may lie ahead. */
-  | { readonly kind: "free"; readonly sinceMs: number; readonly why: "new" | "released" | "emptied" | "absent" };
+  | {
+      readonly kind: "free";
+      readonly sinceMs: number;
+      readonly why: "new" | "released" | "emptied" | "absent";
+    };
 
 /**
  * @param resumes this process follows one that held the Lease a moment ago: a Lease that names the node is

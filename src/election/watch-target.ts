@@ -33,7 +33,8 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
     if (address === undefined || (watching && candidate === holder)) return [];
     return [{ address, mac: candidate.mac === "" ? undefined : candidate.mac }];
   });
-  const watched = watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== mac;
+  const watched =
+    watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== mac;
   return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
 }
 

@@ -79,7 +79,8 @@ export function createDeaths(deps: DeathsDeps): Deaths {
           const clients = listed;
           listed = undefined;
           const still = dead.filter((host) => grades.get(host) === "DOWN");
-          if (!stopped && still.length > 0 && deps.holdsVip()) void tellOf(still, clients ?? sessions.clients());
+          if (!stopped && still.length > 0 && deps.holdsVip())
+            void tellOf(still, clients ?? sessions.clients());
         });
       }
     },

@@ -160,7 +160,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const reason = deps.isWorker ? "" : deps.missing().join("; ");
     if (reason !== "") return { kind: "proxyOnly", reason };
     const { refusal } = loaded;
-    if (refusal !== undefined && clock.now() < refusal.untilMs) return { kind: "proxyOnly", reason: refusal.why };
+    if (refusal !== undefined && clock.now() < refusal.untilMs)
+      return { kind: "proxyOnly", reason: refusal.why };
     return { kind: "whole" };
   }
 
@@ -221,7 +222,8 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     if (patient && (peers === undefined || unchecked)) return undefined;
     if (!deps.isWorker && node === undefined) return undefined;
     const shortConntrackTimeouts = loader.wantsShortConntrackTimeouts();
-    const planNode = node === undefined ? undefined : { ...node, hasIngress: want.kind === "whole", shortConntrackTimeouts };
+    const planNode =
+      node === undefined ? undefined : { ...node, hasIngress: want.kind === "whole", shortConntrackTimeouts };
     return makePlan(
       { vips: deps.vips, ports: deps.ports, node: planNode },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
@@ -243,7 +245,9 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const wire = planOf(loaded)?.wire;
     const nodes = wire === undefined ? [] : [wire.self, ...wire.peers];
     const known = nodes.map((node) => node.addresses.map((address) => address.text));
-    return new Set(hosts.flatMap((host) => [host, ...(known.find((addresses) => addresses.includes(host)) ?? [])]));
+    return new Set(
+      hosts.flatMap((host) => [host, ...(known.find((addresses) => addresses.includes(host)) ?? [])]),
+    );
   }
 
   async function tick(): Promise<void> {
@@ -290,7 +294,11 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const plan = planOf(loaded);
     // A load that is running, or due, replaces what was found.
     const isSettled = (): boolean =>
-      plan !== undefined && planOf(loaded) === plan && !loaded.changedByOthers && rounds === "idle" && !stopped;
+      plan !== undefined &&
+      planOf(loaded) === plan &&
+      !loaded.changedByOthers &&
+      rounds === "idle" &&
+      !stopped;
     if (!isSettled() || (await nft.isIntact()) || !isSettled()) return;
     log.warn({}, "The rules in the kernel are not those that were loaded, putting them back");
     putBack();
@@ -339,7 +347,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     status() {
       const unheard = proofs.unheard();
       const figures = { counters, restored, told: sessions.told() };
-      return fastPathStatus({ mode: modeOf(loaded), plan: planOf(loaded), ports: deps.ports, unheard, ...figures });
+      return fastPathStatus({
+        mode: modeOf(loaded),
+        plan: planOf(loaded),
+        ports: deps.ports,
+        unheard,
+        ...figures,
+      });
     },
     stop() {
       stopped = true;

@@ -4,13 +4,18 @@ import type { RulesetPlan } from "./tables.ts";
 
 /** The state of the fast path. */
 export type Loaded = LoadedBase &
+  /** Nothing is loaded yet. Rules of a predecessor may be in the kernel. */
   (
-    /** Nothing is loaded yet. Rules of a predecessor may be in the kernel. */
     | { readonly kind: "none" }
     /** The whole fast path is loaded. `text` is the plan as text, to compare it with another plan. */
     | { readonly kind: "whole"; readonly plan: RulesetPlan; readonly text: string }
     /** Only the translation to this node's proxy is loaded, for `reason`. */
-    | { readonly kind: "proxyOnly"; readonly plan: RulesetPlan; readonly text: string; readonly reason: string }
+    | {
+        readonly kind: "proxyOnly";
+        readonly plan: RulesetPlan;
+        readonly text: string;
+        readonly reason: string;
+      }
     /** No rules work, for `reason`. `plan` is what was loaded before another program changed it. */
     | { readonly kind: "off"; readonly plan: RulesetPlan | undefined; readonly reason: string }
   );

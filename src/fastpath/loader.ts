@@ -40,7 +40,15 @@ type TimeoutSupport =
  */
 const TIMEOUTS_RETRY_MS = 600_000;
 
-export function createLoader({ clock, log, nft }: { readonly clock: Clock; readonly log: Logger; readonly nft: Nft }): Loader {
+export function createLoader({
+  clock,
+  log,
+  nft,
+}: {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly nft: Nft;
+}): Loader {
   let timeouts: TimeoutSupport = { kind: "unknown" };
 
   /** Answers the plan that was loaded. @throws {LeaseholdError} LH_NFT */
@@ -56,7 +64,11 @@ export function createLoader({ clock, log, nft }: { readonly clock: Clock; reado
       return plan;
     } catch (error) {
       if (timeouts.kind === "present" || error instanceof NoVerdict) throw error;
-      return await putWithoutTimeouts({ ...plan, wire: { ...wire, shortConntrackTimeouts: false } }, elements, error);
+      return await putWithoutTimeouts(
+        { ...plan, wire: { ...wire, shortConntrackTimeouts: false } },
+        elements,
+        error,
+      );
     }
   }
 
@@ -69,7 +81,11 @@ export function createLoader({ clock, log, nft }: { readonly clock: Clock; reado
     await nft.load(ruleset(plan), elements);
     const first = timeouts.kind === "unknown";
     timeouts = { kind: "absent", askAgainAtMs: clock.now() + TIMEOUTS_RETRY_MS };
-    if (first) log.info({ err: cause }, "The kernel has no conntrack time-outs for the VIP alone: ended connections are known for 120 s instead of 5 s");
+    if (first)
+      log.info(
+        { err: cause },
+        "The kernel has no conntrack time-outs for the VIP alone: ended connections are known for 120 s instead of 5 s",
+      );
     return plan;
   }
 
@@ -77,7 +93,10 @@ export function createLoader({ clock, log, nft }: { readonly clock: Clock; reado
     wantsShortConntrackTimeouts: () => timeouts.kind !== "absent" || clock.now() >= timeouts.askAgainAtMs,
     async load(plan, before) {
       try {
-        return { kind: "loaded", plan: await put(plan, [...ownElements(plan), ...settlingElements(plan, before)]) };
+        return {
+          kind: "loaded",
+          plan: await put(plan, [...ownElements(plan), ...settlingElements(plan, before)]),
+        };
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
         return { kind: error instanceof NoVerdict ? "no-verdict" : "refused", why };
@@ -104,13 +123,22 @@ export function ownElements(plan: RulesetPlan): readonly SetElements[] {
  */
 function settlingElements(plan: RulesetPlan, before: RulesetPlan | undefined): readonly SetElements[] {
   if (plan.wire === undefined || before === undefined || membersOf(plan) === membersOf(before)) return [];
-  return familiesOf(plan).map(({ family }) => ({ family, set: SETTLING_SET, elements: plan.ports.map(String) }));
+  return familiesOf(plan).map(({ family }) => ({
+    family,
+    set: SETTLING_SET,
+    elements: plan.ports.map(String),
+  }));
 }
 
 function membersOf({ wire }: RulesetPlan): string {
   return JSON.stringify(wire?.peers.map((peer) => [peer.name, peer.mac]) ?? null);
 }
 
-function familiesOf({ vips }: RulesetPlan): readonly { readonly family: "ip" | "ip6"; readonly version: 4 | 6 }[] {
-  return [...new Set(vips.map((vip) => vip.family))].map((version) => ({ family: version === 4 ? "ip" : "ip6", version }));
+function familiesOf({
+  vips,
+}: RulesetPlan): readonly { readonly family: "ip" | "ip6"; readonly version: 4 | 6 }[] {
+  return [...new Set(vips.map((vip) => vip.family))].map((version) => ({
+    family: version === 4 ? "ip" : "ip6",
+    version,
+  }));
 }

@@ -39,7 +39,9 @@ export function createMembers(file: string, self: string, log: Logger): Members 
   let namedByLease = false;
 
   function remember(): void {
-    const usable = peers.filter((peer) => peer.fastPath?.addresses.every((text) => parseIp(text) !== undefined) === true);
+    const usable = peers.filter(
+      (peer) => peer.fastPath?.addresses.every((text) => parseIp(text) !== undefined) === true,
+    );
     const text = textOf(usable);
     if (text !== written) writePeers(file, usable, log);
     written = text;

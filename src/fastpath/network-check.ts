@@ -63,6 +63,7 @@ export async function probesHeard(nft: Pick<Nft, "heard">, plan: RulesetPlan): P
 /** Answers the families in which probes can be noted: those of the VIPs in which this node has an address. */
 function heardFamilies({ wire, vips }: RulesetPlan): readonly Family[] {
   if (wire === undefined || wire.peers.length === 0) return [];
-  const has = (addresses: readonly IpAddress[], family: Family): boolean => addresses.some((address) => address.family === family);
+  const has = (addresses: readonly IpAddress[], family: Family): boolean =>
+    addresses.some((address) => address.family === family);
   return ([4, 6] as const).filter((family) => has(vips, family) && has(wire.self.addresses, family));
 }

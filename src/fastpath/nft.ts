@@ -128,10 +128,16 @@ export function createNft(kernel: Nftables): Nft {
 
   function run(input: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const child = spawn(PROGRAM, ["-f", "-"], { stdio: ["pipe", "ignore", "pipe"], timeout: NFT_TIMEOUT_MS, killSignal: "SIGKILL" });
+      const child = spawn(PROGRAM, ["-f", "-"], {
+        stdio: ["pipe", "ignore", "pipe"],
+        timeout: NFT_TIMEOUT_MS,
+        killSignal: "SIGKILL",
+      });
       // This comes first. Without a free descriptor (EMFILE) the child has no pipes either, and an error
       // without a listener ends the agent.
-      child.on("error", (error) => reject(new NoVerdict(`${PROGRAM} cannot be started: ${error.message}`, { cause: error })));
+      child.on("error", (error) =>
+        reject(new NoVerdict(`${PROGRAM} cannot be started: ${error.message}`, { cause: error })),
+      );
       if (child.pid === undefined) return;
       remember(child.pid);
       const errors: Buffer[] = [];
@@ -142,7 +148,11 @@ export function createNft(kernel: Nftables): Nft {
         if (code === 0) return resolve();
         const said = Buffer.concat(errors).toString();
         const message = `${PROGRAM} -f -: ${signal ?? `exit ${code}`}: ${firstLine(said)}`;
-        reject(signal !== null || NOT_READ.test(said) ? new NoVerdict(message) : new LeaseholdError("LH_NFT", message));
+        reject(
+          signal !== null || NOT_READ.test(said)
+            ? new NoVerdict(message)
+            : new LeaseholdError("LH_NFT", message),
+        );
       });
       // The program may end before it has read everything. Its exit status says why.
       child.stdin.on("error", () => {});
@@ -172,7 +182,9 @@ export function createNft(kernel: Nftables): Nft {
       const table = tableOf(family);
       const state = await kernel.table(table);
       const rules = state === undefined ? [] : await kernel.rules(table);
-      parts.push(`${family} ${state?.handle} ${state?.flags} ${rules.map((rule) => `${rule.chain}/${rule.handle}`).join(" ")}`);
+      parts.push(
+        `${family} ${state?.handle} ${state?.flags} ${rules.map((rule) => `${rule.chain}/${rule.handle}`).join(" ")}`,
+      );
     }
     return parts.join("\n");
   }
@@ -216,7 +228,9 @@ export function createNft(kernel: Nftables): Nft {
       }),
     flows: (family) =>
       inTurn(async () => {
-        const flows = await kernel.elements(tableOf("netdev"), flowSet(family), (key) => parseFlow(family, key));
+        const flows = await kernel.elements(tableOf("netdev"), flowSet(family), (key) =>
+          parseFlow(family, key),
+        );
         return flows ?? [];
       }),
     heard: (family) => inTurn(() => kernel.elements(tableOf("netdev"), heardSet(family), parseHeard)),
@@ -229,7 +243,9 @@ function tableOf(family: TableFamily): TableId {
 }
 
 function setKeys({ family, set, elements }: SetElements): SetKeys {
-  const keys = elements.map((element) => parseIp(element)?.bytes ?? Uint8Array.of(Number(element) >>> 8, Number(element) & 0xff));
+  const keys = elements.map(
+    (element) => parseIp(element)?.bytes ?? Uint8Array.of(Number(element) >>> 8, Number(element) & 0xff),
+  );
   return { table: tableOf(family), set, keys };
 }
 

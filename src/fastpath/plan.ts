@@ -77,7 +77,12 @@ export interface PlanSettings {
 /** Makes the plan. All nodes that read the same facts agree on members and slots. */
 export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan {
   const { vips, ports, node } = settings;
-  return { vips, ports, wire: node === undefined ? undefined : wirePlan(node, vips, facts), own: ownTargets(settings, facts) };
+  return {
+    vips,
+    ports,
+    wire: node === undefined ? undefined : wirePlan(node, vips, facts),
+    own: ownTargets(settings, facts),
+  };
 }
 
 function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): RulesetPlan["wire"] {
@@ -86,9 +91,18 @@ function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
   // A node that is left out may hold the VIP all the same. It then sends everything to the members.
   const peers = members.filter((member) => member !== self);
   const gradeOf = (member: FastPathNode): PlanBackend | undefined => backendOf(member, facts.backends);
-  const inRing = [self, ...peers].filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN").map((member) => member.name);
+  const inRing = [self, ...peers]
+    .filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN")
+    .map((member) => member.name);
   const acceptsNew = node.hasIngress
-    ? members.filter((member) => gradeOf(member)?.serving === true && !facts.unheard.has(member.mac) && !facts.unproven.has(member.name)).map((member) => member.name)
+    ? members
+        .filter(
+          (member) =>
+            gradeOf(member)?.serving === true &&
+            !facts.unheard.has(member.mac) &&
+            !facts.unproven.has(member.name),
+        )
+        .map((member) => member.name)
     : [];
   const anyServes = facts.backends.some((backend) => backend.serving);
   const proxied = !inRing.includes(node.name) || acceptsNew.length === 0;
@@ -119,7 +133,10 @@ function chooseMembers(
   const rank = (node: FastPathNode): number => (backendOf(node, backends) === undefined ? 1 : 0);
   const byRank = [...candidates].sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
   const chosen = new Set(byRank.slice(0, MOST_MEMBERS));
-  return { members: candidates.filter((node) => chosen.has(node)), leftOut: byRank.slice(MOST_MEMBERS).map(({ name }) => name) };
+  return {
+    members: candidates.filter((node) => chosen.has(node)),
+    leftOut: byRank.slice(MOST_MEMBERS).map(({ name }) => name),
+  };
 }
 
 /**
@@ -132,8 +149,11 @@ function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
   // machine. The node that writes is right. The VIP is the address of no node.
   const addressesSeen = new Set([...node.addresses, ...vips].map((address) => address.text));
   const result: FastPathNode[] = [];
-  for (const peer of [...facts.peers].sort((a, b) => Number(b.fresh) - Number(a.fresh) || (a.node < b.node ? -1 : 1))) {
-    if (peer.node === node.name || peer.fastPath?.version !== FAST_PATH_VERSION || seen.has(peer.mac)) continue;
+  for (const peer of [...facts.peers].sort(
+    (a, b) => Number(b.fresh) - Number(a.fresh) || (a.node < b.node ? -1 : 1),
+  )) {
+    if (peer.node === node.name || peer.fastPath?.version !== FAST_PATH_VERSION || seen.has(peer.mac))
+      continue;
     const addresses = peer.fastPath.addresses.flatMap((text) => parseIp(text) ?? []);
     const partner: FastPathNode = { name: peer.node, addresses, mac: peer.mac };
     if (addresses.some((address) => addressesSeen.has(address.text))) continue;
@@ -161,12 +181,16 @@ function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarge
   const families = new Set(settings.vips.map((vip) => vip.family));
   return [...families].flatMap((family) => {
     const targets = serving.flatMap((backend): readonly OwnTarget[] => {
-      const address = [backend.host, ...alsoKnownAs(backend, settings, facts)].flatMap((text) => parseIp(text) ?? []).find((known) => known.family === family);
+      const address = [backend.host, ...alsoKnownAs(backend, settings, facts)]
+        .flatMap((text) => parseIp(text) ?? [])
+        .find((known) => known.family === family);
       return address === undefined ? [] : [{ address, port: backend.port }];
     });
     if (targets.length > 0) return targets;
     const self = node?.addresses.find((address) => address.family === family);
-    return self === undefined || node?.balancerPort === undefined ? [] : [{ address: self, port: node.balancerPort }];
+    return self === undefined || node?.balancerPort === undefined
+      ? []
+      : [{ address: self, port: node.balancerPort }];
   });
 }
 
@@ -174,5 +198,8 @@ function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarge
 function alsoKnownAs(backend: PlanBackend, { node }: PlanSettings, facts: PlanFacts): readonly string[] {
   const own = node?.addresses.map((address) => address.text) ?? [];
   if (own.includes(backend.host)) return own;
-  return facts.peers.find((peer) => peer.fastPath?.addresses.includes(backend.host) === true)?.fastPath?.addresses ?? [];
+  return (
+    facts.peers.find((peer) => peer.fastPath?.addresses.includes(backend.host) === true)?.fastPath
+      ?.addresses ?? []
+  );
 }

@@ -29,7 +29,11 @@ const PROBING_STARTS_MS = 10_000;
 const DROPPED =
   "Packets in the VIP's name from this node do not arrive: the network drops them, it gets no new connections by the fast path";
 
-export function createProofs(deps: { readonly clock: Clock; readonly log: Logger; readonly enforce: boolean }): Proofs {
+export function createProofs(deps: {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly enforce: boolean;
+}): Proofs {
   const { clock, log } = deps;
   /** When a peer first took part, by its MAC address. */
   const known = new Map<string, number>();

@@ -18,13 +18,19 @@ export function readPeers(path: string, log: Logger): readonly PlanPeer[] {
 
 /** Replaces the file in one step. Logs a failure. */
 export function writePeers(path: string, peers: readonly PlanPeer[], log: Logger): void {
-  writeRememberedItems(path, WHAT, peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })), log);
+  writeRememberedItems(
+    path,
+    WHAT,
+    peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })),
+    log,
+  );
 }
 
 function parsePeer(item: unknown): PlanPeer | undefined {
   if (!isRecord(item)) return undefined;
   const { node, mac } = item;
   const fastPath = parseFastPathOffer(item["fastPath"]);
-  if (typeof node !== "string" || typeof mac !== "string" || !MAC.test(mac) || fastPath === null) return undefined;
+  if (typeof node !== "string" || typeof mac !== "string" || !MAC.test(mac) || fastPath === null)
+    return undefined;
   return { node, fastPath, mac, fresh: false, said: "" };
 }

@@ -29,16 +29,24 @@ export function missingRequirements(
   const switches: RequiredSysctl[] = [
     // The second chance needs packets of connections that conntrack has not seen from their start. Without
     // this switch they are invalid.
-    { file: "/proc/sys/net/netfilter/nf_conntrack_tcp_loose", wanted: "1", because: "net.netfilter.nf_conntrack_tcp_loose" },
+    {
+      file: "/proc/sys/net/netfilter/nf_conntrack_tcp_loose",
+      wanted: "1",
+      because: "net.netfilter.nf_conntrack_tcp_loose",
+    },
   ];
   // Packets of this node's pods are forwarded. kubeadm's preflight demands this switch of every node.
-  if (vips.some((vip) => vip.family === 4)) switches.push({ file: "/proc/sys/net/ipv4/ip_forward", wanted: "1", because: "net.ipv4.ip_forward" });
+  if (vips.some((vip) => vip.family === 4))
+    switches.push({ file: "/proc/sys/net/ipv4/ip_forward", wanted: "1", because: "net.ipv4.ip_forward" });
   const missing = switches.flatMap(({ file, wanted, because }) => {
     const value = read(file);
     return value === undefined || value === wanted ? [] : [`${because} is ${value}, set it to ${wanted}`];
   });
   const [bond] = (read(`/sys/class/net/${interfaceName}/bonding/mode`) ?? "").split(" ");
-  if (bond !== undefined && MANY_MAC_BONDS.has(bond)) missing.push(`${interfaceName} is a bond in mode ${bond}, which sends from several MAC addresses; use active-backup or 802.3ad`);
+  if (bond !== undefined && MANY_MAC_BONDS.has(bond))
+    missing.push(
+      `${interfaceName} is a bond in mode ${bond}, which sends from several MAC addresses; use active-backup or 802.3ad`,
+    );
   return missing;
 }
 

@@ -73,7 +73,8 @@ const HEARD_TIMEOUT_S = 45;
 export function ruleset(plan: RulesetPlan): readonly Table[] {
   const families = ([4, 6] as const).filter((family) => plan.vips.some((vip) => vip.family === family));
   const routed = families.map((family) => routedTable(plan, family));
-  const ingress = plan.wire === undefined || !plan.wire.hasIngress ? undefined : ingressTable(plan, plan.wire, families);
+  const ingress =
+    plan.wire === undefined || !plan.wire.hasIngress ? undefined : ingressTable(plan, plan.wire, families);
   return ingress === undefined ? routed : [ingress, ...routed];
 }
 
@@ -90,7 +91,8 @@ function wordsOf(plan: RulesetPlan, family: Family) {
     toVip: `${ip} daddr ${vips} tcp dport ${ports}`,
     /** The hash puts a client's connection into the same slot on every node. */
     slot: `jhash ${ip} saddr . tcp sport mod ${SLOTS} seed ${SEED}`,
-    tooBig: family === 4 ? "icmp type destination-unreachable icmp code frag-needed" : "icmpv6 type packet-too-big",
+    tooBig:
+      family === 4 ? "icmp type destination-unreachable icmp code frag-needed" : "icmpv6 type packet-too-big",
   };
 }
 
@@ -107,17 +109,27 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     // The network check notes that a peer's packet in the VIP's name has come through the network. The packet
     // is of no use to anything else.
     if (wire.peers.length > 0 && own !== undefined) {
-      sets.push({ name: heardSet(family), spec: `type ether_addr; size 64; flags dynamic,timeout; timeout ${HEARD_TIMEOUT_S}s;` });
-      entry.push(`${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} update @${heardSet(family)} { ether saddr } drop`);
+      sets.push({
+        name: heardSet(family),
+        spec: `type ether_addr; size 64; flags dynamic,timeout; timeout ${HEARD_TIMEOUT_S}s;`,
+      });
+      entry.push(
+        `${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} update @${heardSet(family)} { ether saddr } drop`,
+      );
     }
-    sets.push({ name: flowSet(family), spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};` });
+    sets.push({
+      name: flowSet(family),
+      spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};`,
+    });
     const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
     // Without an address of the family this node can neither deliver nor forward.
     if (own === undefined) continue;
     // The kernel itself would not accept a frame for another host, which is seen while a program captures, or
     // one for everybody (RFC 1122 section 3.3.6). Nor does this rule.
     entry.push(`${toVip} meta pkttype host ${hops} != ${WALKED} goto spread${family}`);
-    const acceptsNew = wire.acceptsNew.filter((name) => name === wire.self.name || reachable.some((peer) => peer.name === name));
+    const acceptsNew = wire.acceptsNew.filter(
+      (name) => name === wire.self.name || reachable.some((peer) => peer.name === name),
+    );
     chains.push({
       name: `spread${family}`,
       rules: [
@@ -127,7 +139,12 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
         `tcp flags & (fin | rst) != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_END_S}s }`,
         `tcp flags & syn != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_TIMEOUT} }`,
         `add @${flowSet(family)} { ${flow} }`,
-        spread(slot, acceptsNew, (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)), "mine"),
+        spread(
+          slot,
+          acceptsNew,
+          (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)),
+          "mine",
+        ),
       ],
     });
     for (const peer of reachable) {
@@ -136,11 +153,17 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
       counters.push(COUNTERS.forwarded(address));
       chains.push({
         name: COUNTERS.forwarded(address),
-        rules: [`counter name "${COUNTERS.forwarded(address)}" fwd ${ip} to ${address.text} device "${wire.interfaceName}"`],
+        rules: [
+          `counter name "${COUNTERS.forwarded(address)}" fwd ${ip} to ${address.text} device "${wire.interfaceName}"`,
+        ],
       });
     }
   }
-  chains.push({ name: "ingress", hook: `type filter hook ingress device "${wire.interfaceName}" priority 0; policy accept;`, rules: entry });
+  chains.push({
+    name: "ingress",
+    hook: `type filter hook ingress device "${wire.interfaceName}" priority 0; policy accept;`,
+    rules: entry,
+  });
   return { family: "netdev", sets, counters, chains };
 }
 
@@ -159,7 +182,9 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
     {
       name: "post",
       hook: "type nat hook postrouting priority 101; policy accept;",
-      rules: [`ct direction original ct original ${words.ip} daddr ${words.vips} meta l4proto tcp goto source`],
+      rules: [
+        `ct direction original ct original ${words.ip} daddr ${words.vips} meta l4proto tcp goto source`,
+      ],
     },
     {
       // Without this a pod would be answered past this node, and a socket with the VIP as its source would
@@ -173,9 +198,18 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
     // This comes before kube-proxy's chains (-100), because the VIP is no Service.
     hook: "type nat hook prerouting priority -101; policy accept;",
     // A packet that comes over the wire is never an own client's.
-    rules: [...(wire?.deliver ?? []), ...own.entry.map((rule) => (plan.wire === undefined ? rule : `iifname != "${plan.wire.interfaceName}" ${rule}`))],
+    rules: [
+      ...(wire?.deliver ?? []),
+      ...own.entry.map((rule) =>
+        plan.wire === undefined ? rule : `iifname != "${plan.wire.interfaceName}" ${rule}`,
+      ),
+    ],
   };
-  const output: Chain = { name: "out", hook: "type nat hook output priority -101; policy accept;", rules: own.entry };
+  const output: Chain = {
+    name: "out",
+    hook: "type nat hook output priority -101; policy accept;",
+    rules: own.entry,
+  };
   return {
     family: family === 4 ? "ip" : "ip6",
     sets: [
@@ -183,13 +217,25 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
       { name: SETTLING_SET, spec: `type inet_service; flags timeout; timeout ${SETTLING_MS}ms;` },
     ],
     counters: [...(wire?.counters ?? []), ...own.counters],
-    timeouts: plan.wire?.shortConntrackTimeouts === true ? [{ name: ENDED, spec: `protocol tcp; l3proto ${words.ip}; policy = { time_wait : ${ENDED_S}, close : ${ENDED_S} };` }] : [],
+    timeouts:
+      plan.wire?.shortConntrackTimeouts === true
+        ? [
+            {
+              name: ENDED,
+              spec: `protocol tcp; l3proto ${words.ip}; policy = { time_wait : ${ENDED_S}, close : ${ENDED_S} };`,
+            },
+          ]
+        : [],
     chains: [...(wire?.chains ?? []), ...own.chains, prerouting, output, ...postrouting],
   };
 }
 
 /** Answers the chains for packets that come over the wire: second chance and delivery. */
-function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counters: string[]; chains: Chain[]; deliver: string[] } {
+function wireChains(
+  plan: RulesetPlan,
+  wire: WirePlan,
+  family: Family,
+): { counters: string[]; chains: Chain[]; deliver: string[] } {
   const { ip, toVip, hops, vips, tooBig } = wordsOf(plan, family);
   const own = addressOf(wire.self, family);
   // There is nothing to deliver to in this family, so these packets are left alone.
@@ -283,7 +329,15 @@ function wireChains(plan: RulesetPlan, wire: WirePlan, family: Family): { counte
   };
   return {
     counters: [COUNTERS.secondChance, COUNTERS.unknown, COUNTERS.settling],
-    chains: [last, ring, chain, tell, second, routed, ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals])],
+    chains: [
+      last,
+      ring,
+      chain,
+      tell,
+      second,
+      routed,
+      ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals]),
+    ],
     // The connection lives here: this node's own ingress or a peer said so.
     deliver: [`${here} ${toVip} dnat to ${hostOf(own)}:${wire.deliverTo}`],
   };
@@ -299,7 +353,10 @@ function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
   } else if (wire.listener !== undefined && plan.ports.includes(wire.listener)) {
     // The kernel knows before any check whether a process listens. This holds only for the API server's own
     // port: on another port it would see the proxy.
-    rules.push(`${SYN} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`, `${SYN} tcp dport ${wire.listener} goto ring`);
+    rules.push(
+      `${SYN} tcp dport ${wire.listener} socket wildcard { 0, 1 } accept`,
+      `${SYN} tcp dport ${wire.listener} goto ring`,
+    );
   }
   rules.push(
     // This is a packet of a connection that does not live here. A SYN that a peer sent is accepted, so tables
@@ -315,20 +372,37 @@ function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
 /**
  * Answers the chains for pods and the node's own sockets. `@own` holds the VIP while an agent refreshes it.
  */
-function ownChains(plan: RulesetPlan, family: Family): { counters: string[]; chains: Chain[]; entry: string[] } {
+function ownChains(
+  plan: RulesetPlan,
+  family: Family,
+): { counters: string[]; chains: Chain[]; entry: string[] } {
   const { ip, slot } = wordsOf(plan, family);
-  const targets = new Map(plan.own.filter((target) => target.address.family === family).map((target) => [COUNTERS.own(target), target]));
+  const targets = new Map(
+    plan.own
+      .filter((target) => target.address.family === family)
+      .map((target) => [COUNTERS.own(target), target]),
+  );
   if (targets.size === 0) return { counters: [], chains: [], entry: [] };
   const names = [...targets.keys()];
-  const chains = [...targets].map(
-    ([name, { address, port }]): Chain => ({ name, rules: [`meta l4proto tcp counter name "${name}" dnat to ${hostOf(address)}:${port}`] }),
-  );
+  const chains = [...targets].map(([name, { address, port }]): Chain => ({
+    name,
+    rules: [`meta l4proto tcp counter name "${name}" dnat to ${hostOf(address)}:${port}`],
+  }));
   chains.push({ name: "balance", rules: [spread(slot, names, (name) => name, "")] });
-  return { counters: names, chains, entry: [`${ip} daddr @${OWN_SET} tcp dport ${list(plan.ports.map(String))} goto balance`] };
+  return {
+    counters: names,
+    chains,
+    entry: [`${ip} daddr @${OWN_SET} tcp dport ${list(plan.ports.map(String))} goto balance`],
+  };
 }
 
 /** Answers one rule that sends each slot to its owner's chain. */
-function spread(slot: string, names: readonly string[], chain: (name: string) => string, nobody: string): string {
+function spread(
+  slot: string,
+  names: readonly string[],
+  chain: (name: string) => string,
+  nobody: string,
+): string {
   const owners = assignSlots(names);
   const [only, ...others] = new Set(owners.map(chain));
   if (only === undefined) return `goto ${nobody}`;
@@ -338,7 +412,9 @@ function spread(slot: string, names: readonly string[], chain: (name: string) =>
 
 /** Answers the peer in the ring that follows this node in the order of names. */
 function nextInRing(wire: WirePlan, peers: readonly FastPathNode[]): FastPathNode | undefined {
-  const ring = peers.filter((peer) => wire.inRing.includes(peer.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const ring = peers
+    .filter((peer) => wire.inRing.includes(peer.name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
   return ring.find((peer) => peer.name > wire.self.name) ?? ring[0];
 }
 

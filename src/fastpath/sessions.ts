@@ -66,7 +66,11 @@ export function createSessions(deps: SessionsDeps): Sessions {
   /** Answers the connections through the VIP to one of `addresses` that this node's conntrack has. */
   function connectionsTo(addresses: ReadonlySet<string>): readonly ConntrackEntry[] {
     return vips.flatMap((address) =>
-      ports.flatMap((port) => deps.conntrack.list(address.family, { address, port }).filter((entry) => addresses.has(entry.reply.source.text))),
+      ports.flatMap((port) =>
+        deps.conntrack
+          .list(address.family, { address, port })
+          .filter((entry) => addresses.has(entry.reply.source.text)),
+      ),
     );
   }
 
@@ -83,7 +87,10 @@ export function createSessions(deps: SessionsDeps): Sessions {
     if (ends.size === 0) return;
     for (const family of families) {
       for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) {
-        if (ends.has(pair(socket.local.address, socket.local.port, socket.remote.address, socket.remote.port))) destroy(socket);
+        if (
+          ends.has(pair(socket.local.address, socket.local.port, socket.remote.address, socket.remote.port))
+        )
+          destroy(socket);
       }
     }
   }
@@ -113,7 +120,11 @@ export function createSessions(deps: SessionsDeps): Sessions {
       if (tried % BATCH === 0) await deps.pause();
     }
     log.info({ clients: tried - failed }, "Clients asked whether their connection lives");
-    if (failed > 0) log.warn({ clients: failed, err: failure }, "Clients of a dead API server could not be asked whether their connection lives");
+    if (failed > 0)
+      log.warn(
+        { clients: failed, err: failure },
+        "Clients of a dead API server could not be asked whether their connection lives",
+      );
   }
 
   return {
@@ -121,7 +132,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
       const own = new Set(vips.map((vip) => vip.text));
       try {
         for (const family of families) {
-          for (const socket of sockets.list(family, TCP_STATES_CONNECTED)) if (own.has(socket.local.address.text)) destroy(socket);
+          for (const socket of sockets.list(family, TCP_STATES_CONNECTED))
+            if (own.has(socket.local.address.text)) destroy(socket);
         }
       } catch (error) {
         // The owners find out by their own time-outs.
@@ -163,5 +175,12 @@ function ackFor(flow: Flow, sourceMac: Uint8Array): Uint8Array | undefined {
   const destination = parseIp(flow.client);
   const destinationMac = macBytes(flow.mac);
   if (source === undefined || destination === undefined || destinationMac === undefined) return undefined;
-  return strayAck({ sourceMac, destinationMac, source, destination, sourcePort: flow.vipPort, destinationPort: flow.clientPort });
+  return strayAck({
+    sourceMac,
+    destinationMac,
+    source,
+    destination,
+    sourcePort: flow.vipPort,
+    destinationPort: flow.clientPort,
+  });
 }

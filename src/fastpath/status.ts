@@ -79,7 +79,15 @@ export interface StatusInput {
 }
 
 /** Makes the status. */
-export function fastPathStatus({ mode, plan, counters, restored, ports, unheard, told }: StatusInput): FastPathStatus {
+export function fastPathStatus({
+  mode,
+  plan,
+  counters,
+  restored,
+  ports,
+  unheard,
+  told,
+}: StatusInput): FastPathStatus {
   const packets = (name: string): number => sum(counters, name, "packets");
   return {
     mode: mode.kind,
@@ -87,7 +95,10 @@ export function fastPathStatus({ mode, plan, counters, restored, ports, unheard,
     ports,
     nodes: nodes(plan, counters, unheard),
     leftOut: plan?.wire?.leftOut ?? [],
-    own: (plan?.own ?? []).map((target) => ({ backend: hostOf(target), connections: packets(COUNTERS.own(target)) })),
+    own: (plan?.own ?? []).map((target) => ({
+      backend: hostOf(target),
+      connections: packets(COUNTERS.own(target)),
+    })),
     secondChances: packets(COUNTERS.secondChance),
     unknown: packets(COUNTERS.unknown),
     settling: packets(COUNTERS.settling),
@@ -96,7 +107,11 @@ export function fastPathStatus({ mode, plan, counters, restored, ports, unheard,
   };
 }
 
-function nodes(plan: RulesetPlan | undefined, counters: readonly Counter[], unheard: ReadonlySet<string>): readonly FastPathNodeStatus[] {
+function nodes(
+  plan: RulesetPlan | undefined,
+  counters: readonly Counter[],
+  unheard: ReadonlySet<string>,
+): readonly FastPathNodeStatus[] {
   const wire = plan?.wire;
   if (wire === undefined) return [];
   const slots = new Map<string, number>();

@@ -29,11 +29,21 @@ export interface SetElements {
  * empty
  * @param refresh names elements that are put in again, with the time-out of their set
  */
-export function transaction(tables: readonly Table[], present: readonly PresentChain[], refresh: readonly SetElements[]): string {
+export function transaction(
+  tables: readonly Table[],
+  present: readonly PresentChain[],
+  refresh: readonly SetElements[],
+): string {
   const lines: string[] = [];
   const leftovers = FAMILIES.filter((family) => !tables.some((table) => table.family === family));
   for (const family of leftovers) lines.push(...removeTable(family));
-  for (const table of tables) lines.push(...replaceTable(table, present.filter((chain) => chain.family === table.family)));
+  for (const table of tables)
+    lines.push(
+      ...replaceTable(
+        table,
+        present.filter((chain) => chain.family === table.family),
+      ),
+    );
   for (const { family, set, elements } of refresh) lines.push(...renewed(family, set, elements));
   return `${lines.join("\n")}\n`;
 }
@@ -70,14 +80,19 @@ function replaceTable(table: Table, present: readonly PresentChain[]): readonly 
   const lines = [`add table ${own}`, `flush table ${own}`];
   // A base chain is bound to its device when it is created. A chain whose interface was replaced would see no
   // packet.
-  const remade = family === "netdev" ? table.chains.filter((chain) => chain.hook !== undefined).map((chain) => chain.name) : [];
+  const remade =
+    family === "netdev"
+      ? table.chains.filter((chain) => chain.hook !== undefined).map((chain) => chain.name)
+      : [];
   const wanted = new Set(table.chains.map((chain) => chain.name));
   for (const name of remade) lines.push(...removeChain(own, name));
   for (const { name, spec } of table.sets) lines.push(`add set ${own} ${name} { ${spec} }`);
   for (const name of table.counters) lines.push(`add counter ${own} ${name}`);
   for (const { name, spec } of table.timeouts ?? []) lines.push(`add ct timeout ${own} ${name} { ${spec} }`);
-  for (const { name, hook } of table.chains) lines.push(`add chain ${own} ${name}${hook === undefined ? "" : ` { ${hook} }`}`);
-  for (const { name, rules } of table.chains) for (const rule of rules) lines.push(`add rule ${own} ${name} ${rule}`);
+  for (const { name, hook } of table.chains)
+    lines.push(`add chain ${own} ${name}${hook === undefined ? "" : ` { ${hook} }`}`);
+  for (const { name, rules } of table.chains)
+    for (const rule of rules) lines.push(`add rule ${own} ${name} ${rule}`);
   for (const { name } of present) if (!wanted.has(name)) lines.push(...removeChain(own, name));
   return lines;
 }

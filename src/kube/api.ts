@@ -9,7 +9,14 @@ import type { Logger } from "../log.ts";
 import { surveyServers } from "./survey.ts";
 import type { ApiSurvey } from "./survey.ts";
 import { ApiNoAnswer } from "./transport.ts";
-import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, RequestReport, WatchHandlers } from "./transport.ts";
+import type {
+  ApiRequest,
+  ApiResponse,
+  ApiTransport,
+  NoAnswer,
+  RequestReport,
+  WatchHandlers,
+} from "./transport.ts";
 
 /** A request that has no answer after this long is sent to the next server as well. */
 const HEDGE_MS = 500;
@@ -27,7 +34,12 @@ export type CallOutcome =
       /** True if another try of this request may have been carried out, or may still be. */
       readonly uncertain: boolean;
     }
-  | { readonly kind: "no-answer"; readonly reason: NoAnswer; readonly uncertain: boolean; readonly message: string };
+  | {
+      readonly kind: "no-answer";
+      readonly reason: NoAnswer;
+      readonly uncertain: boolean;
+      readonly message: string;
+    };
 
 /** A client of the API server list, which applies the rules above. */
 export interface ApiClient {
@@ -64,11 +76,15 @@ export function createApiClient(deps: ApiClientDeps): ApiClient {
     for (const [server, untilMs] of suspects) {
       if (untilMs <= nowMs || !servers.includes(server)) suspects.delete(server);
     }
-    return [...servers.filter((server) => !suspects.has(server)), ...servers.filter((server) => suspects.has(server))];
+    return [
+      ...servers.filter((server) => !suspects.has(server)),
+      ...servers.filter((server) => suspects.has(server)),
+    ];
   }
 
   function suspect(server: string): void {
-    if (!slow.has(server)) log.debug({ server }, "The API server is slow or silent, asking it last for a while");
+    if (!slow.has(server))
+      log.debug({ server }, "The API server is slow or silent, asking it last for a while");
     slow.set(server, clock.now() + SUSPECT_MS);
   }
 
@@ -230,7 +246,8 @@ class Call {
     }
     for (const server of this.#asked.keys()) this.#deps.suspect(server);
     const message =
-      this.#failure?.message ?? (this.#asked.size > 0 ? "no answer before the deadline" : "no API server is known");
+      this.#failure?.message ??
+      (this.#asked.size > 0 ? "no answer before the deadline" : "no API server is known");
     const reason = this.#asked.size > 0 ? "silent" : (this.#failure?.reason ?? "silent");
     this.#settle({ kind: "no-answer", reason, uncertain, message });
   }

@@ -95,9 +95,11 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
    * failure ranks worse than an answer of 403, because a health check can use a 403 as an answer.
    */
   function trouble(source: Source, atMs: number): number {
-    const expired = (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
+    const expired =
+      (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
     const { rejected } = source;
-    const turnedAway = rejected === undefined || rejected.untilMs <= atMs ? 0 : typeof rejected.why === "number" ? 1 : 2;
+    const turnedAway =
+      rejected === undefined || rejected.untilMs <= atMs ? 0 : typeof rejected.why === "number" ? 1 : 2;
     return (expired ? 1 : 0) + turnedAway;
   }
 
@@ -114,14 +116,20 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   function problemOf(source: Source): string | null {
     const { last, path, rejected, credentials } = source;
     // The message of a broken file begins with its path already.
-    if (credentials === undefined) return last?.kind === "broken" ? last.error.message : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
-    if (rejected !== undefined && rejected.untilMs > clock.now()) return `${path}: ${typeof rejected.why === "number" ? `an API server answered ${rejected.why}` : rejected.why}`;
-    if (trouble(source, clock.now()) > 0) return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
+    if (credentials === undefined)
+      return last?.kind === "broken"
+        ? last.error.message
+        : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
+    if (rejected !== undefined && rejected.untilMs > clock.now())
+      return `${path}: ${typeof rejected.why === "number" ? `an API server answered ${rejected.why}` : rejected.why}`;
+    if (trouble(source, clock.now()) > 0)
+      return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
     return null;
   }
 
   function problem(): string | null {
-    if (sources.some((source) => source.credentials !== undefined && trouble(source, clock.now()) === 0)) return null;
+    if (sources.some((source) => source.credentials !== undefined && trouble(source, clock.now()) === 0))
+      return null;
     return sources.flatMap((source) => problemOf(source) ?? []).join("; ");
   }
 
@@ -147,17 +155,22 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     if (read.credentials.fingerprint === source.credentials?.fingerprint) return;
     source.credentials = read.credentials;
     source.rejected = undefined;
-    log.info({ path: source.path, expiresAt: read.credentials.expiresAt?.toISOString() ?? null }, "Kubeconfig read");
+    log.info(
+      { path: source.path, expiresAt: read.credentials.expiresAt?.toISOString() ?? null },
+      "Kubeconfig read",
+    );
   }
 
   function complain(source: Source): void {
     const { last, path } = source;
     const missed = source === own || own.credentials === undefined;
-    const complaint = last?.kind === "broken" ? last.error.message : last?.kind === "missing" && missed ? last.why : "";
+    const complaint =
+      last?.kind === "broken" ? last.error.message : last?.kind === "missing" && missed ? last.why : "";
     if (complaint === source.complaint) return;
     source.complaint = complaint;
     if (last?.kind === "broken") log.warn({ path, err: last.error }, "Kubeconfig is broken, trying again");
-    else if (last?.kind === "missing" && missed) log.warn({ path, reason: last.why }, "Kubeconfig is missing, waiting");
+    else if (last?.kind === "missing" && missed)
+      log.warn({ path, reason: last.why }, "Kubeconfig is missing, waiting");
   }
 
   /** Reads both files, one read at a time. A request during a read causes another read after it. */
@@ -199,7 +212,10 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   }
 
   function reasonForAdmin(): string {
-    if (own.rejected !== undefined) return typeof own.rejected.why === "number" ? `ours was answered ${own.rejected.why}` : `ours failed in TLS: ${own.rejected.why}`;
+    if (own.rejected !== undefined)
+      return typeof own.rejected.why === "number"
+        ? `ours was answered ${own.rejected.why}`
+        : `ours failed in TLS: ${own.rejected.why}`;
     if (own.last?.kind === "broken") return own.last.error.message;
     return own.credentials === undefined ? "ours is missing" : "ours has expired";
   }
@@ -226,17 +242,26 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     current,
     problem,
     rejected(credentials, why) {
-      const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
+      const source = sources.find(
+        (candidate) => candidate.credentials?.fingerprint === credentials.fingerprint,
+      );
       if (source === undefined) return;
-      if (source.rejected?.why !== why && typeof why === "string") log.warn({ path: source.path, reason: why }, "Kubeconfig fails in TLS, the other one does not");
+      if (source.rejected?.why !== why && typeof why === "string")
+        log.warn({ path: source.path, reason: why }, "Kubeconfig fails in TLS, the other one does not");
       source.rejected = { why, untilMs: clock.now() + REJECTED_MS };
       tellChange();
     },
     accepted(credentials) {
-      const source = sources.find((candidate) => candidate.credentials?.fingerprint === credentials.fingerprint);
+      const source = sources.find(
+        (candidate) => candidate.credentials?.fingerprint === credentials.fingerprint,
+      );
       if (source === undefined) return;
       if (source !== lastTaken) {
-        if (source === admin) log.warn({ path: admin.path, ownPath: own.path, reason: reasonForAdmin() }, "Using admin.conf in place of our own kubeconfig");
+        if (source === admin)
+          log.warn(
+            { path: admin.path, ownPath: own.path, reason: reasonForAdmin() },
+            "Using admin.conf in place of our own kubeconfig",
+          );
         else if (lastTaken === admin) log.info({ path: own.path }, "Using our own kubeconfig again");
       }
       lastTaken = source;

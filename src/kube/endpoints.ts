@@ -74,7 +74,11 @@ export function watchEndpoints(deps: EndpointsDeps): Endpoints {
     } else {
       const { server, status, body } = outcome.response;
       discovery = { kind: "refused", server, status, message: statusMessage(body) };
-      if (status !== refused) log.warn({ server, status, message: statusMessage(body) }, "The API servers cannot be discovered, using the known and the configured ones");
+      if (status !== refused)
+        log.warn(
+          { server, status, message: statusMessage(body) },
+          "The API servers cannot be discovered, using the known and the configured ones",
+        );
       refused = status;
     }
     if (last === "") {
@@ -121,9 +125,12 @@ function list(value: unknown): readonly unknown[] {
 /** Returns the port named "https", as kube-apiserver names it, or else the only port. */
 function httpsPort(ports: unknown): number | undefined {
   const objects = list(ports).filter(isObject);
-  const port = objects.find((each) => each["name"] === "https") ?? (objects.length === 1 ? objects[0] : undefined);
+  const port =
+    objects.find((each) => each["name"] === "https") ?? (objects.length === 1 ? objects[0] : undefined);
   const number = port?.["port"];
-  return typeof number === "number" && Number.isInteger(number) && number >= 1 && number <= 65_535 ? number : undefined;
+  return typeof number === "number" && Number.isInteger(number) && number >= 1 && number <= 65_535
+    ? number
+    : undefined;
 }
 
 /** Tells whether another node could have this address: it is not unspecified, loopback or multicast. */

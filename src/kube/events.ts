@@ -67,7 +67,10 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
       apiVersion: "events.k8s.io/v1",
       kind: "Event",
       // client-go names Events this way. The counter is added because two events may share a microsecond.
-      metadata: { name: `${leaseName}.${micros.toString(16)}${(serial++ % 4096).toString(16).padStart(3, "0")}`, namespace },
+      metadata: {
+        name: `${leaseName}.${micros.toString(16)}${(serial++ % 4096).toString(16).padStart(3, "0")}`,
+        namespace,
+      },
       eventTime: formatMicroTime(micros),
       type: event.type,
       reason: cut(event.reason, MAX_REASON),
@@ -84,10 +87,17 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
       },
     };
     const path = `/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`;
-    const outcome = await api.call({ method: "POST", path, contentType: "application/json", body }, TIMEOUT_MS);
+    const outcome = await api.call(
+      { method: "POST", path, contentType: "application/json", body },
+      TIMEOUT_MS,
+    );
     // 409 means that a second try of the same request found that the first had been carried out.
-    if (outcome.kind === "answer" && (outcome.response.status < 300 || outcome.response.status === 409)) return;
-    const why = outcome.kind === "answer" ? { status: outcome.response.status, message: statusMessage(outcome.response.body) } : { reason: outcome.message };
+    if (outcome.kind === "answer" && (outcome.response.status < 300 || outcome.response.status === 409))
+      return;
+    const why =
+      outcome.kind === "answer"
+        ? { status: outcome.response.status, message: statusMessage(outcome.response.body) }
+        : { reason: outcome.message };
     if (outcome.kind === "answer" && !complained) {
       complained = true;
       log.warn(why, "The API refuses Events on the Lease, going on without them");

@@ -53,7 +53,8 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
   } catch (error) {
     const code = errorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") return { kind: "missing", why: "no such file" };
-    if (code === "EISDIR") return { kind: "missing", why: "it is a directory, as a hostPath of a missing file becomes" };
+    if (code === "EISDIR")
+      return { kind: "missing", why: "it is a directory, as a hostPath of a missing file becomes" };
     return { kind: "broken", error: broken(path, `cannot be read: ${code}`) };
   }
   try {
@@ -67,7 +68,8 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
 async function credentialsOf(path: string, text: string): Promise<ClientCredentials> {
   // The shell truncates the file after a `>` before it runs the command, and leaves it empty when the command
   // fails.
-  if (text.trim() === "") throw broken(path, "is empty: the command that should have written it has failed, or has not ended yet");
+  if (text.trim() === "")
+    throw broken(path, "is empty: the command that should have written it has failed, or has not ended yet");
   const config = parse(path, text);
   const cluster = config.getCurrentCluster();
   const user = config.getCurrentUser();
@@ -87,13 +89,27 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
     throw broken(path, "the user has neither a client certificate with its key nor a token");
   }
   const certificate =
-    clientCertificate === undefined ? undefined : checked(path, "client-certificate", () => new X509Certificate(clientCertificate.cert));
+    clientCertificate === undefined
+      ? undefined
+      : checked(path, "client-certificate", () => new X509Certificate(clientCertificate.cert));
   const expiresAt = certificate?.validToDate ?? null;
   checked(path, "client-key", () => createSecureContext({ ca, ...clientCertificate }));
-  const servername = typeof cluster.tlsServerName === "string" && cluster.tlsServerName !== "" ? cluster.tlsServerName : "kubernetes";
+  const servername =
+    typeof cluster.tlsServerName === "string" && cluster.tlsServerName !== ""
+      ? cluster.tlsServerName
+      : "kubernetes";
   const parts = [path, ca, cert ?? "", key ?? "", token ?? "", servername];
   const fingerprint = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
-  return { path, ca, clientCertificate, token, user: commonName(certificate), servername, expiresAt, fingerprint };
+  return {
+    path,
+    ca,
+    clientCertificate,
+    token,
+    user: commonName(certificate),
+    servername,
+    expiresAt,
+    fingerprint,
+  };
 }
 
 function commonName(certificate: X509Certificate | undefined): string | undefined {

@@ -47,7 +47,12 @@ const MAX_TRANSITIONS = 2 ** 31 - 1;
 
 /** A write that changes a Lease which exists. */
 export type ChangingWrite =
-  | { readonly kind: "claim"; readonly replaces: LeaseRecord; readonly offered: boolean; readonly instance: string }
+  | {
+      readonly kind: "claim";
+      readonly replaces: LeaseRecord;
+      readonly offered: boolean;
+      readonly instance: string;
+    }
   | Extract<LeaseWrite, { kind: "renew" | "offer" | "release" }>;
 
 /** Returns the change that a write makes to the record that it names. */
@@ -66,10 +71,18 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
     return { from, tests, spec, annotations: { [OFFER]: null, [RELEASED_BY]: node } };
   }
   const repair = from.leaseDurationMs !== leaseDurationSeconds * 1000;
-  return { from, tests, spec: { renewTime: now, ...(repair ? { leaseDurationSeconds } : {}) }, annotations: {} };
+  return {
+    from,
+    tests,
+    spec: { renewTime: now, ...(repair ? { leaseDurationSeconds } : {}) },
+    annotations: {},
+  };
 }
 
-function claim(write: Extract<ChangingWrite, { kind: "claim" }>, { node, leaseDurationSeconds, now }: WriteContext): LeaseChange {
+function claim(
+  write: Extract<ChangingWrite, { kind: "claim" }>,
+  { node, leaseDurationSeconds, now }: WriteContext,
+): LeaseChange {
   const { replaces: from, offered, instance } = write;
   // A Lease that another machine of our name held is another term: its renewals must fail from now on.
   const adopts = from.holder === node && from.annotations[INSTANCE] === instance;
@@ -100,7 +113,11 @@ function claim(write: Extract<ChangingWrite, { kind: "claim" }>, { node, leaseDu
 }
 
 function tenure(record: LeaseRecord): LeaseChange["tests"] {
-  return { holder: record.holder, acquireTime: record.acquireTime, leaseTransitions: record.leaseTransitions };
+  return {
+    holder: record.holder,
+    acquireTime: record.acquireTime,
+    leaseTransitions: record.leaseTransitions,
+  };
 }
 
 /**
@@ -116,11 +133,15 @@ export function jsonPatch(change: LeaseChange): readonly PatchOperation[] {
   test("/spec/acquireTime", tests.acquireTime);
   test("/spec/leaseTransitions", tests.leaseTransitions);
   if (tests.offer !== undefined) test(annotationPath(OFFER), tests.offer);
-  for (const [member, value] of Object.entries(spec)) operations.push({ op: "add", path: `/spec/${member}`, value });
+  for (const [member, value] of Object.entries(spec))
+    operations.push({ op: "add", path: `/spec/${member}`, value });
   return [...operations, ...annotationOperations(from, annotations)];
 }
 
-function annotationOperations(from: LeaseRecord, annotations: LeaseChange["annotations"]): readonly PatchOperation[] {
+function annotationOperations(
+  from: LeaseRecord,
+  annotations: LeaseChange["annotations"],
+): readonly PatchOperation[] {
   const entries = Object.entries(annotations);
   if (Object.keys(from.annotations).length === 0) {
     // There is no map to add to or to remove from. The test keeps this patch from erasing a map that was
@@ -179,7 +200,9 @@ export function isApplied(change: LeaseChange, record: LeaseRecord): boolean {
     const named = record.holder === (spec["holderIdentity"] ?? change.tests.holder);
     return named && record.renewTime === renewTime && !markedOtherwise(record, annotations[INSTANCE]);
   }
-  const marked = Object.entries(annotations).every(([key, value]) => (record.annotations[key] ?? null) === value);
+  const marked = Object.entries(annotations).every(
+    ([key, value]) => (record.annotations[key] ?? null) === value,
+  );
   return marked && testsPass(change, record);
 }
 

@@ -8,7 +8,15 @@ import type { ApiClient, CallOutcome } from "./api.ts";
 import { edited, isApplied, jsonPatch, leaseChange, markedOtherwise, testsPass } from "./lease-change.ts";
 import type { LeaseChange } from "./lease-change.ts";
 import { watchLease } from "./lease-watch.ts";
-import { formatCandidate, formatMicroTime, isObject, leasePath, leasesPath, parseLease, statusMessage } from "./record-codec.ts";
+import {
+  formatCandidate,
+  formatMicroTime,
+  isObject,
+  leasePath,
+  leasesPath,
+  parseLease,
+  statusMessage,
+} from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
@@ -83,7 +91,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     if (status === 404 && isNotFound(body)) return { kind: "absent" };
     if (status !== 200) return rejected(outcome.response);
     const record = parseLease(body);
-    if (record === undefined || !isObject(body)) return { kind: "no-answer", message: `${server} sent something that is no Lease` };
+    if (record === undefined || !isObject(body))
+      return { kind: "no-answer", message: `${server} sent something that is no Lease` };
     return { kind: "ok", record, lease: body };
   }
 
@@ -101,7 +110,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       mayBeApplied ||= outcome.uncertain;
       const done = written(outcome);
       if (done !== undefined) return done;
-      if (!isDoubtful(outcome, mayBeApplied) || endMs - clock.now() <= 0) return failed(outcome, mayBeApplied);
+      if (!isDoubtful(outcome, mayBeApplied) || endMs - clock.now() <= 0)
+        return failed(outcome, mayBeApplied);
 
       const read = await fetchLease(endMs - clock.now(), urgent);
       if (read.kind === "absent") return { kind: "conflict", record: null };
@@ -128,7 +138,13 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
         apiVersion: "coordination.k8s.io/v1",
         kind: "Lease",
         metadata: { name, namespace, annotations: { [INSTANCE]: instance } },
-        spec: { holderIdentity: node, leaseDurationSeconds, acquireTime: now, renewTime: now, leaseTransitions: 0 },
+        spec: {
+          holderIdentity: node,
+          leaseDurationSeconds,
+          acquireTime: now,
+          renewTime: now,
+          leaseTransitions: 0,
+        },
       },
     };
     const outcome = await api.call(request, timeoutMs, urgent);
@@ -141,7 +157,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       return isAnswer(outcome, 409) ? { kind: "conflict", record: null } : failed(outcome, outcome.uncertain);
     }
     if (read.kind !== "ok") return undecided(outcome, read, outcome.uncertain);
-    const ours = read.record.holder === node && read.record.renewTime === now && !markedOtherwise(read.record, instance);
+    const ours =
+      read.record.holder === node && read.record.renewTime === now && !markedOtherwise(read.record, instance);
     return ours ? { kind: "ok", record: read.record } : { kind: "conflict", record: read.record };
   }
 
@@ -173,7 +190,10 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     return { kind: "ok", record: fetched.kind === "absent" ? null : fetched.record };
   }
 
-  function refused(request: LeaseRequest, { status, message, from }: Rejected): { kind: "rejected"; status: number; message: string } {
+  function refused(
+    request: LeaseRequest,
+    { status, message, from }: Rejected,
+  ): { kind: "rejected"; status: number; message: string } {
     refusals.refused({ request, status, message, ...from });
     return { kind: "rejected", status, message };
   }
@@ -184,7 +204,11 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       const { replaces, offered, instance } = write;
       const now = newRenewTime(replaces?.renewTime ?? null);
       if (replaces === null) return create(instance, now, timeoutMs, urgent);
-      return writeChange(leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
+      return writeChange(
+        leaseChange({ kind: "claim", replaces, offered, instance }, { node, leaseDurationSeconds, now }),
+        timeoutMs,
+        urgent,
+      );
     }
     const now = newRenewTime(write.held.renewTime);
     return writeChange(leaseChange(write, { node, leaseDurationSeconds, now }), timeoutMs, urgent);
@@ -192,7 +216,10 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
 
   async function survey(timeoutMs: number): Promise<Survey> {
     const { servers, answers } = await api.survey(path, timeoutMs);
-    return { servers, records: answers.flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : [])) };
+    return {
+      servers,
+      records: answers.flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : [])),
+    };
   }
 
   return {
@@ -240,12 +267,18 @@ function failed(outcome: CallOutcome, ambiguous: boolean): Written {
   if (outcome.kind === "no-answer") return { kind: "no-answer", ambiguous, message: outcome.message };
   // A success that we could not parse, or a 5xx of a server that may still carry the write out, is not a
   // refusal.
-  if (outcome.response.status < 300) return { kind: "no-answer", ambiguous: true, message: "the answer is no Lease" };
+  if (outcome.response.status < 300)
+    return { kind: "no-answer", ambiguous: true, message: "the answer is no Lease" };
   return rejected(outcome.response);
 }
 
 function rejected({ status, body, server, user }: ApiResponse): Rejected {
-  return { kind: "rejected", status, message: statusMessage(body), from: user === undefined ? { server } : { server, user } };
+  return {
+    kind: "rejected",
+    status,
+    message: statusMessage(body),
+    from: user === undefined ? { server } : { server, user },
+  };
 }
 
 /** Returns the outcome if neither the answer to the write nor the read after it decides. */

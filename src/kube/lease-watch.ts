@@ -35,7 +35,10 @@ export interface LeaseWatchDeps {
 }
 
 /** Starts to watch the Lease. `onRecord` gets each record, or null if the Lease is absent or was deleted. */
-export function watchLease(deps: LeaseWatchDeps, onRecord: (record: LeaseRecord | null) => void): { close(): void } {
+export function watchLease(
+  deps: LeaseWatchDeps,
+  onRecord: (record: LeaseRecord | null) => void,
+): { close(): void } {
   const { api, clock, log, name, collection } = deps;
   let closed = false;
   let resourceVersion: string | undefined;

@@ -2,7 +2,8 @@
 import type { NoAnswer } from "./transport.ts";
 
 /** A host is there: a reset, a refusal, a connection closed in mid-answer, or an answer that is not HTTP. */
-const REFUSED = /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_SOCKET|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_\w+|HPE_\w+|HTTPParserError)$/;
+const REFUSED =
+  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_SOCKET|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_\w+|HPE_\w+|HTTPParserError)$/;
 /**
  * Node's names of OpenSSL's verdicts on a certificate, and OpenSSL's own errors. OpenSSL 3.5 has a slash in
  * some of them: ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE.
@@ -57,7 +58,9 @@ function wordsFor(code: string): string {
     case "CERT_REVOKED":
       return "the server's certificate is revoked";
     default:
-      return /^(?:ERR_|EPROTO)/.test(code) ? "TLS fails" : "its CA does not vouch for the server's certificate";
+      return /^(?:ERR_|EPROTO)/.test(code)
+        ? "TLS fails"
+        : "its CA does not vouch for the server's certificate";
   }
 }
 

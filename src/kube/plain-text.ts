@@ -12,6 +12,8 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
  */
 export function plainText(text: string, maxLength = 300): string {
   // The text is cut first, because escaping makes it longer and the sender chooses how long it is.
-  const escaped = text.slice(0, maxLength + 1).replace(UNPRINTABLE, (found) => `\\u{${(found.codePointAt(0) ?? 0).toString(16)}}`);
+  const escaped = text
+    .slice(0, maxLength + 1)
+    .replace(UNPRINTABLE, (found) => `\\u{${(found.codePointAt(0) ?? 0).toString(16)}}`);
   return escaped.length <= maxLength ? escaped : `${escaped.slice(0, maxLength - 3)}...`;
 }

@@ -21,7 +21,8 @@ export function parseLease(body: unknown): LeaseRecord | undefined {
   const metadata = body["metadata"];
   if (!isObject(metadata)) return undefined;
   const { uid, resourceVersion } = metadata;
-  if (typeof uid !== "string" || typeof resourceVersion !== "string" || resourceVersion === "") return undefined;
+  if (typeof uid !== "string" || typeof resourceVersion !== "string" || resourceVersion === "")
+    return undefined;
   const spec = isObject(body["spec"]) ? body["spec"] : {};
   return {
     uid,
@@ -49,7 +50,9 @@ function positiveSeconds(value: unknown): number {
 
 function stringMap(value: unknown): Readonly<Record<string, string>> {
   if (!isObject(value)) return {};
-  return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  return Object.fromEntries(
+    Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+  );
 }
 
 const MAX_CANDIDATE_LENGTH = 2048;
@@ -61,8 +64,22 @@ const WORD = /^[\w.:+-]{1,64}$/;
 
 /** Formats the value of `leasehold.dev/candidate.<node>`. The key holds the node's name. */
 export function formatCandidate(candidate: Candidate): string {
-  const { base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter } = candidate;
-  return JSON.stringify({ base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter });
+  const { base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter } =
+    candidate;
+  return JSON.stringify({
+    base,
+    effective,
+    eligible,
+    state,
+    faults,
+    preempt,
+    ip,
+    mac,
+    fastPath,
+    instance,
+    version,
+    counter,
+  });
 }
 
 /**
@@ -86,7 +103,21 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
   if (typeof mac !== "string" || !MAC.test(mac)) return undefined;
   if (!isWord(instance) || !isWord(version)) return undefined;
   if (typeof counter !== "number" || !Number.isSafeInteger(counter) || counter < 0) return undefined;
-  return { node, base, effective, eligible, state, faults, preempt, ip, mac, fastPath: parseFastPathOffer(json["fastPath"]), instance, version, counter };
+  return {
+    node,
+    base,
+    effective,
+    eligible,
+    state,
+    faults,
+    preempt,
+    ip,
+    mac,
+    fastPath: parseFastPathOffer(json["fastPath"]),
+    instance,
+    version,
+    counter,
+  };
 }
 
 /**
@@ -98,9 +129,13 @@ export function parseFastPathOffer(value: unknown): FastPathOffer | null {
   const { version, addresses } = value;
   if (typeof version !== "number" || !Number.isSafeInteger(version) || version < 1) return null;
   if (!Array.isArray(addresses) || addresses.length === 0 || addresses.length > 2) return null;
-  const texts = addresses.filter((text): text is string => typeof text === "string" && parseIp(text)?.text === text);
+  const texts = addresses.filter(
+    (text): text is string => typeof text === "string" && parseIp(text)?.text === text,
+  );
   const families = new Set(texts.map((text) => parseIp(text)?.family));
-  return texts.length === addresses.length && families.size === texts.length ? { version, addresses: texts } : null;
+  return texts.length === addresses.length && families.size === texts.length
+    ? { version, addresses: texts }
+    : null;
 }
 
 function isPriority(value: unknown): value is number {

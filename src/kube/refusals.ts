@@ -91,7 +91,10 @@ export function createRefusals({ clock, log }: { readonly clock: Clock; readonly
       reasons.delete(key);
       reasons.set(key, { toldMs: nowMs, untold: 0 });
       spell.told = true;
-      log.warn({ ...refusal, count: (untold?.untold ?? 0) + 1 }, "The API refuses the agent's request on the Lease");
+      log.warn(
+        { ...refusal, count: (untold?.untold ?? 0) + 1 },
+        "The API refuses the agent's request on the Lease",
+      );
     },
 
     taken(request) {
@@ -100,7 +103,11 @@ export function createRefusals({ clock, log }: { readonly clock: Clock; readonly
       if (spell === undefined) return;
       spells.delete(kind);
       if (last !== null && kindOf(last.request) === kind) last = { ...last, over: true };
-      if (spell.told) log.info({ request, count: spell.count, durationMs: clock.now() - spell.sinceMs }, "The API takes the agent's request on the Lease again");
+      if (spell.told)
+        log.info(
+          { request, count: spell.count, durationMs: clock.now() - spell.sinceMs },
+          "The API takes the agent's request on the Lease again",
+        );
     },
 
     last: () => (last === null ? null : { ...last, count: lastCount }),

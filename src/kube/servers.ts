@@ -42,7 +42,10 @@ export function apiServerList(sources: ApiServerSources): readonly string[] {
   const vips = new Set(sources.vips.map((vip) => vip.text));
   const lastResort = configured.length > 0 ? [] : (sources.lastResort ?? []);
   const servers = new Set<string>();
-  for (const { host, port } of [...known.filter(({ host }) => !vips.has(parseIp(host)?.text ?? "")), ...lastResort]) {
+  for (const { host, port } of [
+    ...known.filter(({ host }) => !vips.has(parseIp(host)?.text ?? "")),
+    ...lastResort,
+  ]) {
     const address = parseIp(host);
     if (address === undefined || !Number.isInteger(port) || port < 1 || port > 65_535) continue;
     servers.add(hostPort(address.text, port));

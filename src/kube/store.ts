@@ -13,7 +13,12 @@ export type LeaseWrite =
    * `replaces.holder` is this node already, by the same `instance` (adoption after a restart). `replaces:
    * null` creates the Lease.
    */
-  | { readonly kind: "claim"; readonly replaces: LeaseRecord | null; readonly offered: boolean; readonly instance: string }
+  | {
+      readonly kind: "claim";
+      readonly replaces: LeaseRecord | null;
+      readonly offered: boolean;
+      readonly instance: string;
+    }
   /**
    * Renews the Lease of this node. `test`s holderIdentity, acquireTime and leaseTransitions of `held`, but
    * not renewTime.

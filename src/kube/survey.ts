@@ -36,7 +36,9 @@ export interface SurveyDeps {
  */
 const LATE_MS = 100;
 
-type Heard = { readonly kind: "answer"; readonly response: ApiResponse } | { readonly kind: "none"; readonly reason: NoAnswer };
+type Heard =
+  | { readonly kind: "answer"; readonly response: ApiResponse }
+  | { readonly kind: "none"; readonly reason: NoAnswer };
 
 /**
  * Asks every API server for its state and for its cached Lease. Never rejects. Resolves when every request
@@ -44,14 +46,21 @@ type Heard = { readonly kind: "answer"; readonly response: ApiResponse } | { rea
  * still.
  * @param cachedPath path of an object in the watch cache
  */
-export async function surveyServers(deps: SurveyDeps, cachedPath: string, timeoutMs: number): Promise<ApiSurvey> {
+export async function surveyServers(
+  deps: SurveyDeps,
+  cachedPath: string,
+  timeoutMs: number,
+): Promise<ApiSurvey> {
   // 0 means "any version": it is served from the watch cache, which outlives etcd's quorum. With
   // kube-apiserver 1.36 it does so by 34 s while the server's own etcd member still runs, and by 100 s and
   // more if that member does not run.
   const cachedRead: ApiRequest = { method: "GET", path: `${cachedPath}?resourceVersion=0` };
   const heard = await Promise.all(
     deps.transport.servers().map(async (server) => {
-      const [ping, cached] = await Promise.all([ask(deps, server, PING, timeoutMs), ask(deps, server, cachedRead, timeoutMs)]);
+      const [ping, cached] = await Promise.all([
+        ask(deps, server, PING, timeoutMs),
+        ask(deps, server, cachedRead, timeoutMs),
+      ]);
       return { server, state: stateOf([ping, cached]), cached };
     }),
   );
@@ -61,7 +70,12 @@ export async function surveyServers(deps: SurveyDeps, cachedPath: string, timeou
   };
 }
 
-function ask({ transport, clock, onRequest }: SurveyDeps, server: string, request: ApiRequest, timeoutMs: number): Promise<Heard> {
+function ask(
+  { transport, clock, onRequest }: SurveyDeps,
+  server: string,
+  request: ApiRequest,
+  timeoutMs: number,
+): Promise<Heard> {
   const startMs = clock.now();
   return new Promise((resolve) => {
     const silent = (): void => resolve({ kind: "none", reason: "silent" });
@@ -78,7 +92,8 @@ function ask({ transport, clock, onRequest }: SurveyDeps, server: string, reques
     // The transport's own deadline must not come before the second look.
     transport.send(server, request, timeoutMs + 2 * LATE_MS).then(
       (response) => finish({ kind: "answer", response }),
-      (error: unknown) => finish({ kind: "none", reason: error instanceof ApiNoAnswer ? error.reason : "silent" }),
+      (error: unknown) =>
+        finish({ kind: "none", reason: error instanceof ApiNoAnswer ? error.reason : "silent" }),
     );
   });
 }

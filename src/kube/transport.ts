@@ -13,10 +13,7 @@ export interface ApiRequest {
    * Absolute path with query, e.g. `/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold`.
    */
   readonly path: string;
-  readonly contentType?:
-    | "application/json"
-    | "application/json-patch+json"
-    | "application/merge-patch+json";
+  readonly contentType?: "application/json" | "application/json-patch+json" | "application/merge-patch+json";
   /** The body as a value, which the transport serializes as JSON. */
   readonly body?: unknown;
 }
@@ -71,7 +68,12 @@ export interface WatchHandlers {
   /** Called with one parsed watch event. */
   onEvent(type: string, object: unknown): void;
   /** Called when the stream has ended, by either side. Called exactly once, never after `close()`. */
-  onEnd(reason: { readonly kind: "status"; readonly status: number } | { readonly kind: "error"; readonly message: string } | { readonly kind: "end" }): void;
+  onEnd(
+    reason:
+      | { readonly kind: "status"; readonly status: number }
+      | { readonly kind: "error"; readonly message: string }
+      | { readonly kind: "end" },
+  ): void;
 }
 
 /** Sends requests to single API servers. */

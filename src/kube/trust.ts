@@ -36,7 +36,12 @@ export interface Trust {
    * credentials' fault.
    * @param turnedAway 401 or 403, if the server refused the user
    */
-  answered(server: string, used: ClientCredentials, turnedAway: number | undefined, doubts: readonly Doubt[]): void;
+  answered(
+    server: string,
+    used: ClientCredentials,
+    turnedAway: number | undefined,
+    doubts: readonly Doubt[],
+  ): void;
   /** Records that `server` took no credentials: it stays open whose fault the doubts are. */
   undecided(server: string, doubts: readonly Doubt[]): void;
 }
@@ -83,7 +88,8 @@ export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
       } else {
         credentials.rejected(used, turnedAway);
       }
-      if (told.delete(`${server} ${used.path}`)) log.info({ server, path: used.path }, "TLS with the API server works again");
+      if (told.delete(`${server} ${used.path}`))
+        log.info({ server, path: used.path }, "TLS with the API server works again");
     },
 
     undecided(server, doubts) {

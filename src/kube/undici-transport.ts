@@ -88,11 +88,16 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       const [server = "", fingerprint = ""] = key.split(" ");
       if (key === except || (servers.has(server) && fingerprints.has(fingerprint))) continue;
       pools.delete(key);
-      pool.close().catch((error: unknown) => log.debug({ err: error, server }, "Closing the API connections failed"));
+      pool
+        .close()
+        .catch((error: unknown) => log.debug({ err: error, server }, "Closing the API connections failed"));
     }
   }
 
-  function headersFor(used: ClientCredentials, request: Pick<ApiRequest, "contentType" | "body">): Record<string, string> {
+  function headersFor(
+    used: ClientCredentials,
+    request: Pick<ApiRequest, "contentType" | "body">,
+  ): Record<string, string> {
     return {
       accept: "application/json",
       "user-agent": deps.userAgent,
@@ -102,7 +107,12 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
   }
 
   /** Makes one exchange with one set of credentials. Never rejects. */
-  function exchange(server: string, used: ClientCredentials, request: ApiRequest, timeoutMs: number): Promise<Exchanged> {
+  function exchange(
+    server: string,
+    used: ClientCredentials,
+    request: ApiRequest,
+    timeoutMs: number,
+  ): Promise<Exchanged> {
     return new Promise((resolve) => {
       let settled = false;
       let sent = false;
@@ -114,11 +124,17 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
         if (settled) return;
         settled = true;
         deadline.cancel();
-        resolve({ kind: "none", error, doubt: doubtOf(error, { used, heard: status > 0, read: request.method === "GET" }) });
+        resolve({
+          kind: "none",
+          error,
+          doubt: doubtOf(error, { used, heard: status > 0, read: request.method === "GET" }),
+        });
         controller?.abort(error);
       };
       const deadline = clock.after(timeoutMs, () =>
-        fail(new ApiNoAnswer(server, "silent", sent, `${server}: no answer within ${Math.round(timeoutMs)} ms`)),
+        fail(
+          new ApiNoAnswer(server, "silent", sent, `${server}: no answer within ${Math.round(timeoutMs)} ms`),
+        ),
       );
       const options: Dispatcher.DispatchOptions = {
         method: request.method,
@@ -140,7 +156,14 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
         onResponseData(_controller, chunk) {
           length += chunk.length;
           if (length > MAX_BODY_BYTES) {
-            fail(new ApiNoAnswer(server, "refused", true, `${server}: its answer exceeds ${MAX_BODY_BYTES} bytes`));
+            fail(
+              new ApiNoAnswer(
+                server,
+                "refused",
+                true,
+                `${server}: its answer exceeds ${MAX_BODY_BYTES} bytes`,
+              ),
+            );
           } else {
             chunks.push(chunk);
           }
@@ -150,10 +173,17 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
           settled = true;
           deadline.cancel();
           const user = used.user === undefined ? {} : { user: used.user };
-          resolve({ kind: "answer", response: { server, status, body: parseBody(Buffer.concat(chunks)), ...user } });
+          resolve({
+            kind: "answer",
+            response: { server, status, body: parseBody(Buffer.concat(chunks)), ...user },
+          });
         },
         onResponseError(_controller, error) {
-          fail(new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${plainText(error.message)}`, { cause: error }));
+          fail(
+            new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${plainText(error.message)}`, {
+              cause: error,
+            }),
+          );
         },
       });
     });
@@ -203,13 +233,16 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       streams.push(
         openWatch(server, path, {
           clock,
-          dispatch: (handler) => poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
-          onAnswer: (status) => trust.answered(server, used, isTurnedAway(status, path) ? status : undefined, doubts.splice(0)),
+          dispatch: (handler) =>
+            poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
+          onAnswer: (status) =>
+            trust.answered(server, used, isTurnedAway(status, path) ? status : undefined, doubts.splice(0)),
           onEvent: (type, object) => handlers.onEvent(type, object),
           onEnd(reason, error) {
             first ??= reason;
             if (reason.kind === "status" && isTurnedAway(reason.status, path)) return open(index + 1);
-            const doubt = error === undefined ? undefined : doubtOf(error, { used, heard: false, read: true });
+            const doubt =
+              error === undefined ? undefined : doubtOf(error, { used, heard: false, read: true });
             if (doubt === undefined) return end(reason);
             doubts.push(doubt);
             if (trust.mayBeTheirs(server, doubt)) open(index + 1);
@@ -265,11 +298,21 @@ type Exchanged =
  * certificate. With TLS 1.3 a server says so only after the client's handshake, and its alert may be lost in
  * the reset. There is one exception: a write that was sent may have been carried out, and is not sent twice.
  */
-function doubtOf(error: ApiNoAnswer, seen: { readonly used: ClientCredentials; readonly heard: boolean; readonly read: boolean }): Doubt | undefined {
+function doubtOf(
+  error: ApiNoAnswer,
+  seen: { readonly used: ClientCredentials; readonly heard: boolean; readonly read: boolean },
+): Doubt | undefined {
   const { used, heard, read } = seen;
   const trouble = tlsTrouble(error.cause);
   if (trouble !== undefined) return { kind: "tls", used, reason: trouble };
-  if (error.cause === undefined || error.reason !== "refused" || heard || (error.sent && !read) || nobodyListens(error.cause)) return undefined;
+  if (
+    error.cause === undefined ||
+    error.reason !== "refused" ||
+    heard ||
+    (error.sent && !read) ||
+    nobodyListens(error.cause)
+  )
+    return undefined;
   return { kind: "reset", used, reason: "the server ends the connection instead of answering" };
 }
 

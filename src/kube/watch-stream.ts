@@ -41,7 +41,8 @@ export function openWatch(server: string, path: string, deps: WatchDeps): { clos
     if (reason !== undefined) deps.onEnd(reason, error);
     controller?.abort(new Error(`watch of ${path} ended`));
   };
-  const fail = (message: string, error?: ApiNoAnswer): void => end({ kind: "error", message: `${server}: ${message}` }, error);
+  const fail = (message: string, error?: ApiNoAnswer): void =>
+    end({ kind: "error", message: `${server}: ${message}` }, error);
   const opening = deps.clock.after(WATCH_OPEN_MS, () => fail(`no answer within ${WATCH_OPEN_MS} ms`));
   deps.dispatch({
     onRequestStart(started) {
@@ -70,7 +71,10 @@ export function openWatch(server: string, path: string, deps: WatchDeps): { clos
     onResponseEnd: () => end({ kind: "end" }),
     onResponseError(_controller, error) {
       const message = plainText(error.message);
-      const unheard = status > 0 ? undefined : new ApiNoAnswer(server, noAnswerReason(error), sent, message, { cause: error });
+      const unheard =
+        status > 0
+          ? undefined
+          : new ApiNoAnswer(server, noAnswerReason(error), sent, message, { cause: error });
       fail(message, unheard);
     },
   });
@@ -90,6 +94,7 @@ export function parseBody(bytes: Buffer): unknown {
 
 function parseEvent(line: string): { readonly type: string; readonly object: unknown } | undefined {
   const event = parseBody(Buffer.from(line));
-  if (typeof event !== "object" || event === null || !("type" in event) || !("object" in event)) return undefined;
+  if (typeof event !== "object" || event === null || !("type" in event) || !("object" in event))
+    return undefined;
   return typeof event.type === "string" ? { type: event.type, object: event.object } : undefined;
 }

@@ -23,7 +23,9 @@ export interface WithdrawDeps {
 }
 
 /** What reading the Lease found. */
-export type LeaseRead = { readonly kind: "lease"; readonly record: LeaseRecord } | Exclude<Withdrawal, { kind: "withdrawn" }>;
+export type LeaseRead =
+  | { readonly kind: "lease"; readonly record: LeaseRecord }
+  | Exclude<Withdrawal, { kind: "withdrawn" }>;
 
 /** Time-out of each of the two requests. */
 const TIMEOUT_MS = 5_000;
@@ -42,9 +44,16 @@ export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Pr
   if (before.kind !== "lease") return before;
   if (before.record.annotations[key] === undefined) return { kind: "unknown" };
   // RFC 7396: null removes a member. The patch needs no test, because nothing has to stay as it was.
-  const after = await ask(api, { method: "PATCH", path, contentType: "application/merge-patch+json", body: { metadata: { annotations: { [key]: null } } } });
+  const after = await ask(api, {
+    method: "PATCH",
+    path,
+    contentType: "application/merge-patch+json",
+    body: { metadata: { annotations: { [key]: null } } },
+  });
   if (after.kind !== "lease") return after;
-  return after.record.annotations[key] === undefined ? { kind: "withdrawn" } : { kind: "failed", message: "the annotation is still there" };
+  return after.record.annotations[key] === undefined
+    ? { kind: "withdrawn" }
+    : { kind: "failed", message: "the annotation is still there" };
 }
 
 async function ask(api: Pick<ApiClient, "call">, request: ApiRequest): Promise<LeaseRead> {
@@ -57,5 +66,7 @@ async function ask(api: Pick<ApiClient, "call">, request: ApiRequest): Promise<L
     return { kind: "failed", message: `${server} answered ${status}${why === "" ? "" : `: ${why}`}` };
   }
   const record = parseLease(body);
-  return record === undefined ? { kind: "failed", message: `${server} sent something that is no Lease` } : { kind: "lease", record };
+  return record === undefined
+    ? { kind: "failed", message: `${server} sent something that is no Lease` }
+    : { kind: "lease", record };
 }

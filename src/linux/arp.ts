@@ -28,7 +28,13 @@ export function arpRequest(mac: Uint8Array, sender: Uint8Array | undefined, targ
   return broadcast("request", mac, sender ?? NO_IP, UNKNOWN_MAC, target);
 }
 
-function broadcast(form: keyof typeof OPERATION, mac: Uint8Array, ip: Uint8Array, targetMac: Uint8Array, targetIp: Uint8Array): Uint8Array {
+function broadcast(
+  form: keyof typeof OPERATION,
+  mac: Uint8Array,
+  ip: Uint8Array,
+  targetMac: Uint8Array,
+  targetIp: Uint8Array,
+): Uint8Array {
   const ethernet = ethernetHeader({ sourceMac: mac, destinationMac: BROADCAST }, ETHERTYPE.arp);
   return concatBytes([ethernet, Uint8Array.of(...FIXED, 0, OPERATION[form]), mac, ip, targetMac, targetIp]);
 }
@@ -39,16 +45,27 @@ function broadcast(form: keyof typeof OPERATION, mac: Uint8Array, ip: Uint8Array
  */
 export type NeighbourFrame =
   /** "`ip` is at `mac`." */
-  | { readonly kind: "owner"; readonly ip: Uint8Array; readonly mac: Uint8Array; readonly sourceMac: Uint8Array }
+  | {
+      readonly kind: "owner";
+      readonly ip: Uint8Array;
+      readonly mac: Uint8Array;
+      readonly sourceMac: Uint8Array;
+    }
   /** "Does a machine have `ip`? I would like to." */
-  | { readonly kind: "probe"; readonly ip: Uint8Array; readonly mac: Uint8Array; readonly sourceMac: Uint8Array };
+  | {
+      readonly kind: "probe";
+      readonly ip: Uint8Array;
+      readonly mac: Uint8Array;
+      readonly sourceMac: Uint8Array;
+    };
 
 /**
  * Parses an ARP frame. Returns undefined for a frame of neither kind and for a malformed one. A request says
  * as much about its sender as a reply does (RFC 826, RFC 5227 section 2.4).
  */
 export function parseArp(frame: Uint8Array): NeighbourFrame | undefined {
-  if (frame.length < ETHERNET_HEADER_BYTES + 28 || viewOf(frame).getUint16(12) !== ETHERTYPE.arp) return undefined;
+  if (frame.length < ETHERNET_HEADER_BYTES + 28 || viewOf(frame).getUint16(12) !== ETHERTYPE.arp)
+    return undefined;
   const arp = frame.subarray(ETHERNET_HEADER_BYTES);
   if (!FIXED.every((byte, index) => arp[index] === byte)) return undefined;
   const operation = viewOf(arp).getUint16(6);
@@ -59,7 +76,9 @@ export function parseArp(frame: Uint8Array): NeighbourFrame | undefined {
   const target = arp.subarray(24, 28);
   if (!isOneMachine(mac) || !isOneMachine(sourceMac)) return undefined;
   if (isSet(sender)) return { kind: "owner", ip: sender, mac, sourceMac };
-  return operation === OPERATION.request && isSet(target) ? { kind: "probe", ip: target, mac, sourceMac } : undefined;
+  return operation === OPERATION.request && isSet(target)
+    ? { kind: "probe", ip: target, mac, sourceMac }
+    : undefined;
 }
 
 function isSet(ip: Uint8Array): boolean {

@@ -75,7 +75,9 @@ export function openConntrack(): Conntrack {
   return {
     list(family, to) {
       if (to !== undefined && to.address.family !== family) return [];
-      return netlink.collect(dumpConntrack(family, to), "list connections", (message) => parseConntrack(message, to));
+      return netlink.collect(dumpConntrack(family, to), "list connections", (message) =>
+        parseConntrack(message, to),
+      );
     },
     close: () => netlink.close(),
   };
@@ -97,7 +99,11 @@ export function dumpConntrack(family: Family, to?: OriginalDestination): Netlink
   }
   const tuple = encodeNested(CTA_TUPLE_ORIG, ...parts, encodeNested(CTA_TUPLE_PROTO, ...proto));
   // Older kernels do not know CTA_FILTER and list everything, so `parseConntrack` checks again.
-  const filter = encodeNested(CTA_FILTER, hostUint32(CTA_FILTER_ORIG_FLAGS, flags), hostUint32(CTA_FILTER_REPLY_FLAGS, 0));
+  const filter = encodeNested(
+    CTA_FILTER,
+    hostUint32(CTA_FILTER_ORIG_FLAGS, flags),
+    hostUint32(CTA_FILTER_REPLY_FLAGS, 0),
+  );
   return {
     type: nfnetlinkType(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
     flags: NLM_F_REQUEST | NLM_F_DUMP,
@@ -115,9 +121,16 @@ function hostUint32(type: number, value: number): Uint8Array {
  * Parses one connection. Returns undefined for any other message, for a connection that is not TCP or not to
  * `to`, and for a malformed one.
  */
-export function parseConntrack(message: NetlinkMessage, to?: OriginalDestination): ConntrackEntry | undefined {
+export function parseConntrack(
+  message: NetlinkMessage,
+  to?: OriginalDestination,
+): ConntrackEntry | undefined {
   const { payload } = message;
-  if (message.type !== nfnetlinkType(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW) || payload.length < NFGENMSG_LENGTH) return undefined;
+  if (
+    message.type !== nfnetlinkType(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW) ||
+    payload.length < NFGENMSG_LENGTH
+  )
+    return undefined;
   const family = payload[0] === AF[4] ? 4 : payload[0] === AF[6] ? 6 : undefined;
   const attributes = parseAttributes(payload.subarray(NFGENMSG_LENGTH));
   if (family === undefined || attributes === undefined) return undefined;

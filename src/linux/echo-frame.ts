@@ -5,7 +5,18 @@
 import { viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
 import { ECHO_BYTES, ECHO_TYPES, echoRequest } from "./echo.ts";
-import { ETHERNET_HEADER_BYTES, ETHERTYPE, ICMP, ICMPV6, IPV4_HEADER_BYTES, ipFrame, parseIcmpv6, pseudoHeader, type IpEnds, type MacEnds } from "./ip-header.ts";
+import {
+  ETHERNET_HEADER_BYTES,
+  ETHERTYPE,
+  ICMP,
+  ICMPV6,
+  IPV4_HEADER_BYTES,
+  ipFrame,
+  parseIcmpv6,
+  pseudoHeader,
+  type IpEnds,
+  type MacEnds,
+} from "./ip-header.ts";
 import { isOneMachine } from "./mac.ts";
 
 /**
@@ -42,10 +53,18 @@ export interface EchoReplyFrame extends EchoFrame {
 
 /** Parses an echo reply without data whose checksums are right; undefined for anything else. */
 export function parseEchoReplyFrame(frame: Uint8Array): EchoReplyFrame | undefined {
-  const parsed = frame.length > ETHERNET_HEADER_BYTES && viewOf(frame).getUint16(12) === ETHERTYPE.ipv4 ? parseFrame4(frame) : parseFrame6(frame);
+  const parsed =
+    frame.length > ETHERNET_HEADER_BYTES && viewOf(frame).getUint16(12) === ETHERTYPE.ipv4
+      ? parseFrame4(frame)
+      : parseFrame6(frame);
   if (parsed === undefined || !isOneMachine(frame.subarray(6, 12))) return undefined;
   const view = viewOf(parsed.message);
-  return { ip: parsed.source, sourceMac: frame.subarray(6, 12), identifier: view.getUint16(4), sequence: view.getUint16(6) };
+  return {
+    ip: parsed.source,
+    sourceMac: frame.subarray(6, 12),
+    identifier: view.getUint16(4),
+    sequence: view.getUint16(6),
+  };
 }
 
 interface Parsed {
@@ -71,6 +90,11 @@ function parseFrame4(frame: Uint8Array): Parsed | undefined {
 
 function parseFrame6(frame: Uint8Array): Parsed | undefined {
   const packet = parseIcmpv6(frame);
-  if (packet?.message.length !== ECHO_BYTES || packet.message[0] !== ECHO_TYPES[6].reply || packet.message[1] !== 0) return undefined;
+  if (
+    packet?.message.length !== ECHO_BYTES ||
+    packet.message[0] !== ECHO_TYPES[6].reply ||
+    packet.message[1] !== 0
+  )
+    return undefined;
   return packet;
 }

@@ -5,7 +5,14 @@
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
-import { closeSocket, openSocket, receiveDatagram, sendDatagram, setSocketOption, SystemCallError } from "./libc.ts";
+import {
+  closeSocket,
+  openSocket,
+  receiveDatagram,
+  sendDatagram,
+  setSocketOption,
+  SystemCallError,
+} from "./libc.ts";
 import { LITTLE_ENDIAN } from "./netlink.ts";
 
 const AF_INET = 2;
@@ -119,7 +126,10 @@ export function openEcho(): Echo {
  * solicitation too.
  */
 function openFamily(family: Family): number {
-  const fd = family === 4 ? openSocket(AF_INET, SOCK_RAW, IPPROTO_ICMP) : openSocket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+  const fd =
+    family === 4
+      ? openSocket(AF_INET, SOCK_RAW, IPPROTO_ICMP)
+      : openSocket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
   try {
     if (family === 4) setSocketOption(fd, SOL_RAW, ICMP_FILTER, blockAllBut(ECHO_TYPES[4].reply, 1));
     else setSocketOption(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blockAllBut(ECHO_TYPES[6].reply, 8));
@@ -170,12 +180,14 @@ export function parseReply4(packet: Uint8Array): EchoReply | undefined {
  * `sender`, a struct sockaddr_in6. Returns undefined for anything but a reply.
  */
 export function parseReply6(message: Uint8Array, sender: Uint8Array): EchoReply | undefined {
-  if (sender.length < SOCKADDR_IN6_BYTES || viewOf(sender).getUint16(0, LITTLE_ENDIAN) !== AF_INET6) return undefined;
+  if (sender.length < SOCKADDR_IN6_BYTES || viewOf(sender).getUint16(0, LITTLE_ENDIAN) !== AF_INET6)
+    return undefined;
   return parseEcho(6, message, sender.slice(8, 24));
 }
 
 function parseEcho(family: Family, message: Uint8Array, from: Uint8Array): EchoReply | undefined {
-  if (message.length < ECHO_BYTES || message[0] !== ECHO_TYPES[family].reply || message[1] !== 0) return undefined;
+  if (message.length < ECHO_BYTES || message[0] !== ECHO_TYPES[family].reply || message[1] !== 0)
+    return undefined;
   const view = viewOf(message);
   return { from: ipFromBytes(from), identifier: view.getUint16(4), sequence: view.getUint16(6) };
 }

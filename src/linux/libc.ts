@@ -56,7 +56,9 @@ const c = {
     "long recvfrom(int fd, void *buffer, size_t length, int flags, void *address, void *addressLength)",
   ),
   setsockopt: libc.func("int setsockopt(int fd, int level, int option, const void *value, uint32_t length)"),
-  setFilter: libc.func("int setsockopt(int fd, int level, int option, const sock_fprog *value, uint32_t length)"),
+  setFilter: libc.func(
+    "int setsockopt(int fd, int level, int option, const sock_fprog *value, uint32_t length)",
+  ),
   getsockopt: libc.func("int getsockopt(int fd, int level, int option, void *value, void *length)"),
   getsockname: libc.func("int getsockname(int fd, void *address, void *length)"),
   close: libc.func("int close(int fd)"),
@@ -110,14 +112,22 @@ export function sendDatagram(fd: Fd, data: Uint8Array, address: Uint8Array): voi
  */
 export function sendDatagramAside(fd: Fd, data: Uint8Array, address: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    c.sendto.async(fd, data, data.length, MSG_DONTWAIT, address, address.length, (error: unknown, result: unknown) => {
-      // This comes before any other call. koffi keeps the errno of a pool thread's call for this callback
-      // only.
-      const errno = koffi.errno();
-      if (error instanceof Error) reject(error);
-      else if (Number(result) < 0) reject(new SystemCallError("sendto", errno));
-      else resolve();
-    });
+    c.sendto.async(
+      fd,
+      data,
+      data.length,
+      MSG_DONTWAIT,
+      address,
+      address.length,
+      (error: unknown, result: unknown) => {
+        // This comes before any other call. koffi keeps the errno of a pool thread's call for this callback
+        // only.
+        const errno = koffi.errno();
+        if (error instanceof Error) reject(error);
+        else if (Number(result) < 0) reject(new SystemCallError("sendto", errno));
+        else resolve();
+      },
+    );
   });
 }
 

@@ -34,7 +34,9 @@ export function readNetwork(): Network {
   try {
     return {
       links: socket.query(dumpLinks(), "list links").flatMap((message) => parseLink(message) ?? []),
-      addresses: socket.query(dumpAddresses(), "list addresses").flatMap((message) => parseAddress(message) ?? []),
+      addresses: socket
+        .query(dumpAddresses(), "list addresses")
+        .flatMap((message) => parseAddress(message) ?? []),
     };
   } finally {
     socket.close();
@@ -59,21 +61,36 @@ export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: st
  * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more
  * than one (the message names them)
  */
-export function chooseInterface(network: Network, vips: readonly IpAddress[], configured: string | undefined): LinkEntry {
+export function chooseInterface(
+  network: Network,
+  vips: readonly IpAddress[],
+  configured: string | undefined,
+): LinkEntry {
   if (configured !== undefined) {
     const link = network.links.find((candidate) => candidate.name === configured);
     if (link !== undefined) return link;
-    throw new LeaseholdError("LH_INTERFACE", `there is no interface ${configured}; this machine has ${describe(network)}`);
+    throw new LeaseholdError(
+      "LH_INTERFACE",
+      `there is no interface ${configured}; this machine has ${describe(network)}`,
+    );
   }
   const wanted = vips.map((vip) => vip.text).join(" and ");
-  const candidates = network.links.filter((link) => !link.loopback && vips.every((vip) => onSubnet(network, link, vip).length > 0));
+  const candidates = network.links.filter(
+    (link) => !link.loopback && vips.every((vip) => onSubnet(network, link, vip).length > 0),
+  );
   const [only, another] = candidates;
   if (only === undefined) {
-    throw new LeaseholdError("LH_INTERFACE", `no interface has a network that holds ${wanted}; this machine has ${describe(network)}`);
+    throw new LeaseholdError(
+      "LH_INTERFACE",
+      `no interface has a network that holds ${wanted}; this machine has ${describe(network)}`,
+    );
   }
   if (another !== undefined) {
     const names = candidates.map((link) => link.name).join(", ");
-    throw new LeaseholdError("LH_AMBIGUOUS_INTERFACE", `more than one interface has a network that holds ${wanted}: ${names}`);
+    throw new LeaseholdError(
+      "LH_AMBIGUOUS_INTERFACE",
+      `more than one interface has a network that holds ${wanted}: ${names}`,
+    );
   }
   return only;
 }
@@ -89,7 +106,10 @@ export function chooseNodeIp(network: Network, link: LinkEntry, vips: readonly I
   if (vip === undefined) throw new LeaseholdError("LH_NODE_IP", "there is no VIP");
   const best = ownAddress(network, link, vips, vip.family);
   if (best === undefined) {
-    throw new LeaseholdError("LH_NODE_IP", `${link.name} has no IPv${vip.family} address of this node's own; this machine has ${describe(network)}`);
+    throw new LeaseholdError(
+      "LH_NODE_IP",
+      `${link.name} has no IPv${vip.family} address of this node's own; this machine has ${describe(network)}`,
+    );
   }
   return best;
 }
@@ -98,7 +118,12 @@ export function chooseNodeIp(network: Network, link: LinkEntry, vips: readonly I
  * Chooses this node's own address as {@link chooseNodeIp} does, for either family; undefined when the link
  * has none of it.
  */
-export function ownAddress(network: Network, link: LinkEntry, vips: readonly IpAddress[], family: Family): IpAddress | undefined {
+export function ownAddress(
+  network: Network,
+  link: LinkEntry,
+  vips: readonly IpAddress[],
+  family: Family,
+): IpAddress | undefined {
   const vip = vips.find((each) => each.family === family);
   const isVip = (entry: AddressEntry): boolean => vips.some((other) => other.text === entry.address.text);
   const near = vip === undefined ? [] : onSubnet(network, link, vip).filter((entry) => !isVip(entry));
@@ -115,7 +140,9 @@ export function ownAddress(network: Network, link: LinkEntry, vips: readonly IpA
  */
 function onSubnet(network: Network, link: LinkEntry, vip: IpAddress): readonly AddressEntry[] {
   return own(network, link, vip.family).filter(
-    (entry) => entry.prefixLength < hostPrefix(entry.address) && samePrefix(entry.address.bytes, vip.bytes, entry.prefixLength),
+    (entry) =>
+      entry.prefixLength < hostPrefix(entry.address) &&
+      samePrefix(entry.address.bytes, vip.bytes, entry.prefixLength),
   );
 }
 
@@ -153,7 +180,9 @@ function describe(network: Network): string {
   if (links.length === 0) return "no interface but the loopback";
   return links
     .map((link) => {
-      const addresses = network.addresses.filter((entry) => entry.linkIndex === link.index && !isLinkLocal(entry.address));
+      const addresses = network.addresses.filter(
+        (entry) => entry.linkIndex === link.index && !isLinkLocal(entry.address),
+      );
       const list = addresses.map((entry) => `${entry.address.text}/${entry.prefixLength}`).join(" ");
       return `${link.name} (${list === "" ? "no address" : list})`;
     })

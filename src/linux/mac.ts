@@ -11,7 +11,9 @@ export function formatMac(bytes: Uint8Array): string {
 
 /** Parses six octets; undefined for anything else. */
 export function macBytes(text: string): Uint8Array | undefined {
-  return /^[\da-f]{2}(?::[\da-f]{2}){5}$/iu.test(text) ? Uint8Array.from(text.split(":"), (octet) => Number.parseInt(octet, 16)) : undefined;
+  return /^[\da-f]{2}(?::[\da-f]{2}){5}$/iu.test(text)
+    ? Uint8Array.from(text.split(":"), (octet) => Number.parseInt(octet, 16))
+    : undefined;
 }
 
 /**

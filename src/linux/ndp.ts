@@ -44,7 +44,11 @@ export function unsolicitedAdvertisement(mac: Uint8Array, ip: Uint8Array, router
  * duplicate address detection (RFC 4862 section 5.4.2). The answer to that goes to all nodes, and no machine
  * may learn from the question, so it must not contain our MAC (section 4.3).
  */
-export function neighbourSolicitation(mac: Uint8Array, sender: Uint8Array | undefined, target: Uint8Array): Uint8Array {
+export function neighbourSolicitation(
+  mac: Uint8Array,
+  sender: Uint8Array | undefined,
+  target: Uint8Array,
+): Uint8Array {
   return multicast(mac, sender ?? UNSPECIFIED, solicitedNode(target), [
     Uint8Array.of(NEIGHBOR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0),
     target,
@@ -61,14 +65,24 @@ function linkLayerAddress(option: number, mac: Uint8Array): Uint8Array {
   return concatBytes([Uint8Array.of(option, 1), mac]);
 }
 
-function multicast(sourceMac: Uint8Array, source: Uint8Array, group: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+function multicast(
+  sourceMac: Uint8Array,
+  source: Uint8Array,
+  group: Uint8Array,
+  parts: readonly Uint8Array[],
+): Uint8Array {
   const icmp = concatBytes(parts);
   const checksum = internetChecksum([pseudoHeader(source, group, ICMPV6, icmp.length), icmp]);
   icmp[2] = checksum >>> 8;
   icmp[3] = checksum & 0xff;
   // A group's Ethernet address contains the group's last four bytes (RFC 2464 section 7).
   const destinationMac = concatBytes([Uint8Array.of(0x33, 0x33), group.subarray(12)]);
-  return ipFrame({ sourceMac, destinationMac, source: ipFromBytes(source), destination: ipFromBytes(group) }, ICMPV6, HOP_LIMIT, [icmp]);
+  return ipFrame(
+    { sourceMac, destinationMac, source: ipFromBytes(source), destination: ipFromBytes(group) },
+    ICMPV6,
+    HOP_LIMIT,
+    [icmp],
+  );
 }
 
 /**
@@ -78,7 +92,8 @@ function multicast(sourceMac: Uint8Array, source: Uint8Array, group: Uint8Array,
  */
 export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
   const packet = parseIcmpv6(frame);
-  if (packet === undefined || packet.hopLimit !== HOP_LIMIT || !isOneMachine(packet.sourceMac)) return undefined;
+  if (packet === undefined || packet.hopLimit !== HOP_LIMIT || !isOneMachine(packet.sourceMac))
+    return undefined;
   const { message, sourceMac, source, destination } = packet;
   if (message.length < FIXED_BYTES || message[1] !== 0) return undefined;
   const ip = message.subarray(8, FIXED_BYTES);
@@ -86,13 +101,16 @@ export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
   if (options === undefined || isMulticast(ip)) return undefined;
   if (message[0] === NEIGHBOR_ADVERTISEMENT) {
     // An advertisement to a group cannot answer one machine's question.
-    if (isMulticast(source) || (isMulticast(destination) && ((message[4] ?? 0) & FLAG_SOLICITED) !== 0)) return undefined;
+    if (isMulticast(source) || (isMulticast(destination) && ((message[4] ?? 0) & FLAG_SOLICITED) !== 0))
+      return undefined;
     // Only an answer to a unicast question may leave the option out. Then the frame's own source counts.
     const mac = options.get(OPTION_TARGET_LINK_LAYER_ADDRESS) ?? sourceMac;
     return isOneMachine(mac) ? { kind: "owner", ip, mac, sourceMac } : undefined;
   }
   if (message[0] !== NEIGHBOR_SOLICITATION || options.has(OPTION_SOURCE_LINK_LAYER_ADDRESS)) return undefined;
-  return equal(source, UNSPECIFIED) && equal(destination, solicitedNode(ip)) ? { kind: "probe", ip, mac: sourceMac, sourceMac } : undefined;
+  return equal(source, UNSPECIFIED) && equal(destination, solicitedNode(ip))
+    ? { kind: "probe", ip, mac: sourceMac, sourceMac }
+    : undefined;
 }
 
 /**
@@ -101,7 +119,7 @@ export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
  */
 function parseOptions(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> | undefined {
   const options = new Map<number, Uint8Array>();
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const length = (bytes[at + 1] ?? 0) * 8;
     if (length === 0 || length > bytes.length - at) return undefined;
     const type = bytes[at] ?? 0;

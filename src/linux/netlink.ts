@@ -117,7 +117,10 @@ function eachAttribute(bytes: Uint8Array, take: (type: number, value: Uint8Array
   while (bytes.length - offset >= ATTRIBUTE_HEADER_LENGTH) {
     const length = view.getUint16(offset, LITTLE_ENDIAN);
     if (length < ATTRIBUTE_HEADER_LENGTH || length > bytes.length - offset) return false;
-    take(view.getUint16(offset + 2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK, bytes.subarray(offset + ATTRIBUTE_HEADER_LENGTH, offset + length));
+    take(
+      view.getUint16(offset + 2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK,
+      bytes.subarray(offset + ATTRIBUTE_HEADER_LENGTH, offset + length),
+    );
     offset += align4(length);
   }
   return true;
@@ -151,7 +154,8 @@ export function classifyReply(message: NetlinkMessage): Reply {
 
 function ackText(message: NetlinkMessage, view: DataView): string | undefined {
   if ((message.flags & NLM_F_ACK_TLVS) === 0) return undefined;
-  const requestLength = (message.flags & NLM_F_CAPPED) === 0 ? view.getUint32(4, LITTLE_ENDIAN) : HEADER_LENGTH;
+  const requestLength =
+    (message.flags & NLM_F_CAPPED) === 0 ? view.getUint32(4, LITTLE_ENDIAN) : HEADER_LENGTH;
   const start = 4 + align4(Math.max(requestLength, HEADER_LENGTH));
   if (start < 4 || start > message.payload.length) return undefined;
   const text = parseAttributes(message.payload.subarray(start))?.get(NLMSGERR_ATTR_MSG);

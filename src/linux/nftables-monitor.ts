@@ -22,7 +22,9 @@ const NFT_MSG_TRACE = 17;
 const NFTA_TABLE = 1;
 const NFTA_GEN_PROC_PID = 2;
 const NFTA_GEN_PROC_NAME = 3;
-const FAMILIES: ReadonlyMap<number, string> = new Map(Object.entries(NFPROTO).map(([word, number]) => [number, word]));
+const FAMILIES: ReadonlyMap<number, string> = new Map(
+  Object.entries(NFPROTO).map(([word, number]) => [number, word]),
+);
 /**
  * A transaction of kube-proxy may have some thousand rules. The default of 208 KiB would lose it. Unused
  * space costs nothing.
@@ -64,7 +66,9 @@ export function watchRuleset(onChange: (change: RulesetChange) => void): { close
 }
 
 /** Collects messages into transactions. */
-export function createCollector(onChange: (change: RulesetChange) => void): (messages: readonly NetlinkMessage[] | "lost") => void {
+export function createCollector(
+  onChange: (change: RulesetChange) => void,
+): (messages: readonly NetlinkMessage[] | "lost") => void {
   let tables = new Set<string>();
   const finish = (change: Omit<RulesetChange, "tables">): void => {
     const touched = tables;
@@ -77,7 +81,8 @@ export function createCollector(onChange: (change: RulesetChange) => void): (mes
     for (const message of messages) {
       const event = parseRulesetEvent(message);
       if (event?.kind === "touched") tables.add(event.table);
-      if (event?.kind === "finished") finish({ pid: event.pid, program: event.program, lost: false, port: message.port });
+      if (event?.kind === "finished")
+        finish({ pid: event.pid, program: event.program, lost: false, port: message.port });
     }
   };
 }
@@ -89,15 +94,22 @@ export type RulesetEvent =
 /** Parses a notification; undefined for any other message, and for a malformed one. */
 export function parseRulesetEvent(message: NetlinkMessage): RulesetEvent | undefined {
   const { type, payload } = message;
-  if (type >> 8 !== NFNL_SUBSYS_NFTABLES || type === nfnetlinkType(NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE)) return undefined;
+  if (type >> 8 !== NFNL_SUBSYS_NFTABLES || type === nfnetlinkType(NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE))
+    return undefined;
   if (payload.length < NFGENMSG_LENGTH) return undefined;
   const attributes = parseAttributes(payload.subarray(NFGENMSG_LENGTH));
   if (attributes === undefined) return undefined;
   if (type === nfnetlinkType(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN)) {
     const program = attributes.get(NFTA_GEN_PROC_NAME);
-    return { kind: "finished", pid: readBe32(attributes.get(NFTA_GEN_PROC_PID)), program: program && decodeCString(program) };
+    return {
+      kind: "finished",
+      pid: readBe32(attributes.get(NFTA_GEN_PROC_PID)),
+      program: program && decodeCString(program),
+    };
   }
   const family = FAMILIES.get(payload[0] ?? 0);
   const name = attributes.get(NFTA_TABLE);
-  return family === undefined || name === undefined ? undefined : { kind: "touched", table: `${family} ${decodeCString(name)}` };
+  return family === undefined || name === undefined
+    ? undefined
+    : { kind: "touched", table: `${family} ${decodeCString(name)}` };
 }

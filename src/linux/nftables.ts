@@ -24,8 +24,21 @@ import {
   type NetlinkMessage,
   type NetlinkRequest,
 } from "./netlink.ts";
-import { NFGENMSG_LENGTH, NFNL_SUBSYS_NFTABLES, NFPROTO, nfnetlinkType, readBe32, readBe64 } from "./nfnetlink.ts";
-import { DUMP_TRIES, NETLINK_NETFILTER, netlinkBuffer, openNetlinkSocket, type NetlinkSocket } from "./sockets.ts";
+import {
+  NFGENMSG_LENGTH,
+  NFNL_SUBSYS_NFTABLES,
+  NFPROTO,
+  nfnetlinkType,
+  readBe32,
+  readBe64,
+} from "./nfnetlink.ts";
+import {
+  DUMP_TRIES,
+  NETLINK_NETFILTER,
+  netlinkBuffer,
+  openNetlinkSocket,
+  type NetlinkSocket,
+} from "./sockets.ts";
 
 const NFT_MSG_NEWTABLE = 0;
 const NFT_MSG_GETTABLE = 1;
@@ -113,7 +126,11 @@ export interface Nftables {
    * packets add meanwhile may be missing. Resolves with undefined when the kernel says that there is no such
    * set.
    */
-  elements<T>(table: TableId, set: string, parse: (key: Uint8Array) => T | undefined): Promise<readonly T[] | undefined>;
+  elements<T>(
+    table: TableId,
+    set: string,
+    parse: (key: Uint8Array) => T | undefined,
+  ): Promise<readonly T[] | undefined>;
   /**
    * Adds elements again in one transaction. Only in this way does their time-out start again while no packet
    * sees them missing. It may take as long as another program's transaction. `sender` is told first by which
@@ -142,14 +159,19 @@ export function createNftables(pause: () => Promise<void>): Nftables {
     }
   }
 
-  async function dump<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): Promise<readonly T[]> {
+  async function dump<T>(
+    request: NetlinkRequest,
+    what: string,
+    parse: (message: NetlinkMessage) => T | undefined,
+  ): Promise<readonly T[]> {
     for (let i = 0; i < DUMP_TRIES; i++) {
       const found: T[] = [];
       const take = (message: NetlinkMessage): void => {
         const parsed = parse(message);
         if (parsed !== undefined) found.push(parsed);
       };
-      if ((await withSocket((netlink) => netlink.pieces(request, what, take, pause))) === "whole") return found;
+      if ((await withSocket((netlink) => netlink.pieces(request, what, take, pause))) === "whole")
+        return found;
     }
     throw new LeaseholdError("LH_NATIVE", `${what}: netlink: interrupted by changes ${DUMP_TRIES} times`);
   }
@@ -160,7 +182,9 @@ export function createNftables(pause: () => Promise<void>): Nftables {
     async table(table) {
       let state: TableState | undefined;
       const take = (message: NetlinkMessage): void => void (state ??= parseTable(message, table));
-      const found = await absent(withSocket((netlink) => netlink.pieces(getTable(table), "look for a table", take, pause)));
+      const found = await absent(
+        withSocket((netlink) => netlink.pieces(getTable(table), "look for a table", take, pause)),
+      );
       if (found !== undefined && state === undefined) {
         throw new LeaseholdError("LH_NATIVE", "look for a table: netlink: the answer is malformed");
       }
@@ -176,7 +200,9 @@ export function createNftables(pause: () => Promise<void>): Nftables {
       };
       // Another program's transaction (NLM_F_DUMP_INTR) removes nothing from this set, so the elements that
       // were found count.
-      const end = await absent(withSocket((netlink) => netlink.pieces(getElements(table, set), "list elements", take, pause)));
+      const end = await absent(
+        withSocket((netlink) => netlink.pieces(getElements(table, set), "list elements", take, pause)),
+      );
       return end === undefined ? undefined : found.filter((element) => element !== undefined);
     },
     renew: (elements, sender) =>
@@ -197,16 +223,30 @@ async function absent<T>(asked: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function request(operation: number, flags: number, { family, name }: TableId, ...attributes: readonly Uint8Array[]): NetlinkRequest {
+function request(
+  operation: number,
+  flags: number,
+  { family, name }: TableId,
+  ...attributes: readonly Uint8Array[]
+): NetlinkRequest {
   return {
     type: nfnetlinkType(NFNL_SUBSYS_NFTABLES, operation),
     flags: NLM_F_REQUEST | flags,
-    payload: concatBytes([Uint8Array.of(NFPROTO[family], 0, 0, 0), encodeAttribute(NFTA_TABLE, encodeCString(name)), ...attributes]),
+    payload: concatBytes([
+      Uint8Array.of(NFPROTO[family], 0, 0, 0),
+      encodeAttribute(NFTA_TABLE, encodeCString(name)),
+      ...attributes,
+    ]),
   };
 }
 
 export function getCounters(table: TableId): NetlinkRequest {
-  return request(NFT_MSG_GETOBJ, NLM_F_DUMP, table, encodeAttribute(NFTA_OBJ_TYPE, Uint8Array.of(0, 0, 0, NFT_OBJECT_COUNTER)));
+  return request(
+    NFT_MSG_GETOBJ,
+    NLM_F_DUMP,
+    table,
+    encodeAttribute(NFTA_OBJ_TYPE, Uint8Array.of(0, 0, 0, NFT_OBJECT_COUNTER)),
+  );
 }
 
 export function getRules(table: TableId): NetlinkRequest {
@@ -218,7 +258,12 @@ export function getTable(table: TableId): NetlinkRequest {
 }
 
 export function getElements(table: TableId, set: string): NetlinkRequest {
-  return request(NFT_MSG_GETSETELEM, NLM_F_DUMP, table, encodeAttribute(NFTA_SET_ELEM_LIST_SET, encodeCString(set)));
+  return request(
+    NFT_MSG_GETSETELEM,
+    NLM_F_DUMP,
+    table,
+    encodeAttribute(NFTA_SET_ELEM_LIST_SET, encodeCString(set)),
+  );
 }
 
 /**
@@ -227,7 +272,11 @@ export function getElements(table: TableId, set: string): NetlinkRequest {
  */
 export function renewRequests(elements: readonly SetKeys[]): readonly NetlinkRequest[] {
   // struct nfgenmsg with the subsystem as its resource, in network order.
-  const bound = (type: number): NetlinkRequest => ({ type, flags: NLM_F_REQUEST, payload: Uint8Array.of(0, 0, 0, NFNL_SUBSYS_NFTABLES) });
+  const bound = (type: number): NetlinkRequest => ({
+    type,
+    flags: NLM_F_REQUEST,
+    payload: Uint8Array.of(0, 0, 0, NFNL_SUBSYS_NFTABLES),
+  });
   const changes = elements.flatMap(({ table, set, keys }) => {
     const element = (key: Uint8Array): Uint8Array =>
       encodeNested(NFTA_LIST_ELEM, encodeNested(NFTA_SET_ELEM_KEY, encodeAttribute(NFTA_DATA_VALUE, key)));
@@ -250,11 +299,14 @@ function attributesOf(
   operation: number,
   table: TableId,
 ): ReadonlyMap<number, Uint8Array> | undefined {
-  if (type !== nfnetlinkType(NFNL_SUBSYS_NFTABLES, operation) || payload.length < NFGENMSG_LENGTH) return undefined;
+  if (type !== nfnetlinkType(NFNL_SUBSYS_NFTABLES, operation) || payload.length < NFGENMSG_LENGTH)
+    return undefined;
   const attributes = parseAttributes(payload.subarray(NFGENMSG_LENGTH));
   // Checked again, because a kernel that selects less than it was asked to must not make other programs'
   // things ours.
-  return payload[0] === NFPROTO[table.family] && textOf(attributes, NFTA_TABLE) === table.name ? attributes : undefined;
+  return payload[0] === NFPROTO[table.family] && textOf(attributes, NFTA_TABLE) === table.name
+    ? attributes
+    : undefined;
 }
 
 function textOf(attributes: ReadonlyMap<number, Uint8Array> | undefined, type: number): string | undefined {
@@ -270,11 +322,18 @@ export function parseCounter(message: NetlinkMessage, table: TableId): NamedCoun
   const attributes = attributesOf(message, NFT_MSG_NEWOBJ, table);
   const name = textOf(attributes, NFTA_OBJ_NAME);
   const data = attributes?.get(NFTA_OBJ_DATA);
-  if (name === undefined || data === undefined || readBe32(attributes?.get(NFTA_OBJ_TYPE)) !== NFT_OBJECT_COUNTER) return undefined;
+  if (
+    name === undefined ||
+    data === undefined ||
+    readBe32(attributes?.get(NFTA_OBJ_TYPE)) !== NFT_OBJECT_COUNTER
+  )
+    return undefined;
   const values = parseAttributes(data);
   const packets = readBe64(values?.get(NFTA_COUNTER_PACKETS));
   const bytes = readBe64(values?.get(NFTA_COUNTER_BYTES));
-  return packets === undefined || bytes === undefined ? undefined : { name, packets: Number(packets), bytes: Number(bytes) };
+  return packets === undefined || bytes === undefined
+    ? undefined
+    : { name, packets: Number(packets), bytes: Number(bytes) };
 }
 
 export function parseRule(message: NetlinkMessage, table: TableId): PlacedRule | undefined {

@@ -43,7 +43,13 @@ interface Test {
   readonly wanted: boolean;
 }
 
-const is = (load: number, at: number, value: number): Test => ({ load, at, jump: JUMP_EQUAL, value, wanted: true });
+const is = (load: number, at: number, value: number): Test => ({
+  load,
+  at,
+  jump: JUMP_EQUAL,
+  value,
+  wanted: true,
+});
 
 export type PacketKind = keyof typeof ETHERTYPE;
 
@@ -86,7 +92,11 @@ function alternatives(kind: PacketKind): readonly (readonly Test[])[] {
       return [
         [icmp6, is(LOAD_BYTE, 54, ECHO_TYPES[6].reply), is(LOAD_HALF, 18, ECHO_BYTES)],
         [icmp6, is(LOAD_BYTE, 54, NEIGHBOR_ADVERTISEMENT)],
-        [icmp6, is(LOAD_BYTE, 54, NEIGHBOR_SOLICITATION), ...[22, 26, 30, 34].map((at) => is(LOAD_WORD, at, 0))],
+        [
+          icmp6,
+          is(LOAD_BYTE, 54, NEIGHBOR_SOLICITATION),
+          ...[22, 26, 30, 34].map((at) => is(LOAD_WORD, at, 0)),
+        ],
       ];
   }
 }

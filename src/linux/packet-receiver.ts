@@ -6,7 +6,15 @@
  */
 import { viewOf } from "./bytes.ts";
 import { ETHERTYPE } from "./ip-header.ts";
-import { attachFilter, bindSocket, closeSocket, getSocketOption, receiveDatagram, setSocketOption, SystemCallError } from "./libc.ts";
+import {
+  attachFilter,
+  bindSocket,
+  closeSocket,
+  getSocketOption,
+  receiveDatagram,
+  setSocketOption,
+  SystemCallError,
+} from "./libc.ts";
 import { LITTLE_ENDIAN } from "./netlink.ts";
 import { packetFilter, type PacketKind } from "./packet-filter.ts";
 import { openRawPacketSocket, packetAddress } from "./sockets.ts";

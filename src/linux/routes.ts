@@ -6,7 +6,15 @@ import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import { SystemCallError } from "./libc.ts";
 import { findLink } from "./links.ts";
-import { LITTLE_ENDIAN, NLM_F_DUMP, NLM_F_REQUEST, encodeAttribute, parseAttributes, type NetlinkMessage, type NetlinkRequest } from "./netlink.ts";
+import {
+  LITTLE_ENDIAN,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  encodeAttribute,
+  parseAttributes,
+  type NetlinkMessage,
+  type NetlinkRequest,
+} from "./netlink.ts";
 import { openRouteSocket } from "./sockets.ts";
 
 const RTM_NEWROUTE = 24;
@@ -37,7 +45,9 @@ export function gateways(interfaceName: string, families: readonly Family[]): re
     const found = new Map<string, IpAddress>();
     for (const family of families) {
       const list = dumpRoutes(family, link.index);
-      const routes = absentAsNone(() => socket.collect(list, "list routes", (message) => parseDefaultRoute(message, link.index)));
+      const routes = absentAsNone(() =>
+        socket.collect(list, "list routes", (message) => parseDefaultRoute(message, link.index)),
+      );
       for (const gateway of routes.flat()) found.set(gateway.text, gateway);
     }
     return [...found.values()];
@@ -54,7 +64,8 @@ function absentAsNone<T>(list: () => readonly T[]): readonly T[] {
   try {
     return list();
   } catch (error) {
-    if (error instanceof SystemCallError && ["ENODEV", "ENOENT", "EAFNOSUPPORT"].includes(error.errnoName)) return [];
+    if (error instanceof SystemCallError && ["ENODEV", "ENOENT", "EAFNOSUPPORT"].includes(error.errnoName))
+      return [];
     throw error;
   }
 }
@@ -69,27 +80,46 @@ export function dumpRoutes(family: Family, linkIndex: number): NetlinkRequest {
   header[4] = RT_TABLE_MAIN;
   const index = new Uint8Array(4);
   viewOf(index).setUint32(0, linkIndex, LITTLE_ENDIAN);
-  return { type: RTM_GETROUTE, flags: NLM_F_REQUEST | NLM_F_DUMP, payload: concatBytes([header, encodeAttribute(RTA_OIF, index)]) };
+  return {
+    type: RTM_GETROUTE,
+    flags: NLM_F_REQUEST | NLM_F_DUMP,
+    payload: concatBytes([header, encodeAttribute(RTA_OIF, index)]),
+  };
 }
 
 /**
  * Returns a default route's next hops on the link; undefined for any other route or message, and for a
  * malformed one.
  */
-export function parseDefaultRoute(message: NetlinkMessage, linkIndex: number): readonly IpAddress[] | undefined {
+export function parseDefaultRoute(
+  message: NetlinkMessage,
+  linkIndex: number,
+): readonly IpAddress[] | undefined {
   const { payload } = message;
   if (message.type !== RTM_NEWROUTE || payload.length < HEADER_BYTES) return undefined;
   const [family, destinationLength, sourceLength, , table, , , type] = payload;
-  if ((family !== AF_INET && family !== AF_INET6) || destinationLength !== 0 || sourceLength !== 0 || type !== RTN_UNICAST) return undefined;
+  if (
+    (family !== AF_INET && family !== AF_INET6) ||
+    destinationLength !== 0 ||
+    sourceLength !== 0 ||
+    type !== RTN_UNICAST
+  )
+    return undefined;
   const attributes = parseAttributes(payload.subarray(HEADER_BYTES));
-  if (attributes === undefined || (readIndex(attributes.get(RTA_TABLE)) ?? table) !== RT_TABLE_MAIN) return undefined;
+  if (attributes === undefined || (readIndex(attributes.get(RTA_TABLE)) ?? table) !== RT_TABLE_MAIN)
+    return undefined;
   const several = attributes.get(RTA_MULTIPATH);
-  const hops = several === undefined ? [{ linkIndex: readIndex(attributes.get(RTA_OIF)), attributes }] : parseNextHops(several);
+  const hops =
+    several === undefined
+      ? [{ linkIndex: readIndex(attributes.get(RTA_OIF)), attributes }]
+      : parseNextHops(several);
   return hops?.flatMap((hop) => {
     const gateway = hop.attributes.get(RTA_GATEWAY);
     // Without a gateway the link itself is the destination. IPv4 through an IPv6 neighbour (RTA_VIA) is left
     // out, because it is not of the VIP's family.
-    return hop.linkIndex === linkIndex && gateway?.length === (family === AF_INET ? 4 : 16) ? [ipFromBytes(gateway)] : [];
+    return hop.linkIndex === linkIndex && gateway?.length === (family === AF_INET ? 4 : 16)
+      ? [ipFromBytes(gateway)]
+      : [];
   });
 }
 
@@ -101,7 +131,7 @@ interface NextHop {
 function parseNextHops(bytes: Uint8Array): readonly NextHop[] | undefined {
   const hops: NextHop[] = [];
   const view = viewOf(bytes);
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     if (bytes.length - at < NEXT_HOP_BYTES) return undefined;
     const length = view.getUint16(at, LITTLE_ENDIAN);
     if (length < NEXT_HOP_BYTES || length > bytes.length - at) return undefined;

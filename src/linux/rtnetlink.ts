@@ -119,7 +119,12 @@ export function addAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds:
   return newAddress(link, address, lifetimeSeconds, NLM_F_REPLACE);
 }
 
-function newAddress(link: LinkEntry, address: IpAddress, lifetimeSeconds: number, mode: typeof NLM_F_EXCL | typeof NLM_F_REPLACE): NetlinkRequest {
+function newAddress(
+  link: LinkEntry,
+  address: IpAddress,
+  lifetimeSeconds: number,
+  mode: typeof NLM_F_EXCL | typeof NLM_F_REPLACE,
+): NetlinkRequest {
   const cacheInfo = new Uint8Array(16);
   // ifa_prefered (offset 0) stays 0: the address is deprecated, so that IPv6 never takes it as a source (RFC
   // 6724 rule 3). IPv4 has no such rule, but it does not choose a /32 without a route of its own.
@@ -195,7 +200,13 @@ export function parseAddress(message: NetlinkMessage): AddressEntry | undefined 
   const valid = readUint32(attributes.get(IFA_CACHEINFO), 4) ?? FOREVER;
   const validSeconds = valid === FOREVER ? null : valid;
   const label = attributes.get(IFA_LABEL);
-  const entry = { address: ipFromBytes(bytes), prefixLength, linkIndex: view.getUint32(4, LITTLE_ENDIAN), flags, validSeconds };
+  const entry = {
+    address: ipFromBytes(bytes),
+    prefixLength,
+    linkIndex: view.getUint32(4, LITTLE_ENDIAN),
+    flags,
+    validSeconds,
+  };
   return { ...entry, ours: isOurs(entry, attributes.get(IFA_PROTO)?.[0], label && decodeCString(label)) };
 }
 
@@ -203,7 +214,11 @@ export function parseAddress(message: NetlinkMessage): AddressEntry | undefined 
  * Says whether an agent bound the address. Ours is a host address with a finite lifetime, whatever else it
  * looks like: another program that takes it over may leave our mark on it.
  */
-function isOurs(entry: Omit<AddressEntry, "ours">, protocol: number | undefined, label: string | undefined): boolean {
+function isOurs(
+  entry: Omit<AddressEntry, "ours">,
+  protocol: number | undefined,
+  label: string | undefined,
+): boolean {
   if (entry.validSeconds === null || entry.prefixLength !== hostPrefix(entry.address)) return false;
   if (protocol !== undefined) return protocol === IFA_PROTO_LEASEHOLD;
   // Before Linux 5.18 the label is the mark. An interface whose name leaves no room for the suffix uses its
@@ -238,7 +253,8 @@ export function parseLink(message: NetlinkMessage): LinkEntry | undefined {
     up: (flags & IFF_UP) !== 0,
     carrier: (flags & IFF_LOWER_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
-    ethernet: view.getUint16(2, LITTLE_ENDIAN) === ARPHRD_ETHER && macBytes.length === 6 && (flags & IFF_NOARP) === 0,
+    ethernet:
+      view.getUint16(2, LITTLE_ENDIAN) === ARPHRD_ETHER && macBytes.length === 6 && (flags & IFF_NOARP) === 0,
     ipv6Forwarding: forwardsIpv6(attributes.get(IFLA_AF_SPEC)),
   };
 }

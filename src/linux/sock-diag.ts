@@ -5,7 +5,15 @@
  */
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
-import { LITTLE_ENDIAN, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, parseAttributes, type NetlinkMessage, type NetlinkRequest } from "./netlink.ts";
+import {
+  LITTLE_ENDIAN,
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  parseAttributes,
+  type NetlinkMessage,
+  type NetlinkRequest,
+} from "./netlink.ts";
 import { NETLINK_SOCK_DIAG, openNetlinkSocket } from "./sockets.ts";
 
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -107,13 +115,24 @@ export function openSockDiag(): SockDiag {
  */
 export function wildcardListener(diag: SockDiag, family: Family, port: number): boolean {
   const listens = (of: Family, counts: (socket: TcpSocket) => boolean): boolean =>
-    diag.list(of, TCP_STATE_LISTEN).some((socket) => socket.local.port === port && socket.local.address.bytes.every((byte) => byte === 0) && counts(socket));
+    diag
+      .list(of, TCP_STATE_LISTEN)
+      .some(
+        (socket) =>
+          socket.local.port === port &&
+          socket.local.address.bytes.every((byte) => byte === 0) &&
+          counts(socket),
+      );
   return listens(family, () => true) || (family === 4 && listens(6, (socket) => socket.v6only !== true));
 }
 
 /** Builds the request for a dump. `socketFamily` is the AF_ of socket(2), not that of the addresses. */
 export function dumpTcpSockets(socketFamily: number, states: number): NetlinkRequest {
-  return { type: SOCK_DIAG_BY_FAMILY, flags: NLM_F_REQUEST | NLM_F_DUMP, payload: requestV2(socketFamily, states, new Uint8Array(SOCKID_LENGTH)) };
+  return {
+    type: SOCK_DIAG_BY_FAMILY,
+    flags: NLM_F_REQUEST | NLM_F_DUMP,
+    payload: requestV2(socketFamily, states, new Uint8Array(SOCKID_LENGTH)),
+  };
 }
 
 /**
@@ -123,7 +142,11 @@ export function dumpTcpSockets(socketFamily: number, states: number): NetlinkReq
  */
 export function destroyTcpSocket(socket: TcpSocket): NetlinkRequest {
   const socketFamily = socket.family === 6 || isMapped(addressAt(socket.id, SOURCE)) ? AF_INET6 : AF_INET;
-  return { type: SOCK_DESTROY, flags: NLM_F_REQUEST | NLM_F_ACK, payload: requestV2(socketFamily, ~0, socket.id) };
+  return {
+    type: SOCK_DESTROY,
+    flags: NLM_F_REQUEST | NLM_F_ACK,
+    payload: requestV2(socketFamily, ~0, socket.id),
+  };
 }
 
 /** Builds a struct inet_diag_req_v2. */
@@ -158,7 +181,10 @@ export function parseTcpSocket(message: NetlinkMessage): TcpSocket | undefined {
     id,
   };
   if (state !== LISTEN || family === 4) return socket;
-  return { ...socket, v6only: parseAttributes(payload.subarray(MESSAGE_LENGTH))?.get(INET_DIAG_SKV6ONLY)?.[0] === 1 };
+  return {
+    ...socket,
+    v6only: parseAttributes(payload.subarray(MESSAGE_LENGTH))?.get(INET_DIAG_SKV6ONLY)?.[0] === 1,
+  };
 }
 
 function addressAt(id: Uint8Array, offset: number): Uint8Array {

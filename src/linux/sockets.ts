@@ -82,7 +82,11 @@ export interface NetlinkSocket {
    * Collects what `parse` returns for each message of a long dump as it arrives, without undefined, so that
    * only what is kept takes space. `parse` must copy what it keeps of the payload.
    */
-  collect<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[];
+  collect<T>(
+    request: NetlinkRequest,
+    what: string,
+    parse: (message: NetlinkMessage) => T | undefined,
+  ): readonly T[];
   /**
    * Gives each message of an answer to `take`, and lets other work of this thread go first (`pause`) after
    * each piece of at most 32 KiB. A single get is one piece. Use the socket for nothing else until this
@@ -129,7 +133,11 @@ export function openRouteSocket(checking?: "strict"): NetlinkSocket {
  * there, and each next piece at the end of the recv that took the one before (netlink_recvmsg calls
  * netlink_dump). So there is always something to read until the end, without waiting.
  */
-export function openNetlinkSocket(protocol: number, checking?: "strict", buffer = netlinkBuffer()): NetlinkSocket {
+export function openNetlinkSocket(
+  protocol: number,
+  checking?: "strict",
+  buffer = netlinkBuffer(),
+): NetlinkSocket {
   const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol);
   const kernel = netlinkAddress(0);
   const on = new Uint8Array(Int32Array.of(1).buffer);
@@ -173,7 +181,10 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
   }
 
   /** Yields the data of an answer piece by piece, and returns whether it is whole. */
-  function* answer(request: NetlinkRequest, what: string): Generator<readonly NetlinkMessage[], "whole" | "interrupted"> {
+  function* answer(
+    request: NetlinkRequest,
+    what: string,
+  ): Generator<readonly NetlinkMessage[], "whole" | "interrupted"> {
     const { first, last } = send([request]);
     let interrupted = false;
     const multipart = (request.flags & NLM_F_DUMP) === NLM_F_DUMP;
@@ -191,7 +202,8 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
             break;
           case "done":
           case "ack":
-            if (reply.errno !== 0) throw new SystemCallError(what, reply.errno, reply.kind === "ack" ? reply.text : undefined);
+            if (reply.errno !== 0)
+              throw new SystemCallError(what, reply.errno, reply.kind === "ack" ? reply.text : undefined);
             ended = true;
             break;
           case "malformed":
@@ -203,7 +215,11 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
     }
   }
 
-  function collectOnce<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[] | "interrupted" {
+  function collectOnce<T>(
+    request: NetlinkRequest,
+    what: string,
+    parse: (message: NetlinkMessage) => T | undefined,
+  ): readonly T[] | "interrupted" {
     const data: T[] = [];
     const pieces = answer(request, what);
     for (;;) {
@@ -216,7 +232,11 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
     }
   }
 
-  function collect<T>(request: NetlinkRequest, what: string, parse: (message: NetlinkMessage) => T | undefined): readonly T[] {
+  function collect<T>(
+    request: NetlinkRequest,
+    what: string,
+    parse: (message: NetlinkMessage) => T | undefined,
+  ): readonly T[] {
     for (let i = 0; i < DUMP_TRIES; i++) {
       const result = collectOnce(request, what, parse);
       if (result !== "interrupted") return result;
@@ -235,7 +255,9 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
           const failed = reply.errno !== 0;
           fates.set(
             message.sequence - first,
-            failed ? { kind: "failed", error: new SystemCallError(what, reply.errno, reply.text) } : { kind: "done" },
+            failed
+              ? { kind: "failed", error: new SystemCallError(what, reply.errno, reply.text) }
+              : { kind: "done" },
           );
         }
       }
@@ -245,7 +267,8 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
         return fate;
       });
     },
-    query: (request, what) => collect(request, what, (message) => ({ ...message, payload: message.payload.slice() })),
+    query: (request, what) =>
+      collect(request, what, (message) => ({ ...message, payload: message.payload.slice() })),
     collect,
     async pieces(request, what, take, pause) {
       const pieces = answer(request, what);
@@ -265,8 +288,13 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
       for (let i = 0; i <= requests.length; i++) {
         const received = receiveDatagram(fd, buffer);
         if (received.kind === "empty") break;
-        const messages = received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined;
-        if (messages === undefined) throw protocolError(what, `the answer is ${received.kind === "data" ? "malformed" : received.kind}`);
+        const messages =
+          received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined;
+        if (messages === undefined)
+          throw protocolError(
+            what,
+            `the answer is ${received.kind === "data" ? "malformed" : received.kind}`,
+          );
         for (const message of messages) {
           const reply = classifyReply(message);
           if (message.sequence < first || message.sequence > last || reply.kind !== "ack") continue;
@@ -274,7 +302,9 @@ export function openNetlinkSocket(protocol: number, checking?: "strict", buffer 
           done.add(message.sequence - first);
         }
       }
-      const missing = requests.some((request, index) => (request.flags & NLM_F_ACK) !== 0 && !done.has(index));
+      const missing = requests.some(
+        (request, index) => (request.flags & NLM_F_ACK) !== 0 && !done.has(index),
+      );
       if (missing) throw protocolError(what, "an acknowledgement is missing");
     },
     port() {
@@ -308,11 +338,17 @@ function protocolError(what: string, detail: string): LeaseholdError {
  */
 export function subscribe(groups: number, callback: () => void): { close(): void } {
   // A message that does not fit is cut off, because no one reads it.
-  return listen(NETLINK_ROUTE, groups, new Uint8Array(16), () => {}, (receive) => {
-    let changed = false;
-    while (receive().kind !== "empty") changed = true;
-    if (changed) callback();
-  });
+  return listen(
+    NETLINK_ROUTE,
+    groups,
+    new Uint8Array(16),
+    () => {},
+    (receive) => {
+      let changed = false;
+      while (receive().kind !== "empty") changed = true;
+      if (changed) callback();
+    },
+  );
 }
 
 /**
@@ -329,7 +365,12 @@ export function subscribeMessages(
   const buffer = new Uint8Array(BUFFER_BYTES);
   const prepare = (fd: number): void => {
     try {
-      setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, new Uint8Array(Int32Array.of(receiveBufferBytes).buffer));
+      setSocketOption(
+        fd,
+        SOL_SOCKET,
+        SO_RCVBUFFORCE,
+        new Uint8Array(Int32Array.of(receiveBufferBytes).buffer),
+      );
     } catch {
       // This needs CAP_NET_ADMIN of the first user namespace. Without it more is lost, and every listener has
       // to cope with loss.
@@ -339,7 +380,9 @@ export function subscribeMessages(
     while (isOpen()) {
       const received = receive();
       if (received.kind === "empty") return;
-      callback((received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined) ?? "lost");
+      callback(
+        (received.kind === "data" ? parseMessages(buffer.subarray(0, received.length)) : undefined) ?? "lost",
+      );
     }
   });
 }
@@ -364,7 +407,12 @@ function listen(
     throw error;
   }
   let open = true;
-  const poll = onReadable(fd, () => drain(() => receiveDatagram(fd, buffer), () => open));
+  const poll = onReadable(fd, () =>
+    drain(
+      () => receiveDatagram(fd, buffer),
+      () => open,
+    ),
+  );
   return {
     close() {
       if (!open) return;

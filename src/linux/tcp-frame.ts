@@ -43,18 +43,29 @@ export function strayAck(ends: FrameEnds): Uint8Array {
  * @throws {RangeError} when the payload is longer than a packet can be
  */
 export function udpFrame(ends: FrameEnds & { readonly payload: Uint8Array }): Uint8Array {
-  if (ends.payload.length > MAX_PAYLOAD) throw new RangeError(`a payload of ${ends.payload.length} bytes does not fit a packet`);
+  if (ends.payload.length > MAX_PAYLOAD)
+    throw new RangeError(`a payload of ${ends.payload.length} bytes does not fit a packet`);
   const header = new Uint8Array(8);
   viewOf(header).setUint16(4, header.length + ends.payload.length);
   return frame(ends, UDP, header, ends.payload);
 }
 
 /** Fills in the ports and the checksum of `header`, and puts the lower layers before it. */
-function frame(ends: FrameEnds, protocol: typeof TCP | typeof UDP, header: Uint8Array, payload: Uint8Array): Uint8Array {
+function frame(
+  ends: FrameEnds,
+  protocol: typeof TCP | typeof UDP,
+  header: Uint8Array,
+  payload: Uint8Array,
+): Uint8Array {
   const view = viewOf(header);
   view.setUint16(0, ends.sourcePort);
   view.setUint16(2, ends.destinationPort);
-  const pseudo = pseudoHeader(ends.source.bytes, ends.destination.bytes, protocol.number, header.length + payload.length);
+  const pseudo = pseudoHeader(
+    ends.source.bytes,
+    ends.destination.bytes,
+    protocol.number,
+    header.length + payload.length,
+  );
   const checksum = internetChecksum([pseudo, header, payload]);
   // In UDP, 0 means that there is no checksum, and 0xffff is the same number in ones' complement (RFC 768).
   // TCP has no such rule.

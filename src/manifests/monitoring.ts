@@ -25,8 +25,14 @@ spec:
           targetLabel: node
 `;
 
-/** `prometheusRule` returns the text of manifests/monitoring/prometheusrule.yaml, whose descriptions name the Lease. */
-export function prometheusRule({ leaseName, leaseNamespace }: Pick<Config, "leaseName" | "leaseNamespace">): string {
+/**
+ * `prometheusRule` returns the text of manifests/monitoring/prometheusrule.yaml, whose descriptions name the
+ * Lease.
+ */
+export function prometheusRule({
+  leaseName,
+  leaseNamespace,
+}: Pick<Config, "leaseName" | "leaseNamespace">): string {
   return `apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:

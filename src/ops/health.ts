@@ -26,12 +26,17 @@ const STUCK_FENCE_MS = 5_000;
 
 const passed = (name: string): HealthCheck => ({ name, ok: true, detail: "" });
 const failed = (name: string, detail: string): HealthCheck => ({ name, ok: false, detail });
-const check = (name: string, ok: boolean, detail: string): HealthCheck => (ok ? passed(name) : failed(name, detail));
+const check = (name: string, ok: boolean, detail: string): HealthCheck =>
+  ok ? passed(name) : failed(name, detail);
 
 function fence(vip: VipStatus): HealthCheck {
   const overdueMs = -(vip.validForMs ?? 0);
   const bound = vip.addresses.some((address) => address.bound);
-  return check("fence", !(bound && overdueMs > STUCK_FENCE_MS), `the VIP is bound ${Math.round(overdueMs)} ms after the right to it ended`);
+  return check(
+    "fence",
+    !(bound && overdueMs > STUCK_FENCE_MS),
+    `the VIP is bound ${Math.round(overdueMs)} ms after the right to it ended`,
+  );
 }
 
 /** Checks that the loops turn. An answer by itself shows that the main one does. */
@@ -39,7 +44,11 @@ export function liveness(status: AgentStatus): readonly HealthCheck[] {
   const { heartbeatAgeMs } = status.balancer;
   return [
     passed("ping"),
-    check("worker", heartbeatAgeMs <= DEAD_WORKER_MS, `the balancer's worker thread has been silent for ${Math.round(heartbeatAgeMs)} ms`),
+    check(
+      "worker",
+      heartbeatAgeMs <= DEAD_WORKER_MS,
+      `the balancer's worker thread has been silent for ${Math.round(heartbeatAgeMs)} ms`,
+    ),
     ...(status.vip === null ? [] : [fence(status.vip)]),
   ];
 }
@@ -60,7 +69,11 @@ function election({ state, faults, reason }: ElectionStatus): HealthCheck {
 function role(state: ElectionStatus["state"], vip: VipStatus): HealthCheck {
   const master = state === "MASTER";
   const odd = vip.addresses.filter(({ bound }) => bound !== master).map(({ address }) => address);
-  return check("vip", odd.length === 0, `${state}, yet ${odd.join(", ")} ${master ? "is not bound" : "is bound"}`);
+  return check(
+    "vip",
+    odd.length === 0,
+    `${state}, yet ${odd.join(", ")} ${master ? "is not bound" : "is bound"}`,
+  );
 }
 
 /**
@@ -68,26 +81,45 @@ function role(state: ElectionStatus["state"], vip: VipStatus): HealthCheck {
  * `kubectl get pods` looks.
  */
 function ownPort({ name, address, listening, error }: ListenerStatus): HealthCheck {
-  return check(`${name}-port`, listening, `cannot listen on ${address}: ${error ?? "not yet tried"}; trying again`);
+  return check(
+    `${name}-port`,
+    listening,
+    `cannot listen on ${address}: ${error ?? "not yet tried"}; trying again`,
+  );
 }
 
 /** Checks that the agent does what its role asks, carries traffic, and can be asked. */
 export function readiness(status: AgentStatus): readonly HealthCheck[] {
   const { balancer } = status;
-  const vip = status.election === null || status.vip === null ? [] : [role(status.election.state, status.vip)];
+  const vip =
+    status.election === null || status.vip === null ? [] : [role(status.election.state, status.vip)];
   return [
     ...(status.election === null ? [] : [election(status.election)]),
     ...vip,
-    check("listener", balancer.listening, balancer.listenFailure ?? `port ${balancer.port} does not accept connections`),
-    check("backends", balancer.backends.some(({ grade }) => grade === "UP"), status.noBackend ?? "no backend has been checked yet"),
+    check(
+      "listener",
+      balancer.listening,
+      balancer.listenFailure ?? `port ${balancer.port} does not accept connections`,
+    ),
+    check(
+      "backends",
+      balancer.backends.some(({ grade }) => grade === "UP"),
+      status.noBackend ?? "no backend has been checked yet",
+    ),
     ...status.listeners.map(ownPort),
   ];
 }
 
 /** Writes the text that Kubernetes' own components answer with. */
-export function healthText(endpoint: string, checks: readonly HealthCheck[], verbose: boolean): { readonly ok: boolean; readonly text: string } {
+export function healthText(
+  endpoint: string,
+  checks: readonly HealthCheck[],
+  verbose: boolean,
+): { readonly ok: boolean; readonly text: string } {
   const ok = checks.every((each) => each.ok);
   if (ok && !verbose) return { ok, text: "ok" };
-  const lines = checks.map((each) => (each.ok ? `[+]${each.name} ok` : `[-]${each.name} failed: ${each.detail}`));
+  const lines = checks.map((each) =>
+    each.ok ? `[+]${each.name} ok` : `[-]${each.name} failed: ${each.detail}`,
+  );
   return { ok, text: `${[...lines, `${endpoint} check ${ok ? "passed" : "failed"}`].join("\n")}\n` };
 }

@@ -101,7 +101,9 @@ export function createListener(deps: ListenerDeps): Listener {
 
   const server: Server = createServer(
     {
-      maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
     },
     (request, response) => {
@@ -137,8 +139,12 @@ export function createListener(deps: ListenerDeps): Listener {
     if (asking.delete(request.socket)) answering.add(request.socket);
     const { status, type, body, headers } = await deps.answer(request);
     response.writeHead(status, {
-      "content-type": type, "content-length": Buffer.byteLength(body), connection: "close",
-      "cache-control": "no-store", "x-content-type-options": "nosniff", ...headers,
+      "content-type": type,
+      "content-length": Buffer.byteLength(body),
+      connection: "close",
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      ...headers,
     });
     response.end(request.method === "HEAD" ? undefined : body);
   }
@@ -175,8 +181,13 @@ export function createListener(deps: ListenerDeps): Listener {
       return;
     }
     if (before === undefined || before.code !== error.code) {
-      const known = new LeaseholdError("LH_LISTEN", `cannot listen on ${address}: ${error.message}`, { cause: error });
-      log.error({ err: known, code: known.code, hint: known.hint, listener: name, address }, "Cannot listen, trying again");
+      const known = new LeaseholdError("LH_LISTEN", `cannot listen on ${address}: ${error.message}`, {
+        cause: error,
+      });
+      log.error(
+        { err: known, code: known.code, hint: known.hint, listener: name, address },
+        "Cannot listen, trying again",
+      );
     }
     retry = clock.after(retryMs, () => void attempt());
     retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
@@ -204,7 +215,9 @@ export function createListener(deps: ListenerDeps): Listener {
       return stopping;
     },
     status: () => ({
-      name, address, listening: server.listening,
+      name,
+      address,
+      listening: server.listening,
       error: failure === undefined ? null : failure.message,
     }),
     port() {

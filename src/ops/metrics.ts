@@ -50,7 +50,11 @@ const LONGEST_LABEL = 64;
  * prom-client's gauges with a counter's name, which Prometheus' conventions refuse. nodejs_active_handles and
  * similar ones give the same numbers by type.
  */
-const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
+const MISNAMED = [
+  "nodejs_active_handles_total",
+  "nodejs_active_requests_total",
+  "nodejs_active_resources_total",
+];
 
 /** Keeps free text from making a new time series each time. */
 function bounded(most: number): (text: string) => string {
@@ -71,73 +75,212 @@ const word = (text: string): string => text.split(":", 1)[0] ?? "";
 
 function declare(registry: Registry) {
   const registers = [registry];
-  const counter = (name: string, help: string, labelNames: readonly string[] = []) => new Counter({ name, help, labelNames, registers });
-  const gauge = (name: string, help: string, labelNames: readonly string[] = []) => new Gauge({ name, help, labelNames, registers });
+  const counter = (name: string, help: string, labelNames: readonly string[] = []) =>
+    new Counter({ name, help, labelNames, registers });
+  const gauge = (name: string, help: string, labelNames: readonly string[] = []) =>
+    new Gauge({ name, help, labelNames, registers });
   const histogram = (name: string, help: string, labelNames: readonly string[] = []) =>
     new Histogram({ name, help, labelNames, registers, buckets: REQUEST_SECONDS });
   return {
-    buildInfo: gauge("leasehold_build_info", "Always 1; the labels tell the versions.", ["version", "node_version"]),
+    buildInfo: gauge("leasehold_build_info", "Always 1; the labels tell the versions.", [
+      "version",
+      "node_version",
+    ]),
     uptime: gauge("leasehold_uptime_seconds", "Time since the agent started."),
 
-    master: gauge("leader_election_master_status", "1 on the node that holds the Lease, 0 on the others.", ["name"]),
-    slowpath: counter("leader_election_slowpath_total", "Writes to the Lease that met a conflict and had to read first.", ["name"]),
-    confirmed: gauge("leasehold_confirmed", "1 on a MASTER that holds the Lease, 0 on one that has the VIP provisionally; absent on the others."),
-    state: gauge("leasehold_state", "1 for the VRRP state that the agent is in, 0 for the others.", ["state"]),
-    priority: gauge("leasehold_priority", "Base (configured) and effective (after tracking weights) priority.", ["type"]),
+    master: gauge("leader_election_master_status", "1 on the node that holds the Lease, 0 on the others.", [
+      "name",
+    ]),
+    slowpath: counter(
+      "leader_election_slowpath_total",
+      "Writes to the Lease that met a conflict and had to read first.",
+      ["name"],
+    ),
+    confirmed: gauge(
+      "leasehold_confirmed",
+      "1 on a MASTER that holds the Lease, 0 on one that has the VIP provisionally; absent on the others.",
+    ),
+    state: gauge("leasehold_state", "1 for the VRRP state that the agent is in, 0 for the others.", [
+      "state",
+    ]),
+    priority: gauge(
+      "leasehold_priority",
+      "Base (configured) and effective (after tracking weights) priority.",
+      ["type"],
+    ),
     eligible: gauge("leasehold_eligible", "1 when this node may become the holder."),
     fault: gauge("leasehold_fault", "1 for each check that keeps this node in FAULT.", ["check"]),
-    candidates: gauge("leasehold_candidates", "Candidates that this node knows to be alive, itself included."),
+    candidates: gauge(
+      "leasehold_candidates",
+      "Candidates that this node knows to be alive, itself included.",
+    ),
     transitions: counter("leasehold_transitions_total", "Changes of this agent's role.", ["to", "reason"]),
-    leaseTransitions: gauge("leasehold_lease_transitions", "How often the Lease has changed its holder, as the Lease says."),
+    leaseTransitions: gauge(
+      "leasehold_lease_transitions",
+      "How often the Lease has changed its holder, as the Lease says.",
+    ),
     leaseReadAge: gauge("leasehold_lease_read_age_seconds", "Time since the Lease was last read."),
     renewSeconds: histogram("leasehold_lease_renew_duration_seconds", "Duration of successful renewals."),
     renewErrors: counter("leasehold_lease_renew_errors_total", "Renewals that failed.", ["reason"]),
     leaseWrites: counter("leasehold_lease_writes_total", "Writes to the Lease.", ["kind", "result"]),
-    lastRenew: gauge("leasehold_lease_last_renew_timestamp_seconds", "When the last successful renewal was sent; absent unless MASTER."),
+    lastRenew: gauge(
+      "leasehold_lease_last_renew_timestamp_seconds",
+      "When the last successful renewal was sent; absent unless MASTER.",
+    ),
 
-    vipBound: gauge("leasehold_vip_bound", "1 while the address is bound on this node.", ["vip", "interface"]),
-    vipExpiry: gauge("leasehold_vip_expiry_seconds", "Time until the right to the VIP ends unless renewed; absent when not wanted."),
+    vipBound: gauge("leasehold_vip_bound", "1 while the address is bound on this node.", [
+      "vip",
+      "interface",
+    ]),
+    vipExpiry: gauge(
+      "leasehold_vip_expiry_seconds",
+      "Time until the right to the VIP ends unless renewed; absent when not wanted.",
+    ),
     linkUp: gauge("leasehold_link_up", "1 while the VIP's interface is up and has a carrier.", ["interface"]),
-    readded: counter("leasehold_vip_readded_total", "Times that somebody else had removed the VIP and it was bound again."),
-    announcements: counter("leasehold_announcements_sent_total", "Gratuitous ARP (arp) and unsolicited neighbour advertisements (ndp).", ["vip", "protocol"]),
-    announcementErrors: counter("leasehold_announcement_errors_total", "Announcements that could not be sent."),
-    conflicts: counter("leasehold_address_conflicts_total", "Times that another machine answered for the VIP."),
+    readded: counter(
+      "leasehold_vip_readded_total",
+      "Times that somebody else had removed the VIP and it was bound again.",
+    ),
+    announcements: counter(
+      "leasehold_announcements_sent_total",
+      "Gratuitous ARP (arp) and unsolicited neighbour advertisements (ndp).",
+      ["vip", "protocol"],
+    ),
+    announcementErrors: counter(
+      "leasehold_announcement_errors_total",
+      "Announcements that could not be sent.",
+    ),
+    conflicts: counter(
+      "leasehold_address_conflicts_total",
+      "Times that another machine answered for the VIP.",
+    ),
 
-    holderSilent: counter("leasehold_holder_silent_total", "Times that the holder's kernel was found silent, and a third host was not."),
-    neighbours: gauge("leasehold_neighbours_heard", "1 while anybody is heard on the VIP's interface; absent before the first one."),
+    holderSilent: counter(
+      "leasehold_holder_silent_total",
+      "Times that the holder's kernel was found silent, and a third host was not.",
+    ),
+    neighbours: gauge(
+      "leasehold_neighbours_heard",
+      "1 while anybody is heard on the VIP's interface; absent before the first one.",
+    ),
 
     listening: gauge("leasehold_balancer_listening", "1 while the balancer accepts connections."),
-    workerAge: gauge("leasehold_balancer_heartbeat_age_seconds", "Time since the balancer's worker thread last answered."),
+    workerAge: gauge(
+      "leasehold_balancer_heartbeat_age_seconds",
+      "Time since the balancer's worker thread last answered.",
+    ),
     connections: gauge("leasehold_balancer_connections", "Client connections open now."),
-    refused: counter("leasehold_balancer_refused_total", "Connections refused because of the limit or for want of a backend."),
+    refused: counter(
+      "leasehold_balancer_refused_total",
+      "Connections refused because of the limit or for want of a backend.",
+    ),
     backendUp: gauge("leasehold_backend_up", "1 while the backend takes new connections.", ["backend"]),
-    backendGrade: gauge("leasehold_backend_grade", "1 for the backend's grade, 0 for the others.", ["backend", "grade"]),
-    backendChecks: counter("leasehold_backend_checks_total", "Health checks by result.", ["backend", "result"]),
-    backendCheckSeconds: histogram("leasehold_backend_check_duration_seconds", "Duration of health checks.", ["backend"]),
-    backendGone: counter("leasehold_backend_gone_total", "Times that the backend's machine stopped answering at all.", ["backend"]),
+    backendGrade: gauge("leasehold_backend_grade", "1 for the backend's grade, 0 for the others.", [
+      "backend",
+      "grade",
+    ]),
+    backendChecks: counter("leasehold_backend_checks_total", "Health checks by result.", [
+      "backend",
+      "result",
+    ]),
+    backendCheckSeconds: histogram("leasehold_backend_check_duration_seconds", "Duration of health checks.", [
+      "backend",
+    ]),
+    backendGone: counter(
+      "leasehold_backend_gone_total",
+      "Times that the backend's machine stopped answering at all.",
+      ["backend"],
+    ),
     active: gauge("leasehold_connections_active", "Connections open to the backend.", ["backend"]),
-    sessions: counter("leasehold_connections_total", "Connections to the backend by result.", ["backend", "result"]),
-    bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", ["backend", "direction"]),
+    sessions: counter("leasehold_connections_total", "Connections to the backend by result.", [
+      "backend",
+      "result",
+    ]),
+    bytes: counter("leasehold_bytes_total", "Bytes carried: in is from clients, out is to clients.", [
+      "backend",
+      "direction",
+    ]),
 
-    fastPathMode: gauge("leasehold_data_plane", "1 for what carries packets to the VIP's ports, 0 for the others.", ["mode"]),
-    slots: gauge("leasehold_fastpath_slots", "Of 1024 slots of new connections, those that this node as holder sends to that node.", ["peer"]),
-    ringMember: gauge("leasehold_fastpath_ring_member", "1 while packets without a known connection are passed on to that node.", ["peer"]),
-    unheard: gauge("leasehold_fastpath_unheard", "1 while packets in the VIP's name from that node do not arrive here: the network drops them.", ["peer"]),
-    spread: counter("leasehold_fastpath_packets_total", "Packets to the VIP that this node's ingress gave to that node.", ["peer"]),
+    fastPathMode: gauge(
+      "leasehold_data_plane",
+      "1 for what carries packets to the VIP's ports, 0 for the others.",
+      ["mode"],
+    ),
+    slots: gauge(
+      "leasehold_fastpath_slots",
+      "Of 1024 slots of new connections, those that this node as holder sends to that node.",
+      ["peer"],
+    ),
+    ringMember: gauge(
+      "leasehold_fastpath_ring_member",
+      "1 while packets without a known connection are passed on to that node.",
+      ["peer"],
+    ),
+    unheard: gauge(
+      "leasehold_fastpath_unheard",
+      "1 while packets in the VIP's name from that node do not arrive here: the network drops them.",
+      ["peer"],
+    ),
+    spread: counter(
+      "leasehold_fastpath_packets_total",
+      "Packets to the VIP that this node's ingress gave to that node.",
+      ["peer"],
+    ),
     spreadBytes: counter("leasehold_fastpath_bytes_total", "Bytes of those packets.", ["peer"]),
-    ownConnections: counter("leasehold_fastpath_own_connections_total", "Connections of this node's own clients and pods, by API server.", ["backend"]),
-    secondChances: counter("leasehold_fastpath_second_chances_total", "Packets that met no connection here and were sent on to the next node of the ring."),
-    unknown: counter("leasehold_fastpath_unknown_total", "Packets that no node of the ring knew, answered with a reset here."),
-    settling: counter("leasehold_fastpath_settling_total", "The same, dropped instead because the members had just changed."),
-    kicked: counter("leasehold_fastpath_kicked_total", "Clients that were asked whether their connection lives, after an API server's death."),
-    destroyed: counter("leasehold_fastpath_destroyed_total", "Sockets of this node that were ended because their connection could not live on."),
-    restored: counter("leasehold_fastpath_restored_total", "Times that somebody else changed the rules and they were put back."),
+    ownConnections: counter(
+      "leasehold_fastpath_own_connections_total",
+      "Connections of this node's own clients and pods, by API server.",
+      ["backend"],
+    ),
+    secondChances: counter(
+      "leasehold_fastpath_second_chances_total",
+      "Packets that met no connection here and were sent on to the next node of the ring.",
+    ),
+    unknown: counter(
+      "leasehold_fastpath_unknown_total",
+      "Packets that no node of the ring knew, answered with a reset here.",
+    ),
+    settling: counter(
+      "leasehold_fastpath_settling_total",
+      "The same, dropped instead because the members had just changed.",
+    ),
+    kicked: counter(
+      "leasehold_fastpath_kicked_total",
+      "Clients that were asked whether their connection lives, after an API server's death.",
+    ),
+    destroyed: counter(
+      "leasehold_fastpath_destroyed_total",
+      "Sockets of this node that were ended because their connection could not live on.",
+    ),
+    restored: counter(
+      "leasehold_fastpath_restored_total",
+      "Times that somebody else changed the rules and they were put back.",
+    ),
 
-    listenerUp: gauge("leasehold_listener_up", "1 while the agent has its own HTTP port: ops serves everything, health the probes.", ["listener"]),
-    checkUp: gauge("leasehold_check_up", "1 while the tracking check succeeds; absent before its first verdict.", ["check"]),
-    apiRequests: counter("leasehold_api_requests_total", "Tries of the agent's own API requests; code is the HTTP status or why there was none.", ["server", "verb", "code"]),
-    apiSeconds: histogram("leasehold_api_request_duration_seconds", "Duration of those tries; watches are not timed.", ["server", "verb"]),
-    certificateExpiry: gauge("leasehold_client_certificate_expiration_timestamp_seconds", "When the client certificate in use expires."),
+    listenerUp: gauge(
+      "leasehold_listener_up",
+      "1 while the agent has its own HTTP port: ops serves everything, health the probes.",
+      ["listener"],
+    ),
+    checkUp: gauge(
+      "leasehold_check_up",
+      "1 while the tracking check succeeds; absent before its first verdict.",
+      ["check"],
+    ),
+    apiRequests: counter(
+      "leasehold_api_requests_total",
+      "Tries of the agent's own API requests; code is the HTTP status or why there was none.",
+      ["server", "verb", "code"],
+    ),
+    apiSeconds: histogram(
+      "leasehold_api_request_duration_seconds",
+      "Duration of those tries; watches are not timed.",
+      ["server", "verb"],
+    ),
+    certificateExpiry: gauge(
+      "leasehold_client_certificate_expiration_timestamp_seconds",
+      "When the client certificate in use expires.",
+    ),
   };
 }
 
@@ -152,7 +295,13 @@ function total(metric: Counter, labels: Readonly<Record<string, string>>, value:
   metric.inc(labels, Math.max(0, value));
 }
 
-function showElection(metrics: Declared, election: ElectionStatus, nowMs: number, wallMs: number, name: string): void {
+function showElection(
+  metrics: Declared,
+  election: ElectionStatus,
+  nowMs: number,
+  wallMs: number,
+  name: string,
+): void {
   metrics.master.set({ name }, flag(election.confirmed));
   if (election.state === "MASTER") metrics.confirmed.set(flag(election.confirmed));
   for (const state of STATES) metrics.state.set({ state }, flag(election.state === state));
@@ -169,7 +318,11 @@ function showElection(metrics: Declared, election: ElectionStatus, nowMs: number
 function showVip(metrics: Declared, vip: VipStatus): void {
   for (const { address, bound } of vip.addresses) {
     metrics.vipBound.set({ vip: address, interface: vip.interface }, flag(bound));
-    total(metrics.announcements, { vip: address, protocol: address.includes(":") ? "ndp" : "arp" }, vip.announcements);
+    total(
+      metrics.announcements,
+      { vip: address, protocol: address.includes(":") ? "ndp" : "arp" },
+      vip.announcements,
+    );
   }
   metrics.linkUp.set({ interface: vip.interface }, flag(vip.link === "up"));
   if (vip.validForMs !== null) metrics.vipExpiry.set(vip.validForMs / 1_000);
@@ -202,7 +355,8 @@ function showFastPath(metrics: Declared, fastPath: FastPathStatus): void {
     total(metrics.spread, { peer }, packets);
     total(metrics.spreadBytes, { peer }, bytes);
   }
-  for (const { backend, connections } of fastPath.own) total(metrics.ownConnections, { backend }, connections);
+  for (const { backend, connections } of fastPath.own)
+    total(metrics.ownConnections, { backend }, connections);
   total(metrics.secondChances, {}, fastPath.secondChances);
   total(metrics.unknown, {}, fastPath.unknown);
   total(metrics.settling, {}, fastPath.settling);
@@ -231,13 +385,46 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
 
   /** Metrics that are reset at each scrape, so that a label that is no longer true disappears. */
   const snapshots: readonly { reset(): void }[] = [
-    metrics.master, metrics.state, metrics.priority, metrics.fault, metrics.vipBound, metrics.linkUp, metrics.announcements, metrics.readded,
-    metrics.refused, metrics.backendUp, metrics.backendGrade, metrics.backendGone, metrics.active, metrics.sessions, metrics.bytes, metrics.checkUp,
-    metrics.fastPathMode, metrics.slots, metrics.ringMember, metrics.unheard, metrics.spread, metrics.spreadBytes, metrics.ownConnections,
-    metrics.secondChances, metrics.unknown, metrics.settling, metrics.kicked, metrics.destroyed, metrics.restored,
+    metrics.master,
+    metrics.state,
+    metrics.priority,
+    metrics.fault,
+    metrics.vipBound,
+    metrics.linkUp,
+    metrics.announcements,
+    metrics.readded,
+    metrics.refused,
+    metrics.backendUp,
+    metrics.backendGrade,
+    metrics.backendGone,
+    metrics.active,
+    metrics.sessions,
+    metrics.bytes,
+    metrics.checkUp,
+    metrics.fastPathMode,
+    metrics.slots,
+    metrics.ringMember,
+    metrics.unheard,
+    metrics.spread,
+    metrics.spreadBytes,
+    metrics.ownConnections,
+    metrics.secondChances,
+    metrics.unknown,
+    metrics.settling,
+    metrics.kicked,
+    metrics.destroyed,
+    metrics.restored,
   ];
   const sometimes: readonly Gauge[] = [
-    metrics.eligible, metrics.confirmed, metrics.neighbours, metrics.candidates, metrics.leaseTransitions, metrics.leaseReadAge, metrics.lastRenew, metrics.vipExpiry, metrics.certificateExpiry,
+    metrics.eligible,
+    metrics.confirmed,
+    metrics.neighbours,
+    metrics.candidates,
+    metrics.leaseTransitions,
+    metrics.leaseReadAge,
+    metrics.lastRenew,
+    metrics.vipExpiry,
+    metrics.certificateExpiry,
   ];
 
   function show(status: AgentStatus, wallMs: number): void {
@@ -245,12 +432,15 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     // reset() leaves a metric without labels at 0, which would be a statement. remove() leaves none.
     for (const metric of sometimes) metric.remove();
     metrics.uptime.set(status.uptimeMs / 1_000);
-    if (status.election !== null) showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
+    if (status.election !== null)
+      showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
     if (status.vip !== null) showVip(metrics, status.vip);
-    if (status.wire?.neighbours !== null && status.wire?.neighbours !== undefined) metrics.neighbours.set(flag(status.wire.neighbours));
+    if (status.wire?.neighbours !== null && status.wire?.neighbours !== undefined)
+      metrics.neighbours.set(flag(status.wire.neighbours));
     showBalancer(metrics, status.balancer);
     if (status.fastPath !== null) showFastPath(metrics, status.fastPath);
-    for (const { name: listener, listening } of status.listeners) metrics.listenerUp.set({ listener }, flag(listening));
+    for (const { name: listener, listening } of status.listeners)
+      metrics.listenerUp.set({ listener }, flag(listening));
     for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
     const expiryMs = Date.parse(status.credentials.expiresAt ?? "");
     if (!Number.isNaN(expiryMs)) metrics.certificateExpiry.set(expiryMs / 1_000);

@@ -51,7 +51,10 @@ const text = (status: number, body: string): Answer => ({ status, type: "text/pl
 async function route(routes: Routes, request: IncomingMessage): Promise<Answer> {
   const target = request.url ?? "";
   // Only the path counts. The origin given here is never used.
-  const url = target.startsWith("/") && URL.canParse(`http://ops${target}`) ? new URL(`http://ops${target}`) : undefined;
+  const url =
+    target.startsWith("/") && URL.canParse(`http://ops${target}`)
+      ? new URL(`http://ops${target}`)
+      : undefined;
   if (url === undefined) return text(400, "400 bad request\n");
   const found = routes.get(url.pathname);
   if (found === undefined) return text(404, "404 page not found\n");
@@ -62,7 +65,10 @@ async function route(routes: Routes, request: IncomingMessage): Promise<Answer> 
 export function createOps(deps: OpsDeps): Ops {
   const { status, metrics, log, clock } = deps;
 
-  function health(endpoint: string, judge: (status: AgentStatus) => readonly HealthCheck[]): readonly [string, Route] {
+  function health(
+    endpoint: string,
+    judge: (status: AgentStatus) => readonly HealthCheck[],
+  ): readonly [string, Route] {
     return [
       `/${endpoint}`,
       (query) => {
@@ -73,15 +79,43 @@ export function createOps(deps: OpsDeps): Ops {
   }
 
   // healthz is the older name, and probes that use it are liveness probes.
-  const probes: Routes = new Map([health("livez", liveness), health("readyz", readiness), health("healthz", liveness)]);
+  const probes: Routes = new Map([
+    health("livez", liveness),
+    health("readyz", readiness),
+    health("healthz", liveness),
+  ]);
   const all: Routes = new Map<string, Route>([
     ...probes,
-    ["/metrics", async () => ({ status: 200, type: metrics.contentType, body: await metrics.render(status(), clock.wall().getTime()) })],
-    ["/status", () => ({ status: 200, type: "application/json", body: `${JSON.stringify(status(), null, 2)}\n` })],
+    [
+      "/metrics",
+      async () => ({
+        status: 200,
+        type: metrics.contentType,
+        body: await metrics.render(status(), clock.wall().getTime()),
+      }),
+    ],
+    [
+      "/status",
+      () => ({ status: 200, type: "application/json", body: `${JSON.stringify(status(), null, 2)}\n` }),
+    ],
   ]);
 
-  const forProbes = createListener({ name: "health", host: HEALTH_HOST, port: deps.healthPort, log, clock, answer: (request) => route(probes, request) });
-  const forAll = createListener({ name: "ops", host: deps.host, port: deps.port, log, clock, answer: (request) => route(all, request) });
+  const forProbes = createListener({
+    name: "health",
+    host: HEALTH_HOST,
+    port: deps.healthPort,
+    log,
+    clock,
+    answer: (request) => route(probes, request),
+  });
+  const forAll = createListener({
+    name: "ops",
+    host: deps.host,
+    port: deps.port,
+    log,
+    clock,
+    answer: (request) => route(all, request),
+  });
   const both = [forProbes, forAll];
 
   return {

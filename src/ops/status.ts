@@ -46,5 +46,9 @@ export interface AgentStatus {
   readonly api: { readonly lastRefusal: RefusalStatus | null };
   readonly listeners: readonly ListenerStatus[];
   /** `problem` says what is wrong with the kubeconfigs, each by its path; null while one is good. */
-  readonly credentials: { readonly source: string; readonly expiresAt: string | null; readonly problem: string | null };
+  readonly credentials: {
+    readonly source: string;
+    readonly expiresAt: string | null;
+    readonly problem: string | null;
+  };
 }

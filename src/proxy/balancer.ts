@@ -181,10 +181,15 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   /** Forgets backends that left the list, once their last session has ended. */
   function forgetGone(): void {
     const active = new Map(threads.counters().backends.map((counter) => [counter.id, counter.active]));
-    const gone = pool.members.filter((member) => member.leaving && (active.get(member.backend.id) ?? 0) === 0);
+    const gone = pool.members.filter(
+      (member) => member.leaving && (active.get(member.backend.id) ?? 0) === 0,
+    );
     if (gone.length === 0) return;
     const before = pool;
-    apply(gone.reduce((rest, member) => forget(rest, member.backend.id), pool), before);
+    apply(
+      gone.reduce((rest, member) => forget(rest, member.backend.id), pool),
+      before,
+    );
     watch();
   }
 
@@ -242,7 +247,8 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       if (listening === undefined && failure !== undefined) return { ok: false, detail: failure.detail };
       if (!isServing(pool)) return { ok: false, detail: "no healthy backend" };
       if (listening === undefined) return { ok: false, detail: "the listener is closed" };
-      if (ageMs > HEARTBEAT_LIMIT_MS) return { ok: false, detail: `the proxy has not answered for ${Math.round(ageMs)} ms` };
+      if (ageMs > HEARTBEAT_LIMIT_MS)
+        return { ok: false, detail: `the proxy has not answered for ${Math.round(ageMs)} ms` };
       return { ok: true, detail: `${serving(pool).length} of ${pool.members.length} backends serve` };
     },
     updateTls: () => health.updateTls(),

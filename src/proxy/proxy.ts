@@ -99,7 +99,9 @@ export class Proxy {
         if (this.#sessions.size === 0) this.#onEmpty?.();
       },
     };
-    this.#heartbeat = deps.clock.every(HEARTBEAT_INTERVAL_MS, () => deps.post({ kind: "heartbeat", counters: this.counters() }));
+    this.#heartbeat = deps.clock.every(HEARTBEAT_INTERVAL_MS, () =>
+      deps.post({ kind: "heartbeat", counters: this.counters() }),
+    );
     this.#sweep = deps.clock.every(KEEPALIVE_SWEEP_MS, () => {
       for (const session of this.#sessions) session.keepAlive();
     });
@@ -125,8 +127,14 @@ export class Proxy {
 
   counters(): ProxyCounters {
     const backends = [...this.#entries.values()].map(
-      ({ id, active, sessions, connectErrors, bytesIn, bytesOut }) =>
-        ({ id, active, sessions, connectErrors, bytesIn, bytesOut }),
+      ({ id, active, sessions, connectErrors, bytesIn, bytesOut }) => ({
+        id,
+        active,
+        sessions,
+        connectErrors,
+        bytesIn,
+        bytesOut,
+      }),
     );
     return { connections: this.#sessions.size, refused: this.#refused, backends };
   }
@@ -195,7 +203,9 @@ export class Proxy {
   }
 
   #open(host = "::"): void {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => this.#accept(client));
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) =>
+      this.#accept(client),
+    );
     this.#listener = { kind: "opening", server };
     server.once("listening", () => {
       if (this.#listener.kind !== "opening" || this.#listener.server !== server) return;

@@ -133,13 +133,17 @@ export class Session {
       allowHalfOpen: true,
       noDelay: true,
     });
-    const timer = this.#host.clock.after(this.#host.connectTimeoutMs, () => this.#serverFailed(server, "timeout"));
+    const timer = this.#host.clock.after(this.#host.connectTimeoutMs, () =>
+      this.#serverFailed(server, "timeout"),
+    );
     this.#state = { kind: "connecting", target, server, timer };
     server.on("connect", () => this.#connected(server));
     server.on("data", (chunk: Buffer) => this.#fromServer(chunk));
     server.on("end", () => this.#serverEnd(server));
     server.on("drain", () => this.#serverDrained(server));
-    server.on("error", (error: NodeJS.ErrnoException) => this.#serverFailed(server, error.code ?? error.message));
+    server.on("error", (error: NodeJS.ErrnoException) =>
+      this.#serverFailed(server, error.code ?? error.message),
+    );
     server.on("close", () => this.#serverClosed(server));
   }
 

@@ -11,7 +11,14 @@ import { ConnectionCount, type ConnectionCountShare } from "./connection-count.t
 import { noCounters, sum, withoutSessions } from "./counters.ts";
 import { listenFailure } from "./listen-failure.ts";
 import type { ListenFailure } from "./listen-failure.ts";
-import type { FromProxy, ProxyBackend, ProxyCounters, ProxySettings, ProxyWorkerData, ToProxy } from "./messages.ts";
+import type {
+  FromProxy,
+  ProxyBackend,
+  ProxyCounters,
+  ProxySettings,
+  ProxyWorkerData,
+  ToProxy,
+} from "./messages.ts";
 
 export interface ProxyThreadDeps {
   readonly clock: Clock;
@@ -129,13 +136,18 @@ export class ProxyThread {
     this.#listening = undefined;
     this.#failure = undefined;
     if (this.#state.kind !== "running" || this.#state.worker !== worker) return;
-    const error = new LeaseholdError("LH_WORKER", `the proxy's worker thread ended with code ${code}`, { cause });
+    const error = new LeaseholdError("LH_WORKER", `the proxy's worker thread ended with code ${code}`, {
+      cause,
+    });
     const nowMs = this.#deps.clock.now();
     if (nowMs - this.#state.sinceMs >= HEALTHY_MS) this.#restartMs = FIRST_RESTART_MS;
     const inMs = this.#restartMs;
     this.#restartMs = Math.min(LAST_RESTART_MS, this.#restartMs * 2);
     this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };
-    this.#deps.log.error({ code: error.code, err: error, restartInMs: inMs }, "The proxy's worker thread ended, starting it again");
+    this.#deps.log.error(
+      { code: error.code, err: error, restartInMs: inMs },
+      "The proxy's worker thread ended, starting it again",
+    );
     this.#started?.resolve();
     this.#deps.onChange();
   }
@@ -165,7 +177,10 @@ export class ProxyThread {
         return;
       case "connect-failed":
         this.#deps.onConnectFailed(message.id);
-        log.debug({ backend: message.id, reason: message.reason }, "A connection to a backend failed, trying another backend");
+        log.debug(
+          { backend: message.id, reason: message.reason },
+          "A connection to a backend failed, trying another backend",
+        );
         return;
       case "accept-failed":
         log.warn({ code: message.code }, "A connection could not be accepted");

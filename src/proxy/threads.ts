@@ -72,7 +72,9 @@ export class ProxyThreads {
     if (this.#state.kind === "waiting") return 0;
     const accepting = this.#threads.filter(({ listening }) => listening !== undefined);
     const asked = accepting.length > 0 ? accepting : this.#threads;
-    return asked.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...asked.map((thread) => thread.heartbeatAgeMs()));
+    return asked.length === 0
+      ? Number.POSITIVE_INFINITY
+      : Math.max(...asked.map((thread) => thread.heartbeatAgeMs()));
   }
 
   counters(): ProxyCounters {
@@ -131,7 +133,8 @@ export class ProxyThreads {
     const { listening } = this;
     if ((listening !== undefined) !== this.#wasListening) {
       this.#wasListening = listening !== undefined;
-      if (listening === undefined) this.#deps.log.info({ port: this.#deps.settings.port }, "The balancer closed its listener");
+      if (listening === undefined)
+        this.#deps.log.info({ port: this.#deps.settings.port }, "The balancer closed its listener");
       else this.#deps.log.info({ port: listening }, "The balancer listens");
     }
     this.#tellFailure();
@@ -162,7 +165,8 @@ function freeToUs(port: number, host = "::"): Promise<number | ListenFailure> {
     const server = createServer();
     server.once("error", (error: NodeJS.ErrnoException) => {
       // A kernel without IPv6 (ipv6.disable=1) has no `::` to listen on.
-      if (host === "::" && (error.code === "EAFNOSUPPORT" || error.code === "EADDRNOTAVAIL")) resolve(freeToUs(port, "0.0.0.0"));
+      if (host === "::" && (error.code === "EAFNOSUPPORT" || error.code === "EADDRNOTAVAIL"))
+        resolve(freeToUs(port, "0.0.0.0"));
       else resolve(listenFailure(port, error.code ?? "UNKNOWN", error.message));
     });
     server.listen({ host, port }, () => {

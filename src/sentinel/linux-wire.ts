@@ -32,16 +32,27 @@ interface Listener {
   readonly receiver: PacketReceiver;
 }
 
-/** What is open on one link. Sockets and memberships end with the link's index, not with its MAC address or carrier. */
+/**
+ * What is open on one link. Sockets and memberships end with the link's index, not with its MAC address or
+ * carrier.
+ */
 type Attachment =
   /** There is no such interface, or it has no ARP: a tunnel, a point-to-point link. */
   | { readonly kind: "detached" }
-  | { readonly kind: "attached"; readonly link: LinkEntry; readonly ownMac: string; readonly listeners: readonly Listener[]; readonly memberships: Memberships };
+  | {
+      readonly kind: "attached";
+      readonly link: LinkEntry;
+      readonly ownMac: string;
+      readonly listeners: readonly Listener[];
+      readonly memberships: Memberships;
+    };
 
 /** Opens the sockets. The interface need not exist yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
 export function createLinuxWire(deps: LinuxWireDeps): Wire {
   const { interfaceName, log, own, families } = deps;
-  const kinds: readonly PacketKind[] = families.flatMap((family) => (family === 4 ? ["ipv4", "arp"] as const : ["ipv6"] as const));
+  const kinds: readonly PacketKind[] = families.flatMap((family) =>
+    family === 4 ? (["ipv4", "arp"] as const) : (["ipv6"] as const),
+  );
   const resources: { close(): void }[] = [];
   const keep = <T extends { close(): void }>(resource: T): T => {
     resources.push(resource);
@@ -58,11 +69,17 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
   /** Frames may have been missed since the last drain. */
   let missed = false;
   let failing = false;
-  let lastMac: { readonly text: string; readonly bytes: Uint8Array | undefined } = { text: "", bytes: undefined };
+  let lastMac: { readonly text: string; readonly bytes: Uint8Array | undefined } = {
+    text: "",
+    bytes: undefined,
+  };
 
   const sockets = openSockets();
 
-  function openSockets(): { readonly packet: ReturnType<typeof openPacketSocket>; readonly route: ReturnType<typeof openRouteSocket> } {
+  function openSockets(): {
+    readonly packet: ReturnType<typeof openPacketSocket>;
+    readonly route: ReturnType<typeof openRouteSocket>;
+  } {
     try {
       const packet = keep(openPacketSocket());
       const route = keep(openRouteSocket());
@@ -98,14 +115,21 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     try {
       const link = findLink(sockets.route, interfaceName);
       if (link?.ethernet !== true) detach();
-      else if (attachment.kind === "attached" && attachment.link.index === link.index && !(doubtful && link.up)) attachment = { ...attachment, link, ownMac: formatMac(link.macBytes) };
+      else if (
+        attachment.kind === "attached" &&
+        attachment.link.index === link.index &&
+        !(doubtful && link.up)
+      )
+        attachment = { ...attachment, link, ownMac: formatMac(link.macBytes) };
       else attach(link);
       failing = false;
     } catch (error) {
-      // The process is out of descriptors or memory, or the link went away in between. The next turn tries again.
+      // The process is out of descriptors or memory, or the link went away in between. The next turn tries
+      // again.
       detach();
       stale = true;
-      if (!failing) log.warn({ err: error, interface: interfaceName }, "Listening on the VIP's interface failed");
+      if (!failing)
+        log.warn({ err: error, interface: interfaceName }, "Listening on the VIP's interface failed");
       failing = true;
     }
     return attachment;
@@ -121,7 +145,13 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       throw error;
     }
     doubtful = false;
-    attachment = { kind: "attached", link, ownMac: formatMac(link.macBytes), listeners, memberships: openMemberships(link.index) };
+    attachment = {
+      kind: "attached",
+      link,
+      ownMac: formatMac(link.macBytes),
+      listeners,
+      memberships: openMemberships(link.index),
+    };
   }
 
   /** Parses a MAC address. The last one is remembered, because the holder's is asked for again and again. */
@@ -135,10 +165,14 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
   }
 
   /** Answers the link on which frames of that family can go out now. */
-  function outlet(family: Family): { readonly link: LinkEntry; readonly memberships: Memberships } | undefined {
+  function outlet(
+    family: Family,
+  ): { readonly link: LinkEntry; readonly memberships: Memberships } | undefined {
     const now = current();
     // Without carrier the kernel takes a frame and drops it, and says that all is well.
-    return now.kind === "attached" && now.link.up && now.link.carrier && families.includes(family) ? now : undefined;
+    return now.kind === "attached" && now.link.up && now.link.carrier && families.includes(family)
+      ? now
+      : undefined;
   }
 
   function send(link: LinkEntry, frame: Uint8Array): boolean {
@@ -147,8 +181,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       return true;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      // ENETDOWN, ENXIO: the link went down or away, and the notification has not come yet. Other errors (a full
-      // queue) cost one look at the link.
+      // ENETDOWN, ENXIO: the link went down or away, and the notification has not come yet. Other errors (a
+      // full queue) cost one look at the link.
       stale = true;
       return false;
     }
@@ -172,8 +206,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       const sender = as === "node" ? ownOf(address.family)?.bytes : undefined;
       const mac = out.link.macBytes;
       if (address.family === 4) return send(out.link, arpRequest(mac, sender, address.bytes));
-      // RFC 4862 section 5.4.2: a node joins the group before it asks. Otherwise two nodes that ask at the same
-      // time do not hear each other. If it cannot join, an owner is heard all the same.
+      // RFC 4862 section 5.4.2: a node joins the group before it asks. Otherwise two nodes that ask at the
+      // same time do not hear each other. If it cannot join, an owner is heard all the same.
       if (sender === undefined) out.memberships.join(solicitedNode(address.bytes));
       return send(out.link, neighbourSolicitation(mac, sender, address.bytes));
     },
@@ -199,8 +233,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
 }
 
 /**
- * Reads a frame. Answers undefined for a frame that is malformed, of no interest, or from this machine itself:
- * there is a loop in the network, or a host repeats this machine's frames.
+ * Reads a frame. Answers undefined for a frame that is malformed, of no interest, or from this machine
+ * itself: there is a loop in the network, or a host repeats this machine's frames.
  */
 function understand(kind: PacketKind, frame: Uint8Array, ownMac: string): Heard | undefined {
   switch (kind) {
@@ -217,11 +251,21 @@ function echo(frame: Uint8Array, ownMac: string): Heard | undefined {
   const reply = parseEchoReplyFrame(frame);
   if (reply === undefined) return undefined;
   const mac = formatMac(reply.sourceMac);
-  return mac === ownMac ? undefined : { kind: "echo", address: ipFromBytes(reply.ip), mac, identifier: reply.identifier, sequence: reply.sequence };
+  return mac === ownMac
+    ? undefined
+    : {
+        kind: "echo",
+        address: ipFromBytes(reply.ip),
+        mac,
+        identifier: reply.identifier,
+        sequence: reply.sequence,
+      };
 }
 
 function neighbour(frame: NeighbourFrame | undefined, ownMac: string): Heard | undefined {
   if (frame === undefined) return undefined;
   const mac = formatMac(frame.mac);
-  return mac === ownMac || formatMac(frame.sourceMac) === ownMac ? undefined : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
+  return mac === ownMac || formatMac(frame.sourceMac) === ownMac
+    ? undefined
+    : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
 }

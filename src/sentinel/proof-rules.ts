@@ -96,11 +96,11 @@ interface Course {
 
 /** What is known of the VIP's holder in one term. */
 export type ProofState = Course &
+  /**
+   * The holder has not answered for long enough. `blind`: it is being learnt again because nobody at all
+   * answered.
+   */
   (
-    /**
-     * The holder has not answered for long enough. `blind`: it is being learnt again because nobody at all
-     * answered.
-     */
     | { readonly kind: "calibrating"; readonly turns: number; readonly blind: boolean }
     /**
      * The holder answers steadily, and its silence counts. `blind` is the number of turns in a row in which
@@ -231,7 +231,9 @@ function turnLength(state: ProofState, { intervalMs }: ProofRules): number {
 function withoutUnasked(state: ProofState, signs: readonly AddressSigns[]): ProofState {
   if (!signs.some(({ unasked }) => unasked)) return state;
   const isUnasked = (index: number): boolean => signs[index]?.unasked === true;
-  const targets = state.targets.map((target, index) => (isUnasked(index) ? { ...target, askedMs: null } : target));
+  const targets = state.targets.map((target, index) =>
+    isUnasked(index) ? { ...target, askedMs: null } : target,
+  );
   return { ...state, targets };
 }
 
@@ -272,8 +274,14 @@ interface WatchRow {
 const WATCH: readonly WatchRow[] = [
   { when: echoesAreDropped, next: ({ after, signs }) => byArp(after, signs.nowMs) },
   { when: echoesAreBack, next: ({ after }) => byIcmp(after) },
-  { when: ({ after }) => isBlindFor(after.blind), next: ({ after }) => ({ ...recalibrating(after), blind: true }) },
-  { when: (findings) => isProven(findings) && findings.signs.backingOff, next: ({ after }) => recalibrating(after) },
+  {
+    when: ({ after }) => isBlindFor(after.blind),
+    next: ({ after }) => ({ ...recalibrating(after), blind: true }),
+  },
+  {
+    when: (findings) => isProven(findings) && findings.signs.backingOff,
+    next: ({ after }) => recalibrating(after),
+  },
   { when: isProven, next: ({ after }) => ({ ...courseOf(after), kind: "silent" }) },
   { when: hasLostItsScore, next: ({ after }) => recalibrating(after) },
 ];
@@ -319,7 +327,8 @@ function isProven(findings: Findings): boolean {
 function isUnanswering({ signs, rules, after }: Findings): boolean {
   const longEnoughMs = Math.max(ASKED_MS, rules.intervalMs) - earlyMs(rules);
   return after.targets.every(
-    ({ misses, askedMs }) => misses >= rules.misses && askedMs !== null && signs.nowMs - askedMs >= longEnoughMs,
+    ({ misses, askedMs }) =>
+      misses >= rules.misses && askedMs !== null && signs.nowMs - askedMs >= longEnoughMs,
   );
 }
 
@@ -377,7 +386,12 @@ function recalibrating(state: ProofState): Calibrating {
 
 /** ARP takes over what is known from echoes, because the same kernel answers both. */
 function byArp(state: ProofState, nowMs: number): ProofState {
-  return { ...state, by: "arp", targets: state.targets.map(withoutMisses), echoDueMs: nowMs + state.echoEveryMs };
+  return {
+    ...state,
+    by: "arp",
+    targets: state.targets.map(withoutMisses),
+    echoDueMs: nowMs + state.echoEveryMs,
+  };
 }
 
 /** Echoes take over what is known from ARP. */
@@ -395,12 +409,19 @@ function askAfter({ misses }: ProofRules): number {
   return Math.max(1, misses - 1);
 }
 
-function begin(state: ProofState, nowMs: number, rules: ProofRules, found: ProofTurn["found"] = null): ProofTurn {
+function begin(
+  state: ProofState,
+  nowMs: number,
+  rules: ProofRules,
+  found: ProofTurn["found"] = null,
+): ProofTurn {
   const suspicious = state.kind === "watching" && missedOf(state) > 0;
   const tryEcho = state.by === "arp" && nowMs >= state.echoDueMs;
   const echo = state.by === "icmp" || state.kind === "silent" || suspicious || tryEcho;
   const ask = askedNow(state, nowMs, rules);
-  const targets = state.targets.map((target, index) => (ask.includes(index) ? { ...target, askedMs: nowMs } : target));
+  const targets = state.targets.map((target, index) =>
+    ask.includes(index) ? { ...target, askedMs: nowMs } : target,
+  );
   const echoDueMs = tryEcho ? nowMs + state.echoEveryMs : state.echoDueMs;
   const next = { turnMs: nowMs, sequence: nextSequence(state.sequence), targets, echoDueMs };
   return { state: { ...state, ...next }, echo, ask, suspicious, found };
@@ -409,7 +430,8 @@ function begin(state: ProofState, nowMs: number, rules: ProofRules, found: Proof
 function askedNow(state: ProofState, nowMs: number, rules: ProofRules): readonly number[] {
   const all = (which: (target: AddressProof) => boolean): readonly number[] =>
     state.targets.flatMap((target, index) => (which(target) ? [index] : []));
-  if (state.kind === "silent") return all(({ askedMs }) => askedMs === null || nowMs - askedMs >= SILENT_ASK_MS);
+  if (state.kind === "silent")
+    return all(({ askedMs }) => askedMs === null || nowMs - askedMs >= SILENT_ASK_MS);
   if (state.by === "arp") return all(() => true);
   if (state.kind === "calibrating" || missedOf(state) < askAfter(rules)) return nothing;
   return all(({ askedMs }) => askedMs === null);

@@ -52,7 +52,16 @@ interface SignsSoFar {
   unasked: boolean;
 }
 
-export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs = 50, misses = 3, random }: SentinelDeps): Sentinel {
+export function createSentinel({
+  clock,
+  log,
+  wire,
+  ownMac,
+  addresses,
+  intervalMs = 50,
+  misses = 3,
+  random,
+}: SentinelDeps): Sentinel {
   // The socket also receives replies to other programs' echoes, and another agent on this machine receives
   // ours.
   const identifier = Math.floor(random() * 0x1_0000) & 0xffff;
@@ -119,7 +128,8 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
         // has it.
         if (index !== undefined) {
           if (!third) sawEcho(index, age);
-        } else if (third && witnesses.has(heard.address.text) && isRecent(proof.sequence, heard.sequence)) witnessed = true;
+        } else if (third && witnesses.has(heard.address.text) && isRecent(proof.sequence, heard.sequence))
+          witnessed = true;
         return;
       }
       case "owner": {
@@ -165,7 +175,11 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
   function judge(state: ProofState, nowMs: number): void {
     const { holder } = watched;
     if (holder === null) return;
-    const result = judgeTurn(state, { nowMs, targets: seen, witnessed, overrun, backingOff: isBackingOff(backOff, nowMs) }, rules);
+    const result = judgeTurn(
+      state,
+      { nowMs, targets: seen, witnessed, overrun, backingOff: isBackingOff(backOff, nowMs) },
+      rules,
+    );
     proof = result.state;
     forget();
     send(result, holder.mac);
@@ -173,12 +187,18 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
       case null:
         return;
       case "silent":
-        log.debug({ tenure: holder.tenure, mac: holder.mac, by: state.by }, "The holder of the VIP is silent");
+        log.debug(
+          { tenure: holder.tenure, mac: holder.mac, by: state.by },
+          "The holder of the VIP is silent",
+        );
         tell({ kind: "silent", tenure: holder.tenure });
         return;
       case "answering":
         backOff = afterContradiction(backOff, nowMs);
-        log.debug({ tenure: holder.tenure, mac: holder.mac, notBeforeMs: backOff.lengthMs }, "The holder of the VIP answers after all");
+        log.debug(
+          { tenure: holder.tenure, mac: holder.mac, notBeforeMs: backOff.lengthMs },
+          "The holder of the VIP answers after all",
+        );
         tell({ kind: "answering", tenure: holder.tenure });
         return;
     }
@@ -245,7 +265,12 @@ export function createSentinel({ clock, log, wire, ownMac, addresses, intervalMs
     poll() {
       if (listener !== undefined) drain();
     },
-    status: () => ({ proof: proofStatus(), by: proof?.by ?? "icmp", missed: proof === null ? 0 : missedOf(proof), neighbours: presence.state() }),
+    status: () => ({
+      proof: proofStatus(),
+      by: proof?.by ?? "icmp",
+      missed: proof === null ? 0 : missedOf(proof),
+      neighbours: presence.state(),
+    }),
     stop() {
       listener = undefined;
       timer?.cancel();

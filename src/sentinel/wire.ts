@@ -10,7 +10,13 @@ import type { IpAddress } from "../net.ts";
  */
 export type Heard =
   /** An ICMP or ICMPv6 echo reply, from `address`, in a frame from `mac`. */
-  | { readonly kind: "echo"; readonly address: IpAddress; readonly mac: string; readonly identifier: number; readonly sequence: number }
+  | {
+      readonly kind: "echo";
+      readonly address: IpAddress;
+      readonly mac: string;
+      readonly identifier: number;
+      readonly sequence: number;
+    }
   /**
    * "`address` is at `mac`": any ARP with that sender (RFC 5227 section 2.4), request, reply or announcement;
    * a neighbour advertisement.

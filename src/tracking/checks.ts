@@ -59,8 +59,18 @@ export function checksFromConfig(config: CheckSettings, sources: CheckSources): 
   const { clock, kernel } = sources;
 
   const checks: CheckSpec[] = [
-    { name: "balancer", weight: config.trackBalancerWeight, ...instant, run: () => outcomeOf(sources.balancer()) },
-    { name: "apiserver", weight: config.trackApiserverWeight, ...instant, run: () => outcomeOf(sources.apiserver()) },
+    {
+      name: "balancer",
+      weight: config.trackBalancerWeight,
+      ...instant,
+      run: () => outcomeOf(sources.balancer()),
+    },
+    {
+      name: "apiserver",
+      weight: config.trackApiserverWeight,
+      ...instant,
+      run: () => outcomeOf(sources.apiserver()),
+    },
     {
       name: "interface",
       weight: config.trackInterfaceWeight,
@@ -71,13 +81,29 @@ export function checksFromConfig(config: CheckSettings, sources: CheckSources): 
   ];
   if (config.trackFile !== undefined) {
     const path = config.trackFile;
-    checks.push({ name: "file", weight: config.trackFileWeight, ...damped, run: fileCheck(path), watch: watchFile(path, clock) });
+    checks.push({
+      name: "file",
+      weight: config.trackFileWeight,
+      ...damped,
+      run: fileCheck(path),
+      watch: watchFile(path, clock),
+    });
   }
   if (config.trackExec !== undefined) {
-    checks.push({ name: "exec", weight: config.trackExecWeight, ...damped, run: execCheck(config.trackExec, clock) });
+    checks.push({
+      name: "exec",
+      weight: config.trackExecWeight,
+      ...damped,
+      run: execCheck(config.trackExec, clock),
+    });
   }
   if (config.trackHttp !== undefined) {
-    checks.push({ name: "http", weight: config.trackHttpWeight, ...damped, run: httpCheck(config.trackHttp) });
+    checks.push({
+      name: "http",
+      weight: config.trackHttpWeight,
+      ...damped,
+      run: httpCheck(config.trackHttp),
+    });
   }
   return checks;
 }

@@ -28,7 +28,12 @@ export function execCheck(line: string, clock: Clock): (signal: AbortSignal) => 
   };
 }
 
-function runProgram(program: string, args: readonly string[], signal: AbortSignal, clock: Clock): Promise<Outcome> {
+function runProgram(
+  program: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  clock: Clock,
+): Promise<Outcome> {
   return new Promise((resolve) => {
     let child: ChildProcess;
     try {

@@ -24,11 +24,15 @@ export function fileCheck(path: string): () => Promise<Outcome> {
     try {
       text = await readStart(path);
     } catch (error) {
-      return { kind: "unusable", detail: errorCode(error) === "ENOENT" ? `${path}: no such file` : `${path}: ${message(error)}` };
+      return {
+        kind: "unusable",
+        detail: errorCode(error) === "ENOENT" ? `${path}: no such file` : `${path}: ${message(error)}`,
+      };
     }
     const trimmed = text.trim();
     if (!INTEGER.test(trimmed)) {
-      const what = trimmed === "" ? "the file is empty" : `not an integer: ${JSON.stringify(trimmed.slice(0, 20))}`;
+      const what =
+        trimmed === "" ? "the file is empty" : `not an integer: ${JSON.stringify(trimmed.slice(0, 20))}`;
       return { kind: "unusable", detail: `${path}: ${what}` };
     }
     // "-0" is 0.

@@ -39,7 +39,12 @@ function get(target: URL, secureContext: SecureContext | undefined, signal: Abor
   return new Promise((resolve) => {
     const fail = (detail: string): void => resolve({ kind: "fail", detail });
     const request = target.protocol === "https:" ? httpsRequest : httpRequest;
-    const options = { agent: false, signal, secureContext, headers: { "user-agent": "leasehold", connection: "close" } };
+    const options = {
+      agent: false,
+      signal,
+      secureContext,
+      headers: { "user-agent": "leasehold", connection: "close" },
+    };
     let answered = false;
     const call = request(target, options, (response) => {
       answered = true;

@@ -114,7 +114,10 @@ function valueVerdict(weight: number, value: number): CheckVerdict {
  * clamped: +200 and -200 cancel, in any order.
  * @param base configured priority, 1-254
  */
-export function summarize(base: number, checks: readonly { readonly rule: CheckRule; readonly state: CheckState }[]): Summary {
+export function summarize(
+  base: number,
+  checks: readonly { readonly rule: CheckRule; readonly state: CheckState }[],
+): Summary {
   let sum = base;
   let ready = true;
   const faults: string[] = [];

@@ -77,7 +77,10 @@ export function createTracker(deps: TrackerDeps): Tracker {
   let last = summarizeNow();
 
   function summarizeNow(): Summary {
-    return summarize(basePriority, entries.map((entry) => ({ rule: entry.spec, state: entry.state })));
+    return summarize(
+      basePriority,
+      entries.map((entry) => ({ rule: entry.spec, state: entry.state })),
+    );
   }
 
   function record(entry: Entry, outcome: Outcome | null): void {
@@ -89,8 +92,15 @@ export function createTracker(deps: TrackerDeps): Tracker {
     if (okOf(before) !== okOf(after) || before.kind !== after.kind) {
       entry.sinceMs = clock.now();
       report(entry, before, after);
-    } else if (before.kind === "WEIGHED" && after.kind === "WEIGHED" && before.contribution !== after.contribution) {
-      log.info({ check: entry.spec.name, detail: entry.detail, contribution: after.contribution }, "Check contributes differently");
+    } else if (
+      before.kind === "WEIGHED" &&
+      after.kind === "WEIGHED" &&
+      before.contribution !== after.contribution
+    ) {
+      log.info(
+        { check: entry.spec.name, detail: entry.detail, contribution: after.contribution },
+        "Check contributes differently",
+      );
     }
     announce();
   }

@@ -28,10 +28,18 @@ export function createForeign(log: Logger, addresses: readonly string[]): Foreig
 
   function say(): void {
     const fields = { err: current, addresses };
-    if (current === undefined) log.info({ addresses }, "Another program no longer has the VIP bound on this machine");
+    if (current === undefined)
+      log.info({ addresses }, "Another program no longer has the VIP bound on this machine");
     else if (current.code === "LH_ADDRESS_OWNER") {
-      log.warn(fields, "The VIP has become this machine's own address, which is left alone: choose another VIP, or take it out of the DHCP server's pool");
-    } else log.warn(fields, "Another program has the VIP bound on this machine: end it (keepalived, kube-vip) or remove the address from its configuration");
+      log.warn(
+        fields,
+        "The VIP has become this machine's own address, which is left alone: choose another VIP, or take it out of the DHCP server's pool",
+      );
+    } else
+      log.warn(
+        fields,
+        "Another program has the VIP bound on this machine: end it (keepalived, kube-vip) or remove the address from its configuration",
+      );
   }
 
   return {

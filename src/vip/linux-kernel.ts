@@ -40,7 +40,8 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
 
   function requireLink(): LinkEntry {
     const link = findLink(route, interfaceName);
-    if (link === undefined) throw new LeaseholdError("LH_INTERFACE", `there is no interface ${interfaceName}`);
+    if (link === undefined)
+      throw new LeaseholdError("LH_INTERFACE", `there is no interface ${interfaceName}`);
     return link;
   }
 
@@ -62,7 +63,9 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       if (fate.kind === "done") continue;
       // The address expired, or its interface went away, since it was listed.
       if (fate.error.errnoName === "EADDRNOTAVAIL" || fate.error.errnoName === "ENODEV") continue;
-      throw new LeaseholdError("LH_NATIVE", `${bound[index]?.address.text}: ${fate.error.message}`, { cause: fate.error });
+      throw new LeaseholdError("LH_NATIVE", `${bound[index]?.address.text}: ${fate.error.message}`, {
+        cause: fate.error,
+      });
     }
   }
 
@@ -72,11 +75,15 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     if (taken !== undefined) throw taken;
     const ours = new Set(present.filter((entry) => entry.ours).map((entry) => entry.address.text));
     // Where no address is bound, none may be replaced: another program may bind it at this moment.
-    const requests = addresses.map((address) => (ours.has(address.text) ? addAddress : createAddress)(link, address, lifetimeSeconds));
+    const requests = addresses.map((address) =>
+      (ours.has(address.text) ? addAddress : createAddress)(link, address, lifetimeSeconds),
+    );
     for (const [index, fate] of route.batch(requests, "add address").entries()) {
       if (fate.kind === "done") continue;
       const code = fate.error.errnoName === "EEXIST" ? "LH_VIP_FOREIGN" : "LH_NATIVE";
-      throw new LeaseholdError(code, `${addresses[index]?.text} on ${link.name}: ${fate.error.message}`, { cause: fate.error });
+      throw new LeaseholdError(code, `${addresses[index]?.text} on ${link.name}: ${fate.error.message}`, {
+        cause: fate.error,
+      });
     }
   }
 
@@ -95,7 +102,13 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       return link && linkState(link);
     },
     addresses: () =>
-      listAddresses().map(({ address, prefixLength, linkIndex, ours, validSeconds }) => ({ address, prefixLength, linkIndex, ours, validSeconds })),
+      listAddresses().map(({ address, prefixLength, linkIndex, ours, validSeconds }) => ({
+        address,
+        prefixLength,
+        linkIndex,
+        ours,
+        validSeconds,
+      })),
     bind(addresses, lifetimeSeconds) {
       const link = requireLink();
       try {
@@ -110,7 +123,8 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
     unbind,
     announce(addresses) {
       const link = requireLink();
-      if (!link.up || !link.carrier) throw new LeaseholdError("LH_LINK_DOWN", `${link.name} is ${link.up ? "without carrier" : "down"}`);
+      if (!link.up || !link.carrier)
+        throw new LeaseholdError("LH_LINK_DOWN", `${link.name} is ${link.up ? "without carrier" : "down"}`);
       // A link without ARP (tunnel, point to point) has no neighbours to tell.
       if (!link.ethernet) return;
       for (const address of addresses) {
@@ -147,12 +161,22 @@ function isInTheWay({ address, prefixLength }: AddressEntry): boolean {
 
 /** Both forms of ARP are sent, because stacks and switches differ in which form they learn from. */
 function announcements(link: LinkEntry, address: IpAddress): readonly Uint8Array[] {
-  if (address.family === 6) return [unsolicitedAdvertisement(link.macBytes, address.bytes, link.ipv6Forwarding)];
-  return [arpAnnouncement("request", link.macBytes, address.bytes), arpAnnouncement("reply", link.macBytes, address.bytes)];
+  if (address.family === 6)
+    return [unsolicitedAdvertisement(link.macBytes, address.bytes, link.ipv6Forwarding)];
+  return [
+    arpAnnouncement("request", link.macBytes, address.bytes),
+    arpAnnouncement("reply", link.macBytes, address.bytes),
+  ];
 }
 
 function linkState(link: LinkEntry): LinkState {
-  return { name: link.name, index: link.index, mac: formatMac(link.macBytes), up: link.up, carrier: link.carrier };
+  return {
+    name: link.name,
+    index: link.index,
+    mac: formatMac(link.macBytes),
+    up: link.up,
+    carrier: link.carrier,
+  };
 }
 
 function openPacketSocketOr(undo: () => void): ReturnType<typeof openPacketSocket> {

@@ -30,11 +30,16 @@ export function ownerOf({ address, prefixLength, ours, validSeconds }: BoundAddr
  */
 export function obstacle(present: readonly BoundAddress[]): LeaseholdError | undefined {
   const machine = present.filter((entry) => ownerOf(entry) === "machine");
-  if (machine.length > 0) return new LeaseholdError("LH_ADDRESS_OWNER", `${listed(machine)} is this machine's own address`);
+  if (machine.length > 0)
+    return new LeaseholdError("LH_ADDRESS_OWNER", `${listed(machine)} is this machine's own address`);
   const program = present.filter((entry) => ownerOf(entry) === "program");
-  return program.length > 0 ? new LeaseholdError("LH_VIP_FOREIGN", `${listed(program)} was bound on this machine by another program`) : undefined;
+  return program.length > 0
+    ? new LeaseholdError("LH_VIP_FOREIGN", `${listed(program)} was bound on this machine by another program`)
+    : undefined;
 }
 
 function listed(entries: readonly BoundAddress[]): string {
-  return [...new Set(entries.map(({ address, prefixLength }) => `${address.text}/${prefixLength}`))].join(" and ");
+  return [...new Set(entries.map(({ address, prefixLength }) => `${address.text}/${prefixLength}`))].join(
+    " and ",
+  );
 }

@@ -32,7 +32,12 @@ export interface VipStatusSources {
 }
 
 export function vipStatus({ interfaceName, addresses, kernel, vip, nowMs }: VipStatusSources): VipStatus {
-  const bound = new Set(kernel.addresses().filter((entry) => entry.ours).map((entry) => entry.address.text));
+  const bound = new Set(
+    kernel
+      .addresses()
+      .filter((entry) => entry.ours)
+      .map((entry) => entry.address.text),
+  );
   const { held, foreign, failure, untilMs, announcements, readded } = vip.status();
   return {
     interface: interfaceName,

@@ -51,7 +51,11 @@ export function createVip(deps: VipDeps): Vip {
   let refreshTimer: Timer | undefined;
   let deadlineTimer: Timer | undefined;
   let retryTimer: Timer | undefined;
-  const announcer = createAnnouncer({ clock, refreshMs: deps.announceRefreshMs ?? 60_000, send: sendAnnouncement });
+  const announcer = createAnnouncer({
+    clock,
+    refreshMs: deps.announceRefreshMs ?? 60_000,
+    send: sendAnnouncement,
+  });
   const checkTimer = clock.every(CHECK_MS, look);
   const subscription = kernel.onChange(look);
 
@@ -63,7 +67,10 @@ export function createVip(deps: VipDeps): Vip {
     if (state !== held) return false;
     if (clock.now() < held.untilMs) return true;
     counters.fenced++;
-    log.warn({ addresses: texts, overdueMs: clock.now() - held.untilMs }, "Fence deadline passed, unbinding the VIP");
+    log.warn(
+      { addresses: texts, overdueMs: clock.now() - held.untilMs },
+      "Fence deadline passed, unbinding the VIP",
+    );
     drop();
     return false;
   }
@@ -140,7 +147,8 @@ export function createVip(deps: VipDeps): Vip {
   }
 
   function failed(held: Held, cause: unknown): void {
-    const error = cause instanceof LeaseholdError ? cause : new LeaseholdError("LH_NATIVE", String(cause), { cause });
+    const error =
+      cause instanceof LeaseholdError ? cause : new LeaseholdError("LH_NATIVE", String(cause), { cause });
     const news = held.failure?.message !== error.message;
     held.failure = error;
     held.boundSinceMs = undefined;
@@ -176,7 +184,9 @@ export function createVip(deps: VipDeps): Vip {
     try {
       const link = kernel.link();
       const present = survey();
-      const complete = texts.every((text) => present.some((entry) => entry.address.text === text && entry.linkIndex === link?.index));
+      const complete = texts.every((text) =>
+        present.some((entry) => entry.address.text === text && entry.linkIndex === link?.index),
+      );
       // Refreshing on each report would cause a report for each refresh, so only a difference leads to a
       // refresh.
       if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
@@ -255,7 +265,14 @@ export function createVip(deps: VipDeps): Vip {
         return;
       }
       retryTimer?.cancel();
-      const held: Held = { kind: "held", untilMs, keptUntilMs: now, boundSinceMs: undefined, failure: undefined, link: undefined };
+      const held: Held = {
+        kind: "held",
+        untilMs,
+        keptUntilMs: now,
+        boundSinceMs: undefined,
+        failure: undefined,
+        link: undefined,
+      };
       state = held;
       armDeadline(held);
       refreshTimer = clock.every(refreshMs, () => {
@@ -300,7 +317,10 @@ export function createVip(deps: VipDeps): Vip {
       if (found.length > 0 && keep) {
         state = { kind: "adoptable" };
       } else if (found.length > 0) {
-        log.info({ addresses: found.map((entry) => entry.address.text) }, "Removing the VIP that a predecessor left");
+        log.info(
+          { addresses: found.map((entry) => entry.address.text) },
+          "Removing the VIP that a predecessor left",
+        );
         unbindNow();
       }
       return found;
@@ -336,7 +356,10 @@ function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
  * Finds those of `vips` that are also the machine's own address. That is a configuration error, because
  * nothing could take them away from a failed node.
  */
-export function foreignOwner(kernel: Pick<VipKernel, "addresses">, vips: readonly IpAddress[]): readonly BoundAddress[] {
+export function foreignOwner(
+  kernel: Pick<VipKernel, "addresses">,
+  vips: readonly IpAddress[],
+): readonly BoundAddress[] {
   const texts = new Set(vips.map((vip) => vip.text));
   return kernel.addresses().filter((entry) => texts.has(entry.address.text) && ownerOf(entry) === "machine");
 }

@@ -8,16 +8,26 @@ export interface HaproxyOptions {
   readonly port: number;
   /** `address:port` of each API server. */
   readonly servers: readonly string[];
-  /** GET /healthz over TLS. False where the servers are no API servers: a check costs a request in two seconds. */
+  /**
+   * GET /healthz over TLS. False where the servers are no API servers: a check costs a request in two
+   * seconds.
+   */
   readonly checks: boolean;
 }
 
 /**
- * The values of kubeadm's ha-considerations since May 2024: one log line a connection to stdout, idle time-outs of 35 s, one retry
- * with redispatch, the check at its default pace.
+ * The values of kubeadm's ha-considerations since May 2024: one log line a connection to stdout, idle
+ * time-outs of 35 s, one retry with redispatch, the check at its default pace.
  */
 export function documented({ port, servers, checks }: HaproxyOptions): string {
-  const check = checks ? ["option httpchk", "http-check connect ssl", "http-check send meth GET uri /healthz", "http-check expect status 200"] : [];
+  const check = checks
+    ? [
+        "option httpchk",
+        "http-check connect ssl",
+        "http-check send meth GET uri /healthz",
+        "http-check expect status 200",
+      ]
+    : [];
   return section({
     global: ["log stdout format raw local0"],
     defaults: [
@@ -42,12 +52,17 @@ export function documented({ port, servers, checks }: HaproxyOptions): string {
       ...check,
       "mode tcp",
       "balance roundrobin",
-      ...servers.map((server, index) => `server s${index + 1} ${server}${checks ? " check verify none" : ""}`),
+      ...servers.map(
+        (server, index) => `server s${index + 1} ${server}${checks ? " check verify none" : ""}`,
+      ),
     ],
   });
 }
 
-/** What can be had for throughput: the kernel moves the bytes (splice) through large pipes, no log, no packet that can be saved. */
+/**
+ * What can be had for throughput: the kernel moves the bytes (splice) through large pipes, no log, no packet
+ * that can be saved.
+ */
 export function tuned({ port, servers }: HaproxyOptions): string {
   return section({
     global: ["tune.bufsize 65536", "tune.pipesize 1048576"],
@@ -61,7 +76,11 @@ export function tuned({ port, servers }: HaproxyOptions): string {
       "timeout client 1h",
       "timeout server 1h",
     ],
-    "listen apiserver": [`bind *:${port}`, "balance roundrobin", ...servers.map((server, index) => `server s${index + 1} ${server}`)],
+    "listen apiserver": [
+      `bind *:${port}`,
+      "balance roundrobin",
+      ...servers.map((server, index) => `server s${index + 1} ${server}`),
+    ],
   });
 }
 
@@ -70,12 +89,17 @@ export function httpServer(port: number): string {
   return section({
     global: [],
     defaults: ["mode http", "timeout connect 1s", "timeout client 1h", "timeout server 1h"],
-    "frontend server": [`bind *:${port}`, "http-request return status 200 content-type text/plain lf-string x"],
+    "frontend server": [
+      `bind *:${port}`,
+      "http-request return status 200 content-type text/plain lf-string x",
+    ],
   });
 }
 
 function section(sections: Readonly<Record<string, readonly string[]>>): string {
-  return Object.entries(sections).map(([head, lines]) => `${head}\n${lines.map((line) => `  ${line}\n`).join("")}`).join("");
+  return Object.entries(sections)
+    .map(([head, lines]) => `${head}\n${lines.map((line) => `  ${line}\n`).join("")}`)
+    .join("");
 }
 
 /** In the foreground, as a container runs it; `name` also names its files. */

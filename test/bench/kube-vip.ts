@@ -1,4 +1,7 @@
-/** kube-vip on every node with its static pod's settings as environment variables: ARP, a Lease, no IPVS. VIP:6443 is the holder's own API server. */
+/**
+ * kube-vip on every node with its static pod's settings as environment variables: ARP, a Lease, no IPVS.
+ * VIP:6443 is the holder's own API server.
+ */
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Cluster, ClusterNode } from "../lab/cluster.ts";

@@ -17,9 +17,16 @@ export function processOf(pid: number): ProcessFigures | undefined {
   }
 }
 
-/** User and system time of a process and of those that it has waited for, ms. USER_HZ is 100 on every Linux port that Node has. */
+/**
+ * User and system time of a process and of those that it has waited for, ms. USER_HZ is 100 on every Linux
+ * port that Node has.
+ */
 export function cpuMs(stat: string): number {
-  return fieldsOf(stat).slice(11, 15).reduce((sum, ticks) => sum + ticks, 0) * 10;
+  return (
+    fieldsOf(stat)
+      .slice(11, 15)
+      .reduce((sum, ticks) => sum + ticks, 0) * 10
+  );
 }
 
 export function parentOf(stat: string): number {
@@ -27,18 +34,23 @@ export function parentOf(stat: string): number {
 }
 
 /**
- * Processor time of all processes of the sandbox, client and server too. What the kernel forwards runs on behalf of whoever sent it, and is in
- * here; what its own threads (ksoftirqd) took over under load is not. The machine's total would hold that, and everybody else's work.
+ * Processor time of all processes of the sandbox, client and server too. What the kernel forwards runs on
+ * behalf of whoever sent it, and is in here; what its own threads (ksoftirqd) took over under load is not.
+ * The machine's total would hold that, and everybody else's work.
  */
 export function sandboxCpuMs(): number {
   return all().reduce((sum, { stat }) => sum + cpuMs(stat), 0);
 }
 
-/** A process and those that live on below it: masters have workers. What was only born to run a check is in its parent's figures when it has ended. */
+/**
+ * A process and those that live on below it: masters have workers. What was only born to run a check is in
+ * its parent's figures when it has ended.
+ */
 export function family(pid: number): readonly number[] {
   const parents = all().map((one) => ({ pid: one.pid, parent: parentOf(one.stat) }));
   const found = [pid];
-  for (const one of found) found.push(...parents.filter(({ parent }) => parent === one).map((child) => child.pid));
+  for (const one of found)
+    found.push(...parents.filter(({ parent }) => parent === one).map((child) => child.pid));
   return found;
 }
 
@@ -57,7 +69,10 @@ function kib(text: string, name: string): number {
 
 /** Those after the name, which is in brackets and may hold anything. */
 function fieldsOf(stat: string): readonly number[] {
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+  return stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
 }
 
 /** undefined: it has ended, and is in its parent's figures now. */

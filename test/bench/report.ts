@@ -1,4 +1,6 @@
-/** What every benchmark is made of, and its table: medians, ratios to the anchors within a round, goals. Pure. */
+/**
+ * What every benchmark is made of, and its table: medians, ratios to the anchors within a round, goals. Pure.
+ */
 
 /** One measured number. */
 export interface Sample {
@@ -10,14 +12,22 @@ export interface Sample {
   readonly value: number;
 }
 
-/** Of {@link Benchmark.ours}: of its median, or of its every round. A planned one is shown and never missed. */
+/**
+ * Of {@link Benchmark.ours}: of its median, or of its every round. A planned one is shown and never missed.
+ */
 export type Goal =
-  | { readonly kind: "at-most"; readonly value: number; /** And of every single round. */ readonly always?: number }
+  | {
+      readonly kind: "at-most";
+      readonly value: number;
+      /** And of every single round. */ readonly always?: number;
+    }
   | { readonly kind: "every-round-at-most"; readonly value: number }
   | { readonly kind: "every-round-at-least"; readonly value: number }
   | { readonly kind: "planned"; readonly text: string };
 
-/** Of the median over the rounds of `of` divided by `over` in the same round: what was measured seconds apart. */
+/**
+ * Of the median over the rounds of `of` divided by `over` in the same round: what was measured seconds apart.
+ */
 export interface RatioGoal {
   readonly metric: string;
   readonly of: string;
@@ -42,7 +52,9 @@ export interface Plan {
   readonly rounds: number;
   readonly subjects: readonly string[];
   readonly scenarios: readonly string[];
-  /** Those beside ours take part in the first round and in every so many-th after it: theirs may take minutes. */
+  /**
+   * Those beside ours take part in the first round and in every so many-th after it: theirs may take minutes.
+   */
   readonly besideEvery: number;
 }
 
@@ -64,7 +76,10 @@ export interface Benchmark {
   /** What can be run alone, as each subject can then. Absent where a round is one whole. */
   readonly scenarios?: readonly string[];
   readonly ratioGoals?: readonly RatioGoal[];
-  /** Of the programs beside ours; part of the raw results. @throws Error, one sentence, when it is not installed */
+  /**
+   * Of the programs beside ours; part of the raw results. @throws Error, one sentence, when it is not
+   * installed
+   */
   readonly anchorVersion: () => string;
   /** Network namespaces; for the control plane also a build of the agent and real API servers: see run.ts. */
   readonly needs: "nothing" | "namespaces" | "control plane";
@@ -90,10 +105,12 @@ function valuesOf(samples: readonly Sample[], metric: string, subject: string): 
 /** NaN when no round has both. */
 export function medianRatio(samples: readonly Sample[], metric: string, of: string, over: string): number {
   const below = new Map(samplesOf(samples, metric, over).map((sample) => [sample.round, sample.value]));
-  return median(samplesOf(samples, metric, of).flatMap(({ round, value }) => {
-    const other = below.get(round);
-    return other === undefined ? [] : [value / other];
-  }));
+  return median(
+    samplesOf(samples, metric, of).flatMap(({ round, value }) => {
+      const other = below.get(round);
+      return other === undefined ? [] : [value / other];
+    }),
+  );
 }
 
 /** A goal without a measurement is a missed one: comparisons with NaN are false. */
@@ -111,12 +128,15 @@ function met(goal: Goal, values: readonly number[]): boolean {
 }
 
 function verdict({ goal, unit }: Metric, values: readonly number[]): string {
-  const outcome = (text: string): string => `${text} ${unit}: ${goal !== undefined && met(goal, values) ? "met" : "MISSED"}`;
+  const outcome = (text: string): string =>
+    `${text} ${unit}: ${goal !== undefined && met(goal, values) ? "met" : "MISSED"}`;
   switch (goal?.kind) {
     case undefined:
       return "";
     case "at-most":
-      return outcome(goal.always === undefined ? `<= ${goal.value}` : `<= ${goal.value}, always <= ${goal.always}`);
+      return outcome(
+        goal.always === undefined ? `<= ${goal.value}` : `<= ${goal.value}, always <= ${goal.always}`,
+      );
     case "every-round-at-most":
       return outcome(`always <= ${goal.value}`);
     case "every-round-at-least":
@@ -132,20 +152,42 @@ function ratioMet(samples: readonly Sample[], { metric, of, over, kind, value }:
 }
 
 export function missedGoals(benchmark: Benchmark, samples: readonly Sample[]): readonly string[] {
-  const values = benchmark.metrics.flatMap(({ name, goal }) => (goal === undefined || met(goal, valuesOf(samples, name, benchmark.ours)) ? [] : [name]));
-  const ratios = (benchmark.ratioGoals ?? []).filter((goal) => goal.judged && !ratioMet(samples, goal)).map(({ metric, of, over }) => `${metric}: ${of} / ${over}`);
+  const values = benchmark.metrics.flatMap(({ name, goal }) =>
+    goal === undefined || met(goal, valuesOf(samples, name, benchmark.ours)) ? [] : [name],
+  );
+  const ratios = (benchmark.ratioGoals ?? [])
+    .filter((goal) => goal.judged && !ratioMet(samples, goal))
+    .map(({ metric, of, over }) => `${metric}: ${of} / ${over}`);
   return [...values, ...ratios];
 }
 
-/** One line per metric: median of each subject with its extremes (and its rounds, if others have more), the paired ratio of ours to the anchor, the goal. Below it the goals of ratios. */
+/**
+ * One line per metric: median of each subject with its extremes (and its rounds, if others have more), the
+ * paired ratio of ours to the anchor, the goal. Below it the goals of ratios.
+ */
 export function table(benchmark: Benchmark, samples: readonly Sample[]): string {
-  const heads = ["median (min-max)", "unit", ...benchmark.subjects, `${benchmark.ours} / ${benchmark.anchor}`, "goal"];
+  const heads = [
+    "median (min-max)",
+    "unit",
+    ...benchmark.subjects,
+    `${benchmark.ours} / ${benchmark.anchor}`,
+    "goal",
+  ];
   const rows = benchmark.metrics.map((metric) => {
     const ratio = medianRatio(samples, metric.name, benchmark.ours, benchmark.anchor);
     const values = benchmark.subjects.map((subject) => valuesOf(samples, metric.name, subject));
     const most = Math.max(...values.map(({ length }) => length));
-    const cells = values.map((one) => cell(one, metric.decimals) + (one.length === 0 || one.length === most ? "" : ` x${one.length}`));
-    return [metric.name, metric.unit, ...cells, Number.isFinite(ratio) ? ratio.toFixed(2) : "-", verdict(metric, valuesOf(samples, metric.name, benchmark.ours))];
+    const cells = values.map(
+      (one) =>
+        cell(one, metric.decimals) + (one.length === 0 || one.length === most ? "" : ` x${one.length}`),
+    );
+    return [
+      metric.name,
+      metric.unit,
+      ...cells,
+      Number.isFinite(ratio) ? ratio.toFixed(2) : "-",
+      verdict(metric, valuesOf(samples, metric.name, benchmark.ours)),
+    ];
   });
   return [aligned([heads, ...rows]), ...ratioTable(benchmark.ratioGoals ?? [], samples)].join("\n\n");
 }
@@ -156,14 +198,26 @@ function ratioTable(goals: readonly RatioGoal[], samples: readonly Sample[]): re
     const ratio = medianRatio(samples, goal.metric, goal.of, goal.over);
     const limit = `${goal.kind === "at-least" ? ">=" : "<="} ${goal.value}`;
     const outcome = ratioMet(samples, goal) ? "met" : goal.judged ? "MISSED" : "not met";
-    return [`${goal.metric}: ${goal.of} / ${goal.over}`, Number.isNaN(ratio) ? "-" : ratio.toFixed(2), goal.judged ? limit : `(${limit})`, outcome];
+    return [
+      `${goal.metric}: ${goal.of} / ${goal.over}`,
+      Number.isNaN(ratio) ? "-" : ratio.toFixed(2),
+      goal.judged ? limit : `(${limit})`,
+      outcome,
+    ];
   });
   return [aligned([["median of the rounds' ratios", "ratio", "goal", ""], ...rows])];
 }
 
 function aligned(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) => row.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
+  return rows
+    .map((row) =>
+      row
+        .map((text, column) => text.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
 function cell(values: readonly number[], decimals: number): string {

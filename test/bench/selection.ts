@@ -1,4 +1,7 @@
-/** Parts of a benchmark: a whole round beside slow programs takes minutes, and one question rarely needs all of it. Pure. */
+/**
+ * Parts of a benchmark: a whole round beside slow programs takes minutes, and one question rarely needs all
+ * of it. Pure.
+ */
 import type { Benchmark } from "./report.ts";
 
 export interface Selection {
@@ -8,7 +11,10 @@ export interface Selection {
   readonly only: string | undefined;
 }
 
-/** The benchmark with nothing in its table and its goals but what was asked for; or what is wrong with that, in a sentence. */
+/**
+ * The benchmark with nothing in its table and its goals but what was asked for; or what is wrong with that,
+ * in a sentence.
+ */
 export function select(benchmark: Benchmark, { subjects, only }: Selection): Benchmark | string {
   if (subjects === undefined && only === undefined) return benchmark;
   const { scenarios } = benchmark;
@@ -17,10 +23,17 @@ export function select(benchmark: Benchmark, { subjects, only }: Selection): Ben
   const played = pick(scenarios, only, "scenario");
   if (typeof chosen === "string") return chosen;
   if (typeof played === "string") return played;
-  const metrics = benchmark.metrics.filter(({ scenario }) => scenario === undefined || played.includes(scenario));
+  const metrics = benchmark.metrics.filter(
+    ({ scenario }) => scenario === undefined || played.includes(scenario),
+  );
   // Goals are ours: where we do not take part nothing is missed.
-  const judged = chosen.includes(benchmark.ours) ? metrics : metrics.map(({ name, unit, decimals }) => ({ name, unit, decimals }));
-  const ratioGoals = (benchmark.ratioGoals ?? []).filter(({ metric, of, over }) => metrics.some(({ name }) => name === metric) && chosen.includes(of) && chosen.includes(over));
+  const judged = chosen.includes(benchmark.ours)
+    ? metrics
+    : metrics.map(({ name, unit, decimals }) => ({ name, unit, decimals }));
+  const ratioGoals = (benchmark.ratioGoals ?? []).filter(
+    ({ metric, of, over }) =>
+      metrics.some(({ name }) => name === metric) && chosen.includes(of) && chosen.includes(over),
+  );
   return { ...benchmark, subjects: chosen, scenarios: played, metrics: judged, ratioGoals };
 }
 
@@ -29,5 +42,7 @@ function pick(all: readonly string[], names: string | undefined, kind: string): 
   if (names === undefined) return all;
   const asked = names.split(",").map((name) => name.trim());
   const unknown = asked.find((name) => !all.includes(name));
-  return unknown === undefined ? all.filter((name) => asked.includes(name)) : `no ${kind} "${unknown}"; there are: ${all.join(", ")}`;
+  return unknown === undefined
+    ? all.filter((name) => asked.includes(name))
+    : `no ${kind} "${unknown}"; there are: ${all.join(", ")}`;
 }

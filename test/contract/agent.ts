@@ -13,7 +13,12 @@ export interface Agent extends AsyncDisposable {
 }
 
 /** @param servers `ip:port`, in the order to ask them in */
-export async function startAgent(node: string, servers: readonly string[], kubeconfig: string, log: Logger = silentLogger): Promise<Agent> {
+export async function startAgent(
+  node: string,
+  servers: readonly string[],
+  kubeconfig: string,
+  log: Logger = silentLogger,
+): Promise<Agent> {
   const clock = systemClock(() => performance.now());
   const credentials = createCredentials({
     clock,
@@ -24,9 +29,23 @@ export async function startAgent(node: string, servers: readonly string[], kubec
     onChange: () => {},
   });
   await credentials.start();
-  const transport = createUndiciTransport({ clock, log, credentials, servers: () => servers, userAgent: "leasehold-test" });
+  const transport = createUndiciTransport({
+    clock,
+    log,
+    credentials,
+    servers: () => servers,
+    userAgent: "leasehold-test",
+  });
   const api = createApiClient({ transport, clock, log });
-  const store = createLeaseStore({ api, clock, log, namespace: "kube-system", name: "leasehold", node, leaseDurationMs: 10_000 });
+  const store = createLeaseStore({
+    api,
+    clock,
+    log,
+    namespace: "kube-system",
+    name: "leasehold",
+    node,
+    leaseDurationMs: 10_000,
+  });
   return {
     store,
     async [Symbol.asyncDispose]() {

@@ -22,10 +22,16 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), "leasehold-faults-"));
-    api = await startEmbeddedApi({ servers: ["s1", "s2"].map((name) => ({ name, ip: "127.0.0.1", port: 0 })), dir });
+    api = await startEmbeddedApi({
+      servers: ["s1", "s2"].map((name) => ({ name, ip: "127.0.0.1", port: 0 })),
+      dir,
+    });
     const servers = api.servers.map(({ address }) => address);
     agent = await startAgent("n1", servers, api.kubeconfigs.get("s1")?.agent ?? "");
-    const outcome = await agent.store.write({ kind: "claim", replaces: null, offered: false, instance: "i1" }, 4000);
+    const outcome = await agent.store.write(
+      { kind: "claim", replaces: null, offered: false, instance: "i1" },
+      4000,
+    );
     assert.ok(outcome.kind === "ok", JSON.stringify(outcome));
     held = outcome.record;
   });
@@ -35,7 +41,8 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     await rm(dir, { recursive: true, force: true });
   });
 
-  const renew = (timeoutMs = 4000): Promise<WriteOutcome> => agent.store.write({ kind: "renew", held }, timeoutMs);
+  const renew = (timeoutMs = 4000): Promise<WriteOutcome> =>
+    agent.store.write({ kind: "renew", held }, timeoutMs);
   const both = (change: (faults: EmbeddedApi["servers"][number]["faults"]) => void): void => {
     for (const { faults } of api.servers) change(faults);
   };
@@ -56,7 +63,12 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     const line = (fields: LogFields, message: string): void => void lines.push([message, fields]);
     await agent[Symbol.asyncDispose]();
     const logger = { ...silentLogger, warn: line, info: line };
-    agent = await startAgent("n1", api.servers.map(({ address }) => address), api.kubeconfigs.get("s1")?.agent ?? "", logger);
+    agent = await startAgent(
+      "n1",
+      api.servers.map(({ address }) => address),
+      api.kubeconfigs.get("s1")?.agent ?? "",
+      logger,
+    );
     both((faults) => (faults.denyLeaseWrites = true));
     lines.length = 0;
     const message = 'admission webhook "leases.example.com" denied the request: no changes\\u{a}in a freeze';
@@ -98,7 +110,10 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
 
   test("a server that is not ready says so on /readyz, and goes on serving", async () => {
     const { faults } = api.server("s1");
-    const client = await rawClient({ server: api.server("s1").address, adminKubeconfig: api.kubeconfigs.get("s1")?.admin ?? "" });
+    const client = await rawClient({
+      server: api.server("s1").address,
+      adminKubeconfig: api.kubeconfigs.get("s1")?.admin ?? "",
+    });
     assert.equal((await client.call("GET", "/readyz")).status, 200);
     faults.notReady = true;
     assert.equal((await client.call("GET", "/readyz")).status, 500);
@@ -106,7 +121,8 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
   });
 
   test("a survey: alive without a quorum, unready, forbidden or overloaded; silent when stopped; refusing when killed", async () => {
-    const states = async (timeoutMs = 4000): Promise<string> => (await agent.store.survey(timeoutMs)).servers.map(({ state }) => state).join();
+    const states = async (timeoutMs = 4000): Promise<string> =>
+      (await agent.store.survey(timeoutMs)).servers.map(({ state }) => state).join();
     both((faults) => (faults.refuseWrites = true));
     const { records } = await agent.store.survey(4000);
     assert.deepEqual(records, [held, held]);

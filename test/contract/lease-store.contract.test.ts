@@ -1,4 +1,6 @@
-/** The Lease store over the wire, with the agent's own rights, against the embedded API server and a real one. */
+/**
+ * The Lease store over the wire, with the agent's own rights, against the embedded API server and a real one.
+ */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import type { Candidate, LeaseRecord } from "../../src/kube/record.ts";
@@ -19,8 +21,24 @@ function ok(outcome: WriteOutcome): LeaseRecord {
 }
 
 function candidate(node: string, counter: number): Candidate {
-  const fixed = { base: 100, effective: 100, eligible: true, state: "BACKUP", faults: [], preempt: false } as const;
-  return { node, ...fixed, ip: "192.0.2.1", mac: "", fastPath: null, instance: "i", version: "0.1.0", counter };
+  const fixed = {
+    base: 100,
+    effective: 100,
+    eligible: true,
+    state: "BACKUP",
+    faults: [],
+    preempt: false,
+  } as const;
+  return {
+    node,
+    ...fixed,
+    ip: "192.0.2.1",
+    mac: "",
+    fastPath: null,
+    instance: "i",
+    version: "0.1.0",
+    counter,
+  };
 }
 
 for (const kind of await targetKinds()) {
@@ -45,9 +63,14 @@ for (const kind of await targetKinds()) {
       await admin.call("DELETE", LEASE);
     });
 
-    const claim = (agent: Agent, replaces: LeaseRecord | null, offered = false, instance = "i1"): Promise<WriteOutcome> =>
-      agent.store.write({ kind: "claim", replaces, offered, instance }, TIMEOUT_MS);
-    const renew = (agent: Agent, held: LeaseRecord): Promise<WriteOutcome> => agent.store.write({ kind: "renew", held }, TIMEOUT_MS);
+    const claim = (
+      agent: Agent,
+      replaces: LeaseRecord | null,
+      offered = false,
+      instance = "i1",
+    ): Promise<WriteOutcome> => agent.store.write({ kind: "claim", replaces, offered, instance }, TIMEOUT_MS);
+    const renew = (agent: Agent, held: LeaseRecord): Promise<WriteOutcome> =>
+      agent.store.write({ kind: "renew", held }, TIMEOUT_MS);
     async function read(): Promise<LeaseRecord | null> {
       const outcome = await n1.store.read(TIMEOUT_MS);
       assert.ok(outcome.kind === "ok", JSON.stringify(outcome));
@@ -77,7 +100,10 @@ for (const kind of await targetKinds()) {
       ok(await n2.store.write({ kind: "candidate", candidate: candidate("n2", 1) }, TIMEOUT_MS));
       const second = ok(await renew(n1, first));
       assert.notEqual(second.renewTime, first.renewTime);
-      assert.deepEqual([second.holder, second.acquireTime, second.leaseTransitions], ["n1", first.acquireTime, first.leaseTransitions]);
+      assert.deepEqual(
+        [second.holder, second.acquireTime, second.leaseTransitions],
+        ["n1", first.acquireTime, first.leaseTransitions],
+      );
       assert.deepEqual(Object.keys(second.annotations).toSorted(), ["leasehold.dev/candidate.n2", INSTANCE]);
       ok(await renew(n1, first));
     });
@@ -88,7 +114,10 @@ for (const kind of await targetKinds()) {
       const winners = outcomes.filter(({ kind }) => kind === "ok");
       assert.equal(winners.length, 1);
       const record = await read();
-      assert.deepEqual(outcomes.find(({ kind }) => kind === "conflict"), { kind: "conflict", record });
+      assert.deepEqual(
+        outcomes.find(({ kind }) => kind === "conflict"),
+        { kind: "conflict", record },
+      );
       const taken = ok(await claim(n2, record));
       assert.equal(taken.holder, "n2");
       assert.deepEqual(await renew(n1, held), { kind: "conflict", record: taken });
@@ -104,7 +133,11 @@ for (const kind of await targetKinds()) {
       const held = ok(await claim(n1, null));
       const adopted = ok(await claim(n1, held));
       assert.equal(adopted.leaseTransitions, held.leaseTransitions);
-      assert.notEqual(adopted.acquireTime, held.acquireTime, "what was sent before this claim must fail after it");
+      assert.notEqual(
+        adopted.acquireTime,
+        held.acquireTime,
+        "what was sent before this claim must fail after it",
+      );
       assert.notEqual(adopted.renewTime, held.renewTime);
     });
 
@@ -132,10 +165,16 @@ for (const kind of await targetKinds()) {
     test("a released Lease is empty and says by whom; a claim clears that", async () => {
       const held = ok(await claim(n1, null));
       const released = ok(await n1.store.write({ kind: "release", held }, TIMEOUT_MS));
-      assert.deepEqual([released.holder, released.leaseDurationMs, released.annotations[RELEASED_BY]], ["", 1000, "n1"]);
+      assert.deepEqual(
+        [released.holder, released.leaseDurationMs, released.annotations[RELEASED_BY]],
+        ["", 1000, "n1"],
+      );
       assert.equal((await renew(n1, held)).kind, "conflict");
       const taken = ok(await claim(n2, released));
-      assert.deepEqual([taken.holder, taken.leaseDurationMs, taken.annotations[RELEASED_BY]], ["n2", 10_000, undefined]);
+      assert.deepEqual(
+        [taken.holder, taken.leaseDurationMs, taken.annotations[RELEASED_BY]],
+        ["n2", 10_000, undefined],
+      );
     });
 
     test("candidates write their annotations at once, and none is lost", async () => {
@@ -146,7 +185,11 @@ for (const kind of await targetKinds()) {
       ]);
       for (const outcome of await Promise.all(writes)) ok(outcome);
       const record = await read();
-      assert.deepEqual(Object.keys(record?.annotations ?? {}).sort(), ["leasehold.dev/candidate.n1", "leasehold.dev/candidate.n2", INSTANCE]);
+      assert.deepEqual(Object.keys(record?.annotations ?? {}).sort(), [
+        "leasehold.dev/candidate.n1",
+        "leasehold.dev/candidate.n2",
+        INSTANCE,
+      ]);
     });
 
     test("renewing a Lease that somebody deleted conflicts with null", async () => {
@@ -158,7 +201,10 @@ for (const kind of await targetKinds()) {
     test("a survey finds a server alive and brings the Lease, and nothing when there is none", async () => {
       const held = ok(await claim(n1, null));
       // The cache may be late.
-      const until = async (what: string, found: (records: readonly LeaseRecord[]) => boolean): Promise<void> => {
+      const until = async (
+        what: string,
+        found: (records: readonly LeaseRecord[]) => boolean,
+      ): Promise<void> => {
         for (let tries = 0; tries < 100; tries++) {
           const { servers, records } = await n1.store.survey(TIMEOUT_MS);
           assert.deepEqual(servers, [{ server: target.server, state: "alive" }]);
@@ -167,7 +213,10 @@ for (const kind of await targetKinds()) {
         }
         assert.fail(what);
       };
-      await until("the Lease", ([record]) => record?.resourceVersion === held.resourceVersion && record.holder === "n1");
+      await until(
+        "the Lease",
+        ([record]) => record?.resourceVersion === held.resourceVersion && record.holder === "n1",
+      );
       await admin.call("DELETE", LEASE);
       await until("no Lease", (records) => records.length === 0);
     });
@@ -175,13 +224,18 @@ for (const kind of await targetKinds()) {
     test("a survey tells a stopped server from a port that nobody listens on, and finds the first alive again", async () => {
       const nobody = "127.0.0.1:1";
       await using both = await startAgent("n1", [target.server, nobody], target.agentKubeconfig);
-      const states = async (timeoutMs: number): Promise<readonly string[]> => (await both.store.survey(timeoutMs)).servers.map(({ state }) => state);
+      const states = async (timeoutMs: number): Promise<readonly string[]> =>
+        (await both.store.survey(timeoutMs)).servers.map(({ state }) => state);
       assert.deepEqual(await states(TIMEOUT_MS), ["alive", "refusing"]);
       target.stop();
       try {
         assert.deepEqual(await states(500), ["silent", "refusing"], "over connections that were open");
         await using stranger = await startAgent("n1", [target.server], target.agentKubeconfig);
-        assert.deepEqual((await stranger.store.survey(500)).servers, [{ server: target.server, state: "silent" }], "over a new one");
+        assert.deepEqual(
+          (await stranger.store.survey(500)).servers,
+          [{ server: target.server, state: "silent" }],
+          "over a new one",
+        );
       } finally {
         target.continue();
       }
@@ -190,7 +244,11 @@ for (const kind of await targetKinds()) {
 
     test("an urgent renewal is one renewal, to however many servers it goes", async () => {
       // The same server by two spellings: it gets two copies of every request.
-      await using twice = await startAgent("n1", [target.server, target.server.replace("127.0.0.1", "[::ffff:127.0.0.1]")], target.agentKubeconfig);
+      await using twice = await startAgent(
+        "n1",
+        [target.server, target.server.replace("127.0.0.1", "[::ffff:127.0.0.1]")],
+        target.agentKubeconfig,
+      );
       const held = ok(await claim(n1, null));
       const renewed = ok(await twice.store.write({ kind: "renew", held }, TIMEOUT_MS, true));
       assert.notEqual(renewed.renewTime, held.renewTime);
@@ -210,7 +268,11 @@ for (const kind of await targetKinds()) {
         while (!seen.some(found)) {
           await new Promise<void>((resolve, reject) => {
             wake = resolve;
-            limit.addEventListener("abort", () => reject(new Error(`not seen: ${what}; only ${JSON.stringify(seen)}`)), { once: true });
+            limit.addEventListener(
+              "abort",
+              () => reject(new Error(`not seen: ${what}; only ${JSON.stringify(seen)}`)),
+              { once: true },
+            );
           });
         }
       }

@@ -1,4 +1,7 @@
-/** The API servers that the contract suites run against: the embedded one, and a real one where there is one to be had. */
+/**
+ * The API servers that the contract suites run against: the embedded one, and a real one where there is one
+ * to be had.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
@@ -105,8 +108,14 @@ export interface WatchLine {
 
 const TIMEOUT_MS = 5000;
 
-/** HTTP and nothing else, so that what is compared is the servers. @param anonymous without a client certificate */
-export async function rawClient(target: Pick<Target, "server" | "adminKubeconfig">, anonymous = false): Promise<RawClient> {
+/**
+ * HTTP and nothing else, so that what is compared is the servers. @param anonymous without a client
+ * certificate
+ */
+export async function rawClient(
+  target: Pick<Target, "server" | "adminKubeconfig">,
+  anonymous = false,
+): Promise<RawClient> {
   const read = await readKubeconfig(target.adminKubeconfig);
   if (read.kind !== "ok") throw new Error(`${target.adminKubeconfig}: ${JSON.stringify(read)}`);
   const { ca, clientCertificate } = read.credentials;
@@ -122,7 +131,11 @@ export async function rawClient(target: Pick<Target, "server" | "adminKubeconfig
           response.on("error", reject);
           response.on("end", () => {
             const type = response.headers["content-type"] ?? "";
-            resolve({ status: response.statusCode ?? 0, type, body: type === "application/json" ? parse(text) : text });
+            resolve({
+              status: response.statusCode ?? 0,
+              type,
+              body: type === "application/json" ? parse(text) : text,
+            });
           });
         });
         sent.on("timeout", () => sent.destroy(new Error(`${method} ${path}: no answer`)));
@@ -165,5 +178,7 @@ function watchLine(value: unknown): WatchLine {
 }
 
 function parse(text: string): unknown {
-  return JSON.parse(text, (member: string, value: unknown) => (member === "managedFields" ? undefined : value));
+  return JSON.parse(text, (member: string, value: unknown) =>
+    member === "managedFields" ? undefined : value,
+  );
 }

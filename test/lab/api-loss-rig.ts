@@ -1,4 +1,6 @@
-/** A cluster whose API is taken away and given back, for scenarios about a holder that cannot renew its Lease. */
+/**
+ * A cluster whose API is taken away and given back, for scenarios about a holder that cannot renew its Lease.
+ */
 import assert from "node:assert/strict";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
@@ -41,16 +43,26 @@ export class ApiLossRig implements AsyncDisposable {
   /** Only `holder` has had the VIP since then, without a pause. */
   neverMoved(holder: ClusterNode, fromMs: number): void {
     const timeline = this.since(fromMs);
-    assert.deepEqual(timeline.intervals().map(({ holders }) => holders), [[holder.name]], `${timeline.describe()}\n${this.cluster.history()}`);
+    assert.deepEqual(
+      timeline.intervals().map(({ holders }) => holders),
+      [[holder.name]],
+      `${timeline.describe()}\n${this.cluster.history()}`,
+    );
   }
 
   /** It holds without a Lease for `forMs`, from when it has noticed on. */
   async holdsOn(holder: ClusterNode, forMs: number): Promise<void> {
-    await this.cluster.lab.until(async () => (await holder.state()) === "PROVISIONAL", 8_000, "the holder is provisional");
+    await this.cluster.lab.until(
+      async () => (await holder.state()) === "PROVISIONAL",
+      8_000,
+      "the holder is provisional",
+    );
     const endMs = monotonicMs() + forMs;
     while (monotonicMs() < endMs) {
       // On a loaded machine an agent may answer late; who has the VIP is sampled all the time.
-      const [state, ...others] = await Promise.all([holder, ...this.cluster.others(holder)].map((node) => node.state().catch(() => undefined)));
+      const [state, ...others] = await Promise.all(
+        [holder, ...this.cluster.others(holder)].map((node) => node.state().catch(() => undefined)),
+      );
       if (state !== undefined) assert.equal(state, "PROVISIONAL", this.cluster.history());
       assert.ok(!others.includes("MASTER") && !others.includes("PROVISIONAL"), this.cluster.history());
       await sleep(500);
@@ -61,7 +73,10 @@ export class ApiLossRig implements AsyncDisposable {
     await this.cluster.lab.until(
       async () => {
         const state = await holder.state();
-        if (state !== "MASTER") throw new Error(`${holder.name} is ${state}; ${this.since(monotonicMs() - 90_000).describe()}\n${this.cluster.history()}`);
+        if (state !== "MASTER")
+          throw new Error(
+            `${holder.name} is ${state}; ${this.since(monotonicMs() - 90_000).describe()}\n${this.cluster.history()}`,
+          );
         return true;
       },
       30_000,

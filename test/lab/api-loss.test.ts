@@ -1,4 +1,7 @@
-/** No API server lets the holder renew its Lease: when it keeps the VIP, when it goes, and that one node has it in the end. */
+/**
+ * No API server lets the holder renew its Lease: when it keeps the VIP, when it goes, and that one node has
+ * it in the end.
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
@@ -51,7 +54,11 @@ describe("all API servers are down", () => {
       assert.deepEqual(await cluster.bound(), [holder.name]);
       await sleep(100);
     }
-    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 5_000, "the deadline has passed");
+    await cluster.lab.until(
+      async () => (await cluster.bound()).length === 0,
+      5_000,
+      "the deadline has passed",
+    );
     await sleep(3_000);
     assert.deepEqual(await cluster.bound(), []);
     await up();
@@ -65,7 +72,9 @@ describe("etcd has no quorum", () => {
   test("two of three members killed: the VIP stays where it is", async () => {
     const holder = await cluster.startAgents();
     const fromMs = monotonicMs();
-    const members = cluster.plane.nodes.filter((node) => node.name !== cluster.others(holder)[0]?.name).map(({ etcd }) => etcd);
+    const members = cluster.plane.nodes
+      .filter((node) => node.name !== cluster.others(holder)[0]?.name)
+      .map(({ etcd }) => etcd);
     for (const etcd of members) await etcd.kill();
     await rig.holdsOn(holder, 8_000);
     for (const etcd of members) await etcd.start();
@@ -83,9 +92,16 @@ describe("only the holder cannot renew", () => {
     const fault = await cluster.lab.isolate(old.host);
     const next = await cluster.successorOf(old);
     // Long before the Lease has run out. Its claim may have to wait for another leader of etcd.
-    const bound = rig.since(cutMs).intervals().find(({ holders }) => holders.includes(next.name));
+    const bound = rig
+      .since(cutMs)
+      .intervals()
+      .find(({ holders }) => holders.includes(next.name));
     assert.ok(bound !== undefined && bound.fromMs - cutMs <= 3_000, rig.since(cutMs).describe());
-    await cluster.lab.until(async () => !(await cluster.bound()).includes(old.name), 6_000, "the old one lets go");
+    await cluster.lab.until(
+      async () => !(await cluster.bound()).includes(old.name),
+      6_000,
+      "the old one lets go",
+    );
     // The renew deadline, and what a loaded machine takes to see it.
     assert.ok(monotonicMs() - cutMs <= 5_000, `after ${monotonicMs() - cutMs} ms`);
     await sleep(2_000);

@@ -25,7 +25,8 @@ afterEach(async () => {
   await cluster.reset();
 });
 
-const throughProxyPort = (): Promise<ClientProbe> => openNewConnections(cluster, cluster.client, { port: 8443 });
+const throughProxyPort = (): Promise<ClientProbe> =>
+  openNewConnections(cluster, cluster.client, { port: 8443 });
 
 /** Fails when `holder` is not MASTER at any look, or another node has the VIP. */
 async function staysWith(holder: ClusterNode, forMs: number): Promise<void> {
@@ -71,7 +72,11 @@ describe("the holder's own API server", () => {
     });
     assert.equal(holder.name, "n1", cluster.history());
     await holder.plane.apiServer.kill();
-    await cluster.lab.until(async () => (await cluster.settled()).name !== "n1", 15_000, "a node with an API server takes over");
+    await cluster.lab.until(
+      async () => (await cluster.settled()).name !== "n1",
+      15_000,
+      "a node with an API server takes over",
+    );
   });
 });
 
@@ -81,7 +86,15 @@ test("credentials that come after the agent: it has the VIP without them, then t
   const path = join(node.host.directory, "late", "kubeconfig");
   await node.startAgent({ LEASEHOLD_KUBECONFIG: path });
   await cluster.client.run(["ping", "-c1", "-W1", node.host.ipv4]);
-  await cluster.lab.until(async () => (await node.state()) === "PROVISIONAL", 10_000, "it has the VIP that nobody else has");
-  await node.host.run(["sh", "-c", `mkdir -p ${join(node.host.directory, "late")} && cp ${node.plane.kubeconfigs.agent} ${path}`]);
+  await cluster.lab.until(
+    async () => (await node.state()) === "PROVISIONAL",
+    10_000,
+    "it has the VIP that nobody else has",
+  );
+  await node.host.run([
+    "sh",
+    "-c",
+    `mkdir -p ${join(node.host.directory, "late")} && cp ${node.plane.kubeconfigs.agent} ${path}`,
+  ]);
   assert.equal(await cluster.settled(), node);
 });

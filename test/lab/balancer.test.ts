@@ -28,12 +28,22 @@ test("a worker's balancer carries 1 GB each way, unharmed", { timeout: 240_000 }
   const [node] = cluster.nodes;
   assert.ok(node !== undefined);
   const pki = join(node.plane.etcKubernetes, "pki");
-  await node.host.spawn([process.execPath, child("bulk-server"), "7443", join(pki, "apiserver.crt"), join(pki, "apiserver.key")], { name: "bulk-server" });
+  await node.host.spawn(
+    [process.execPath, child("bulk-server"), "7443", join(pki, "apiserver.crt"), join(pki, "apiserver.key")],
+    { name: "bulk-server" },
+  );
   const worker = await cluster.lab.node("w1");
   const agent = await cluster.startWorker(worker, { LEASEHOLD_BACKENDS: `${node.host.ipv4}:7443` });
   await using fetcher = new Fetcher(worker);
-  await cluster.lab.until(async () => (await fetcher.get("http://127.0.0.1:10081/readyz")).status === 200, 15_000, "the worker's balancer is ready");
-  const output = await cluster.client.run([process.execPath, child("bulk-client"), worker.ipv4, "8443", join(pki, "ca.crt"), String(GIGABYTE)], { timeoutMs: 200_000 });
+  await cluster.lab.until(
+    async () => (await fetcher.get("http://127.0.0.1:10081/readyz")).status === 200,
+    15_000,
+    "the worker's balancer is ready",
+  );
+  const output = await cluster.client.run(
+    [process.execPath, child("bulk-client"), worker.ipv4, "8443", join(pki, "ca.crt"), String(GIGABYTE)],
+    { timeoutMs: 200_000 },
+  );
   const [made, loaded, sent] = output.trim().split(" ");
   assert.equal(loaded, made);
   assert.equal(sent, made);
@@ -43,33 +53,51 @@ test("a worker's balancer carries 1 GB each way, unharmed", { timeout: 240_000 }
 
 /** A session of the proxy takes two descriptors, and the agent needs some hundred of its own. */
 function proxySessions(): number {
-  const hard = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Number.POSITIVE_INFINITY);
+  const hard = Number(
+    /^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ??
+      Number.POSITIVE_INFINITY,
+  );
   return Math.min(IDLE, Math.floor((hard - 1_000) / 2));
 }
 
-for (const { fastPath, count } of [{ fastPath: "off", count: proxySessions() }, { fastPath: "on", count: IDLE }]) {
-  test(`${count} idle connections, fast path ${fastPath}: the Lease is renewed on time`, { timeout: 180_000 }, async () => {
-    assert.ok(count >= IDLE / 2, `descriptors for ${count} sessions only`);
-    cluster.settings = { LEASEHOLD_MAX_CONNECTIONS: String(2 * IDLE), LEASEHOLD_FASTPATH: fastPath };
-    const holder = await cluster.startAgents();
-    await cluster.lab.until(async () => (await holder.status()).fastPath?.mode === (fastPath === "on" ? "fast-path" : "proxy"), 10_000, "the fast path is up");
-    await using held = await HeldConnections.start(cluster.client, { host: cluster.vip, port: 8443, count, mode: "listen" }, `idle-${fastPath}`);
-    await cluster.lab.until(() => held.alive().length === count, 60_000, `${count} connections are open`);
-    const endMs = monotonicMs() + 10_000;
-    let least = Number.POSITIVE_INFINITY;
-    while (monotonicMs() < endMs) {
-      const { election, vip } = await holder.status();
-      assert.equal(election?.state, "MASTER");
-      least = Math.min(least, vip?.validForMs ?? 0);
-      await sleep(100);
-    }
-    const { balancer } = await holder.status();
-    // The kernel keeps them from the proxy, or it has them all.
-    if (fastPath === "on") assert.equal(balancer.connections, 0);
-    else assert.ok(balancer.connections >= count * 0.99, `${balancer.connections} sessions`);
-    // Renewed every second with four to spare: half of that gone would be a renewal that came late.
-    assert.ok(least > 2_000, `the right to the VIP was once only ${least} ms from its end`);
-  });
+for (const { fastPath, count } of [
+  { fastPath: "off", count: proxySessions() },
+  { fastPath: "on", count: IDLE },
+]) {
+  test(
+    `${count} idle connections, fast path ${fastPath}: the Lease is renewed on time`,
+    { timeout: 180_000 },
+    async () => {
+      assert.ok(count >= IDLE / 2, `descriptors for ${count} sessions only`);
+      cluster.settings = { LEASEHOLD_MAX_CONNECTIONS: String(2 * IDLE), LEASEHOLD_FASTPATH: fastPath };
+      const holder = await cluster.startAgents();
+      await cluster.lab.until(
+        async () => (await holder.status()).fastPath?.mode === (fastPath === "on" ? "fast-path" : "proxy"),
+        10_000,
+        "the fast path is up",
+      );
+      await using held = await HeldConnections.start(
+        cluster.client,
+        { host: cluster.vip, port: 8443, count, mode: "listen" },
+        `idle-${fastPath}`,
+      );
+      await cluster.lab.until(() => held.alive().length === count, 60_000, `${count} connections are open`);
+      const endMs = monotonicMs() + 10_000;
+      let least = Number.POSITIVE_INFINITY;
+      while (monotonicMs() < endMs) {
+        const { election, vip } = await holder.status();
+        assert.equal(election?.state, "MASTER");
+        least = Math.min(least, vip?.validForMs ?? 0);
+        await sleep(100);
+      }
+      const { balancer } = await holder.status();
+      // The kernel keeps them from the proxy, or it has them all.
+      if (fastPath === "on") assert.equal(balancer.connections, 0);
+      else assert.ok(balancer.connections >= count * 0.99, `${balancer.connections} sessions`);
+      // Renewed every second with four to spare: half of that gone would be a renewal that came late.
+      assert.ok(least > 2_000, `the right to the VIP was once only ${least} ms from its end`);
+    },
+  );
 }
 
 test("no backend left: connections are refused; one again: they are served", async () => {
@@ -78,7 +106,11 @@ test("no backend left: connections are refused; one again: they are served", asy
   const [, other] = cluster.nodes;
   assert.ok(other !== undefined);
   const refused = async (): Promise<boolean> => {
-    await using client = await ClientProbe.start(cluster.client, { host: other.host.ipv4, port: 8443, intervalMs: 20, timeoutMs: 500 }, `refused-${(serial += 1)}`);
+    await using client = await ClientProbe.start(
+      cluster.client,
+      { host: other.host.ipv4, port: 8443, intervalMs: 20, timeoutMs: 500 },
+      `refused-${(serial += 1)}`,
+    );
     await sleep(300);
     const attempts = await client.stop();
     return attempts.length > 0 && attempts.every((attempt) => attempt.error === "ECONNREFUSED");
@@ -87,14 +119,21 @@ test("no backend left: connections are refused; one again: they are served", asy
   await other.plane.apiServer.start();
   await other.plane.ready();
   const served = async (): Promise<boolean> => {
-    await using client = await openNewConnections(cluster, cluster.client, { host: other.host.ipv4, port: 8443, timeoutMs: 500, path: "/readyz" });
+    await using client = await openNewConnections(cluster, cluster.client, {
+      host: other.host.ipv4,
+      port: 8443,
+      timeoutMs: 500,
+      path: "/readyz",
+    });
     await sleep(500);
     const attempts = await client.stop();
     if (attempts.length < 5 || failures(attempts).length > 0) throw new Error(describeAttempts(attempts));
     return true;
   };
   await cluster.lab.until(served, 15_000, "it is served again");
-  await Promise.all(cluster.plane.nodes.filter((node) => !node.apiServer.running).map((node) => node.apiServer.start()));
+  await Promise.all(
+    cluster.plane.nodes.filter((node) => !node.apiServer.running).map((node) => node.apiServer.start()),
+  );
   await cluster.plane.ready();
 });
 let serial = 0;

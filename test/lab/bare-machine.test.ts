@@ -36,16 +36,28 @@ describe("a lab", () => {
     const file = scriptFile(mkdtempSync("/run/lab/bare-"));
     // Nothing that could be run is where nft is.
     const hidden = `mount --bind /dev/null ${findProgram("nft") ?? assert.fail("nft is not installed")} && ! nft --version 2>/dev/null && exec "$@"`;
-    assert.equal(await run(["unshare", "--mount", "sh", "-c", hidden, "-", process.execPath, file], { cwd: ROOT, env: { LAB_SANDBOX: "1" } }), `holders: [ 'n1' ] cwd: ${ROOT.replace(/\/$/, "")}\n`);
+    assert.equal(
+      await run(["unshare", "--mount", "sh", "-c", hidden, "-", process.execPath, file], {
+        cwd: ROOT,
+        env: { LAB_SANDBOX: "1" },
+      }),
+      `holders: [ 'n1' ] cwd: ${ROOT.replace(/\/$/, "")}\n`,
+    );
   });
 
-  /** A directory with this machine's files in it, on a mount that is `propagation` and does not begin there. */
-  async function chroot(propagation: "private" | "shared"): Promise<{ code: number | null; stdout: string; stderr: string; left: string }> {
+  /**
+   * A directory with this machine's files in it, on a mount that is `propagation` and does not begin there.
+   */
+  async function chroot(
+    propagation: "private" | "shared",
+  ): Promise<{ code: number | null; stdout: string; stderr: string; left: string }> {
     const top = mkdtempSync("/run/lab/chroot-");
     const root = join(top, "root");
     const file = scriptFile(top);
-    for (const name of ["usr", "etc", "proc", "sys", "dev", "run", "mnt", "tmp"]) mkdirSync(join(root, name), { recursive: true });
-    for (const name of ["bin", "sbin", "lib", "lib64"]) symlinkSync(readlinkSync(`/${name}`), join(root, name));
+    for (const name of ["usr", "etc", "proc", "sys", "dev", "run", "mnt", "tmp"])
+      mkdirSync(join(root, name), { recursive: true });
+    for (const name of ["bin", "sbin", "lib", "lib64"])
+      symlinkSync(readlinkSync(`/${name}`), join(root, name));
     const script = [
       `mount --bind ${top} ${top} && mount --make-${propagation} ${top}`,
       ...["usr", "etc", "proc", "sys", "dev"].map((name) => `mount --rbind /${name} ${root}/${name}`),
@@ -59,12 +71,19 @@ describe("a lab", () => {
 
   test("can be had in a chroot whose root is no mount point", async () => {
     const { code, stdout, stderr, left } = await chroot("private");
-    assert.deepEqual([code, stdout, left], [0, `holders: [ 'n1' ] cwd: ${ROOT.replace(/\/$/, "")}\n`, ""], stderr);
+    assert.deepEqual(
+      [code, stdout, left],
+      [0, `holders: [ 'n1' ] cwd: ${ROOT.replace(/\/$/, "")}\n`, ""],
+      stderr,
+    );
   });
 
   test("leaves no mount behind where such a chroot's mounts are shared, and says what to do", async () => {
     const { code, stdout, stderr, left } = await chroot("shared");
     assert.deepEqual([code, stdout, left], [69, "", ""]);
-    assert.match(stderr, /^This chroot's root is no mount point.*mount --bind DIR DIR && mount --make-private DIR\n$/);
+    assert.match(
+      stderr,
+      /^This chroot's root is no mount point.*mount --bind DIR DIR && mount --make-private DIR\n$/,
+    );
   });
 });

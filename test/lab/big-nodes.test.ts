@@ -29,7 +29,11 @@ const MOST_FLOWS = 65_536;
 const ENOBUFS = 105;
 
 function run(command: string, ...args: readonly string[]): string {
-  return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], maxBuffer: 1 << 28 });
+  return execFileSync(command, args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+    maxBuffer: 1 << 28,
+  });
 }
 
 async function nftScript(script: string): Promise<void> {
@@ -74,8 +78,18 @@ function insideSandbox(): void {
   let nft: Nft;
   let fastPath: FastPath;
 
-  const flows = async (): Promise<number> => (await kernel.elements({ family: "netdev", name: "leasehold" }, "flows4", () => 1))?.length ?? 0;
-  const ownRules = async (): Promise<string> => JSON.stringify(await Promise.all((["netdev", "ip"] as const).map(async (family) => (await kernel.rules({ family, name: "leasehold" })).map(({ chain, handle }) => `${chain} ${handle}`))));
+  const flows = async (): Promise<number> =>
+    (await kernel.elements({ family: "netdev", name: "leasehold" }, "flows4", () => 1))?.length ?? 0;
+  const ownRules = async (): Promise<string> =>
+    JSON.stringify(
+      await Promise.all(
+        (["netdev", "ip"] as const).map(async (family) =>
+          (await kernel.rules({ family, name: "leasehold" })).map(
+            ({ chain, handle }) => `${chain} ${handle}`,
+          ),
+        ),
+      ),
+    );
   async function readAll(): Promise<{ counters: readonly Counter[]; pieces: number }> {
     pieces = 0;
     const counters = await counted.counters();
@@ -101,12 +115,29 @@ function insideSandbox(): void {
       vips: [VIP4],
       ports: [6443, 8443],
       isWorker: false,
-      node: () => ({ name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true }),
+      node: () => ({
+        name: "n1",
+        interfaceName: "eth0",
+        interfaceIndex: 2,
+        addresses: [addressIn(1, 4)],
+        mac: macOf(1),
+        backendPort: 6443,
+        balancerPort: 8443,
+        wildcardListener: true,
+      }),
       backends: () => [{ host: addressIn(1, 4).text, port: 6443, grade: "UP", serving: true, silent: false }],
       lease: () => undefined,
       members: {
         observe: () => {},
-        current: () => [{ node: "n2", fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(2, 4).text] }, mac: macOf(2), fresh: true, said: "1" }],
+        current: () => [
+          {
+            node: "n2",
+            fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(2, 4).text] },
+            mac: macOf(2),
+            fresh: true,
+            said: "1",
+          },
+        ],
       },
       holdsVip: () => true,
       missing: () => [],
@@ -116,18 +147,32 @@ function insideSandbox(): void {
           if (change.lost) lost += 1;
           onChange(change);
         }),
-      sessions: { vipGone: () => {}, clients: async () => [], backendsDied: async () => {}, told: () => ({ kicked: 0, destroyed: 0 }) },
+      sessions: {
+        vipGone: () => {},
+        clients: async () => [],
+        backendsDied: async () => {},
+        told: () => ({ kicked: 0, destroyed: 0 }),
+      },
       probe: () => {},
       onChange: () => {},
     });
     fastPath.start();
     await until("the rules", 5_000, () => fastPath.status().mode === "fast-path");
-    const some = Array.from({ length: 100 }, (_, i) => `02:00:00:00:00:09 . 10.88.0.9 . ${40_000 + i} . ${VIP4.text} . 6443`);
+    const some = Array.from(
+      { length: 100 },
+      (_, i) => `02:00:00:00:00:09 . 10.88.0.9 . ${40_000 + i} . ${VIP4.text} . 6443`,
+    );
     await nftScript(`add element netdev leasehold flows4 { ${some.join(", ")} }\n`);
     // That was a change by somebody else, and is mended.
     await sleep(1_000);
     await until("the rules once more", 5_000, () => fastPath.status().mode === "fast-path");
-    for (let i = 0; i < 5; i++) await new Promise<void>((resolve) => void connect(6443, VIP4.text).once("error", () => resolve()).once("connect", () => resolve()));
+    for (let i = 0; i < 5; i++)
+      await new Promise<void>(
+        (resolve) =>
+          void connect(6443, VIP4.text)
+            .once("error", () => resolve())
+            .once("connect", () => resolve()),
+      );
     alone = await readAll();
     rules = await ownRules();
     let seenMs = bootTimeMs();
@@ -150,7 +195,10 @@ function insideSandbox(): void {
 
   test("another's transaction of many thousand rules holds up a refresh, and nothing else of this process", async () => {
     assert.ok(transactionMs > 3_000, `it took ${transactionMs} ms only: no test of anything`);
-    assert.ok(longestGapMs < transactionMs / 3, `the event loop stood still for ${longestGapMs} of ${transactionMs} ms`);
+    assert.ok(
+      longestGapMs < transactionMs / 3,
+      `the event loop stood still for ${longestGapMs} of ${transactionMs} ms`,
+    );
     const before = refreshes;
     await until("a refresh after it", 25_000, () => refreshes > before);
   });
@@ -159,7 +207,10 @@ function insideSandbox(): void {
     assert.ok(lost > 0, "none was lost: no test of anything");
     assert.deepEqual([await ownRules(), await flows(), fastPath.status().restored], [rules, 100, 1]);
     // The peer does not exist, so its packets are missed as well.
-    assert.deepEqual(warnings.filter((text) => text.includes("rules")), ["Somebody changed the rules, putting them back"]);
+    assert.deepEqual(
+      warnings.filter((text) => text.includes("rules")),
+      ["Somebody changed the rules, putting them back"],
+    );
   });
 
   test("our figures are those of nft, and no more is read for them than without the others, by no program", async () => {
@@ -172,9 +223,18 @@ function insideSandbox(): void {
     } finally {
       process.env["PATH"] = path;
     }
-    const listed: { nftables: readonly { counter?: Counter & { table: string } }[] } = JSON.parse(run("nft", "-j", "list", "counters"));
-    const expected = listed.nftables.flatMap(({ counter }) => (counter === undefined ? [] : [`${counter.family} ${counter.name} ${counter.packets} ${counter.bytes}`]));
-    assert.deepEqual(alone.counters.map((counter) => `${counter.family} ${counter.name} ${counter.packets} ${counter.bytes}`).toSorted(), expected.toSorted());
+    const listed: { nftables: readonly { counter?: Counter & { table: string } }[] } = JSON.parse(
+      run("nft", "-j", "list", "counters"),
+    );
+    const expected = listed.nftables.flatMap(({ counter }) =>
+      counter === undefined ? [] : [`${counter.family} ${counter.name} ${counter.packets} ${counter.bytes}`],
+    );
+    assert.deepEqual(
+      alone.counters
+        .map((counter) => `${counter.family} ${counter.name} ${counter.packets} ${counter.bytes}`)
+        .toSorted(),
+      expected.toSorted(),
+    );
     const own = alone.counters.find(({ name }) => name === "own_10_88_0_11_6443");
     assert.deepEqual([own?.packets, own !== undefined && own.bytes > 0], [5, true]);
   });
@@ -186,15 +246,24 @@ function insideSandbox(): void {
     await until("two failures", 45_000, () => refreshes >= asked + 2);
     await sleep(200);
     broken = undefined;
-    assert.deepEqual([await ownRules(), await flows(), fastPath.status().restored, fastPath.status().mode], [rules, 100, 1, "fast-path"]);
+    assert.deepEqual(
+      [await ownRules(), await flows(), fastPath.status().restored, fastPath.status().mode],
+      [rules, 100, 1, "fast-path"],
+    );
     assert.equal(fastPath.status().own[0]?.connections, 5);
     assert.equal(warnings.filter((text) => text.startsWith("The kernel could not be asked")).length, 1);
   });
 
   test("a full set of clients is read in pieces, between which others have their turn", async () => {
-    const all = Array.from({ length: MOST_FLOWS }, (_, i) => `02:00:00:00:00:09 . 10.88.${1 + (i >> 14)}.9 . ${1_024 + (i & 0x3fff)} . ${VIP4.text} . 6443`);
+    const all = Array.from(
+      { length: MOST_FLOWS },
+      (_, i) =>
+        `02:00:00:00:00:09 . 10.88.${1 + (i >> 14)}.9 . ${1_024 + (i & 0x3fff)} . ${VIP4.text} . 6443`,
+    );
     fastPath.stop();
-    await nftScript(`flush set netdev leasehold flows4\nadd element netdev leasehold flows4 { ${all.join(", ")} }\n`);
+    await nftScript(
+      `flush set netdev leasehold flows4\nadd element netdev leasehold flows4 { ${all.join(", ")} }\n`,
+    );
     pieces = 0;
     let longestMs = 0;
     let seenMs = bootTimeMs();

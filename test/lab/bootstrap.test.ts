@@ -1,6 +1,7 @@
 /**
- * Before there is an API server: `kubeadm init` and two joins in their order, with kubeadm's own files appearing where they do; then the power failure of the
- * whole cluster. etcd is external to kubeadm here, and its members start together, with the first API server.
+ * Before there is an API server: `kubeadm init` and two joins in their order, with kubeadm's own files
+ * appearing where they do; then the power failure of the whole cluster. etcd is external to kubeadm here, and
+ * its members start together, with the first API server.
  */
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync } from "node:fs";
@@ -44,13 +45,23 @@ function appears(node: ClusterNode, name: string): void {
 
 /** The static pod's manifest names these paths, whether anything is there or not. */
 function startAgent(node: ClusterNode) {
-  return node.startAgent({ LEASEHOLD_KUBECONFIG: etc(node, OWN), LEASEHOLD_ADMIN_KUBECONFIG: etc(node, ADMIN) });
+  return node.startAgent({
+    LEASEHOLD_KUBECONFIG: etc(node, OWN),
+    LEASEHOLD_ADMIN_KUBECONFIG: etc(node, ADMIN),
+  });
 }
 
-/** What a kubeadm on `host` does with the control plane's endpoint: a verified TLS connection and a GET, every 50 ms. */
+/**
+ * What a kubeadm on `host` does with the control plane's endpoint: a verified TLS connection and a GET, every
+ * 50 ms.
+ */
 function kubeadm(host: Host, name: string): Promise<ClientProbe> {
   const caFile = join(first.plane.etcKubernetes, "pki", "ca.crt");
-  return ClientProbe.start(host, { host: cluster.vip, port: 6443, intervalMs: 50, timeoutMs: 3_000, path: "/version", tls: { caFile } }, name);
+  return ClientProbe.start(
+    host,
+    { host: cluster.vip, port: 6443, intervalMs: 50, timeoutMs: 3_000, path: "/version", tls: { caFile } },
+    name,
+  );
 }
 
 /** Somebody talks on the link: a machine that asks for another one's MAC. */
@@ -59,13 +70,24 @@ function talk(about: ClusterNode): Promise<string> {
 }
 
 function holdersSince(fromMs: number): readonly (readonly string[])[] {
-  return ownership.timeline(cluster.vip).between(fromMs).intervals().map(({ holders }) => holders);
+  return ownership
+    .timeline(cluster.vip)
+    .between(fromMs)
+    .intervals()
+    .map(({ holders }) => holders);
 }
 
-/** Without an API server its balancer has none: it is no candidate, and would take the VIP of a control plane that nobody serves all the same. */
+/**
+ * Without an API server its balancer has none: it is no candidate, and would take the VIP of a control plane
+ * that nobody serves all the same.
+ */
 async function waits(node: ClusterNode): Promise<void> {
   const { election } = await node.status();
-  assert.deepEqual([election?.state, election?.faults, election?.holder], ["FAULT", ["balancer"], null], node.name);
+  assert.deepEqual(
+    [election?.state, election?.faults, election?.holder],
+    ["FAULT", ["balancer"], null],
+    node.name,
+  );
 }
 
 async function answered(probe: ClientProbe, timeoutMs: number, what: string): Promise<number> {
@@ -98,7 +120,11 @@ describe("kubeadm's order", () => {
     await first.plane.apiServer.start();
     servedMs = await answered(outside, 30_000, "VIP:6443 answers");
     await first.plane.ready();
-    await cluster.lab.until(async () => /api_requests_total\{[^}]*code="403"/.test((await first.get("/metrics")).body), 10_000, "403");
+    await cluster.lab.until(
+      async () => /api_requests_total\{[^}]*code="403"/.test((await first.get("/metrics")).body),
+      10_000,
+      "403",
+    );
     await sleep(4_000);
     assert.equal(await first.state(), "PROVISIONAL");
     assert.deepEqual(holdersSince(boundMs), [["n1"]]);
@@ -122,15 +148,26 @@ describe("kubeadm's order", () => {
     await cluster.plane.bindAdmins();
     await cluster.lab.until(async () => (await first.state()) === "MASTER", 10_000, "n1 is confirmed");
     assert.equal((await cluster.lease()).spec["holderIdentity"], "n1");
-    assert.match(first.agent?.log() ?? "", /"level":"warn".*Using admin\.conf in place of our own kubeconfig/);
+    assert.match(
+      first.agent?.log() ?? "",
+      /"level":"warn".*Using admin\.conf in place of our own kubeconfig/,
+    );
     assert.equal((await first.status()).credentials.source, etc(first, ADMIN));
   });
 
   test("rbac.yaml and the agent's own kubeconfig: it changes over, and the VIP does not notice", async () => {
     await cluster.plane.applyRbac();
     appears(first, OWN);
-    await cluster.lab.until(async () => (await first.status()).credentials.source === etc(first, OWN), 10_000, "its own credentials");
-    await cluster.lab.until(() => /Using our own kubeconfig again/.test(first.agent?.log() ?? ""), 5_000, "they are taken");
+    await cluster.lab.until(
+      async () => (await first.status()).credentials.source === etc(first, OWN),
+      10_000,
+      "its own credentials",
+    );
+    await cluster.lab.until(
+      () => /Using our own kubeconfig again/.test(first.agent?.log() ?? ""),
+      5_000,
+      "they are taken",
+    );
     // A renewal or two with them.
     await sleep(3_000);
     assert.equal(await first.state(), "MASTER");
@@ -143,13 +180,20 @@ describe("kubeadm's order", () => {
     for (const node of joining) for (const name of [ADMIN, OWN]) appears(node, name);
     const probe = await kubeadm(third.host, "kubeadm-join-late");
     await second.plane.apiServer.start();
-    await cluster.lab.until(async () => (await second.state()) === "BACKUP" && (await second.status()).election?.holder === "n1", 30_000, "n2 reads the Lease");
+    await cluster.lab.until(
+      async () => (await second.state()) === "BACKUP" && (await second.status()).election?.holder === "n1",
+      30_000,
+      "n2 reads the Lease",
+    );
     await waits(third);
     assert.deepEqual(holdersSince(boundMs), [["n1"]]);
     await third.plane.apiServer.start();
     await cluster.plane.ready();
     await cluster.lab.until(
-      async () => Object.keys((await cluster.lease()).metadata.annotations ?? {}).filter((key) => key.startsWith("leasehold.dev/candidate.")).length === 3,
+      async () =>
+        Object.keys((await cluster.lease()).metadata.annotations ?? {}).filter((key) =>
+          key.startsWith("leasehold.dev/candidate."),
+        ).length === 3,
       15_000,
       "three candidates",
     );
@@ -185,7 +229,11 @@ describe("a power failure of the whole cluster", () => {
     await Promise.all(cluster.nodes.map(startAgent));
     // Clients that have lost the VIP ask for it: so the link is not silent.
     clients = cluster.lab.own(await kubeadm(cluster.client, "clients"));
-    const bound = await cluster.lab.until(async () => (await cluster.bound())[0], 15_000, "somebody has the VIP");
+    const bound = await cluster.lab.until(
+      async () => (await cluster.bound())[0],
+      15_000,
+      "somebody has the VIP",
+    );
     await sleep(5_000);
     const timeline = ownership.timeline(cluster.vip).between(startedMs);
     assert.deepEqual(await cluster.bound(), [bound], timeline.describe());
@@ -199,14 +247,20 @@ describe("a power failure of the whole cluster", () => {
     const killedMs = monotonicMs();
     await holder.endAgent("SIGKILL");
     await startAgent(holder);
-    await cluster.lab.until(async () => (await holder.state()) === "PROVISIONAL", 10_000, `${holder.name} has the VIP`);
+    await cluster.lab.until(
+      async () => (await holder.state()) === "PROVISIONAL",
+      10_000,
+      `${holder.name} has the VIP`,
+    );
     await sleep(4_000);
     assert.deepEqual(holdersSince(killedMs), [[holder.name]]);
   });
 
   test("the control plane comes back: the Lease has the last word, and one node has the VIP", async () => {
     const fromMs = monotonicMs();
-    await Promise.all(cluster.plane.nodes.flatMap(({ etcd, apiServer }) => [etcd.start(), apiServer.start()]));
+    await Promise.all(
+      cluster.plane.nodes.flatMap(({ etcd, apiServer }) => [etcd.start(), apiServer.start()]),
+    );
     await cluster.plane.ready();
     const master = await cluster.settled(30_000);
     await answered(clients, 10_000, "clients are served again");
@@ -215,6 +269,10 @@ describe("a power failure of the whole cluster", () => {
     assert.deepEqual(await cluster.bound(), [master.name], timeline.describe());
     assert.ok(timeline.longestDualMs() <= 1_000, timeline.describe());
     // The Lease, which is older than the power failure, may name another one: then the VIP moves to it, once.
-    assert.ok(timeline.intervals().filter(({ holders }) => holders.length === 1).length <= (master === holder ? 1 : 2), timeline.describe());
+    assert.ok(
+      timeline.intervals().filter(({ holders }) => holders.length === 1).length <=
+        (master === holder ? 1 : 2),
+      timeline.describe(),
+    );
   });
 });

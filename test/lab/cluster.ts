@@ -1,4 +1,7 @@
-/** What most scenarios start from: virtual nodes, each with its own etcd, kube-apiserver and agent, and a client. */
+/**
+ * What most scenarios start from: virtual nodes, each with its own etcd, kube-apiserver and agent, and a
+ * client.
+ */
 import { spawn } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +24,11 @@ const OPS = "http://127.0.0.1:10081";
 export const LEASE = ["-n", "kube-system", "lease", "leasehold"] as const;
 
 /** Starts an agent on a machine, without an admin.conf unless `env` names one. */
-export function startAgent(host: Host, env: Readonly<Record<string, string>>, bundle = BUNDLE): Promise<LabProcess> {
+export function startAgent(
+  host: Host,
+  env: Readonly<Record<string, string>>,
+  bundle = BUNDLE,
+): Promise<LabProcess> {
   return host.spawn([process.execPath, bundle, "run"], {
     name: "agent",
     env: {
@@ -44,7 +51,12 @@ export class ClusterNode {
   /** What agents that start from now on run. */
   bundle = BUNDLE;
 
-  constructor(host: Host, plane: ControlPlaneNode, fetcher: Fetcher, settings: () => Readonly<Record<string, string>>) {
+  constructor(
+    host: Host,
+    plane: ControlPlaneNode,
+    fetcher: Fetcher,
+    settings: () => Readonly<Record<string, string>>,
+  ) {
     this.host = host;
     this.plane = plane;
     this.#fetcher = fetcher;
@@ -56,7 +68,11 @@ export class ClusterNode {
   }
 
   async startAgent(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
-    this.agent = await startAgent(this.host, { LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent, ...this.#settings(), ...env }, this.bundle);
+    this.agent = await startAgent(
+      this.host,
+      { LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent, ...this.#settings(), ...env },
+      this.bundle,
+    );
     return this.agent;
   }
 
@@ -80,7 +96,11 @@ export class ClusterNode {
   /** The VRRP state; "PROVISIONAL" for a MASTER that has no Lease to show. */
   async state(): Promise<string> {
     const { election } = await this.status();
-    return election === null ? "none" : election.state === "MASTER" && !election.confirmed ? "PROVISIONAL" : election.state;
+    return election === null
+      ? "none"
+      : election.state === "MASTER" && !election.confirmed
+        ? "PROVISIONAL"
+        : election.state;
   }
 }
 
@@ -105,7 +125,14 @@ export class Cluster implements AsyncDisposable {
   /** Settings of agents that start from now on. */
   settings: Readonly<Record<string, string>>;
 
-  constructor(lab: Lab, plane: ControlPlane, hosts: readonly Host[], client: Host, vips: readonly string[], settings: Readonly<Record<string, string>>) {
+  constructor(
+    lab: Lab,
+    plane: ControlPlane,
+    hosts: readonly Host[],
+    client: Host,
+    vips: readonly string[],
+    settings: Readonly<Record<string, string>>,
+  ) {
     this.lab = lab;
     this.plane = plane;
     this.client = client;
@@ -113,7 +140,10 @@ export class Cluster implements AsyncDisposable {
     this.settings = settings;
     this.nodes = hosts.map(
       (host) =>
-        new ClusterNode(host, plane.node(host.name), lab.own(new Fetcher(host)), () => ({ LEASEHOLD_VIP: this.vips.join(","), ...this.settings })),
+        new ClusterNode(host, plane.node(host.name), lab.own(new Fetcher(host)), () => ({
+          LEASEHOLD_VIP: this.vips.join(","),
+          ...this.settings,
+        })),
     );
   }
 
@@ -132,36 +162,48 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Starts all agents, with settings per node; returns when one is MASTER and the others are BACKUP. */
-  async startAgents(perNode: Readonly<Record<string, Readonly<Record<string, string>>>> = {}): Promise<ClusterNode> {
+  async startAgents(
+    perNode: Readonly<Record<string, Readonly<Record<string, string>>>> = {},
+  ): Promise<ClusterNode> {
     await Promise.all(this.nodes.map((node) => node.startAgent(perNode[node.name] ?? {})));
     return this.settled();
   }
 
   /**
-   * As {@link startAgents}, and `first` is MASTER: it is alone when the others start. For scenarios that need to know who holds; a process that takes a second
-   * longer to start on a busy machine is no candidate when a new Lease is claimed, whatever its priority.
+   * As {@link startAgents}, and `first` is MASTER: it is alone when the others start. For scenarios that need
+   * to know who holds; a process that takes a second longer to start on a busy machine is no candidate when a
+   * new Lease is claimed, whatever its priority.
    */
-  async startAgentsAfter(first: ClusterNode, perNode: Readonly<Record<string, Readonly<Record<string, string>>>> = {}): Promise<ClusterNode> {
+  async startAgentsAfter(
+    first: ClusterNode,
+    perNode: Readonly<Record<string, Readonly<Record<string, string>>>> = {},
+  ): Promise<ClusterNode> {
     await first.startAgent(perNode[first.name] ?? {});
     await this.settled();
     await Promise.all(this.others(first).map((node) => node.startAgent(perNode[node.name] ?? {})));
     return this.settled();
   }
 
-  /** An agent on a machine that is no control-plane node, with no right but NET_ADMIN to what it does to the network. */
+  /**
+   * An agent on a machine that is no control-plane node, with no right but NET_ADMIN to what it does to the
+   * network.
+   */
   startWorker(host: Host, env: Readonly<Record<string, string>>): Promise<LabProcess> {
     const [node] = this.nodes;
     if (node === undefined) throw new Error("a cluster has nodes");
-    return host.spawn(["setpriv", "--inh-caps", "-net_raw", "--bounding-set", "-net_raw", process.execPath, BUNDLE, "run"], {
-      name: "agent",
-      env: {
-        ...host.agentEnvironment(),
-        LEASEHOLD_ROLE: "balancer",
-        LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
-        LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
-        ...env,
+    return host.spawn(
+      ["setpriv", "--inh-caps", "-net_raw", "--bounding-set", "-net_raw", process.execPath, BUNDLE, "run"],
+      {
+        name: "agent",
+        env: {
+          ...host.agentEnvironment(),
+          LEASEHOLD_ROLE: "balancer",
+          LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
+          LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
+          ...env,
+        },
       },
-    });
+    );
   }
 
   /** Ends all agents in order and puts the Lease back as the manifest ships it. */
@@ -171,8 +213,14 @@ export class Cluster implements AsyncDisposable {
     for (const node of this.nodes) {
       await this.forget(node);
       node.bundle = BUNDLE;
-      // A server on a node that was cut off holds connections of clients that are long gone, and would be counted as theirs.
-      await node.host.run(["ss", "-K", "-Htn", `( sport = :6443 and ( dst ${this.client.ipv4} or dst [${this.client.ipv6}] ) )`]);
+      // A server on a node that was cut off holds connections of clients that are long gone, and would be
+      // counted as theirs.
+      await node.host.run([
+        "ss",
+        "-K",
+        "-Htn",
+        `( sport = :6443 and ( dst ${this.client.ipv4} or dst [${this.client.ipv6}] ) )`,
+      ]);
     }
     await this.kubectl(["delete", ...LEASE, "--ignore-not-found"]);
     await this.plane.applyRbac();
@@ -181,16 +229,26 @@ export class Cluster implements AsyncDisposable {
 
   /** What a boot does to a node whose agent does not run. */
   async forget(node: ClusterNode): Promise<void> {
-    // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the Lease, as it must after a restart.
+    // A killed agent's memory of its last renewal would let the next one bind the VIP before it has read the
+    // Lease, as it must after a restart.
     rmSync(join(node.host.stateDirectory, "state.json"), { force: true });
     // What a killed agent left must not wait for the kernel: the next scenario starts clean.
-    for (const vip of this.vips) await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
+    for (const vip of this.vips)
+      await node.host.run(["sh", "-c", `ip addr del ${vip} dev eth0 2>/dev/null; true`]);
   }
 
   /** What the agents logged of their states, checks and offers, for messages. */
   history(): string {
     const lines = this.nodes.flatMap((node) => node.agent?.log().split("\n") ?? []);
-    return lines.filter((line) => /State changed|Offering|check (failed|recovered)|VIP bound|VIP released|not accepted|"Starting"/.test(line)).sort((a, b) => (stampOf(a) < stampOf(b) ? -1 : 1)).slice(-40).join("\n");
+    return lines
+      .filter((line) =>
+        /State changed|Offering|check (failed|recovered)|VIP bound|VIP released|not accepted|"Starting"/.test(
+          line,
+        ),
+      )
+      .sort((a, b) => (stampOf(a) < stampOf(b) ? -1 : 1))
+      .slice(-40)
+      .join("\n");
   }
 
   /** The one MASTER, when there is exactly one and every other running agent is BACKUP. */
@@ -214,7 +272,9 @@ export class Cluster implements AsyncDisposable {
   async successorOf(old: ClusterNode): Promise<ClusterNode> {
     return this.lab.until(
       async () => {
-        const masters = await Promise.all(this.others(old).map(async (node) => ((await node.state()) === "MASTER" ? node : undefined)));
+        const masters = await Promise.all(
+          this.others(old).map(async (node) => ((await node.state()) === "MASTER" ? node : undefined)),
+        );
         return masters.find((node) => node !== undefined);
       },
       20_000,
@@ -224,7 +284,9 @@ export class Cluster implements AsyncDisposable {
 
   /** Nodes whose kernel has the VIP, now. */
   async bound(vip = this.vip): Promise<readonly string[]> {
-    const sampler = await OwnershipSampler.start(new Map(this.nodes.map((node) => [node.name, node.host.namespace])));
+    const sampler = await OwnershipSampler.start(
+      new Map(this.nodes.map((node) => [node.name, node.host.namespace])),
+    );
     try {
       return await sampler.holders(vip);
     } finally {
@@ -239,7 +301,10 @@ export class Cluster implements AsyncDisposable {
     return alive.kubectl(args, input === undefined ? {} : { input });
   }
 
-  async lease(): Promise<{ readonly metadata: { readonly annotations?: Record<string, string> }; readonly spec: Record<string, unknown> }> {
+  async lease(): Promise<{
+    readonly metadata: { readonly annotations?: Record<string, string> };
+    readonly spec: Record<string, unknown>;
+  }> {
     return JSON.parse(await this.kubectl(["get", ...LEASE, "-o", "json"]));
   }
 

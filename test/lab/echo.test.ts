@@ -15,7 +15,9 @@ function ip(text: string): IpAddress {
 }
 
 function seen(echo: Echo): readonly string[] {
-  return echo.drain().replies.map(({ from, identifier, sequence }) => `${from.text} ${identifier} ${sequence}`);
+  return echo
+    .drain()
+    .replies.map(({ from, identifier, sequence }) => `${from.text} ${identifier} ${sequence}`);
 }
 
 if (process.argv.includes(INSIDE)) {
@@ -49,7 +51,11 @@ if (process.argv.includes(INSIDE)) {
       await sleep(50);
       const { replies } = echo.drain();
       assert.ok(replies.length > 40 && replies.length <= 256, `${replies.length} replies`);
-      assert.deepEqual(replies.map(({ sequence }) => sequence), replies.map((_, index) => index), "the oldest are kept");
+      assert.deepEqual(
+        replies.map(({ sequence }) => sequence),
+        replies.map((_, index) => index),
+        "the oldest are kept",
+      );
     });
   });
 } else {

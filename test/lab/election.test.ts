@@ -12,7 +12,10 @@ import { FENCE_MS, provable } from "./on-the-wire.ts";
 const ROUNDS = 50;
 const LEASE_MS = 10_000;
 const RENEW_DEADLINE_MS = 4_000;
-/** From a holder's end, as its wire tells it, until another one has the VIP: measured in proof.test.ts; here, with room for a slow machine. */
+/**
+ * From a holder's end, as its wire tells it, until another one has the VIP: measured in proof.test.ts; here,
+ * with room for a slow machine.
+ */
 const TAKEN_MS = 2_000;
 
 let cluster: Cluster;
@@ -29,11 +32,18 @@ afterEach(async () => cluster.reset());
 
 /** The VIP of VIP:8443 as a client sees it: a new connection every 5 ms. */
 function probe(): Promise<ClientProbe> {
-  return ClientProbe.start(cluster.client, { host: cluster.vip, port: 8443, timeoutMs: 1_000 }, `probe-${(serial += 1)}`);
+  return ClientProbe.start(
+    cluster.client,
+    { host: cluster.vip, port: 8443, timeoutMs: 1_000 },
+    `probe-${(serial += 1)}`,
+  );
 }
 let serial = 0;
 
-/** The longest gap that a client saw, less what it slept through itself: its process may have had to wait for a processor. */
+/**
+ * The longest gap that a client saw, less what it slept through itself: its process may have had to wait for
+ * a processor.
+ */
 function gapMs(attempts: readonly Attempt[]): number {
   const paused = longestPauseMs(attempts);
   return longestGap(attempts).ms - (paused > 50 ? paused : 0);
@@ -45,7 +55,8 @@ function since(fromMs: number) {
 
 /** One of them has the VIP no later than `limitMs` after `fromMs`. */
 async function takenBy(nodes: readonly ClusterNode[], fromMs: number, limitMs: number): Promise<void> {
-  const first = (): number | undefined => since(fromMs).samples.find(({ holders }) => nodes.some(({ name }) => holders.includes(name)))?.atMs;
+  const first = (): number | undefined =>
+    since(fromMs).samples.find(({ holders }) => nodes.some(({ name }) => holders.includes(name)))?.atMs;
   const atMs = await cluster.lab.until(first, 20_000, `another node has ${cluster.vip}`);
   assert.ok(atMs - fromMs <= limitMs, `after ${atMs - fromMs} ms\n${cluster.history()}`);
 }
@@ -53,32 +64,59 @@ async function takenBy(nodes: readonly ClusterNode[], fromMs: number, limitMs: n
 describe("cold start", () => {
   test("the highest priority wins, whoever starts first", async () => {
     const fromMs = monotonicMs();
-    // The Lease comes when all run and look out for it: which process a busy machine starts a second later than the others does not matter here, nor does an API
-    // server that has just started and turns requests away for a moment, after which an agent reads again within 2 s. Ten seconds without a Lease, and one makes it.
+    // The Lease comes when all run and look out for it: which process a busy machine starts a second later
+    // than the others does not matter here, nor does an API server that has just started and turns requests
+    // away for a moment, after which an agent reads again within 2 s. Ten seconds without a Lease, and one
+    // makes it.
     await cluster.kubectl(["delete", ...LEASE]);
-    await Promise.all(cluster.nodes.map((node, index) => node.startAgent({ LEASEHOLD_PRIORITY: ["100", "120", "110"][index] ?? "" })));
-    await cluster.lab.until(async () => (await Promise.all(cluster.nodes.map((node) => node.state()))).every((state) => state === "BACKUP"), 10_000, "all are BACKUP");
+    await Promise.all(
+      cluster.nodes.map((node, index) =>
+        node.startAgent({ LEASEHOLD_PRIORITY: ["100", "120", "110"][index] ?? "" }),
+      ),
+    );
+    await cluster.lab.until(
+      async () =>
+        (await Promise.all(cluster.nodes.map((node) => node.state()))).every((state) => state === "BACKUP"),
+      10_000,
+      "all are BACKUP",
+    );
     await sleep(3_000);
     await cluster.plane.applyRbac();
     const master = await cluster.settled();
     assert.equal(master.name, "n2", cluster.history());
     assert.deepEqual(await cluster.bound(), ["n2"]);
-    await cluster.lab.until(() => arp.announcers(cluster.vip, fromMs).length > 0, 5_000, "the capture shows an announcement");
+    await cluster.lab.until(
+      () => arp.announcers(cluster.vip, fromMs).length > 0,
+      5_000,
+      "the capture shows an announcement",
+    );
     assert.deepEqual(arp.announcers(cluster.vip, fromMs), ["n2"]);
   });
 
-  test(`equal priorities: exactly one GARP source in each of ${ROUNDS} rounds`, { timeout: 600_000 }, async () => {
-    for (let round = 1; round <= ROUNDS; round += 1) {
-      const fromMs = monotonicMs();
-      const master = await cluster.startAgents();
-      await cluster.lab.until(() => arp.announcers(cluster.vip, fromMs).length > 0, 5_000, "the capture shows an announcement");
-      assert.deepEqual(arp.announcers(cluster.vip, fromMs), [master.name], `round ${round}: ${cluster.history()}`);
-      assert.ok(since(fromMs).maxSimultaneous() <= 1, `round ${round}: ${since(fromMs).describe()}`);
-      // All at once, so that no round ends in a hand-over, which is another scenario.
-      await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));
-      await cluster.reset();
-    }
-  });
+  test(
+    `equal priorities: exactly one GARP source in each of ${ROUNDS} rounds`,
+    { timeout: 600_000 },
+    async () => {
+      for (let round = 1; round <= ROUNDS; round += 1) {
+        const fromMs = monotonicMs();
+        const master = await cluster.startAgents();
+        await cluster.lab.until(
+          () => arp.announcers(cluster.vip, fromMs).length > 0,
+          5_000,
+          "the capture shows an announcement",
+        );
+        assert.deepEqual(
+          arp.announcers(cluster.vip, fromMs),
+          [master.name],
+          `round ${round}: ${cluster.history()}`,
+        );
+        assert.ok(since(fromMs).maxSimultaneous() <= 1, `round ${round}: ${since(fromMs).describe()}`);
+        // All at once, so that no round ends in a hand-over, which is another scenario.
+        await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));
+        await cluster.reset();
+      }
+    },
+  );
 });
 
 describe("the holder stops or dies", () => {
@@ -92,7 +130,10 @@ describe("the holder stops or dies", () => {
     const next = await cluster.settled();
     await sleep(1_000);
     const attempts = await client.stop();
-    assert.ok(gapMs(attempts.filter((attempt) => attempt.sentMs > fromMs - 500)) <= 150, describeAttempts(attempts));
+    assert.ok(
+      gapMs(attempts.filter((attempt) => attempt.sentMs > fromMs - 500)) <= 150,
+      describeAttempts(attempts),
+    );
     assert.deepEqual(await cluster.bound(), [next.name]);
     assert.ok(since(fromMs).longestDualMs() <= 1_000, since(fromMs).describe());
   });
@@ -102,7 +143,11 @@ describe("the holder stops or dies", () => {
     await provable(cluster, old);
     const fromMs = monotonicMs();
     await old.endAgent("SIGKILL");
-    await cluster.lab.until(async () => (await cluster.bound()).length === 0, 5_000, "the kernel removes the address");
+    await cluster.lab.until(
+      async () => (await cluster.bound()).length === 0,
+      5_000,
+      "the kernel removes the address",
+    );
     const goneMs = monotonicMs() - fromMs;
     assert.ok(goneMs <= 4_500, `the address lived ${goneMs} ms`);
     await takenBy(cluster.others(old), fromMs, goneMs + TAKEN_MS);
@@ -121,7 +166,9 @@ describe("the holder stops or dies", () => {
     await sleep(12_000);
     assert.equal(await cluster.settled(), holder);
     assert.deepEqual(
-      since(fromMs).intervals().map((interval) => interval.holders),
+      since(fromMs)
+        .intervals()
+        .map((interval) => interval.holders),
       [[holder.name]],
     );
   });
@@ -139,7 +186,10 @@ describe("the holder stops or dies", () => {
     old.agent?.cont();
     assert.equal(await cluster.settled(), next);
     await sleep(2_000);
-    assert.ok(!arp.announcers(cluster.vip, continuedMs).includes(old.name), "a frozen holder announced after it woke up");
+    assert.ok(
+      !arp.announcers(cluster.vip, continuedMs).includes(old.name),
+      "a frozen holder announced after it woke up",
+    );
     assert.deepEqual(await cluster.bound(), [next.name]);
     assert.equal(since(fromMs).dualMs(), 0, since(fromMs).describe());
   });
@@ -165,21 +215,38 @@ describe("the network", () => {
     const fault = await cluster.lab.isolate(old.host);
     await takenBy(cluster.others(old), fromMs, TAKEN_MS);
     const next = await cluster.successorOf(old);
-    await cluster.lab.until(async () => (await cluster.bound()).join() === next.name, 6_000, `${old.name} lets go`);
+    await cluster.lab.until(
+      async () => (await cluster.bound()).join() === next.name,
+      6_000,
+      `${old.name} lets go`,
+    );
     const gone = monotonicMs() - fromMs;
     assert.ok(gone <= RENEW_DEADLINE_MS + 1_000, `it had it for ${gone} ms`);
     const healedMs = monotonicMs();
     await fault.heal();
     assert.equal(await cluster.settled(), next);
-    assert.deepEqual(since(healedMs).intervals().map(({ holders }) => holders), [[next.name]]);
+    assert.deepEqual(
+      since(healedMs)
+        .intervals()
+        .map(({ holders }) => holders),
+      [[next.name]],
+    );
   });
 
   test("a VIP deleted by hand is back within 1 s, and announced", async () => {
     const master = await cluster.startAgents();
     const deletedMs = monotonicMs();
     await master.host.run(["ip", "addr", "del", `${cluster.vip}/32`, "dev", "eth0"]);
-    await cluster.lab.until(async () => (await cluster.bound()).includes(master.name), 1_000, "the VIP is back");
-    await cluster.lab.until(() => arp.announcements(cluster.vip, deletedMs).length > 0, 2_000, "it is announced");
+    await cluster.lab.until(
+      async () => (await cluster.bound()).includes(master.name),
+      1_000,
+      "the VIP is back",
+    );
+    await cluster.lab.until(
+      () => arp.announcements(cluster.vip, deletedMs).length > 0,
+      2_000,
+      "it is announced",
+    );
   });
 });
 
@@ -215,11 +282,21 @@ describe("preemption", () => {
   test("preempt delay: the better node waits that long", async () => {
     await startLow();
     const holder = await cluster.settled();
-    await cluster.node("n3").startAgent({ LEASEHOLD_PRIORITY: "200", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "6s" });
-    await cluster.lab.until(async () => (await cluster.node("n3").state()) === "BACKUP", 10_000, "n3 is BACKUP");
+    await cluster
+      .node("n3")
+      .startAgent({ LEASEHOLD_PRIORITY: "200", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "6s" });
+    await cluster.lab.until(
+      async () => (await cluster.node("n3").state()) === "BACKUP",
+      10_000,
+      "n3 is BACKUP",
+    );
     await sleep(3_000);
     assert.equal(await cluster.settled(), holder, "before the delay is over");
-    await cluster.lab.until(async () => (await cluster.settled()).name === "n3", 15_000, "n3 preempts after the delay");
+    await cluster.lab.until(
+      async () => (await cluster.settled()).name === "n3",
+      15_000,
+      "n3 preempts after the delay",
+    );
   });
 
   test("move-to: the named node takes over, whatever its priority", async () => {
@@ -227,7 +304,11 @@ describe("preemption", () => {
     const target = cluster.others(holder)[1];
     assert.ok(target !== undefined);
     await cluster.kubectl(["annotate", ...LEASE, `leasehold.dev/move-to=${target.name}`]);
-    await cluster.lab.until(async () => (await cluster.settled()).name === target.name, 10_000, "the named node holds");
+    await cluster.lab.until(
+      async () => (await cluster.settled()).name === target.name,
+      10_000,
+      "the named node holds",
+    );
   });
 });
 
@@ -236,23 +317,47 @@ describe("people edit the Lease", () => {
     const holder = await cluster.startAgents();
     const fromMs = monotonicMs();
     await cluster.kubectl(["delete", ...LEASE]);
-    await cluster.lab.until(async () => (await cluster.lease()).spec["holderIdentity"] === holder.name, 5_000, "the Lease is back");
+    await cluster.lab.until(
+      async () => (await cluster.lease()).spec["holderIdentity"] === holder.name,
+      5_000,
+      "the Lease is back",
+    );
     await sleep(2_000);
-    assert.deepEqual(since(fromMs).intervals().map((interval) => interval.holders), [[holder.name]]);
+    assert.deepEqual(
+      since(fromMs)
+        .intervals()
+        .map((interval) => interval.holders),
+      [[holder.name]],
+    );
   });
 
   test("emptied: the holder takes it up again, the VIP stays", async () => {
     const holder = await cluster.startAgents();
     const fromMs = monotonicMs();
     await cluster.kubectl(["patch", ...LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":""}}']);
-    await cluster.lab.until(async () => (await cluster.lease()).spec["holderIdentity"] === holder.name, 5_000, "the Lease names the holder again");
+    await cluster.lab.until(
+      async () => (await cluster.lease()).spec["holderIdentity"] === holder.name,
+      5_000,
+      "the Lease names the holder again",
+    );
     await sleep(2_000);
-    assert.deepEqual(since(fromMs).intervals().map((interval) => interval.holders), [[holder.name]]);
+    assert.deepEqual(
+      since(fromMs)
+        .intervals()
+        .map((interval) => interval.holders),
+      [[holder.name]],
+    );
   });
 
   test("a stranger written into it holds nothing: the VIP is back after the lease duration", async () => {
     await cluster.startAgents();
-    await cluster.kubectl(["patch", ...LEASE, "--type=merge", "-p", '{"spec":{"holderIdentity":"nobody-knows","renewTime":"2099-01-01T00:00:00.000000Z"}}']);
+    await cluster.kubectl([
+      "patch",
+      ...LEASE,
+      "--type=merge",
+      "-p",
+      '{"spec":{"holderIdentity":"nobody-knows","renewTime":"2099-01-01T00:00:00.000000Z"}}',
+    ]);
     await cluster.lab.until(async () => (await cluster.bound()).length === 0, 5_000, "the holder lets go");
     await cluster.settled(20_000);
   });
@@ -268,19 +373,42 @@ describe("refusals", () => {
     assert.match(node.agent?.log() ?? "", /LH_ADDRESS_OWNER|NODE_IP/);
   });
 
-  for (const [whose, prefix] of [["a lease of the machine's, with its subnet", 24], ["a lease of the machine's, as clouds give it", 32]] as const) {
+  for (const [whose, prefix] of [
+    ["a lease of the machine's, with its subnet", 24],
+    ["a lease of the machine's, as clouds give it", 32],
+  ] as const) {
     test(`a VIP that is ${whose}, ends the agent with exit status 2 and stays`, async () => {
       const [node] = cluster.nodes;
       assert.ok(node !== undefined);
       const { host } = node;
-      await host.run(["ip", "addr", "add", `${cluster.vip}/${prefix}`, "dev", "eth0", "valid_lft", "3600", "preferred_lft", "3600"]);
+      await host.run([
+        "ip",
+        "addr",
+        "add",
+        `${cluster.vip}/${prefix}`,
+        "dev",
+        "eth0",
+        "valid_lft",
+        "3600",
+        "preferred_lft",
+        "3600",
+      ]);
       try {
         await node.startAgent();
         const exit = await node.agent?.exited;
         assert.equal(exit?.code, 2);
         assert.match(node.agent?.log() ?? "", /LH_ADDRESS_OWNER/);
-        assert.ok(node.agent?.log().includes(`LEASEHOLD_VIP=\\"${cluster.vip}\\" is this machine's own address (${cluster.vip}/${prefix} on eth0`));
-        assert.match(await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]), new RegExp(` ${cluster.vip}/${prefix} .*valid_lft 3[56]`));
+        assert.ok(
+          node.agent
+            ?.log()
+            .includes(
+              `LEASEHOLD_VIP=\\"${cluster.vip}\\" is this machine's own address (${cluster.vip}/${prefix} on eth0`,
+            ),
+        );
+        assert.match(
+          await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]),
+          new RegExp(` ${cluster.vip}/${prefix} .*valid_lft 3[56]`),
+        );
       } finally {
         await host.run(["ip", "addr", "del", `${cluster.vip}/${prefix}`, "dev", "eth0"]);
       }
@@ -292,13 +420,31 @@ describe("refusals", () => {
     const [node] = cluster.others(holder);
     assert.ok(node !== undefined);
     const { host } = node;
-    await host.run(["ip", "addr", "add", `${cluster.vip}/24`, "dev", "eth0", "valid_lft", "3600", "preferred_lft", "3600"]);
+    await host.run([
+      "ip",
+      "addr",
+      "add",
+      `${cluster.vip}/24`,
+      "dev",
+      "eth0",
+      "valid_lft",
+      "3600",
+      "preferred_lft",
+      "3600",
+    ]);
     try {
-      await cluster.lab.until(async () => (await node.status()).election?.faults.join() === "vip", 10_000, "the agent is in FAULT vip");
+      await cluster.lab.until(
+        async () => (await node.status()).election?.faults.join() === "vip",
+        10_000,
+        "the agent is in FAULT vip",
+      );
       assert.match((await node.status()).vip?.failure ?? "", /is this machine's own address/);
       const routes = await host.run(["ip", "-4", "route", "show", "table", "all"]);
       await node.endAgent();
-      assert.match(await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]), new RegExp(` ${cluster.vip}/24 .*valid_lft 3[56]`));
+      assert.match(
+        await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"]),
+        new RegExp(` ${cluster.vip}/24 .*valid_lft 3[56]`),
+      );
       assert.equal(await host.run(["ip", "-4", "route", "show", "table", "all"]), routes);
     } finally {
       await host.run(["ip", "addr", "del", `${cluster.vip}/24`, "dev", "eth0"]);
@@ -311,7 +457,11 @@ describe("refusals", () => {
     assert.ok(twin !== undefined);
     await twin.endAgent();
     await twin.startAgent({ LEASEHOLD_NODE_NAME: master.name });
-    await cluster.lab.until(async () => (await twin.status()).election?.faults.includes("duplicate-node-name"), 10_000, "the twin is in FAULT");
+    await cluster.lab.until(
+      async () => (await twin.status()).election?.faults.includes("duplicate-node-name"),
+      10_000,
+      "the twin is in FAULT",
+    );
     assert.match(twin.agent?.log() ?? "", /LH_DUPLICATE_NODE/);
     assert.equal(await master.state(), "MASTER");
     assert.deepEqual(await cluster.bound(), [master.name]);

@@ -1,4 +1,7 @@
-/** Three virtual nodes over the embedded API, for what real API servers cannot be made to do in seconds, and a client. */
+/**
+ * Three virtual nodes over the embedded API, for what real API servers cannot be made to do in seconds, and a
+ * client.
+ */
 import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -67,7 +70,9 @@ export class EmbeddedCluster implements AsyncDisposable {
     return this.lab.until(
       async () => {
         const states = await Promise.all(this.nodes.map(async (node) => (await node.status()).election));
-        const holders = this.nodes.filter((_, index) => states[index]?.state === "MASTER" && states[index].confirmed);
+        const holders = this.nodes.filter(
+          (_, index) => states[index]?.state === "MASTER" && states[index].confirmed,
+        );
         if (holders.length !== 1) throw new Error(JSON.stringify(states));
         return holders[0];
       },

@@ -22,7 +22,10 @@ afterEach(async () => cluster.reset());
 /** The old holder lingers for 200 ms after it has seen the claim. */
 const LETTING_GO_MS = 350;
 
-const families: readonly { readonly name: string; readonly use: (v4: string, v6: string) => readonly string[] }[] = [
+const families: readonly {
+  readonly name: string;
+  readonly use: (v4: string, v6: string) => readonly string[];
+}[] = [
   { name: "IPv4", use: (v4) => [v4] },
   { name: "IPv6", use: (_, v6) => [v6] },
   { name: "dual stack", use: (v4, v6) => [v4, v6] },
@@ -42,7 +45,13 @@ for (const { name, use } of families) {
     }
     for (const vip of unused) assert.deepEqual(await cluster.bound(vip), [], vip);
 
-    for (const vip of vips) await allServed(cluster, cluster.client, 40, { host: vip, port: 8443, timeoutMs: 2_000, path: "/readyz" });
+    for (const vip of vips)
+      await allServed(cluster, cluster.client, 40, {
+        host: vip,
+        port: 8443,
+        timeoutMs: 2_000,
+        path: "/readyz",
+      });
 
     const movedMs = monotonicMs();
     await old.endAgent("SIGTERM");
@@ -51,7 +60,8 @@ for (const { name, use } of families) {
     await sleep(1_200);
     for (const vip of vips) {
       assert.deepEqual(await cluster.bound(vip), [next.name], vip);
-      // An announcement of the old holder's schedule may be due in the moment in which it hands over; after it has let go it says nothing.
+      // An announcement of the old holder's schedule may be due in the moment in which it hands over; after
+      // it has let go it says nothing.
       const taken = arp.announcements(vip, movedMs).find(({ node }) => node === next.name);
       assert.ok(taken !== undefined, `${next.name} did not announce ${vip}`);
       assert.deepEqual(arp.announcers(vip, taken.timeMs + LETTING_GO_MS), [next.name], vip);

@@ -1,4 +1,6 @@
-/** What the fast path's scenarios share: the cluster with the fast path up, and what clients must not notice. */
+/**
+ * What the fast path's scenarios share: the cluster with the fast path up, and what clients must not notice.
+ */
 import assert from "node:assert/strict";
 import { monotonicMs } from "../support/lab/clock.ts";
 import type { Host } from "../support/lab/host.ts";
@@ -8,13 +10,21 @@ import type { Cluster, ClusterNode } from "./cluster.ts";
 import type { Clients } from "./watchers.ts";
 
 /** Every one of `nodes` sends new connections to each of `takers`, and its own clients' as well. */
-export async function fastPathReady(cluster: Cluster, takers: readonly string[] = cluster.nodes.map((node) => node.name), nodes = cluster.nodes): Promise<void> {
+export async function fastPathReady(
+  cluster: Cluster,
+  takers: readonly string[] = cluster.nodes.map((node) => node.name),
+  nodes = cluster.nodes,
+): Promise<void> {
   await cluster.lab.until(
     async () => {
       for (const node of nodes) {
         const { fastPath } = await node.status();
         const names = fastPath?.nodes.filter((peer) => peer.slots > 0).map((peer) => peer.node) ?? [];
-        if (fastPath?.mode !== "fast-path" || fastPath.own.length === 0 || names.sort().join(" ") !== [...takers].sort().join(" ")) {
+        if (
+          fastPath?.mode !== "fast-path" ||
+          fastPath.own.length === 0 ||
+          names.sort().join(" ") !== [...takers].sort().join(" ")
+        ) {
           throw new Error(`${node.name}: ${JSON.stringify(fastPath)}`);
         }
       }
@@ -32,17 +42,35 @@ export async function startFastPath(cluster: Cluster): Promise<ClusterNode> {
 }
 
 export async function moveTo(cluster: Cluster, next: ClusterNode): Promise<void> {
-  await cluster.kubectl(["annotate", "-n", "kube-system", "lease", "leasehold", "--overwrite", `leasehold.dev/move-to=${next.name}`]);
+  await cluster.kubectl([
+    "annotate",
+    "-n",
+    "kube-system",
+    "lease",
+    "leasehold",
+    "--overwrite",
+    `leasehold.dev/move-to=${next.name}`,
+  ]);
   await cluster.lab.until(async () => (await next.state()) === "MASTER", 10_000, `${next.name} is MASTER`);
 }
 
-/** How late an event may be on a machine that does many other things; `npm run bench -- moves` measures it. */
+/**
+ * How late an event may be on a machine that does many other things; `npm run bench -- moves` measures it.
+ */
 const LATE_MS = 1_000;
 
 /** All connections live, and no watch missed an event or had one late. */
 export async function allWell(cluster: Cluster, clients: Clients, ticker: Ticker): Promise<void> {
-  assert.deepEqual(clients.watches.lost().map((each) => each.closedBy), [], "watches were lost");
-  assert.deepEqual(clients.requests.lost().map((each) => each.closedBy), [], "connections were lost");
+  assert.deepEqual(
+    clients.watches.lost().map((each) => each.closedBy),
+    [],
+    "watches were lost",
+  );
+  assert.deepEqual(
+    clients.requests.lost().map((each) => each.closedBy),
+    [],
+    "connections were lost",
+  );
   await watchesSawAll(cluster, clients, ticker);
 }
 
@@ -67,7 +95,10 @@ export async function servedBy(node: ClusterNode, client: Host): Promise<number>
   return (await sockets(node, client, ["state", "established"])).length;
 }
 
-/** The same with those that are being closed, as ss shows them. Whoever closes first stays in TIME-WAIT for a minute, and has nothing left to do. */
+/**
+ * The same with those that are being closed, as ss shows them. Whoever closes first stays in TIME-WAIT for a
+ * minute, and has nothing left to do.
+ */
 export function heldBy(node: ClusterNode, client: Host): Promise<readonly string[]> {
   return sockets(node, client, ["state", "connected", "exclude", "time-wait"]);
 }
@@ -77,7 +108,16 @@ export function waitedForBy(node: ClusterNode, client: Host): Promise<readonly s
   return sockets(node, client, ["state", "time-wait"]);
 }
 
-async function sockets(node: ClusterNode, client: Host, states: readonly string[]): Promise<readonly string[]> {
+async function sockets(
+  node: ClusterNode,
+  client: Host,
+  states: readonly string[],
+): Promise<readonly string[]> {
   const lines = (await node.host.run(["ss", "-Htn", ...states, "( sport = :6443 )"])).split("\n");
-  return lines.filter((line) => line.includes(` ${client.ipv4}:`) || line.includes(`[::ffff:${client.ipv4}]:`) || line.includes(`[${client.ipv6}]:`));
+  return lines.filter(
+    (line) =>
+      line.includes(` ${client.ipv4}:`) ||
+      line.includes(`[::ffff:${client.ipv4}]:`) ||
+      line.includes(`[${client.ipv6}]:`),
+  );
 }

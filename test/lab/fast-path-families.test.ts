@@ -4,7 +4,16 @@ import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { describeAttempts, failures } from "../support/lab/probe.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, heldBy, lostOf, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
+import {
+  allWell,
+  fastPathReady,
+  heldBy,
+  lostOf,
+  moveTo,
+  servedBy,
+  startFastPath,
+  watchesSawAll,
+} from "./fast-path-cluster.ts";
 import { allServed, openClients, openNewConnections, startTicker } from "./watchers.ts";
 import type { Clients } from "./watchers.ts";
 
@@ -12,7 +21,10 @@ let cluster: Cluster;
 
 before(async () => {
   // A server that is told to stop goes on serving for this long, as one that drains.
-  cluster = await createCluster({ vips: (lab) => [lab.vip4, lab.vip6], apiServerFlags: { "shutdown-delay-duration": "12s" } });
+  cluster = await createCluster({
+    vips: (lab) => [lab.vip4, lab.vip6],
+    apiServerFlags: { "shutdown-delay-duration": "12s" },
+  });
 });
 after(async () => cluster[Symbol.asyncDispose]());
 afterEach(async () => {
@@ -26,7 +38,12 @@ afterEach(async () => {
 });
 
 /** The holder and the two others, on an IPv6 VIP. */
-async function startIpv6(): Promise<{ readonly vip: string; readonly holder: ClusterNode; readonly next: ClusterNode; readonly third: ClusterNode }> {
+async function startIpv6(): Promise<{
+  readonly vip: string;
+  readonly holder: ClusterNode;
+  readonly next: ClusterNode;
+  readonly third: ClusterNode;
+}> {
   const vip = cluster.lab.vip6;
   cluster.settings = { LEASEHOLD_VIP: vip };
   const holder = await startFastPath(cluster);
@@ -71,7 +88,18 @@ test("IPv6: there and back within 2 s, and a client that believes in the wrong n
   await moveTo(cluster, next);
   await moveTo(cluster, holder);
   assert.ok(monotonicMs() < fromMs + 2_000, `it took ${monotonicMs() - fromMs} ms`);
-  await cluster.client.run(["ip", "neigh", "replace", vip, "lladdr", next.host.mac, "dev", "eth0", "nud", "permanent"]);
+  await cluster.client.run([
+    "ip",
+    "neigh",
+    "replace",
+    vip,
+    "lladdr",
+    next.host.mac,
+    "dev",
+    "eth0",
+    "nud",
+    "permanent",
+  ]);
   try {
     await allServed(cluster, cluster.client, 60, { host: vip });
     await sleep(1_500);
@@ -92,9 +120,17 @@ test("IPv6: an API server is killed, then a node is cut off: only their own clie
   await cluster.lab.until(() => fresh.attempts().length >= 20, 10_000, "20 connections");
   await killed.plane.apiServer.kill();
   const goneMs = monotonicMs();
-  await cluster.lab.until(() => fresh.attempts().filter((attempt) => attempt.sentMs > goneMs).length > 50, 10_000, "50 connections more");
+  await cluster.lab.until(
+    () => fresh.attempts().filter((attempt) => attempt.sentMs > goneMs).length > 50,
+    10_000,
+    "50 connections more",
+  );
   const attempts = await fresh.stop();
-  assert.deepEqual(failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
+  assert.deepEqual(
+    failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs),
+    [],
+    describeAttempts(attempts),
+  );
   await cluster.lab.until(() => lostOf(clients) >= ofKilled, 5_000, "clients of the killed server are told");
   await sleep(1_000);
   assert.equal(lostOf(clients), ofKilled);
@@ -104,10 +140,19 @@ test("IPv6: an API server is killed, then a node is cut off: only their own clie
   await sleep(3_500);
   const cutMs = monotonicMs();
   await cluster.lab.isolate(cut.host);
-  await cluster.lab.until(() => lostOf(clients) >= ofKilled + ofCut, 10_000, "clients of the lost node are told");
-  const told = clients.watches.lost().flatMap(({ closedMs = 0 }) => (closedMs > cutMs ? [Math.round(closedMs - cutMs)] : []));
+  await cluster.lab.until(
+    () => lostOf(clients) >= ofKilled + ofCut,
+    10_000,
+    "clients of the lost node are told",
+  );
+  const told = clients.watches
+    .lost()
+    .flatMap(({ closedMs = 0 }) => (closedMs > cutMs ? [Math.round(closedMs - cutMs)] : []));
   // About one, on a machine that has time; the health checks alone would need four.
-  assert.ok(told.length > 0 && told.every((ms) => ms < 3_500), `idle watches were told after ${told.join(", ")} ms`);
+  assert.ok(
+    told.length > 0 && told.every((ms) => ms < 3_500),
+    `idle watches were told after ${told.join(", ")} ms`,
+  );
   await sleep(1_000);
   assert.equal(lostOf(clients), ofKilled + ofCut);
   await watchesSawAll(cluster, clients, ticker);
@@ -139,7 +184,8 @@ test("IPv6: an API server drains, returns, and hangs: only what it had when it w
   await cluster.lab.until(() => lostOf(newest) >= hung, 20_000, "the sessions of the hung server are ended");
   await sleep(500);
   assert.equal(lostOf(newest), hung);
-  for (const each of [...newest.watches.lost(), ...newest.requests.lost()]) assert.equal(each.closedBy, "ECONNRESET");
+  for (const each of [...newest.watches.lost(), ...newest.requests.lost()])
+    assert.equal(each.closedBy, "ECONNRESET");
   for (const each of [clients, fresh, newest]) await watchesSawAll(cluster, each, ticker);
 });
 
@@ -154,7 +200,10 @@ test("closing after slots have moved, IPv4 and IPv6: FIN is answered by FIN, who
       for (const finish of ["half-close", "server-closes", "reset"] as const) {
         // A server that is asked over a watch's connection does not listen.
         const watches = finish === "server-closes" ? 0 : 12;
-        opened.set(`${vip} ${finish}`, await openClients(cluster, cluster.client, { vip, watches, requests: 12, finish }));
+        opened.set(
+          `${vip} ${finish}`,
+          await openClients(cluster, cluster.client, { vip, watches, requests: 12, finish }),
+        );
       }
     }
     const old = await servedBy(victim, cluster.client);
@@ -164,8 +213,16 @@ test("closing after slots have moved, IPv4 and IPv6: FIN is answered by FIN, who
     // With the holder elsewhere too, no packet of theirs goes straight to its server.
     await moveTo(cluster, third);
     assert.equal(await servedBy(victim, cluster.client), old, "some were lost before they were closed");
-    for (const { watches, requests } of opened.values()) for (const held of [watches, requests]) held.finish();
-    await cluster.lab.until(() => [...opened.values()].every(({ watches, requests }) => watches.alive().length + requests.alive().length === 0), 5_000, "all have ended");
+    for (const { watches, requests } of opened.values())
+      for (const held of [watches, requests]) held.finish();
+    await cluster.lab.until(
+      () =>
+        [...opened.values()].every(
+          ({ watches, requests }) => watches.alive().length + requests.alive().length === 0,
+        ),
+      5_000,
+      "all have ended",
+    );
     for (const [what, { watches, requests }] of opened) {
       const ends = new Set([...watches.lost(), ...requests.lost()].map((each) => each.closedBy));
       assert.deepEqual([...ends], [what.endsWith("reset") ? "closed" : "ended"], what);
@@ -177,7 +234,8 @@ test("closing after slots have moved, IPv4 and IPv6: FIN is answered by FIN, who
           if (kept.length > 0) throw new Error(kept.join("\n"));
           return true;
         },
-        // Nodes whose members have just changed drop what they do not know for 2 s, and TCP sends again after 0.2, 0.4, 0.8 and 1.6 s.
+        // Nodes whose members have just changed drop what they do not know for 2 s, and TCP sends again after
+        // 0.2, 0.4, 0.8 and 1.6 s.
         10_000,
         `${node.name}'s server has closed them all`,
       );

@@ -49,7 +49,10 @@ describe("beside", () => {
   test("kube-proxy in iptables mode", async () => {
     await onAllNodes(["iptables-restore", "--noflush"], fixture("kube-proxy.iptables"));
     await playMoves();
-    assert.match(await (cluster.nodes[0] ?? assert.fail()).host.run(["iptables-save"]), /KUBE-SVC-NPX46M4PTMTKRN6Y/);
+    assert.match(
+      await (cluster.nodes[0] ?? assert.fail()).host.run(["iptables-save"]),
+      /KUBE-SVC-NPX46M4PTMTKRN6Y/,
+    );
   });
 
   test("kube-proxy in nftables mode", async () => {
@@ -82,9 +85,25 @@ describe("clients that are no node's own", () => {
     const node = other(holder);
     const pod = await cluster.lab.client("pod");
     await pod.run(["ip", "link", "set", "eth0", "down"]);
-    await node.host.run(["ip", "link", "add", "pod0", "type", "veth", "peer", "name", "eth1", "netns", pod.namespace]);
-    await node.host.run(["ip", "-batch", "-"], { input: "link set pod0 up\naddr add 10.244.1.1/24 dev pod0\n" });
-    await pod.run(["ip", "-batch", "-"], { input: "link set eth1 up\naddr add 10.244.1.2/24 dev eth1\nroute add default via 10.244.1.1\n" });
+    await node.host.run([
+      "ip",
+      "link",
+      "add",
+      "pod0",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "eth1",
+      "netns",
+      pod.namespace,
+    ]);
+    await node.host.run(["ip", "-batch", "-"], {
+      input: "link set pod0 up\naddr add 10.244.1.1/24 dev pod0\n",
+    });
+    await pod.run(["ip", "-batch", "-"], {
+      input: "link set eth1 up\naddr add 10.244.1.2/24 dev eth1\nroute add default via 10.244.1.1\n",
+    });
     await allServed(cluster, pod);
     await using ticker = await startTicker(cluster, holder);
     await using clients = await openClients(cluster, pod, { watches: 5, requests: 5 });
@@ -106,7 +125,11 @@ describe("clients that are no node's own", () => {
       LEASEHOLD_VIP: cluster.vip,
       LEASEHOLD_BACKENDS: cluster.nodes.map((node) => node.host.ipv4).join(","),
     });
-    await cluster.lab.until(async () => (await worker.run(["nft", "list", "tables"])).includes("ip leasehold"), 15_000, "the worker has rules");
+    await cluster.lab.until(
+      async () => (await worker.run(["nft", "list", "tables"])).includes("ip leasehold"),
+      15_000,
+      "the worker has rules",
+    );
     await allServed(cluster, worker);
     await using ticker = await startTicker(cluster, other(holder));
     await using clients = await openClients(cluster, worker, { watches: 5, requests: 5 });
@@ -114,7 +137,11 @@ describe("clients that are no node's own", () => {
     await Promise.all(cluster.nodes.map((each) => each.endAgent("SIGKILL")));
     await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "nobody has the VIP");
     await allServed(cluster, worker);
-    await cluster.lab.until(async () => !(await worker.run(["nft", "list", "set", "ip", "leasehold", "own"])).includes("elements"), 40_000, "the own rules have timed out");
+    await cluster.lab.until(
+      async () => !(await worker.run(["nft", "list", "set", "ip", "leasehold", "own"])).includes("elements"),
+      40_000,
+      "the own rules have timed out",
+    );
     await sleep(500);
     await allWell(cluster, clients, ticker);
     await cluster.startAgents();
@@ -131,7 +158,11 @@ describe("the network", () => {
     const [holder] = rest;
     assert.ok(holder !== undefined);
     await cluster.startAgentsAfter(holder, { [victim.name]: { LEASEHOLD_PRIORITY: "50" } });
-    await fastPathReady(cluster, rest.map((node) => node.name), rest);
+    await fastPathReady(
+      cluster,
+      rest.map((node) => node.name),
+      rest,
+    );
     const { fastPath } = await holder.status();
     assert.equal(fastPath?.nodes.find((node) => node.node === victim.name)?.unheard, true);
     assert.match(holder.agent?.log() ?? "", /do not arrive/);
@@ -145,13 +176,31 @@ describe("the network", () => {
     const router = await cluster.lab.node("r1");
     const far = await cluster.lab.client("far");
     await far.run(["ip", "link", "set", "eth0", "down"]);
-    await router.run(["ip", "link", "add", "far0", "type", "veth", "peer", "name", "eth1", "netns", far.namespace]);
-    await router.run(["ip", "-batch", "-"], { input: "link set far0 mtu 1300 up\naddr add 10.99.0.1/24 dev far0\n" });
-    await far.run(["ip", "-batch", "-"], { input: "link set eth1 up\naddr add 10.99.0.2/24 dev eth1\nroute add default via 10.99.0.1\n" });
-    for (const { host } of cluster.nodes) await host.run(["ip", "route", "add", "10.99.0.0/24", "via", router.ipv4]);
+    await router.run([
+      "ip",
+      "link",
+      "add",
+      "far0",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "eth1",
+      "netns",
+      far.namespace,
+    ]);
+    await router.run(["ip", "-batch", "-"], {
+      input: "link set far0 mtu 1300 up\naddr add 10.99.0.1/24 dev far0\n",
+    });
+    await far.run(["ip", "-batch", "-"], {
+      input: "link set eth1 up\naddr add 10.99.0.2/24 dev eth1\nroute add default via 10.99.0.1\n",
+    });
+    for (const { host } of cluster.nodes)
+      await host.run(["ip", "route", "add", "10.99.0.0/24", "via", router.ipv4]);
     // A server's certificate alone is longer than the link is wide.
     await allServed(cluster, far);
-    for (const { host } of cluster.nodes) assert.match(await host.run(["ip", "route", "get", "10.99.0.2"]), /mtu 1300/, host.name);
+    for (const { host } of cluster.nodes)
+      assert.match(await host.run(["ip", "route", "get", "10.99.0.2"]), /mtu 1300/, host.name);
   });
 
   test("is reached by a bridge of the node's own", async () => {

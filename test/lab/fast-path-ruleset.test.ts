@@ -22,7 +22,10 @@ before(async () => {
 after(async () => lab[Symbol.asyncDispose]());
 
 function nft(args: readonly string[], input = ""): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync("ip", ["netns", "exec", namespace, "nft", ...args], { input, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync("ip", ["netns", "exec", namespace, "nft", ...args], {
+    input,
+    encoding: "utf8",
+  });
   return { status, stdout, stderr };
 }
 
@@ -34,11 +37,15 @@ function load(script: string, what: string): void {
 function present(): readonly PresentChain[] {
   const { status, stdout, stderr } = nft(["-j", "list", "chains"]);
   assert.equal(status, 0, stderr);
-  const { nftables }: { nftables: readonly { chain?: PresentChain & { table: string } }[] } = JSON.parse(stdout);
-  return nftables.flatMap(({ chain }) => (chain === undefined || chain.table !== "leasehold" ? [] : [{ family: chain.family, name: chain.name }]));
+  const { nftables }: { nftables: readonly { chain?: PresentChain & { table: string } }[] } =
+    JSON.parse(stdout);
+  return nftables.flatMap(({ chain }) =>
+    chain === undefined || chain.table !== "leasehold" ? [] : [{ family: chain.family, name: chain.name }],
+  );
 }
 
-const replace = (plan: RulesetPlan, what: string, chains = present()): void => load(transaction(ruleset(plan), chains, []), what);
+const replace = (plan: RulesetPlan, what: string, chains = present()): void =>
+  load(transaction(ruleset(plan), chains, []), what);
 
 /** Without what the kernel counts. */
 const listed = (): string => nft(["-s", "list", "ruleset"]).stdout.replaceAll(/expires \w+/g, "");
@@ -49,12 +56,32 @@ const PLANS: readonly (readonly [string, RulesetPlan])[] = [
   ["three nodes, dual-stack", rulesetPlan({}, [4, 6])],
   ["one node", rulesetPlan({ wire: wirePlan({ peers: [], inRing: ["n1"], acceptsNew: ["n1"] }) })],
   ["nobody takes", rulesetPlan({ wire: wirePlan({ acceptsNew: [], deliverTo: 8443 }), own: [] })],
-  ["own API server DOWN", rulesetPlan({ wire: wirePlan({ inRing: ["n2", "n3"], acceptsNew: ["n2", "n3"], deliverTo: 8443 }) })],
+  [
+    "own API server DOWN",
+    rulesetPlan({ wire: wirePlan({ inRing: ["n2", "n3"], acceptsNew: ["n2", "n3"], deliverTo: 8443 }) }),
+  ],
   ["no wildcard listener", rulesetPlan({ wire: wirePlan({ listener: undefined }) })],
   ["no ingress", rulesetPlan({ wire: wirePlan({ hasIngress: false, acceptsNew: [], deliverTo: 8443 }) })],
   ["a worker", rulesetPlan({ wire: undefined }, [4, 6])],
-  ["64 peers, which no plan has and the rules must bear", rulesetPlan({ wire: wirePlan({ peers: Array.from({ length: 64 }, (_, index) => ({ ...fastPathNode(2), name: `n${index + 2}`, addresses: [ip(`10.88.1.${index + 1}`)] })) }) })],
-  ["a peer of one family", rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6])],
+  [
+    "64 peers, which no plan has and the rules must bear",
+    rulesetPlan({
+      wire: wirePlan({
+        peers: Array.from({ length: 64 }, (_, index) => ({
+          ...fastPathNode(2),
+          name: `n${index + 2}`,
+          addresses: [ip(`10.88.1.${index + 1}`)],
+        })),
+      }),
+    }),
+  ],
+  [
+    "a peer of one family",
+    rulesetPlan(
+      { wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) },
+      [4, 6],
+    ),
+  ],
 ];
 
 describe("the kernel takes", () => {
@@ -85,7 +112,10 @@ describe("the kernel takes", () => {
   });
 
   test("plans that nobody thought of", () => {
-    fc.assert(fc.property(anyPlan, (plan) => replace(plan, JSON.stringify(plan.wire))), { numRuns: 25 });
+    fc.assert(
+      fc.property(anyPlan, (plan) => replace(plan, JSON.stringify(plan.wire))),
+      { numRuns: 25 },
+    );
   });
 
   test("a change by one who does not know what chains there are, and no old rule is left in front", () => {
@@ -101,8 +131,16 @@ describe("the kernel takes", () => {
 
 test("a change keeps what sets and counters hold", () => {
   load(removal(), "removal");
-  load(transaction(ruleset(rulesetPlan()), present(), [{ family: "ip", set: OWN_SET, elements: ["10.88.0.100"] }]), "first");
-  load("add element netdev leasehold flows4 { 02:00:00:00:00:09 . 10.88.0.9 . 40000 . 10.88.0.100 . 6443 }\n", "a flow");
+  load(
+    transaction(ruleset(rulesetPlan()), present(), [
+      { family: "ip", set: OWN_SET, elements: ["10.88.0.100"] },
+    ]),
+    "first",
+  );
+  load(
+    "add element netdev leasehold flows4 { 02:00:00:00:00:09 . 10.88.0.9 . 40000 . 10.88.0.100 . 6443 }\n",
+    "a flow",
+  );
   replace(rulesetPlan({ wire: wirePlan({ acceptsNew: ["n1", "n2"] }) }), "second");
   assert.match(nft(["list", "set", "ip", "leasehold", OWN_SET]).stdout, /10\.88\.0\.100/);
   assert.match(nft(["list", "set", "netdev", "leasehold", "flows4"]).stdout, /10\.88\.0\.9 \. 40000/);
@@ -112,9 +150,18 @@ test("a change keeps what sets and counters hold", () => {
 function rulesOf(): Readonly<Record<string, number>> {
   const { status, stdout, stderr } = nft(["-j", "list", "ruleset"]);
   assert.equal(status, 0, stderr);
-  const { nftables }: { nftables: readonly { chain?: { family: string; name: string }; rule?: { family: string; chain: string } }[] } = JSON.parse(stdout);
+  const {
+    nftables,
+  }: {
+    nftables: readonly {
+      chain?: { family: string; name: string };
+      rule?: { family: string; chain: string };
+    }[];
+  } = JSON.parse(stdout);
   const counts: Record<string, number> = {};
   for (const { chain } of nftables) if (chain !== undefined) counts[`${chain.family} ${chain.name}`] = 0;
-  for (const { rule } of nftables) if (rule !== undefined) counts[`${rule.family} ${rule.chain}`] = (counts[`${rule.family} ${rule.chain}`] ?? 0) + 1;
+  for (const { rule } of nftables)
+    if (rule !== undefined)
+      counts[`${rule.family} ${rule.chain}`] = (counts[`${rule.family} ${rule.chain}`] ?? 0) + 1;
   return counts;
 }

@@ -4,7 +4,15 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { sleep } from "../support/lab/clock.ts";
 import { BUNDLE, createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, lostOf, moveTo, servedBy, startFastPath, watchesSawAll } from "./fast-path-cluster.ts";
+import {
+  allWell,
+  fastPathReady,
+  lostOf,
+  moveTo,
+  servedBy,
+  startFastPath,
+  watchesSawAll,
+} from "./fast-path-cluster.ts";
 import { bundleOfAnotherVersion } from "./other-version.ts";
 import { allServed, openClients, startTicker } from "./watchers.ts";
 
@@ -31,7 +39,10 @@ const names = (...nodes: readonly ClusterNode[]): readonly string[] => nodes.map
 
 /** Counts what `node` gets for the VIP from other nodes, beside the product's own rules and before them. */
 async function watchForwarded(node: ClusterNode): Promise<{ packets(): Promise<number> }> {
-  const macs = cluster.others(node).map(({ host }) => host.mac).join(", ");
+  const macs = cluster
+    .others(node)
+    .map(({ host }) => host.mac)
+    .join(", ");
   await node.host.run(["nft", "-f", "-"], {
     input: [
       "add table netdev lab",
@@ -113,10 +124,29 @@ async function sessionsTo(node: ClusterNode, by: ClusterNode): Promise<number> {
   return balancer.backends.find(({ host }) => host === node.host.ipv4)?.sessions ?? 0;
 }
 
-/** `leasehold cleanup` on that machine; rejects with what it says on standard error unless its exit status is 0. */
-function cleanup(node: ClusterNode, env: Readonly<Record<string, string>> = {}, ...more: readonly string[]): Promise<string> {
-  const settings = { LEASEHOLD_NODE_NAME: node.name, LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent, LEASEHOLD_ADMIN_KUBECONFIG: "/none", ...env };
-  return node.host.run(["env", ...Object.entries(settings).map(([name, value]) => `${name}=${value}`), process.execPath, BUNDLE, "cleanup", ...more]);
+/**
+ * `leasehold cleanup` on that machine; rejects with what it says on standard error unless its exit status is
+ * 0.
+ */
+function cleanup(
+  node: ClusterNode,
+  env: Readonly<Record<string, string>> = {},
+  ...more: readonly string[]
+): Promise<string> {
+  const settings = {
+    LEASEHOLD_NODE_NAME: node.name,
+    LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
+    LEASEHOLD_ADMIN_KUBECONFIG: "/none",
+    ...env,
+  };
+  return node.host.run([
+    "env",
+    ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
+    process.execPath,
+    BUNDLE,
+    "cleanup",
+    ...more,
+  ]);
 }
 
 const tables = (node: ClusterNode): Promise<string> => node.host.run(["nft", "list", "tables"]);
@@ -131,7 +161,10 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
   assert.ok(doomed > 0, "nobody was served by it");
   await leaver.endAgent();
   // Without credentials it can tell nobody, so it takes nothing away.
-  await assert.rejects(cleanup(leaver, { LEASEHOLD_KUBECONFIG: join(leaver.host.directory, "none") }), /could not be taken out of the Lease, and the rules were left/);
+  await assert.rejects(
+    cleanup(leaver, { LEASEHOLD_KUBECONFIG: join(leaver.host.directory, "none") }),
+    /could not be taken out of the Lease, and the rules were left/,
+  );
   assert.match(await tables(leaver), /netdev leasehold/);
   assert.equal(lostOf(clients), 0);
 
@@ -139,7 +172,11 @@ test("a node that is cleaned up leaves the Lease first: nobody sends it anything
   const forwarded = await watchForwarded(leaver);
   assert.doesNotMatch(await tables(leaver), /leasehold/);
   const rest = cluster.others(leaver);
-  await fastPathReady(cluster, rest.map((node) => node.name), rest);
+  await fastPathReady(
+    cluster,
+    rest.map((node) => node.name),
+    rest,
+  );
   await allServed(cluster, cluster.client, 60);
   assert.equal(await forwarded.packets(), 0);
   // Nobody is left hanging: all of them were told while the rules were there.
@@ -155,11 +192,19 @@ test("cleanup takes nothing away under a wrong name, with a wrong Lease, or besi
   assert.ok(leaver !== undefined && other !== undefined);
   const untouched = async (): Promise<void> => {
     const { metadata } = await cluster.lease();
-    for (const node of cluster.nodes) assert.ok(metadata.annotations?.[`leasehold.dev/candidate.${node.name}`] !== undefined, `${node.name} is not in the Lease`);
+    for (const node of cluster.nodes)
+      assert.ok(
+        metadata.annotations?.[`leasehold.dev/candidate.${node.name}`] !== undefined,
+        `${node.name} is not in the Lease`,
+      );
     assert.match(await tables(leaver), /netdev leasehold/);
   };
   // Beside its own agent, whatever that listens on.
-  for (const more of [[], ["--rules-only"]]) await assert.rejects(cleanup(leaver, {}, ...more), /an agent runs on this machine. Nothing was changed[^]*Move its manifest out of/);
+  for (const more of [[], ["--rules-only"]])
+    await assert.rejects(
+      cleanup(leaver, {}, ...more),
+      /an agent runs on this machine. Nothing was changed[^]*Move its manifest out of/,
+    );
   await untouched();
   await fastPathReady(cluster);
   leaver.agent?.kill("SIGSTOP");
@@ -167,18 +212,52 @@ test("cleanup takes nothing away under a wrong name, with a wrong Lease, or besi
   leaver.agent?.kill("SIGCONT");
 
   await leaver.endAgent();
-  const names = cluster.nodes.map(({ name }) => name).sort().join(", ");
-  await assert.rejects(cleanup(leaver, { LEASEHOLD_NODE_NAME: `${leaver.name}.example.com` }), new RegExp(`does not name ${leaver.name}\\.example\\.com\\. It names ${names}\\. Nothing was changed\\.[^]*LEASEHOLD_NODE_NAME=${leaver.name}`));
-  await assert.rejects(cleanup(leaver, { LEASEHOLD_NODE_NAME: other.name }), new RegExp(`${other.name} is another machine: .* gives it ${other.host.ipv4}[^]*LEASEHOLD_NODE_NAME=${leaver.name}`));
-  await assert.rejects(cleanup(leaver, { LEASEHOLD_LEASE_NAME: "another" }), /could not be taken out|there is no Lease kube-system\/another/);
+  const names = cluster.nodes
+    .map(({ name }) => name)
+    .sort()
+    .join(", ");
+  await assert.rejects(
+    cleanup(leaver, { LEASEHOLD_NODE_NAME: `${leaver.name}.example.com` }),
+    new RegExp(
+      `does not name ${leaver.name}\\.example\\.com\\. It names ${names}\\. Nothing was changed\\.[^]*LEASEHOLD_NODE_NAME=${leaver.name}`,
+    ),
+  );
+  await assert.rejects(
+    cleanup(leaver, { LEASEHOLD_NODE_NAME: other.name }),
+    new RegExp(
+      `${other.name} is another machine: .* gives it ${other.host.ipv4}[^]*LEASEHOLD_NODE_NAME=${leaver.name}`,
+    ),
+  );
+  await assert.rejects(
+    cleanup(leaver, { LEASEHOLD_LEASE_NAME: "another" }),
+    /could not be taken out|there is no Lease kube-system\/another/,
+  );
   // In a container without --net-host.
-  await assert.rejects(leaver.host.run(["unshare", "--net", process.execPath, BUNDLE, "cleanup", "--rules-only"]), /no interface but loopback[^]*--net-host/);
+  await assert.rejects(
+    leaver.host.run(["unshare", "--net", process.execPath, BUNDLE, "cleanup", "--rules-only"]),
+    /no interface but loopback[^]*--net-host/,
+  );
   await untouched();
-  await fastPathReady(cluster, cluster.nodes.map(({ name }) => name), cluster.others(leaver));
+  await fastPathReady(
+    cluster,
+    cluster.nodes.map(({ name }) => name),
+    cluster.others(leaver),
+  );
 
-  // Out of the Lease, and the rules are there: an earlier run was ended too soon, or the name is wrong. Nobody can tell.
-  await cluster.kubectl(["annotate", "-n", "kube-system", "lease", "leasehold", `leasehold.dev/candidate.${leaver.name}-`]);
-  await assert.rejects(cleanup(leaver), /does not name n\d, nor an address of this machine[^]*The rules were left[^]*--rules-only/);
+  // Out of the Lease, and the rules are there: an earlier run was ended too soon, or the name is wrong.
+  // Nobody can tell.
+  await cluster.kubectl([
+    "annotate",
+    "-n",
+    "kube-system",
+    "lease",
+    "leasehold",
+    `leasehold.dev/candidate.${leaver.name}-`,
+  ]);
+  await assert.rejects(
+    cleanup(leaver),
+    /does not name n\d, nor an address of this machine[^]*The rules were left[^]*--rules-only/,
+  );
   assert.match(await tables(leaver), /netdev leasehold/);
   await cleanup(leaver, {}, "--rules-only");
   assert.doesNotMatch(await tables(leaver), /leasehold/);
@@ -189,12 +268,23 @@ test("cleanup finds an agent that starts while it waits, and the name that the L
   const [leaver] = cluster.others(holder);
   assert.ok(leaver !== undefined);
   await leaver.endAgent();
-  const cleaning = assert.rejects(cleanup(leaver), /is in the Lease again|an agent runs on this machine. The rules were left/);
-  await cluster.lab.until(async () => (await cluster.lease()).metadata.annotations?.[`leasehold.dev/candidate.${leaver.name}`] === undefined, 10_000, "it has left the Lease");
+  const cleaning = assert.rejects(
+    cleanup(leaver),
+    /is in the Lease again|an agent runs on this machine. The rules were left/,
+  );
+  await cluster.lab.until(
+    async () =>
+      (await cluster.lease()).metadata.annotations?.[`leasehold.dev/candidate.${leaver.name}`] === undefined,
+    10_000,
+    "it has left the Lease",
+  );
   await leaver.startAgent();
   await cleaning;
   assert.match(await tables(leaver), /netdev leasehold/);
   await fastPathReady(cluster);
   await leaver.endAgent();
-  assert.match(await cleanup(leaver, { LEASEHOLD_NODE_NAME: "" }), new RegExp(`^${leaver.name} has left the Lease`));
+  assert.match(
+    await cleanup(leaver, { LEASEHOLD_NODE_NAME: "" }),
+    new RegExp(`^${leaver.name} has left the Lease`),
+  );
 });

@@ -6,11 +6,23 @@ import { describeAttempts, failures } from "../support/lab/probe.ts";
 import { seenBy } from "../support/lab/ticker.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { allWell, fastPathReady, lostOf, moveTo, servedBy, startFastPath, waitedForBy, watchesSawAll } from "./fast-path-cluster.ts";
+import {
+  allWell,
+  fastPathReady,
+  lostOf,
+  moveTo,
+  servedBy,
+  startFastPath,
+  waitedForBy,
+  watchesSawAll,
+} from "./fast-path-cluster.ts";
 import { allServed, openClients, openNewConnections, startTicker } from "./watchers.ts";
 
 let cluster: Cluster;
-/** Machines that a scenario takes off the network; of no other may an agent say that it is gone, however busy this machine is. */
+/**
+ * Machines that a scenario takes off the network; of no other may an agent say that it is gone, however busy
+ * this machine is.
+ */
 const lost = new Set<ClusterNode>();
 
 async function isolate(node: ClusterNode): Promise<void> {
@@ -23,11 +35,14 @@ const old = new Set<string>();
 
 /** What the agents said of machines that stopped answering. */
 function foundGone(): readonly string[] {
-  return cluster.nodes.flatMap((node) => node.agent?.log().split("\n") ?? []).filter((line) => line.includes('"machine silent"') && !old.has(line));
+  return cluster.nodes
+    .flatMap((node) => node.agent?.log().split("\n") ?? [])
+    .filter((line) => line.includes('"machine silent"') && !old.has(line));
 }
 
 before(async () => {
-  // A server that is told to stop says so on /readyz and goes on serving for this long: what "drain" is in real life.
+  // A server that is told to stop says so on /readyz and goes on serving for this long: what "drain" is in
+  // real life.
   cluster = await createCluster({ apiServerFlags: { "shutdown-delay-duration": "12s" } });
 });
 after(async () => cluster[Symbol.asyncDispose]());
@@ -54,14 +69,22 @@ function another(node: ClusterNode): ClusterNode {
 
 test("the holder forgets a flow soon after its client has ended it, and not that of one that only listens", async () => {
   const holder = await startFastPath(cluster);
-  const remembered = async (): Promise<number> => ((await holder.host.run(["nft", "list", "set", "netdev", "leasehold", "flows4"])).match(/ expires /g) ?? []).length;
+  const remembered = async (): Promise<number> =>
+    (
+      (await holder.host.run(["nft", "list", "set", "netdev", "leasehold", "flows4"])).match(/ expires /g) ??
+      []
+    ).length;
   await using _ticker = await startTicker(cluster, another(holder));
   await using clients = await openClients(cluster, cluster.client, { watches: 3, requests: 0 });
   {
     await using _leaving = await openClients(cluster, cluster.client, { watches: 6, requests: 6 });
     assert.equal(await remembered(), 15);
   }
-  await cluster.lab.until(async () => (await remembered()) === 3, 15_000, "only those that listen are remembered");
+  await cluster.lab.until(
+    async () => (await remembered()) === 3,
+    15_000,
+    "only those that listen are remembered",
+  );
   await sleep(5_000);
   assert.equal(await remembered(), 3);
   assert.equal(clients.watches.alive().length, 3);
@@ -101,7 +124,18 @@ describe("a move of the VIP", () => {
     const wrong = another(holder);
     await using ticker = await startTicker(cluster, wrong);
     await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20 });
-    await cluster.client.run(["ip", "neigh", "replace", cluster.vip, "lladdr", wrong.host.mac, "dev", "eth0", "nud", "permanent"]);
+    await cluster.client.run([
+      "ip",
+      "neigh",
+      "replace",
+      cluster.vip,
+      "lladdr",
+      wrong.host.mac,
+      "dev",
+      "eth0",
+      "nud",
+      "permanent",
+    ]);
     try {
       await allServed(cluster, cluster.client, 80);
       await allWell(cluster, clients, ticker);
@@ -117,22 +151,37 @@ describe("a node's own clients", () => {
     const next = another(holder);
     await using ticker = await startTicker(cluster, next);
     const opened = [];
-    for (const node of cluster.nodes) opened.push(await openClients(cluster, node.host, { watches: 5, requests: 5 }));
+    for (const node of cluster.nodes)
+      opened.push(await openClients(cluster, node.host, { watches: 5, requests: 5 }));
     try {
       await moveTo(cluster, next);
       await sleep(1_000);
-      // Those of the old holder that took the VIP as their own address cannot live on; they were told so, and did not hang.
+      // Those of the old holder that took the VIP as their own address cannot live on; they were told so, and
+      // did not hang.
       for (const [index, clients] of opened.entries()) {
         if (cluster.nodes[index] !== holder) await allWell(cluster, clients, ticker);
-        else assert.ok([...clients.watches.lost(), ...clients.requests.lost()].every((each) => each.closedBy === "ECONNABORTED"));
+        else
+          assert.ok(
+            [...clients.watches.lost(), ...clients.requests.lost()].every(
+              (each) => each.closedBy === "ECONNABORTED",
+            ),
+          );
       }
       const alive = opened.map((clients) => clients.watches.alive().length + clients.requests.alive().length);
       await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));
-      await cluster.lab.until(async () => (await cluster.bound()).length === 0, 10_000, "the kernel has removed the VIP");
+      await cluster.lab.until(
+        async () => (await cluster.bound()).length === 0,
+        10_000,
+        "the kernel has removed the VIP",
+      );
       for (const node of cluster.nodes) await allServed(cluster, node.host, 10);
       for (const [index, clients] of opened.entries()) {
         if (cluster.nodes[index] === next) continue;
-        assert.equal(clients.watches.alive().length + clients.requests.alive().length, alive[index], `clients of ${cluster.nodes[index]?.name}`);
+        assert.equal(
+          clients.watches.alive().length + clients.requests.alive().length,
+          alive[index],
+          `clients of ${cluster.nodes[index]?.name}`,
+        );
         await watchesSawAll(cluster, clients, ticker);
       }
     } finally {
@@ -163,13 +212,25 @@ describe("an API server", () => {
     await cluster.lab.until(() => fresh.attempts().length >= 20, 10_000, "20 connections");
     await victim.plane.apiServer.kill();
     const goneMs = monotonicMs();
-    await cluster.lab.until(() => fresh.attempts().filter((attempt) => attempt.sentMs > goneMs).length > 50, 10_000, "50 connections more");
+    await cluster.lab.until(
+      () => fresh.attempts().filter((attempt) => attempt.sentMs > goneMs).length > 50,
+      10_000,
+      "50 connections more",
+    );
     const attempts = await fresh.stop();
-    // Whom it had accepted, or was about to, died with it; nobody was refused, and after its end nobody noticed anything.
-    assert.deepEqual(failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs), [], describeAttempts(attempts));
+    // Whom it had accepted, or was about to, died with it; nobody was refused, and after its end nobody
+    // noticed anything.
+    assert.deepEqual(
+      failures(attempts).filter((attempt) => attempt.error === "ECONNREFUSED" || attempt.sentMs > goneMs),
+      [],
+      describeAttempts(attempts),
+    );
     assert.equal(lostOf(clients), doomed);
     // On a port that the kernel cannot ask about, a SYN may have to come again.
-    assert.deepEqual(failures(await second.stop()).filter((attempt) => attempt.error === "ECONNREFUSED"), []);
+    assert.deepEqual(
+      failures(await second.stop()).filter((attempt) => attempt.error === "ECONNREFUSED"),
+      [],
+    );
     await watchesSawAll(cluster, clients, ticker);
   });
 
@@ -204,10 +265,15 @@ describe("an API server", () => {
     await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20 });
     const doomed = await servedBy(victim, cluster.client);
     victim.plane.apiServer.stop();
-    await cluster.lab.until(() => lostOf(clients) >= doomed, 20_000, "the sessions of the hung server are ended");
+    await cluster.lab.until(
+      () => lostOf(clients) >= doomed,
+      20_000,
+      "the sessions of the hung server are ended",
+    );
     await sleep(500);
     assert.equal(lostOf(clients), doomed);
-    for (const each of [...clients.watches.lost(), ...clients.requests.lost()]) assert.equal(each.closedBy, "ECONNRESET");
+    for (const each of [...clients.watches.lost(), ...clients.requests.lost()])
+      assert.equal(each.closedBy, "ECONNRESET");
     await watchesSawAll(cluster, clients, ticker);
   });
 });
@@ -225,9 +291,15 @@ describe("a node", () => {
     const cutMs = monotonicMs();
     await isolate(victim);
     await cluster.lab.until(() => lostOf(clients) >= doomed, 10_000, "clients of the lost node are told");
-    const told = clients.watches.lost().map((each) => Math.round((each.closedMs ?? Number.NaN) - cutMs)).sort((x, y) => x - y);
+    const told = clients.watches
+      .lost()
+      .map((each) => Math.round((each.closedMs ?? Number.NaN) - cutMs))
+      .sort((x, y) => x - y);
     context.diagnostic(`idle watches of the lost node were told after ${told.join(", ")} ms`);
-    assert.ok(told.every((ms) => ms < 2_000), `told after ${told.join(", ")} ms`);
+    assert.ok(
+      told.every((ms) => ms < 2_000),
+      `told after ${told.join(", ")} ms`,
+    );
     await sleep(1_000);
     assert.equal(lostOf(clients), doomed);
     await watchesSawAll(cluster, clients, ticker);
@@ -238,20 +310,41 @@ describe("a node", () => {
     const victim = another(holder);
     const localPort = 20_000;
     await isolate(victim);
-    await fastPathReady(cluster, cluster.others(victim).map(({ name }) => name), cluster.others(victim));
+    await fastPathReady(
+      cluster,
+      cluster.others(victim).map(({ name }) => name),
+      cluster.others(victim),
+    );
     {
-      // Their servers end them, so it is not the clients that have to wait in TIME-WAIT before they use the port again.
-      await using earlier = await openClients(cluster, cluster.client, { watches: 0, requests: 30, localPort, finish: "server-closes" });
+      // Their servers end them, so it is not the clients that have to wait in TIME-WAIT before they use the
+      // port again.
+      await using earlier = await openClients(cluster, cluster.client, {
+        watches: 0,
+        requests: 30,
+        localPort,
+        finish: "server-closes",
+      });
       earlier.requests.finish();
-      await cluster.lab.until(() => earlier.requests.lost().length === 30, 10_000, "the servers have ended them");
+      await cluster.lab.until(
+        () => earlier.requests.lost().length === 30,
+        10_000,
+        "the servers have ended them",
+      );
     }
     await cluster.lab.heal();
     await fastPathReady(cluster);
     await using ticker = await startTicker(cluster, holder);
     await sleep(6_000); // conntrack has forgotten them, TCP has not for a minute
     const waiting = await Promise.all(cluster.nodes.map((node) => waitedForBy(node, cluster.client)));
-    assert.ok(waiting.flat().length > 0, "no socket in TIME-WAIT that would answer for connections that are not its own");
-    await using clients = await openClients(cluster, cluster.client, { watches: 15, requests: 15, localPort });
+    assert.ok(
+      waiting.flat().length > 0,
+      "no socket in TIME-WAIT that would answer for connections that are not its own",
+    );
+    await using clients = await openClients(cluster, cluster.client, {
+      watches: 15,
+      requests: 15,
+      localPort,
+    });
     const doomed = await servedBy(victim, cluster.client);
     assert.ok(doomed > 0, "nobody was served by it");
     await isolate(victim);
@@ -269,19 +362,33 @@ describe("a node", () => {
     await isolate(holder);
     await cluster.successorOf(holder);
     const movedMs = monotonicMs();
-    const silent = (): HeldConnection[] => [...clients.watches.alive(), ...clients.requests.alive()].filter((each) => (each.lines.at(-1)?.atMs ?? 0) < movedMs);
+    const silent = (): HeldConnection[] =>
+      [...clients.watches.alive(), ...clients.requests.alive()].filter(
+        (each) => (each.lines.at(-1)?.atMs ?? 0) < movedMs,
+      );
     const lost = (): HeldConnection[] => [...clients.watches.lost(), ...clients.requests.lost()];
-    // Ten seconds without a holder: a server whose segments were not acknowledged tries again in ever longer steps.
-    await cluster.lab.until(() => lost().length + silent().length <= doomed, 30_000, `all but ${doomed} connections are served again`);
+    // Ten seconds without a holder: a server whose segments were not acknowledged tries again in ever longer
+    // steps.
+    await cluster.lab.until(
+      () => lost().length + silent().length <= doomed,
+      30_000,
+      `all but ${doomed} connections are served again`,
+    );
     await sleep(2_000);
-    // Requests find out at their next packet. A watch that only listens is not told: the one node that knew of it is dead.
-    assert.deepEqual(silent().filter((each) => clients.requests.all().includes(each)), []);
+    // Requests find out at their next packet. A watch that only listens is not told: the one node that knew
+    // of it is dead.
+    assert.deepEqual(
+      silent().filter((each) => clients.requests.all().includes(each)),
+      [],
+    );
     assert.equal(lost().length + silent().length, doomed);
     const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
     const hung = silent();
-    // A server ends the watch (last chunk: "0") of a client that takes no events for too long; the connection lives, and the client watches anew.
+    // A server ends the watch (last chunk: "0") of a client that takes no events for too long; the connection
+    // lives, and the client watches anew.
     const ended = (watch: HeldConnection): boolean => watch.lines.some(({ text }) => text === "0");
-    for (const watch of clients.watches.alive().filter((each) => !hung.includes(each) && !ended(each))) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
+    for (const watch of clients.watches.alive().filter((each) => !hung.includes(each) && !ended(each)))
+      assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
   });
 
   test("cut off and back is found gone once and serves again within seconds", async () => {
@@ -296,7 +403,13 @@ describe("a node", () => {
     assert.equal(foundGone().length, 2);
     for (const node of cluster.others(victim)) {
       const { balancer } = await node.status();
-      assert.deepEqual(balancer.backends.filter((backend) => backend.gone > 0).map((backend) => [backend.host, backend.gone]), [[victim.host.ipv4, 1]], node.name);
+      assert.deepEqual(
+        balancer.backends
+          .filter((backend) => backend.gone > 0)
+          .map((backend) => [backend.host, backend.gone]),
+        [[victim.host.ipv4, 1]],
+        node.name,
+      );
     }
   });
 
@@ -321,7 +434,10 @@ describe("a node", () => {
     await changed.host.run(["ip", "link", "set", "eth0", "address", mac]);
     try {
       await cluster.lab.until(
-        async () => (await Promise.all(cluster.others(changed).map((node) => node.status()))).every(({ fastPath }) => fastPath?.nodes.some((node) => node.mac === mac) === true),
+        async () =>
+          (await Promise.all(cluster.others(changed).map((node) => node.status()))).every(
+            ({ fastPath }) => fastPath?.nodes.some((node) => node.mac === mac) === true,
+          ),
         15_000,
         "the others know its new address",
       );
@@ -329,9 +445,13 @@ describe("a node", () => {
       await sleep(1_000);
       await moveTo(cluster, holder);
       await sleep(1_500);
-      assert.deepEqual([...clients.watches.lost(), ...clients.requests.lost()].map((each) => each.closedBy), []);
+      assert.deepEqual(
+        [...clients.watches.lost(), ...clients.requests.lost()].map((each) => each.closedBy),
+        [],
+      );
       const ticks = ticker.ticks().filter((tick) => tick.t < monotonicMs() - 1_000);
-      for (const watch of clients.watches.alive()) assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
+      for (const watch of clients.watches.alive())
+        assert.equal(seenBy(watch, ticks).missed, 0, `watch ${watch.id}`);
     } finally {
       await changed.host.run(["ip", "link", "set", "eth0", "address", changed.host.mac]);
     }
@@ -340,12 +460,18 @@ describe("a node", () => {
   test("without rules never gets a packet, and is reached by the others' proxies all the same", async () => {
     const [first, second, third] = cluster.nodes;
     assert.ok(first !== undefined && second !== undefined && third !== undefined);
-    await cluster.startAgentsAfter(first, { [third.name]: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PRIORITY: "50" } });
+    await cluster.startAgentsAfter(first, {
+      [third.name]: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PRIORITY: "50" },
+    });
     await fastPathReady(cluster, [first.name, second.name], [first, second]);
     const before = await servedBy(third, cluster.client);
     await using clients = await openClients(cluster, cluster.client, { watches: 10, requests: 10 });
     assert.ok((await servedBy(third, cluster.client)) <= before, "it was sent connections");
-    for (const node of [first, second]) assert.doesNotMatch(await node.host.run(["nft", "list", "table", "netdev", "leasehold"]), new RegExp(third.host.ipv4.replaceAll(".", "\\.")));
+    for (const node of [first, second])
+      assert.doesNotMatch(
+        await node.host.run(["nft", "list", "table", "netdev", "leasehold"]),
+        new RegExp(third.host.ipv4.replaceAll(".", "\\.")),
+      );
     // Its own VIP:6443 works by its proxy.
     await moveTo(cluster, third);
     await sleep(500);
@@ -360,7 +486,11 @@ describe("the rules", () => {
     await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 0 });
     for (const node of cluster.nodes) {
       await node.host.run(["nft", "flush", "ruleset"]);
-      await cluster.lab.until(async () => (await node.host.run(["nft", "list", "tables"])).includes("netdev leasehold"), 2_000, "the rules are back");
+      await cluster.lab.until(
+        async () => (await node.host.run(["nft", "list", "tables"])).includes("netdev leasehold"),
+        2_000,
+        "the rules are back",
+      );
     }
     await fastPathReady(cluster);
     for (const node of cluster.nodes) assert.equal((await node.status()).fastPath?.restored, 1, node.name);
@@ -376,6 +506,7 @@ describe("the rules", () => {
     await Promise.all(cluster.others(holder).map((node) => node.endAgent("SIGKILL")));
     await sleep(12_000);
     await allWell(cluster, clients, ticker);
-    for (const node of cluster.nodes) assert.match(await node.host.run(["nft", "list", "tables"]), /netdev leasehold/);
+    for (const node of cluster.nodes)
+      assert.match(await node.host.run(["nft", "list", "tables"]), /netdev leasehold/);
   });
 });

@@ -1,6 +1,7 @@
 /**
- * What the fast path asks of a real kernel: sockets destroyed, connections listed, the ruleset watched, stray ACKs answered. The tests run in a
- * sandbox of their own, whose network namespace has `v0`; the other end, `v1`, is in the namespace `peer`, where a program does as it is told.
+ * What the fast path asks of a real kernel: sockets destroyed, connections listed, the ruleset watched, stray
+ * ACKs answered. The tests run in a sandbox of their own, whose network namespace has `v0`; the other end,
+ * `v1`, is in the namespace `peer`, where a program does as it is told.
  */
 import { strict as assert } from "node:assert";
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
@@ -13,7 +14,13 @@ import { openConntrack, type Tuple } from "../../src/linux/conntrack.ts";
 import { bootTimeMs } from "../../src/linux/libc.ts";
 import { readNetwork } from "../../src/linux/links.ts";
 import { watchRuleset, type RulesetChange } from "../../src/linux/nftables-monitor.ts";
-import { TCP_STATES_CONNECTED, openSockDiag, wildcardListener, type SockDiag, type TcpSocket } from "../../src/linux/sock-diag.ts";
+import {
+  TCP_STATES_CONNECTED,
+  openSockDiag,
+  wildcardListener,
+  type SockDiag,
+  type TcpSocket,
+} from "../../src/linux/sock-diag.ts";
 import { openPacketSocket } from "../../src/linux/sockets.ts";
 import { strayAck, udpFrame, type FrameEnds } from "../../src/linux/tcp-frame.ts";
 import { parseIp, type Family, type IpAddress } from "../../src/net.ts";
@@ -66,7 +73,8 @@ function portOf(server: Server): number {
 }
 
 const macBytes = (mac: string): Uint8Array => Uint8Array.from(Buffer.from(mac.replaceAll(":", ""), "hex"));
-const brief = (tuple: Tuple): string => `${tuple.source.text} > ${tuple.destination.text} ${tuple.destinationPort}`;
+const brief = (tuple: Tuple): string =>
+  `${tuple.source.text} > ${tuple.destination.text} ${tuple.destinationPort}`;
 
 /** A child of the namespace `peer` that prints lines. */
 class PeerProcess implements AsyncDisposable {
@@ -78,7 +86,8 @@ class PeerProcess implements AsyncDisposable {
   constructor(...argv: readonly string[]) {
     this.#child = spawn("ip", ["netns", "exec", "peer", ...argv], { stdio: ["pipe", "pipe", "pipe"] });
     this.#exited = once(this.#child, "exit");
-    for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on("data", (chunk: Buffer) => (this.#text += String(chunk)));
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.on("data", (chunk: Buffer) => (this.#text += String(chunk)));
   }
 
   say(line: string): void {
@@ -92,7 +101,11 @@ class PeerProcess implements AsyncDisposable {
 
   /** Waits for text that matches, reads up to its end and gives what the group matched. */
   async hear(pattern: RegExp, limitMs = 2000): Promise<string> {
-    const match = await until(`${pattern} in "${this.unread}"`, limitMs, () => pattern.exec(this.unread) ?? undefined);
+    const match = await until(
+      `${pattern} in "${this.unread}"`,
+      limitMs,
+      () => pattern.exec(this.unread) ?? undefined,
+    );
     this.#seen += match.index + match[0].length;
     return match[1] ?? match[0];
   }
@@ -117,7 +130,23 @@ function insideSandbox(): void {
 
   before(() => {
     run("ip", "netns", "add", "peer");
-    run("ip", "link", "add", "v0", "address", MAC, "type", "veth", "peer", "name", "v1", "address", PEER_MAC, "netns", "peer");
+    run(
+      "ip",
+      "link",
+      "add",
+      "v0",
+      "address",
+      MAC,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "v1",
+      "address",
+      PEER_MAC,
+      "netns",
+      "peer",
+    );
     run("ip", "link", "set", "v0", "up");
     run("ip", "-n", "peer", "link", "set", "v1", "up");
     run("ip", "-n", "peer", "link", "set", "lo", "up");
@@ -133,7 +162,10 @@ function insideSandbox(): void {
   beforeEach(async () => {
     diag = openSockDiag();
     open.push(diag);
-    peer = new PeerProcess(process.execPath, fileURLToPath(new URL("children/neighbour.ts", import.meta.url)));
+    peer = new PeerProcess(
+      process.execPath,
+      fileURLToPath(new URL("children/neighbour.ts", import.meta.url)),
+    );
     await peer.hear(/ready\n/u, 10_000);
   });
 
@@ -144,8 +176,16 @@ function insideSandbox(): void {
   });
 
   /** A client of ours; errors are kept in order. */
-  async function client(host: IpAddress, port: number, localAddress?: IpAddress): Promise<{ socket: Socket; errors: string[] }> {
-    const socket = connect({ host: host.text, port, ...(localAddress && { localAddress: localAddress.text }) });
+  async function client(
+    host: IpAddress,
+    port: number,
+    localAddress?: IpAddress,
+  ): Promise<{ socket: Socket; errors: string[] }> {
+    const socket = connect({
+      host: host.text,
+      port,
+      ...(localAddress && { localAddress: localAddress.text }),
+    });
     const errors: string[] = [];
     socket.on("error", (error: NodeJS.ErrnoException) => errors.push(error.code ?? error.message));
     open.push({ close: () => socket.destroy() });
@@ -167,7 +207,8 @@ function insideSandbox(): void {
     return { server, port: portOf(server), errors };
   }
 
-  const find = (family: Family, wanted: (socket: TcpSocket) => boolean): readonly TcpSocket[] => diag.list(family, TCP_STATES_CONNECTED).filter(wanted);
+  const find = (family: Family, wanted: (socket: TcpSocket) => boolean): readonly TcpSocket[] =>
+    diag.list(family, TCP_STATES_CONNECTED).filter(wanted);
 
   for (const { family, node, peer: peerIp, vip } of FAMILIES) {
     describe(`IPv${family}`, () => {
@@ -200,7 +241,10 @@ function insideSandbox(): void {
           const [found, ...more] = accepted();
           assert.ok(found);
           assert.deepEqual(more, []);
-          assert.deepEqual([found.family, found.local.address.text, found.remote.address.text, found.remote.port], [family, node.text, peerIp.text, peerPort]);
+          assert.deepEqual(
+            [found.family, found.local.address.text, found.remote.address.text, found.remote.port],
+            [family, node.text, peerIp.text, peerPort],
+          );
           assert.deepEqual(diag.list(family === 4 ? 6 : 4, TCP_STATES_CONNECTED), []);
           assert.equal(diag.destroy(found), true);
           await peer.hear(/client ECONNRESET\n/u, 500);
@@ -212,7 +256,8 @@ function insideSandbox(): void {
       }
 
       test("connections through a translation have both tuples, and a long list comes whole", async () => {
-        const [table, word, target] = family === 4 ? ["ip", "ip", peerIp.text] : ["ip6", "ip6", `[${peerIp.text}]`];
+        const [table, word, target] =
+          family === 4 ? ["ip", "ip", peerIp.text] : ["ip6", "ip6", `[${peerIp.text}]`];
         nft(`table ${table} nat {
           chain out { type nat hook output priority -100; ${word} daddr ${vip.text} tcp dport 6443 dnat to ${target}:7000; }
         }`);
@@ -228,7 +273,8 @@ function insideSandbox(): void {
           assert.equal(brief(reply), `${peerIp.text} > ${node.text} ${original.sourcePort}`);
           assert.deepEqual([reply.sourcePort, reply.destinationPort], [7000, original.sourcePort]);
         }
-        const to = (address: IpAddress, port: number): number => conntrack.list(family, { address, port }).length;
+        const to = (address: IpAddress, port: number): number =>
+          conntrack.list(family, { address, port }).length;
         assert.deepEqual([to(vip, 6444), to(node, 6443), to(peerIp, 7000)], [0, 0, 1]);
         assert.ok(conntrack.list(family).length > count);
         assert.equal(conntrack.list(family === 4 ? 6 : 4, { address: vip, port: 6443 }).length, 0);
@@ -253,7 +299,8 @@ function insideSandbox(): void {
           destinationPort: peerPort,
         };
         packets.send(link.index, strayAck(ends));
-        const flags = async (from: number, to: number): Promise<string> => capture.hear(new RegExp(`\\.${from} > .*\\.${to}: Flags \\[(.*?)\\].*\\n`, "u"));
+        const flags = async (from: number, to: number): Promise<string> =>
+          capture.hear(new RegExp(`\\.${from} > .*\\.${to}: Flags \\[(.*?)\\].*\\n`, "u"));
         assert.equal(await flags(port, peerPort), ".");
         assert.equal(await flags(peerPort, port), ".", "the duplicate ACK");
         await sleep(100);
@@ -273,9 +320,19 @@ function insideSandbox(): void {
         assert.ok(link);
         const packets = openPacketSocket();
         open.push(packets);
-        const frame = { sourceMac: link.macBytes, destinationMac: macBytes(PEER_MAC), source: node, destination: peerIp, sourcePort: 6444, destinationPort: 7001 };
+        const frame = {
+          sourceMac: link.macBytes,
+          destinationMac: macBytes(PEER_MAC),
+          source: node,
+          destination: peerIp,
+          sourcePort: 6444,
+          destinationPort: 7001,
+        };
         packets.send(link.index, udpFrame({ ...frame, payload: Buffer.from("probe") }));
-        assert.match(await peer.hear(/datagram (.*)\n/u), new RegExp(`^probe from (::ffff:)?${node.text} 6444$`, "u"));
+        assert.match(
+          await peer.hear(/datagram (.*)\n/u),
+          new RegExp(`^probe from (::ffff:)?${node.text} 6444$`, "u"),
+        );
       });
     });
   }
@@ -288,7 +345,10 @@ function insideSandbox(): void {
     open.push(only6);
     only6.listen({ port: 0, host: "::", ipv6Only: true });
     await once(only6, "listening");
-    const families = (port: number): readonly boolean[] => [wildcardListener(diag, 4, port), wildcardListener(diag, 6, port)];
+    const families = (port: number): readonly boolean[] => [
+      wildcardListener(diag, 4, port),
+      wildcardListener(diag, 6, port),
+    ];
     assert.deepEqual(families(both.port), [true, true]);
     assert.deepEqual(families(four.port), [true, false]);
     assert.deepEqual(families(one.port), [false, false]);
@@ -296,7 +356,8 @@ function insideSandbox(): void {
   });
 
   describe("the ruleset", () => {
-    const TABLES = "table ip leasehold { chain a { }; }\ntable netdev leasehold { }\ntable inet other { set s { type ipv4_addr; }; }\n";
+    const TABLES =
+      "table ip leasehold { chain a { }; }\ntable netdev leasehold { }\ntable inet other { set s { type ipv4_addr; }; }\n";
 
     function watch(): RulesetChange[] {
       const changes: RulesetChange[] = [];
@@ -320,7 +381,10 @@ function insideSandbox(): void {
       const [deleted, flushed] = changes;
       assert.deepEqual(deleted?.tables, new Set(["ip leasehold"]));
       assert.deepEqual(flushed?.tables, new Set(["netdev leasehold", "inet other"]));
-      for (const [change, pid] of [[deleted, deleter], [flushed, flusher]] as const) {
+      for (const [change, pid] of [
+        [deleted, deleter],
+        [flushed, flusher],
+      ] as const) {
         assert.deepEqual([change?.program, change?.lost, change?.port], ["nft", false, pid]);
         // The first process namespace's number, which is not that of this sandbox.
         assert.ok(change?.pid !== undefined && change.pid > 0);
@@ -364,8 +428,11 @@ function insideSandbox(): void {
     test("says that something was lost, and goes on", async () => {
       const changes = watch();
       const fill = (rules: number): void =>
-        nft(`table ip noise { chain a { }; }\nflush chain ip noise a\n${"add rule ip noise a ip saddr 192.0.2.1 tcp dport 7 drop\n".repeat(rules)}`);
-      // Synchronous: nobody reads meanwhile. In a user namespace the receive buffer is small, and so is what nft can send.
+        nft(
+          `table ip noise { chain a { }; }\nflush chain ip noise a\n${"add rule ip noise a ip saddr 192.0.2.1 tcp dport 7 drop\n".repeat(rules)}`,
+        );
+      // Synchronous: nobody reads meanwhile. In a user namespace the receive buffer is small, and so is what
+      // nft can send.
       for (let i = 0; i < 20; i++) fill(200);
       try {
         for (let i = 0; i < 4; i++) fill(20_000);
@@ -385,7 +452,8 @@ function insideSandbox(): void {
 
   test("without the capability everything says EPERM", async () => {
     await listen("127.0.0.1");
-    const source = (path: string): string => JSON.stringify(new URL(`../../src/linux/${path}`, import.meta.url).href);
+    const source = (path: string): string =>
+      JSON.stringify(new URL(`../../src/linux/${path}`, import.meta.url).href);
     const program = `
       import { openConntrack } from ${source("conntrack.ts")};
       import { watchRuleset } from ${source("nftables-monitor.ts")};
@@ -393,7 +461,15 @@ function insideSandbox(): void {
       const diag = openSockDiag();
       const attempts = [() => openConntrack().list(4), () => watchRuleset(() => {}), () => diag.destroy(diag.list(4, TCP_STATE_LISTEN)[0])];
       for (const attempt of attempts) try { attempt(); console.log("done"); } catch (error) { console.log(error.errnoName ?? error); }`;
-    const argv = ["--bounding-set=-all", "--inh-caps=-all", "--", process.execPath, "--input-type=module-typescript", "-e", program];
+    const argv = [
+      "--bounding-set=-all",
+      "--inh-caps=-all",
+      "--",
+      process.execPath,
+      "--input-type=module-typescript",
+      "-e",
+      program,
+    ];
     assert.equal(run("setpriv", ...argv).trim(), "EPERM\nEPERM\nEPERM");
   });
 }

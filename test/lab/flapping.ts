@@ -16,8 +16,16 @@ export async function flap(node: ClusterNode, forMs: number): Promise<void> {
   }
 }
 
-/** The nodes that had the VIP, in order, `first` before all others: one that lost it for a moment and got it back is named once. */
-export function succession(cluster: Cluster, ownership: OwnershipSampler, first: ClusterNode, fromMs: number): readonly string[] {
+/**
+ * The nodes that had the VIP, in order, `first` before all others: one that lost it for a moment and got it
+ * back is named once.
+ */
+export function succession(
+  cluster: Cluster,
+  ownership: OwnershipSampler,
+  first: ClusterNode,
+  fromMs: number,
+): readonly string[] {
   const spells = ownership.timeline(cluster.vip).between(fromMs).intervals();
   const alone = [first.name, ...spells.flatMap(({ holders }) => (holders.length === 1 ? holders : []))];
   return alone.filter((holder, index) => holder !== alone[index - 1]);

@@ -1,4 +1,7 @@
-/** What the agents of a cluster logged since a scenario began: a node's agents share one file over all of them. */
+/**
+ * What the agents of a cluster logged since a scenario began: a node's agents share one file over all of
+ * them.
+ */
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
 interface Entry {
@@ -25,16 +28,24 @@ export class Journal {
 
   of(node: ClusterNode): readonly Entry[] {
     const text = node.agent?.log().slice(this.#from.get(node) ?? 0) ?? "";
-    return text.split("\n").flatMap((line): readonly Entry[] => (line.startsWith("{") && line.endsWith("}") ? [JSON.parse(line)] : []));
+    return text
+      .split("\n")
+      .flatMap((line): readonly Entry[] =>
+        line.startsWith("{") && line.endsWith("}") ? [JSON.parse(line)] : [],
+      );
   }
 
   /** The roles that the node took, in order. */
   roles(node: ClusterNode): readonly string[] {
-    return this.of(node).flatMap(({ msg, state }) => (msg === "State changed" && state !== undefined ? [state] : []));
+    return this.of(node).flatMap(({ msg, state }) =>
+      msg === "State changed" && state !== undefined ? [state] : [],
+    );
   }
 
   /** How often any of them found the holder dead on the wire. */
   proofs(): readonly Entry[] {
-    return [...this.#from.keys()].flatMap((node) => this.of(node)).filter(({ msg }) => msg.startsWith("The holder's kernel does not answer"));
+    return [...this.#from.keys()]
+      .flatMap((node) => this.of(node))
+      .filter(({ msg }) => msg.startsWith("The holder's kernel does not answer"));
   }
 }

@@ -12,7 +12,9 @@ import type { LabProcess } from "../support/lab/process.ts";
 const ECHO_SERVER = fileURLToPath(new URL("../support/lab/children/echo-server.ts", import.meta.url));
 
 async function echoServer(host: Host, port: number, mode: "echo" | "push" = "echo"): Promise<LabProcess> {
-  return host.spawn([process.execPath, ECHO_SERVER, JSON.stringify({ port, mode })], { name: `${mode}-${port}` });
+  return host.spawn([process.execPath, ECHO_SERVER, JSON.stringify({ port, mode })], {
+    name: `${mode}-${port}`,
+  });
 }
 
 /** One echo request; false when it stays unanswered for a second. */
@@ -31,7 +33,12 @@ describe("the lab", { timeout: 60_000 }, () => {
   test("makes three nodes and a client in less than a second, on both families", async () => {
     const startMs = monotonicMs();
     await using lab = await createLab();
-    const [n1, , n3, client] = await Promise.all([lab.node("n1"), lab.node("n2"), lab.node("n3"), lab.client("c1")]);
+    const [n1, , n3, client] = await Promise.all([
+      lab.node("n1"),
+      lab.node("n2"),
+      lab.node("n3"),
+      lab.client("c1"),
+    ]);
     const tookMs = monotonicMs() - startMs;
     assert.ok(tookMs < 1000, `took ${tookMs.toFixed(0)} ms`);
     assert.equal(await reaches(client, n1.ipv4), true);
@@ -76,7 +83,11 @@ describe("the lab", { timeout: 60_000 }, () => {
     await lab.cut(n1, n2, { oneWay: true });
     await reaches(n2, n1.ipv4);
     // The question goes through, n1's answer is on the wire, and never arrives.
-    await lab.until(() => capture.arp().some((frame) => frame.node === "n1" && frame.op === "reply"), 2000, "n1's ARP answer on the wire");
+    await lab.until(
+      () => capture.arp().some((frame) => frame.node === "n1" && frame.op === "reply"),
+      2000,
+      "n1's ARP answer on the wire",
+    );
     assert.doesNotMatch(await n2.run(["ip", "neigh", "show", n1.ipv4]), new RegExp(n1.mac));
     await lab.heal();
 
@@ -84,10 +95,18 @@ describe("the lab", { timeout: 60_000 }, () => {
     await echoServer(n2, 4444);
     await echoServer(n2, 4445);
     await using open = await ClientProbe.start(n1, { host: n2.ipv4, port: 4445, intervalMs: 20 });
-    await using shut = await ClientProbe.start(n1, { host: n2.ipv4, port: 4444, intervalMs: 20, timeoutMs: 200 });
+    await using shut = await ClientProbe.start(n1, {
+      host: n2.ipv4,
+      port: 4444,
+      intervalMs: 20,
+      timeoutMs: 200,
+    });
     await lab.until(() => open.attempts().some((attempt) => attempt.ok), 3000, "answers on 4445");
     await lab.until(() => failures(shut.attempts()).length > 3, 3000, "failures on 4444");
-    assert.deepEqual(shut.attempts().filter((attempt) => attempt.ok), []);
+    assert.deepEqual(
+      shut.attempts().filter((attempt) => attempt.ok),
+      [],
+    );
   });
 
   test("pulls a cable: the carrier goes, the addresses stay", async () => {
@@ -98,7 +117,11 @@ describe("the lab", { timeout: 60_000 }, () => {
     assert.match(state, /NO-CARRIER/);
     assert.match(state, /inet 10\.77\.0\.11/);
     await n1.link.up();
-    await lab.until(async () => /LOWER_UP/.test(await n1.run(["ip", "link", "show", "eth0"])), 1000, "carrier back");
+    await lab.until(
+      async () => /LOWER_UP/.test(await n1.run(["ip", "link", "show", "eth0"])),
+      1000,
+      "carrier back",
+    );
   });
 
   test("delays frames where the kernel can, and says so where it cannot", async () => {
@@ -112,7 +135,12 @@ describe("the lab", { timeout: 60_000 }, () => {
     await echoServer(n1, 5000);
     await using probe = await ClientProbe.start(n2, { host: n1.ipv4, port: 5000, intervalMs: 50 });
     await lab.until(() => probe.attempts().some((attempt) => attempt.ok), 3000, "an answer");
-    assert.ok(probe.attempts().filter((attempt) => attempt.ok).every((attempt) => attempt.ms >= 99));
+    assert.ok(
+      probe
+        .attempts()
+        .filter((attempt) => attempt.ok)
+        .every((attempt) => attempt.ms >= 99),
+    );
   });
 
   test("sees who holds an address, when two do, and when nobody does", async () => {
@@ -129,11 +157,18 @@ describe("the lab", { timeout: 60_000 }, () => {
     await n1.run(["ip", "addr", "del", `${vip}/32`, "dev", "eth0"]);
     assert.deepEqual(await sampler.holders(vip), ["n2"]);
     const timeline = sampler.timeline(vip);
-    assert.deepEqual(timeline.intervals().map((interval) => interval.holders.join("+")), ["", "n1", "n1+n2", "n2"]);
+    assert.deepEqual(
+      timeline.intervals().map((interval) => interval.holders.join("+")),
+      ["", "n1", "n1+n2", "n2"],
+    );
     assert.equal(timeline.maxSimultaneous(), 2);
     assert.ok(timeline.dualMs() >= 150 && timeline.dualMs() < 400, timeline.describe());
     assert.ok(timeline.longestGapMs() >= 60 && timeline.longestGapMs() < 300, timeline.describe());
-    assert.equal(sampler.timeline("10.77.0.10").maxSimultaneous(), 0, "a prefix of another address is not that address");
+    assert.equal(
+      sampler.timeline("10.77.0.10").maxSimultaneous(),
+      0,
+      "a prefix of another address is not that address",
+    );
   });
 
   test("captures gratuitous ARP with time and true sender", async () => {
@@ -152,7 +187,10 @@ describe("the lab", { timeout: 60_000 }, () => {
     await lab.until(() => capture.announcers(lab.vip4).length === 2, 3000, "a second announcer");
     assert.deepEqual(capture.announcers(lab.vip4), [stranger, "n1"]);
     const frame = capture.announcements(lab.vip4)[0];
-    assert.ok(frame !== undefined && frame.timeMs > fromMs - 50 && frame.timeMs < monotonicMs() + 50, JSON.stringify(frame));
+    assert.ok(
+      frame !== undefined && frame.timeMs > fromMs - 50 && frame.timeMs < monotonicMs() + 50,
+      JSON.stringify(frame),
+    );
     assert.equal(frame.srcMac, stranger);
   });
 
@@ -162,9 +200,23 @@ describe("the lab", { timeout: 60_000 }, () => {
     const [server] = await Promise.all([echoServer(n1, 7000), echoServer(n1, 7001, "push")]);
     await lab.until(() => server.log().includes("listening"), 3000, "the echo server listens");
     await using probe = await ClientProbe.start(client, { host: n1.ipv4, port: 7000 });
-    await using held = await HeldConnections.start(client, { host: n1.ipv6, port: 7000, mode: "echo", everyMs: 50 });
-    await using listening = await HeldConnections.start(client, { host: n1.ipv4, port: 7001, mode: "listen", count: 5 });
-    await lab.until(() => held.alive().length === 60 && listening.alive().length === 5, 3000, "65 connections");
+    await using held = await HeldConnections.start(client, {
+      host: n1.ipv6,
+      port: 7000,
+      mode: "echo",
+      everyMs: 50,
+    });
+    await using listening = await HeldConnections.start(client, {
+      host: n1.ipv4,
+      port: 7001,
+      mode: "listen",
+      count: 5,
+    });
+    await lab.until(
+      () => held.alive().length === 60 && listening.alive().length === 5,
+      3000,
+      "65 connections",
+    );
     await lab.until(() => probe.attempts().length > 50, 3000, "50 probes");
     assert.deepEqual(failures(probe.attempts()), []);
     assert.ok(longestGap(probe.attempts()).ms < 100, describeAttempts(probe.attempts()));
@@ -173,15 +225,25 @@ describe("the lab", { timeout: 60_000 }, () => {
     const fault = await lab.isolate(n1);
     await sleep(300);
     await fault.heal();
-    await lab.until(() => probe.attempts().some((attempt) => attempt.ok && attempt.sentMs > pausedMs + 350), 5000, "answers again");
+    await lab.until(
+      () => probe.attempts().some((attempt) => attempt.ok && attempt.sentMs > pausedMs + 350),
+      5000,
+      "answers again",
+    );
     await lab.until(() => held.longestSilenceMs(monotonicMs()) > 250, 3000, "the silence is seen");
     // A probe sent into the cut is answered late, by the retransmission of its SYN after a second.
-    const late = (): number => probe.attempts().filter((attempt) => attempt.ok && attempt.sentMs > pausedMs && attempt.ms > 250).length;
+    const late = (): number =>
+      probe.attempts().filter((attempt) => attempt.ok && attempt.sentMs > pausedMs && attempt.ms > 250)
+        .length;
     await lab.until(() => late() > 20, 3000, "late answers to probes sent into the cut");
 
     server.kill("SIGKILL");
     await lab.until(() => held.lost().length === 60, 3000, "60 lost connections");
-    await lab.until(() => failures(probe.attempts()).some((attempt) => attempt.error === "ECONNREFUSED"), 3000, "refusals");
+    await lab.until(
+      () => failures(probe.attempts()).some((attempt) => attempt.error === "ECONNREFUSED"),
+      3000,
+      "refusals",
+    );
     assert.equal(held.alive().length, 0);
     assert.equal(listening.alive().length, 5);
     assert.deepEqual(held.outOfSequence(), []);
@@ -195,7 +257,10 @@ describe("the lab", { timeout: 60_000 }, () => {
   test("stops and continues a process, and tells how it ended", async () => {
     await using lab = await createLab();
     const n1 = await lab.node("n1");
-    const counter = await n1.spawn(["sh", "-c", "trap 'exit 7' TERM; while :; do echo tick; sleep 0.02; done"], { name: "counter" });
+    const counter = await n1.spawn(
+      ["sh", "-c", "trap 'exit 7' TERM; while :; do echo tick; sleep 0.02; done"],
+      { name: "counter" },
+    );
     await lab.until(() => counter.lastLines(100).length > 3, 2000, "ticks");
     counter.stop();
     await sleep(50);
@@ -215,7 +280,9 @@ describe("the lab", { timeout: 60_000 }, () => {
     await speaker.exited;
     await assert.rejects(
       lab.until(() => false, 60, "the moon"),
-      (error: Error) => /not within 60 ms: the moon/.test(error.message) && /n1\/speaker \(ended: exit 3\)\nlast words/.test(error.message),
+      (error: Error) =>
+        /not within 60 ms: the moon/.test(error.message) &&
+        /n1\/speaker \(ended: exit 3\)\nlast words/.test(error.message),
     );
   });
 });

@@ -5,13 +5,21 @@ import type { Cluster, ClusterNode } from "./cluster.ts";
 /** The kernel ends the address of a dead agent this long after its last refresh, at most. */
 export const FENCE_MS = 4_500;
 
-/** Waits until every other node's sentinel knows the holder well enough: its silence would be proof of its death. */
-export async function provable(cluster: Cluster, holder: ClusterNode, by: SentinelStatus["by"] = "icmp"): Promise<void> {
+/**
+ * Waits until every other node's sentinel knows the holder well enough: its silence would be proof of its
+ * death.
+ */
+export async function provable(
+  cluster: Cluster,
+  holder: ClusterNode,
+  by: SentinelStatus["by"] = "icmp",
+): Promise<void> {
   await cluster.lab.until(
     async () => {
       for (const node of cluster.others(holder)) {
         const wire = await wireOf(node);
-        if (wire?.proof !== "ready" || wire.by !== by) throw new Error(`${node.name}: ${JSON.stringify(wire)}`);
+        if (wire?.proof !== "ready" || wire.by !== by)
+          throw new Error(`${node.name}: ${JSON.stringify(wire)}`);
       }
       return true;
     },
@@ -24,7 +32,10 @@ export async function wireOf(node: ClusterNode): Promise<SentinelStatus | null> 
   return (await node.status()).wire;
 }
 
-/** The power fails: no frame comes or goes, and nothing on the node runs on. For the others a frozen server on a cut link is as good as gone, and is back sooner. */
+/**
+ * The power fails: no frame comes or goes, and nothing on the node runs on. For the others a frozen server on
+ * a cut link is as good as gone, and is back sooner.
+ */
 export async function lose(cluster: Cluster, node: ClusterNode): Promise<void> {
   await cluster.lab.isolate(node.host);
   node.plane.apiServer.stop();

@@ -1,4 +1,7 @@
-/** An agent as another release may bring it: the bundle with another version of the fast path, which is another hash as well. */
+/**
+ * An agent as another release may bring it: the bundle with another version of the fast path, which is
+ * another hash as well.
+ */
 import assert from "node:assert/strict";
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

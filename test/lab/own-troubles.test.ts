@@ -23,7 +23,11 @@ afterEach(async () => {
 });
 
 function holdersSince(fromMs: number): readonly (readonly string[])[] {
-  return ownership.timeline(cluster.lab.vip4).between(fromMs).intervals().map(({ holders }) => holders);
+  return ownership
+    .timeline(cluster.lab.vip4)
+    .between(fromMs)
+    .intervals()
+    .map(({ holders }) => holders);
 }
 
 function startAll(env: Readonly<Record<string, string>> = {}): Promise<unknown> {
@@ -31,11 +35,16 @@ function startAll(env: Readonly<Record<string, string>> = {}): Promise<unknown> 
 }
 
 async function everyAgent(what: string, condition: (node: EmbeddedNode) => Promise<boolean>): Promise<void> {
-  await cluster.lab.until(async () => (await Promise.all(cluster.nodes.map(condition))).every(Boolean), 20_000, what);
+  await cluster.lab.until(
+    async () => (await Promise.all(cluster.nodes.map(condition))).every(Boolean),
+    20_000,
+    what,
+  );
 }
 
 function usesFile(kind: "admin" | "agent"): (node: EmbeddedNode) => Promise<boolean> {
-  return async (node) => (await node.status()).credentials.source === cluster.api.kubeconfigs.get(node.name)?.[kind];
+  return async (node) =>
+    (await node.status()).credentials.source === cluster.api.kubeconfigs.get(node.name)?.[kind];
 }
 
 describe("the cluster gets another CA, and the agents' own kubeconfigs are of the old one", () => {
@@ -54,10 +63,19 @@ describe("the cluster gets another CA, and the agents' own kubeconfigs are of th
     for (const node of cluster.nodes) {
       const log = node.agent?.log() ?? "";
       const own = cluster.api.kubeconfigs.get(node.name)?.agent ?? "";
-      assert.match(log, new RegExp(`"level":"warn".*"path":"${own}","reason":"[^"]*its CA does not vouch for the server's certificate \\([A-Z_]+\\)`, "u"), node.name);
+      assert.match(
+        log,
+        new RegExp(
+          `"level":"warn".*"path":"${own}","reason":"[^"]*its CA does not vouch for the server's certificate \\([A-Z_]+\\)`,
+          "u",
+        ),
+        node.name,
+      );
       assert.match(log, /"level":"warn".*Using admin\.conf in place of our own kubeconfig/u, node.name);
     }
-    await everyAgent("every backend is UP", async (node) => (await node.status()).balancer.backends.every(({ grade }) => grade === "UP"));
+    await everyAgent("every backend is UP", async (node) =>
+      (await node.status()).balancer.backends.every(({ grade }) => grade === "UP"),
+    );
   });
 
   test("a fresh start with them has the VIP in seconds", async () => {
@@ -85,12 +103,20 @@ describe("another program has the balancer's port on every node", () => {
   for (const fastPath of ["auto", "off"]) {
     test(`fast path ${fastPath}: a node has the VIP, VIP:6443 answers, and the agents take the port when it is free`, async () => {
       const thieves = await Promise.all(
-        cluster.nodes.map(({ host }) => host.spawn([process.execPath, "-e", 'require("net").createServer((s)=>s.destroy()).listen(8443,"::")'], { name: "thief" })),
+        cluster.nodes.map(({ host }) =>
+          host.spawn(
+            [process.execPath, "-e", 'require("net").createServer((s)=>s.destroy()).listen(8443,"::")'],
+            { name: "thief" },
+          ),
+        ),
       );
       await sleep(1_000);
       await startAll({ LEASEHOLD_FASTPATH: fastPath });
       // Until everything has been checked for the first time nothing is known against a balancer.
-      await everyAgent("every balancer is at fault", async (node) => (await node.status()).election?.faults.join() === "balancer");
+      await everyAgent(
+        "every balancer is at fault",
+        async (node) => (await node.status()).election?.faults.join() === "balancer",
+      );
       const holder = await cluster.holder(20_000);
       for (const node of cluster.nodes) {
         assert.equal(node.agent?.running, true, node.name);
@@ -98,12 +124,19 @@ describe("another program has the balancer's port on every node", () => {
         assert.deepEqual(election?.faults, ["balancer"], node.name);
         assert.match(balancer.listenFailure ?? "", /^port 8443 cannot be opened: .*EADDRINUSE/u);
         assert.match(checks.find(({ name }) => name === "balancer")?.detail ?? "", /port 8443/u);
-        assert.match((await node.get("/readyz?verbose")).body, /\[-\]listener failed: port 8443 cannot be opened/u);
+        assert.match(
+          (await node.get("/readyz?verbose")).body,
+          /\[-\]listener failed: port 8443 cannot be opened/u,
+        );
         assert.equal((await node.get("/livez")).status, 200);
         assert.match(node.agent?.log() ?? "", /"level":"error".*"code":"LH_LISTEN"/u);
       }
       const fromMs = monotonicMs();
-      await using client = await ClientProbe.start(cluster.client, { host: cluster.lab.vip4, port: 6443, intervalMs: 50, timeoutMs: 2_000, tls: {}, path: "/readyz" }, `taken-${fastPath}`);
+      await using client = await ClientProbe.start(
+        cluster.client,
+        { host: cluster.lab.vip4, port: 6443, intervalMs: 50, timeoutMs: 2_000, tls: {}, path: "/readyz" },
+        `taken-${fastPath}`,
+      );
       await sleep(5_000);
       const attempts = await client.stop();
       assert.ok(attempts.length > 50, describeAttempts(attempts));
@@ -111,7 +144,10 @@ describe("another program has the balancer's port on every node", () => {
       assert.deepEqual(holdersSince(fromMs), [[holder.name]]);
       for (const thief of thieves) thief.kill("SIGKILL");
       await everyAgent("every agent has the port", async (node) => (await node.status()).balancer.listening);
-      await everyAgent("nobody is in FAULT", async (node) => (await node.status()).election?.faults.length === 0);
+      await everyAgent(
+        "nobody is in FAULT",
+        async (node) => (await node.status()).election?.faults.length === 0,
+      );
     });
   }
 });

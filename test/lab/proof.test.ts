@@ -1,4 +1,7 @@
-/** A dead holder is found on the wire, a living one is not: real kernels, real API servers, and a switch that drops what it is told to. More in test/long. */
+/**
+ * A dead holder is found on the wire, a living one is not: real kernels, real API servers, and a switch that
+ * drops what it is told to. More in test/long.
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
@@ -22,7 +25,11 @@ describe("a lost node", () => {
   const kinds = [
     { name: "IPv4, with etcd's leader", leader: true, vips: () => [rig.cluster.lab.vip4] },
     { name: "IPv6, with a follower of etcd's", leader: false, vips: () => [rig.cluster.lab.vip6] },
-    { name: "dual stack, with a follower of etcd's", leader: false, vips: () => [rig.cluster.lab.vip4, rig.cluster.lab.vip6] },
+    {
+      name: "dual stack, with a follower of etcd's",
+      leader: false,
+      vips: () => [rig.cluster.lab.vip4, rig.cluster.lab.vip6],
+    },
   ] as const;
   for (const { name, leader, vips } of kinds) {
     test(`${name}: another one has the VIP within a second, alone`, async (context) => {
@@ -35,7 +42,9 @@ describe("a lost node", () => {
       await lose(cluster, old);
       for (const vip of vips()) {
         const { ms, graceMs } = await rig.taken(old, fromMs, 5_000, vip);
-        context.diagnostic(`${vip} was taken after ${ms.toFixed(0)} ms; samples every ${graceMs.toFixed(0)} ms at worst`);
+        context.diagnostic(
+          `${vip} was taken after ${ms.toFixed(0)} ms; samples every ${graceMs.toFixed(0)} ms at worst`,
+        );
         assert.ok(ms <= TAKEN_MS + graceMs, `${ms} ms\n${cluster.history()}`);
       }
       const next = await cluster.successorOf(old);
@@ -55,7 +64,10 @@ describe("a lost node", () => {
   test("without the fast path: nothing is bound before the Lease says so", async (context) => {
     const { cluster } = rig;
     // Slower by ten there: this is a turn of 200 ms, and one of the default's would be of 500.
-    const old = await rig.start({ settings: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PROBE_INTERVAL: "20ms" }, fastPath: false });
+    const old = await rig.start({
+      settings: { LEASEHOLD_FASTPATH: "off", LEASEHOLD_PROBE_INTERVAL: "20ms" },
+      fastPath: false,
+    });
     await leadFrom(cluster, rig.other(old));
     await provable(cluster, old);
     const fromMs = monotonicMs();
@@ -64,7 +76,8 @@ describe("a lost node", () => {
     context.diagnostic(`taken after ${ms.toFixed(0)} ms`);
     assert.ok(ms > 400, `${ms} ms is the fast path's pace`);
     const next = await cluster.successorOf(old);
-    for (const node of cluster.nodes) assert.ok(!rig.journal.roles(node).includes("PROVISIONAL"), cluster.history());
+    for (const node of cluster.nodes)
+      assert.ok(!rig.journal.roles(node).includes("PROVISIONAL"), cluster.history());
     assert.equal(rig.journal.roles(next).at(-1), "MASTER");
     assert.ok(rig.journal.proofs().length > 0);
   });
@@ -79,8 +92,11 @@ describe("an agent that is gone while its node's kernel lives", () => {
     const { ms, graceMs } = await rig.taken(old, fromMs, 10_000);
     const next = await cluster.successorOf(old);
     const timeline = rig.since(fromMs);
-    const keptMs = (timeline.samples.findLast(({ holders }) => holders.includes(old.name))?.atMs ?? fromMs) - fromMs;
-    context.diagnostic(`the kernel kept it ${keptMs.toFixed(0)} ms, another had it after ${ms.toFixed(0)} ms; samples every ${graceMs.toFixed(0)} ms at worst`);
+    const keptMs =
+      (timeline.samples.findLast(({ holders }) => holders.includes(old.name))?.atMs ?? fromMs) - fromMs;
+    context.diagnostic(
+      `the kernel kept it ${keptMs.toFixed(0)} ms, another had it after ${ms.toFixed(0)} ms; samples every ${graceMs.toFixed(0)} ms at worst`,
+    );
     assert.ok(keptMs >= 2_000 && keptMs <= FENCE_MS, `kept for ${keptMs} ms`);
     assert.ok(ms > keptMs, timeline.describe());
     assert.ok(ms - keptMs <= 500 + 2 * graceMs, `${ms - keptMs} ms\n${cluster.history()}`);
@@ -94,16 +110,31 @@ describe("a holder that lives", () => {
     const { cluster } = rig;
     const old = await rig.start();
     const victim = rig.other(old);
-    await using clients = await openClients(cluster, cluster.client, { watches: 20, requests: 20, vip: rig.vip });
+    await using clients = await openClients(cluster, cluster.client, {
+      watches: 20,
+      requests: 20,
+      vip: rig.vip,
+    });
     const fromMs = monotonicMs();
     for (const match of answers()) await cluster.lab.drop({ from: old.name, to: victim.name, match });
-    await cluster.lab.until(async () => (await cluster.settled()) === victim, 5_000, `${victim.name} has claimed it`);
+    await cluster.lab.until(
+      async () => (await cluster.settled()) === victim,
+      5_000,
+      `${victim.name} has claimed it`,
+    );
     await sleep(1_000);
     assert.deepEqual(await cluster.bound(rig.vip), [victim.name]);
     const timeline = rig.since(fromMs);
     assert.ok(timeline.longestDualMs() <= 1_000, timeline.describe());
-    assert.deepEqual(timeline.intervals().filter(({ holders }) => holders.length === 0), [], timeline.describe());
-    assert.deepEqual([...clients.watches.lost(), ...clients.requests.lost()].map(({ closedBy }) => closedBy), []);
+    assert.deepEqual(
+      timeline.intervals().filter(({ holders }) => holders.length === 0),
+      [],
+      timeline.describe(),
+    );
+    assert.deepEqual(
+      [...clients.watches.lost(), ...clients.requests.lost()].map(({ closedBy }) => closedBy),
+      [],
+    );
     assert.deepEqual(rig.journal.roles(victim).slice(-2), ["PROVISIONAL", "MASTER"], cluster.history());
   });
 
@@ -113,14 +144,24 @@ describe("a holder that lives", () => {
     const victim = rig.other(old);
     for (const { apiServer } of cluster.plane.nodes) apiServer.stop();
     for (const match of answers()) await cluster.lab.drop({ from: old.name, to: victim.name, match });
-    await cluster.lab.until(async () => (await victim.state()) === "PROVISIONAL", 2_000, `${victim.name} takes it for dead`);
+    await cluster.lab.until(
+      async () => (await victim.state()) === "PROVISIONAL",
+      2_000,
+      `${victim.name} takes it for dead`,
+    );
     await cluster.lab.heal();
-    await cluster.lab.until(async () => (await victim.state()) !== "PROVISIONAL", 2_000, `${victim.name} lets go`);
+    await cluster.lab.until(
+      async () => (await victim.state()) !== "PROVISIONAL",
+      2_000,
+      `${victim.name} lets go`,
+    );
     const seen = await wireOf(victim);
     for (const { apiServer } of cluster.plane.nodes) apiServer.continue();
     assert.equal(seen?.proof, "backing-off", cluster.history());
-    // Whose write the servers carry out first is up to them, and who holds it by an answer that came late learns of the other's.
-    const alone = async (): Promise<boolean> => (await rig.oneMaster()).name === (await cluster.bound(rig.vip)).join();
+    // Whose write the servers carry out first is up to them, and who holds it by an answer that came late
+    // learns of the other's.
+    const alone = async (): Promise<boolean> =>
+      (await rig.oneMaster()).name === (await cluster.bound(rig.vip)).join();
     await cluster.lab.until(alone, 5_000, "one node is MASTER and alone has the VIP");
     await sleep(1_500);
     assert.ok(await alone(), cluster.history());
@@ -130,9 +171,14 @@ describe("a holder that lives", () => {
     const { cluster } = rig;
     const old = await rig.start();
     // Connections go on: the API server knows nothing of it.
-    for (const match of ["ether type arp", "icmp type echo-reply"]) await cluster.lab.drop({ to: old.name, match });
+    for (const match of ["ether type arp", "icmp type echo-reply"])
+      await cluster.lab.drop({ to: old.name, match });
     const next = await cluster.successorOf(old);
-    await cluster.lab.until(async () => (await old.status()).election?.faults.includes("interface"), 2_000, `${old.name} is in FAULT`);
+    await cluster.lab.until(
+      async () => (await old.status()).election?.faults.includes("interface"),
+      2_000,
+      `${old.name} is in FAULT`,
+    );
     assert.equal((await wireOf(old))?.neighbours, false);
     assert.deepEqual(await cluster.bound(rig.vip), [next.name]);
     assert.deepEqual(rig.journal.proofs(), []);
@@ -154,7 +200,11 @@ test("a link that carries no frame from the holder: another one is MASTER at onc
   const { ms, graceMs } = await rig.taken(old, fromMs, 5_000);
   assert.ok(ms <= TAKEN_MS + graceMs, `${ms} ms\n${cluster.history()}`);
   const next = await cluster.successorOf(old);
-  await cluster.lab.until(async () => (await cluster.bound(rig.vip)).join() === next.name, 5_000, `${next.name} alone has it`);
+  await cluster.lab.until(
+    async () => (await cluster.bound(rig.vip)).join() === next.name,
+    5_000,
+    `${next.name} alone has it`,
+  );
   assert.ok(monotonicMs() - fromMs <= 5_500, `both had it for ${monotonicMs() - fromMs} ms`);
   await cluster.lab.heal();
   assert.equal(await rig.oneMaster(), next);

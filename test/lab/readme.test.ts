@@ -25,52 +25,116 @@ afterEach(async () => cluster.reset());
 /** The commands of one step of the quick start, as they are printed. */
 function stepOf(number: number): string {
   const readme = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
-  const step = new RegExp(`^${number}\\. [^]*?(?=^\\d+\\. |^\\S)`, "m").exec(readme.slice(readme.indexOf("## Quick start")))?.[0] ?? "";
+  const step =
+    new RegExp(`^${number}\\. [^]*?(?=^\\d+\\. |^\\S)`, "m").exec(
+      readme.slice(readme.indexOf("## Quick start")),
+    )?.[0] ?? "";
   const lines = step.split("\n").filter((line) => line.startsWith("       "));
   assert.ok(lines.length > 0, `step ${number} has no commands`);
   return lines.join("\n");
 }
 
-/** Types it on that node, whose /etc/kubernetes is a folder of its own, with `kubeadm.yaml` in the current one. */
+/**
+ * Types it on that node, whose /etc/kubernetes is a folder of its own, with `kubeadm.yaml` in the current
+ * one.
+ */
 function type(node: ClusterNode, commands: string): Promise<string> {
   const here = join(node.host.directory, "root");
   mkdirSync(here, { recursive: true });
-  const joining = { apiVersion: "kubeadm.k8s.io/v1beta4", kind: "JoinConfiguration", discovery: { bootstrapToken: { token: "abcdef.0123456789abcdef", apiServerEndpoint: `${cluster.vip}:6443`, unsafeSkipCAVerification: true } } };
+  const joining = {
+    apiVersion: "kubeadm.k8s.io/v1beta4",
+    kind: "JoinConfiguration",
+    discovery: {
+      bootstrapToken: {
+        token: "abcdef.0123456789abcdef",
+        apiServerEndpoint: `${cluster.vip}:6443`,
+        unsafeSkipCAVerification: true,
+      },
+    },
+  };
   writeFileSync(join(here, "kubeadm.yaml"), JSON.stringify(joining));
   const text = commands.replaceAll("/etc/kubernetes", node.plane.etcKubernetes);
-  return node.host.run(["env", `PATH=${dirname(binaries.kubeadm)}:${dirname(binaries.kubectl)}:${process.env["PATH"] ?? ""}`, "bash", "-c", `cd ${here}\n${text}`]);
+  return node.host.run([
+    "env",
+    `PATH=${dirname(binaries.kubeadm)}:${dirname(binaries.kubectl)}:${process.env["PATH"] ?? ""}`,
+    "bash",
+    "-c",
+    `cd ${here}\n${text}`,
+  ]);
 }
 
-test("step 5 gives the agent of every control-plane node its own user, again and again, and leaves nothing half done when it fails", { timeout: 240_000 }, async () => {
-  const [first] = cluster.nodes;
-  assert.ok(first !== undefined);
-  const config = join(first.plane.etcKubernetes, "..", "kubeadm.yaml");
-  // What `kubeadm init` does, and this cluster has not had.
-  await first.host.run([binaries.kubeadm, "init", "phase", "upload-config", "kubeadm", "--config", config, "--kubeconfig", first.plane.kubeconfigs.superAdmin]);
-  const path = (node: ClusterNode): string => join(node.plane.etcKubernetes, "leasehold", "kubeconfig");
-  const settings = (node: ClusterNode) => ({ LEASEHOLD_KUBECONFIG: path(node), LEASEHOLD_ADMIN_KUBECONFIG: join(node.plane.etcKubernetes, "admin.conf") });
-  for (const node of cluster.nodes) {
-    rmSync(path(node), { force: true });
-    // As the commands of an earlier version left it on the second and third node.
-    if (node !== first) writeFileSync(path(node), "");
-  }
-  await cluster.startAgents(Object.fromEntries(cluster.nodes.map((node) => [node.name, settings(node)])));
-  for (const node of cluster.nodes) {
-    const reason = node === first ? "ours is missing" : "is empty: ";
-    await cluster.lab.until(() => (node.agent?.log() ?? "").split("\n").some((line) => line.includes("Using admin.conf") && line.includes(reason)), 10_000, `${node.name} uses admin.conf and says why`);
-    await type(node, stepOf(5));
-    await cluster.lab.until(async () => (await node.status()).credentials.source === path(node), 10_000, `${node.name} uses its own user`);
-    assert.equal(statSync(path(node)).mode & 0o777, 0o600);
-    const made = readFileSync(path(node), "utf8");
-    assert.match(await output([binaries.kubectl, "--kubeconfig", path(node), "config", "view", "-o", "jsonpath={.users[0].name}"]), /^leasehold$/);
-    await type(node, stepOf(5));
-    assert.notEqual(readFileSync(path(node), "utf8"), made);
-  }
-  await cluster.settled();
+test(
+  "step 5 gives the agent of every control-plane node its own user, again and again, and leaves nothing half done when it fails",
+  { timeout: 240_000 },
+  async () => {
+    const [first] = cluster.nodes;
+    assert.ok(first !== undefined);
+    const config = join(first.plane.etcKubernetes, "..", "kubeadm.yaml");
+    // What `kubeadm init` does, and this cluster has not had.
+    await first.host.run([
+      binaries.kubeadm,
+      "init",
+      "phase",
+      "upload-config",
+      "kubeadm",
+      "--config",
+      config,
+      "--kubeconfig",
+      first.plane.kubeconfigs.superAdmin,
+    ]);
+    const path = (node: ClusterNode): string => join(node.plane.etcKubernetes, "leasehold", "kubeconfig");
+    const settings = (node: ClusterNode) => ({
+      LEASEHOLD_KUBECONFIG: path(node),
+      LEASEHOLD_ADMIN_KUBECONFIG: join(node.plane.etcKubernetes, "admin.conf"),
+    });
+    for (const node of cluster.nodes) {
+      rmSync(path(node), { force: true });
+      // As the commands of an earlier version left it on the second and third node.
+      if (node !== first) writeFileSync(path(node), "");
+    }
+    await cluster.startAgents(Object.fromEntries(cluster.nodes.map((node) => [node.name, settings(node)])));
+    for (const node of cluster.nodes) {
+      const reason = node === first ? "ours is missing" : "is empty: ";
+      await cluster.lab.until(
+        () =>
+          (node.agent?.log() ?? "")
+            .split("\n")
+            .some((line) => line.includes("Using admin.conf") && line.includes(reason)),
+        10_000,
+        `${node.name} uses admin.conf and says why`,
+      );
+      await type(node, stepOf(5));
+      await cluster.lab.until(
+        async () => (await node.status()).credentials.source === path(node),
+        10_000,
+        `${node.name} uses its own user`,
+      );
+      assert.equal(statSync(path(node)).mode & 0o777, 0o600);
+      const made = readFileSync(path(node), "utf8");
+      assert.match(
+        await output([
+          binaries.kubectl,
+          "--kubeconfig",
+          path(node),
+          "config",
+          "view",
+          "-o",
+          "jsonpath={.users[0].name}",
+        ]),
+        /^leasehold$/,
+      );
+      await type(node, stepOf(5));
+      assert.notEqual(readFileSync(path(node), "utf8"), made);
+    }
+    await cluster.settled();
 
-  // A step that fails leaves the kubeconfig that was there.
-  const before = readFileSync(path(first), "utf8");
-  await assert.rejects(type(first, stepOf(5).replace("kubeadm-config", "kubeadm-confiig")), /kubeadm-confiig/);
-  await assert.rejects(type(first, stepOf(5).replace("--client-name leasehold", "")), /client-name/);
-  assert.equal(readFileSync(path(first), "utf8"), before);
-});
+    // A step that fails leaves the kubeconfig that was there.
+    const before = readFileSync(path(first), "utf8");
+    await assert.rejects(
+      type(first, stepOf(5).replace("kubeadm-config", "kubeadm-confiig")),
+      /kubeadm-confiig/,
+    );
+    await assert.rejects(type(first, stepOf(5).replace("--client-name leasehold", "")), /client-name/);
+    assert.equal(readFileSync(path(first), "utf8"), before);
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * The VIP on a real kernel. The tests run in a sandbox of their own, whose network namespace has one end of a veth pair, `v0`; the
- * other, `v1`, is in the namespace `peer`: a neighbour that listens.
+ * The VIP on a real kernel. The tests run in a sandbox of their own, whose network namespace has one end of a
+ * veth pair, `v0`; the other, `v1`, is in the namespace `peer`: a neighbour that listens.
  */
 import { strict as assert } from "node:assert";
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
@@ -73,7 +73,10 @@ async function until(what: string, limitMs: number, condition: () => boolean): P
 }
 
 function throwsCode(code: ErrorCode, pattern: RegExp, call: () => void): void {
-  assert.throws(call, (error) => error instanceof LeaseholdError && error.code === code && pattern.test(error.message));
+  assert.throws(
+    call,
+    (error) => error instanceof LeaseholdError && error.code === code && pattern.test(error.message),
+  );
 }
 
 /** Frames with v0's MAC as their source, as they reach the neighbour. */
@@ -86,14 +89,28 @@ class Capture implements AsyncDisposable {
   private constructor(child: ChildProcess) {
     this.#child = child;
     this.#exited = once(child, "exit");
-    // Read to its end: tcpdump dies of a closed stderr, and a dead one captures nothing, which some tests expect to see.
+    // Read to its end: tcpdump dies of a closed stderr, and a dead one captures nothing, which some tests
+    // expect to see.
     child.stderr?.on("data", (chunk: Buffer) => (this.#said += String(chunk)));
     child.stdout?.on("data", (chunk: Buffer) => (this.#pcap = Buffer.concat([this.#pcap, chunk])));
   }
 
   static async start(): Promise<Capture> {
     const filter = `ether src ${MAC} and (arp or (icmp6 and ip6[40] == 136))`;
-    const argv = ["netns", "exec", "peer", "tcpdump", "-i", "v1", "-n", "-U", "--immediate-mode", "-w", "-", filter];
+    const argv = [
+      "netns",
+      "exec",
+      "peer",
+      "tcpdump",
+      "-i",
+      "v1",
+      "-n",
+      "-U",
+      "--immediate-mode",
+      "-w",
+      "-",
+      filter,
+    ];
     const child = spawn("ip", argv, { stdio: ["ignore", "pipe", "pipe"] });
     const capture = new Capture(child);
     await until("tcpdump", 5000, () => capture.#said.includes("listening on"));
@@ -138,8 +155,18 @@ function insideSandbox(): void {
     return kernel;
   }
 
-  function openVip(addresses: readonly IpAddress[], options: { onFailure?: (error: LeaseholdError) => void } = {}): ReturnType<typeof createVip> {
-    const vip = createVip({ clock, kernel: openKernel(), log: silentLogger, addresses, lifetimeSeconds: 3, ...options });
+  function openVip(
+    addresses: readonly IpAddress[],
+    options: { onFailure?: (error: LeaseholdError) => void } = {},
+  ): ReturnType<typeof createVip> {
+    const vip = createVip({
+      clock,
+      kernel: openKernel(),
+      log: silentLogger,
+      addresses,
+      lifetimeSeconds: 3,
+      ...options,
+    });
     open.push({ close: () => vip.stop() });
     return vip;
   }
@@ -168,14 +195,20 @@ function insideSandbox(): void {
         for (const address of addresses) {
           const entry = kernel.addresses().find((candidate) => candidate.address.text === address.text);
           assert.ok(entry);
-          assert.deepEqual({ ...entry, validSeconds: null, address: null }, {
-            address: null,
-            prefixLength: address.family === 4 ? 32 : 128,
-            linkIndex: linkIndex(),
-            ours: true,
-            validSeconds: null,
-          });
-          assert.ok(entry.validSeconds !== null && entry.validSeconds >= 2 && entry.validSeconds <= 3, `valid ${entry.validSeconds} s`);
+          assert.deepEqual(
+            { ...entry, validSeconds: null, address: null },
+            {
+              address: null,
+              prefixLength: address.family === 4 ? 32 : 128,
+              linkIndex: linkIndex(),
+              ours: true,
+              validSeconds: null,
+            },
+          );
+          assert.ok(
+            entry.validSeconds !== null && entry.validSeconds >= 2 && entry.validSeconds <= 3,
+            `valid ${entry.validSeconds} s`,
+          );
         }
         const listed = run("ip", "-o", "address", "show", "dev", "v0", "to", "192.0.2.100").concat(
           run("ip", "-o", "-6", "address", "show", "dev", "v0", "to", "2001:db8::100"),
@@ -221,15 +254,31 @@ function insideSandbox(): void {
         await using capture = await Capture.start();
         const kernel = openKernel();
         for (const address of addresses) {
-          run("ip", "-n", "peer", "neigh", "replace", address.text, "lladdr", "02:00:00:00:00:99", "dev", "v1", "nud", "stale");
+          run(
+            "ip",
+            "-n",
+            "peer",
+            "neigh",
+            "replace",
+            address.text,
+            "lladdr",
+            "02:00:00:00:00:99",
+            "dev",
+            "v1",
+            "nud",
+            "stale",
+          );
         }
         kernel.bind(addresses, 3);
         kernel.announce(addresses);
-        const expected = addresses.flatMap((address) => (address.family === 4 ? [ARP_REQUEST, ARP_REPLY] : [advertisement("f723", "20")]));
+        const expected = addresses.flatMap((address) =>
+          address.family === 4 ? [ARP_REQUEST, ARP_REPLY] : [advertisement("f723", "20")],
+        );
         await until("the frames", 2000, () => capture.frames().length >= expected.length);
         await sleep(50);
         assert.deepEqual(capture.frames(), expected);
-        for (const address of addresses) assert.match(run("ip", "-n", "peer", "neigh", "show", address.text), new RegExp(MAC, "u"));
+        for (const address of addresses)
+          assert.match(run("ip", "-n", "peer", "neigh", "show", address.text), new RegExp(MAC, "u"));
       });
 
       test("that somebody deletes is back within a second", async () => {
@@ -256,13 +305,18 @@ function insideSandbox(): void {
         assert.equal(vip.status().bound, false);
         makeLink();
         assert.notEqual(linkIndex(), before);
-        await until("the VIP on the new link", 1000, () => vip.status().bound && bound(addresses).length === addresses.length);
+        await until(
+          "the VIP on the new link",
+          1000,
+          () => vip.status().bound && bound(addresses).length === addresses.length,
+        );
       });
 
       test("is announced again after the carrier came back", async () => {
         const vip = openVip(addresses);
         vip.hold(clock.now() + 60_000);
-        // Past the 5 s step nothing is due for a minute; a fresh schedule is told from the old one by its first two steps.
+        // Past the 5 s step nothing is due for a minute; a fresh schedule is told from the old one by its
+        // first two steps.
         await sleep(1100);
         run("ip", "-n", "peer", "link", "set", "v1", "down");
         await sleep(100);
@@ -282,8 +336,12 @@ function insideSandbox(): void {
 
   describe("an address that reads as the VIP and is not ours", () => {
     /** Seconds are left out: they run. */
-    const shown = (...args: string[]): string => run("ip", ...args).replace(/(valid_lft|preferred_lft) \d+sec/gu, "$1 some").trim();
-    const addressesOf = (address: IpAddress): string => shown("-o", "address", "show", "to", `${address.text}/${address.family === 4 ? 32 : 128}`);
+    const shown = (...args: string[]): string =>
+      run("ip", ...args)
+        .replace(/(valid_lft|preferred_lft) \d+sec/gu, "$1 some")
+        .trim();
+    const addressesOf = (address: IpAddress): string =>
+      shown("-o", "address", "show", "to", `${address.text}/${address.family === 4 ? 32 : 128}`);
 
     for (const promote of ["0", "1"]) {
       for (const first of ["the machine's", "ours"]) {
@@ -292,9 +350,22 @@ function insideSandbox(): void {
           run("ip", "address", "delete", "192.0.2.1/24", "dev", "v0");
           const kernel = openKernel();
           if (first === "ours") kernel.bind([V4], 3);
-          run("ip", "address", "add", "192.0.2.100/24", "dev", "v0", "valid_lft", "3600", "preferred_lft", "3600");
+          run(
+            "ip",
+            "address",
+            "add",
+            "192.0.2.100/24",
+            "dev",
+            "v0",
+            "valid_lft",
+            "3600",
+            "preferred_lft",
+            "3600",
+          );
           run("ip", "route", "add", "default", "via", "192.0.2.2", "dev", "v0", "src", "192.0.2.100");
-          const own = shown("-4", "-o", "address", "show", "dev", "v0", "to", "192.0.2.0/24").split("\n").filter((line) => line.includes("/24"));
+          const own = shown("-4", "-o", "address", "show", "dev", "v0", "to", "192.0.2.0/24")
+            .split("\n")
+            .filter((line) => line.includes("/24"));
           const routes = shown("-4", "route", "show", "table", "main");
           assert.match(routes, /default via 192\.0\.2\.2[^]*192\.0\.2\.0\/24/u);
           for (let round = 0; round < 2; round++) {
@@ -311,28 +382,54 @@ function insideSandbox(): void {
 
     test("of IPv6 with a subnet: its lifetime stays what it was, ours is not bound, and neither is the other family's", () => {
       for (const lifetime of ["forever", "3600"]) {
-        run("ip", "address", "replace", "2001:db8::100/64", "dev", "v0", "nodad", "valid_lft", lifetime, "preferred_lft", lifetime);
+        run(
+          "ip",
+          "address",
+          "replace",
+          "2001:db8::100/64",
+          "dev",
+          "v0",
+          "nodad",
+          "valid_lft",
+          lifetime,
+          "preferred_lft",
+          lifetime,
+        );
         const before = addressesOf(V6);
         const kernel = openKernel();
-        throwsCode("LH_ADDRESS_OWNER", /^2001:db8::100\/64 is this machine's own address/, () => kernel.bind([V4, V6], 3));
+        throwsCode("LH_ADDRESS_OWNER", /^2001:db8::100\/64 is this machine's own address/, () =>
+          kernel.bind([V4, V6], 3),
+        );
         kernel.unbind([V4, V6]);
         assert.equal(addressesOf(V6), before);
         assert.equal(addressesOf(V4), "");
         const [entry] = kernel.addresses().filter(({ address }) => address.text === V6.text);
-        assert.ok(lifetime === "forever" ? entry?.validSeconds === null : (entry?.validSeconds ?? 0) > 3500, `${entry?.validSeconds}`);
+        assert.ok(
+          lifetime === "forever" ? entry?.validSeconds === null : (entry?.validSeconds ?? 0) > 3500,
+          `${entry?.validSeconds}`,
+        );
         assert.deepEqual(foreignOwner(kernel, [V4, V6]), [entry]);
       }
     });
 
     for (const address of [V4, V6]) {
       const host = `${address.text}/${address.family === 4 ? 32 : 128}`;
-      const theirs = ["address", "replace", host, "dev", "v0", ...(address.family === 6 ? ["nodad", "preferred_lft", "0", "valid_lft", "forever"] : [])];
+      const theirs = [
+        "address",
+        "replace",
+        host,
+        "dev",
+        "v0",
+        ...(address.family === 6 ? ["nodad", "preferred_lft", "0", "valid_lft", "forever"] : []),
+      ];
 
       test(`as keepalived binds it (IPv${address.family}): neither refreshed nor removed, and no reason to refuse the start`, () => {
         run("ip", ...theirs);
         const before = addressesOf(address);
         const kernel = openKernel();
-        throwsCode("LH_VIP_FOREIGN", /was bound on this machine by another program$/, () => kernel.bind([V4, V6], 3));
+        throwsCode("LH_VIP_FOREIGN", /was bound on this machine by another program$/, () =>
+          kernel.bind([V4, V6], 3),
+        );
         kernel.unbind([V4, V6]);
         assert.equal(addressesOf(address), before);
         assert.deepEqual(bound([V4, V6]), [address.text]);
@@ -382,7 +479,18 @@ function insideSandbox(): void {
     }
 
     test("that is the machine's own ends the start with every one of them named, and what would be right", () => {
-      run("ip", "address", "add", "192.0.2.100/32", "dev", "v0", "valid_lft", "3600", "preferred_lft", "3600");
+      run(
+        "ip",
+        "address",
+        "add",
+        "192.0.2.100/32",
+        "dev",
+        "v0",
+        "valid_lft",
+        "3600",
+        "preferred_lft",
+        "3600",
+      );
       run("ip", "address", "add", "2001:db8::100/64", "dev", "v0", "nodad");
       throwsCode(
         "LH_ADDRESS_OWNER",
@@ -420,7 +528,10 @@ function insideSandbox(): void {
     const kernel = openKernel();
     run("ip", "-n", "peer", "link", "set", "v1", "down");
     throwsCode("LH_LINK_DOWN", /v0 is without carrier/, () => kernel.announce([V4]));
-    assert.deepEqual({ ...kernel.link(), index: 0 }, { name: "v0", index: 0, mac: MAC, up: true, carrier: false });
+    assert.deepEqual(
+      { ...kernel.link(), index: 0 },
+      { name: "v0", index: 0, mac: MAC, up: true, carrier: false },
+    );
     run("ip", "link", "set", "v0", "down");
     throwsCode("LH_LINK_DOWN", /v0 is down/, () => kernel.announce([V4]));
     run("ip", "link", "delete", "v0");
@@ -441,7 +552,8 @@ function insideSandbox(): void {
       ["a removed address", ["address", "delete", "192.0.2.7/24", "dev", "v0"]],
     ];
     for (const [what, command] of changes) {
-      // Links settle for a while after they were made (linkwatch): wait for silence, so that the report is this change's.
+      // Links settle for a while after they were made (linkwatch): wait for silence, so that the report is
+      // this change's.
       for (let seen = -1; seen !== reports; await sleep(100)) seen = reports;
       const before = reports;
       run("ip", ...command);
@@ -457,8 +569,10 @@ function insideSandbox(): void {
     open.push(other);
     const link = readNetwork().links.find((candidate) => candidate.name === "v0");
     assert.ok(link);
-    // Each is a few hundred bytes; the default receive buffer is full after some hundreds, and nobody reads while this loop runs.
-    for (let i = 0; i < 5000; i++) other.batch([addAddress(link, V4, 60), removeAddress(link.index, V4, 32)], "churn");
+    // Each is a few hundred bytes; the default receive buffer is full after some hundreds, and nobody reads
+    // while this loop runs.
+    for (let i = 0; i < 5000; i++)
+      other.batch([addAddress(link, V4, 60), removeAddress(link.index, V4, 32)], "churn");
     await until("a report of the loss", 1000, () => reports > 0);
     await sleep(100);
     for (let i = 1; i <= 3; i++) {
@@ -470,7 +584,8 @@ function insideSandbox(): void {
   });
 
   test("a holder that is stopped past its right and woken sends nothing and unbinds first", async () => {
-    const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
+    const source = (path: string): string =>
+      JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
     const child = spawn(
       process.execPath,
       [
@@ -520,7 +635,9 @@ function insideSandbox(): void {
       assert.equal(link.name, "v0");
       assert.equal(chooseNodeIp(network, link, [V4, V6]).text, "192.0.2.1");
       assert.equal(chooseNodeIp(network, link, [V6]).text, "2001:db8::1");
-      throwsCode("LH_INTERFACE", /203\.0\.113\.1.*v0 \(192\.0\.2\.1\/24 .*w0 \(198\.51\.100\.1\/24\)/, () => chooseInterface(network, [ip("203.0.113.1")], undefined));
+      throwsCode("LH_INTERFACE", /203\.0\.113\.1.*v0 \(192\.0\.2\.1\/24 .*w0 \(198\.51\.100\.1\/24\)/, () =>
+        chooseInterface(network, [ip("203.0.113.1")], undefined),
+      );
     } finally {
       run("ip", "link", "delete", "w0");
     }

@@ -1,4 +1,7 @@
-/** Real clients of the cluster's API, through the VIP: watches that only listen, connections that keep asking, and ever new ones. */
+/**
+ * Real clients of the cluster's API, through the VIP: watches that only listen, connections that keep asking,
+ * and ever new ones.
+ */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +14,8 @@ import { Ticker } from "../support/lab/ticker.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
 const CONFIG_MAP = "/api/v1/namespaces/default/configmaps/ticker";
-const WATCH = "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dticker&timeoutSeconds=3600";
+const WATCH =
+  "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dticker&timeoutSeconds=3600";
 
 /** super-admin's certificate, as files. */
 export function clientTls(cluster: Cluster): Required<Omit<TlsOptions, "servername">> {
@@ -20,10 +24,16 @@ export function clientTls(cluster: Cluster): Required<Omit<TlsOptions, "serverna
   const text = readFileSync(node.kubeconfigs.superAdmin, "utf8");
   const file = (name: string, field: string): string => {
     const path = join(cluster.lab.directory, name);
-    writeFileSync(path, Buffer.from(new RegExp(`${field}: (\\S+)`).exec(text)?.[1] ?? "", "base64"), { mode: 0o600 });
+    writeFileSync(path, Buffer.from(new RegExp(`${field}: (\\S+)`).exec(text)?.[1] ?? "", "base64"), {
+      mode: 0o600,
+    });
     return path;
   };
-  return { caFile: join(node.etcKubernetes, "pki", "ca.crt"), certFile: file("client.crt", "client-certificate-data"), keyFile: file("client.key", "client-key-data") };
+  return {
+    caFile: join(node.etcKubernetes, "pki", "ca.crt"),
+    certFile: file("client.crt", "client-certificate-data"),
+    keyFile: file("client.key", "client-key-data"),
+  };
 }
 
 let serial = 0;
@@ -49,13 +59,35 @@ export interface Clients extends AsyncDisposable {
 /** Opens them all and waits until each has had its first answer. */
 export async function openClients(cluster: Cluster, host: Host, options: ClientsOptions): Promise<Clients> {
   const tls = clientTls(cluster);
-  const target = { host: options.vip ?? cluster.vip, port: options.port ?? 6443, finish: options.finish ?? "half-close", tls } as const;
+  const target = {
+    host: options.vip ?? cluster.vip,
+    port: options.port ?? 6443,
+    finish: options.finish ?? "half-close",
+    tls,
+  } as const;
   const id = (serial += 1);
   const { localPort } = options;
-  const watches = await HeldConnections.start(host, { ...target, localPort, mode: "watch", path: WATCH, count: options.watches }, `watches-${id}`);
-  const requests = await HeldConnections.start(host, { ...target, localPort: localPort && localPort + options.watches, mode: "request", path: "/livez", everyMs: 200, count: options.requests }, `requests-${id}`);
+  const watches = await HeldConnections.start(
+    host,
+    { ...target, localPort, mode: "watch", path: WATCH, count: options.watches },
+    `watches-${id}`,
+  );
+  const requests = await HeldConnections.start(
+    host,
+    {
+      ...target,
+      localPort: localPort && localPort + options.watches,
+      mode: "request",
+      path: "/livez",
+      everyMs: 200,
+      count: options.requests,
+    },
+    `requests-${id}`,
+  );
   await cluster.lab.until(
-    () => watches.alive().filter((each) => each.lines.length > 3).length === options.watches && requests.alive().filter((each) => each.lines.length > 3).length === options.requests,
+    () =>
+      watches.alive().filter((each) => each.lines.length > 3).length === options.watches &&
+      requests.alive().filter((each) => each.lines.length > 3).length === options.requests,
     30_000,
     `${options.watches} watches and ${options.requests} connections are open`,
   );
@@ -83,16 +115,36 @@ export interface NewConnectionsOptions {
 }
 
 /** What many a kubectl sees: a new verified TLS connection and a GET, again and again. */
-export function openNewConnections(cluster: Cluster, from: Host, options: NewConnectionsOptions = {}): Promise<ClientProbe> {
+export function openNewConnections(
+  cluster: Cluster,
+  from: Host,
+  options: NewConnectionsOptions = {},
+): Promise<ClientProbe> {
   const caFile = join(cluster.plane.nodes[0]?.etcKubernetes ?? "", "pki", "ca.crt");
-  const target = { host: cluster.vip, port: 6443, intervalMs: 20, timeoutMs: 3_000, path: "/livez", ...options };
+  const target = {
+    host: cluster.vip,
+    port: 6443,
+    intervalMs: 20,
+    timeoutMs: 3_000,
+    path: "/livez",
+    ...options,
+  };
   return ClientProbe.start(from, { ...target, tls: { caFile } }, `new-connections-${(serial += 1)}`);
 }
 
 /** `count` new connections, all of them answered. */
-export async function allServed(cluster: Cluster, from: Host, count = 20, options: NewConnectionsOptions = {}): Promise<void> {
+export async function allServed(
+  cluster: Cluster,
+  from: Host,
+  count = 20,
+  options: NewConnectionsOptions = {},
+): Promise<void> {
   await using fresh = await openNewConnections(cluster, from, options);
-  await cluster.lab.until(() => fresh.attempts().length >= count, 10_000, `${from.name} has opened ${count} connections`);
+  await cluster.lab.until(
+    () => fresh.attempts().length >= count,
+    10_000,
+    `${from.name} has opened ${count} connections`,
+  );
   const attempts = await fresh.stop();
   assert.ok(failures(attempts).length === 0, `${from.name}: ${describeAttempts(attempts)}`);
 }
@@ -101,5 +153,9 @@ export async function allServed(cluster: Cluster, from: Host, count = 20, option
 export async function startTicker(cluster: Cluster, node: ClusterNode, everyMs = 50): Promise<Ticker> {
   await cluster.kubectl(["create", "configmap", "ticker", "--from-literal=n=0"]).catch(() => {});
   const tls = clientTls(cluster);
-  return Ticker.start(node.host, { server: "127.0.0.1:6443", path: CONFIG_MAP, everyMs, tls }, `ticker-${(serial += 1)}`);
+  return Ticker.start(
+    node.host,
+    { server: "127.0.0.1:6443", path: CONFIG_MAP, everyMs, tls },
+    `ticker-${(serial += 1)}`,
+  );
 }

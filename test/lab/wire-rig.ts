@@ -46,7 +46,12 @@ export class WireRig implements AsyncDisposable {
     return this.cluster.lab.vip4;
   }
 
-  async start({ vips = [this.vip], settings = {}, fastPath = true, proof = true }: StartOptions = {}): Promise<ClusterNode> {
+  async start({
+    vips = [this.vip],
+    settings = {},
+    fastPath = true,
+    proof = true,
+  }: StartOptions = {}): Promise<ClusterNode> {
     this.journal = new Journal(this.cluster);
     this.cluster.settings = { LEASEHOLD_VIP: vips.join(","), ...settings };
     const holder = await this.cluster.startAgents();
@@ -63,12 +68,16 @@ export class WireRig implements AsyncDisposable {
 
   /** Of the kernels of all nodes but `without`, whom nobody hears. */
   since(fromMs: number, vip = this.vip, without?: ClusterNode): OwnershipTimeline {
-    return this.ownership.timeline(vip).between(fromMs).without(without === undefined ? [] : [without.name]);
+    return this.ownership
+      .timeline(vip)
+      .between(fromMs)
+      .without(without === undefined ? [] : [without.name]);
   }
 
   /** How long after `fromMs` a node other than `old` first had the VIP. */
   async taken(old: ClusterNode, fromMs: number, limitMs: number, vip = this.vip): Promise<Taken> {
-    const first = (): number | undefined => this.since(fromMs, vip, old).samples.find(({ holders }) => holders.length > 0)?.atMs;
+    const first = (): number | undefined =>
+      this.since(fromMs, vip, old).samples.find(({ holders }) => holders.length > 0)?.atMs;
     const atMs = await this.cluster.lab.until(first, limitMs, `another node has ${vip}`);
     return { ms: atMs - fromMs, graceMs: this.since(fromMs, vip).resolutionMs() };
   }
@@ -80,7 +89,8 @@ export class WireRig implements AsyncDisposable {
       async () => {
         const states = await Promise.all(nodes.map((node) => node.state()));
         const masters = nodes.filter((_, index) => states[index] === "MASTER");
-        if (masters.length !== 1 || states.includes("PROVISIONAL")) throw new Error(`states: ${states.join(" ")}`);
+        if (masters.length !== 1 || states.includes("PROVISIONAL"))
+          throw new Error(`states: ${states.join(" ")}`);
         return masters[0];
       },
       15_000,

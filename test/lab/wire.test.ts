@@ -1,6 +1,6 @@
 /**
- * The wire on a real kernel. The tests run in a sandbox of their own, whose network namespace has one end of a veth pair, `v0`; the
- * other, `v1`, is in the namespace `peer`, whose kernel answers, asks and announces.
+ * The wire on a real kernel. The tests run in a sandbox of their own, whose network namespace has one end of
+ * a veth pair, `v0`; the other, `v1`, is in the namespace `peer`, whose kernel answers, asks and announces.
  */
 import { strict as assert } from "node:assert";
 import { execFileSync } from "node:child_process";
@@ -33,7 +33,23 @@ function run(command: string, ...args: string[]): string {
 const inPeer = (command: string): string => run("ip", "netns", "exec", "peer", ...command.split(" "));
 
 function makeLink(): void {
-  run("ip", "link", "add", "v0", "address", MAC, "type", "veth", "peer", "name", "v1", "address", PEER_MAC, "netns", "peer");
+  run(
+    "ip",
+    "link",
+    "add",
+    "v0",
+    "address",
+    MAC,
+    "type",
+    "veth",
+    "peer",
+    "name",
+    "v1",
+    "address",
+    PEER_MAC,
+    "netns",
+    "peer",
+  );
   // No link-local addresses: their duplicate address detection would be heard.
   run("ip", "link", "set", "v0", "addrgenmode", "none");
   inPeer("ip link set v1 addrgenmode none");
@@ -68,7 +84,10 @@ function peerWire(statement: string): void {
 }
 
 interface Ear {
-  /** What has been heard since the last call of `fresh`: "owner 192.0.2.2 02:00:00:00:00:0b", "echo 192.0.2.2 02:00:00:00:00:0b 7 1". */
+  /**
+   * What has been heard since the last call of `fresh`: "owner 192.0.2.2 02:00:00:00:00:0b", "echo 192.0.2.2
+   * 02:00:00:00:00:0b 7 1".
+   */
   readonly words: string[];
   overruns: number;
 }
@@ -90,7 +109,10 @@ async function hear(wire: Wire, words: readonly string[], limitMs = 2000): Promi
     listen(wire, ear);
     const missing = words.filter((word) => !ear.words.includes(word));
     if (missing.length === 0) return;
-    assert.ok(bootTimeMs() - startMs < limitMs, `not heard: ${missing.join(", ")}; but: ${ear.words.join(", ")}`);
+    assert.ok(
+      bootTimeMs() - startMs < limitMs,
+      `not heard: ${missing.join(", ")}; but: ${ear.words.join(", ")}`,
+    );
     await sleep(5);
   }
 }
@@ -109,7 +131,13 @@ function insideSandbox(): void {
   const open: Wire[] = [];
 
   function openWire(deps: Partial<LinuxWireDeps> = {}): Wire {
-    const wire = createLinuxWire({ interfaceName: "v0", log: silentLogger, own: OWN, families: [4, 6], ...deps });
+    const wire = createLinuxWire({
+      interfaceName: "v0",
+      log: silentLogger,
+      own: OWN,
+      families: [4, 6],
+      ...deps,
+    });
     open.push(wire);
     return wire;
   }
@@ -136,10 +164,16 @@ function insideSandbox(): void {
     bindVip("add");
     const targets = [...PEER, ...VIPS];
     targets.forEach((target, index) => assert.equal(wire.echo(target, PEER_MAC, 0xabcd, index), true));
-    await hear(wire, targets.map((target, index) => `echo ${target.text} ${PEER_MAC} 43981 ${index}`));
+    await hear(
+      wire,
+      targets.map((target, index) => `echo ${target.text} ${PEER_MAC} 43981 ${index}`),
+    );
     bindVip("delete");
     for (const vip of VIPS) assert.equal(wire.echo(vip, PEER_MAC, 0xabcd, 9), true);
-    assert.deepEqual((await overhear(wire)).words.filter((word) => word.startsWith("echo")), []);
+    assert.deepEqual(
+      (await overhear(wire)).words.filter((word) => word.startsWith("echo")),
+      [],
+    );
   });
 
   test("a machine that does not have the address does not pass an echo on to the one that has", async () => {
@@ -149,11 +183,18 @@ function insideSandbox(): void {
       inPeer("ip address add 198.51.100.1/24 dev w0");
       inPeer("ip address add 2001:db8:1::1/64 dev w0 nodad");
       inPeer("ip link set w0 up");
-      for (const sysctl of ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]) inPeer(`sysctl -qw ${sysctl}`);
-      const third = ["link set w1 up", "address add 198.51.100.2/24 dev w1", "address add 2001:db8:1::2/64 dev w1 nodad", "route add default via 198.51.100.1"];
+      for (const sysctl of ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+        inPeer(`sysctl -qw ${sysctl}`);
+      const third = [
+        "link set w1 up",
+        "address add 198.51.100.2/24 dev w1",
+        "address add 2001:db8:1::2/64 dev w1 nodad",
+        "route add default via 198.51.100.1",
+      ];
       for (const command of third) run("ip", "-n", "third", ...command.split(" "));
       run("ip", "-n", "third", "route", "add", "default", "via", "2001:db8:1::1");
-      for (const vip of ["192.0.2.100/32", "2001:db8::100/128"]) run("ip", "-n", "third", "address", "add", vip, "dev", "w1");
+      for (const vip of ["192.0.2.100/32", "2001:db8::100/128"])
+        run("ip", "-n", "third", "address", "add", vip, "dev", "w1");
       inPeer("ip route add 192.0.2.100 via 198.51.100.2");
       inPeer("ip route add 2001:db8::100 via 2001:db8:1::2");
       run("ip", "route", "add", "192.0.2.100", "via", "192.0.2.2");
@@ -163,7 +204,10 @@ function insideSandbox(): void {
       const wire = openWire();
       for (const target of [...VIPS, ...PEER]) wire.echo(target, PEER_MAC, 1, 1);
       const { words } = await overhear(wire);
-      assert.deepEqual(words.filter((word) => word.startsWith("echo")).toSorted(), PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} 1 1`).toSorted());
+      assert.deepEqual(
+        words.filter((word) => word.startsWith("echo")).toSorted(),
+        PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} 1 1`).toSorted(),
+      );
     } finally {
       run("ip", "netns", "delete", "third");
     }
@@ -174,15 +218,24 @@ function insideSandbox(): void {
       bindVip("add");
       const wire = openWire();
       for (const vip of VIPS) assert.equal(wire.ask(vip, as), true);
-      await hear(wire, VIPS.map((vip) => `owner ${vip.text} ${PEER_MAC}`));
-      const learnt = inPeer("ip neigh show").split("\n").filter((line) => line.includes(MAC));
+      await hear(
+        wire,
+        VIPS.map((vip) => `owner ${vip.text} ${PEER_MAC}`),
+      );
+      const learnt = inPeer("ip neigh show")
+        .split("\n")
+        .filter((line) => line.includes(MAC));
       // From a node's question the owner learns, from a probe nothing.
-      assert.deepEqual(OWN.map((own) => learnt.some((line) => line.startsWith(`${own.text} `))), as === "node" ? [true, true] : [false, false]);
+      assert.deepEqual(
+        OWN.map((own) => learnt.some((line) => line.startsWith(`${own.text} `))),
+        as === "node" ? [true, true] : [false, false],
+      );
     });
   }
 
   test("who asks as a probe is in the group in which others do, and leaves it in the end", () => {
-    const member = (): boolean => run("ip", "-6", "maddress", "show", "dev", "v0").includes("ff02::1:ff00:100");
+    const member = (): boolean =>
+      run("ip", "-6", "maddress", "show", "dev", "v0").includes("ff02::1:ff00:100");
     const wire = openWire();
     assert.equal(member(), false);
     wire.ask(ip("2001:db8::100"), "probe");
@@ -197,13 +250,19 @@ function insideSandbox(): void {
     inPeer("sysctl -qw net.ipv4.conf.v1.arp_notify=1 net.ipv6.conf.v1.ndisc_notify=1");
     const wire = openWire();
     inPeer("ip link set v1 address 02:00:00:00:00:0c");
-    await hear(wire, [...PEER, ...VIPS].map((address) => `owner ${address.text} 02:00:00:00:00:0c`));
+    await hear(
+      wire,
+      [...PEER, ...VIPS].map((address) => `owner ${address.text} 02:00:00:00:00:0c`),
+    );
   });
 
   test("those who would like an address are heard: another agent's ARP probe and solicitation, a kernel's duplicate address detection", async () => {
     const wire = openWire();
     peerWire(`for (const vip of ["192.0.2.100", "2001:db8::100"]) wire.ask(ip(vip), "probe")`);
-    await hear(wire, VIPS.map((vip) => `probe ${vip.text} ${PEER_MAC}`));
+    await hear(
+      wire,
+      VIPS.map((vip) => `probe ${vip.text} ${PEER_MAC}`),
+    );
     inPeer("ip address add 2001:db8::300/64 dev v1");
     await hear(wire, [`probe 2001:db8::300 ${PEER_MAC}`]);
   });
@@ -214,12 +273,19 @@ function insideSandbox(): void {
       chain in { type filter hook input priority 0; policy drop; }
     }`);
     assert.throws(() => run("ping", "-c", "1", "-W", "1", "192.0.2.2"));
-    // The neighbour cannot find this machine by asking it (IPv6 asks over IPv6, which is dropped), but it learns from who asks.
+    // The neighbour cannot find this machine by asking it (IPv6 asks over IPv6, which is dropped), but it
+    // learns from who asks.
     const wire = openWire();
     for (const peer of PEER) wire.ask(peer, "node");
-    await hear(wire, PEER.map((peer) => `owner ${peer.text} ${PEER_MAC}`));
+    await hear(
+      wire,
+      PEER.map((peer) => `owner ${peer.text} ${PEER_MAC}`),
+    );
     for (const peer of PEER) wire.echo(peer, PEER_MAC, 1, 2);
-    await hear(wire, PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} 1 2`));
+    await hear(
+      wire,
+      PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} 1 2`),
+    );
   });
 
   test("an interface that is deleted and made again is followed, and so is a new MAC address", async () => {
@@ -250,7 +316,25 @@ function insideSandbox(): void {
     wire.drain();
     const index = /^\d+/u.exec(run("ip", "-o", "link", "show", "dev", "v0"))?.[0] ?? assert.fail();
     run("ip", "link", "delete", "v0");
-    run("ip", "link", "add", "v0", "index", index, "address", MAC, "type", "veth", "peer", "name", "v1", "address", PEER_MAC, "netns", "peer");
+    run(
+      "ip",
+      "link",
+      "add",
+      "v0",
+      "index",
+      index,
+      "address",
+      MAC,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "v1",
+      "address",
+      PEER_MAC,
+      "netns",
+      "peer",
+    );
     run("ip", "address", "add", "192.0.2.1/24", "dev", "v0");
     run("ip", "link", "set", "v0", "up");
     inPeer("ip address add 192.0.2.2/24 dev v1");
@@ -265,7 +349,10 @@ function insideSandbox(): void {
   test("a link that is down or without carrier says nothing and takes nothing; what comes afterwards is heard", async () => {
     const wire = openWire();
     const peer = ip("192.0.2.2");
-    for (const [down, up] of [["ip link set v0 down", "ip link set v0 up"], ["ip -n peer link set v1 down", "ip -n peer link set v1 up"]] as const) {
+    for (const [down, up] of [
+      ["ip link set v0 down", "ip link set v0 up"],
+      ["ip -n peer link set v1 down", "ip -n peer link set v1 up"],
+    ] as const) {
       run("sh", "-c", down);
       await sleep(50);
       assert.equal(wire.echo(peer, PEER_MAC, 1, 1), false);
@@ -284,7 +371,10 @@ function insideSandbox(): void {
     run("ip", "link", "set", "v0", "arp", "off");
     for (const interfaceName of ["v0", "lo", "nope"]) {
       const wire = openWire({ interfaceName });
-      assert.deepEqual([wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1), wire.ask(ip("192.0.2.2"), "node"), wire.drain()], [false, false, { heard: [], overrun: false }]);
+      assert.deepEqual(
+        [wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1), wire.ask(ip("192.0.2.2"), "node"), wire.drain()],
+        [false, false, { heard: [], overrun: false }],
+      );
     }
     run("ip", "link", "set", "v0", "arp", "on");
     const only4 = openWire({ families: [4], own: [] });
@@ -307,7 +397,8 @@ function insideSandbox(): void {
   });
 
   test("own frames are not heard, not even those that the network sends back", async () => {
-    const received = (): number => Number(/RX:[^\n]*\n\s+\d+\s+(\d+)/u.exec(run("ip", "-s", "link", "show", "dev", "v0"))?.[1]);
+    const received = (): number =>
+      Number(/RX:[^\n]*\n\s+\d+\s+(\d+)/u.exec(run("ip", "-s", "link", "show", "dev", "v0"))?.[1]);
     execFileSync("ip", ["netns", "exec", "peer", "nft", "-f", "-"], {
       input: `table netdev loop { chain in { type filter hook ingress device "v1" priority 0; fwd to "v1"\n }\n }\n`,
     });
@@ -329,7 +420,10 @@ function insideSandbox(): void {
     inPeer("ip address add 203.0.113.2/24 dev v1");
     const wire = openWire();
     run("ping", "-c", "1", "-w", "3", "-s", "0", "203.0.113.2");
-    assert.deepEqual((await overhear(wire)).words.filter((word) => word.includes("203.0.113.2")), []);
+    assert.deepEqual(
+      (await overhear(wire)).words.filter((word) => word.includes("203.0.113.2")),
+      [],
+    );
   });
 
   test("floods of other traffic do not come to the sockets", async () => {
@@ -339,10 +433,21 @@ function insideSandbox(): void {
     wire.drain();
     for (const peer of PEER) run("ping", "-q", "-f", "-c", "3000", peer.text);
     for (const own of OWN) inPeer(`ping -q -f -c 3000 ${own.text}`);
-    run("ip", "netns", "exec", "peer", "bash", "-c", "exec 3<>/dev/udp/192.0.2.1/9; for ((i = 0; i < 3000; i++)); do echo >&3; done 2>/dev/null");
+    run(
+      "ip",
+      "netns",
+      "exec",
+      "peer",
+      "bash",
+      "-c",
+      "exec 3<>/dev/udp/192.0.2.1/9; for ((i = 0; i < 3000; i++)); do echo >&3; done 2>/dev/null",
+    );
     const ear: Ear = { words: [], overruns: 0 };
     listen(wire, ear);
-    assert.deepEqual(ear.words.filter((word) => word.startsWith("echo")), []);
+    assert.deepEqual(
+      ear.words.filter((word) => word.startsWith("echo")),
+      [],
+    );
     assert.equal(ear.overruns, 0);
     wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1);
     await hear(wire, [`echo 192.0.2.2 ${PEER_MAC} 1 1`]);
@@ -374,7 +479,8 @@ function insideSandbox(): void {
     run("ip", "route", "add", "default", "via", "192.0.2.253", "metric", "20");
     run("ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.252");
     run("ip", "-6", "route", "add", "default", "via", "fe80::1", "dev", "v0");
-    const texts = (families: readonly (4 | 6)[]): readonly string[] => gateways("v0", families).map((gateway) => gateway.text);
+    const texts = (families: readonly (4 | 6)[]): readonly string[] =>
+      gateways("v0", families).map((gateway) => gateway.text);
     assert.deepEqual(texts([4, 6]), ["192.0.2.254", "192.0.2.253", "fe80::1"]);
     assert.deepEqual(texts([6]), ["fe80::1"]);
     assert.deepEqual(gateways("lo", [4, 6]), []);

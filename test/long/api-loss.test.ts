@@ -21,7 +21,9 @@ describe("etcd has no quorum", () => {
     test(`two of three members ${how} for 45 s: the VIP stays where it is`, async () => {
       const holder = await cluster.startAgents();
       const fromMs = monotonicMs();
-      const members = cluster.plane.nodes.filter((node) => node.name !== cluster.others(holder)[0]?.name).map(({ etcd }) => etcd);
+      const members = cluster.plane.nodes
+        .filter((node) => node.name !== cluster.others(holder)[0]?.name)
+        .map(({ etcd }) => etcd);
       for (const etcd of members) {
         if (how === "killed") await etcd.kill();
         else etcd.stop();

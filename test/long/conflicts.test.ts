@@ -1,4 +1,7 @@
-/** Others that come to a VIP which is served: watched for as long as it takes to see at what pace it is defended. */
+/**
+ * Others that come to a VIP which is served: watched for as long as it takes to see at what pace it is
+ * defended.
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { createCluster } from "../lab/cluster.ts";
@@ -46,13 +49,32 @@ test("a stranger that comes to the VIP later is told so once in ten seconds, and
   const claims = arp.announcements(cluster.vip, fromMs).filter(({ node }) => node === stranger.name);
   assert.ok(claims.length >= 20, `${claims.length} claims`);
   // Both forms, one right after the other, make one announcement.
-  const requests = arp.announcements(cluster.vip, fromMs).filter((frame) => frame.kind === "arp" && frame.op === "request" && frame.node === holder.name);
+  const requests = arp
+    .announcements(cluster.vip, fromMs)
+    .filter((frame) => frame.kind === "arp" && frame.op === "request" && frame.node === holder.name);
   const times = requests.map(({ timeMs }) => Math.round(timeMs - fromMs));
   assert.equal(times.length, 2, times.join());
   assert.ok((times[1] ?? 0) - (times[0] ?? 0) >= DEFEND_MS - 50, times.join());
-  assert.deepEqual(ownership.timeline(cluster.vip).between(fromMs).intervals().map(({ holders }) => holders), [[holder.name]]);
-  assert.deepEqual(journal.of(holder).filter(({ msg }) => msg === "Address conflict").map(({ outcome }) => outcome), ["defended", "defended"]);
-  assert.ok((await eventsOf(cluster, "VIPConflict")).some((message) => message.startsWith(`${holder.name}: `) && message.includes(stranger.mac)));
+  assert.deepEqual(
+    ownership
+      .timeline(cluster.vip)
+      .between(fromMs)
+      .intervals()
+      .map(({ holders }) => holders),
+    [[holder.name]],
+  );
+  assert.deepEqual(
+    journal
+      .of(holder)
+      .filter(({ msg }) => msg === "Address conflict")
+      .map(({ outcome }) => outcome),
+    ["defended", "defended"],
+  );
+  assert.ok(
+    (await eventsOf(cluster, "VIPConflict")).some(
+      (message) => message.startsWith(`${holder.name}: `) && message.includes(stranger.mac),
+    ),
+  );
 });
 
 test("keepalived that is started later, on another node: ours stays, has the last word on the wire, and says so", async () => {
@@ -71,6 +93,8 @@ test("keepalived that is started later, on another node: ours stays, has the las
   assert.ok((await ownership.holders(cluster.vip)).includes(holder.name));
   const { election, vip } = await other.status();
   assert.deepEqual([election?.state, election?.faults, vip?.foreign], ["FAULT", ["vip"], true]);
-  const defended = journal.of(holder).filter(({ msg, outcome }) => msg === "Another candidate claims the VIP" && outcome === "defended");
+  const defended = journal
+    .of(holder)
+    .filter(({ msg, outcome }) => msg === "Another candidate claims the VIP" && outcome === "defended");
   assert.equal(defended.length, 2);
 });

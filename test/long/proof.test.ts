@@ -1,4 +1,7 @@
-/** What test/lab/proof.test.ts has no time for: Leases that run out, and firewalls that are watched for a while. */
+/**
+ * What test/lab/proof.test.ts has no time for: Leases that run out, and firewalls that are watched for a
+ * while.
+ */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { leadFrom } from "../lab/etcd-leader.ts";
@@ -74,7 +77,13 @@ test("a holder that drops echoes: ARP takes over, finds it alive, and dead when 
     context.diagnostic(`taken after ${ms.toFixed(0)} ms`);
     assert.ok(ms <= 2 * TAKEN_MS + graceMs, `${ms} ms\n${cluster.history()}`);
     const next = await cluster.successorOf(old);
-    assert.deepEqual(journal.of(next).filter(({ msg }) => msg === "The holder of the VIP is silent").map(({ by }) => by), ["arp"]);
+    assert.deepEqual(
+      journal
+        .of(next)
+        .filter(({ msg }) => msg === "The holder of the VIP is silent")
+        .map(({ by }) => by),
+      ["arp"],
+    );
   } finally {
     await old.host.run(["nft", "delete table inet lab"]);
   }
@@ -90,7 +99,11 @@ test("a link that carries no frame to the holder: another one is MASTER at once,
   const { ms, graceMs } = await rig.taken(old, fromMs, 5_000);
   assert.ok(ms <= TAKEN_MS + graceMs, `${ms} ms\n${cluster.history()}`);
   const next = await cluster.successorOf(old);
-  await cluster.lab.until(async () => (await cluster.bound(rig.vip)).join() === next.name, 5_000, `${next.name} alone has it`);
+  await cluster.lab.until(
+    async () => (await cluster.bound(rig.vip)).join() === next.name,
+    5_000,
+    `${next.name} alone has it`,
+  );
   assert.ok(monotonicMs() - fromMs <= 5_500, `both had it for ${monotonicMs() - fromMs} ms`);
   await cluster.lab.heal();
   assert.equal(await rig.oneMaster(), next);

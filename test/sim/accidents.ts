@@ -8,7 +8,10 @@ import type { Fault, ServerFault } from "./plan.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
-/** A name is free after 30 s of silence, by the slowest clock; then it has to be published, and the Lease may have to run out. */
+/**
+ * A name is free after 30 s of silence, by the slowest clock; then it has to be published, and the Lease may
+ * have to run out.
+ */
 const DISPUTE_MS = 50_000;
 
 export class Accidents {
@@ -30,7 +33,12 @@ export class Accidents {
   }
 
   begin(fault: Fault): void {
-    this.#world.say("world", describeFault(fault).trim().replace(/^\S+\s+/, ""));
+    this.#world.say(
+      "world",
+      describeFault(fault)
+        .trim()
+        .replace(/^\S+\s+/, ""),
+    );
     const { scheduler, network, plane } = this.#world;
     const node = "node" in fault ? this.#world.nodes[fault.node] : undefined;
     switch (fault.kind) {
@@ -56,7 +64,11 @@ export class Accidents {
         return this.#power(fault);
       case "isolate": {
         const others = this.#world.nodes.filter((other) => other !== node).map((other) => other.index);
-        const cures = others.flatMap((other) => [network.cut(fault.node, other), network.cut(other, fault.node), network.cutSegment(fault.node, other)]);
+        const cures = others.flatMap((other) => [
+          network.cut(fault.node, other),
+          network.cut(other, fault.node),
+          network.cutSegment(fault.node, other),
+        ]);
         cures.push(network.cutSegment(fault.node, this.#world.router.index));
         return this.#until(fault, fault.forMs, () => callAll(cures));
       }
@@ -145,7 +157,8 @@ export class Accidents {
         return this.begin({ kind: how, node: index, forMs, atMs });
       case "deafen":
         this.begin({ kind: "server", server: index, how: "mute", ms: 0, forMs, atMs });
-        for (const from of others) this.begin({ kind: "one-way", from, to: index, layer: "routed", forMs, atMs });
+        for (const from of others)
+          this.begin({ kind: "one-way", from, to: index, layer: "routed", forMs, atMs });
         return;
     }
   }
@@ -193,7 +206,9 @@ export class Accidents {
       node.powerOn();
       plane.powered[fault.node] = true;
       plane.setMode(fault.node, { kind: "down" });
-      this.#world.scheduler.after(this.#random.between(2_000, 8_000), () => plane.setMode(fault.node, { kind: "up" }));
+      this.#world.scheduler.after(this.#random.between(2_000, 8_000), () =>
+        plane.setMode(fault.node, { kind: "up" }),
+      );
       this.#world.scheduler.after(this.#random.between(1_000, 4_000), () => node.start());
     });
   }
@@ -203,7 +218,9 @@ export class Accidents {
     const side = (index: number): number => (fault.mask >> index) & 1;
     const cures: (() => void)[] = [];
     // The router stays with the second side.
-    if (fault.layer !== "routed") for (const a of this.#world.nodes.keys()) if (side(a) === 1) cures.push(network.cutSegment(a, this.#world.router.index));
+    if (fault.layer !== "routed")
+      for (const a of this.#world.nodes.keys())
+        if (side(a) === 1) cures.push(network.cutSegment(a, this.#world.router.index));
     for (const a of this.#world.nodes.keys()) {
       for (const b of this.#world.nodes.keys()) {
         if (side(a) === side(b)) continue;
@@ -219,7 +236,9 @@ export class Accidents {
     const node = this.#world.nodes[fault.node];
     if (node === undefined) return;
     node.kernel.unplug();
-    const others = this.#world.nodes.filter((other) => other !== node && fault.api).map((other) => other.index);
+    const others = this.#world.nodes
+      .filter((other) => other !== node && fault.api)
+      .map((other) => other.index);
     const cures = others.flatMap((other) => [network.cut(fault.node, other), network.cut(other, fault.node)]);
     let cure = (): void => {};
     // The interface check is told by the kernel.
@@ -237,7 +256,10 @@ export class Accidents {
   #oneWay(fault: Extract<Fault, { kind: "one-way" }>): void {
     const { network } = this.#world;
     const { from, to, layer } = fault;
-    const cures = [...(layer === "segment" ? [] : [network.cut(from, to)]), ...(layer === "routed" ? [] : [network.cutFrames(from, to)])];
+    const cures = [
+      ...(layer === "segment" ? [] : [network.cut(from, to)]),
+      ...(layer === "routed" ? [] : [network.cutFrames(from, to)]),
+    ];
     this.#until(fault, fault.forMs, () => callAll(cures));
   }
 
@@ -254,7 +276,11 @@ export class Accidents {
     once();
   }
 
-  #server(fault: Extract<Fault, { kind: "server" | "outage" }> & { readonly server: number }, how: ServerFault, ms: number): void {
+  #server(
+    fault: Extract<Fault, { kind: "server" | "outage" }> & { readonly server: number },
+    how: ServerFault,
+    ms: number,
+  ): void {
     const { plane } = this.#world;
     const { server } = fault;
     if (how === "torn") return plane.tearWatches(server);

@@ -1,6 +1,7 @@
 /**
- * Each API server's watch cache, as kube-apiserver 1.36 was seen to keep it over a loss of etcd's quorum: it goes on answering, with what it last heard; a server
- * whose own etcd member still runs forgets it after 34 s; and when the quorum is back it may take 11 s more until it hears anything new.
+ * Each API server's watch cache, as kube-apiserver 1.36 was seen to keep it over a loss of etcd's quorum: it
+ * goes on answering, with what it last heard; a server whose own etcd member still runs forgets it after 34
+ * s; and when the quorum is back it may take 11 s more until it hears anything new.
  */
 import type { Answer } from "./lease-table.ts";
 import type { Random } from "./random.ts";
@@ -13,7 +14,12 @@ type Cache =
   | { readonly kind: "none" }
   | { readonly kind: "live"; readonly answer: Answer }
   /** etcd tells it nothing. `backMs`: when it will hear again, once there is a quorum. */
-  | { readonly kind: "blind"; readonly answer: Answer; readonly untilMs: number; readonly backMs: number | undefined };
+  | {
+      readonly kind: "blind";
+      readonly answer: Answer;
+      readonly untilMs: number;
+      readonly backMs: number | undefined;
+    };
 
 /** What etcd is to the caches. */
 interface Etcd {
@@ -71,7 +77,12 @@ export class Caches {
         return quorate ? live() : cache;
       case "live":
         if (quorate) return live();
-        return { ...cache, kind: "blind", untilMs: this.#random.chance(0.5) ? nowMs + OUTLIVES_QUORUM_MS : Number.POSITIVE_INFINITY, backMs: undefined };
+        return {
+          ...cache,
+          kind: "blind",
+          untilMs: this.#random.chance(0.5) ? nowMs + OUTLIVES_QUORUM_MS : Number.POSITIVE_INFINITY,
+          backMs: undefined,
+        };
       case "blind": {
         if (!quorate) return { ...cache, backMs: undefined };
         const backMs = cache.backMs ?? nowMs + this.#random.logarithmic(100, CATCHES_UP_MS);

@@ -20,21 +20,38 @@ import { summary } from "./summary.ts";
 const folder = mkdtempSync(join(tmpdir(), "leasehold-campaign-"));
 after(() => rmSync(folder, { recursive: true }));
 
-const sim = (...args: string[]): { readonly status: number | null; readonly stdout: string; readonly stderr: string } =>
-  spawnSync(process.execPath, [fileURLToPath(new URL("../../scripts/sim.ts", import.meta.url)), ...args], { cwd: folder, encoding: "utf8", timeout: 120_000 });
+const sim = (
+  ...args: string[]
+): { readonly status: number | null; readonly stdout: string; readonly stderr: string } =>
+  spawnSync(process.execPath, [fileURLToPath(new URL("../../scripts/sim.ts", import.meta.url)), ...args], {
+    cwd: folder,
+    encoding: "utf8",
+    timeout: 120_000,
+  });
 
 const RANGE: Range = { from: 1, seeds: 3, profile: "people" };
-const run = (seed: number, broken?: string): Finished => ({ seed, profile: "people", simulatedMs: 60_000, cpuMs: 200, broken });
+const run = (seed: number, broken?: string): Finished => ({
+  seed,
+  profile: "people",
+  simulatedMs: 60_000,
+  cpuMs: 200,
+  broken,
+});
 
 describe("a campaign", () => {
   test("plays each task once, on several threads, with the result that one thread has", async () => {
     const play = async (jobs: number): Promise<readonly Outcome[]> => {
       const tasks: Task[] = [1, 2, 3].map((seed) => ({ kind: "fingerprint", seed, profile: "people" }));
       const outcomes: Outcome[] = [];
-      await campaign(() => tasks.shift(), jobs, (outcome) => outcomes.push(outcome));
+      await campaign(
+        () => tasks.shift(),
+        jobs,
+        (outcome) => outcomes.push(outcome),
+      );
       return outcomes.toSorted((a, b) => a.seed - b.seed);
     };
-    const hashes = (outcomes: readonly Outcome[]): readonly string[] => outcomes.map((outcome) => (outcome.kind === "fingerprint" ? outcome.fingerprint.hash : ""));
+    const hashes = (outcomes: readonly Outcome[]): readonly string[] =>
+      outcomes.map((outcome) => (outcome.kind === "fingerprint" ? outcome.fingerprint.hash : ""));
     const alone = hashes(await play(1));
     assert.equal(new Set(alone).size, 3);
     assert.deepEqual(hashes(await play(2)), alone);
@@ -60,7 +77,10 @@ describe("the progress of a search", () => {
     assert.deepEqual(again.range, RANGE);
     assert.deepEqual(again.finished, [run(1), run(2, "boundInTime")]);
     again.add(run(3));
-    assert.deepEqual(new ProgressFile(file, RANGE, RANGE, "v1").finished.map(({ seed }) => seed), [1, 2, 3]);
+    assert.deepEqual(
+      new ProgressFile(file, RANGE, RANGE, "v1").finished.map(({ seed }) => seed),
+      [1, 2, 3],
+    );
   });
 
   test("of other seeds, of other code, or no progress at all is refused", () => {
@@ -75,27 +95,57 @@ describe("the progress of a search", () => {
 
 describe("the summary of a search", () => {
   test("names what was broken, how often and by which seeds, and counts what held", () => {
-    const lines = summary([run(3, "boundInTime"), run(1), run(2, "boundInTime")], ["boundInTime", "noFlapping"]);
+    const lines = summary(
+      [run(3, "boundInTime"), run(1), run(2, "boundInTime")],
+      ["boundInTime", "noFlapping"],
+    );
     assert.deepEqual(lines.slice(0, 2), [
       "  boundInTime: broken in 2 runs: people 2, people 3",
       "  1 of 2 invariants held in all runs: noFlapping",
     ]);
-    assert.match(lines[2] ?? "", /people: 3 runs, 0.1 simulated hours, CPU seconds a run: median 0.20, mean 0.20/);
+    assert.match(
+      lines[2] ?? "",
+      /people: 3 runs, 0.1 simulated hours, CPU seconds a run: median 0.20, mean 0.20/,
+    );
   });
 });
 
 describe("coverage", () => {
   test("knows every reason that the source gives, and the text of a run's reason again", async () => {
-    const reasons = reasonsOf(['draft.become(role, "stopped");', "return `${holder ?? \"the holder\"} holds the Lease`;", 'log.warn({}, "said to the log alone");', '  // "a comment of three words"'].join("\n"));
-    assert.deepEqual(reasons.map(({ text }) => text), ["<...> holds the Lease", "stopped"]);
+    const reasons = reasonsOf(
+      [
+        'draft.become(role, "stopped");',
+        'return `${holder ?? "the holder"} holds the Lease`;',
+        'log.warn({}, "said to the log alone");',
+        '  // "a comment of three words"',
+      ].join("\n"),
+    );
+    assert.deepEqual(
+      reasons.map(({ text }) => text),
+      ["<...> holds the Lease", "stopped"],
+    );
     assert.match("n1 holds the Lease", reasons[0]?.pattern ?? /^$/);
     assert.match("the holder holds the Lease", reasons[0]?.pattern ?? /^$/);
 
     const table = new CoverageTable(reasonsOfSource());
     table.add(await coverageOf(scenarioPlan(SCENARIOS.stopWithNobodyToTakeIt, "1"), await loadProduction()));
-    const reached = table.rows().filter(({ times }) => times > 0).map(({ what }) => what);
-    assert.deepEqual(table.rows().filter(({ isKnown }) => !isKnown), [], "what a run reaches is in the table");
-    for (const what of ["role: BACKUP to MASTER", "role: MASTER to RELEASING", "reason: released", "effect: write: release", "effect: stopped"]) assert.ok(reached.includes(what), what);
+    const reached = table
+      .rows()
+      .filter(({ times }) => times > 0)
+      .map(({ what }) => what);
+    assert.deepEqual(
+      table.rows().filter(({ isKnown }) => !isKnown),
+      [],
+      "what a run reaches is in the table",
+    );
+    for (const what of [
+      "role: BACKUP to MASTER",
+      "role: MASTER to RELEASING",
+      "reason: released",
+      "effect: write: release",
+      "effect: stopped",
+    ])
+      assert.ok(reached.includes(what), what);
   });
 
   test("says what was never reached, and what nobody knew of", () => {
@@ -104,7 +154,10 @@ describe("coverage", () => {
     const text = formatCoverage(table.rows(), 1);
     assert.match(text, /^\| effect: hold +\| +3 \| +1 \|$/m);
     assert.match(text, /^Never reached in 1 runs: role: BACKUP to MASTER; /m);
-    assert.match(text, /^Reached, and not in the table of test\/sim\/coverage.ts: role: STOPPED to MASTER\.$/m);
+    assert.match(
+      text,
+      /^Reached, and not in the table of test\/sim\/coverage.ts: role: STOPPED to MASTER\.$/m,
+    );
   });
 });
 

@@ -1,4 +1,7 @@
-/** Many runs on many threads. Each run is a world of its own, so the threads share nothing, and the order in which they finish means nothing. */
+/**
+ * Many runs on many threads. Each run is a world of its own, so the threads share nothing, and the order in
+ * which they finish means nothing.
+ */
 import { Worker } from "node:worker_threads";
 import type { Counts } from "./coverage.ts";
 import type { Profile } from "./plan.ts";
@@ -6,8 +9,8 @@ import type { Fingerprint } from "./recorder.ts";
 import type { Violation } from "./simulation.ts";
 
 /**
- * `judge`: look for broken invariants. `shrink`: the same for a seed that failed, with what a person needs to see of it. `fingerprint`, `coverage`: record what the
- * agents do, and judge nothing.
+ * `judge`: look for broken invariants. `shrink`: the same for a seed that failed, with what a person needs to
+ * see of it. `fingerprint`, `coverage`: record what the agents do, and judge nothing.
  */
 export type Task = { readonly seed: number; readonly profile: Profile } & (
   | { readonly kind: "judge"; readonly trace: boolean }
@@ -31,15 +34,22 @@ export type Outcome = { readonly seed: number; readonly profile: Profile } & Cos
     | { readonly kind: "coverage"; readonly counts: Counts }
   );
 
-/** A run takes seconds, one hour of simulated time included, and a minute on a machine with much other work. */
+/**
+ * A run takes seconds, one hour of simulated time included, and a minute on a machine with much other work.
+ */
 const LIMIT_MS = 15 * 60_000;
 
 /**
  * Plays what `next` gives on `jobs` threads, until it gives nothing more.
  * @param onOutcome is called once for each task, in the order in which they end
- * @throws {Error} naming the seed, when a run throws where no invariant looks, or is not over after a quarter of an hour
+ * @throws {Error} naming the seed, when a run throws where no invariant looks, or is not over after a quarter
+ *   of an hour
  */
-export async function campaign(next: () => Task | undefined, jobs: number, onOutcome: (outcome: Outcome) => void): Promise<void> {
+export async function campaign(
+  next: () => Task | undefined,
+  jobs: number,
+  onOutcome: (outcome: Outcome) => void,
+): Promise<void> {
   await Promise.all(Array.from({ length: jobs }, () => oneThread(next, onOutcome)));
 }
 
@@ -59,9 +69,11 @@ function run(worker: Worker, task: Task): Promise<Outcome> {
       worker.off("message", onMessage).off("error", onError).off("exit", onExit);
       settle();
     };
-    const fail = (why: string, cause?: unknown): void => end(() => reject(new Error(`seed ${task.seed}, profile ${task.profile}: ${why}`, { cause })));
+    const fail = (why: string, cause?: unknown): void =>
+      end(() => reject(new Error(`seed ${task.seed}, profile ${task.profile}: ${why}`, { cause })));
     const onMessage = (outcome: Outcome): void => end(() => resolve(outcome));
-    const onError = (error: unknown): void => fail(error instanceof Error ? (error.stack ?? error.message) : String(error), error);
+    const onError = (error: unknown): void =>
+      fail(error instanceof Error ? (error.stack ?? error.message) : String(error), error);
     const onExit = (code: number): void => fail(`its thread has exited with ${code}`);
     const timer = setTimeout(() => fail(`not over after ${LIMIT_MS / 60_000} minutes`), LIMIT_MS);
     worker.on("message", onMessage).on("error", onError).on("exit", onExit);

@@ -1,6 +1,7 @@
 /**
- * N API servers over one etcd, seen through a transport that only promises what TCP and TLS do. Each server and etcd fail in
- * their own ways; what a write does to the Lease happens at one instant, in the store that all of them share.
+ * N API servers over one etcd, seen through a transport that only promises what TCP and TLS do. Each server
+ * and etcd fail in their own ways; what a write does to the Lease happens at one instant, in the store that
+ * all of them share.
  */
 import type { ApiRequest, ApiResponse, ApiTransport } from "../../src/kube/transport.ts";
 import { ApiNoAnswer } from "../../src/kube/transport.ts";
@@ -24,7 +25,9 @@ export type ServerMode =
   | { readonly kind: "up" }
   /** The process is gone: connections are refused at once. */
   | { readonly kind: "down" }
-  /** Stopped or swapped out: accepts and says nothing; what has reached it is carried out when it comes back. */
+  /**
+   * Stopped or swapped out: accepts and says nothing; what has reached it is carried out when it comes back.
+   */
   | { readonly kind: "hung" }
   /** The machine is gone: nothing answers at all. */
   | { readonly kind: "dark" }
@@ -67,13 +70,24 @@ export class ControlPlane {
   /** Faults that take etcd's quorum away altogether. */
   quorumFaults = 0;
   #stalledUntilMs = 0;
-  #waiting: { readonly server: number; readonly untilMs: number; readonly run: () => void; readonly giveUp: () => void }[] = [];
+  #waiting: {
+    readonly server: number;
+    readonly untilMs: number;
+    readonly run: () => void;
+    readonly giveUp: () => void;
+  }[] = [];
   readonly #watches: Watches;
   readonly #caches: Caches;
   readonly #onWrite: (write: Write) => void;
   #parkedByHang: { readonly server: number; readonly run: () => void }[] = [];
 
-  constructor(scheduler: Scheduler, network: Network, random: Random, names: readonly string[], onWrite: (write: Write) => void) {
+  constructor(
+    scheduler: Scheduler,
+    network: Network,
+    random: Random,
+    names: readonly string[],
+    onWrite: (write: Write) => void,
+  ) {
     this.#scheduler = scheduler;
     this.#network = network;
     this.#random = random;
@@ -103,7 +117,8 @@ export class ControlPlane {
     for (const one of parked) {
       const mode = this.modes[one.server]?.kind;
       if (mode === "hung") this.#parkedByHang.push(one);
-      else if (mode !== "down" && mode !== "dark") this.#scheduler.after(this.#random.between(0.5, 30), one.run);
+      else if (mode !== "down" && mode !== "dark")
+        this.#scheduler.after(this.#random.between(0.5, 30), one.run);
     }
     this.#tellReaders();
   }
@@ -130,7 +145,8 @@ export class ControlPlane {
     if (this.quorumFaults > 0 || this.powered[server] !== true) return false;
     // Asked at nearly every step, and mostly answered by this.
     if (this.#network.whole) return this.powered.filter(Boolean).length * 2 > this.powered.length;
-    // etcd needs its peers both ways; members reach one another through the leader, so a chain is not enough, a common hub is.
+    // etcd needs its peers both ways; members reach one another through the leader, so a chain is not enough,
+    // a common hub is.
     for (let leader = 0; leader < this.powered.length; leader += 1) {
       if (this.powered[leader] !== true || !this.#network.both(leader, server)) continue;
       const members = this.powered.filter((on, member) => on && this.#network.both(leader, member)).length;
@@ -146,7 +162,8 @@ export class ControlPlane {
 
   /** kubectl on some machine with a working API server. False when there is none. */
   person(request: ApiRequest): boolean {
-    if (!this.#names.some((_, server) => this.quorate(server) && this.modes[server]?.kind !== "down")) return false;
+    if (!this.#names.some((_, server) => this.quorate(server) && this.modes[server]?.kind !== "down"))
+      return false;
     this.#apply(-1, request, 0);
     return true;
   }
@@ -155,7 +172,13 @@ export class ControlPlane {
   delete(): void {
     const { change } = this.table.handle({ method: "DELETE", path: LEASE_PATH });
     if (!change.changed) return;
-    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change, sentMs: 0 });
+    this.#onWrite({
+      author: -1,
+      request: { method: "PUT", path: "" },
+      response: { status: 200 },
+      change,
+      sentMs: 0,
+    });
     this.#tellReaders();
   }
 
@@ -166,7 +189,13 @@ export class ControlPlane {
     this.#watches.tear(() => true);
     for (const server of this.modes.keys()) this.#caches.drop(server);
     const after = this.table.record;
-    this.#onWrite({ author: -1, request: { method: "PUT", path: "" }, response: { status: 200 }, change: { before, after, changed: true }, sentMs: 0 });
+    this.#onWrite({
+      author: -1,
+      request: { method: "PUT", path: "" },
+      response: { status: 200 },
+      change: { before, after, changed: true },
+      sentMs: 0,
+    });
     return true;
   }
 
@@ -181,16 +210,30 @@ export class ControlPlane {
     return {
       servers: () => addresses,
       send: (address, request, timeoutMs) => this.#send(node, process, serverOf(address), request, timeoutMs),
-      watch: (address, path, handlers) => this.#watches.open(node, process, serverOf(address), path, handlers),
+      watch: (address, path, handlers) =>
+        this.#watches.open(node, process, serverOf(address), path, handlers),
     };
   }
 
-  #send(node: number, process: SimProcess, server: number, request: ApiRequest, timeoutMs: number): Promise<ApiResponse> {
+  #send(
+    node: number,
+    process: SimProcess,
+    server: number,
+    request: ApiRequest,
+    timeoutMs: number,
+  ): Promise<ApiResponse> {
     const address = this.address(server);
     const sentMs = process.now();
     return new Promise((resolve, reject) => {
       const timer = process.after(timeoutMs, () =>
-        reject(new ApiNoAnswer(address, "silent", true, `${address}: no answer within ${Math.round(timeoutMs)} ms`)),
+        reject(
+          new ApiNoAnswer(
+            address,
+            "silent",
+            true,
+            `${address}: no answer within ${Math.round(timeoutMs)} ms`,
+          ),
+        ),
       );
       const answer = (status: number, body: unknown): void => {
         this.#network.send(server, node, this.#scheduler.nowMs, () =>
@@ -241,10 +284,13 @@ export class ControlPlane {
         this.#parkedByHang.push({ server, run: () => serve(0, false) });
         return;
       case "slow":
-        this.#scheduler.after(this.#random.between(0.5, 1) * mode.beforeMs, () => serve(this.#random.between(0.5, 1) * mode.afterMs, false));
+        this.#scheduler.after(this.#random.between(0.5, 1) * mode.beforeMs, () =>
+          serve(this.#random.between(0.5, 1) * mode.afterMs, false),
+        );
         return;
       case "failing":
-        if (this.#random.chance(mode.rate)) return answer(mode.status, status(mode.status, "the server is unwell"));
+        if (this.#random.chance(mode.rate))
+          return answer(mode.status, status(mode.status, "the server is unwell"));
         return serve(0, false);
       case "mute":
         return serve(0, this.#random.chance(mode.rate));
@@ -273,7 +319,10 @@ export class ControlPlane {
     });
   }
 
-  /** Without quorum: the proposal waits, and is carried out if quorum returns in time, even if the client has gone by then. */
+  /**
+   * Without quorum: the proposal waits, and is carried out if quorum returns in time, even if the client has
+   * gone by then.
+   */
   #wait(server: number, run: () => void, answer: (status: number, body: unknown) => void): void {
     const giveUp = (): void => answer(500, status(500, "etcdserver: request timed out"));
     const one = { server, untilMs: this.#scheduler.nowMs + ETCD_TIMEOUT_MS, run, giveUp };
@@ -283,11 +332,16 @@ export class ControlPlane {
       this.#waiting = this.#waiting.filter((other) => other !== one);
       giveUp();
       // "Timed out" says nothing about the proposal: it may be committed when the members find each other.
-      if (this.#random.chance(0.2)) this.#waiting.push({ ...one, untilMs: this.#scheduler.nowMs + LATE_PROPOSAL_MS });
+      if (this.#random.chance(0.2))
+        this.#waiting.push({ ...one, untilMs: this.#scheduler.nowMs + LATE_PROPOSAL_MS });
     });
   }
 
-  #apply(author: number, request: ApiRequest, sentMs: number): { readonly status: number; readonly body: unknown } {
+  #apply(
+    author: number,
+    request: ApiRequest,
+    sentMs: number,
+  ): { readonly status: number; readonly body: unknown } {
     const { response, change } = this.table.handle(request);
     if (request.method !== "GET") this.#onWrite({ author, request, response, change, sentMs });
     if (change.changed) this.#tellReaders();

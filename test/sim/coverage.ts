@@ -1,6 +1,6 @@
 /**
- * What of the election's vocabulary a run has reached: every change of role with its reason, and every effect. What no seed ever reaches is a fault that the plans
- * lack, or code that nothing needs.
+ * What of the election's vocabulary a run has reached: every change of role with its reason, and every
+ * effect. What no seed ever reaches is a fault that the plans lack, or code that nothing needs.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { ElectorDeps } from "../../src/election/elector.ts";
@@ -29,7 +29,13 @@ const WRITES: Readonly<Record<LeaseWrite["kind"], readonly string[]>> = {
 
 const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
   transition: ["transition"],
-  handover: ["handover: stop", "handover: fault", "handover: move-to", "handover: preempt", "handover over, untaken"],
+  handover: [
+    "handover: stop",
+    "handover: fault",
+    "handover: move-to",
+    "handover: preempt",
+    "handover over, untaken",
+  ],
   namesake: ["namesake"],
   recreate: ["recreate"],
   proof: ["proof"],
@@ -182,7 +188,10 @@ function nameOfReport(report: Report): string {
   }
 }
 
-/** A row of the table: how often it was reached, and in how many runs. `isKnown`: the product's own vocabulary has it. */
+/**
+ * A row of the table: how often it was reached, and in how many runs. `isKnown`: the product's own vocabulary
+ * has it.
+ */
 export interface Row {
   readonly what: string;
   readonly times: number;
@@ -198,7 +207,8 @@ export class CoverageTable {
   /** @param reasons those that the product may give for a change of role; see {@link reasonsOf} */
   constructor(reasons: readonly Reason[]) {
     this.#reasons = reasons;
-    for (const [from, next] of Object.entries(NEXT)) for (const to of next) this.#row(`${CHANGE}${from} to ${to}`, true);
+    for (const [from, next] of Object.entries(NEXT))
+      for (const to of next) this.#row(`${CHANGE}${from} to ${to}`, true);
     for (const { text } of reasons) this.#row(`${REASON}${text}`, true);
     for (const names of Object.values(EFFECTS)) for (const name of names) this.#row(`${EFFECT}${name}`, true);
   }
@@ -247,21 +257,36 @@ const SOMEBODY = "<...>";
 /** Of a node or an address, or "the holder" where no name is known. */
 const NAME = String.raw`\S+(?: \S+)?`;
 
-/** Every reason that the source of the election can give: its sentences, those of the log apart. Read from the source, so that an edited text is known at once. */
+/**
+ * Every reason that the source of the election can give: its sentences, those of the log apart. Read from the
+ * source, so that an edited text is known at once.
+ */
 export function reasonsOfSource(): readonly Reason[] {
   const files = readdirSync(ELECTION).filter((name) => name.endsWith(".ts"));
   return reasonsOf(files.map((name) => readFileSync(new URL(name, ELECTION), "utf8")).join("\n"));
 }
 
 export function reasonsOf(source: string): readonly Reason[] {
-  const lines = source.split("\n").filter((line) => !/^\s*(\/\*|\*|\/\/)|\blog\.|\bthrow\b|^import/.test(line));
+  const lines = source
+    .split("\n")
+    .filter((line) => !/^\s*(\/\*|\*|\/\/)|\blog\.|\bthrow\b|^import/.test(line));
   const texts = lines.flatMap((line) => {
-    const sentences = [...line.matchAll(SENTENCE)].flatMap(([, quoted, template]) => quoted ?? template ?? []);
+    const sentences = [...line.matchAll(SENTENCE)].flatMap(
+      ([, quoted, template]) => quoted ?? template ?? [],
+    );
     const words = [...line.matchAll(WORD)].flatMap(([, word]) => word ?? []);
     return [...sentences, ...words];
   });
   const shapes = new Set(texts.map((text) => text.replaceAll(/\$\{(?:[^{}"]|"[^"]*")*\}/g, SOMEBODY)));
-  const reasons = [...shapes].map((text) => ({ text, pattern: new RegExp(`^${text.split(SOMEBODY).map((part) => escaped(part)).join(NAME)}$`) }));
+  const reasons = [...shapes].map((text) => ({
+    text,
+    pattern: new RegExp(
+      `^${text
+        .split(SOMEBODY)
+        .map((part) => escaped(part))
+        .join(NAME)}$`,
+    ),
+  }));
   // "n1 holds the Lease" must not hide "another machine named n1 holds the Lease".
   return reasons.toSorted((a, b) => b.text.length - a.text.length);
 }
@@ -273,7 +298,8 @@ function escaped(text: string): string {
 /** For docs/verification.md. */
 export function formatCoverage(rows: readonly Row[], runs: number): string {
   const width = Math.max(...rows.map(({ what }) => what.length));
-  const line = ({ what, times, runs: reached }: Row): string => `| ${what.padEnd(width)} | ${String(times).padStart(9)} | ${String(reached).padStart(7)} |`;
+  const line = ({ what, times, runs: reached }: Row): string =>
+    `| ${what.padEnd(width)} | ${String(times).padStart(9)} | ${String(reached).padStart(7)} |`;
   const never = rows.filter(({ times }) => times === 0).map(({ what }) => what);
   const unknown = rows.filter(({ isKnown }) => !isKnown).map(({ what }) => what);
   return [
@@ -282,6 +308,8 @@ export function formatCoverage(rows: readonly Row[], runs: number): string {
     ...rows.map(line),
     "",
     `Never reached in ${runs} runs: ${never.join("; ") || "nothing"}.`,
-    ...(unknown.length === 0 ? [] : [`Reached, and not in the table of test/sim/coverage.ts: ${unknown.join("; ")}.`]),
+    ...(unknown.length === 0
+      ? []
+      : [`Reached, and not in the table of test/sim/coverage.ts: ${unknown.join("; ")}.`]),
   ].join("\n");
 }

@@ -1,4 +1,7 @@
-/** Fingerprints of many runs as a text file that can be compared: one line a run, in the order of profiles and seeds. */
+/**
+ * Fingerprints of many runs as a text file that can be compared: one line a run, in the order of profiles and
+ * seeds.
+ */
 import type { Fingerprint } from "./recorder.ts";
 
 export interface Entry {
@@ -8,11 +11,14 @@ export interface Entry {
 }
 
 /** Bumped whenever what is recorded changes: files of different versions cannot be compared. */
-const HEAD = "# leasehold simulation, fingerprints 1: profile, seed, SHA-256 of all records, and how many of each kind";
+const HEAD =
+  "# leasehold simulation, fingerprints 1: profile, seed, SHA-256 of all records, and how many of each kind";
 const LINE = /^(\S+) (\d+) ([0-9a-f]{64}) kernel=(\d+) frame=(\d+) api=(\d+)$/;
 
 export function formatEntries(entries: readonly Entry[]): string {
-  const sorted = entries.toSorted((a, b) => (a.profile === b.profile ? a.seed - b.seed : a.profile < b.profile ? -1 : 1));
+  const sorted = entries.toSorted((a, b) =>
+    a.profile === b.profile ? a.seed - b.seed : a.profile < b.profile ? -1 : 1,
+  );
   return [HEAD, ...sorted.map(formatEntry), ""].join("\n");
 }
 
@@ -26,8 +32,13 @@ export function parseEntries(text: string): readonly Entry[] {
   if (head !== HEAD) throw new RangeError(`its first line is not "${HEAD}"`);
   return lines.map((line, index) => {
     const [, profile, seed, hash, kernel, frame, api] = LINE.exec(line) ?? [];
-    if (profile === undefined || hash === undefined) throw new RangeError(`line ${index + 2} is no fingerprint: ${line}`);
-    return { profile, seed: Number(seed), fingerprint: { hash, counts: { kernel: Number(kernel), frame: Number(frame), api: Number(api) } } };
+    if (profile === undefined || hash === undefined)
+      throw new RangeError(`line ${index + 2} is no fingerprint: ${line}`);
+    return {
+      profile,
+      seed: Number(seed),
+      fingerprint: { hash, counts: { kernel: Number(kernel), frame: Number(frame), api: Number(api) } },
+    };
   });
 }
 

@@ -17,13 +17,22 @@ const PLAN = makePlan("fingerprint", "people");
 const SOURCE = new URL("../../src/", import.meta.url).href;
 
 /** Literals of three words or more. Between two literals of a line there is no letter next to both quotes. */
-const SENTENCE = /(?<="[A-Za-z][^"`\n]* [^"`\n]* [^"`\n]*[a-z])"|(?<=`[A-Za-z][^`\n]* [^`\n]* [^`\n]*[a-z])`/g;
+const SENTENCE =
+  /(?<="[A-Za-z][^"`\n]* [^"`\n]* [^"`\n]*[a-z])"|(?<=`[A-Za-z][^`\n]* [^`\n]* [^`\n]*[a-z])`/g;
 const isComment = (line: string): boolean => /^\s*(\/\*|\*|\/\/)/.test(line);
 
-/** The product with every sentence of the election and the VIP said otherwise, or renewing a millisecond earlier. */
+/**
+ * The product with every sentence of the election and the VIP said otherwise, or renewing a millisecond
+ * earlier.
+ */
 const CHANGES = {
-  "?said-otherwise": (source: string) => source.split("\n").map((line) => (isComment(line) ? line : line.replace(SENTENCE, ", so to speak$&"))).join("\n"),
-  "?renews-earlier": (source: string) => source.replace("sentAtMs + settings.renewIntervalMs", "sentAtMs + settings.renewIntervalMs - 1"),
+  "?said-otherwise": (source: string) =>
+    source
+      .split("\n")
+      .map((line) => (isComment(line) ? line : line.replace(SENTENCE, ", so to speak$&")))
+      .join("\n"),
+  "?renews-earlier": (source: string) =>
+    source.replace("sentAtMs + settings.renewIntervalMs", "sentAtMs + settings.renewIntervalMs - 1"),
 } as const;
 const changed = { "?said-otherwise": 0, "?renews-earlier": 0 };
 
@@ -31,14 +40,23 @@ registerHooks({
   resolve(specifier, context, next) {
     const resolved = next(specifier, context);
     const mark = /\?said-otherwise|\?renews-earlier/.exec(context.parentURL ?? "")?.[0];
-    const wanted = mark !== undefined && /\/(election|sentinel|vip)\/[^/?]+$/.test(resolved.url) && resolved.url.startsWith(SOURCE);
+    const wanted =
+      mark !== undefined &&
+      /\/(election|sentinel|vip)\/[^/?]+$/.test(resolved.url) &&
+      resolved.url.startsWith(SOURCE);
     return wanted ? { ...resolved, url: `${resolved.url}${mark}` } : resolved;
   },
   load(url, context, next) {
     const loaded = next(url, context);
     const mark = /\?said-otherwise|\?renews-earlier/.exec(url)?.[0];
-    if ((mark !== "?said-otherwise" && mark !== "?renews-earlier") || loaded.source === undefined || loaded.source === null) return loaded;
-    const before = typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source);
+    if (
+      (mark !== "?said-otherwise" && mark !== "?renews-earlier") ||
+      loaded.source === undefined ||
+      loaded.source === null
+    )
+      return loaded;
+    const before =
+      typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source);
     const source = CHANGES[mark](before);
     if (source !== before) changed[mark] += 1;
     return { ...loaded, source };
@@ -48,7 +66,10 @@ registerHooks({
 describe("the fingerprint of a run", () => {
   test("is the same each time, whatever the product says in words", async () => {
     const plain = await fingerprintOf(PLAN, await loadProduction());
-    assert.ok(plain.counts.kernel > 100 && plain.counts.frame > 100 && plain.counts.api > 100, JSON.stringify(plain.counts));
+    assert.ok(
+      plain.counts.kernel > 100 && plain.counts.frame > 100 && plain.counts.api > 100,
+      JSON.stringify(plain.counts),
+    );
     assert.deepEqual(await fingerprintOf(PLAN, await loadProduction()), plain);
     assert.deepEqual(await fingerprintOf(PLAN, await loadProduction("?said-otherwise")), plain);
     assert.ok(changed["?said-otherwise"] > 5, `${changed["?said-otherwise"]} modules were changed`);
@@ -74,8 +95,14 @@ describe("the fingerprint of a run", () => {
     test(`of two requests ${same ? "does not show" : "shows"} ${what}`, () => {
       const [first, second] = [a, b].map((body) => {
         const recorder = new Recorder();
-        const inner = { servers: () => [], send: () => new Promise<never>(() => {}), watch: () => ({ close: () => {} }) };
-        void new Tap(recorder, "n1", () => 0).transport(inner).send("10.0.0.11:6443", { method: "PATCH", path: "/", body }, 1_000);
+        const inner = {
+          servers: () => [],
+          send: () => new Promise<never>(() => {}),
+          watch: () => ({ close: () => {} }),
+        };
+        void new Tap(recorder, "n1", () => 0)
+          .transport(inner)
+          .send("10.0.0.11:6443", { method: "PATCH", path: "/", body }, 1_000);
         return recorder.fingerprint();
       });
       assert.equal(first?.hash === second?.hash, same);
@@ -85,12 +112,22 @@ describe("the fingerprint of a run", () => {
 });
 
 describe("a file of fingerprints", () => {
-  const entry = (profile: string, seed: number, digit: string): Entry => ({ profile, seed, fingerprint: { hash: digit.repeat(64), counts: { kernel: 1, frame: 2, api: 3 } } });
+  const entry = (profile: string, seed: number, digit: string): Entry => ({
+    profile,
+    seed,
+    fingerprint: { hash: digit.repeat(64), counts: { kernel: 1, frame: 2, api: 3 } },
+  });
 
   test("is read back as it was written, in the order of profiles and seeds", () => {
     const entries = [entry("people", 10, "a"), entry("people", 9, "b"), entry("chaos", 7, "c")];
-    assert.deepEqual(parseEntries(formatEntries(entries)).map(({ profile, seed }) => `${profile} ${seed}`), ["chaos 7", "people 9", "people 10"]);
-    assert.deepEqual(parseEntries(formatEntries(entries)).toSorted((a, b) => b.seed - a.seed), entries);
+    assert.deepEqual(
+      parseEntries(formatEntries(entries)).map(({ profile, seed }) => `${profile} ${seed}`),
+      ["chaos 7", "people 9", "people 10"],
+    );
+    assert.deepEqual(
+      parseEntries(formatEntries(entries)).toSorted((a, b) => b.seed - a.seed),
+      entries,
+    );
   });
 
   test("that is another file, or was cut off, is refused", () => {
@@ -101,8 +138,15 @@ describe("a file of fingerprints", () => {
 
   test("tells which seeds are not as they were", () => {
     const then = [entry("chaos", 7, "a"), entry("chaos", 14, "b")];
-    const found = differences(then, [entry("chaos", 7, "a"), entry("chaos", 14, "c"), entry("chaos", 21, "d")]);
-    assert.deepEqual(found.map((line) => line.split(":")[0]), ["chaos 14", "chaos 21"]);
+    const found = differences(then, [
+      entry("chaos", 7, "a"),
+      entry("chaos", 14, "c"),
+      entry("chaos", 21, "d"),
+    ]);
+    assert.deepEqual(
+      found.map((line) => line.split(":")[0]),
+      ["chaos 14", "chaos 21"],
+    );
   });
 });
 
@@ -111,7 +155,11 @@ describe("npm run sim -- --hash and --same-as", () => {
   after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "then");
   const sim = (...args: string[]): { readonly status: number | null; readonly stdout: string } =>
-    spawnSync(process.execPath, [fileURLToPath(new URL("../../scripts/sim.ts", import.meta.url)), ...args], { cwd: folder, encoding: "utf8", timeout: 60_000 });
+    spawnSync(process.execPath, [fileURLToPath(new URL("../../scripts/sim.ts", import.meta.url)), ...args], {
+      cwd: folder,
+      encoding: "utf8",
+      timeout: 60_000,
+    });
 
   test("compare two processes, whatever the number of threads", () => {
     assert.equal(sim("--hash", file, "--seeds", "2", "--from", "2", "--jobs", "2").status, 0);
@@ -122,7 +170,9 @@ describe("npm run sim -- --hash and --same-as", () => {
   });
 
   test("print a seed that differs, and exit with 1", () => {
-    const entries = parseEntries(readFileSync(file, "utf8")).map((entry) => (entry.seed === 3 ? { ...entry, fingerprint: { ...entry.fingerprint, hash: "0".repeat(64) } } : entry));
+    const entries = parseEntries(readFileSync(file, "utf8")).map((entry) =>
+      entry.seed === 3 ? { ...entry, fingerprint: { ...entry.fingerprint, hash: "0".repeat(64) } } : entry,
+    );
     writeFileSync(file, formatEntries(entries));
     const result = sim("--same-as", file, "--seeds", "2", "--from", "2");
     assert.equal(result.status, 1);

@@ -34,7 +34,9 @@ export async function goldenFiles(production: Production): Promise<ReadonlyMap<s
   for (const [name, history] of Object.entries<History>(HISTORIES)) {
     const timeline = await timelineOf(history, production);
     files.set(`test/sim/golden/${name}.txt`, timeline);
-    sections.push(`## ${history.title}\n\n${wrap(history.lookAt, PROSE).join("\n")}\n\n\`\`\`text\n${timeline}\`\`\`\n`);
+    sections.push(
+      `## ${history.title}\n\n${wrap(history.lookAt, PROSE).join("\n")}\n\n\`\`\`text\n${timeline}\`\`\`\n`,
+    );
   }
   files.set("docs/timelines.md", sections.join("\n"));
   return files;

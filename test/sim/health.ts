@@ -1,4 +1,7 @@
-/** What the simulation, which sees everything, knows about who could serve: the premises of the liveness invariants. Sampled, not exact to the millisecond. */
+/**
+ * What the simulation, which sees everything, knows about who could serve: the premises of the liveness
+ * invariants. Sampled, not exact to the millisecond.
+ */
 import type { ServerMode } from "./control-plane.ts";
 import type { SimNode } from "./node.ts";
 import type { Station } from "./sim-wire.ts";
@@ -55,7 +58,10 @@ export class Health {
     this.#reachedSince = new Float64Array(pairs).fill(Number.POSITIVE_INFINITY);
   }
 
-  /** Since when this node has been eligible, running and connected to a working API server; undefined while it is not. */
+  /**
+   * Since when this node has been eligible, running and connected to a working API server; undefined while it
+   * is not.
+   */
   goodSince(node: SimNode): number | undefined {
     return this.#goodSince.get(node);
   }
@@ -65,12 +71,18 @@ export class Health {
     return this.#usableSince.get(node);
   }
 
-  /** Since when nobody at all has been able to claim, and this node can see that: no API server is silent to it, or at least half answer and do not write. */
+  /**
+   * Since when nobody at all has been able to claim, and this node can see that: no API server is silent to
+   * it, or at least half answer and do not write.
+   */
   holdableSince(node: SimNode): number | undefined {
     return this.#holdableSince.get(node);
   }
 
-  /** When it last was so for all that this node could know: an API server that answers 5xx for reasons of its own, with etcd well, looks the same, and so do those that are starting. */
+  /**
+   * When it last was so for all that this node could know: an API server that answers 5xx for reasons of its
+   * own, with etcd well, looks the same, and so do those that are starting.
+   */
   holdableMs(node: SimNode): number {
     return this.#holdableMs.get(node) ?? Number.NEGATIVE_INFINITY;
   }
@@ -147,8 +159,10 @@ export class Health {
     // Where nobody answers, nobody turns it away.
     const turnedAway = refused && alive > 0;
     const holdable = !refused && !works && (surelyThere || unable * 2 >= nodes.length);
-    // It may think so, too, of servers that were down; and where all that answer have too many requests (429), everybody may have.
-    const seemsHoldable = holdable || (allThereOrStarting && !works && (!turnedAway || status === TOO_MANY_REQUESTS));
+    // It may think so, too, of servers that were down; and where all that answer have too many requests
+    // (429), everybody may have.
+    const seemsHoldable =
+      holdable || (allThereOrStarting && !works && (!turnedAway || status === TOO_MANY_REQUESTS));
     this.#since(this.#usableSince, node, works);
     // One that takes longer than a survey waits may be taken for silent.
     this.#since(this.#holdableSince, node, holdable && stopped && !slow);
@@ -158,10 +172,14 @@ export class Health {
     this.#since(this.#turnedAwaySince, node, turnedAway);
     // Who became provisional meanwhile learns of it by the answer to its first claim.
     const turnedAwaySince = turnedAway
-      ? Math.max(this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY, node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0))
+      ? Math.max(
+          this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY,
+          node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0),
+        )
       : Number.NEGATIVE_INFINITY;
     const unsure = unaware || (turnedAway && nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && failing);
-    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length))) this.#holdableMs.set(node, nowMs);
+    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length)))
+      this.#holdableMs.set(node, nowMs);
     this.#since(this.#awakeSince, node, awake);
     if (!node.kernel.bound) this.#unboundMs.set(node, nowMs);
   }
@@ -170,13 +188,18 @@ export class Health {
     const { machines, router, ether, scheduler } = this.#world;
     const { nowMs } = scheduler;
     const count = machines.length + 1;
-    const station = (index: number): Station => (index < machines.length ? this.#world.stationAt(index) : router);
+    const station = (index: number): Station =>
+      index < machines.length ? this.#world.stationAt(index) : router;
     for (let from = 0; from < count; from += 1) {
       const a = station(from);
       for (let to = from + 1; to < count; to += 1) {
         const pair = this.#pair(from, to);
         if (ether.reachesBothWays(a, station(to))) {
-          if (this.#reachedSince[pair] === Number.POSITIVE_INFINITY || at(this.#cutMs, pair) > at(this.#reachedMs, pair)) this.#reachedSince[pair] = nowMs;
+          if (
+            this.#reachedSince[pair] === Number.POSITIVE_INFINITY ||
+            at(this.#cutMs, pair) > at(this.#reachedMs, pair)
+          )
+            this.#reachedSince[pair] = nowMs;
           this.#reachedMs[pair] = nowMs;
         } else this.#cutMs[pair] = nowMs;
       }
@@ -197,10 +220,16 @@ export class Health {
     return this.#silentWatches;
   }
 
-  /** Whoever starts while a foreign host has the VIP, and was never seen to follow another, does not claim; it asks the wire again every two seconds. */
+  /**
+   * Whoever starts while a foreign host has the VIP, and was never seen to follow another, does not claim; it
+   * asks the wire again every two seconds.
+   */
   #refusesForeign(): boolean {
     const { segment, plane, scheduler } = this.#world;
-    return (plane.table.record?.holder ?? "") === "" && (segment.foreignHostClaims || scheduler.nowMs - segment.foreignEndedMs < FOREIGN_GONE_MS);
+    return (
+      (plane.table.record?.holder ?? "") === "" &&
+      (segment.foreignHostClaims || scheduler.nowMs - segment.foreignEndedMs < FOREIGN_GONE_MS)
+    );
   }
 
   sample(): void {
@@ -221,7 +250,10 @@ export class Health {
     this.#samplePairs();
     const slow = network.lossRate > 0.02 || network.extraMs > 100;
     for (const machine of this.#world.machines) {
-      this.#connected.set(machine, nodes.some((other) => quorate[other.index] === true && network.both(machine.index, other.index)));
+      this.#connected.set(
+        machine,
+        nodes.some((other) => quorate[other.index] === true && network.both(machine.index, other.index)),
+      );
     }
     for (const node of nodes) {
       const usable = servers.some((works, server) => works && network.both(node.index, server));

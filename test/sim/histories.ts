@@ -1,7 +1,7 @@
 /**
- * Six short histories that show how Leasehold behaves. `golden/` has the timeline of each, docs/timelines.md shows
- * them, and golden.test.ts plays them again. Clocks are ideal and every delay has its middle value, so that
- * nothing is left to chance.
+ * Six short histories that show how Leasehold behaves. `golden/` has the timeline of each, docs/timelines.md
+ * shows them, and golden.test.ts plays them again. Clocks are ideal and every delay has its middle value, so
+ * that nothing is left to chance.
  */
 import type { Fault, Plan } from "./plan.ts";
 

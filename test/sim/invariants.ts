@@ -1,4 +1,7 @@
-/** What must hold at every step of every run. Each is a named function: it gets the world once and gives the checks to make after each step, at each write of the Lease, and at the end. */
+/**
+ * What must hold at every step of every run. Each is a named function: it gets the world once and gives the
+ * checks to make after each step, at each write of the Lease, and at the end.
+ */
 import type { Invariant } from "./invariants/common.ts";
 import * as fence from "./invariants/fence.ts";
 import * as lease from "./invariants/lease.ts";

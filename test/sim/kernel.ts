@@ -1,6 +1,7 @@
 /**
- * The kernel of one machine, as far as the VIP goes: addresses with a lifetime that are removed up to 1 s late (measured: a lifetime
- * of 3 s is gone after 3.0-3.99 s), a link with a carrier, announcements. It lives on when the agent dies or hangs.
+ * The kernel of one machine, as far as the VIP goes: addresses with a lifetime that are removed up to 1 s
+ * late (measured: a lifetime of 3 s is gone after 3.0-3.99 s), a link with a carrier, announcements. It lives
+ * on when the agent dies or hangs.
  */
 import { LeaseholdError } from "../../src/errors.ts";
 import type { IpAddress } from "../../src/net.ts";
@@ -29,7 +30,13 @@ export class SimKernel {
   /** A freeze that the next bind or announcement will run into. */
   #stallMs = 0;
 
-  constructor(scheduler: Scheduler, machine: MachineClock, random: Random, mac: string, onAnnounce: (frozen: boolean) => void) {
+  constructor(
+    scheduler: Scheduler,
+    machine: MachineClock,
+    random: Random,
+    mac: string,
+    onAnnounce: (frozen: boolean) => void,
+  ) {
     this.#scheduler = scheduler;
     this.#machine = machine;
     this.#random = random;
@@ -51,7 +58,9 @@ export class SimKernel {
   /** Answers for this address now. */
   has(address: string): boolean {
     const { nowMs } = this.#scheduler;
-    return this.#bindings.some((binding) => binding.address.text === address && binding.fromMs <= nowMs && nowMs < binding.untilMs);
+    return this.#bindings.some(
+      (binding) => binding.address.text === address && binding.fromMs <= nowMs && nowMs < binding.untilMs,
+    );
   }
 
   /** Several faults may hold it down. */
@@ -77,7 +86,10 @@ export class SimKernel {
     this.#stallMs = 0;
   }
 
-  /** Lifetimes are counted in jiffies, which stand still meanwhile: what was bound is still there afterwards, and for as long as it had left. */
+  /**
+   * Lifetimes are counted in jiffies, which stand still meanwhile: what was bound is still there afterwards,
+   * and for as long as it had left.
+   */
   suspend(forMs: number): void {
     for (const binding of this.#bindings) {
       binding.untilMs += forMs;
@@ -96,7 +108,10 @@ export class SimKernel {
     this.#changed();
   }
 
-  /** What one process sees of this kernel. Its calls happen in its own time, which may lie ahead (see SimProcess.stall). */
+  /**
+   * What one process sees of this kernel. Its calls happen in its own time, which may lie ahead (see
+   * SimProcess.stall).
+   */
   for(process: SimProcess): VipKernel {
     return {
       link: () => this.#link,
@@ -113,9 +128,11 @@ export class SimKernel {
       },
       announce: () => {
         this.#stall(process);
-        if (!this.#link.up || !this.#link.carrier) throw new LeaseholdError("LH_LINK_DOWN", "eth0 has no carrier");
+        if (!this.#link.up || !this.#link.carrier)
+          throw new LeaseholdError("LH_LINK_DOWN", "eth0 has no carrier");
         if (process.trueMs === this.#scheduler.nowMs) return this.#onAnnounce(false);
-        // A frame that was frozen in the system call leaves when the process thaws, however old it is by then.
+        // A frame that was frozen in the system call leaves when the process thaws, however old it is by
+        // then.
         this.#scheduler.at(process.trueMs, () => {
           if (process.alive && this.#link.carrier) this.#onAnnounce(true);
         });

@@ -1,6 +1,7 @@
 /**
- * The one Lease in etcd, with its history for watches. What a request does to it is decided by the embedded API's store, which `test/contract` holds
- * against kube-apiserver; this file keeps what came before and after, for watches, people and invariants.
+ * The one Lease in etcd, with its history for watches. What a request does to it is decided by the embedded
+ * API's store, which `test/contract` holds against kube-apiserver; this file keeps what came before and
+ * after, for watches, people and invariants.
  */
 import { parseLease } from "../../src/kube/record-codec.ts";
 import type { LeaseRecord } from "../../src/kube/record.ts";
@@ -117,7 +118,12 @@ export class LeaseTable {
 
   #write(request: TableRequest): Answer {
     const body = request.body === undefined ? undefined : JSON.stringify(request.body);
-    return this.#store.handle({ method: request.method, path: request.path, contentType: request.contentType ?? "application/json", body });
+    return this.#store.handle({
+      method: request.method,
+      path: request.path,
+      contentType: request.contentType ?? "application/json",
+      body,
+    });
   }
 
   #note(before: LeaseRecord | null): Change {
@@ -141,7 +147,9 @@ export class LeaseTable {
 
   /** The Lease's, or the last one that it had: nothing else is ever written. */
   #version(): number {
-    return this.#record === null ? (this.#history.at(-1)?.version ?? 0) + 1 : Number(this.#record.resourceVersion);
+    return this.#record === null
+      ? (this.#history.at(-1)?.version ?? 0) + 1
+      : Number(this.#record.resourceVersion);
   }
 }
 

@@ -22,7 +22,10 @@ describe("the simulation finds deliberate faults", () => {
         const { violation } = await runPlan(plan, production);
         if (violation === undefined) continue;
         t.diagnostic(`seed ${seed}: ${violation.invariant}: ${violation.detail}`);
-        assert.ok(mutant.caughtBy.includes(violation.invariant), `caught, but as ${violation.invariant}: ${violation.detail}`);
+        assert.ok(
+          mutant.caughtBy.includes(violation.invariant),
+          `caught, but as ${violation.invariant}: ${violation.detail}`,
+        );
         return;
       }
       assert.fail(`not caught with ${MAX_SEEDS} seeds`);

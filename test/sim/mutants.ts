@@ -1,6 +1,7 @@
 /**
- * Deliberate faults in the product's code, one at a time: a simulation that finds none of them proves nothing. Each replaces one piece of text
- * in one module while it is loaded; the files stay as they are. A mutant whose text is gone fails its test, and is adapted.
+ * Deliberate faults in the product's code, one at a time: a simulation that finds none of them proves
+ * nothing. Each replaces one piece of text in one module while it is loaded; the files stay as they are. A
+ * mutant whose text is gone fails its test, and is adapted.
  */
 import { registerHooks } from "node:module";
 import type { Profile } from "./plan.ts";
@@ -36,12 +37,17 @@ export const MUTANTS: readonly Mutant[] = [
     from: "if (clock.now() < held.untilMs) return true;",
     to: "if (clock.now() < held.untilMs + 60_000) return true;",
     shows: "fence",
-    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "oneConfirmedMaster", "atMostOneSecondInTwoPlaces"],
+    caughtBy: [
+      "theKernelIsTheFence",
+      "claimsOnlyWhatIsFree",
+      "oneConfirmedMaster",
+      "atMostOneSecondInTwoPlaces",
+    ],
   },
   {
     name: "releases before it unbinds",
     file: "election/stopping.ts",
-    from: '  unbindVip(step);\n  const ours = view.record?.holder === step.settings.node;',
+    from: "  unbindVip(step);\n  const ours = view.record?.holder === step.settings.node;",
     to: "  const ours = view.record?.holder === step.settings.node;",
     shows: SCENARIOS.stopWithNobodyToTakeIt,
     caughtBy: ["releasesLeaveNoAddress"],
@@ -60,7 +66,13 @@ export const MUTANTS: readonly Mutant[] = [
     from: "return version(record) > version(view.record);",
     to: "return version(record) !== version(view.record);",
     shows: SCENARIOS.oldNewsByWatch,
-    caughtBy: ["holdersHold", "plannedMovesLoseNoTime", "oneConfirmedMaster", "unbindsBeforeAnythingElse", "endsWellAndWithTheBest"],
+    caughtBy: [
+      "holdersHold",
+      "plannedMovesLoseNoTime",
+      "oneConfirmedMaster",
+      "unbindsBeforeAnythingElse",
+      "endsWellAndWithTheBest",
+    ],
   },
   {
     name: "takes a change of annotations for a sign of the holder's life",
@@ -92,7 +104,12 @@ export const MUTANTS: readonly Mutant[] = [
     from: "return vip.hold(effect.untilMs);",
     to: "return vip.hold(effect.untilMs + 8_000);",
     shows: "fence",
-    caughtBy: ["theKernelIsTheFence", "claimsOnlyWhatIsFree", "oneConfirmedMaster", "atMostOneSecondInTwoPlaces"],
+    caughtBy: [
+      "theKernelIsTheFence",
+      "claimsOnlyWhatIsFree",
+      "oneConfirmedMaster",
+      "atMostOneSecondInTwoPlaces",
+    ],
   },
   {
     name: "asks its own API server only",
@@ -179,7 +196,10 @@ export const MUTANTS: readonly Mutant[] = [
     file: "kube/lease-change.ts",
     from: 'const tests = write.kind === "renew" ? tenure(from) : { ...tenure(from), renewTime: from.renewTime };',
     to: "const tests = tenure(from);",
-    also: { from: "      acquireTime: now,\n", to: "      acquireTime: adopts ? (from.acquireTime ?? now) : now,\n" },
+    also: {
+      from: "      acquireTime: now,\n",
+      to: "      acquireTime: adopts ? (from.acquireTime ?? now) : now,\n",
+    },
     shows: SCENARIOS.releaseOfAProcessThatHasGone,
     caughtBy: ["releasesLeaveNoAddress", "healthyHoldersStay"],
   },
@@ -213,7 +233,10 @@ export const MUTANTS: readonly Mutant[] = [
     file: "sentinel/proof-rules.ts",
     from: "if (targets.every(({ score }) => isCalibrated(score))) {",
     to: "if (targets.every(({ score }) => score >= 0)) {",
-    also: { from: "after.targets.some(({ score }) => isUsedUp(score))", to: "after.targets.some(({ score }) => score < 0)" },
+    also: {
+      from: "after.targets.some(({ score }) => isUsedUp(score))",
+      to: "after.targets.some(({ score }) => score < 0)",
+    },
     shows: SCENARIOS.holderNeverHeard,
     caughtBy: ["provesOnlyTheDead", "provesOnlyWhatAnswered"],
   },
@@ -230,7 +253,10 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/fence.ts",
     from: 'if (role.kind === "PROVISIONAL" && nowMs >= role.untilMs) {',
     to: 'if (role.kind === "PROVISIONAL" && nowMs >= role.untilMs + 3_600_000) {',
-    also: { from: 'if (role.kind === "PROVISIONAL") step.effect({ kind: "hold", untilMs: role.untilMs });', to: 'if (role.kind === "PROVISIONAL") step.effect({ kind: "hold", untilMs: role.untilMs + 3_600_000 });' },
+    also: {
+      from: 'if (role.kind === "PROVISIONAL") step.effect({ kind: "hold", untilMs: role.untilMs });',
+      to: 'if (role.kind === "PROVISIONAL") step.effect({ kind: "hold", untilMs: role.untilMs + 3_600_000 });',
+    },
     shows: SCENARIOS.minorityTakesOver,
     caughtBy: ["theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
   },
@@ -293,8 +319,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks who has the VIP and does not listen",
     file: "election/address-check.ts",
-    from: "const taken = probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));",
-    to: "const taken = false;",
+    from: "probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));",
+    to: "false;",
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
   },
@@ -311,7 +337,10 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election/provisional.ts",
     from: 'if (other !== undefined && !named && role.why.kind !== "bootstrap") {',
     to: "if (step.nowMs > 0) {",
-    also: { from: "if (compareCandidates(selfCandidate(step, role), other) < 0) {", to: "if (other === undefined || other.node !== step.settings.node) {" },
+    also: {
+      from: "if (compareCandidates(selfCandidate(step, role), other) < 0) {",
+      to: "if (other === undefined || other.node !== step.settings.node) {",
+    },
     shows: SCENARIOS.twoWithoutAnApi,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },
@@ -359,10 +388,16 @@ export const MUTANTS: readonly Mutant[] = [
 
 const MARK = "?mutant=";
 const SOURCE = new URL("../../src/", import.meta.url).href;
-/** Not loaded anew: what the simulated transport throws must be an instance of the class that the product knows, or a refused connection passes for a silent one. */
+/**
+ * Not loaded anew: what the simulated transport throws must be an instance of the class that the product
+ * knows, or a refused connection passes for a silent one.
+ */
 const SHARED = `${SOURCE}kube/transport.ts`;
 
-/** The query that makes `loadProduction` load this mutant. Every module below src/ but one is loaded anew for it. */
+/**
+ * The query that makes `loadProduction` load this mutant. Every module below src/ but one is loaded anew for
+ * it.
+ */
 export function markOf(mutant: Mutant): string {
   return `${MARK}${MUTANTS.indexOf(mutant)}`;
 }
@@ -375,16 +410,33 @@ export function installMutants(): void {
     resolve(specifier, context, next) {
       const resolved = next(specifier, context);
       const mark = context.parentURL?.split(MARK)[1];
-      if (mark === undefined || !resolved.url.startsWith(SOURCE) || resolved.url === SHARED || resolved.url.includes(MARK)) return resolved;
+      if (
+        mark === undefined ||
+        !resolved.url.startsWith(SOURCE) ||
+        resolved.url === SHARED ||
+        resolved.url.includes(MARK)
+      )
+        return resolved;
       return { ...resolved, url: `${resolved.url}${MARK}${mark}` };
     },
     load(url, context, next) {
       const loaded = next(url, context);
       const mutant = MUTANTS[Number(url.split(MARK)[1] ?? "-1")];
-      if (mutant === undefined || !url.startsWith(`${SOURCE}${mutant.file}`) || loaded.source === undefined || loaded.source === null) return loaded;
-      const text = typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source);
-      const replace = (source: string, { from, to }: { readonly from: string; readonly to: string }): string => {
-        if (source.split(from).length !== 2) throw new Error(`mutant "${mutant.name}": its text is not exactly once in ${mutant.file}`);
+      if (
+        mutant === undefined ||
+        !url.startsWith(`${SOURCE}${mutant.file}`) ||
+        loaded.source === undefined ||
+        loaded.source === null
+      )
+        return loaded;
+      const text =
+        typeof loaded.source === "string" ? loaded.source : new TextDecoder().decode(loaded.source);
+      const replace = (
+        source: string,
+        { from, to }: { readonly from: string; readonly to: string },
+      ): string => {
+        if (source.split(from).length !== 2)
+          throw new Error(`mutant "${mutant.name}": its text is not exactly once in ${mutant.file}`);
         return source.replace(from, () => to);
       };
       applied.add(mutant);

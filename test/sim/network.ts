@@ -1,6 +1,6 @@
 /**
- * The wire between the machines: delay, retransmission, one-way and two-way cuts, and the VIP's own Ethernet segment, which may be
- * cut apart while routed traffic still flows (another NIC, another VLAN).
+ * The wire between the machines: delay, retransmission, one-way and two-way cuts, and the VIP's own Ethernet
+ * segment, which may be cut apart while routed traffic still flows (another NIC, another VLAN).
  */
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -45,7 +45,9 @@ export class Network {
   }
 
   open(from: number, to: number): boolean {
-    return this.#cuts.total === 0 || from === to || (this.#cuts.byPath.get(from * this.#size + to) ?? 0) === 0;
+    return (
+      this.#cuts.total === 0 || from === to || (this.#cuts.byPath.get(from * this.#size + to) ?? 0) === 0
+    );
   }
 
   both(a: number, b: number): boolean {
@@ -54,7 +56,11 @@ export class Network {
 
   /** Frames get from one to the other on the VIP's segment. */
   segmentOpen(from: number, to: number): boolean {
-    return this.#segmentCuts.total === 0 || from === to || (this.#segmentCuts.byPath.get(from * this.#size + to) ?? 0) === 0;
+    return (
+      this.#segmentCuts.total === 0 ||
+      from === to ||
+      (this.#segmentCuts.byPath.get(from * this.#size + to) ?? 0) === 0
+    );
   }
 
   /** True when frames of both nodes reach one another on the VIP's segment. */
@@ -90,7 +96,10 @@ export class Network {
     return this.#random.logarithmic(0.1, 3) + resent + this.#random.unit() * this.extraMs;
   }
 
-  /** One message. On a cut path it waits, as in TCP's send queue, and half of them make it when the cut heals in time. */
+  /**
+   * One message. On a cut path it waits, as in TCP's send queue, and half of them make it when the cut heals
+   * in time.
+   */
   send(from: number, to: number, leaveMs: number, deliver: () => void): void {
     this.#scheduler.at(leaveMs + this.delay(from, to), () => {
       if (this.open(from, to)) deliver();

@@ -1,4 +1,7 @@
-/** One control-plane machine: clocks, kernel, /run, and the agent: the product's own elector, Lease store, call rules and VIP. */
+/**
+ * One control-plane machine: clocks, kernel, /run, and the agent: the product's own elector, Lease store,
+ * call rules and VIP.
+ */
 import type { Elector, ElectorDeps } from "../../src/election/elector.ts";
 import type { ElectionStatus } from "../../src/election/status.ts";
 import { isTransition } from "../../src/election/transitions.ts";
@@ -45,7 +48,9 @@ export interface NodeDeps {
   /** The fast path is loaded. */
   readonly fastPath: boolean;
   readonly onProof: () => void;
-  /** Gets what the agent asks of the kernel, the wire and the API servers; undefined: nobody wants to know. */
+  /**
+   * Gets what the agent asks of the kernel, the wire and the API servers; undefined: nobody wants to know.
+   */
   readonly recorder: Recorder | undefined;
   /** Gets the election's effects and changes of role. */
   readonly coverage: Coverage | undefined;
@@ -96,7 +101,10 @@ export class SimNode {
   /** Takes back the fault of a link on which nobody is heard. */
   #heardAgain: (() => void) | undefined;
   #loneliness = 0;
-  /** When its link last came back, or it had to let go of the VIP for another candidate: it is unstable for a while. */
+  /**
+   * When its link last came back, or it had to let go of the VIP for another candidate: it is unstable for a
+   * while.
+   */
   readonly upsets: number[] = [];
   /** Set when this node's process ran in the present step. */
   touched = false;
@@ -110,7 +118,13 @@ export class SimNode {
     this.label = deps.label;
     const originMs = random.between(10_000, 5_000_000);
     this.clock = new MachineClock(scheduler, deps.rate, originMs, Date.UTC(2026, 0, 1) + deps.wallOffsetMs);
-    this.kernel = new SimKernel(scheduler, this.clock, random.fork("kernel"), `02:00:00:00:00:0${index + 1}`, deps.onAnnounce);
+    this.kernel = new SimKernel(
+      scheduler,
+      this.clock,
+      random.fork("kernel"),
+      `02:00:00:00:00:0${index + 1}`,
+      deps.onAnnounce,
+    );
     this.addresses = deps.vips.map((text) => parseIp(text)).filter((address) => address !== undefined);
   }
 
@@ -120,7 +134,13 @@ export class SimNode {
   }
 
   get facts(): SelfFacts {
-    return { effective: this.effective, faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0), ready: this.#ready, mac: this.kernel.link.mac, fastPath: this.#deps.fastPath ? { version: 1, addresses: [this.settings.ip] } : null };
+    return {
+      effective: this.effective,
+      faults: [...this.#faults.keys()].filter((name) => (this.#faults.get(name) ?? 0) > 0),
+      ready: this.#ready,
+      mac: this.kernel.link.mac,
+      fastPath: this.#deps.fastPath ? { version: 1, addresses: [this.settings.ip] } : null,
+    };
   }
 
   get inFault(): boolean {
@@ -149,7 +169,13 @@ export class SimNode {
   /** Its agent believes to be MASTER and to have the VIP, and its right has not run out by its own clock. */
   get confirmed(): boolean {
     const { agent } = this;
-    if (agent === undefined || agent.role !== "MASTER" || agent.renewedAtMs === null || !agent.vip.status().held) return false;
+    if (
+      agent === undefined ||
+      agent.role !== "MASTER" ||
+      agent.renewedAtMs === null ||
+      !agent.vip.status().held
+    )
+      return false;
     return this.clock.bootMs(this.clock.trueNowMs) < agent.renewedAtMs + this.settings.renewDeadlineMs;
   }
 
@@ -162,8 +188,15 @@ export class SimNode {
     const touch = (): void => {
       this.touched = true;
     };
-    const process = new SimProcess(scheduler, this.clock, random.fork(`process${generation}`), touch, (error) =>
-      this.#deps.onBug(`the process would have crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`),
+    const process = new SimProcess(
+      scheduler,
+      this.clock,
+      random.fork(`process${generation}`),
+      touch,
+      (error) =>
+        this.#deps.onBug(
+          `the process would have crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        ),
     );
     const tap = recorder === undefined ? undefined : new Tap(recorder, this.label, () => process.trueMs);
     const log = this.#logger();
@@ -177,7 +210,11 @@ export class SimNode {
       lifetimeSeconds: LIFETIME_SECONDS,
     });
     const transport = plane.transport(this.index, process);
-    const api = production.createApiClient({ transport: tap?.transport(transport) ?? transport, clock: process, log });
+    const api = production.createApiClient({
+      transport: tap?.transport(transport) ?? transport,
+      clock: process,
+      log,
+    });
     const store = production.createLeaseStore({
       api,
       clock: process,
@@ -222,7 +259,19 @@ export class SimNode {
       onWrite: (write, outcome, durationMs) => this.#wrote(write, outcome, durationMs),
     };
     const elector = production.createElector(coverage?.watch(electorDeps) ?? electorDeps);
-    this.agent = { process, elector, vip, sentinel, wire, role: "BACKUP", roleMs: scheduler.nowMs, renewedAtMs: null, stopping: false, handoverMs: Number.NEGATIVE_INFINITY, startedMs: scheduler.nowMs };
+    this.agent = {
+      process,
+      elector,
+      vip,
+      sentinel,
+      wire,
+      role: "BACKUP",
+      roleMs: scheduler.nowMs,
+      renewedAtMs: null,
+      stopping: false,
+      handoverMs: Number.NEGATIVE_INFINITY,
+      startedMs: scheduler.nowMs,
+    };
     this.#ready = false;
     this.exited = false;
     trace("agent starts");
@@ -305,9 +354,13 @@ export class SimNode {
   }
 
   #trace(evidence: Evidence): void {
-    if (evidence.kind === "claimed" && this.agent?.role !== "MASTER" && this.agent?.role !== "PROVISIONAL") return;
+    if (evidence.kind === "claimed" && this.agent?.role !== "MASTER" && this.agent?.role !== "PROVISIONAL")
+      return;
     // A tenure's key contains what a wall clock said.
-    const what = evidence.kind === "silent" || evidence.kind === "answering" ? { holder: evidence.tenure.split("/")[0] } : { ...evidence, kind: undefined };
+    const what =
+      evidence.kind === "silent" || evidence.kind === "answering"
+        ? { holder: evidence.tenure.split("/")[0] }
+        : { ...evidence, kind: undefined };
     this.#deps.trace(`hears ${evidence.kind} ${JSON.stringify(what)}`);
   }
 
@@ -359,12 +412,15 @@ export class SimNode {
   #report(report: Report): void {
     const { kind, ...rest } = report;
     this.#deps.trace(`${kind} ${JSON.stringify(rest)}`);
-    if (report.kind === "handover" && this.agent !== undefined) this.agent.handoverMs = this.#deps.scheduler.nowMs;
+    if (report.kind === "handover" && this.agent !== undefined)
+      this.agent.handoverMs = this.#deps.scheduler.nowMs;
     if (this.agent === undefined) return;
     if (report.kind === "proof") this.#deps.onProof();
-    if (report.kind === "conflict" && report.outcome === "yielded") this.upsets.push(this.#deps.scheduler.nowMs);
+    if (report.kind === "conflict" && report.outcome === "yielded")
+      this.upsets.push(this.#deps.scheduler.nowMs);
     if (report.kind !== "transition") return;
-    if (!isTransition(report.from, report.to)) this.#deps.onBug(`${report.from} to ${report.to} is not in the table of transitions`);
+    if (!isTransition(report.from, report.to))
+      this.#deps.onBug(`${report.from} to ${report.to} is not in the table of transitions`);
     if (report.from === "MASTER" && report.to === "PROVISIONAL") this.upsets.push(this.#deps.scheduler.nowMs);
     this.agent.role = report.to;
     this.agent.roleMs = this.#deps.scheduler.nowMs;
@@ -381,7 +437,13 @@ export class SimNode {
       if (message.includes("unexpectedly")) onBug(`${message}: ${String(fields["err"])}`);
       trace(`${level}: ${message}`);
     };
-    const logger: Logger = { error: line("error"), warn: line("warn"), info: line("info"), debug: () => {}, child: () => logger };
+    const logger: Logger = {
+      error: line("error"),
+      warn: line("warn"),
+      info: line("info"),
+      debug: () => {},
+      child: () => logger,
+    };
     return logger;
   }
 }

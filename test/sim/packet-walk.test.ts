@@ -1,10 +1,21 @@
-/** No packet goes round without end, whatever the nodes believe of one another: the rules of whole clusters, read as the kernel reads them. */
+/**
+ * No packet goes round without end, whatever the nodes believe of one another: the rules of whole clusters,
+ * read as the kernel reads them.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { FAST_PATH_VERSION, ruleset } from "../../src/fastpath/ruleset.ts";
 import type { RulesetPlan, Table } from "../../src/fastpath/tables.ts";
-import { anyCase, anyPayload, fromClient, healthy, numbers, rulesMadeBy, textIn } from "../support/fastpath/clusters.ts";
+import {
+  anyCase,
+  anyPayload,
+  fromClient,
+  healthy,
+  numbers,
+  rulesMadeBy,
+  textIn,
+} from "../support/fastpath/clusters.ts";
 import type { Case, CaseMachine } from "../support/fastpath/clusters.ts";
 import { parseRules, worstCase } from "../support/fastpath/packet-walk.ts";
 import type { Cost } from "../support/fastpath/packet-walk.ts";
@@ -15,13 +26,19 @@ import { rulesetOfVersion1 } from "../support/fastpath/ruleset-v1.ts";
 
 const CASES = 100_000;
 const MOST_NODES = 9;
-/** Of new nodes alone: each node of the ring, one hop for a router or loopback interface, and one that ingress or a told message takes. */
+/**
+ * Of new nodes alone: each node of the ring, one hop for a router or loopback interface, and one that ingress
+ * or a told message takes.
+ */
 const bound = (size: number): number => size + 2;
 /** What is promised, where an upgrade or rollback has old rules on the way as well. */
 const boundWithOld = (size: number): number => 2 * size + 2;
 
 function assertWithin(cost: Cost, most: number, { packet, toMac, size }: Case): void {
-  assert.ok(cost.hops <= most && cost.copies <= most, `${cost.hops} hops and ${cost.copies} copies, not ${most}, among ${size} nodes: ${JSON.stringify(packet)} to ${toMac}`);
+  assert.ok(
+    cost.hops <= most && cost.copies <= most,
+    `${cost.hops} hops and ${cost.copies} copies, not ${most}, among ${size} nodes: ${JSON.stringify(packet)} to ${toMac}`,
+  );
 }
 
 const worstOf = ({ cluster, packet, toMac }: Case): Cost => worstCase(cluster, packet, toMac);
@@ -34,22 +51,34 @@ describe("a packet to the VIP", () => {
         const cost = worstOf(each);
         const key = `${each.packet.payload.kind} ${each.size}`;
         longest.set(key, Math.max(cost.copies, longest.get(key) ?? 0));
-        // A message that everybody is told has n - 1 copies, and a router may send each of them on, once. The router may also have sent the message.
-        assertWithin(cost, each.packet.payload.kind === "tcp" ? bound(each.size) : boundWithOld(each.size), each);
+        // A message that everybody is told has n - 1 copies, and a router may send each of them on, once. The
+        // router may also have sent the message.
+        assertWithin(
+          cost,
+          each.packet.payload.kind === "tcp" ? bound(each.size) : boundWithOld(each.size),
+          each,
+        );
         assert.ok(cost.hops <= bound(each.size));
       }),
       { numRuns: CASES },
     );
     // Packets do walk in these cases: a model in which they went nowhere would prove nothing.
     for (const size of numbers(MOST_NODES).slice(1)) {
-      assert.ok((longest.get(`tcp ${size}`) ?? 0) >= size, `among ${size} nodes none made more than ${longest.get(`tcp ${size}`)} hops`);
+      assert.ok(
+        (longest.get(`tcp ${size}`) ?? 0) >= size,
+        `among ${size} nodes none made more than ${longest.get(`tcp ${size}`)} hops`,
+      );
       assert.ok((longest.get(`too big ${size}`) ?? 0) >= size - 1, `among ${size} nodes not all were told`);
     }
   });
 
   /** Each of the rules that end a walk, taken away. */
   const MUTANTS: readonly (readonly [string, RegExp, string])[] = [
-    ["ingress spreads what has been spread", /(meta pkttype host) ip(?:6 hoplimit|\x20ttl) != 166-199 /, "$1 "],
+    [
+      "ingress spreads what has been spread",
+      /(meta pkttype host) ip(?:6 hoplimit|\x20ttl) != 166-199 /,
+      "$1 ",
+    ],
     ["a frame for everybody is copied", /.* meta pkttype != host drop$/, ""],
     ["the ring has no last", /.*(?:ttl|hoplimit) <= \d+ goto last$/, ""],
     ["the ring goes on below its range", /(ttl|hoplimit) <= \d+ goto last$/, "$1 <= 160 goto last"],
@@ -57,7 +86,11 @@ describe("a packet to the VIP", () => {
     ["what was told is told again", /(?:ip ttl|ip6 hoplimit) != 166-199 goto tell/, "goto tell"],
     ["what is told is not marked", /(?:ip ttl|ip6 hoplimit) set 200$/, ""],
     ["what is told is routed on", /.* 165-198 drop$/, ""],
-    ["packets to the VIP's ports are routed on", /(iifname "eth0" ip6? daddr \{ \S+ \} tcp dport \{ 6443, 8443 \}) drop$/, "$1 accept"],
+    [
+      "packets to the VIP's ports are routed on",
+      /(iifname "eth0" ip6? daddr \{ \S+ \} tcp dport \{ 6443, 8443 \}) drop$/,
+      "$1 accept",
+    ],
   ];
 
   for (const [name, pattern, replacement] of MUTANTS) {
@@ -78,7 +111,10 @@ describe("a packet to the VIP", () => {
       const found = fc.check(
         fc.property(anyCase(rulesMadeBy(mutate), 4, 2), (each) => {
           const cost = worstOf(each);
-          return cost.hops <= bound(each.size) && cost.copies <= (each.packet.payload.kind === "tcp" ? bound(each.size) : boundWithOld(each.size));
+          return (
+            cost.hops <= bound(each.size) &&
+            cost.copies <= (each.packet.payload.kind === "tcp" ? bound(each.size) : boundWithOld(each.size))
+          );
         }),
         { numRuns: 40_000, endOnFailure: true },
       );
@@ -92,9 +128,32 @@ const strayAck: Payload = { kind: "tcp", port: 6443, flags: TCP_FLAGS.ack, slot:
 
 describe("what happened with version 1", () => {
   const cases: readonly (readonly [string, number, Parameters<typeof healthy>[2], Packet, number])[] = [
-    ["a node's MAC has changed, and the others still know the old one", 3, { mac: new Map([[3, "02:00:00:00:00:33"]]) }, fromClient(strayAck), Number.POSITIVE_INFINITY],
-    ["somebody sends with a peer's MAC and a TTL of 255", 3, {}, fromClient(strayAck, { sourceMac: macOf(2), hops: 255 }), 194],
-    ["two nodes have each other's MAC wrong, and a router says that a packet was too big", 2, { believed: new Map([[1, "02:00:00:00:00:44"], [2, "02:00:00:00:00:55"]]) }, fromClient({ kind: "too big" }), Number.POSITIVE_INFINITY],
+    [
+      "a node's MAC has changed, and the others still know the old one",
+      3,
+      { mac: new Map([[3, "02:00:00:00:00:33"]]) },
+      fromClient(strayAck),
+      Number.POSITIVE_INFINITY,
+    ],
+    [
+      "somebody sends with a peer's MAC and a TTL of 255",
+      3,
+      {},
+      fromClient(strayAck, { sourceMac: macOf(2), hops: 255 }),
+      194,
+    ],
+    [
+      "two nodes have each other's MAC wrong, and a router says that a packet was too big",
+      2,
+      {
+        believed: new Map([
+          [1, "02:00:00:00:00:44"],
+          [2, "02:00:00:00:00:55"],
+        ]),
+      },
+      fromClient({ kind: "too big" }),
+      Number.POSITIVE_INFINITY,
+    ],
   ];
   for (const [name, size, wrong, packet, then] of cases) {
     test(`ends now: ${name}`, () => {
@@ -108,7 +167,9 @@ describe("what happened with version 1", () => {
   test("a healthy cluster walks as far as before, and no further", () => {
     for (const size of numbers(MOST_NODES)) {
       for (const slot of [1, 7, 500, 1023]) {
-        const walks: readonly Cost[] = ([1, FAST_PATH_VERSION] as const).map((version) => worstCase(healthy(version, size), fromClient({ ...strayAck, slot }), macOf(1)));
+        const walks: readonly Cost[] = ([1, FAST_PATH_VERSION] as const).map((version) =>
+          worstCase(healthy(version, size), fromClient({ ...strayAck, slot }), macOf(1)),
+        );
         assert.deepEqual(walks[1], walks[0], `${size} nodes, slot ${slot}`);
       }
     }
@@ -116,9 +177,11 @@ describe("what happened with version 1", () => {
 });
 
 /**
- * A rolling change of all nodes, one after the other. Each node knows what the Lease said at some moment since its own rules were loaded (with the old rules: at
- * any moment), because its agent may have been gone since. Membership comes from the version that a node offered at that moment. MAC addresses and neighbours are
- * right, so are checksums, and conntrack works: what the old rules do without that, they do without an upgrade.
+ * A rolling change of all nodes, one after the other. Each node knows what the Lease said at some moment
+ * since its own rules were loaded (with the old rules: at any moment), because its agent may have been gone
+ * since. Membership comes from the version that a node offered at that moment. MAC addresses and neighbours
+ * are right, so are checksums, and conntrack works: what the old rules do without that, they do without an
+ * upgrade.
  */
 function rolling(from: 1 | 2, oldNodesKnowAll: boolean): fc.Arbitrary<Case> {
   return fc.integer({ min: 1, max: MOST_NODES }).chain((size) =>
@@ -126,7 +189,16 @@ function rolling(from: 1 | 2, oldNodesKnowAll: boolean): fc.Arbitrary<Case> {
       .record({
         changedAt: fc.shuffledSubarray([...numbers(size)], { minLength: size, maxLength: size }),
         now: fc.integer({ min: 0, max: size }),
-        nodes: fc.tuple(...numbers(size).map(() => fc.record({ read: fc.double({ min: 0, max: 1, noNaN: true }), down: fc.subarray([...numbers(size)]), taker: fc.integer({ min: 0, max: size }), listener: fc.boolean() }))),
+        nodes: fc.tuple(
+          ...numbers(size).map(() =>
+            fc.record({
+              read: fc.double({ min: 0, max: 1, noNaN: true }),
+              down: fc.subarray([...numbers(size)]),
+              taker: fc.integer({ min: 0, max: size }),
+              listener: fc.boolean(),
+            }),
+          ),
+        ),
         holder: fc.integer({ min: 0, max: size }),
         payload: anyPayload,
         hops: fc.oneof(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 160, max: 205 })),
@@ -139,7 +211,9 @@ function rolling(from: 1 | 2, oldNodesKnowAll: boolean): fc.Arbitrary<Case> {
           const earliest = changed(self, now) ? (changedAt[index] ?? 0) : 0;
           const isOld = changed(self, now) === (from === 2);
           const readAt = isOld && oldNodesKnowAll ? now : Math.round(earliest + read * (now - earliest));
-          const members = numbers(size).filter((n) => n === self || changed(n, readAt) === changed(self, now));
+          const members = numbers(size).filter(
+            (n) => n === self || changed(n, readAt) === changed(self, now),
+          );
           const names = members.map((n) => `n${n}`);
           const wire = wirePlan({
             self: fastPathNode(self),
@@ -149,13 +223,30 @@ function rolling(from: 1 | 2, oldNodesKnowAll: boolean): fc.Arbitrary<Case> {
             acceptsNew: taker === 0 || !members.includes(taker) ? [] : [`n${taker}`],
             listener: listener ? 6443 : undefined,
           });
-          const tables = isOld ? rulesetOfVersion1(wire, VIP4.text, 6443) : ruleset(rulesetPlan({ ports: [6443], wire, own: [] }));
+          const tables = isOld
+            ? rulesetOfVersion1(wire, VIP4.text, 6443)
+            : ruleset(rulesetPlan({ ports: [6443], wire, own: [] }));
           const neighbours = new Map(numbers(size).map((n): [string, string] => [textIn(n, 4), macOf(n)]));
           if (holder > 0) neighbours.set(VIP4.text, macOf(holder));
-          return { name: `n${self}`, mac: macOf(self), addresses: [textIn(self, 4)], holdsVip: self === holder, tables, rules: parseRules(tables), neighbours, neighbour: (text) => neighbours.get(text) };
+          return {
+            name: `n${self}`,
+            mac: macOf(self),
+            addresses: [textIn(self, 4)],
+            holdsVip: self === holder,
+            tables,
+            rules: parseRules(tables),
+            neighbours,
+            neighbour: (text) => neighbours.get(text),
+          };
         });
         const tcp: Payload = payload.kind === "tcp" ? { ...payload, port: 6443 } : payload;
-        return { cluster: { machines, tracksAll: true }, packet: fromClient(tcp, { hops }), toMac: macOf(to), size, [fc.toStringMethod]: () => JSON.stringify({ from, changedAt, now, nodes, holder }) };
+        return {
+          cluster: { machines, tracksAll: true },
+          packet: fromClient(tcp, { hops }),
+          toMac: macOf(to),
+          size,
+          [fc.toStringMethod]: () => JSON.stringify({ from, changedAt, now, nodes, holder }),
+        };
       }),
   );
 }
@@ -163,14 +254,19 @@ function rolling(from: 1 | 2, oldNodesKnowAll: boolean): fc.Arbitrary<Case> {
 const MIXTURES = 10_000;
 
 /**
- * Of a message. An old node tells all old ones; each of these routes it to the VIP's holder; a new holder tells all that it takes for new ones; and each of
- * these that is old tells all old ones, which route that to the holder as well. That is the end: what the new holder has told it knows by its TTL.
+ * Of a message. An old node tells all old ones; each of these routes it to the VIP's holder; a new holder
+ * tells all that it takes for new ones; and each of these that is old tells all old ones, which route that to
+ * the holder as well. That is the end: what the new holder has told it knows by its TTL.
  */
 const mostTold = (size: number): number => Math.max(2 * size ** 3, boundWithOld(size));
 
 function assertMixture(each: Case): void {
   const cost = worstOf(each);
-  assertWithin(cost, each.packet.payload.kind === "tcp" ? boundWithOld(each.size) : mostTold(each.size), each);
+  assertWithin(
+    cost,
+    each.packet.payload.kind === "tcp" ? boundWithOld(each.size) : mostTold(each.size),
+    each,
+  );
   assert.ok(cost.hops <= boundWithOld(each.size));
 }
 
@@ -184,7 +280,10 @@ describe("versions beside each other", () => {
   });
 
   test("until then two old nodes can send a packet round by way of a third that does not know one of them: the fault of version 1, which this one cannot mend", () => {
-    const found = fc.check(fc.property(rolling(2, false), assertMixture), { numRuns: MIXTURES * 10, endOnFailure: true });
+    const found = fc.check(fc.property(rolling(2, false), assertMixture), {
+      numRuns: MIXTURES * 10,
+      endOnFailure: true,
+    });
     assert.ok(found.failed, "docs/fast-path.md says that this remains");
   });
 });

@@ -6,7 +6,12 @@ import type { World } from "./world.ts";
 
 export function disturb(world: World, does: Person): void {
   const merge = (body: unknown): void => {
-    world.plane.person({ method: "PATCH", path: LEASE_PATH, contentType: "application/merge-patch+json", body });
+    world.plane.person({
+      method: "PATCH",
+      path: LEASE_PATH,
+      contentType: "application/merge-patch+json",
+      body,
+    });
   };
   const wall = new Date(Date.UTC(2026, 0, 1) + world.scheduler.nowMs).toISOString().replace("Z", "000Z");
   world.disturbedUntilMs = Math.max(world.disturbedUntilMs, world.scheduler.nowMs);

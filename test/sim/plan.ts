@@ -1,4 +1,7 @@
-/** What happens in one run: the cluster and the faults, drawn from the seed. Data only, so that a failing plan can be printed and shrunk. */
+/**
+ * What happens in one run: the cluster and the faults, drawn from the seed. Data only, so that a failing plan
+ * can be printed and shrunk.
+ */
 import { Random } from "./random.ts";
 
 export interface NodePlan {
@@ -42,17 +45,40 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "power"; readonly node: number; readonly forMs: number }
   | { readonly kind: "isolate"; readonly node: number; readonly forMs: number }
   /** Nodes of the bit mask on one side. `segment`: only the VIP's Ethernet, `routed`: only the rest. */
-  | { readonly kind: "partition"; readonly mask: number; readonly layer: "both" | "routed" | "segment"; readonly forMs: number }
+  | {
+      readonly kind: "partition";
+      readonly mask: number;
+      readonly layer: "both" | "routed" | "segment";
+      readonly forMs: number;
+    }
   /** What one sends does not get to the other. */
-  | { readonly kind: "one-way"; readonly from: number; readonly to: number; readonly layer: "both" | "routed" | "segment"; readonly forMs: number }
+  | {
+      readonly kind: "one-way";
+      readonly from: number;
+      readonly to: number;
+      readonly layer: "both" | "routed" | "segment";
+      readonly forMs: number;
+    }
   /** The VIP's segment is cut between these two only: each hears the others. */
   | { readonly kind: "estranged"; readonly nodes: readonly [number, number]; readonly forMs: number }
   /** The VIP's link loses its carrier; the API stays reachable by another one unless `api`. */
   | { readonly kind: "link"; readonly node: number; readonly api: boolean; readonly forMs: number }
   /** The VIP's link goes down and comes back, again and again. */
-  | { readonly kind: "flap"; readonly node: number; readonly everyMs: number; readonly downMs: number; readonly forMs: number }
+  | {
+      readonly kind: "flap";
+      readonly node: number;
+      readonly everyMs: number;
+      readonly downMs: number;
+      readonly forMs: number;
+    }
   | { readonly kind: "lossy"; readonly rate: number; readonly extraMs: number; readonly forMs: number }
-  | { readonly kind: "server"; readonly server: number; readonly how: ServerFault; readonly ms: number; readonly forMs: number }
+  | {
+      readonly kind: "server";
+      readonly server: number;
+      readonly how: ServerFault;
+      readonly ms: number;
+      readonly forMs: number;
+    }
   /** Every API server is stopped: a control plane that is being made, or upgraded by a careless hand. */
   | { readonly kind: "outage"; readonly forMs: number }
   | { readonly kind: "quorum"; readonly forMs: number }
@@ -64,8 +90,17 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "priority"; readonly node: number; readonly delta: number; readonly forMs: number }
   | { readonly kind: "flush"; readonly node: number }
   | { readonly kind: "person"; readonly does: Person }
-  /** Waits for the next such write, and then hits one of the two nodes that it is about, in the worst moment. */
-  | { readonly kind: "strike"; readonly on: Moment; readonly who: "old" | "new"; readonly how: Blow; readonly delayMs: number; readonly forMs: number }
+  /**
+   * Waits for the next such write, and then hits one of the two nodes that it is about, in the worst moment.
+   */
+  | {
+      readonly kind: "strike";
+      readonly on: Moment;
+      readonly who: "old" | "new";
+      readonly how: Blow;
+      readonly delayMs: number;
+      readonly forMs: number;
+    }
 );
 
 export type Moment = "offer" | "claim" | "release";
@@ -101,16 +136,90 @@ type Kind = Fault["kind"];
 /** What may happen in which profile, and how often compared with the others. */
 const MIX: Readonly<Record<Exclude<Profile, "persistent">, Readonly<Partial<Record<Kind, number>>>>> = {
   chaos: {
-    pause: 8, stall: 4, crash: 5, stop: 5, power: 4, isolate: 4, partition: 4, "one-way": 4, estranged: 4, link: 3, flap: 1, lossy: 3, server: 12,
-    outage: 1, quorum: 2, leader: 3, compact: 1, refusal: 2, wall: 3, check: 6, priority: 6, flush: 1, person: 6, strike: 8, suspend: 4, foreign: 2,
+    pause: 8,
+    stall: 4,
+    crash: 5,
+    stop: 5,
+    power: 4,
+    isolate: 4,
+    partition: 4,
+    "one-way": 4,
+    estranged: 4,
+    link: 3,
+    flap: 1,
+    lossy: 3,
+    server: 12,
+    outage: 1,
+    quorum: 2,
+    leader: 3,
+    compact: 1,
+    refusal: 2,
+    wall: 3,
+    check: 6,
+    priority: 6,
+    flush: 1,
+    person: 6,
+    strike: 8,
+    suspend: 4,
+    foreign: 2,
   },
   fence: {
-    pause: 10, stall: 8, crash: 6, power: 6, isolate: 6, partition: 4, "one-way": 4, estranged: 5, flap: 1, link: 2, server: 5, outage: 1, quorum: 3, wall: 2, flush: 1, stop: 4,
-    strike: 12, priority: 4, suspend: 8, foreign: 3, namesake: 4,
+    pause: 10,
+    stall: 8,
+    crash: 6,
+    power: 6,
+    isolate: 6,
+    partition: 4,
+    "one-way": 4,
+    estranged: 5,
+    flap: 1,
+    link: 2,
+    server: 5,
+    outage: 1,
+    quorum: 3,
+    wall: 2,
+    flush: 1,
+    stop: 4,
+    strike: 12,
+    priority: 4,
+    suspend: 8,
+    foreign: 3,
+    namesake: 4,
   },
-  api: { server: 20, outage: 4, quorum: 5, leader: 4, lossy: 5, compact: 3, refusal: 4, "one-way": 5, stop: 3, priority: 4, crash: 2, power: 2, isolate: 2, namesake: 2 },
+  api: {
+    server: 20,
+    outage: 4,
+    quorum: 5,
+    leader: 4,
+    lossy: 5,
+    compact: 3,
+    refusal: 4,
+    "one-way": 5,
+    stop: 3,
+    priority: 4,
+    crash: 2,
+    power: 2,
+    isolate: 2,
+    namesake: 2,
+  },
   people: { person: 20, crash: 3, pause: 3, stop: 3, server: 3, priority: 4, check: 3 },
-  birth: { power: 6, pause: 4, crash: 4, stop: 2, isolate: 3, partition: 2, estranged: 3, "one-way": 2, outage: 4, refusal: 3, server: 5, link: 3, foreign: 3, lossy: 1, suspend: 3 },
+  birth: {
+    power: 6,
+    pause: 4,
+    crash: 4,
+    stop: 2,
+    isolate: 3,
+    partition: 2,
+    estranged: 3,
+    "one-way": 2,
+    outage: 4,
+    refusal: 3,
+    server: 5,
+    link: 3,
+    foreign: 3,
+    lossy: 1,
+    suspend: 3,
+  },
   planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3, foreign: 2 },
 };
 
@@ -145,7 +254,10 @@ export function makePlan(seed: string, profile: Profile): Plan {
     case "persistent":
       return { ...plan, faults: onePersistent(random, size, lengthMs) };
     case "birth":
-      return { ...plan, faults: [...birth(random.fork("birth"), size), ...many(random, profile, size, lengthMs)] };
+      return {
+        ...plan,
+        faults: [...birth(random.fork("birth"), size), ...many(random, profile, size, lengthMs)],
+      };
     case "chaos":
     case "fence":
     case "api":
@@ -157,21 +269,48 @@ export function makePlan(seed: string, profile: Profile): Plan {
 
 /** The default pace of 50 ms where frames decide; elsewhere a slower one, to play more. */
 function drawWire(random: Random, profile: Profile): Pick<Plan, "fastPath" | "probeMs" | "gateway"> {
-  return { fastPath: random.chance(0.5), probeMs: profile === "fence" || random.chance(0.2) ? 50 : random.pick([100, 250, 500]), gateway: random.chance(0.8) };
+  return {
+    fastPath: random.chance(0.5),
+    probeMs: profile === "fence" || random.chance(0.2) ? 50 : random.pick([100, 250, 500]),
+    gateway: random.chance(0.8),
+  };
 }
 
-/** A cluster that is made, or comes back from a power failure: no API server yet, or none that lets the agents in. */
+/**
+ * A cluster that is made, or comes back from a power failure: no API server yet, or none that lets the agents
+ * in.
+ */
 function birth(random: Random, size: number): readonly Fault[] {
   const forMs = random.logarithmic(3_000, 70_000);
   const refused = random.chance(0.4);
   const outage: readonly Fault[] = [{ atMs: 0, kind: "outage", forMs }];
   // RBAC comes after the servers.
-  const refusals = Array.from({ length: size }, (_, node): Fault => ({ atMs: 0, kind: "refusal", node, status: random.pick([401, 403, 404]), forMs: forMs + random.between(0, 20_000) }));
-  const foreign: readonly Fault[] = random.chance(0.15) ? [{ atMs: 0, kind: "foreign", everyMs: random.logarithmic(500, 30_000), forMs: random.between(5_000, 40_000) }] : [];
+  const refusals = Array.from({ length: size }, (_, node): Fault => ({
+    atMs: 0,
+    kind: "refusal",
+    node,
+    status: random.pick([401, 403, 404]),
+    forMs: forMs + random.between(0, 20_000),
+  }));
+  const foreign: readonly Fault[] = random.chance(0.15)
+    ? [
+        {
+          atMs: 0,
+          kind: "foreign",
+          everyMs: random.logarithmic(500, 30_000),
+          forMs: random.between(5_000, 40_000),
+        },
+      ]
+    : [];
   return [...outage, ...(refused ? refusals : []), ...foreign];
 }
 
-function many(random: Random, profile: Exclude<Profile, "persistent">, size: number, lengthMs: number): readonly Fault[] {
+function many(
+  random: Random,
+  profile: Exclude<Profile, "persistent">,
+  size: number,
+  lengthMs: number,
+): readonly Fault[] {
   const faults: Fault[] = [];
   // From a fault now and then to a storm of them.
   const gapMs = random.logarithmic(1_500, 40_000);
@@ -211,13 +350,33 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
     case "quorum":
       return kind === "quorum" ? { atMs, kind, forMs } : { atMs, kind, node, forMs };
     case "partition":
-      return { atMs, kind, mask: random.integer(1, 2 ** size - 2), layer: random.pick(["both", "both", "routed", "segment"]), forMs };
+      return {
+        atMs,
+        kind,
+        mask: random.integer(1, 2 ** size - 2),
+        layer: random.pick(["both", "both", "routed", "segment"]),
+        forMs,
+      };
     case "one-way":
-      return { atMs, kind, from: node, to: (node + random.integer(1, size - 1)) % size, layer: random.pick(["both", "routed", "routed", "segment"]), forMs };
+      return {
+        atMs,
+        kind,
+        from: node,
+        to: (node + random.integer(1, size - 1)) % size,
+        layer: random.pick(["both", "routed", "routed", "segment"]),
+        forMs,
+      };
     case "estranged":
       return { atMs, kind, nodes: [node, (node + random.integer(1, size - 1)) % size], forMs };
     case "flap":
-      return { atMs, kind, node, everyMs: random.logarithmic(500, 20_000), downMs: random.logarithmic(50, 5_000), forMs: Math.min(limitMs, random.between(10_000, 60_000)) };
+      return {
+        atMs,
+        kind,
+        node,
+        everyMs: random.logarithmic(500, 20_000),
+        downMs: random.logarithmic(50, 5_000),
+        forMs: Math.min(limitMs, random.between(10_000, 60_000)),
+      };
     case "outage":
       return { atMs, kind, forMs };
     case "link":
@@ -225,7 +384,14 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
     case "lossy":
       return { atMs, kind, rate: random.between(0, 0.3), extraMs: random.logarithmic(1, 1_000), forMs };
     case "server":
-      return { atMs, kind, server: node, how: random.pick(["down", "hung", "slow", "late", "failing", "mute", "deaf", "torn"]), ms: random.logarithmic(50, 6_000), forMs };
+      return {
+        atMs,
+        kind,
+        server: node,
+        how: random.pick(["down", "hung", "slow", "late", "failing", "mute", "deaf", "torn"]),
+        ms: random.logarithmic(50, 6_000),
+        forMs,
+      };
     case "leader":
       return { atMs, kind, forMs: random.between(1_000, 1_150) };
     case "compact":
@@ -235,7 +401,13 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
     case "wall":
       return { atMs, kind, node, byMs: random.pick([-1, 1]) * random.logarithmic(10, 4 * 3_600_000) };
     case "check":
-      return { atMs, kind, node, check: random.pick(calm ? ["balancer", "exec"] : ["balancer", "interface", "exec"]), forMs };
+      return {
+        atMs,
+        kind,
+        node,
+        check: random.pick(calm ? ["balancer", "exec"] : ["balancer", "interface", "exec"]),
+        forMs,
+      };
     case "priority":
       return { atMs, kind, node, delta: random.pick([-50, -20, 20, 50]), forMs };
     case "flush":
@@ -261,7 +433,21 @@ function moveTo(random: Random, size: number): Person {
 
 function drawPerson(random: Random, size: number): Person {
   const someone = `n${random.integer(1, size)}`;
-  switch (random.pick(["delete", "empty", "holder", "future", "duration", "transitions", "move-to", "wipe", "garbage", "offer", "restore"] as const)) {
+  switch (
+    random.pick([
+      "delete",
+      "empty",
+      "holder",
+      "future",
+      "duration",
+      "transitions",
+      "move-to",
+      "wipe",
+      "garbage",
+      "offer",
+      "restore",
+    ] as const)
+  ) {
     case "delete":
       return { kind: "delete" };
     case "empty":
@@ -289,10 +475,27 @@ function drawPerson(random: Random, size: number): Person {
 
 /** One fault that begins and stays, for an hour: the VIP must not wander. */
 function onePersistent(random: Random, size: number, lengthMs: number): readonly Fault[] {
-  const kind = random.weighted<Kind>({ isolate: 2, partition: 3, "one-way": 4, estranged: 2, link: 3, flap: 3, outage: 1, lossy: 3, server: 10, refusal: 2, check: 3, priority: 2, power: 1, foreign: 2, namesake: 2 });
+  const kind = random.weighted<Kind>({
+    isolate: 2,
+    partition: 3,
+    "one-way": 4,
+    estranged: 2,
+    link: 3,
+    flap: 3,
+    outage: 1,
+    lossy: 3,
+    server: 10,
+    refusal: 2,
+    check: 3,
+    priority: 2,
+    power: 1,
+    foreign: 2,
+    namesake: 2,
+  });
   const atMs = random.between(20_000, 40_000);
   const fault = draw(random, kind, atMs, size, lengthMs, false);
-  if (fault.kind === "lossy") return [{ ...fault, rate: fault.rate / 3, extraMs: Math.min(fault.extraMs, 500), forMs: lengthMs }];
+  if (fault.kind === "lossy")
+    return [{ ...fault, rate: fault.rate / 3, extraMs: Math.min(fault.extraMs, 500), forMs: lengthMs }];
   return "forMs" in fault ? [{ ...fault, forMs: lengthMs }] : [fault];
 }
 

@@ -1,6 +1,7 @@
 /**
- * One machine's time and one process on it. The machine's clock runs up to 5 % fast or slow and its wall clock jumps; the process
- * may be frozen (SIGSTOP, swapping, a garbage collection, a hypervisor that runs others), also in the middle of a system call.
+ * One machine's time and one process on it. The machine's clock runs up to 5 % fast or slow and its wall
+ * clock jumps; the process may be frozen (SIGSTOP, swapping, a garbage collection, a hypervisor that runs
+ * others), also in the middle of a system call.
  */
 import type { Clock, Timer } from "../../src/clock.ts";
 import type { Random } from "./random.ts";
@@ -13,7 +14,10 @@ export class MachineClock {
   /** Local milliseconds per true millisecond. */
   readonly rate: number;
   #wallMs: number;
-  /** How long this machine has been suspended in all, what is still to come of it included: the kernel's and Node's timers do not count that time. */
+  /**
+   * How long this machine has been suspended in all, what is still to come of it included: the kernel's and
+   * Node's timers do not count that time.
+   */
   suspendedMs = 0;
   /** When it went on, or will. */
   resumedMs = Number.NEGATIVE_INFINITY;
@@ -51,14 +55,19 @@ export class MachineClock {
     return this.#scheduler.nowMs < this.resumedMs;
   }
 
-  /** The machine stops, its kernel included; CLOCK_BOOTTIME and the wall clock are found advanced afterwards. */
+  /**
+   * The machine stops, its kernel included; CLOCK_BOOTTIME and the wall clock are found advanced afterwards.
+   */
   suspend(forMs: number): void {
     this.suspendedMs += forMs;
     this.resumedMs = this.#scheduler.nowMs + forMs;
   }
 }
 
-type Life = { readonly kind: "running" } | { readonly kind: "paused"; readonly untilMs: number } | { readonly kind: "dead" };
+type Life =
+  | { readonly kind: "running" }
+  | { readonly kind: "paused"; readonly untilMs: number }
+  | { readonly kind: "dead" };
 
 interface ProcessTimer {
   planned: Planned | undefined;
@@ -80,7 +89,13 @@ export class SimProcess implements Clock {
   /** How far this process is ahead of the world: it was frozen within the callback that runs now. */
   #leadMs = 0;
 
-  constructor(scheduler: Scheduler, machine: MachineClock, random: Random, onRun: () => void, onThrow: (error: unknown) => void) {
+  constructor(
+    scheduler: Scheduler,
+    machine: MachineClock,
+    random: Random,
+    onRun: () => void,
+    onThrow: (error: unknown) => void,
+  ) {
     this.#scheduler = scheduler;
     this.#machine = machine;
     this.#random = random;
@@ -124,9 +139,17 @@ export class SimProcess implements Clock {
     return this.#every(intervalMs, callback, false);
   }
 
-  /** The same clock for something that wakes up many times in a second, mostly for nothing, and calls {@link stir} when it is not for nothing. */
+  /**
+   * The same clock for something that wakes up many times in a second, mostly for nothing, and calls {@link
+   * stir} when it is not for nothing.
+   */
   quiet(): Clock {
-    return { now: () => this.now(), wall: () => this.wall(), after: (delayMs, callback) => this.after(delayMs, callback), every: (ms, callback) => this.#every(ms, callback, true) };
+    return {
+      now: () => this.now(),
+      wall: () => this.wall(),
+      after: (delayMs, callback) => this.after(delayMs, callback),
+      every: (ms, callback) => this.#every(ms, callback, true),
+    };
   }
 
   stir(): void {
@@ -165,7 +188,10 @@ export class SimProcess implements Clock {
     this.#backlog = [];
   }
 
-  /** Called when the microtasks of the last callback have run: a stall within it becomes an ordinary pause for everything else. */
+  /**
+   * Called when the microtasks of the last callback have run: a stall within it becomes an ordinary pause for
+   * everything else.
+   */
   settleStall(): void {
     if (this.#leadMs === 0) return;
     const untilMs = this.trueMs;
@@ -207,7 +233,8 @@ export class SimProcess implements Clock {
     this.#thawedMs = this.#scheduler.nowMs;
     const backlog = this.#backlog;
     this.#backlog = [];
-    // Each in an event of its own, so that promises settle in between; those not yet run are caught by the next pause.
+    // Each in an event of its own, so that promises settle in between; those not yet run are caught by the
+    // next pause.
     for (const callback of backlog) this.#scheduler.after(0, () => this.deliver(callback));
   }
 

@@ -1,4 +1,7 @@
-/** The code under test: the product's own modules, or those modules with one deliberate fault in them (see mutants.ts). */
+/**
+ * The code under test: the product's own modules, or those modules with one deliberate fault in them (see
+ * mutants.ts).
+ */
 import type { createElector } from "../../src/election/elector.ts";
 import type { createApiClient } from "../../src/kube/api.ts";
 import type { createLeaseStore } from "../../src/kube/lease-store.ts";

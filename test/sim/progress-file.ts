@@ -1,6 +1,6 @@
 /**
- * What a long search has done so far: one line a run, appended as it ends, so that a search that was killed goes on where it was. A last line that was cut off is
- * ignored, and its run is played again.
+ * What a long search has done so far: one line a run, appended as it ends, so that a search that was killed
+ * goes on where it was. A last line that was cut off is ignored, and its run is played again.
  */
 import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,7 +8,10 @@ import { fileURLToPath } from "node:url";
 import { PROFILES } from "./plan.ts";
 import type { Profile } from "./plan.ts";
 
-/** The seeds that are searched: `seeds` of them from `from` on, each with one of the profiles in turn, or all with `profile`. */
+/**
+ * The seeds that are searched: `seeds` of them from `from` on, each with one of the profiles in turn, or all
+ * with `profile`.
+ */
 export interface Range {
   readonly from: number;
   readonly seeds: number;
@@ -51,7 +54,8 @@ export class ProgressFile {
     const [, from, seeds, profile, was] = HEAD.exec(first) ?? [];
     if (from === undefined) throw new RangeError("it is no progress of a search");
     this.range = { from: Number(from), seeds: Number(seeds), profile: profileNamed(profile) };
-    if (range !== undefined && head(range, "") !== head(this.range, "")) throw new RangeError(`it is of other seeds: ${first}`);
+    if (range !== undefined && head(range, "") !== head(this.range, ""))
+      throw new RangeError(`it is of other seeds: ${first}`);
     if (was !== code) throw new RangeError("the code has changed since: begin a new file");
     // What follows the last newline was cut off.
     const whole = lines.slice(0, -1);
@@ -60,7 +64,10 @@ export class ProgressFile {
   }
 
   add({ profile, seed, simulatedMs, cpuMs, broken }: Finished): void {
-    appendFileSync(this.#file, `${profile} ${seed} ${Math.round(simulatedMs)} ${Math.round(cpuMs)} ${broken ?? HELD}\n`);
+    appendFileSync(
+      this.#file,
+      `${profile} ${seed} ${Math.round(simulatedMs)} ${Math.round(cpuMs)} ${broken ?? HELD}\n`,
+    );
   }
 }
 
@@ -72,18 +79,28 @@ function parseLine(line: string, index: number): Finished {
   const [, name, seed, simulatedMs, cpuMs, broken] = LINE.exec(line) ?? [];
   const profile = profileNamed(name);
   if (profile === undefined) throw new RangeError(`line ${index + 2} is no run: ${line}`);
-  return { profile, seed: Number(seed), simulatedMs: Number(simulatedMs), cpuMs: Number(cpuMs), broken: broken === HELD ? undefined : broken };
+  return {
+    profile,
+    seed: Number(seed),
+    simulatedMs: Number(simulatedMs),
+    cpuMs: Number(cpuMs),
+    broken: broken === HELD ? undefined : broken,
+  };
 }
 
 function profileNamed(name: string | undefined): Profile | undefined {
   return PROFILES.find((profile) => profile === name);
 }
 
-/** Tells versions of the product and of the simulation apart: what one has shown says nothing about another. */
+/**
+ * Tells versions of the product and of the simulation apart: what one has shown says nothing about another.
+ */
 function codeOf(): string {
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const hash = createHash("sha256");
-  for (const file of globSync(["src/**/*.ts", "test/sim/**/*.ts", "test/support/embedded-api/*.ts"], { cwd: root }).toSorted()) {
+  for (const file of globSync(["src/**/*.ts", "test/sim/**/*.ts", "test/support/embedded-api/*.ts"], {
+    cwd: root,
+  }).toSorted()) {
     hash.update(`${file}\n`).update(readFileSync(`${root}${file}`));
   }
   return hash.digest("hex").slice(0, 16);

@@ -1,4 +1,7 @@
-/** Seeded randomness. One seed gives one timeline; each purpose draws from a stream of its own, so that dropping a fault moves no other's dice. */
+/**
+ * Seeded randomness. One seed gives one timeline; each purpose draws from a stream of its own, so that
+ * dropping a fault moves no other's dice.
+ */
 
 /** FNV-1a over UTF-16 units, finished as in MurmurHash3. */
 function hash(text: string): number {
@@ -79,7 +82,10 @@ export class Random {
   }
 }
 
-/** A source without chance: every delay is the middle of its range. So a run does not depend on how often its parts ask for a number. */
+/**
+ * A source without chance: every delay is the middle of its range. So a run does not depend on how often its
+ * parts ask for a number.
+ */
 export class MiddleRandom extends Random {
   constructor() {
     super("middle");

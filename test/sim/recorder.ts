@@ -1,6 +1,7 @@
 /**
- * What the agents of a run did to the world: every kernel call, every frame sent and every API request, each with its simulated time.
- * Two versions of the product that behave alike give the same records. What is written for people (log lines, reasons) is no part of them.
+ * What the agents of a run did to the world: every kernel call, every frame sent and every API request, each
+ * with its simulated time. Two versions of the product that behave alike give the same records. What is
+ * written for people (log lines, reasons) is no part of them.
  */
 import { createHash } from "node:crypto";
 import type { ApiTransport } from "../../src/kube/transport.ts";
@@ -12,7 +13,10 @@ import type { VipKernel } from "../../src/vip/kernel.ts";
 const KINDS = ["kernel", "frame", "api"] as const;
 type Kind = (typeof KINDS)[number];
 
-/** One short line that stands for all records of a run: SHA-256 over them in their order, and how many there are of each kind. */
+/**
+ * One short line that stands for all records of a run: SHA-256 over them in their order, and how many there
+ * are of each kind.
+ */
 export interface Fingerprint {
   readonly hash: string;
   readonly counts: Readonly<Record<Kind, number>>;
@@ -27,12 +31,18 @@ export class Recorder {
   readonly #onLine: (line: string) => void;
   #pending = "";
 
-  /** @param onLine gets each record as a line of text, for people who look for the first difference of two runs */
+  /**
+   * @param onLine gets each record as a line of text, for people who look for the first difference of two
+   * runs
+   */
   constructor(onLine: (line: string) => void = () => {}) {
     this.#onLine = onLine;
   }
 
-  /** @param trueMs simulated time; recorded in whole microseconds, so that another order of a sum makes no difference */
+  /**
+   * @param trueMs simulated time; recorded in whole microseconds, so that another order of a sum makes no
+   * difference
+   */
   note(trueMs: number, machine: string, kind: Kind, what: string): void {
     const line = `${Math.round(trueMs * 1_000)} ${machine} ${kind} ${what}`;
     this.#counts[kind] += 1;
@@ -123,9 +133,9 @@ function texts(addresses: readonly IpAddress[]): string {
 }
 
 /**
- * What a body says, whatever the order in which its writer put the members: an object's members in the order of their names, and JSON within
- * a string (a candidate's annotation) as the value that it is. Nothing that the API reads by itself has a space in it: text that has one is
- * written for people, and is left out.
+ * What a body says, whatever the order in which its writer put the members: an object's members in the order
+ * of their names, and JSON within a string (a candidate's annotation) as the value that it is. Nothing that
+ * the API reads by itself has a space in it: text that has one is written for people, and is left out.
  */
 function meaning(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(meaning);

@@ -22,8 +22,16 @@ describe("what has gone wrong once", () => {
 
 /** Seeds that failed once, as they were found: what they need is too particular to compose by hand. */
 const SEEDS = [
-  { profile: "birth", seed: "50013", name: "a holder that knows half a second early that it will not be able to renew defends its VIP against a stranger until then" },
-  { profile: "chaos", seed: "3000234", name: "an old renewal and an old release, both held up for 28 s in a hung server, give no Lease away" },
+  {
+    profile: "birth",
+    seed: "50013",
+    name: "a holder that knows half a second early that it will not be able to renew defends its VIP against a stranger until then",
+  },
+  {
+    profile: "chaos",
+    seed: "3000234",
+    name: "an old renewal and an old release, both held up for 28 s in a hung server, give no Lease away",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

@@ -1,6 +1,6 @@
 /**
- * Histories that once broke something, or that only a deliberate hand composes. Each is a plan with a few faults; the seed varies clocks, delays and losses,
- * so one scenario is many timelines.
+ * Histories that once broke something, or that only a deliberate hand composes. Each is a plan with a few
+ * faults; the seed varies clocks, delays and losses, so one scenario is many timelines.
  */
 import type { Fault, Plan } from "./plan.ts";
 import { Random } from "./random.ts";
@@ -21,8 +21,12 @@ export interface Scenario {
   readonly startsMs?: readonly number[];
 }
 
-const everyServer = (how: "late" | "mute" | "deaf" | "hung", atMs: number, forMs: number, servers: readonly number[]): readonly Fault[] =>
-  servers.map((server) => ({ atMs, kind: "server", server, how, ms: 3_900, forMs }));
+const everyServer = (
+  how: "late" | "mute" | "deaf" | "hung",
+  atMs: number,
+  forMs: number,
+  servers: readonly number[],
+): readonly Fault[] => servers.map((server) => ({ atMs, kind: "server", server, how, ms: 3_900, forMs }));
 
 export const SCENARIOS = {
   answersLostAfterAnOffer: {
@@ -107,7 +111,10 @@ export const SCENARIOS = {
     name: "a right counts from before the request, however late the answer comes",
     bases: [100, 90, 80],
     nopreempt: true,
-    faults: [...everyServer("late", 30_000, 6_000, [0, 1, 2]), { atMs: 33_900, kind: "isolate", node: 0, forMs: 20_000 }],
+    faults: [
+      ...everyServer("late", 30_000, 6_000, [0, 1, 2]),
+      { atMs: 33_900, kind: "isolate", node: 0, forMs: 20_000 },
+    ],
   },
   ownServerHangs: {
     name: "a holder whose own API server hangs keeps the Lease through another",
@@ -383,13 +390,19 @@ export const SCENARIOS = {
     name: "a holder keeps the VIP while API servers that were down listen and do not serve yet",
     bases: [100, 90, 80],
     nopreempt: true,
-    faults: [{ atMs: 40_000, kind: "outage", forMs: 30_000 }, ...everyServer("hung", 60_000, 5_000, [0, 1, 2])],
+    faults: [
+      { atMs: 40_000, kind: "outage", forMs: 30_000 },
+      ...everyServer("hung", 60_000, 5_000, [0, 1, 2]),
+    ],
   },
   apiServersNeverStart: {
     name: "and lets go where they stay silent",
     bases: [100, 90, 80],
     nopreempt: true,
-    faults: [{ atMs: 40_000, kind: "outage", forMs: 60_000 }, ...everyServer("hung", 60_000, 30_000, [0, 1, 2])],
+    faults: [
+      { atMs: 40_000, kind: "outage", forMs: 60_000 },
+      ...everyServer("hung", 60_000, 30_000, [0, 1, 2]),
+    ],
   },
   credentialsRevoked: {
     name: "a holder that the API refuses by its own word does not hold on: others can claim",
@@ -452,7 +465,10 @@ export const SCENARIOS = {
     nopreempt: true,
     fastPath: true,
     probeMs: 50,
-    faults: [{ atMs: 80_000, kind: "partition", mask: 2, layer: "routed", forMs: 40_000 }, { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 40_000 }],
+    faults: [
+      { atMs: 80_000, kind: "partition", mask: 2, layer: "routed", forMs: 40_000 },
+      { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 40_000 },
+    ],
   },
   twoWithoutAnApi: {
     name: "two that were cut from each other and took the VIP without an API find out when they meet",
@@ -489,7 +505,9 @@ export const SCENARIOS = {
 export function scenarioPlan(scenario: Scenario, seed: string): Plan {
   const random = new Random(`scenario/${scenario.name}/${seed}`);
   const wire = random.fork("wire");
-  const endMs = Math.max(...scenario.faults.map((fault) => fault.atMs + ("forMs" in fault ? fault.forMs : 0)));
+  const endMs = Math.max(
+    ...scenario.faults.map((fault) => fault.atMs + ("forMs" in fault ? fault.forMs : 0)),
+  );
   return {
     seed,
     profile: scenario.profile ?? "chaos",

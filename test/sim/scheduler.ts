@@ -1,6 +1,7 @@
 /**
- * Virtual time. Events run in order of their time, ties in the order in which they were planned; after each, every promise that it
- * settled has run to its end before the next one starts. Nothing here or below it knows a real timer.
+ * Virtual time. Events run in order of their time, ties in the order in which they were planned; after each,
+ * every promise that it settled has run to its end before the next one starts. Nothing here or below it knows
+ * a real timer.
  */
 
 export interface Planned {
@@ -28,7 +29,12 @@ export class Scheduler {
   }
 
   at(atMs: number, callback: () => void): Planned {
-    const planned: Planned = { atMs: Math.max(atMs, this.#nowMs), order: this.#order++, cancelled: false, callback };
+    const planned: Planned = {
+      atMs: Math.max(atMs, this.#nowMs),
+      order: this.#order++,
+      cancelled: false,
+      callback,
+    };
     this.#push(planned);
     return planned;
   }
@@ -38,7 +44,8 @@ export class Scheduler {
   }
 
   /**
-   * Runs everything up to `endMs`. `afterEach` is called when an event and all that it settled have run, and says whether to go on.
+   * Runs everything up to `endMs`. `afterEach` is called when an event and all that it settled have run, and
+   * says whether to go on.
    */
   async runUntil(endMs: number, afterEach: () => boolean): Promise<void> {
     // From here on this runs as a promise's reaction, which is what settle() relies on.
@@ -59,7 +66,10 @@ export class Scheduler {
     this.#nowMs = Math.max(this.#nowMs, endMs);
   }
 
-  /** Called within an event that has settled no promise, and after which nothing looks different: it need not be looked at. */
+  /**
+   * Called within an event that has settled no promise, and after which nothing looks different: it need not
+   * be looked at.
+   */
   nothingHappened(): void {
     this.#unremarkable = true;
   }
@@ -112,7 +122,10 @@ function earlier(a: Planned, b: Planned): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** Called within a promise's reaction; resolves when no other one is left to run: Node takes the next-tick queue only after the microtask queue has run dry. */
+/**
+ * Called within a promise's reaction; resolves when no other one is left to run: Node takes the next-tick
+ * queue only after the microtask queue has run dry.
+ */
 function settle(): Promise<void> {
   return new Promise(nextTick);
 }

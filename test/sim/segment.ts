@@ -1,6 +1,7 @@
 /**
- * The VIP's Ethernet segment as those who use it see it: neighbours that remember which machine has the VIP, learn from announcements and from answers
- * to their own requests, and may be told wrong: by a foreign host that claims the VIP, or by a frame that was frozen in its sender.
+ * The VIP's Ethernet segment as those who use it see it: neighbours that remember which machine has the VIP,
+ * learn from announcements and from answers to their own requests, and may be told wrong: by a foreign host
+ * that claims the VIP, or by a frame that was frozen in its sender.
  */
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -8,7 +9,10 @@ import type { Scheduler } from "./scheduler.ts";
 /** Number of a machine, or a host that is none of ours. */
 export type Owner = number | "foreign";
 
-/** Linux: how long an answer counts (base_reachable_time 30 s, halved to one and a half times), then a pause, then unicast probes to whom it knows. */
+/**
+ * Linux: how long an answer counts (base_reachable_time 30 s, halved to one and a half times), then a pause,
+ * then unicast probes to whom it knows.
+ */
 const REACHABLE_MS = [15_000, 45_000] as const;
 const DELAY_MS = 5_000;
 const PROBES = 3;
@@ -40,8 +44,17 @@ export class Segment {
   announcerChangedMs = 0;
   #announcer: Owner | undefined;
 
-  /** @param answers whether that machine's kernel answers for the VIP now; @param owners all that do; @param heard somebody announces it */
-  constructor(scheduler: Scheduler, random: Random, answers: (machine: number) => boolean, owners: () => readonly number[], heard: (by: Owner) => void) {
+  /**
+   * @param answers whether that machine's kernel answers for the VIP now; @param owners all that do; @param
+   * heard somebody announces it
+   */
+  constructor(
+    scheduler: Scheduler,
+    random: Random,
+    answers: (machine: number) => boolean,
+    owners: () => readonly number[],
+    heard: (by: Owner) => void,
+  ) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#answers = answers;
@@ -63,7 +76,10 @@ export class Segment {
     return this.#foreignClaims > 0;
   }
 
-  /** A gratuitous announcement reaches everybody. `frozen`: its sender was stopped in the middle of sending it. */
+  /**
+   * A gratuitous announcement reaches everybody. `frozen`: its sender was stopped in the middle of sending
+   * it.
+   */
   announced(by: Owner, frozen: boolean): void {
     if (this.#announcer !== by) this.announcerChangedMs = this.#scheduler.nowMs;
     this.#announcer = by;
@@ -76,7 +92,10 @@ export class Segment {
     this.#confirmIn(DELAY_MS);
   }
 
-  /** A foreign host takes the VIP for its own: it announces, again and again, and answers; gives the end of it. */
+  /**
+   * A foreign host takes the VIP for its own: it announces, again and again, and answers; gives the end of
+   * it.
+   */
   foreignHost(everyMs: number): () => void {
     let claims = true;
     this.#foreignClaims += 1;

@@ -1,4 +1,7 @@
-/** Makes a failing plan smaller while it still breaks the same invariant: fewer faults, then nothing after the breach. */
+/**
+ * Makes a failing plan smaller while it still breaks the same invariant: fewer faults, then nothing after the
+ * breach.
+ */
 import { describeFault } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { runPlan } from "./simulation.ts";
@@ -8,7 +11,11 @@ import type { RunResult } from "./simulation.ts";
 const MAX_RUNS = 150;
 
 /** @param limitMs begins no further run after so long, real time; what is smallest by then counts */
-export async function shrink(failed: RunResult, production: Production, limitMs = Number.POSITIVE_INFINITY): Promise<RunResult> {
+export async function shrink(
+  failed: RunResult,
+  production: Production,
+  limitMs = Number.POSITIVE_INFINITY,
+): Promise<RunResult> {
   const startedMs = performance.now();
   const invariant = failed.violation?.invariant;
   if (invariant === undefined) return failed;

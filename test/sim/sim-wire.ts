@@ -1,6 +1,7 @@
 /**
- * The VIP's Ethernet as the agents' sentinels see it: whose kernel answers for an address, who says that it has it, who asks for it. An answer is worked out when the
- * question is sent, and lies in the asker's socket until its time has come and somebody drains it, so that a question costs no event.
+ * The VIP's Ethernet as the agents' sentinels see it: whose kernel answers for an address, who says that it
+ * has it, who asks for it. An answer is worked out when the question is sent, and lies in the asker's socket
+ * until its time has come and somebody drains it, so that a question costs no event.
  */
 import type { IpAddress } from "../../src/net.ts";
 import type { Heard, Wire } from "../../src/sentinel/wire.ts";
@@ -44,7 +45,13 @@ export class Ether {
   readonly #stations: () => readonly Station[];
   readonly #sockets = new Map<number, Socket>();
 
-  constructor(scheduler: Scheduler, network: Network, random: Random, vips: readonly IpAddress[], stations: () => readonly Station[]) {
+  constructor(
+    scheduler: Scheduler,
+    network: Network,
+    random: Random,
+    vips: readonly IpAddress[],
+    stations: () => readonly Station[],
+  ) {
     this.#scheduler = scheduler;
     this.#network = network;
     this.#random = random;
@@ -67,7 +74,14 @@ export class Ether {
       echo: (address, mac, identifier, sequence) =>
         send(() => {
           const other = this.#stations().find((one) => one.mac === mac);
-          if (other === undefined || other.index === station.index || !other.has(address.text) || !this.#passes(station, other) || !this.#passes(other, station)) return;
+          if (
+            other === undefined ||
+            other.index === station.index ||
+            !other.has(address.text) ||
+            !this.#passes(station, other) ||
+            !this.#passes(other, station)
+          )
+            return;
           this.#arrives(socket, { kind: "echo", address, mac, identifier, sequence }, 2);
         }),
       ask: (address, as) => send(() => this.#ask(station, socket, address, as === "probe" ? undefined : own)),
@@ -80,7 +94,11 @@ export class Ether {
 
   /** Every frame that leaves `from` now gets to `to`, loss apart. */
   reaches(from: Station, to: Station): boolean {
-    return from.up && to.up && (from.index === undefined || to.index === undefined || this.#network.segmentOpen(from.index, to.index));
+    return (
+      from.up &&
+      to.up &&
+      (from.index === undefined || to.index === undefined || this.#network.segmentOpen(from.index, to.index))
+    );
   }
 
   reachesBothWays(a: Station, b: Station): boolean {
@@ -93,9 +111,20 @@ export class Ether {
   }
 
   #ask(asker: Station, socket: Socket, address: IpAddress, own: IpAddress | undefined): void {
-    this.#tell(asker, own === undefined ? { kind: "probe", address, mac: asker.mac } : { kind: "owner", address: own, mac: asker.mac });
+    this.#tell(
+      asker,
+      own === undefined
+        ? { kind: "probe", address, mac: asker.mac }
+        : { kind: "owner", address: own, mac: asker.mac },
+    );
     for (const other of this.#stations()) {
-      if (other.index === asker.index || !other.has(address.text) || !this.#passes(asker, other) || !this.#passes(other, asker)) continue;
+      if (
+        other.index === asker.index ||
+        !other.has(address.text) ||
+        !this.#passes(asker, other) ||
+        !this.#passes(other, asker)
+      )
+        continue;
       this.#arrives(socket, { kind: "owner", address, mac: other.mac }, 2);
     }
   }
@@ -103,12 +132,15 @@ export class Ether {
   #tell(from: Station, heard: Heard): void {
     for (const to of this.#stations()) {
       const socket = to.index === undefined ? undefined : this.#sockets.get(to.index);
-      if (socket !== undefined && to.index !== from.index && this.#passes(from, to)) this.#arrives(socket, heard, 1);
+      if (socket !== undefined && to.index !== from.index && this.#passes(from, to))
+        this.#arrives(socket, heard, 1);
     }
   }
 
   #passes(from: Station, to: Station): boolean {
-    return this.reaches(from, to) && !(this.#network.lossRate > 0 && this.#random.chance(this.#network.lossRate));
+    return (
+      this.reaches(from, to) && !(this.#network.lossRate > 0 && this.#random.chance(this.#network.lossRate))
+    );
   }
 
   #arrives(socket: Socket, heard: Heard, ways: number): void {
@@ -118,7 +150,10 @@ export class Ether {
       return;
     }
     const extraMs = this.#network.extraMs > 0 ? this.#random.unit() * this.#network.extraMs : 0;
-    socket.frames.push({ atMs: this.#scheduler.nowMs + ways * this.#random.between(...TRAVEL_MS) + extraMs, heard });
+    socket.frames.push({
+      atMs: this.#scheduler.nowMs + ways * this.#random.between(...TRAVEL_MS) + extraMs,
+      heard,
+    });
   }
 }
 

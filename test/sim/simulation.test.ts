@@ -5,7 +5,9 @@ import { loadProduction } from "./production.ts";
 import { report, shrink } from "./shrink.ts";
 import { runPlan, runSeed } from "./simulation.ts";
 
-/** Of each profile. Fixed seeds, so that a red run is this change's doing; `npm run sim` looks for new ones. */
+/**
+ * Of each profile. Fixed seeds, so that a red run is this change's doing; `npm run sim` looks for new ones.
+ */
 const RUNS = 30;
 const SHORT = PROFILES.filter((profile) => profile !== "persistent");
 
@@ -25,12 +27,29 @@ describe("the election in virtual time", () => {
   test("wall clocks that jump by hours change nothing but the times that people read", async () => {
     for (let seed = 1; seed <= 4; seed += 1) {
       const plan = makePlan(`wall-${seed}`, "fence");
-      const calm = { ...plan, nodes: plan.nodes.map((node) => ({ ...node, wallOffsetMs: 0 })), faults: plan.faults.filter((fault) => fault.kind !== "wall") };
-      const steps = calm.nodes.map((_, node) => ({ atMs: 20_000 + node * 17_000, kind: "wall", node, byMs: (node % 2 === 0 ? 1 : -1) * 5 * 3_600_000 }) as const);
-      const jumping = { ...calm, nodes: calm.nodes.map((node, index) => ({ ...node, wallOffsetMs: index * 7_777_000 })), faults: [...calm.faults, ...steps] };
+      const calm = {
+        ...plan,
+        nodes: plan.nodes.map((node) => ({ ...node, wallOffsetMs: 0 })),
+        faults: plan.faults.filter((fault) => fault.kind !== "wall"),
+      };
+      const steps = calm.nodes.map(
+        (_, node) =>
+          ({
+            atMs: 20_000 + node * 17_000,
+            kind: "wall",
+            node,
+            byMs: (node % 2 === 0 ? 1 : -1) * 5 * 3_600_000,
+          }) as const,
+      );
+      const jumping = {
+        ...calm,
+        nodes: calm.nodes.map((node, index) => ({ ...node, wallOffsetMs: index * 7_777_000 })),
+        faults: [...calm.faults, ...steps],
+      };
       const without = await runPlan(calm, production);
       const withThem = await runPlan(jumping, production);
-      const story = (trace: readonly string[]): string => trace.filter((line) => !line.includes(" wall ")).join("\n");
+      const story = (trace: readonly string[]): string =>
+        trace.filter((line) => !line.includes(" wall ")).join("\n");
       assert.equal(story(withThem.trace), story(without.trace));
     }
   });
@@ -45,7 +64,9 @@ describe("the election in virtual time", () => {
         if (result.violation !== undefined) assert.fail(`\n${report(await shrink(result, production))}`);
       }
       const hours = simulatedMs / 3_600_000;
-      t.diagnostic(`seeds 1 to ${RUNS}: ${hours.toFixed(1)} simulated hours, ${(hours / ((performance.now() - started) / 1_000)).toFixed(2)} per second`);
+      t.diagnostic(
+        `seeds 1 to ${RUNS}: ${hours.toFixed(1)} simulated hours, ${(hours / ((performance.now() - started) / 1_000)).toFixed(2)} per second`,
+      );
     });
   }
 

@@ -65,7 +65,13 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
     return violation === undefined;
   });
   if (violation === undefined) for (const [name, check] of checks) violate(name, check.end?.());
-  return { plan, violation, trace: world.trace, events: world.scheduler.events, simulatedMs: world.scheduler.nowMs };
+  return {
+    plan,
+    violation,
+    trace: world.trace,
+    events: world.scheduler.events,
+    simulatedMs: world.scheduler.nowMs,
+  };
 }
 
 /** Every machine that has the VIP bound now: `before` itself where nothing has changed since. */
@@ -81,10 +87,15 @@ function whoIsBound(world: World, before: readonly SimNode[]): readonly SimNode[
 }
 
 /**
- * Plays the plan to its end and judges nothing: what comes of it depends on what the agents do, and neither on the invariants nor on any wording.
+ * Plays the plan to its end and judges nothing: what comes of it depends on what the agents do, and neither
+ * on the invariants nor on any wording.
  * @param onLine gets every record
  */
-export async function fingerprintOf(plan: Plan, production: Production, onLine?: (line: string) => void): Promise<Fingerprint> {
+export async function fingerprintOf(
+  plan: Plan,
+  production: Production,
+  onLine?: (line: string) => void,
+): Promise<Fingerprint> {
   const recorder = new Recorder(onLine);
   await playUnjudged(plan, production, { recorder });
   return recorder.fingerprint();
@@ -97,8 +108,17 @@ export async function coverageOf(plan: Plan, production: Production): Promise<Co
   return coverage.counts;
 }
 
-async function playUnjudged(plan: Plan, production: Production, hooks: Pick<WorldHooks, "recorder" | "coverage">): Promise<void> {
-  const world = new World(plan, production, { onWrite: () => {}, onProof: () => {}, onBug: () => {}, ...hooks });
+async function playUnjudged(
+  plan: Plan,
+  production: Production,
+  hooks: Pick<WorldHooks, "recorder" | "coverage">,
+): Promise<void> {
+  const world = new World(plan, production, {
+    onWrite: () => {},
+    onProof: () => {},
+    onBug: () => {},
+    ...hooks,
+  });
   await world.scheduler.runUntil(plan.lengthMs, () => {
     for (const node of world.machines) {
       node.agent?.process.settleStall();

@@ -1,9 +1,15 @@
-/** Which API servers a node takes for starting: they refused its connections, and say nothing now. As the product sees it, by surveys that are at most 2 s apart. */
+/**
+ * Which API servers a node takes for starting: they refused its connections, and say nothing now. As the
+ * product sees it, by surveys that are at most 2 s apart.
+ */
 
 /** Two surveys are put together if they are no further apart. */
 const RECENT_MS = 2_000;
 const STARTING_MS = 6_000;
-/** Down for so long it was found refusing: surveys begin half a deadline after the last renewal, and there is one a second. */
+/**
+ * Down for so long it was found refusing: surveys begin half a deadline after the last renewal, and there is
+ * one a second.
+ */
 const FOUND_MS = 4_500;
 
 /** `unclear`: it may be taken for either. */
@@ -19,7 +25,9 @@ const NOT_STARTING: Starting = { maybe: false, surely: false };
 const MOST_SERVERS = 100;
 
 export class StartingRule {
-  /** By node and server: when it last refused, and since when; and since when it has answered every question. */
+  /**
+   * By node and server: when it last refused, and since when; and since when it has answered every question.
+   */
   readonly #refusedMs = new Map<number, number>();
   readonly #refusingSince = new Map<number, number>();
   readonly #answeringSince = new Map<number, number>();
@@ -37,6 +45,9 @@ export class StartingRule {
     const refusedMs = this.#refusedMs.get(key) ?? Number.NEGATIVE_INFINITY;
     if (refusedMs === Number.NEGATIVE_INFINITY) return NOT_STARTING;
     const known = refusedMs - (this.#refusingSince.get(key) ?? Number.POSITIVE_INFINITY) > FOUND_MS;
-    return { maybe: nowMs - refusedMs < (RECENT_MS + STARTING_MS) / 0.95, surely: known && nowMs - refusedMs < STARTING_MS / 1.05 - 200 };
+    return {
+      maybe: nowMs - refusedMs < (RECENT_MS + STARTING_MS) / 0.95,
+      surely: known && nowMs - refusedMs < STARTING_MS / 1.05 - 200,
+    };
   }
 }

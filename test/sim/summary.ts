@@ -5,13 +5,19 @@ import type { Finished } from "./progress-file.ts";
 /** Seeds named for one invariant. */
 const MOST_SEEDS = 20;
 
-/** Invariants by name, each with how many runs broke it and which; then those that held; then what the runs cost, by profile. */
+/**
+ * Invariants by name, each with how many runs broke it and which; then those that held; then what the runs
+ * cost, by profile.
+ */
 export function summary(finished: readonly Finished[], invariants: readonly string[]): readonly string[] {
   const broken = new Map<string, Finished[]>();
-  for (const run of finished) if (run.broken !== undefined) (broken.get(run.broken) ?? start(broken, run.broken)).push(run);
+  for (const run of finished)
+    if (run.broken !== undefined) (broken.get(run.broken) ?? start(broken, run.broken)).push(run);
   const held = invariants.filter((name) => !broken.has(name));
   return [
-    ...[...broken].toSorted(([, a], [, b]) => b.length - a.length).map(([name, runs]) => `  ${name}: broken in ${runs.length} runs: ${seedsOf(runs)}`),
+    ...[...broken]
+      .toSorted(([, a], [, b]) => b.length - a.length)
+      .map(([name, runs]) => `  ${name}: broken in ${runs.length} runs: ${seedsOf(runs)}`),
     `  ${held.length} of ${invariants.length} invariants held in all runs${broken.size === 0 || held.length === 0 ? "" : `: ${held.join(", ")}`}`,
     ...costs(finished),
   ];

@@ -26,11 +26,25 @@ describe("a survey of three simulated API servers", () => {
     network = new Network(scheduler, random.fork("network"), 3);
     plane = new ControlPlane(scheduler, network, random.fork("plane"), ["n1", "n2", "n3"], () => {});
     const machine = new MachineClock(scheduler, 1, 0, Date.UTC(2026, 0, 1));
-    const process = new SimProcess(scheduler, machine, random.fork("process"), () => {}, (error) => assert.fail(String(error)));
-    const api = production.createApiClient({ transport: plane.transport(0, process), clock: process, log: silentLogger });
+    const process = new SimProcess(
+      scheduler,
+      machine,
+      random.fork("process"),
+      () => {},
+      (error) => assert.fail(String(error)),
+    );
+    const api = production.createApiClient({
+      transport: plane.transport(0, process),
+      clock: process,
+      log: silentLogger,
+    });
     const lease = { namespace: "kube-system", name: "leasehold", node: "n1", leaseDurationMs: 10_000 };
     store = production.createLeaseStore({ api, clock: process, log: silentLogger, ...lease });
-    assert.equal((await run(store.write({ kind: "claim", replaces: null, offered: false, instance: "i1" }, TIMEOUT_MS))).kind, "ok");
+    assert.equal(
+      (await run(store.write({ kind: "claim", replaces: null, offered: false, instance: "i1" }, TIMEOUT_MS)))
+        .kind,
+      "ok",
+    );
   });
 
   async function wait(ms: number): Promise<void> {
@@ -46,14 +60,22 @@ describe("a survey of three simulated API servers", () => {
     return state.result.value;
   }
 
-  async function survey(): Promise<{ readonly states: readonly string[]; readonly holders: readonly string[] }> {
+  async function survey(): Promise<{
+    readonly states: readonly string[];
+    readonly holders: readonly string[];
+  }> {
     const { servers, records }: Survey = await run(store.survey(TIMEOUT_MS));
     return { states: servers.map(({ state }) => state), holders: records.map(({ holder }) => holder) };
   }
 
   const modes: readonly (readonly [ServerMode, string])[] = [
-    [{ kind: "up" }, "alive"], [{ kind: "slow", beforeMs: 200, afterMs: 200 }, "alive"], [{ kind: "failing", status: 503, rate: 1 }, "alive"],
-    [{ kind: "down" }, "refusing"], [{ kind: "hung" }, "silent"], [{ kind: "dark" }, "silent"], [{ kind: "mute", rate: 1 }, "silent"],
+    [{ kind: "up" }, "alive"],
+    [{ kind: "slow", beforeMs: 200, afterMs: 200 }, "alive"],
+    [{ kind: "failing", status: 503, rate: 1 }, "alive"],
+    [{ kind: "down" }, "refusing"],
+    [{ kind: "hung" }, "silent"],
+    [{ kind: "dark" }, "silent"],
+    [{ kind: "mute", rate: 1 }, "silent"],
   ];
   for (const [mode, state] of modes) {
     test(`finds one that is ${mode.kind} ${state}`, async () => {
@@ -73,7 +95,11 @@ describe("a survey of three simulated API servers", () => {
     assert.deepEqual(await survey(), { states: ["alive", "alive", "alive"], holders: ["n1", "n1", "n1"] });
     assert.equal((await run(store.read(TIMEOUT_MS))).kind, "no-answer");
     await wait(60_000);
-    assert.deepEqual((await survey()).states, ["alive", "alive", "alive"], "those without a cache still answer the ping");
+    assert.deepEqual(
+      (await survey()).states,
+      ["alive", "alive", "alive"],
+      "those without a cache still answer the ping",
+    );
   });
 
   test("hears of the past for a while when the quorum is back", async () => {

@@ -81,7 +81,11 @@ class Teller {
       onWrite: (write) => this.#written(write),
       onProof: (node) => {
         const holder = this.#world.plane.table.record?.holder ?? "";
-        this.#add("learns", node.label, `finds the holder ${holder} dead: it is silent, and another host answers`);
+        this.#add(
+          "learns",
+          node.label,
+          `finds the holder ${holder} dead: it is silent, and another host answers`,
+        );
       },
       onBug: (text) => {
         throw new Error(text);
@@ -107,7 +111,8 @@ class Teller {
     const secondsOf = (atMs: number): string => ((atMs - fromMs) / 1_000).toFixed(3);
     const rowOf = ({ atMs, answering, who, what }: Line): Row => [secondsOf(atMs), answering, who, what];
     const rows = repeatsCounted(told).map(rowOf);
-    const widthOf = (column: 1 | 2): number => Math.max(...[COLUMNS, ...rows].map((row) => row[column].length));
+    const widthOf = (column: 1 | 2): number =>
+      Math.max(...[COLUMNS, ...rows].map((row) => row[column].length));
     const [vip, who] = [widthOf(1), widthOf(2)];
     const format = ([seconds, answering, node, what]: Row): string => {
       const head = `${seconds.padStart(7)}  ${answering.padEnd(vip)}  ${node.padEnd(who)}  `;
@@ -182,7 +187,13 @@ class Teller {
   }
 
   #toldOf(machine: string): Told {
-    const told = this.#told.get(machine) ?? { agent: undefined, state: "", reason: "", faults: [], bound: false };
+    const told = this.#told.get(machine) ?? {
+      agent: undefined,
+      state: "",
+      reason: "",
+      faults: [],
+      bound: false,
+    };
     this.#told.set(machine, told);
     return told;
   }
@@ -215,7 +226,11 @@ class Teller {
     if (named === told.state) return;
     // The reason is that of the last change of role: INIT, BACKUP and FAULT are one role.
     const why = reason === told.reason ? "" : `: ${reason.replace(/^provisional: /, "")}`;
-    this.#add("is", label, told.state === "" ? `the agent starts, in ${named}` : `${told.state} → ${named}${why}`);
+    this.#add(
+      "is",
+      label,
+      told.state === "" ? `the agent starts, in ${named}` : `${told.state} → ${named}${why}`,
+    );
     Object.assign(told, { state: named, reason });
   }
 
@@ -251,10 +266,14 @@ function repeatsCounted(lines: readonly Line[]): readonly Line[] {
     if (last !== undefined && last.line.who === line.who && last.line.what === line.what) last.times += 1;
     else runs.push({ line, times: 1 });
   }
-  return runs.map(({ line, times }) => (times === 1 ? line : { ...line, what: `${line.what} (${times} times)` }));
+  return runs.map(({ line, times }) =>
+    times === 1 ? line : { ...line, what: `${line.what} (${times} times)` },
+  );
 }
 
-/** Breaks a text into lines at its spaces. @param width columns of a line; a longer word has a line of its own */
+/**
+ * Breaks a text into lines at its spaces. @param width columns of a line; a longer word has a line of its own
+ */
 export function wrap(text: string, width: number): readonly string[] {
   const lines = [""];
   for (const word of text.split(" ")) {

@@ -1,4 +1,7 @@
-/** The rule for nodes that bring trouble, told once more: one that was upset stays away for 10 s, and twice as long each time within 10 minutes. */
+/**
+ * The rule for nodes that bring trouble, told once more: one that was upset stays away for 10 s, and twice as
+ * long each time within 10 minutes.
+ */
 import type { SimNode } from "./node.ts";
 
 const FIRST_MS = 10_000;
@@ -11,7 +14,12 @@ export class UpsetRule {
 
   unstable(node: SimNode, nowMs: number): boolean {
     if (node.upsets.length === 0) return false;
-    const seen = this.#seen.get(node) ?? { count: 0, level: -1, lastMs: Number.NEGATIVE_INFINITY, untilMs: Number.NEGATIVE_INFINITY };
+    const seen = this.#seen.get(node) ?? {
+      count: 0,
+      level: -1,
+      lastMs: Number.NEGATIVE_INFINITY,
+      untilMs: Number.NEGATIVE_INFINITY,
+    };
     for (const atMs of node.upsets.slice(seen.count)) {
       // By a fast clock they are fewer than 10 minutes apart, by a slow one more: the longer wait is assumed.
       seen.level = atMs - seen.lastMs >= LONGEST_MS * 1.06 ? 0 : seen.level + 1;

@@ -1,4 +1,7 @@
-/** Watches of the Lease: streams that an API server fills from the history, in order, until they end, are torn, or fall silent. */
+/**
+ * Watches of the Lease: streams that an API server fills from the history, in order, until they end, are
+ * torn, or fall silent.
+ */
 import type { WatchHandlers } from "../../src/kube/transport.ts";
 import { status } from "./lease-table.ts";
 import type { LeaseTable } from "./lease-table.ts";
@@ -57,7 +60,13 @@ export class Watches {
     }
   }
 
-  open(node: number, process: SimProcess, server: number, path: string, handlers: WatchHandlers): { close(): void } {
+  open(
+    node: number,
+    process: SimProcess,
+    server: number,
+    path: string,
+    handlers: WatchHandlers,
+  ): { close(): void } {
     const query = new URL(path, "http://api").searchParams;
     const stream: Stream = { node, server, process, handlers, next: 0, lastDeliveryMs: 0, open: true };
     this.#network.send(node, server, process.trueMs, () => this.#opened(stream, query));
@@ -85,14 +94,20 @@ export class Watches {
     this.#pump(stream);
     const lifeMs = Number(query.get("timeoutSeconds") ?? "60") * 1_000;
     this.#scheduler.after(lifeMs, () => {
-      if (stream.open && this.#plane.modes[stream.server]?.kind === "up") this.#endStream(stream, { kind: "end" });
+      if (stream.open && this.#plane.modes[stream.server]?.kind === "up")
+        this.#endStream(stream, { kind: "end" });
     });
   }
 
   #pump(stream: Stream): void {
     const { server } = stream;
     if (!stream.open || !stream.process.alive) return;
-    if (this.#plane.deafWatch[server] === true || this.#plane.modes[server]?.kind === "hung" || !this.#plane.quorate(server)) return;
+    if (
+      this.#plane.deafWatch[server] === true ||
+      this.#plane.modes[server]?.kind === "hung" ||
+      !this.#plane.quorate(server)
+    )
+      return;
     if (!this.#network.open(server, stream.node)) return;
     for (const event of this.#plane.table.eventsFrom(stream.next)) {
       this.#deliver(stream, (handlers) => handlers.onEvent(event.type, event.object));
@@ -101,7 +116,10 @@ export class Watches {
   }
 
   #deliver(stream: Stream, what: (handlers: WatchHandlers) => void): void {
-    const atMs = Math.max(stream.lastDeliveryMs, this.#scheduler.nowMs + this.#random.between(0.2, 4) + this.#network.delay(stream.server, stream.node));
+    const atMs = Math.max(
+      stream.lastDeliveryMs,
+      this.#scheduler.nowMs + this.#random.between(0.2, 4) + this.#network.delay(stream.server, stream.node),
+    );
     stream.lastDeliveryMs = atMs;
     this.#scheduler.at(atMs, () =>
       stream.process.deliver(() => {

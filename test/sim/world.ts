@@ -29,7 +29,9 @@ export const MISSES = 3;
 
 const ROUTER_MAC = "02:00:00:00:01:01";
 const FOREIGN_MAC = "02:00:00:00:02:02";
-const ROUTER = ["10.0.0.1", "fd00::1"].map((text) => parseIp(text)).filter((address) => address !== undefined);
+const ROUTER = ["10.0.0.1", "fd00::1"]
+  .map((text) => parseIp(text))
+  .filter((address) => address !== undefined);
 
 export interface WorldHooks {
   readonly onWrite: (write: Write) => void;
@@ -62,7 +64,10 @@ export class World {
   readonly disputedUntilMs = new Map<string, number>();
   /** Until when people's doings may keep the Lease from being claimed. */
   disturbedUntilMs = 0;
-  /** When somebody last wrote a name of another's choosing into holderIdentity, or the Lease went back in time. */
+  /**
+   * When somebody last wrote a name of another's choosing into holderIdentity, or the Lease went back in
+   * time.
+   */
   forcedAtMs = Number.NEGATIVE_INFINITY;
   /** When move-to, or somebody's wish for it, last changed. */
   movedAtMs = Number.NEGATIVE_INFINITY;
@@ -79,10 +84,17 @@ export class World {
     const random = hooks.random ?? new Random(`${plan.profile}/${plan.seed}/run`);
     const accidents = new Accidents(this, random.fork("world"));
     const names = plan.nodes.map((_, index) => `n${index + 1}`);
-    const twins = [...new Set(plan.faults.flatMap((fault) => (fault.kind === "namesake" ? [fault.node] : [])))].toSorted((a, b) => a - b);
+    const twins = [
+      ...new Set(plan.faults.flatMap((fault) => (fault.kind === "namesake" ? [fault.node] : []))),
+    ].toSorted((a, b) => a - b);
     const machines = names.length + twins.length;
     this.network = new Network(this.scheduler, random.fork("network"), machines + 1);
-    this.router = { index: machines, mac: ROUTER_MAC, up: plan.gateway, has: (text) => ROUTER.some((address) => address.text === text) };
+    this.router = {
+      index: machines,
+      mac: ROUTER_MAC,
+      up: plan.gateway,
+      has: (text) => ROUTER.some((address) => address.text === text),
+    };
     const vips = plan.vips.map((text) => parseIp(text)).filter((address) => address !== undefined);
     this.ether = new Ether(this.scheduler, this.network, random.fork("ether"), vips, () => this.#stations);
     this.plane = new ControlPlane(this.scheduler, this.network, random.fork("plane"), names, (write) => {
@@ -125,7 +137,9 @@ export class World {
     this.nodes = plan.nodes.map((node, index) => build(names[index] ?? "", names[index] ?? "", index, node));
     this.namesakes = twins.flatMap((of, twin) => {
       const [name, node] = [names[of], plan.nodes[of]];
-      return name === undefined || node === undefined ? [] : [build(name, `${name}'`, names.length + twin, { ...node, rate: 2 - node.rate })];
+      return name === undefined || node === undefined
+        ? []
+        : [build(name, `${name}'`, names.length + twin, { ...node, rate: 2 - node.rate })];
     });
     this.machines = [...this.nodes, ...this.namesakes];
     const foreign: Station = {
@@ -140,7 +154,10 @@ export class World {
     for (const fault of plan.faults) this.scheduler.at(fault.atMs, () => accidents.begin(fault));
   }
 
-  /** The machine that a record makes holder: the one that the mark names, or the one that everybody means by that name. */
+  /**
+   * The machine that a record makes holder: the one that the mark names, or the one that everybody means by
+   * that name.
+   */
   holderOf(record: LeaseRecord | null): SimNode | undefined {
     const mark = record?.annotations[INSTANCE];
     const named = this.machines.filter((machine) => machine.name === record?.holder);
@@ -149,7 +166,10 @@ export class World {
 
   /** Another machine of this name is on, or was so lately that the name is not yet free again. */
   disputed(node: SimNode): boolean {
-    return this.namesakes.some((other) => other.name === node.name) && this.scheduler.nowMs < (this.disputedUntilMs.get(node.name) ?? 0);
+    return (
+      this.namesakes.some((other) => other.name === node.name) &&
+      this.scheduler.nowMs < (this.disputedUntilMs.get(node.name) ?? 0)
+    );
   }
 
   /** A machine as its neighbours on the wire have it. */
@@ -175,7 +195,9 @@ export class World {
     this.ether.announced(station);
     const holder = this.holderOf(this.plane.table.record);
     // Or its frame was lost on this way only.
-    const mayNotHear = holder !== undefined && (this.network.lossRate > 0 || !this.ether.reaches(station, this.station(holder)));
+    const mayNotHear =
+      holder !== undefined &&
+      (this.network.lossRate > 0 || !this.ether.reaches(station, this.station(holder)));
     if (mayNotHear && holder.index !== by) this.unheardMs = this.scheduler.nowMs;
   }
 
@@ -207,7 +229,11 @@ export class World {
     const body = {
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
-      metadata: { name: "leasehold", namespace: "kube-system", annotations: { "leasehold.dev/note": "one Lease, one VIP" } },
+      metadata: {
+        name: "leasehold",
+        namespace: "kube-system",
+        annotations: { "leasehold.dev/note": "one Lease, one VIP" },
+      },
       spec: {},
     };
     this.plane.person({ method: "POST", path: COLLECTION, contentType: "application/json", body });
@@ -217,7 +243,12 @@ export class World {
     const node = this.machines[author];
     const who = author < 0 ? "person" : (node?.label ?? "?");
     // What the API carried out is what counts, whatever the agent thinks of it.
-    if (change.changed && node !== undefined && change.after?.holder === node.name && change.after.renewTime !== change.before?.renewTime) {
+    if (
+      change.changed &&
+      node !== undefined &&
+      change.after?.holder === node.name &&
+      change.after.renewTime !== change.before?.renewTime
+    ) {
       node.lastRenewedAtMs = Math.max(node.lastRenewedAtMs, sentMs);
     }
     if (!change.changed) {
@@ -225,10 +256,19 @@ export class World {
       return;
     }
     const { before, after } = change;
-    const same = this.holderOf(before) === this.holderOf(after) && before?.holder === after?.holder && before?.annotations[OFFER] === after?.annotations[OFFER] && before?.leaseTransitions === after?.leaseTransitions;
+    const same =
+      this.holderOf(before) === this.holderOf(after) &&
+      before?.holder === after?.holder &&
+      before?.annotations[OFFER] === after?.annotations[OFFER] &&
+      before?.leaseTransitions === after?.leaseTransitions;
     if (same && author >= 0) return;
     const offer = after?.annotations[OFFER];
-    this.say("lease", after === null ? `deleted by ${who}` : `by ${who}: holder "${after.holder}" transitions ${after.leaseTransitions}${offer === undefined ? "" : ` offer ${offer}`}`);
+    this.say(
+      "lease",
+      after === null
+        ? `deleted by ${who}`
+        : `by ${who}: holder "${after.holder}" transitions ${after.leaseTransitions}${offer === undefined ? "" : ` offer ${offer}`}`,
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * A clock that moves only when told to. Timers run in order of their due time (ties in the order in which they
- * were set), each with `now()` at the time it is due, unless the process was "paused" by {@link FakeClock.jump}.
+ * A clock that moves only when told to. Timers run in order of their due time (ties in the order in which
+ * they were set), each with `now()` at the time it is due, unless the process was "paused" by {@link
+ * FakeClock.jump}.
  */
 import type { Clock, Timer } from "../../src/clock.ts";
 
@@ -60,15 +61,20 @@ export class FakeClock implements Clock {
   }
 
   /**
-   * The process was stopped (SIGSTOP, a paused virtual machine) for `ms`: time passes, nothing runs. The timers
-   * that fell due meanwhile run late, at the next {@link advance}, with `now()` after the pause.
+   * The process was stopped (SIGSTOP, a paused virtual machine) for `ms`: time passes, nothing runs. The
+   * timers that fell due meanwhile run late, at the next {@link advance}, with `now()` after the pause.
    */
   jump(ms: number): void {
     this.#nowMs += ms;
   }
 
   #add(delayMs: number, intervalMs: number | undefined, callback: () => void): Timer {
-    const pending: Pending = { dueMs: this.#nowMs + delayMs, sequence: this.#sequence++, intervalMs, callback };
+    const pending: Pending = {
+      dueMs: this.#nowMs + delayMs,
+      sequence: this.#sequence++,
+      intervalMs,
+      callback,
+    };
     this.#pending.add(pending);
     return { cancel: () => void this.#pending.delete(pending) };
   }

@@ -33,9 +33,14 @@ function refused(files: Readonly<Record<string, string>>): readonly string[] {
       mkdirSync(join(directory, dirname(file)), { recursive: true });
       writeFileSync(join(directory, file), text);
     }
-    const { stdout, stderr } = spawnSync(process.execPath, [OXLINT, "--format=unix", "src"], { cwd: directory, encoding: "utf8" });
+    const { stdout, stderr } = spawnSync(process.execPath, [OXLINT, "--format=unix", "src"], {
+      cwd: directory,
+      encoding: "utf8",
+    });
     assert.match(stdout, /^$|problem/, `${stdout}${stderr}`);
-    return [...stdout.matchAll(/^(.+?):\d+:\d+:.*?(no-restricted-imports|no-cycle)/gm)].map(([, file, rule]) => `${file}: ${rule}`).toSorted();
+    return [...stdout.matchAll(/^(.+?):\d+:\d+:.*?(no-restricted-imports|no-cycle)/gm)]
+      .map(([, file, rule]) => `${file}: ${rule}`)
+      .toSorted();
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -46,8 +51,11 @@ const folders = [...floors.keys()];
 
 describe("the floors", () => {
   test("have a place for every folder and file of src/, and no folder has folders in it", () => {
-    const paths = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts")).map((path) => path.split("/"));
-    const names = (depth: number): readonly string[] => [...new Set(paths.filter(({ length }) => length === depth).map(([name = ""]) => name))].toSorted();
+    const paths = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".ts"))
+      .map((path) => path.split("/"));
+    const names = (depth: number): readonly string[] =>
+      [...new Set(paths.filter(({ length }) => length === depth).map(([name = ""]) => name))].toSorted();
     assert.deepEqual(names(1), [...ground, "main.ts"].toSorted());
     assert.deepEqual(names(2), folders.toSorted());
     assert.deepEqual(names(3), []);
@@ -72,7 +80,8 @@ describe("the floors", () => {
     const files = {
       "src/ops/status.ts": "export type Status = 1;\nexport const status = 1;\n",
       "src/election/value.ts": 'import { status } from "../ops/status.ts";\nexport const one = status;\n',
-      "src/election/inline.ts": 'import { type Status } from "../ops/status.ts";\nexport const one: Status = 1;\n',
+      "src/election/inline.ts":
+        'import { type Status } from "../ops/status.ts";\nexport const one: Status = 1;\n',
       "src/election/again.ts": 'export type { Status } from "../ops/status.ts";\n',
       "src/election/all.ts": 'export * from "../ops/status.ts";\n',
       "src/election/later.ts": 'export const later = await import("../ops/status.ts");\n',
@@ -81,20 +90,27 @@ describe("the floors", () => {
       "src/clock.ts": 'export type { Status } from "./ops/status.ts";\n',
       "src/main.ts": 'export type { Status } from "./ops/status.ts";\n',
     };
-    const wrong = Object.keys(files).filter((file) => file.startsWith("src/election/") || file === "src/clock.ts");
+    const wrong = Object.keys(files).filter(
+      (file) => file.startsWith("src/election/") || file === "src/clock.ts",
+    );
     assert.deepEqual(refused(files), wrong.map((file) => `${file}: no-restricted-imports`).toSorted());
   });
 
   test("a folder without a floor imports no other", () => {
-    const files = { "src/linux/own.ts": "export type Own = 1;\n", "src/attic/file.ts": 'export type { Own } from "../linux/own.ts";\n' };
+    const files = {
+      "src/linux/own.ts": "export type Own = 1;\n",
+      "src/attic/file.ts": 'export type { Own } from "../linux/own.ts";\n',
+    };
     assert.deepEqual(refused(files), ["src/attic/file.ts: no-restricted-imports"]);
   });
 });
 
 test("two files of one folder do not import each other, types included", () => {
   const files = {
-    "src/kube/api.ts": 'import { ask } from "./survey.ts";\nexport interface Report { readonly ok: boolean }\nexport const asked = ask;\n',
-    "src/kube/survey.ts": 'import type { Report } from "./api.ts";\nexport const ask = (report: Report): boolean => report.ok;\n',
+    "src/kube/api.ts":
+      'import { ask } from "./survey.ts";\nexport interface Report { readonly ok: boolean }\nexport const asked = ask;\n',
+    "src/kube/survey.ts":
+      'import type { Report } from "./api.ts";\nexport const ask = (report: Report): boolean => report.ok;\n',
   };
   assert.deepEqual(refused(files), ["src/kube/api.ts: no-cycle", "src/kube/survey.ts: no-cycle"]);
 });

@@ -43,8 +43,14 @@ describe("coalesced timers", () => {
     bench.clock.advance(3);
     bench.every("second", 1_000);
     bench.clock.advance(2_164);
-    assert.deepEqual(bench.timesOf("fast"), Array.from({ length: 44 }, (_, index) => 50 * (index + 1)));
-    assert.deepEqual(bench.timesOf("slow"), Array.from({ length: 21 }, (_, index) => 100 * (index + 2)));
+    assert.deepEqual(
+      bench.timesOf("fast"),
+      Array.from({ length: 44 }, (_, index) => 50 * (index + 1)),
+    );
+    assert.deepEqual(
+      bench.timesOf("slow"),
+      Array.from({ length: 21 }, (_, index) => 100 * (index + 2)),
+    );
     assert.deepEqual(bench.timesOf("second"), [1_100, 2_100]);
     assert.equal(bench.wakes, 44);
   });
@@ -58,8 +64,15 @@ describe("coalesced timers", () => {
       bench.clock.advance(500);
       const times = bench.timesOf("fast");
       const gaps = times.slice(1).map((ms, index) => ms - (times[index] ?? Number.NaN));
-      assert.ok(gaps.every((gap) => gap >= 50 - EARLY_MS), `${lateMs} ms late: ${times.join(" ")}`);
-      assert.equal(times.filter((ms) => ms % 50 !== 0).length, lateMs % 50 === 0 ? 0 : 1, `${lateMs} ms late: ${times.join(" ")}`);
+      assert.ok(
+        gaps.every((gap) => gap >= 50 - EARLY_MS),
+        `${lateMs} ms late: ${times.join(" ")}`,
+      );
+      assert.equal(
+        times.filter((ms) => ms % 50 !== 0).length,
+        lateMs % 50 === 0 ? 0 : 1,
+        `${lateMs} ms late: ${times.join(" ")}`,
+      );
     }
   });
 
@@ -99,6 +112,10 @@ describe("coalesced timers", () => {
 
   test("leaves odd intervals to others", () => {
     const { timers } = new Bench();
-    for (const ms of [0, -50, 30, 75, 120.5]) assert.equal(timers.every(ms, () => {}), undefined);
+    for (const ms of [0, -50, 30, 75, 120.5])
+      assert.equal(
+        timers.every(ms, () => {}),
+        undefined,
+      );
   });
 });

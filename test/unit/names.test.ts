@@ -10,7 +10,9 @@ const DECLARATION = /^export (?:declare )?(?:abstract )?(?:type|interface|class)
 
 /** The names with the files that declare them. */
 function declared(): ReadonlyMap<string, readonly string[]> {
-  const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter((file) =>
+    file.endsWith(".ts"),
+  );
   const names = new Map<string, string[]>();
   for (const file of files.toSorted()) {
     for (const [, name = ""] of readFileSync(join(SOURCE, file), "utf8").matchAll(DECLARATION)) {
@@ -23,5 +25,8 @@ function declared(): ReadonlyMap<string, readonly string[]> {
 test("no two files export a type, an interface or a class of one name", () => {
   const names = declared();
   assert.ok(names.size > 200, `${names.size} names were read`);
-  assert.deepEqual([...names].filter(([, files]) => files.length > 1), []);
+  assert.deepEqual(
+    [...names].filter(([, files]) => files.length > 1),
+    [],
+  );
 });

@@ -13,7 +13,18 @@ describe("parsing an address", () => {
     });
   }
 
-  for (const text of ["", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4 ", "1.2.3.-4", "::ffff:1.2.3", "fe80::1%eth0", "n1"]) {
+  for (const text of [
+    "",
+    "1.2.3",
+    "1.2.3.4.5",
+    "1.2.3.256",
+    "01.2.3.4",
+    "1.2.3.4 ",
+    "1.2.3.-4",
+    "::ffff:1.2.3",
+    "fe80::1%eth0",
+    "n1",
+  ]) {
     test(`"${text}" is none`, () => {
       assert.equal(parseIp(text), undefined);
     });
@@ -22,6 +33,9 @@ describe("parsing an address", () => {
   test("IPv6 comes in its canonical form", () => {
     const parsed = parseIp("2001:DB8:0:0::000a");
     assert.equal(parsed?.text, "2001:db8::a");
-    assert.deepEqual(parsed.bytes, Uint8Array.from([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]));
+    assert.deepEqual(
+      parsed.bytes,
+      Uint8Array.from([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]),
+    );
   });
 });

@@ -8,16 +8,29 @@ import { createLogger } from "../../src/pino-logger.ts";
 function make(level: "info" | "debug", format: "json" | "text"): { log: Logger; lines: string[] } {
   const lines: string[] = [];
   const wall = (): Date => new Date("2026-01-02T03:04:05.678Z");
-  return { log: createLogger({ level, format, base: { node: "n1" }, wall, write: (line) => lines.push(line) }), lines };
+  return {
+    log: createLogger({ level, format, base: { node: "n1" }, wall, write: (line) => lines.push(line) }),
+    lines,
+  };
 }
 
 describe("the log", () => {
   test("is one JSON object a line: time, level in a word, node, fields, message", () => {
     const { log, lines } = make("info", "json");
     log.child({ part: "vip" }).info({ vip: "192.0.2.10" }, "bound");
-    assert.deepEqual(lines.map((line) => JSON.parse(line)), [
-      { level: "info", ts: "2026-01-02T03:04:05.678Z", node: "n1", part: "vip", vip: "192.0.2.10", msg: "bound" },
-    ]);
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line)),
+      [
+        {
+          level: "info",
+          ts: "2026-01-02T03:04:05.678Z",
+          node: "n1",
+          part: "vip",
+          vip: "192.0.2.10",
+          msg: "bound",
+        },
+      ],
+    );
     assert.ok(lines[0]?.endsWith("\n"));
   });
 
@@ -32,11 +45,17 @@ describe("the log", () => {
     const cause = Object.assign(new Error("listen EADDRINUSE"), { code: "EADDRINUSE" });
     log.error({ err: new LeaseholdError("LH_LISTEN", "cannot listen", { cause }) }, "start failed");
     const { err } = JSON.parse(lines[0] ?? "");
-    assert.deepEqual({ ...err, stack: typeof err.stack }, {
-      type: "LeaseholdError", message: "cannot listen", code: "LH_LISTEN", stack: "string",
-      hint: "The port is taken, or the address is not this machine's. Stop the other program, or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
-      cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
-    });
+    assert.deepEqual(
+      { ...err, stack: typeof err.stack },
+      {
+        type: "LeaseholdError",
+        message: "cannot listen",
+        code: "LH_LISTEN",
+        stack: "string",
+        hint: "The port is taken, or the address is not this machine's. Stop the other program, or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
+        cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
+      },
+    );
   });
 
   test("survives an error that is its own cause, and one that is no error", () => {
@@ -78,7 +97,10 @@ describe("the log", () => {
     // @ts-expect-error -- nor may a child's field be one
     log.child({ failure: error }).info({}, "failed");
     const { failure } = JSON.parse(lines[0] ?? "");
-    assert.deepEqual({ ...failure, stack: typeof failure.stack }, { type: "Error", message: "the reason", stack: "string" });
+    assert.deepEqual(
+      { ...failure, stack: typeof failure.stack },
+      { type: "Error", message: "the reason", stack: "string" },
+    );
   });
 
   test("does not compile where an error is under another key than err", () => {
@@ -106,9 +128,17 @@ describe("the log", () => {
     // @ts-expect-error -- `loop` is made of values of no known type
     log.info(fields, "odd");
     const { at, bytes, none, absent, big, loop: shown } = JSON.parse(lines[0] ?? "");
-    assert.deepEqual({ at, bytes, none, absent, big, shown }, {
-      at: "1970-01-01T00:00:00.000Z", bytes: [1, 2], none: null, absent: undefined, big: 7, shown: { name: "loop", self: "[Circular]" },
-    });
+    assert.deepEqual(
+      { at, bytes, none, absent, big, shown },
+      {
+        at: "1970-01-01T00:00:00.000Z",
+        bytes: [1, 2],
+        none: null,
+        absent: undefined,
+        big: 7,
+        shown: { name: "loop", self: "[Circular]" },
+      },
+    );
     log.error({ err: Object.create(null) }, "thrown by somebody");
     log.error({ err: { reason: { status: 503 } } }, "thrown by somebody");
     assert.match(lines[2] ?? "", /status: 503/);
@@ -117,6 +147,8 @@ describe("the log", () => {
   test("for people is still one line, whatever the values hold", () => {
     const { log, lines } = make("debug", "text");
     log.warn({ holder: "n2", detail: "two\nlines", count: 3 }, "lease lost");
-    assert.deepEqual(lines, ['2026-01-02T03:04:05.678Z WARN  lease lost  node=n1  holder=n2  detail="two\\nlines"  count=3\n']);
+    assert.deepEqual(lines, [
+      '2026-01-02T03:04:05.678Z WARN  lease lost  node=n1  holder=n2  detail="two\\nlines"  count=3\n',
+    ]);
   });
 });

@@ -1,7 +1,8 @@
 /**
- * The data planes side by side: a client, the node that holds the address, and a backend, each a network namespace on one switch. The kernel
- * fast path and our proxy beside HAProxy, as kubeadm documents it and tuned, and beside no balancer at all. In each round one kind of load runs
- * over all five, seconds apart, beginning with another one each time.
+ * The data planes side by side: a client, the node that holds the address, and a backend, each a network
+ * namespace on one switch. The kernel fast path and our proxy beside HAProxy, as kubeadm documents it and
+ * tuned, and beside no balancer at all. In each round one kind of load runs over all five, seconds apart,
+ * beginning with another one each time.
  */
 import { fileURLToPath } from "node:url";
 import { sleep } from "../../support/lab/clock.ts";
@@ -35,14 +36,30 @@ const bulkName = (direction: Direction): string => `bulk ${direction}`;
 const cpuOf = (what: string): string => `CPU, ${what}`;
 const holdersShare = (what: string): string => `CPU, ${what}, holder's`;
 
-/** The documented configuration is the one that the goal means. What the tuned one leaves of it is told, for whoever tunes. */
-function overHaproxy(metric: string, of: string, kind: RatioGoal["kind"], value: number): readonly RatioGoal[] {
-  return [DOCUMENTED, TUNED].map((over): RatioGoal => ({ metric, of, over, kind, value, judged: over === DOCUMENTED }));
+/**
+ * The documented configuration is the one that the goal means. What the tuned one leaves of it is told, for
+ * whoever tunes.
+ */
+function overHaproxy(
+  metric: string,
+  of: string,
+  kind: RatioGoal["kind"],
+  value: number,
+): readonly RatioGoal[] {
+  return [DOCUMENTED, TUNED].map((over): RatioGoal => ({
+    metric,
+    of,
+    over,
+    kind,
+    value,
+    judged: over === DOCUMENTED,
+  }));
 }
 
 export const balancer: Benchmark = {
   name: "balancer",
-  summary: "the kernel fast path and the proxy beside HAProxy and no balancer: bulk, connections, round trips, CPU, memory",
+  summary:
+    "the kernel fast path and the proxy beside HAProxy and no balancer: bulk, connections, round trips, CPU, memory",
   defaultRounds: 10,
   subjects: [NONE, FAST, PROXY, DOCUMENTED, TUNED],
   ours: FAST,
@@ -105,11 +122,17 @@ async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<
   if ((await forwarded(fast)) === 0) throw new Error("no packet took the fast path");
 
   for (let round = 1; round <= rounds; round++) {
-    const say = (subject: Subject, metric: string, value: number): void => record({ round, subject: subject.name, metric, value });
+    const say = (subject: Subject, metric: string, value: number): void =>
+      record({ round, subject: subject.name, metric, value });
     await during("bulk", async () => {
       for (const direction of ["down", "up"] as const) {
         const name = bulkName(direction);
-        const rates = await overAll(subjects, (subject) => bulk(client, subject.target, direction), say, name);
+        const rates = await overAll(
+          subjects,
+          (subject) => bulk(client, subject.target, direction),
+          say,
+          name,
+        );
         sayCpu(rates, say, name, gbitIn);
       }
     });
@@ -125,7 +148,8 @@ async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<
         await sleep(200);
       }
       const direct = memory.get(directOf(subjects)) ?? 0;
-      for (const [subject, kib] of memory) if (subject.name !== NONE) say(subject, MEMORY, (kib - direct) / CROWD);
+      for (const [subject, kib] of memory)
+        if (subject.name !== NONE) say(subject, MEMORY, (kib - direct) / CROWD);
     });
     await during("echo", async () => {
       for (const subject of subjects) {
@@ -140,12 +164,21 @@ async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<
 }
 
 /**
- * Two holders and two backends: rules that translate make the kernel track every connection of their namespace, which must not slow the others
- * down.
+ * Two holders and two backends: rules that translate make the kernel track every connection of their
+ * namespace, which must not slow the others down.
  */
-async function prepare(lab: Lab, backend: string): Promise<{ readonly subjects: Subject[]; readonly fast: FastPathTopology }> {
+async function prepare(
+  lab: Lab,
+  backend: string,
+): Promise<{ readonly subjects: Subject[]; readonly fast: FastPathTopology }> {
   const holder = await lab.node("holder");
-  const fast: FastPathTopology = { vip: lab.vip4, port: PORT, holder: await lab.node("fastholder"), backend: await lab.node("fastbackend"), alias: "10.77.0.99" };
+  const fast: FastPathTopology = {
+    vip: lab.vip4,
+    port: PORT,
+    holder: await lab.node("fastholder"),
+    backend: await lab.node("fastbackend"),
+    alias: "10.77.0.99",
+  };
   await loadFastPath(fast);
   const server = `${backend}:${PORT}`;
   const script = fileURLToPath(new URL("proxy-child.ts", import.meta.url));
@@ -153,7 +186,12 @@ async function prepare(lab: Lab, backend: string): Promise<{ readonly subjects: 
   const options = { servers: [server], checks: false };
   const plain = await startHaproxy(holder, "haproxy", documented({ ...options, port: 7443 }));
   const quick = await startHaproxy(holder, "haproxy-tuned", tuned({ ...options, port: 7444 }));
-  for (const port of [PROXY_PORT, 7443, 7444]) await lab.until(async () => (await holder.run(["ss", "-Htln", `sport = :${port}`])) !== "", 10_000, `port ${port} listens`);
+  for (const port of [PROXY_PORT, 7443, 7444])
+    await lab.until(
+      async () => (await holder.run(["ss", "-Htln", `sport = :${port}`])) !== "",
+      10_000,
+      `port ${port} listens`,
+    );
   const subjects: Subject[] = [
     { name: NONE, target: { host: backend, port: PORT, pid: undefined } },
     { name: FAST, target: { host: fast.vip, port: PORT, pid: undefined } },
@@ -172,7 +210,12 @@ function directOf(subjects: readonly Subject[]): Subject {
 
 type Say = (subject: Subject, metric: string, value: number) => void;
 
-async function overAll(subjects: readonly Subject[], act: (subject: Subject) => Promise<Measured<number>>, say: Say, metric: string): Promise<ReadonlyMap<Subject, Measured<number>>> {
+async function overAll(
+  subjects: readonly Subject[],
+  act: (subject: Subject) => Promise<Measured<number>>,
+  say: Say,
+  metric: string,
+): Promise<ReadonlyMap<Subject, Measured<number>>> {
   const results = new Map<Subject, Measured<number>>();
   for (const subject of subjects) {
     const result = await act(subject);
@@ -182,12 +225,21 @@ async function overAll(subjects: readonly Subject[], act: (subject: Subject) => 
   return results;
 }
 
-/** Of all processes for one unit of work, and what of it is more than the client and the server alone need: the holder's. */
-function sayCpu(results: ReadonlyMap<Subject, Measured<number>>, say: Say, what: string, amountOf: (rate: number) => number): void {
+/**
+ * Of all processes for one unit of work, and what of it is more than the client and the server alone need:
+ * the holder's.
+ */
+function sayCpu(
+  results: ReadonlyMap<Subject, Measured<number>>,
+  say: Say,
+  what: string,
+  amountOf: (rate: number) => number,
+): void {
   const each = ({ value, cpuMs }: Measured<number>): number => cpuMs / amountOf(value);
   const direct = results.get(directOf([...results.keys()]));
   for (const [subject, result] of results) {
     say(subject, cpuOf(what), each(result));
-    if (direct !== undefined && subject.name !== NONE) say(subject, holdersShare(what), each(result) - each(direct));
+    if (direct !== undefined && subject.name !== NONE)
+      say(subject, holdersShare(what), each(result) - each(direct));
   }
 }

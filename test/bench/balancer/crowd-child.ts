@@ -1,6 +1,7 @@
 /**
- * A crowd that connects at once: `crowd-child.ts HOST PORT COUNT`. Each asks one thing and keeps its connection. Prints how long it took until
- * the last had its answer, in ms, and holds all of them until its input ends.
+ * A crowd that connects at once: `crowd-child.ts HOST PORT COUNT`. Each asks one thing and keeps its
+ * connection. Prints how long it took until the last had its answer, in ms, and holds all of them until its
+ * input ends.
  */
 import { connect } from "node:net";
 import type { Socket } from "node:net";

@@ -1,6 +1,6 @@
 /**
- * The agent's own rules, as the agent would load them, on a holder and on a backend, without an agent: no election, no API server, nothing
- * else that takes processor time.
+ * The agent's own rules, as the agent would load them, on a holder and on a backend, without an agent: no
+ * election, no API server, nothing else that takes processor time.
  */
 import { ruleset } from "../../../src/fastpath/ruleset.ts";
 import type { FastPathNode, WirePlan } from "../../../src/fastpath/tables.ts";
@@ -14,7 +14,10 @@ export interface FastPathTopology {
   readonly port: number;
   readonly holder: Host;
   readonly backend: Host;
-  /** A second address of `backend`: with one taker only, the rules need no hash, and the hash must be paid for as in any real cluster. */
+  /**
+   * A second address of `backend`: with one taker only, the rules need no hash, and the hash must be paid for
+   * as in any real cluster.
+   */
   readonly alias: string;
 }
 
@@ -33,10 +36,17 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
   await load(topology, holder, self, servers);
   const [first, ...others] = servers;
   if (first !== undefined) await load(topology, backend, first, [self, ...others]);
-  if (await forwarded(topology) !== 0) throw new Error("the fast path's counters should begin at 0");
+  if ((await forwarded(topology)) !== 0) throw new Error("the fast path's counters should begin at 0");
 
-  async function load({ port }: FastPathTopology, host: Host, node: FastPathNode, peers: readonly FastPathNode[]): Promise<void> {
-    const [link]: readonly { readonly ifindex: number }[] = JSON.parse(await host.run(["ip", "-json", "link", "show", "dev", "eth0"]));
+  async function load(
+    { port }: FastPathTopology,
+    host: Host,
+    node: FastPathNode,
+    peers: readonly FastPathNode[],
+  ): Promise<void> {
+    const [link]: readonly { readonly ifindex: number }[] = JSON.parse(
+      await host.run(["ip", "-json", "link", "show", "dev", "eth0"]),
+    );
     if (link === undefined) throw new Error(`${host.name} has no eth0`);
     const wire: WirePlan = {
       interfaceName: "eth0",
@@ -59,7 +69,10 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
 /** Packets that the holder has sent on to the backend. */
 export async function forwarded({ holder }: FastPathTopology): Promise<number> {
   const listed = await holder.run(["nft", "list", "counters", "netdev"]);
-  return [...listed.matchAll(/counter to_\S+ \{\s*packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0);
+  return [...listed.matchAll(/counter to_\S+ \{\s*packets (\d+)/g)].reduce(
+    (sum, [, packets]) => sum + Number(packets),
+    0,
+  );
 }
 
 function ip(text: string): IpAddress {

@@ -1,4 +1,7 @@
-/** The load of one subject: programs in the client's namespace, written in C where Node itself would be the slowest part. */
+/**
+ * The load of one subject: programs in the client's namespace, written in C where Node itself would be the
+ * slowest part.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -43,7 +46,9 @@ function start(host: Host, kind: ServerKind, port: number): Promise<LabProcess> 
     case "bulk":
       return host.spawn(["iperf3", "--server", "--port", String(port)], { name: "iperf3" });
     case "echo":
-      return host.spawn(["sockperf", "server", "--tcp", "-i", "0.0.0.0", "-p", String(port)], { name: "sockperf" });
+      return host.spawn(["sockperf", "server", "--tcp", "-i", "0.0.0.0", "-p", String(port)], {
+        name: "sockperf",
+      });
     case "http":
       return startHaproxy(host, "http-server", httpServer(port));
   }
@@ -62,8 +67,22 @@ async function measured<T>(act: () => Promise<T>): Promise<Measured<T>> {
 }
 
 /** One stream. Gbit/s, and the Gbit that came. */
-export async function bulk(client: Host, target: Target, direction: "down" | "up"): Promise<Measured<number>> {
-  const argv = ["iperf3", "--client", target.host, "--port", String(target.port), "--time", String(SECONDS), "--json", ...(direction === "down" ? ["--reverse"] : [])];
+export async function bulk(
+  client: Host,
+  target: Target,
+  direction: "down" | "up",
+): Promise<Measured<number>> {
+  const argv = [
+    "iperf3",
+    "--client",
+    target.host,
+    "--port",
+    String(target.port),
+    "--time",
+    String(SECONDS),
+    "--json",
+    ...(direction === "down" ? ["--reverse"] : []),
+  ];
   for (let tries = 1; ; tries++) {
     try {
       return await measured(async () => gbitPerSecond(await client.run(argv, { timeoutMs: 30_000 })));
@@ -82,12 +101,28 @@ export function gbitIn(rate: number): number {
 /** Each connection carries one request and its answer. */
 export async function connections(client: Host, target: Target): Promise<Measured<number>> {
   await forgetEnded(client);
-  return measured(async () => requestsPerSecond(await client.run(["wrk", "-t1", `-c${CONCURRENT}`, `-d${SECONDS}`, "-H", "Connection: close", `http://${target.host}:${target.port}/`], { timeoutMs: 30_000 })));
+  return measured(async () =>
+    requestsPerSecond(
+      await client.run(
+        [
+          "wrk",
+          "-t1",
+          `-c${CONCURRENT}`,
+          `-d${SECONDS}`,
+          "-H",
+          "Connection: close",
+          `http://${target.host}:${target.port}/`,
+        ],
+        { timeoutMs: 30_000 },
+      ),
+    ),
+  );
 }
 
 /**
- * Where a client is the first to close it keeps the port in TIME-WAIT for a minute, and Linux gives out half of its 28000 to begin with. After ten thousand
- * connections to one address the search for a free one took longer than anything that is measured here.
+ * Where a client is the first to close it keeps the port in TIME-WAIT for a minute, and Linux gives out half
+ * of its 28000 to begin with. After ten thousand connections to one address the search for a free one took
+ * longer than anything that is measured here.
  */
 async function forgetEnded(host: Host, ...filter: readonly string[]): Promise<void> {
   await host.run(["ss", "-K", "state", "time-wait", ...filter]);
@@ -99,7 +134,18 @@ export function connectionsIn(rate: number): number {
 
 /** 14 bytes each way, one at a time: the rate is the path's latency, with nothing queued. */
 export async function pingPong(client: Host, target: Target): Promise<RoundTrips> {
-  const argv = ["sockperf", "ping-pong", "--tcp", "-i", target.host, "-p", String(target.port), "-t", String(SECONDS), "--full-rtt"];
+  const argv = [
+    "sockperf",
+    "ping-pong",
+    "--tcp",
+    "-i",
+    target.host,
+    "-p",
+    String(target.port),
+    "-t",
+    String(SECONDS),
+    "--full-rtt",
+  ];
   return roundTrips(await client.run(argv, { timeoutMs: 30_000 }));
 }
 
@@ -114,7 +160,13 @@ export async function crowd(client: Host, target: Target): Promise<Crowd> {
   await forgetEnded(client);
   const before = memoryKib(target.pid);
   const script = fileURLToPath(new URL("crowd-child.ts", import.meta.url));
-  const [file = "", ...args] = client.inside([process.execPath, script, target.host, String(target.port), String(CROWD)]);
+  const [file = "", ...args] = client.inside([
+    process.execPath,
+    script,
+    target.host,
+    String(target.port),
+    String(CROWD),
+  ]);
   const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
   try {
     const [line] = await once(createInterface({ input: child.stdout }), "line");

@@ -37,7 +37,9 @@ export function leasehold(cluster: Cluster, name: string): Contender {
     apiPort: 6443,
     electsByApi: true,
     async start() {
-      await Promise.all(cluster.nodes.map(async (node) => (node.agent?.running === true ? undefined : node.startAgent())));
+      await Promise.all(
+        cluster.nodes.map(async (node) => (node.agent?.running === true ? undefined : node.startAgent())),
+      );
     },
     async settled() {
       const holder = await cluster.settled(60_000);
@@ -61,7 +63,12 @@ export interface Place {
 
 export function keepalived(cluster: Cluster, { name, vip }: Place, port: number, vrrp: Vrrp): Contender {
   const hosts = cluster.nodes.map(({ host }) => host);
-  const set = new Keepalived(cluster.lab, hosts, { vip, vrrp, port, servers: hosts.map(({ ipv4 }) => `${ipv4}:6443`) });
+  const set = new Keepalived(cluster.lab, hosts, {
+    vip,
+    vrrp,
+    port,
+    servers: hosts.map(({ ipv4 }) => `${ipv4}:6443`),
+  });
   return {
     name,
     vip,
@@ -77,7 +84,10 @@ export function keepalived(cluster: Cluster, { name, vip }: Place, port: number,
   };
 }
 
-/** A process that has lost its Lease ends and is not started again while that is looked at, as with a kubelet in its back-off. */
+/**
+ * A process that has lost its Lease ends and is not started again while that is looked at, as with a kubelet
+ * in its back-off.
+ */
 export function kubeVip(cluster: Cluster, { name, vip }: Place, binary: string): Contender {
   const set = new KubeVip(cluster, { vip, binary, lease: KUBE_VIP_DEFAULTS });
   return {

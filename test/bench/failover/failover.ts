@@ -1,6 +1,7 @@
 /**
- * Failover as a client sees it, beside keepalived with HAProxy and kube-vip on the same nodes: a new connection every 5 ms to each one's own address,
- * and in each round everything that may happen to its holder, once to each.
+ * Failover as a client sees it, beside keepalived with HAProxy and kube-vip on the same nodes: a new
+ * connection every 5 ms to each one's own address, and in each round everything that may happen to its
+ * holder, once to each.
  */
 import { createCluster } from "../../lab/cluster.ts";
 import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
@@ -25,17 +26,25 @@ const KUBE_VIP = "kube-vip";
 /** In the order of the columns. */
 const SUBJECTS: ReadonlyMap<string, (cluster: Cluster) => Contender> = subjectsHere(KUBE_VIP_PROGRAM);
 
-function subjectsHere(kubeVipProgram: string | undefined): ReadonlyMap<string, (cluster: Cluster) => Contender> {
+function subjectsHere(
+  kubeVipProgram: string | undefined,
+): ReadonlyMap<string, (cluster: Cluster) => Contender> {
   const subjects = new Map<string, (cluster: Cluster) => Contender>();
-  subjects.set(ANCHOR, (cluster) => keepalived(cluster, { name: ANCHOR, vip: "10.77.0.101" }, 7443, DOCUMENTED));
+  subjects.set(ANCHOR, (cluster) =>
+    keepalived(cluster, { name: ANCHOR, vip: "10.77.0.101" }, 7443, DOCUMENTED),
+  );
   subjects.set(QUICK, (cluster) => keepalived(cluster, { name: QUICK, vip: "10.77.0.103" }, 7444, VRRP3));
-  if (kubeVipProgram !== undefined) subjects.set(KUBE_VIP, (cluster) => kubeVip(cluster, { name: KUBE_VIP, vip: "10.77.0.102" }, kubeVipProgram));
+  if (kubeVipProgram !== undefined)
+    subjects.set(KUBE_VIP, (cluster) =>
+      kubeVip(cluster, { name: KUBE_VIP, vip: "10.77.0.102" }, kubeVipProgram),
+    );
   return subjects.set(OURS, (cluster) => leasehold(cluster, OURS));
 }
 
 export const failover: Benchmark = {
   name: "failover",
-  summary: "what a client sees when the holder stops, dies or loses its API server, beside keepalived and kube-vip",
+  summary:
+    "what a client sees when the holder stops, dies or loses its API server, beside keepalived and kube-vip",
   defaultRounds: 30,
   subjects: [...SUBJECTS.keys()],
   ours: OURS,
@@ -50,14 +59,25 @@ export const failover: Benchmark = {
 async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> {
   const { rounds, subjects, scenarios } = plan;
   await using cluster = await createCluster();
-  const contenders = [...SUBJECTS].filter(([name]) => subjects.includes(name)).map(([, make]) => make(cluster));
+  const contenders = [...SUBJECTS]
+    .filter(([name]) => subjects.includes(name))
+    .map(([, make]) => make(cluster));
   const newcomer = await cluster.lab.client("newcomer");
-  const rig: Rig = { cluster, contenders, arp: await cluster.lab.captureArp(), realTime: await allowsRealTime(cluster), newcomer };
-  if (!rig.realTime) process.stderr.write("the client may not run in real time here: its pauses will be longer\n");
+  const rig: Rig = {
+    cluster,
+    contenders,
+    arp: await cluster.lab.captureArp(),
+    realTime: await allowsRealTime(cluster),
+    newcomer,
+  };
+  if (!rig.realTime)
+    process.stderr.write("the client may not run in real time here: its pauses will be longer\n");
   const turns = [...contenders];
   for (let round = 1; round <= rounds; round++) {
     for (const scenario of SCENARIOS.filter(({ name }) => scenarios.includes(name))) {
-      for (const contender of turns.filter((each) => scenario.concerns(each) && takesPart(each.name, OURS, round, plan))) {
+      for (const contender of turns.filter(
+        (each) => scenario.concerns(each) && takesPart(each.name, OURS, round, plan),
+      )) {
         for (const { figure, value } of await twice(() => prepareAndPlay(rig, contender, scenario))) {
           record({ round, subject: contender.name, metric: metricName(figure, scenario.name), value });
         }
@@ -72,7 +92,11 @@ interface Figure {
   readonly value: number;
 }
 
-async function prepareAndPlay(rig: Rig, contender: Contender, scenario: Scenario): Promise<readonly Figure[]> {
+async function prepareAndPlay(
+  rig: Rig,
+  contender: Contender,
+  scenario: Scenario,
+): Promise<readonly Figure[]> {
   const holder = await ready(rig, contender);
   const figures: Figure[] = [];
   await scenario.play(rig, contender, holder, (figure, value) => figures.push({ figure, value }));
@@ -81,7 +105,8 @@ async function prepareAndPlay(rig: Rig, contender: Contender, scenario: Scenario
 
 /** Every program on every node runs, of the others too: none is to be at rest while another is measured. */
 async function ready({ cluster, contenders }: Rig, contender: Contender): Promise<ClusterNode> {
-  for (const { plane } of cluster.nodes) for (const program of [plane.etcd, plane.apiServer]) if (!program.running) await program.start();
+  for (const { plane } of cluster.nodes)
+    for (const program of [plane.etcd, plane.apiServer]) if (!program.running) await program.start();
   await cluster.plane.ready();
   await Promise.all(contenders.map((each) => each.start()));
   return contender.settled();

@@ -15,10 +15,18 @@ export interface Seen {
 }
 
 export function seen(attempts: readonly Attempt[]): Seen {
-  return { gapMs: longestGap(attempts).ms, silenceMs: longestSilenceMs(attempts), pauseMs: longestPauseMs(attempts), unanswered: failures(attempts).length };
+  return {
+    gapMs: longestGap(attempts).ms,
+    silenceMs: longestSilenceMs(attempts),
+    pauseMs: longestPauseMs(attempts),
+    unanswered: failures(attempts).length,
+  };
 }
 
-/** Until the last attempt of all ended: no answer at the end is a silence as well. Infinity of no answer at all. */
+/**
+ * Until the last attempt of all ended: no answer at the end is a silence as well. Infinity of no answer at
+ * all.
+ */
 function longestSilenceMs(attempts: readonly Attempt[], sinceMs?: number): number {
   const answersMs = attempts.filter(({ ok }) => ok).map(answeredMs);
   if (answersMs.length === 0) return Infinity;
@@ -43,11 +51,14 @@ export function lastHeldMs(timeline: OwnershipTimeline, node: string): number | 
 }
 
 /**
- * The longest time without an answer from `fromMs` on, that moment included, to what was sent after it. Not the time to the first answer: a client that
- * has just learnt where the address was still gets one.
+ * The longest time without an answer from `fromMs` on, that moment included, to what was sent after it. Not
+ * the time to the first answer: a client that has just learnt where the address was still gets one.
  */
 export function silenceAfterMs(attempts: readonly Attempt[], fromMs: number): number {
-  return longestSilenceMs(attempts.filter(({ sentMs }) => sentMs >= fromMs), fromMs);
+  return longestSilenceMs(
+    attempts.filter(({ sentMs }) => sentMs >= fromMs),
+    fromMs,
+  );
 }
 
 /** The longest spell with the address on more than one node; Infinity when it had not ended. */

@@ -1,6 +1,7 @@
 /**
- * keepalived and HAProxy on every node as kubeadm's documentation of high availability configures them: VRRPv2, advertisements every second,
- * multicast, preemption, priorities 101, 100, 100, the check of the balancer. Or the same with the quickest that VRRPv3 can do.
+ * keepalived and HAProxy on every node as kubeadm's documentation of high availability configures them:
+ * VRRPv2, advertisements every second, multicast, preemption, priorities 101, 100, 100, the check of the
+ * balancer. Or the same with the quickest that VRRPv3 can do.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -58,21 +59,35 @@ export class Keepalived {
   async start(): Promise<void> {
     const { port, servers, vrrp } = this.#options;
     for (const node of this.#nodes) {
-      if (node.balancer?.running !== true) node.balancer = await startHaproxy(node.host, `haproxy-${port}`, documented({ port, servers, checks: true }));
-      if (node.daemon?.running !== true) node.daemon = await node.host.spawn(command(node, vrrp), { name: `keepalived-${vrrp.routerId}` });
+      if (node.balancer?.running !== true)
+        node.balancer = await startHaproxy(
+          node.host,
+          `haproxy-${port}`,
+          documented({ port, servers, checks: true }),
+        );
+      if (node.daemon?.running !== true)
+        node.daemon = await node.host.spawn(command(node, vrrp), { name: `keepalived-${vrrp.routerId}` });
     }
   }
 
   /** Waits until the first node, whose priority is the highest, alone holds the address; answers its name. */
   async settled(): Promise<string> {
     const first = this.#first().host.name;
-    await this.#lab.until(async () => (await this.#holders()).join() === first, 30_000, `${first} alone holds keepalived's address`);
+    await this.#lab.until(
+      async () => (await this.#holders()).join() === first,
+      30_000,
+      `${first} alone holds keepalived's address`,
+    );
     return first;
   }
 
   async #holders(): Promise<readonly string[]> {
-    const held = await Promise.all(this.#nodes.map((node) => node.host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"])));
-    return this.#nodes.filter((_, index) => held[index]?.includes(` ${this.#options.vip}/`)).map((node) => node.host.name);
+    const held = await Promise.all(
+      this.#nodes.map((node) => node.host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"])),
+    );
+    return this.#nodes
+      .filter((_, index) => held[index]?.includes(` ${this.#options.vip}/`))
+      .map((node) => node.host.name);
   }
 
   /** SIGTERM to the master's first process, as the kubelet sends it; its balancer stays. */
@@ -86,10 +101,15 @@ export class Keepalived {
   /** Of what runs on a node: keepalived's first process and HAProxy's. */
   pids(name: string): readonly number[] {
     const node = this.#nodes.find(({ host }) => host.name === name);
-    return [node?.daemon, node?.balancer].flatMap((program) => (program?.running === true ? [program.pid] : []));
+    return [node?.daemon, node?.balancer].flatMap((program) =>
+      program?.running === true ? [program.pid] : [],
+    );
   }
 
-  /** SIGKILL to all of a node's processes, its balancer's too: ours is one process, agent and balancer. Its address stays. */
+  /**
+   * SIGKILL to all of a node's processes, its balancer's too: ours is one process, agent and balancer. Its
+   * address stays.
+   */
   async kill(name: string): Promise<void> {
     const node = this.#nodes.find(({ host }) => host.name === name);
     for (const program of [node?.daemon, node?.balancer]) program?.kill("SIGKILL");
@@ -105,7 +125,18 @@ export class Keepalived {
 
 function command(node: KeepalivedNode, { routerId }: Vrrp): readonly string[] {
   const pid = (name: string): string => join(node.host.directory, `${name}-${routerId}.pid`);
-  return ["keepalived", "--dont-fork", "--log-console", "--vrrp", "-f", node.config, "-p", pid("keepalived"), "-r", pid("vrrp")];
+  return [
+    "keepalived",
+    "--dont-fork",
+    "--log-console",
+    "--vrrp",
+    "-f",
+    node.config,
+    "-p",
+    pid("keepalived"),
+    "-r",
+    pid("vrrp"),
+  ];
 }
 
 /** Asks the balanced port on its own node: any API server's answer will do. */
@@ -114,7 +145,17 @@ function checkScript(port: number): string {
 }
 
 /** VRRPv3 has no authentication (RFC 5798, 9). */
-function configuration({ vip, vrrp, first, check }: { readonly vip: string; readonly vrrp: Vrrp; readonly first: boolean; readonly check: string }): string {
+function configuration({
+  vip,
+  vrrp,
+  first,
+  check,
+}: {
+  readonly vip: string;
+  readonly vrrp: Vrrp;
+  readonly first: boolean;
+  readonly check: string;
+}): string {
   const version = `
     version 3
     advert_int ${vrrp.advertS}`;

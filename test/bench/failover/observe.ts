@@ -1,4 +1,7 @@
-/** One fault and what is seen of it: by a client that opens connections all the time, and in the kernels' tables. */
+/**
+ * One fault and what is seen of it: by a client that opens connections all the time, and in the kernels'
+ * tables.
+ */
 import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
 import type { ArpCapture } from "../../support/lab/capture.ts";
 import { monotonicMs, sleep } from "../../support/lab/clock.ts";
@@ -29,7 +32,10 @@ const PROBE_EVERY_MS = 5;
 const PROBE_TIMEOUT_MS = 1_000;
 const NEWCOMER_EVERY_MS = 10;
 const FORGETS = "while :; do ip neigh flush all; sleep 0.05; done";
-/** Answers before the fault. Proof of death needs 20 of the holder's, 50 ms apart, and so long must the client have been content too. */
+/**
+ * Answers before the fault. Proof of death needs 20 of the holder's, 50 ms apart, and so long must the client
+ * have been content too.
+ */
 const BEFORE_MS = 1_500;
 /** What is looked at of the time before the fault. */
 const LEAD_MS = 500;
@@ -57,7 +63,12 @@ export interface Fault {
 
 let serial = 0;
 
-export async function startProbe({ cluster }: Rig, contender: Contender, options: Omit<ProbeOptions, "host">, machine = cluster.client): Promise<ClientProbe> {
+export async function startProbe(
+  { cluster }: Rig,
+  contender: Contender,
+  options: Omit<ProbeOptions, "host">,
+  machine = cluster.client,
+): Promise<ClientProbe> {
   return ClientProbe.start(machine, { host: contender.vip, ...options }, `probe-${(serial += 1)}`);
 }
 
@@ -65,23 +76,48 @@ export async function watch(rig: Rig, contender: Contender, fault: Fault): Promi
   const { cluster, newcomer } = rig;
   // What the client learnt in an earlier fault is no part of this one.
   await cluster.client.run(["ip", "neigh", "flush", "all"]);
-  await using ownership = await OwnershipSampler.start(new Map(cluster.nodes.map(({ name, host }) => [name, host.namespace])), OWNERSHIP_EVERY_MS);
-  const asked = { port: contender.port, intervalMs: PROBE_EVERY_MS, ...fault.ask, timeoutMs: PROBE_TIMEOUT_MS, realTime: rig.realTime };
+  await using ownership = await OwnershipSampler.start(
+    new Map(cluster.nodes.map(({ name, host }) => [name, host.namespace])),
+    OWNERSHIP_EVERY_MS,
+  );
+  const asked = {
+    port: contender.port,
+    intervalMs: PROBE_EVERY_MS,
+    ...fault.ask,
+    timeoutMs: PROBE_TIMEOUT_MS,
+    realTime: rig.realTime,
+  };
   await using probe = await startProbe(rig, contender, asked);
-  await using _forgetting = fault.newcomers === true ? await newcomer.spawn(["sh", "-c", FORGETS], { name: "forget" }) : undefined;
-  await using strangers = fault.newcomers === true ? await startProbe(rig, contender, { ...asked, intervalMs: NEWCOMER_EVERY_MS }, newcomer) : undefined;
-  await cluster.lab.until(() => steady(probe, BEFORE_MS), 30_000, `${contender.name}: ${contender.vip}:${asked.port} answers steadily before the fault`);
+  await using _forgetting =
+    fault.newcomers === true ? await newcomer.spawn(["sh", "-c", FORGETS], { name: "forget" }) : undefined;
+  await using strangers =
+    fault.newcomers === true
+      ? await startProbe(rig, contender, { ...asked, intervalMs: NEWCOMER_EVERY_MS }, newcomer)
+      : undefined;
+  await cluster.lab.until(
+    () => steady(probe, BEFORE_MS),
+    30_000,
+    `${contender.name}: ${contender.vip}:${asked.port} answers steadily before the fault`,
+  );
 
   const fromMs = monotonicMs();
   await fault.act();
-  const moved = async (): Promise<boolean> => fault.from === undefined || (await ownership.holders(contender.vip)).some((name) => name !== fault.from?.name);
+  const moved = async (): Promise<boolean> =>
+    fault.from === undefined ||
+    (await ownership.holders(contender.vip)).some((name) => name !== fault.from?.name);
   let movedMs: number | undefined;
   while (monotonicMs() < fromMs + AT_MOST_MS) {
     if (movedMs === undefined && (await moved())) movedMs = monotonicMs();
-    if (movedMs !== undefined && monotonicMs() > movedMs + fault.atLeastMs && steady(probe, 2 * PROBE_TIMEOUT_MS)) break;
+    if (
+      movedMs !== undefined &&
+      monotonicMs() > movedMs + fault.atLeastMs &&
+      steady(probe, 2 * PROBE_TIMEOUT_MS)
+    )
+      break;
     await sleep(50);
   }
-  const since = (attempts: readonly Attempt[]): readonly Attempt[] => attempts.filter(({ sentMs }) => sentMs > fromMs - LEAD_MS);
+  const since = (attempts: readonly Attempt[]): readonly Attempt[] =>
+    attempts.filter(({ sentMs }) => sentMs > fromMs - LEAD_MS);
   return {
     attempts: since(await probe.stop()),
     newcomers: since((await strangers?.stop()) ?? []),

@@ -1,6 +1,7 @@
 /**
- * What a cluster pays for high availability while nothing happens: processor time and memory of all that one node runs for it, with a real control
- * plane and its own traffic beside it; ours as it comes and without proof of death, and keepalived with HAProxy.
+ * What a cluster pays for high availability while nothing happens: processor time and memory of all that one
+ * node runs for it, with a real control plane and its own traffic beside it; ours as it comes and without
+ * proof of death, and keepalived with HAProxy.
  */
 import { createCluster } from "../../lab/cluster.ts";
 import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
@@ -45,7 +46,8 @@ const SUBJECTS: ReadonlyMap<string, (cluster: Cluster) => Resident> = new Map([
 
 export const idle: Benchmark = {
   name: "idle",
-  summary: "processor time and memory per node while nothing happens, with and without proof of death, beside keepalived and HAProxy",
+  summary:
+    "processor time and memory per node while nothing happens, with and without proof of death, beside keepalived and HAProxy",
   defaultRounds: 5,
   subjects: [...SUBJECTS.keys()],
   ours: OURS,
@@ -63,22 +65,33 @@ export const idle: Benchmark = {
 
 async function run({ rounds, subjects }: Plan, record: (sample: Sample) => void): Promise<void> {
   await using cluster = await createCluster();
-  const turns = [...SUBJECTS].filter(([name]) => subjects.includes(name)).map(([name, make]) => ({ name, resident: make(cluster) }));
+  const turns = [...SUBJECTS]
+    .filter(([name]) => subjects.includes(name))
+    .map(([name, make]) => ({ name, resident: make(cluster) }));
   for (let round = 1; round <= rounds; round++) {
     const backups = new Map<string, number>();
     for (const { name, resident } of turns) {
       const { backup, master, memoryMib } = await measure(cluster, resident);
       backups.set(name, backup);
-      for (const [metric, value] of [[BACKUP, backup], [MASTER, master], [MEMORY, memoryMib]] as const) record({ round, subject: name, metric, value });
+      for (const [metric, value] of [
+        [BACKUP, backup],
+        [MASTER, master],
+        [MEMORY, memoryMib],
+      ] as const)
+        record({ round, subject: name, metric, value });
     }
     const [proven, unproven] = [backups.get(OURS), backups.get(UNPROVEN)];
-    if (proven !== undefined && unproven !== undefined) record({ round, subject: OURS, metric: PROOF, value: proven - unproven });
+    if (proven !== undefined && unproven !== undefined)
+      record({ round, subject: OURS, metric: PROOF, value: proven - unproven });
     turns.push(...turns.splice(0, 1)); // nobody is always the first
   }
 }
 
 /** Alone: what the others would cost is no part of it. */
-async function measure(cluster: Cluster, resident: Resident): Promise<{ readonly backup: number; readonly master: number; readonly memoryMib: number }> {
+async function measure(
+  cluster: Cluster,
+  resident: Resident,
+): Promise<{ readonly backup: number; readonly master: number; readonly memoryMib: number }> {
   const holder = await resident.start();
   await sleep(WARM_MS);
   // A check that runs at this moment ends before the next look: only those that live on count.
@@ -88,10 +101,15 @@ async function measure(cluster: Cluster, resident: Resident): Promise<{ readonly
   const fromMs = monotonicMs();
   await sleep(MEASURED_MS);
   const forMs = monotonicMs() - fromMs;
-  const share = (node: ClusterNode): number => ((cpuMs(node) - (before.get(node) ?? Number.NaN)) / forMs) * 100;
+  const share = (node: ClusterNode): number =>
+    ((cpuMs(node) - (before.get(node) ?? Number.NaN)) / forMs) * 100;
   const backups = cluster.others(holder);
   const mean = (of: (node: ClusterNode) => number): number => sum(backups.map(of)) / backups.length;
-  const result = { backup: mean(share), master: share(holder), memoryMib: mean((node) => sum(figures(residents.get(node)).map((one) => one.memoryKib)) / 1024) };
+  const result = {
+    backup: mean(share),
+    master: share(holder),
+    memoryMib: mean((node) => sum(figures(residents.get(node)).map((one) => one.memoryKib)) / 1024),
+  };
   await resident.end();
   return result;
 }
@@ -123,7 +141,12 @@ function leasehold(cluster: Cluster, settings: Readonly<Record<string, string>>)
 
 function keepalived(cluster: Cluster, vip: string, port: number, vrrp: Vrrp): Resident {
   const hosts = cluster.nodes.map(({ host }) => host);
-  const set = new Keepalived(cluster.lab, hosts, { vip, vrrp, port, servers: hosts.map(({ ipv4 }) => `${ipv4}:6443`) });
+  const set = new Keepalived(cluster.lab, hosts, {
+    vip,
+    vrrp,
+    port,
+    servers: hosts.map(({ ipv4 }) => `${ipv4}:6443`),
+  });
   return {
     async start() {
       await set.start();

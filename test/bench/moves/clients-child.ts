@@ -1,8 +1,9 @@
 /**
- * Many clients of the API in one process, which counts for itself: hundreds of watches bring thousands of events a second, too many to hand on.
- * `clients-child.ts '{...}'` ({@link ClientsOptions}); writes `ready` once each has had its first answer. Then, a line each:
- * `mark`: forget how late events have been; `report`: a JSON line of {@link ClientReport}s; `finish NODE`: half-close every connection that is
- * open and not to NODE's API server, and a JSON line of {@link Ending}s once all have ended or the time is over.
+ * Many clients of the API in one process, which counts for itself: hundreds of watches bring thousands of
+ * events a second, too many to hand on. `clients-child.ts '{...}'` ({@link ClientsOptions}); writes `ready`
+ * once each has had its first answer. Then, a line each: `mark`: forget how late events have been; `report`:
+ * a JSON line of {@link ClientReport}s; `finish NODE`: half-close every connection that is open and not to
+ * NODE's API server, and a JSON line of {@link Ending}s once all have ended or the time is over.
  */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -18,7 +19,12 @@ const ca = readFileSync(options.tls.caFile);
 const cert = readFileSync(options.tls.certFile);
 const key = readFileSync(options.tls.keyFile);
 /** Each API server has its own certificate, whoever carries the bytes. */
-const names = new Map(Object.entries(options.certificates).map(([node, file]) => [new X509Certificate(readFileSync(file)).fingerprint256, node]));
+const names = new Map(
+  Object.entries(options.certificates).map(([node, file]) => [
+    new X509Certificate(readFileSync(file)).fingerprint256,
+    node,
+  ]),
+);
 const feed = new EventFeed();
 /** TLS handshakes under way; more would only wait for each other. */
 const AT_ONCE = 16;
@@ -127,13 +133,17 @@ async function open(client: Client, host: string, port: number): Promise<void> {
 async function openAll(clients: readonly Client[], host: string): Promise<void> {
   const waiting = [...clients];
   const worker = async (): Promise<void> => {
-    for (let client = waiting.pop(); client !== undefined; client = waiting.pop()) await open(client, host, options.port);
+    for (let client = waiting.pop(); client !== undefined; client = waiting.pop())
+      await open(client, host, options.port);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
 const direct = options.direct.map((host) => ({ host, client: new Client("direct") }));
-const clients = Array.from({ length: options.watches + options.requests }, (_, index) => new Client(index < options.watches ? "watch" : "request"));
+const clients = Array.from(
+  { length: options.watches + options.requests },
+  (_, index) => new Client(index < options.watches ? "watch" : "request"),
+);
 for (const { host, client } of direct) await open(client, host, 6443);
 await openAll(clients, options.host);
 process.stdout.write("ready\n");
@@ -150,7 +160,9 @@ createInterface({ input: process.stdin })
         process.stdout.write(`${JSON.stringify(everyone.map((client) => client.report()))}\n`);
         break;
       case "finish":
-        void Promise.all(clients.filter(({ server }) => server !== node).flatMap((client) => client.finish() ?? [])).then((endings) => process.stdout.write(`${JSON.stringify(endings)}\n`));
+        void Promise.all(
+          clients.filter(({ server }) => server !== node).flatMap((client) => client.finish() ?? []),
+        ).then((endings) => process.stdout.write(`${JSON.stringify(endings)}\n`));
         break;
     }
   })

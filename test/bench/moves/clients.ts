@@ -10,7 +10,10 @@ import type { Host } from "../../support/lab/host.ts";
 import type { TlsOptions } from "../../support/lab/probe.ts";
 import type { EventsSeen } from "./events.ts";
 
-/** watch: one GET, then it only listens. request: a GET every now and then on the same connection. direct: a watch past all balancers. */
+/**
+ * watch: one GET, then it only listens. request: a GET every now and then on the same connection. direct: a
+ * watch past all balancers.
+ */
 export type ClientKind = "watch" | "request" | "direct";
 
 export interface ClientsOptions {

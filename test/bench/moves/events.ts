@@ -1,12 +1,17 @@
-/** Events as watches get them: which came, and how late, told from what was only the API server's own delay. */
+/**
+ * Events as watches get them: which came, and how late, told from what was only the API server's own delay.
+ */
 
 /**
- * The body of an HTTP answer in chunks. An API server that has several events to send puts them into one buffer, and then a chunk ends
- * anywhere, in the middle of a number too.
+ * The body of an HTTP answer in chunks. An API server that has several events to send puts them into one
+ * buffer, and then a chunk ends anywhere, in the middle of a number too.
  */
 export class ChunkedBody {
   #rest = "";
-  #state: { readonly kind: "head" } | { readonly kind: "size" } | { readonly kind: "data"; readonly left: number } = { kind: "head" };
+  #state:
+    | { readonly kind: "head" }
+    | { readonly kind: "size" }
+    | { readonly kind: "data"; readonly left: number } = { kind: "head" };
 
   /** Answers what of the body came with it. */
   read(part: string): string {
@@ -69,7 +74,10 @@ export interface EventsSeen {
   readonly missed: number;
   /** Since the mark: the longest time from an event's making to its arrival here, ms. */
   readonly latestMs: number;
-  /** Since the mark: the longest time from an event's first arrival from the same API server to its arrival here, ms. */
+  /**
+   * Since the mark: the longest time from an event's first arrival from the same API server to its arrival
+   * here, ms.
+   */
   readonly behindMs: number;
 }
 
@@ -122,6 +130,11 @@ export class EventCounter {
   }
 
   seen(): EventsSeen {
-    return { last: this.#last, missed: this.#gaps.filter((n) => this.#feed.has(n)).length, latestMs: this.#latestMs, behindMs: this.#behindMs };
+    return {
+      last: this.#last,
+      missed: this.#gaps.filter((n) => this.#feed.has(n)).length,
+      latestMs: this.#latestMs,
+      behindMs: this.#behindMs,
+    };
   }
 }

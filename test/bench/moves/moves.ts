@@ -1,6 +1,7 @@
 /**
- * Moves of the address and losses of nodes as the clients of a real API see them: half of the connections are watches that only listen, half ask
- * now and then, all through one address. In each round everything that may happen happens once, to ours and to those beside it in turn.
+ * Moves of the address and losses of nodes as the clients of a real API see them: half of the connections are
+ * watches that only listen, half ask now and then, all through one address. In each round everything that may
+ * happen happens once, to ours and to those beside it in turn.
  */
 import { join } from "node:path";
 import { createCluster } from "../../lab/cluster.ts";
@@ -28,8 +29,8 @@ const KUBE_VIP_VIP = "10.77.0.102";
 /** Without the kernel's fast path only the proxy's own port is there. */
 const OUR_PORT = Number(process.env["MOVES_PORT"] ?? 6443);
 /**
- * What a fault leads to is looked at for this long, and until new connections have been answered for a while and nothing hangs: after a long
- * silence TCP sends again after as long a time once more.
+ * What a fault leads to is looked at for this long, and until new connections have been answered for a while
+ * and nothing hangs: after a long silence TCP sends again after as long a time once more.
  */
 const AT_LEAST_MS = 4_000;
 const AT_MOST_MS = 25_000;
@@ -41,7 +42,8 @@ const SHUTDOWN_DELAY_MS = 12_000;
 const TOLD_MS = 10_000;
 const PROBE_EVERY_MS = 50;
 const PROBE_TIMEOUT_MS = 2_000;
-const WATCH_PATH = "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dticker&timeoutSeconds=3600";
+const WATCH_PATH =
+  "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dticker&timeoutSeconds=3600";
 
 /** What happens, and who must not notice. */
 interface Scenario {
@@ -53,7 +55,9 @@ interface Scenario {
   /** The goals that hold for it. */
   readonly goals: { readonly live?: number; readonly behindMs?: number; readonly toldMs?: number };
   readonly act: (plane: Plane, victim: ClusterNode, cluster: Cluster) => Promise<void>;
-  /** What follows with the same clients, and is looked at by its own: the victim's connections are out of it. */
+  /**
+   * What follows with the same clients, and is looked at by its own: the victim's connections are out of it.
+   */
   readonly sequel?: { readonly name: string; readonly act: (victim: ClusterNode) => Promise<void> };
   /** Ends what {@link act} began; what programs are missing then, {@link Plane.ready} starts. */
   readonly heal?: (victim: ClusterNode, cluster: Cluster) => Promise<void>;
@@ -64,7 +68,8 @@ const lose: Scenario["act"] = async (_, victim, cluster) => {
   victim.plane.apiServer.stop();
 };
 const find: Scenario["heal"] = async (victim, cluster) => {
-  // It boots. An agent that had lived through this again and again would be no candidate for longer each time.
+  // It boots. An agent that had lived through this again and again would be no candidate for longer each
+  // time.
   await victim.endAgent("SIGKILL");
   await cluster.forget(victim);
   victim.plane.apiServer.continue();
@@ -73,10 +78,29 @@ const find: Scenario["heal"] = async (victim, cluster) => {
 
 const SCENARIOS: readonly Scenario[] = [
   { name: "nothing", victim: "nobody", deadly: false, goals: {}, act: async () => {} },
-  { name: "planned move", victim: "holder", deadly: false, goals: { live: 100, behindMs: 250 }, act: (plane, holder) => plane.stopHolder(holder) },
-  { name: "there and back", victim: "holder", deadly: false, goals: { live: 100, behindMs: 250 }, act: (plane, holder) => plane.thereAndBack(holder) },
+  {
+    name: "planned move",
+    victim: "holder",
+    deadly: false,
+    goals: { live: 100, behindMs: 250 },
+    act: (plane, holder) => plane.stopHolder(holder),
+  },
+  {
+    name: "there and back",
+    victim: "holder",
+    deadly: false,
+    goals: { live: 100, behindMs: 250 },
+    act: (plane, holder) => plane.thereAndBack(holder),
+  },
   { name: "holder's node lost", victim: "holder", deadly: true, goals: { live: 100 }, act: lose, heal: find },
-  { name: "other node lost", victim: "other", deadly: true, goals: { live: 100, toldMs: 1_000 }, act: lose, heal: find },
+  {
+    name: "other node lost",
+    victim: "other",
+    deadly: true,
+    goals: { live: 100, toldMs: 1_000 },
+    act: lose,
+    heal: find,
+  },
   {
     name: "drained",
     victim: "other",
@@ -107,8 +131,10 @@ const SCENARIOS: readonly Scenario[] = [
 ];
 
 function metricsOf({ name, deadly, goals, sequel }: Scenario): readonly Metric[] {
-  const least = (value: number | undefined): Pick<Metric, "goal"> => (value === undefined ? {} : { goal: { kind: "every-round-at-least", value } });
-  const most = (value: number | undefined): Pick<Metric, "goal"> => (value === undefined ? {} : { goal: { kind: "every-round-at-most", value } });
+  const least = (value: number | undefined): Pick<Metric, "goal"> =>
+    value === undefined ? {} : { goal: { kind: "every-round-at-least", value } };
+  const most = (value: number | undefined): Pick<Metric, "goal"> =>
+    value === undefined ? {} : { goal: { kind: "every-round-at-most", value } };
   const none = most(goals.live === undefined ? undefined : 0);
   const connections = (of: string): readonly Metric[] => [
     { name: `${of}: live`, unit: "%", decimals: 1, ...least(goals.live) },
@@ -140,7 +166,9 @@ export const moves: Benchmark = {
   subjects: [KEEPALIVED, ...(KUBE_VIP_PROGRAM === undefined ? [] : [KUBE_VIP]), LEASEHOLD],
   ours: LEASEHOLD,
   anchor: KEEPALIVED,
-  metrics: SCENARIOS.flatMap((scenario) => metricsOf(scenario).map((metric) => ({ ...metric, scenario: scenario.name }))),
+  metrics: SCENARIOS.flatMap((scenario) =>
+    metricsOf(scenario).map((metric) => ({ ...metric, scenario: scenario.name })),
+  ),
   scenarios: SCENARIOS.map(({ name }) => name),
   anchorVersion: () => versionsOf(["keepalived", "haproxy", "curl"]),
   needs: "control plane",
@@ -149,7 +177,9 @@ export const moves: Benchmark = {
 
 async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> {
   const { rounds, subjects, scenarios } = plan;
-  await using cluster = await createCluster({ apiServerFlags: { "shutdown-delay-duration": `${SHUTDOWN_DELAY_MS}ms` } });
+  await using cluster = await createCluster({
+    apiServerFlags: { "shutdown-delay-duration": `${SHUTDOWN_DELAY_MS}ms` },
+  });
   const all = [leasehold(cluster, OUR_PORT), keepalivedAndHaproxy(cluster, KEEPALIVED_VIP)];
   if (KUBE_VIP_PROGRAM !== undefined) all.push(kubeVip(cluster, KUBE_VIP_VIP, KUBE_VIP_PROGRAM));
   const planes = all.filter(({ name }) => subjects.includes(name));
@@ -159,7 +189,8 @@ async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> 
       if (!scenarios.includes(scenario.name)) continue;
       for (const plane of planes.filter(({ name }) => takesPart(name, LEASEHOLD, round, plan))) {
         // Now one, now the other node that is not the holder.
-        for (const sample of await twice(() => prepareAndPlay(stage, plane, scenario, round + index))) record({ round, subject: plane.name, ...sample });
+        for (const sample of await twice(() => prepareAndPlay(stage, plane, scenario, round + index)))
+          record({ round, subject: plane.name, ...sample });
       }
     }
     planes.push(...planes.splice(0, 1)); // nobody is always the first
@@ -169,7 +200,10 @@ async function run(plan: Plan, record: (sample: Sample) => void): Promise<void> 
 interface Stage {
   readonly cluster: Cluster;
   readonly planes: readonly Plane[];
-  /** Since when all API servers are there, for HAProxy has to find them well; undefined: the scenario before took one away. */
+  /**
+   * Since when all API servers are there, for HAProxy has to find them well; undefined: the scenario before
+   * took one away.
+   */
   readyMs: number | undefined;
 }
 
@@ -178,7 +212,12 @@ interface Figure {
   readonly value: number;
 }
 
-async function prepareAndPlay(stage: Stage, plane: Plane, scenario: Scenario, turn: number): Promise<readonly Figure[]> {
+async function prepareAndPlay(
+  stage: Stage,
+  plane: Plane,
+  scenario: Scenario,
+  turn: number,
+): Promise<readonly Figure[]> {
   const { cluster, planes } = stage;
   // All of them: none is to be at rest while another is measured.
   const holders = new Map<Plane, ClusterNode>();
@@ -209,17 +248,30 @@ function sayOutcome(of: string, outcome: Outcome, say: Say): void {
 
 let serial = 0;
 
-async function play(cluster: Cluster, plane: Plane, scenario: Scenario, victim: ClusterNode, say: Say): Promise<void> {
+async function play(
+  cluster: Cluster,
+  plane: Plane,
+  scenario: Scenario,
+  victim: ClusterNode,
+  say: Say,
+): Promise<void> {
   const { lab, client } = cluster;
   const { name, sequel } = scenario;
   const [witness] = cluster.others(victim);
   if (witness === undefined) throw new Error("a cluster has other nodes");
-  // What it learnt in an earlier fault (a node that was cut off thought itself the master) is no part of this one.
+  // What it learnt in an earlier fault (a node that was cut off thought itself the master) is no part of this
+  // one.
   await client.run(["ip", "neigh", "flush", "all"]);
   await using ticker = await startTicker(cluster, witness, EVENT_EVERY_MS);
   await lab.until(() => ticker.ticks().length > 0, 10_000, "events are made");
   await using clients = await openClients(cluster, plane);
-  const options = { host: plane.vip, port: plane.port, intervalMs: PROBE_EVERY_MS, timeoutMs: PROBE_TIMEOUT_MS, tls: { caFile: clientTls(cluster).caFile } };
+  const options = {
+    host: plane.vip,
+    port: plane.port,
+    intervalMs: PROBE_EVERY_MS,
+    timeoutMs: PROBE_TIMEOUT_MS,
+    tls: { caFile: clientTls(cluster).caFile },
+  };
   await using probe = await ClientProbe.start(client, options, `probe-${(serial += 1)}`);
   await lab.until(() => steady(probe), 20_000, "new connections are answered before the fault");
 
@@ -258,11 +310,18 @@ function openClients(cluster: Cluster, { vip, port }: Plane): Promise<Clients> {
     everyMs: REQUEST_EVERY_MS,
     direct: cluster.nodes.map(({ host }) => host.ipv4),
     tls: clientTls(cluster),
-    certificates: Object.fromEntries(cluster.nodes.map((node) => [node.name, join(node.plane.etcKubernetes, "pki", "apiserver.crt")])),
+    certificates: Object.fromEntries(
+      cluster.nodes.map((node) => [node.name, join(node.plane.etcKubernetes, "pki", "apiserver.crt")]),
+    ),
   });
 }
 
-async function settle(clients: Clients, probe: ClientProbe, fromMs: number, dead: string | undefined): Promise<Outcome> {
+async function settle(
+  clients: Clients,
+  probe: ClientProbe,
+  fromMs: number,
+  dead: string | undefined,
+): Promise<Outcome> {
   await sleep(Math.max(0, fromMs + AT_LEAST_MS - monotonicMs()));
   for (;;) {
     const { atMs, clients: reports } = await clients.report();

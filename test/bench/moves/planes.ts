@@ -1,4 +1,7 @@
-/** What is compared: ours, keepalived with HAProxy, kube-vip; each with an address of its own on the same nodes. */
+/**
+ * What is compared: ours, keepalived with HAProxy, kube-vip; each with an address of its own on the same
+ * nodes.
+ */
 import type { Cluster, ClusterNode } from "../../lab/cluster.ts";
 import { fastPathReady, moveTo } from "../../lab/fast-path-cluster.ts";
 import { sleep } from "../../support/lab/clock.ts";
@@ -31,7 +34,9 @@ export function leasehold(cluster: Cluster, port: number): Plane {
     vip: cluster.vip,
     port,
     async ready() {
-      await Promise.all(cluster.nodes.map(async (node) => (node.agent?.running === true ? undefined : node.startAgent())));
+      await Promise.all(
+        cluster.nodes.map(async (node) => (node.agent?.running === true ? undefined : node.startAgent())),
+      );
       const holder = await cluster.settled(60_000);
       if (port === 6443) await fastPathReady(cluster);
       return holder;
@@ -43,7 +48,14 @@ export function leasehold(cluster: Cluster, port: number): Plane {
       await moveTo(cluster, other);
       await sleep(BACK_AFTER_MS);
       await moveTo(cluster, holder);
-      await cluster.kubectl(["annotate", "-n", "kube-system", "lease", "leasehold", "leasehold.dev/move-to-"]);
+      await cluster.kubectl([
+        "annotate",
+        "-n",
+        "kube-system",
+        "lease",
+        "leasehold",
+        "leasehold.dev/move-to-",
+      ]);
     },
   };
 }
@@ -51,7 +63,12 @@ export function leasehold(cluster: Cluster, port: number): Plane {
 export function keepalivedAndHaproxy(cluster: Cluster, vip: string): Plane {
   const servers = cluster.nodes.map(({ host }) => `${host.ipv4}:6443`);
   const hosts = cluster.nodes.map(({ host }) => host);
-  const keepalived = new Keepalived(cluster.lab, hosts, { vip, vrrp: DOCUMENTED, port: HAPROXY_PORT, servers });
+  const keepalived = new Keepalived(cluster.lab, hosts, {
+    vip,
+    vrrp: DOCUMENTED,
+    port: HAPROXY_PORT,
+    servers,
+  });
   return {
     name: KEEPALIVED,
     vip,

@@ -83,7 +83,8 @@ export function bulk(subject: Subject, direction: "down" | "up"): Promise<Measur
     }
     socket.end();
     await ended;
-    if (answer !== "u") throw new Error(`${subject.name}: the upload was answered with ${JSON.stringify(answer)}`);
+    if (answer !== "u")
+      throw new Error(`${subject.name}: the upload was answered with ${JSON.stringify(answer)}`);
   };
   const download = async (): Promise<void> => {
     const socket = await openClient(subject.port);

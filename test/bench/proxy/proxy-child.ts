@@ -1,6 +1,7 @@
 /**
- * Child process of `proxy.ts`: the proxy alone. Arguments: how many workers, the ports of the backends. Asked with any
- * message, says how late its main thread's timers have been at most since the last time, in ms: there runs the election.
+ * Child process of `proxy.ts`: the proxy alone. Arguments: how many workers, the ports of the backends. Asked
+ * with any message, says how late its main thread's timers have been at most since the last time, in ms:
+ * there runs the election.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { silentLogger } from "../../../src/log.ts";
@@ -15,7 +16,13 @@ const backends = ports.map((port) => ({ ...backendAt(port), serving: true, retur
 const threads = new ProxyThreads({
   clock,
   log: silentLogger,
-  settings: { port: 0, algorithm: "leastconn", maxConnections: 20_000, slowStartMs: 0, connectTimeoutMs: 1000 },
+  settings: {
+    port: 0,
+    algorithm: "leastconn",
+    maxConnections: 20_000,
+    slowStartMs: 0,
+    connectTimeoutMs: 1000,
+  },
   workers: workers ?? 1,
   workerUrl,
   backends: () => backends,

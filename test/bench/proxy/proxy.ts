@@ -1,7 +1,8 @@
 /**
- * The proxy beside HAProxy and no balancer at all, on loopback: one thread each, and each with its default number,
- * which is a thread per core for HAProxy and `workersFor` for ours. Client, servers and subject share the machine, so
- * that rates mix all their costs: beside each stands what the subject's process took of it, CPU time.
+ * The proxy beside HAProxy and no balancer at all, on loopback: one thread each, and each with its default
+ * number, which is a thread per core for HAProxy and `workersFor` for ours. Client, servers and subject share
+ * the machine, so that rates mix all their costs: beside each stands what the subject's process took of it,
+ * CPU time.
  */
 import { fork, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -35,12 +36,27 @@ export const proxy: Benchmark = {
   ours: OURS,
   anchor: ANCHOR,
   metrics: MODES.flatMap((mode): readonly Metric[] => [
-    { name: `new connections, ${mode}`, unit: "1/s", decimals: 0, goal: { kind: "planned", text: `>= 0.8 of ${ANCHOR}` } },
+    {
+      name: `new connections, ${mode}`,
+      unit: "1/s",
+      decimals: 0,
+      goal: { kind: "planned", text: `>= 0.8 of ${ANCHOR}` },
+    },
     { name: `CPU per connection, ${mode}`, unit: "us", decimals: 0 },
     { name: `main thread late, ${mode}`, unit: "ms", decimals: 1 },
-    { name: `bulk down, ${mode}`, unit: "GB/s", decimals: 2, goal: { kind: "planned", text: `>= 1.0 of ${ANCHOR}` } },
+    {
+      name: `bulk down, ${mode}`,
+      unit: "GB/s",
+      decimals: 2,
+      goal: { kind: "planned", text: `>= 1.0 of ${ANCHOR}` },
+    },
     { name: `CPU per GB down, ${mode}`, unit: "ms", decimals: 0 },
-    { name: `bulk up, ${mode}`, unit: "GB/s", decimals: 2, goal: { kind: "planned", text: `>= 1.0 of ${ANCHOR}` } },
+    {
+      name: `bulk up, ${mode}`,
+      unit: "GB/s",
+      decimals: 2,
+      goal: { kind: "planned", text: `>= 1.0 of ${ANCHOR}` },
+    },
     { name: `CPU per GB up, ${mode}`, unit: "ms", decimals: 0 },
     { name: `memory, ${mode}`, unit: "MiB", decimals: 0 },
   ]),
@@ -79,13 +95,21 @@ async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<
   };
   try {
     const ports: number[] = [];
-    for (let i = 0; i < SERVERS; i++) ports.push((await forked(new URL("./server-child.ts", import.meta.url))).port);
+    for (let i = 0; i < SERVERS; i++)
+      ports.push((await forked(new URL("./server-child.ts", import.meta.url))).port);
     const entrants: Entrant[] = [];
     for (const mode of MODES) {
       const workers = mode === "1 thread" ? 1 : workersFor(availableParallelism());
-      const ours = await forked(new URL("./proxy-child.ts", import.meta.url), [workers, ...ports].map(String));
+      const ours = await forked(
+        new URL("./proxy-child.ts", import.meta.url),
+        [workers, ...ports].map(String),
+      );
       const haproxy = await startHaproxy(mode, ports, directory, children);
-      entrants.push({ name: DIRECT, mode, port: ports[0] ?? 0, pid: undefined }, { name: ANCHOR, mode, ...haproxy }, { name: OURS, mode, ...ours });
+      entrants.push(
+        { name: DIRECT, mode, port: ports[0] ?? 0, pid: undefined },
+        { name: ANCHOR, mode, ...haproxy },
+        { name: OURS, mode, ...ours },
+      );
     }
     for (let time = 0; time < WARM_UPS; time++) {
       for (const entrant of entrants) await connections(entrant); // compiled and grown before it counts
@@ -104,7 +128,11 @@ async function run({ rounds }: Plan, record: (sample: Sample) => void): Promise<
 }
 
 /** One kind of load after the other, so that what is compared was measured within seconds. */
-async function measureRound(entrants: readonly Entrant[], round: number, record: (sample: Sample) => void): Promise<void> {
+async function measureRound(
+  entrants: readonly Entrant[],
+  round: number,
+  record: (sample: Sample) => void,
+): Promise<void> {
   const say = ({ name, mode }: Entrant, metric: string, value: number): void =>
     record({ round, subject: name, metric: `${metric}, ${mode}`, value });
   for (const entrant of entrants) {
@@ -128,7 +156,12 @@ async function measureRound(entrants: readonly Entrant[], round: number, record:
 }
 
 /** What a TCP balancer needs and no more. */
-async function startHaproxy(mode: Mode, ports: readonly number[], directory: string, children: ChildProcess[]): Promise<Process> {
+async function startHaproxy(
+  mode: Mode,
+  ports: readonly number[],
+  directory: string,
+  children: ChildProcess[],
+): Promise<Process> {
   const port = await freePort();
   const file = join(directory, `haproxy-${port}.cfg`);
   const config = `

@@ -14,7 +14,9 @@ function stream(socket: Socket, left: number): void {
   socket.end();
 }
 
-/** "c": one byte back and the end. "d<bytes>\n": that many bytes back. "u": swallows all, one byte at the end. */
+/**
+ * "c": one byte back and the end. "d<bytes>\n": that many bytes back. "u": swallows all, one byte at the end.
+ */
 const server = await startServer((socket) => {
   socket.once("data", (first: Buffer) => {
     switch (String.fromCharCode(first[0] ?? 0)) {

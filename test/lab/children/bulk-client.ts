@@ -1,4 +1,7 @@
-/** Loads and sends bulk through the balancer and prints three SHA-256: made here, loaded, and what the server got. */
+/**
+ * Loads and sends bulk through the balancer and prints three SHA-256: made here, loaded, and what the server
+ * got.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { request } from "node:https";
@@ -7,7 +10,13 @@ import { CHUNK, chunkAt } from "./bulk.ts";
 
 const [host = "", port = "", caFile = "", bytes = ""] = process.argv.slice(2);
 const chunks = Number(bytes) / CHUNK;
-const options = { host, port: Number(port), ca: readFileSync(caFile), servername: "kubernetes", agent: false as const };
+const options = {
+  host,
+  port: Number(port),
+  ca: readFileSync(caFile),
+  servername: "kubernetes",
+  agent: false as const,
+};
 
 function* made(): Generator<Buffer> {
   for (let index = 1; index <= chunks; index += 1) yield chunkAt(index);
@@ -22,7 +31,9 @@ const loaded = await new Promise<string>((resolve, reject) => {
     response.on("data", (data: Buffer) => hash.update(data));
     response.on("end", () => resolve(hash.digest("hex")));
     response.on("error", reject);
-  }).on("error", reject).end();
+  })
+    .on("error", reject)
+    .end();
 });
 
 const sent = await new Promise<string>((resolve, reject) => {

@@ -1,4 +1,6 @@
-/** A stand-in for an API server that answers /readyz and takes and gives bulk: `bulk-server.ts PORT CERT KEY`. */
+/**
+ * A stand-in for an API server that answers /readyz and takes and gives bulk: `bulk-server.ts PORT CERT KEY`.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";

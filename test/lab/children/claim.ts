@@ -1,4 +1,7 @@
-/** A machine that says again and again that an address is its own, as one does that was given it by mistake: `claim.ts ADDRESS EVERY_MS`. */
+/**
+ * A machine that says again and again that an address is its own, as one does that was given it by mistake:
+ * `claim.ts ADDRESS EVERY_MS`.
+ */
 import { silentLogger } from "../../../src/log.ts";
 import { parseIp } from "../../../src/net.ts";
 import { createVipKernel } from "../../../src/vip/linux-kernel.ts";

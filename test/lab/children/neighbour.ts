@@ -1,6 +1,7 @@
 /**
- * A neighbour that does as it is told: an echo server for TCP on port 7000, one that prints for UDP on 7001, and a client.
- * Commands, one a line: `connect HOST PORT`, `write TEXT` (to all its connections). It prints a line for each event.
+ * A neighbour that does as it is told: an echo server for TCP on port 7000, one that prints for UDP on 7001,
+ * and a client. Commands, one a line: `connect HOST PORT`, `write TEXT` (to all its connections). It prints a
+ * line for each event.
  */
 import { createSocket } from "node:dgram";
 import { connect, createServer, type Socket } from "node:net";

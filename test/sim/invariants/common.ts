@@ -22,9 +22,15 @@ export interface Checks {
 
 export type Invariant = (world: World, health: Health) => Checks;
 
-/** A person who writes a name into the Lease, or rewinds etcd, overrules the fence: for as long as one takes to run out, nothing is promised. */
+/**
+ * A person who writes a name into the Lease, or rewinds etcd, overrules the fence: for as long as one takes
+ * to run out, nothing is promised.
+ */
 const FORCED_MS = 12_000;
-/** What the address of an agent that dies with an offer out lasts, from the offer on, in true time: the shortest lifetime and the kernel's second. */
+/**
+ * What the address of an agent that dies with an offer out lasts, from the offer on, in true time: the
+ * shortest lifetime and the kernel's second.
+ */
 export const LEFT_OVER_MS = 2_000 / 0.95;
 const RESUMED_MS = 500 / 0.95 + 10;
 export const RESUMED_LEFT_OVER_MS = ((LIFETIME_SECONDS + 1) * 1_000) / 0.95;
@@ -45,7 +51,10 @@ interface Parsed {
   readonly candidate: Candidate | undefined;
 }
 
-/** By node, what its annotation said in the last two records that somebody asked about: those before and after a write. */
+/**
+ * By node, what its annotation said in the last two records that somebody asked about: those before and after
+ * a write.
+ */
 const parsed = new Map<string, readonly [Parsed | undefined, Parsed | undefined]>();
 
 export function published(record: LeaseRecord | null, node: string): Candidate | undefined {
@@ -60,13 +69,17 @@ export function published(record: LeaseRecord | null, node: string): Candidate |
 }
 
 /**
- * A machine that was suspended goes on with its address bound, its timers with what was left of them: a running agent sees the time that has passed at its next
- * timer (a refresh comes every 500 ms, by its own clock), and a dead or frozen one leaves it to the kernel, which counts none of that time (3 s and its second).
+ * A machine that was suspended goes on with its address bound, its timers with what was left of them: a
+ * running agent sees the time that has passed at its next timer (a refresh comes every 500 ms, by its own
+ * clock), and a dead or frozen one leaves it to the kernel, which counts none of that time (3 s and its
+ * second).
  */
 export function justResumed(world: World, node: SimNode): boolean {
   // An agent that was started since lets what it found be until it has asked.
   const same = node.agent !== undefined && node.agent.startedMs < node.clock.resumedMs;
-  return world.scheduler.nowMs - node.clock.resumedMs < (awake(node) && same ? RESUMED_MS : RESUMED_LEFT_OVER_MS);
+  return (
+    world.scheduler.nowMs - node.clock.resumedMs < (awake(node) && same ? RESUMED_MS : RESUMED_LEFT_OVER_MS)
+  );
 }
 
 /** How long a turn of the sentinel takes, by the slowest clock; ten times as long without the fast path. */
@@ -75,7 +88,10 @@ export function turnMs(world: World): number {
   return Math.max(100, probeMs * (fastPath ? 1 : 10)) / 0.95;
 }
 
-/** Whom a proof is about was silent within this time: the turn in which it last did not answer, and what sampling and late timers add. */
+/**
+ * Whom a proof is about was silent within this time: the turn in which it last did not answer, and what
+ * sampling and late timers add.
+ */
 export function proofWindowMs(world: World): number {
   return turnMs(world) + 300;
 }

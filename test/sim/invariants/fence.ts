@@ -7,16 +7,30 @@ import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { awake, forced, justResumed, LEFT_OVER_MS, newHolder, RESUMED_LEFT_OVER_MS, TIMER_SLACK_MS } from "./common.ts";
+import {
+  awake,
+  forced,
+  justResumed,
+  LEFT_OVER_MS,
+  newHolder,
+  RESUMED_LEFT_OVER_MS,
+  TIMER_SLACK_MS,
+} from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Two nodes may answer for the VIP this long, in one segment. */
 const OVERLAP_MS = 1_000;
-/** Two that had the VIP already when a cut between them healed hear of each other at the next announcement: 1.5 s by a slow clock, as neither has the Lease. */
+/**
+ * Two that had the VIP already when a cut between them healed hear of each other at the next announcement:
+ * 1.5 s by a slow clock, as neither has the Lease.
+ */
 const MEET_MS = 1_500 / 0.95 + 1_000;
 /** The last announcement of those that follow a bind, by a slow clock. */
 const BURST_MS = 5_000 / 0.95 + 500;
-/** On evidence younger than this a holder keeps the VIP that it cannot renew; and so long a node that has no API server at all asks the kernel for it. */
+/**
+ * On evidence younger than this a holder keeps the VIP that it cannot renew; and so long a node that has no
+ * API server at all asks the kernel for it.
+ */
 const EVIDENCE_MS = 2_000;
 const BOOTSTRAP_MS = 3_000;
 /** A node reads every 2 s, and whatever it asked before may take 4 s to fail. */
@@ -25,8 +39,9 @@ const LOOK_MS = 6_500;
 const KERNEL_MS = 2_000;
 
 /**
- * Never two confirmed MASTERs where it matters: while the Lease names another, an agent that runs, believes to hold it, with its right not yet run out, and has not
- * let the VIP go, is one that is handing over and has not seen the answer yet (1 s), or one that no API server could tell so: it was cut off, its kernel found
+ * Never two confirmed MASTERs where it matters: while the Lease names another, an agent that runs, believes
+ * to hold it, with its right not yet run out, and has not let the VIP go, is one that is handing over and has
+ * not seen the answer yet (1 s), or one that no API server could tell so: it was cut off, its kernel found
  * silent, and it is gone at its deadline (`theKernelIsTheFence`).
  */
 export const oneConfirmedMaster: Invariant = (world, health) => {
@@ -44,14 +59,26 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
       else since ??= nowMs;
       if (since === undefined) return undefined;
       const start = since;
-      const told = confirmed.filter((node) => world.holderOf(world.plane.table.record) !== node && (offer.taken() ? nowMs - start : toldFor(health, node, start, nowMs)) > OVERLAP_MS);
-      return told.length === 0 ? undefined : `${confirmed.map((node) => node.label).join(" and ")} are confirmed MASTER for ${(nowMs - start).toFixed(0)} ms`;
+      const told = confirmed.filter(
+        (node) =>
+          world.holderOf(world.plane.table.record) !== node &&
+          (offer.taken() ? nowMs - start : toldFor(health, node, start, nowMs)) > OVERLAP_MS,
+      );
+      return told.length === 0
+        ? undefined
+        : `${confirmed.map((node) => node.label).join(" and ")} are confirmed MASTER for ${(nowMs - start).toFixed(0)} ms`;
     },
   };
 };
 
-/** Whether the present holder claimed by an offer: then the one before it has promised to be gone in a second, whatever it hears. */
-function latestClaim(world: World): { readonly write: (write: Write) => undefined; readonly taken: () => boolean } {
+/**
+ * Whether the present holder claimed by an offer: then the one before it has promised to be gone in a second,
+ * whatever it hears.
+ */
+function latestClaim(world: World): {
+  readonly write: (write: Write) => undefined;
+  readonly taken: () => boolean;
+} {
   let offered = false;
   return {
     write(write) {
@@ -63,7 +90,10 @@ function latestClaim(world: World): { readonly write: (write: Write) => undefine
   };
 }
 
-/** For how much of the time since then, up to now, this node has run and an API server could tell it what the Lease says. */
+/**
+ * For how much of the time since then, up to now, this node has run and an API server could tell it what the
+ * Lease says.
+ */
 function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number): number {
   const usableMs = health.usableSince(node);
   const awakeMs = health.awakeSince(node);
@@ -71,13 +101,18 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
 }
 
 /**
- * Two nodes that reach each other have the VIP bound for at most 1 s at a time. The exceptions, each with its bound:
- * - an old holder that is killed or frozen between its offer and its successor's claim unbinds nothing any more; its kernel does so at most 2 s, by its clock,
+ * Two nodes that reach each other have the VIP bound for at most 1 s at a time. The exceptions, each with its
+ * bound:
+ * - an old holder that is killed or frozen between its offer and its successor's claim unbinds nothing any
+ *   more; its kernel does so at most 2 s, by its clock,
  *   after the offer was sent (ADR 0007). One that was cut off when it died, was found silent, and whose cut then heals: the whole lifetime and the kernel's
  *   second. So with machines that were suspended (`justResumed`);
- * - one that no API server can tell that it has been replaced without an offer of its own: until its right is over (`theKernelIsTheFence`);
- * - one that was restarted meanwhile and finds its address bound: it lets it be (4 s at most), or keeps it for want of an API until the other one is heard;
- * - two that have it without the API, and were cut from each other when the second one took it: until the next announcement.
+ * - one that no API server can tell that it has been replaced without an offer of its own: until its right is
+ *   over (`theKernelIsTheFence`);
+ * - one that was restarted meanwhile and finds its address bound: it lets it be (4 s at most), or keeps it
+ *   for want of an API until the other one is heard;
+ * - two that have it without the API, and were cut from each other when the second one took it: until the
+ *   next announcement.
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   const since = new Map<string, number>();
@@ -98,7 +133,8 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          if (tooLong(world, health, [a, b], start, offer.taken())) return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
+          if (tooLong(world, health, [a, b], start, offer.taken()))
+            return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
       for (const pair of since.keys()) if (!present.has(pair)) since.delete(pair);
@@ -107,20 +143,40 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   };
 };
 
-function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode], startMs: number, offered: boolean): boolean {
+function tooLong(
+  world: World,
+  health: Health,
+  pair: readonly [SimNode, SimNode],
+  startMs: number,
+  offered: boolean,
+): boolean {
   const { nowMs } = world.scheduler;
   const sleepers = pair.filter((node) => !awake(node));
   if (sleepers.length > 0) {
     const [a, b] = pair;
     const cut = health.cutMs(a.index, b.index) > startMs - RENEW_DEADLINE_MS - 2_000;
-    const lifetime = cut || sleepers.some((node) => justResumed(world, node) || health.holdableMs(node) > startMs - RENEW_DEADLINE_MS);
+    const lifetime =
+      cut ||
+      sleepers.some(
+        (node) => justResumed(world, node) || health.holdableMs(node) > startMs - RENEW_DEADLINE_MS,
+      );
     return nowMs - startMs > (lifetime ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS) + TIMER_SLACK_MS;
   }
   const holder = world.holderOf(world.plane.table.record);
-  // Started since: it lets be what it found until it has asked, or, without an API, keeps it until it hears the other one's next announcement.
+  // Started since: it lets be what it found until it has asked, or, without an API, keeps it until it hears
+  // the other one's next announcement.
   const restarted = pair.find((node) => node.agent !== undefined && node.agent.startedMs > startMs);
-  if (restarted !== undefined) return nowMs - startMs > (restarted.provisional === "bootstrap" ? BURST_MS : RESUMED_LEFT_OVER_MS) + TIMER_SLACK_MS;
-  const told = pair.filter((node) => node !== holder && (offered && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) > OVERLAP_MS + TIMER_SLACK_MS);
+  if (restarted !== undefined)
+    return (
+      nowMs - startMs >
+      (restarted.provisional === "bootstrap" ? BURST_MS : RESUMED_LEFT_OVER_MS) + TIMER_SLACK_MS
+    );
+  const told = pair.filter(
+    (node) =>
+      node !== holder &&
+      (offered && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) >
+        OVERLAP_MS + TIMER_SLACK_MS,
+  );
   if (told.length > 0) return true;
   // Without the API they have only each other's word.
   const [a, b] = pair;
@@ -131,10 +187,12 @@ function tooLong(world: World, health: Health, pair: readonly [SimNode, SimNode]
 }
 
 /**
- * Invariant 3: the VIP is bound no longer than the right to it lasts, by the machine's own clock, while the agent runs; and no longer than two seconds on top when
- * the agent is dead or frozen: one that rounding up to whole seconds adds, one that the kernel may be late. The right is the renew deadline after the
- * last renewal was sent; after the proof of another's death, as long; 2 s after it was last true that nobody could claim (`Health.holdableSince`); and 3 s after a node
- * that has no API server yet last ran. A machine that was suspended begins to count again when it goes on: see `justResumed`.
+ * Invariant 3: the VIP is bound no longer than the right to it lasts, by the machine's own clock, while the
+ * agent runs; and no longer than two seconds on top when the agent is dead or frozen: one that rounding up to
+ * whole seconds adds, one that the kernel may be late. The right is the renew deadline after the last renewal
+ * was sent; after the proof of another's death, as long; 2 s after it was last true that nobody could claim
+ * (`Health.holdableSince`); and 3 s after a node that has no API server yet last ran. A machine that was
+ * suspended begins to count again when it goes on: see `justResumed`.
  */
 export const theKernelIsTheFence: Invariant = (world, health) => {
   const granted = new Map<SimNode, number>();
@@ -143,14 +201,21 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
       const { nowMs } = world.scheduler;
       for (const node of bound) {
         const bootMs = node.clock.bootMs(nowMs);
-        const until = Math.max(granted.get(node) ?? Number.NEGATIVE_INFINITY, node.lastRenewedAtMs + RENEW_DEADLINE_MS, unpaperedUntil(node, health, nowMs));
+        const until = Math.max(
+          granted.get(node) ?? Number.NEGATIVE_INFINITY,
+          node.lastRenewedAtMs + RENEW_DEADLINE_MS,
+          unpaperedUntil(node, health, nowMs),
+        );
         granted.set(node, until);
         if (justResumed(world, node)) continue;
         const lateMs = bootMs - until;
-        if (lateMs > KERNEL_MS) return `${node.label} has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
+        if (lateMs > KERNEL_MS)
+          return `${node.label} has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
         // One that was restarted lets what it found be, and asks; the kernel counts.
-        const asks = node.agent !== undefined && nowMs - node.agent.startedMs < BOOTSTRAP_MS / 0.95 + TIMER_SLACK_MS;
-        if (awake(node) && lateMs > TIMER_SLACK_MS && node.touched && !asks) return `${node.label} is running and has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
+        const asks =
+          node.agent !== undefined && nowMs - node.agent.startedMs < BOOTSTRAP_MS / 0.95 + TIMER_SLACK_MS;
+        if (awake(node) && lateMs > TIMER_SLACK_MS && node.touched && !asks)
+          return `${node.label} is running and has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
       }
       return undefined;
     },
@@ -161,7 +226,10 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
 function unpaperedUntil(node: SimNode, health: Health, nowMs: number): number {
   if (node.agent === undefined) return Number.NEGATIVE_INFINITY;
   // Frozen within the very call that binds it.
-  if (!awake(node)) return node.provisional === "" ? Number.NEGATIVE_INFINITY : node.clock.bootMs(node.agent.roleMs) + BOOTSTRAP_MS;
+  if (!awake(node))
+    return node.provisional === ""
+      ? Number.NEGATIVE_INFINITY
+      : node.clock.bootMs(node.agent.roleMs) + BOOTSTRAP_MS;
   const heldMs = node.clock.bootMs(health.holdableMs(node) + SAMPLE_MS) + EVIDENCE_MS;
   switch (node.provisional) {
     case "proof":
@@ -177,8 +245,9 @@ function unpaperedUntil(node: SimNode, health: Health, nowMs: number): number {
 }
 
 /**
- * Invariant 4: the step in which an agent learns that another holds the Lease ends with the VIP unbound; where it had offered it to that one, it
- * lets a moment (LINGER_MS) pass for the successor to bind, as its own clock counts them.
+ * Invariant 4: the step in which an agent learns that another holds the Lease ends with the VIP unbound;
+ * where it had offered it to that one, it lets a moment (LINGER_MS) pass for the successor to bind, as its
+ * own clock counts them.
  */
 export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
   const sinceMs = world.nodes.map((): number | undefined => undefined);
@@ -206,18 +275,30 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
         if (!node.touched) continue;
         const holder = node.kernel.bound && awake(node) ? (node.status()?.holder ?? "") : "";
         // It knows that the Lease still names the one whose kernel it found silent.
-        if (holder === "" || holder === node.name || proved.get(node) === holder && node.provisional === "proof") {
+        if (
+          holder === "" ||
+          holder === node.name ||
+          (proved.get(node) === holder && node.provisional === "proof")
+        ) {
           sinceMs[node.index] = undefined;
           continue;
         }
         const start = (sinceMs[node.index] ??= world.scheduler.nowMs);
-        // One that was just offering it, too, and was found silent meanwhile, takes the other's claim for an answer.
-        const offering = world.scheduler.nowMs - (node.agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
+        // One that was just offering it, too, and was found silent meanwhile, takes the other's claim for an
+        // answer.
+        const offering =
+          world.scheduler.nowMs - (node.agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
         const allowedMs = offered.has(holder) || offering ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
-        // A Lease that was there before the API was tells of nobody as long as nobody renews it; then the next look at it does.
+        // A Lease that was there before the API was tells of nobody as long as nobody renews it; then the
+        // next look at it does.
         const patienceMs = LOOK_MS + (renewedMs > start ? 0 : LEASE_DURATION_MS / 0.95);
-        if (node.provisional === "bootstrap" && toldFor(health, node, Math.max(start, renewedMs), world.scheduler.nowMs) < patienceMs) continue;
-        if (world.scheduler.nowMs - start >= allowedMs && !forced(world)) return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;
+        if (
+          node.provisional === "bootstrap" &&
+          toldFor(health, node, Math.max(start, renewedMs), world.scheduler.nowMs) < patienceMs
+        )
+          continue;
+        if (world.scheduler.nowMs - start >= allowedMs && !forced(world))
+          return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;
       }
       return undefined;
     },
@@ -225,9 +306,10 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
 };
 
 /**
- * Whoever the Lease names, runs, is well, and renewed within the deadline keeps the VIP, whatever old news the watch brings; one that began to hand it
- * over within the last two seconds (those of a suspension not counted), or is asked to stop, may be letting go. So may one against whom another one claims while no
- * API server confirms it.
+ * Whoever the Lease names, runs, is well, and renewed within the deadline keeps the VIP, whatever old news
+ * the watch brings; one that began to hand it over within the last two seconds (those of a suspension not
+ * counted), or is asked to stop, may be letting go. So may one against whom another one claims while no API
+ * server confirms it.
  */
 export const holdersHold: Invariant = (world, health) => {
   const bound = world.nodes.map(() => false);
@@ -238,12 +320,22 @@ export const holdersHold: Invariant = (world, health) => {
         const before = bound[node.index];
         const now = (bound[node.index] = node.kernel.bound);
         if (before !== true || now || node.agent === undefined || !awake(node) || !node.eligible) continue;
-        if (world.holderOf(world.plane.table.record) !== node || world.disputed(node) || forced(world) || nowMs - Math.max(node.agent.handoverMs, node.clock.resumedMs) < 2_000) continue;
+        if (
+          world.holderOf(world.plane.table.record) !== node ||
+          world.disputed(node) ||
+          forced(world) ||
+          nowMs - Math.max(node.agent.handoverMs, node.clock.resumedMs) < 2_000
+        )
+          continue;
         // Another one claims the VIP as well, and no API server has confirmed this one in good time.
         if (toldFor(health, node, 0, nowMs) < OVERLAP_MS) continue;
         // What was carried out and never answered is no right that it knows of.
         const knownMs = node.agent.renewedAtMs ?? Number.NEGATIVE_INFINITY;
-        if (node.clock.bootMs(nowMs) - knownMs >= RENEW_DEADLINE_MS - TIMER_SLACK_MS || nowMs - world.flushedAtMs < 1) continue;
+        if (
+          node.clock.bootMs(nowMs) - knownMs >= RENEW_DEADLINE_MS - TIMER_SLACK_MS ||
+          nowMs - world.flushedAtMs < 1
+        )
+          continue;
         return `${node.name} is named by the Lease, has a right to the VIP, and let it go`;
       }
       return undefined;
@@ -252,8 +344,9 @@ export const holdersHold: Invariant = (world, health) => {
 };
 
 /**
- * Two machines of one name never both hold, in whatever segments: neither ever offers to the other, so a fence lies between them. At most they meet where a third
- * one is offered the VIP by the one, passes it to the other at once, and the first is still letting its moment pass (LINGER_MS).
+ * Two machines of one name never both hold, in whatever segments: neither ever offers to the other, so a
+ * fence lies between them. At most they meet where a third one is offered the VIP by the one, passes it to
+ * the other at once, and the first is still letting its moment pass (LINGER_MS).
  */
 export const namesakesNeverBothHold: Invariant = (world) => {
   const sinceMs = new Map<SimNode, number>();
@@ -262,11 +355,13 @@ export const namesakesNeverBothHold: Invariant = (world) => {
       const { nowMs } = world.scheduler;
       for (const namesake of world.namesakes) {
         const node = world.nodes.find((one) => one.name === namesake.name);
-        const both = node !== undefined && node.kernel.bound && namesake.kernel.bound && !justResumed(world, node);
+        const both =
+          node !== undefined && node.kernel.bound && namesake.kernel.bound && !justResumed(world, node);
         if (!both) sinceMs.delete(namesake);
         const since = both ? (sinceMs.get(namesake) ?? nowMs) : nowMs;
         if (both) sinceMs.set(namesake, since);
-        if (nowMs - since > LINGER_MS / 0.95 + TIMER_SLACK_MS) return `${namesake.name} and its namesake both have the VIP for ${(nowMs - since).toFixed(0)} ms`;
+        if (nowMs - since > LINGER_MS / 0.95 + TIMER_SLACK_MS)
+          return `${namesake.name} and its namesake both have the VIP for ${(nowMs - since).toFixed(0)} ms`;
       }
       return undefined;
     },

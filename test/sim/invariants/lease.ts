@@ -2,17 +2,31 @@
 import { OFFER } from "../../../src/kube/record.ts";
 import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
-import { boundNodes, forced, justResumed, LEFT_OVER_MS, newHolder, proofWindowMs, published, testsOf } from "./common.ts";
+import {
+  boundNodes,
+  forced,
+  justResumed,
+  LEFT_OVER_MS,
+  newHolder,
+  proofWindowMs,
+  published,
+  testsOf,
+} from "./common.ts";
 import type { Invariant } from "./common.ts";
 
-/** Invariant 1: holder by one's own write only, and that write names the record it replaces: by `test`s, by resourceVersion, or by creating it. */
+/**
+ * Invariant 1: holder by one's own write only, and that write names the record it replaces: by `test`s, by
+ * resourceVersion, or by creating it.
+ */
 export const compareAndSwapDecides: Invariant = (world) => ({
   write(write) {
     const node = newHolder(world, write);
     if (node === undefined) return undefined;
     const { request, change, author } = write;
-    if (node.index !== author) return `${world.machines[author]?.label} wrote ${node.label} into holderIdentity`;
-    if (request.method === "POST") return change.before === null ? undefined : "a Lease was created over another";
+    if (node.index !== author)
+      return `${world.machines[author]?.label} wrote ${node.label} into holderIdentity`;
+    if (request.method === "POST")
+      return change.before === null ? undefined : "a Lease was created over another";
     if (request.method === "PUT") return undefined;
     const tests = testsOf(request.body);
     const before = change.before;
@@ -26,16 +40,22 @@ export const compareAndSwapDecides: Invariant = (world) => ({
   },
 });
 
-/** On evidence so old a holder may keep what it cannot renew; then come the kernel's rounding and its second. By the slowest clock. */
+/**
+ * On evidence so old a holder may keep what it cannot renew; then come the kernel's rounding and its second.
+ * By the slowest clock.
+ */
 const HELD_MS = 4_000 / 0.95;
 
 /**
- * A claim that nobody offered finds no other node with the VIP bound, in whatever segment: the fence of the one before has run out. With proof of its death it finds
- * none that the claimer had reached: whom it takes for dead was out of its reach when it said so. The exceptions:
- * - that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has had the Lease and released it; and a machine that
+ * A claim that nobody offered finds no other node with the VIP bound, in whatever segment: the fence of the
+ * one before has run out. With proof of its death it finds none that the claimer had reached: whom it takes
+ * for dead was out of its reach when it said so. The exceptions:
+ * - that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has
+ *   had the Lease and released it; and a machine that
  *   has just gone on after a suspension;
  * - one that held on while nobody could claim, until 2 s ago, and its kernel's seconds;
- * - one that has the VIP for want of any API server, or by the same proof, and lets it go when it reads of the claim: compare-and-swap decides between the two.
+ * - one that has the VIP for want of any API server, or by the same proof, and lets it go when it reads of
+ *   the claim: compare-and-swap decides between the two.
  */
 export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
   const offeredMs = new Map<string, number>();
@@ -45,7 +65,14 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
     proof(node) {
       const windowMs = proofWindowMs(world);
       const { nowMs } = world.scheduler;
-      outOfReach.set(node, new Set(world.machines.filter((other) => Math.max(health.cutMs(node.index, other.index), health.lossMs) > nowMs - windowMs)));
+      outOfReach.set(
+        node,
+        new Set(
+          world.machines.filter(
+            (other) => Math.max(health.cutMs(node.index, other.index), health.lossMs) > nowMs - windowMs,
+          ),
+        ),
+      );
       return undefined;
     },
     write(write) {
@@ -56,29 +83,46 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
       if (node === undefined || forced(world) || before?.annotations[OFFER] === node.name) return undefined;
       const leftOver = (other: SimNode): boolean =>
         justResumed(world, other) ||
-        (other.agent?.process.running !== true && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS) ||
+        (other.agent?.process.running !== true &&
+          nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS) ||
         health.holdableMs(other) > nowMs - HELD_MS ||
         other.provisional === "bootstrap" ||
         other.provisional === "proof" ||
         outOfReach.get(node)?.has(other) === true;
       const others = boundNodes(world).filter((other) => other !== node && !leftOver(other));
-      return others.length === 0 ? undefined : `${node.label} claimed while ${others.map((other) => other.label).join(", ")} still had the VIP`;
+      return others.length === 0
+        ? undefined
+        : `${node.label} claimed while ${others.map((other) => other.label).join(", ")} still had the VIP`;
     },
   };
 };
 
-/** Invariant 7, and "move only to a better node": a holder that is not stopping gives the Lease away only where another could serve. */
+/**
+ * Invariant 7, and "move only to a better node": a holder that is not stopping gives the Lease away only
+ * where another could serve.
+ */
 export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
   const lastEligible = new Map<SimNode, number>();
   return {
     write({ author, change, sentMs }) {
       const nowMs = world.scheduler.nowMs;
-      for (const other of world.nodes) if (published(change.before, other.name)?.eligible === true) lastEligible.set(other, nowMs);
+      for (const other of world.nodes)
+        if (published(change.before, other.name)?.eligible === true) lastEligible.set(other, nowMs);
       const node = world.machines[author];
-      if (node === undefined || !change.changed || world.holderOf(change.before) !== node || change.after?.holder !== "") return undefined;
-      if (node.agent === undefined || node.agent.stopping || sentMs < node.clock.bootMs(node.agent.startedMs)) return undefined;
+      if (
+        node === undefined ||
+        !change.changed ||
+        world.holderOf(change.before) !== node ||
+        change.after?.holder !== ""
+      )
+        return undefined;
+      if (node.agent === undefined || node.agent.stopping || sentMs < node.clock.bootMs(node.agent.startedMs))
+        return undefined;
       // What it knows of the others may be some seconds old.
-      const able = world.nodes.some((other) => other !== node && nowMs - (lastEligible.get(other) ?? Number.NEGATIVE_INFINITY) < RENEW_DEADLINE_MS);
+      const able = world.nodes.some(
+        (other) =>
+          other !== node && nowMs - (lastEligible.get(other) ?? Number.NEGATIVE_INFINITY) < RENEW_DEADLINE_MS,
+      );
       return able ? undefined : `${node.name} released the Lease with nobody to take it`;
     },
   };
@@ -88,7 +132,13 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
 export const releasesLeaveNoAddress: Invariant = (world) => ({
   write({ author, change }) {
     const node = world.machines[author];
-    if (node === undefined || !change.changed || world.holderOf(change.before) !== node || change.after?.holder !== "") return undefined;
+    if (
+      node === undefined ||
+      !change.changed ||
+      world.holderOf(change.before) !== node ||
+      change.after?.holder !== ""
+    )
+      return undefined;
     return node.kernel.bound ? `${node.name} released the Lease with the VIP still bound` : undefined;
   },
   step() {
@@ -97,7 +147,10 @@ export const releasesLeaveNoAddress: Invariant = (world) => ({
   },
 });
 
-/** Whoever still holds the Lease in the tenure that its request names can renew it, whatever candidates and people write beside it. */
+/**
+ * Whoever still holds the Lease in the tenure that its request names can renew it, whatever candidates and
+ * people write beside it.
+ */
 export const candidatesNeverBreakRenewals: Invariant = (world) => ({
   write({ author, change, request, response }) {
     const node = world.machines[author];
@@ -107,21 +160,36 @@ export const candidatesNeverBreakRenewals: Invariant = (world) => ({
     if (request.method !== "PATCH") return undefined;
     const tests = testsOf(request.body);
     // Claims name the renewTime as well: adopting one's own Lease may meet one's own late renewal.
-    if (tests.has("/spec/renewTime") || [...tests.keys()].some((path) => path.startsWith("/metadata/annotations"))) return undefined;
+    if (
+      tests.has("/spec/renewTime") ||
+      [...tests.keys()].some((path) => path.startsWith("/metadata/annotations"))
+    )
+      return undefined;
     const named =
       tests.get("/spec/holderIdentity") === before.holder &&
       tests.get("/spec/acquireTime") === before.acquireTime &&
       tests.get("/spec/leaseTransitions") === before.leaseTransitions;
-    return named ? `${node.name}'s renewal was refused (${response.status}) though nobody had touched its tenure` : undefined;
+    return named
+      ? `${node.name}'s renewal was refused (${response.status}) though nobody had touched its tenure`
+      : undefined;
   },
 });
 
-/** How long a holder must have been well before it counts as healthy: whatever ailed it may have been seen, and acted on, that long after. */
+/**
+ * How long a holder must have been well before it counts as healthy: whatever ailed it may have been seen,
+ * and acted on, that long after.
+ */
 const HEALTHY_MS = 15_000;
 
-/** `nopreempt`: a healthy holder keeps the Lease unless somebody moves it. Without: only a candidate of higher published priority takes it. */
+/**
+ * `nopreempt`: a healthy holder keeps the Lease unless somebody moves it. Without: only a candidate of higher
+ * published priority takes it.
+ */
 export const healthyHoldersStay: Invariant = (world, health) => {
-  /** When a candidate's published priority last changed: an offer may answer what it said before (or what a late copy of its words said). */
+  /**
+   * When a candidate's published priority last changed: an offer may answer what it said before (or what a
+   * late copy of its words said).
+   */
   const republished = new Map<string, number>();
   return {
     write(write) {
@@ -135,17 +203,28 @@ export const healthyHoldersStay: Invariant = (world, health) => {
       if (successor === undefined || node === undefined || forced(world)) return undefined;
       const nowMs = world.scheduler.nowMs;
       const goodSince = health.goodSince(node);
-      if (!node.eligible || goodSince === undefined || nowMs - goodSince < HEALTHY_MS || nowMs - world.disturbedUntilMs < HEALTHY_MS) return undefined;
+      if (
+        !node.eligible ||
+        goodSince === undefined ||
+        nowMs - goodSince < HEALTHY_MS ||
+        nowMs - world.disturbedUntilMs < HEALTHY_MS
+      )
+        return undefined;
       // Well by the API, but not on the wire: whoever does not hear it takes it for dead.
-      if (Math.max(health.cutMs(node.index, successor.index), health.lossMs) > nowMs - HEALTHY_MS) return undefined;
+      if (Math.max(health.cutMs(node.index, successor.index), health.lossMs) > nowMs - HEALTHY_MS)
+        return undefined;
       if (nowMs - world.movedAtMs < HEALTHY_MS || world.moveTo === successor.name) return undefined;
       const taker = published(before, successor.name);
       const holder = published(before, node.name);
-      if (world.plan.nopreempt) return `${successor.name} took the VIP from ${node.name}, which was healthy for ${((nowMs - goodSince) / 1_000).toFixed(0)} s (nopreempt)`;
+      if (world.plan.nopreempt)
+        return `${successor.name} took the VIP from ${node.name}, which was healthy for ${((nowMs - goodSince) / 1_000).toFixed(0)} s (nopreempt)`;
       if (nowMs - (republished.get(successor.name) ?? Number.NEGATIVE_INFINITY) < 2_000) return undefined;
-      if (taker === undefined || holder === undefined || nowMs - health.priorityChangedMs < HEALTHY_MS) return undefined;
+      if (taker === undefined || holder === undefined || nowMs - health.priorityChangedMs < HEALTHY_MS)
+        return undefined;
       // The holder knows its own priority before the Lease says so.
-      return taker.effective > Math.min(holder.effective, node.facts.effective) ? undefined : `${successor.name} (${taker.effective}) preempted ${node.name} (${holder.effective})`;
+      return taker.effective > Math.min(holder.effective, node.facts.effective)
+        ? undefined
+        : `${successor.name} (${taker.effective}) preempted ${node.name} (${holder.effective})`;
     },
   };
 };

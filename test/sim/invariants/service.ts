@@ -1,4 +1,7 @@
-/** What clients see: the VIP is bound in time, by the right node, does not wander, and the wire knows where it is. */
+/**
+ * What clients see: the VIP is bound in time, by the right node, does not wander, and the wire knows where it
+ * is.
+ */
 import { OFFER } from "../../../src/kube/record.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
@@ -10,18 +13,20 @@ const MOVES_PER_HOUR = 6;
 const MOVES_PER_TEN_MINUTES = 2;
 
 /**
- * Liveness. When one and the same eligible node could reach a quorate API server all the time, the VIP is bound on a node that is up and has a link within
- * LEASE_DURATION + 2 s, as the slowest allowed clock counts it (x 1/0.95).
+ * Liveness. When one and the same eligible node could reach a quorate API server all the time, the VIP is
+ * bound on a node that is up and has a link within LEASE_DURATION + 2 s, as the slowest allowed clock counts
+ * it (x 1/0.95).
  *
- * Allowed on top: 500 ms for each API server that has to be passed over, for each of the two calls (read, claim); where watches say nothing, one
- * read interval (2 s) until the last renewal is noticed; and where the node itself was cut off before, the time-out of the
- * request that was under way then (4 s), one retry (0.5 s), and a read interval.
+ * Allowed on top: 500 ms for each API server that has to be passed over, for each of the two calls (read,
+ * claim); where watches say nothing, one read interval (2 s) until the last renewal is noticed; and where the
+ * node itself was cut off before, the time-out of the request that was under way then (4 s), one retry (0.5
+ * s), and a read interval.
  */
 export const boundInTime: Invariant = (world, health) => {
   let unserved: number | undefined;
   return {
-    // Whoever has claimed and dies before it serves starts the wait anew; so does a renewal of one that has lost its right since it
-    // was sent, and that TCP or etcd carried out late.
+    // Whoever has claimed and dies before it serves starts the wait anew; so does a renewal of one that has
+    // lost its right since it was sent, and that TCP or etcd carried out late.
     write(write) {
       const author = world.machines[write.author];
       const oldMs = (author?.clock.bootMs(world.scheduler.nowMs) ?? 0) - write.sentMs;
@@ -29,17 +34,23 @@ export const boundInTime: Invariant = (world, health) => {
         write.change.changed &&
         world.holderOf(write.change.before) === author &&
         (author?.agent?.role !== "MASTER" || oldMs > RENEW_DEADLINE_MS);
-      if ((late || newHolder(world, write) !== undefined) && unserved !== undefined) unserved = world.scheduler.nowMs;
+      if ((late || newHolder(world, write) !== undefined) && unserved !== undefined)
+        unserved = world.scheduler.nowMs;
       return undefined;
     },
     step(bound) {
       const nowMs = world.scheduler.nowMs;
-      const serving = bound.some((node) => node.powered && node.kernel.link.carrier && health.connected(node));
+      const serving = bound.some(
+        (node) => node.powered && node.kernel.link.carrier && health.connected(node),
+      );
       if (serving) unserved = undefined;
       else unserved ??= nowMs;
       if (unserved === undefined) return undefined;
       // VRRP to the letter: a holder in FAULT is not displaced, and its VIP serves nobody.
-      if (world.plan.nopreemptStrict && world.nodes.some((node) => node.confirmed && node.facts.faults.length > 0)) {
+      if (
+        world.plan.nopreemptStrict &&
+        world.nodes.some((node) => node.confirmed && node.facts.faults.length > 0)
+      ) {
         unserved = nowMs;
         return undefined;
       }
@@ -50,15 +61,24 @@ export const boundInTime: Invariant = (world, health) => {
         const freshlyBack = goodSince > unserved - 5_000 || world.disturbedUntilMs > unserved;
         // A person, or a restored etcd, may have written a longer one; the longer counts.
         const durationMs = Math.max(LEASE_DURATION_MS, world.plane.table.record?.leaseDurationMs ?? 0);
-        const allowedMs = durationMs / 0.95 + 2_000 + health.badServers() * 1_000 + (health.silentWatches() ? 2_200 : 0) + (freshlyBack ? 7_000 : 0);
-        if (nowMs - since > allowedMs) return `${node.name} could have served for ${((nowMs - since) / 1_000).toFixed(1)} s, and nobody has the VIP`;
+        const allowedMs =
+          durationMs / 0.95 +
+          2_000 +
+          health.badServers() * 1_000 +
+          (health.silentWatches() ? 2_200 : 0) +
+          (freshlyBack ? 7_000 : 0);
+        if (nowMs - since > allowedMs)
+          return `${node.name} could have served for ${((nowMs - since) / 1_000).toFixed(1)} s, and nobody has the VIP`;
       }
       return undefined;
     },
   };
 };
 
-/** When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the one that the rules want. */
+/**
+ * When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the
+ * one that the rules want.
+ */
 export const endsWellAndWithTheBest: Invariant = (world, health) => ({
   end() {
     // One fault that stays may take the quorum with it.
@@ -67,34 +87,45 @@ export const endsWellAndWithTheBest: Invariant = (world, health) => ({
     const record = world.plane.table.record;
     if (bound.length !== 1) return `at the end ${bound.length} nodes have the VIP`;
     const [holder] = bound;
-    if (holder === undefined || world.holderOf(record) !== holder) return `${holder?.name} has the VIP, the Lease names ${record?.holder}`;
+    if (holder === undefined || world.holderOf(record) !== holder)
+      return `${holder?.name} has the VIP, the Lease names ${record?.holder}`;
     const able = world.nodes.filter((node) => node.eligible && !health.unstable(node));
     const wished = able.find((node) => node.name === world.moveTo);
     const best = Math.max(...able.map((node) => node.facts.effective));
-    if (wished !== undefined) return wished === holder ? undefined : `move-to names ${wished.name}, ${holder.name} holds`;
+    if (wished !== undefined)
+      return wished === holder ? undefined : `move-to names ${wished.name}, ${holder.name} holds`;
     if (world.plan.nopreempt || world.moveTo === holder.name) return undefined;
-    return able.length === 0 || holder.facts.effective >= best ? undefined : `${holder.name} holds with ${holder.facts.effective}, the best has ${best}`;
+    return able.length === 0 || holder.facts.effective >= best
+      ? undefined
+      : `${holder.name} holds with ${holder.facts.effective}, the best has ${best}`;
   },
 });
 
-/** No flapping: one fault that stays moves the VIP at most 6 times in an hour, and at most twice in ten minutes; by the Lease and on the wire. */
+/**
+ * No flapping: one fault that stays moves the VIP at most 6 times in an hour, and at most twice in ten
+ * minutes; by the Lease and on the wire.
+ */
 export const noFlapping: Invariant = (world) => {
   const byLease: number[] = [];
   const onTheWire: number[] = [];
   let last: SimNode | undefined;
-  // Where frames are lost all the time, proofs of death are wrong now and then, and now and then nobody is heard for seconds.
+  // Where frames are lost all the time, proofs of death are wrong now and then, and now and then nobody is
+  // heard for seconds.
   const lossy = world.plan.faults[0]?.kind === "lossy";
   const moved = (moves: number[], how: string): string | undefined => {
     const nowMs = world.scheduler.nowMs;
     moves.push(nowMs);
-    const recent = moves.filter((atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0));
+    const recent = moves.filter(
+      (atMs) => atMs > nowMs - 3_600_000 && atMs > (world.plan.faults[0]?.atMs ?? 0),
+    );
     const latest = recent.filter((atMs) => atMs > nowMs - 600_000);
     if (latest.length > MOVES_PER_TEN_MINUTES) return `${latest.length} moves within ten minutes ${how}`;
     return recent.length > MOVES_PER_HOUR ? `${recent.length} moves within an hour ${how}` : undefined;
   };
   return {
     write(write) {
-      if (world.plan.profile !== "persistent" || lossy || newHolder(world, write) === undefined) return undefined;
+      if (world.plan.profile !== "persistent" || lossy || newHolder(world, write) === undefined)
+        return undefined;
       return moved(byLease, "by the Lease");
     },
     step(bound) {
@@ -108,7 +139,10 @@ export const noFlapping: Invariant = (world) => {
   };
 };
 
-/** Planned moves, restarts within the fence and nothing else: from the first bind on the VIP is never away while another node could have it. */
+/**
+ * Planned moves, restarts within the fence and nothing else: from the first bind on the VIP is never away
+ * while another node could have it.
+ */
 export const plannedMovesLoseNoTime: Invariant = (world) => {
   let lastBound: SimNode | undefined;
   return {
@@ -118,20 +152,33 @@ export const plannedMovesLoseNoTime: Invariant = (world) => {
       lastBound = first;
       if (first !== undefined || before === undefined) return undefined;
       const record = world.plane.table.record;
-      const able = world.nodes.filter((node) => node !== before && node.eligible && published(record, node.name)?.eligible === true);
-      return able.length === 0 ? undefined : `${before.name} let the VIP go, and nobody had it yet; ${able.map((node) => node.name).join(", ")} could have`;
+      const able = world.nodes.filter(
+        (node) => node !== before && node.eligible && published(record, node.name)?.eligible === true,
+      );
+      return able.length === 0
+        ? undefined
+        : `${before.name} let the VIP go, and nobody had it yet; ${able.map((node) => node.name).join(", ")} could have`;
     },
   };
 };
 
-/** A process that is killed and started again within the kubelet's 1.6 s neither moves the VIP nor loses it (profile `planned`). */
+/**
+ * A process that is killed and started again within the kubelet's 1.6 s neither moves the VIP nor loses it
+ * (profile `planned`).
+ */
 export const quickRestartsMoveNothing: Invariant = (world) => ({
   write(write) {
     const node = newHolder(world, write);
     if (node === undefined || world.plan.profile !== "planned") return undefined;
     const holder = world.nodes.find((one) => one.name === write.change.before?.holder);
     const nowMs = world.scheduler.nowMs;
-    const crash = world.plan.faults.find((fault) => fault.kind === "crash" && fault.node === holder?.index && nowMs > fault.atMs && nowMs < fault.atMs + 12_000);
+    const crash = world.plan.faults.find(
+      (fault) =>
+        fault.kind === "crash" &&
+        fault.node === holder?.index &&
+        nowMs > fault.atMs &&
+        nowMs < fault.atMs + 12_000,
+    );
     // It may have been asked to hand over for a reason of its own.
     if (crash === undefined || write.change.before?.annotations[OFFER] === node.name) return undefined;
     return `${node.name} took the VIP though ${holder?.name} was only restarted`;
@@ -140,12 +187,16 @@ export const quickRestartsMoveNothing: Invariant = (world) => ({
 
 /** The next announcement, by the slowest clock. */
 const ANNOUNCED_MS = 60_000 / 0.95 + 2_000;
-/** Whoever has the VIP hears who else claims it, and says again that it is its own: at once, or 10 s after it last said so; and then some to be sure. */
+/**
+ * Whoever has the VIP hears who else claims it, and says again that it is its own: at once, or 10 s after it
+ * last said so; and then some to be sure.
+ */
 const CORRECTED_MS = 10_000 / 0.95 + 2_000;
 
 /**
- * The neighbours send the VIP's packets to the machine that has it: six seconds after it is alone with it, or has announced it, each knows that one. Where a
- * foreign host claimed the VIP, or a frame left its sender late, the holder hears it too, and says again whose it is.
+ * The neighbours send the VIP's packets to the machine that has it: six seconds after it is alone with it, or
+ * has announced it, each knows that one. Where a foreign host claimed the VIP, or a frame left its sender
+ * late, the holder hears it too, and says again whose it is.
  */
 export const theWireFollows: Invariant = (world, health) => {
   let undefendedMs = Number.NEGATIVE_INFINITY;
@@ -154,19 +205,33 @@ export const theWireFollows: Invariant = (world, health) => {
     step([node, second]) {
       const { segment } = world;
       const nowMs = world.scheduler.nowMs;
-      if (node === undefined || second !== undefined || node.agent?.process.running !== true || segment.foreignHostClaims || health.linksChangedMs > nowMs - 12_000) {
+      if (
+        node === undefined ||
+        second !== undefined ||
+        node.agent?.process.running !== true ||
+        segment.foreignHostClaims ||
+        health.linksChangedMs > nowMs - 12_000
+      ) {
         alone = undefined;
         return undefined;
       }
       if (node.provisional !== "" && nowMs - segment.misledMs < CORRECTED_MS) undefendedMs = segment.misledMs;
-      if (node.provisional !== "" && segment.lastAnnouncer !== node.index) undefendedMs = segment.announcerChangedMs;
+      if (node.provisional !== "" && segment.lastAnnouncer !== node.index)
+        undefendedMs = segment.announcerChangedMs;
       if (alone?.node !== node) alone = { node, sinceMs: nowMs };
       // Another may have bound, announced and let go within one instant.
-      if (nowMs - Math.max(alone.sinceMs, segment.announcerChangedMs) < 6_000 || nowMs - segment.misledMs < CORRECTED_MS) return undefined;
-      // It cannot answer what it did not hear; and without the Lease nobody defends the VIP against a stranger.
+      if (
+        nowMs - Math.max(alone.sinceMs, segment.announcerChangedMs) < 6_000 ||
+        nowMs - segment.misledMs < CORRECTED_MS
+      )
+        return undefined;
+      // It cannot answer what it did not hear; and without the Lease nobody defends the VIP against a
+      // stranger.
       if (nowMs - world.unheardMs < ANNOUNCED_MS || nowMs - undefendedMs < ANNOUNCED_MS) return undefined;
       const wrong = segment.neighbours.find((neighbour) => neighbour.owner !== node.index);
-      return wrong === undefined ? undefined : `${node.label} has the VIP, but ${wrong.name} believes that ${world.machines[Number(wrong.owner)]?.label ?? wrong.owner} has it`;
+      return wrong === undefined
+        ? undefined
+        : `${node.label} has the VIP, but ${wrong.name} believes that ${world.machines[Number(wrong.owner)]?.label ?? wrong.owner} has it`;
     },
   };
 };

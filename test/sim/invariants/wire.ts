@@ -1,4 +1,7 @@
-/** What the VIP's wire decides: whose silence is proof, how fast a dead holder is replaced, who stays while nobody can claim, and who serves before there is an API. */
+/**
+ * What the VIP's wire decides: whose silence is proof, how fast a dead holder is replaced, who stays while
+ * nobody can claim, and who serves before there is an API.
+ */
 import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, MISSES, RENEW_DEADLINE_MS } from "../world.ts";
@@ -12,8 +15,8 @@ const CALIBRATION_TURNS = 45;
 const SLACK_MS = 150;
 
 /**
- * No proof of death of a holder whose kernel has the VIP and is in reach, as of the last turn; nor without a third host in reach. Lost frames, and a machine that
- * has just gone on after a suspension, apart.
+ * No proof of death of a holder whose kernel has the VIP and is in reach, as of the last turn; nor without a
+ * third host in reach. Lost frames, and a machine that has just gone on after a suspension, apart.
  */
 export const provesOnlyTheDead: Invariant = (world, health) => ({
   proof(node) {
@@ -23,11 +26,16 @@ export const provesOnlyTheDead: Invariant = (world, health) => ({
     if (nowMs - health.lossMs < windowMs * MISSES) return undefined;
     const others = world.machines.filter((other) => other !== node);
     const alive = others.find(
-      (other) => other.name === name && !justResumed(world, other) && Math.max(health.cutMs(node.index, other.index), health.unboundMs(other)) < nowMs - windowMs,
+      (other) =>
+        other.name === name &&
+        !justResumed(world, other) &&
+        Math.max(health.cutMs(node.index, other.index), health.unboundMs(other)) < nowMs - windowMs,
     );
     if (alive !== undefined) return `${node.label} takes ${alive.label} for dead, whose kernel answers`;
     const third = [...others.filter((other) => other.name !== name), world.router];
-    const reached = third.some(({ index }) => health.reachedMs(node.index, index) > nowMs - windowMs * MISSES);
+    const reached = third.some(
+      ({ index }) => health.reachedMs(node.index, index) > nowMs - windowMs * MISSES,
+    );
     return reached ? undefined : `${node.label} takes ${name} for dead and has reached nobody else`;
   },
 });
@@ -35,7 +43,10 @@ export const provesOnlyTheDead: Invariant = (world, health) => ({
 /** Answers that a proof needs of the holder, in its tenure. */
 const ANSWERS = 20;
 
-/** Nor of a holder whose kernel cannot have answered twenty times in this tenure: what was never heard may be filtered. */
+/**
+ * Nor of a holder whose kernel cannot have answered twenty times in this tenure: what was never heard may be
+ * filtered.
+ */
 export const provesOnlyWhatAnswered: Invariant = (world, health) => {
   const answerableMs = world.machines.map(() => 0);
   let sampledMs = 0;
@@ -53,7 +64,9 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
       const holder = world.holderOf(world.plane.table.record);
       if (holder === undefined) return undefined;
       for (const node of world.machines) {
-        const reached = Math.max(health.cutMs(node.index, holder.index), health.unboundMs(holder)) < world.scheduler.nowMs - 100;
+        const reached =
+          Math.max(health.cutMs(node.index, holder.index), health.unboundMs(holder)) <
+          world.scheduler.nowMs - 100;
         if (reached) answerableMs[node.index] = (answerableMs[node.index] ?? 0) + passedMs;
       }
       return undefined;
@@ -62,8 +75,14 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
       const leastMs = ANSWERS * world.plan.probeMs * (world.plan.fastPath ? 1 : 10) * 0.9 - 1_000;
       const hadMs = answerableMs[node.index] ?? 0;
       // What it watches is the tenure that it knows.
-      if (world.scheduler.nowMs - tenureMs < 2_000 || node.status()?.holder !== world.plane.table.record?.holder) return undefined;
-      return hadMs >= leastMs ? undefined : `${node.label} takes ${node.status()?.holder} for dead, which cannot have answered it for more than ${hadMs.toFixed(0)} ms`;
+      if (
+        world.scheduler.nowMs - tenureMs < 2_000 ||
+        node.status()?.holder !== world.plane.table.record?.holder
+      )
+        return undefined;
+      return hadMs >= leastMs
+        ? undefined
+        : `${node.label} takes ${node.status()?.holder} for dead, which cannot have answered it for more than ${hadMs.toFixed(0)} ms`;
     },
   };
 };
@@ -76,9 +95,10 @@ interface Loss {
 }
 
 /**
- * Liveness of the proof: the machine that the Lease names is off, or cut off from everybody; a healthy candidate had watched it for long, has a third host and
- * an API server: then the VIP is bound elsewhere two turns after the misses, and 100 ms later for each better candidate. Without the fast path the claim has to be
- * answered first: 500 ms for each API server that has to be passed over.
+ * Liveness of the proof: the machine that the Lease names is off, or cut off from everybody; a healthy
+ * candidate had watched it for long, has a third host and an API server: then the VIP is bound elsewhere two
+ * turns after the misses, and 100 ms later for each better candidate. Without the fast path the claim has to
+ * be answered first: 500 ms for each API server that has to be passed over.
  */
 export const provenDeathIsReplacedFast: Invariant = (world, health) => {
   /** Whose proofs have begun: one that was wrong is followed by a minute without. */
@@ -99,17 +119,38 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
     if (loss === undefined) return undefined;
     const { candidate, deadlineMs, atMs } = loss;
     const usableMs = health.usableSince(candidate);
-    const premises = isSteady(candidate, atMs) && usableMs !== undefined && usableMs < atMs && health.lossMs < atMs - LEASE_DURATION_MS && !forced(world) && world.disturbedUntilMs < atMs - LEASE_DURATION_MS;
+    const premises =
+      isSteady(candidate, atMs) &&
+      usableMs !== undefined &&
+      usableMs < atMs &&
+      health.lossMs < atMs - LEASE_DURATION_MS &&
+      !forced(world) &&
+      world.disturbedUntilMs < atMs - LEASE_DURATION_MS;
     if (!premises || bound.some((node) => node !== gone)) loss = undefined;
-    else if (nowMs > deadlineMs) return `${gone?.label} is gone for ${(nowMs - atMs).toFixed(0)} ms, and ${candidate.label} could have had the VIP`;
+    else if (nowMs > deadlineMs)
+      return `${gone?.label} is gone for ${(nowMs - atMs).toFixed(0)} ms, and ${candidate.label} could have had the VIP`;
     return undefined;
   };
-  const isSteady = (node: SimNode, atMs: number): boolean => (health.goodSince(node) ?? Number.POSITIVE_INFINITY) < atMs - steadyMs(world);
+  const isSteady = (node: SimNode, atMs: number): boolean =>
+    (health.goodSince(node) ?? Number.POSITIVE_INFINITY) < atMs - steadyMs(world);
   const expect = (holder: SimNode, atMs: number): Loss | undefined => {
     const record = world.plane.table.record;
-    if (holder !== lastBound.node || atMs - lastBound.atMs > 1_000 || tenureMs > atMs - steadyMs(world) || holder.upsets.length > 0) return undefined;
-    if (world.segment.foreignHostClaims || world.segment.announcerChangedMs > atMs - steadyMs(world) || world.namesakes.length > 0) return undefined;
-    const able = world.nodes.filter((node) => node !== holder && published(record, node.name)?.eligible === true);
+    if (
+      holder !== lastBound.node ||
+      atMs - lastBound.atMs > 1_000 ||
+      tenureMs > atMs - steadyMs(world) ||
+      holder.upsets.length > 0
+    )
+      return undefined;
+    if (
+      world.segment.foreignHostClaims ||
+      world.segment.announcerChangedMs > atMs - steadyMs(world) ||
+      world.namesakes.length > 0
+    )
+      return undefined;
+    const able = world.nodes.filter(
+      (node) => node !== holder && published(record, node.name)?.eligible === true,
+    );
     const candidate = able.find(
       (node) =>
         isSteady(node, atMs) &&
@@ -117,14 +158,29 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
         published(record, node.name)?.effective === node.facts.effective &&
         health.reachedSince(node.index, holder.index) < atMs - steadyMs(world) - 200 &&
         health.reachedMs(node.index, holder.index) > atMs - 300 &&
-        [...world.nodes, world.router].some((third) => third !== node && third !== holder && Math.max(health.cutMs(node.index, third.index), reachedLater(third.index, node)) < atMs - steadyMs(world)),
+        [...world.nodes, world.router].some(
+          (third) =>
+            third !== node &&
+            third !== holder &&
+            Math.max(health.cutMs(node.index, third.index), reachedLater(third.index, node)) <
+              atMs - steadyMs(world),
+        ),
     );
     if (candidate === undefined) return undefined;
     const answerMs = world.plan.fastPath ? 0 : 1_500 + (health.badServers() + 1) * 600;
-    return { holder, atMs, candidate, deadlineMs: atMs + (MISSES + 2) * turnMs(world) + (100 * (able.length - 1)) / 0.95 + answerMs + SLACK_MS };
+    return {
+      holder,
+      atMs,
+      candidate,
+      deadlineMs:
+        atMs + (MISSES + 2) * turnMs(world) + (100 * (able.length - 1)) / 0.95 + answerMs + SLACK_MS,
+    };
   };
   /** The router may not be there at all. */
-  const reachedLater = (index: number, node: SimNode): number => (health.reachedMs(node.index, index) === Number.NEGATIVE_INFINITY ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY);
+  const reachedLater = (index: number, node: SimNode): number =>
+    health.reachedMs(node.index, index) === Number.NEGATIVE_INFINITY
+      ? Number.POSITIVE_INFINITY
+      : Number.NEGATIVE_INFINITY;
   return {
     proof(node) {
       if (lost === undefined) proved.add(node);
@@ -146,17 +202,23 @@ function steadyMs(world: World): number {
 function isLost(world: World, health: Health, holder: SimNode): boolean {
   const { nowMs } = world.scheduler;
   if (holder.clock.suspended) return false;
-  return [...world.machines, world.router].every((other) => other === holder || health.reachedMs(holder.index, other.index) < nowMs - 2 * 50);
+  return [...world.machines, world.router].every(
+    (other) => other === holder || health.reachedMs(holder.index, other.index) < nowMs - 2 * 50,
+  );
 }
 
-/** So long the truth must have been so for the holder to know it in time: what begins after a renewal, which it sends every second, leaves it the rest of its deadline. */
+/**
+ * So long the truth must have been so for the holder to know it in time: what begins after a renewal, which
+ * it sends every second, leaves it the rest of its deadline.
+ */
 const KNOWN_MS = (RENEW_DEADLINE_MS - 1_000) / 1.05 - 200;
 /** And so long nothing else may have happened to it. */
 const CALM_MS = RENEW_DEADLINE_MS + 4_000;
 
 /**
- * While in truth nobody can claim (all API servers refuse, or etcd has no quorum) the VIP stays where it is, as long as that machine, its agent and its link
- * live, for however long. Frozen, asked to stop, without its link, faced with another claimant or handing over it may let go.
+ * While in truth nobody can claim (all API servers refuse, or etcd has no quorum) the VIP stays where it is,
+ * as long as that machine, its agent and its link live, for however long. Frozen, asked to stop, without its
+ * link, faced with another claimant or handing over it may let go.
  */
 export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
   const wasBound = world.nodes.map(() => false);
@@ -169,12 +231,26 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
       for (const node of world.nodes) {
         const before = wasBound[node.index];
         const now = (wasBound[node.index] = bound.includes(node));
-        if (before !== true || now || node.agent === undefined || node.agent.stopping || !awake(node)) continue;
-        const since = Math.max(health.holdableSince(node) ?? nowMs, health.awakeSince(node) ?? nowMs, node.agent.startedMs, health.lossMs, node.clock.resumedMs);
-        if (nowMs - since < KNOWN_MS || nowMs - Math.max(twoMs, node.agent.handoverMs) < CALM_MS || nowMs - world.flushedAtMs < 1 || forced(world)) continue;
+        if (before !== true || now || node.agent === undefined || node.agent.stopping || !awake(node))
+          continue;
+        const since = Math.max(
+          health.holdableSince(node) ?? nowMs,
+          health.awakeSince(node) ?? nowMs,
+          node.agent.startedMs,
+          health.lossMs,
+          node.clock.resumedMs,
+        );
+        if (
+          nowMs - since < KNOWN_MS ||
+          nowMs - Math.max(twoMs, node.agent.handoverMs) < CALM_MS ||
+          nowMs - world.flushedAtMs < 1 ||
+          forced(world)
+        )
+          continue;
         // It is over, and a claim that had waited for it came before the holder's own renewal.
         if (world.holderOf(world.plane.table.record) !== node) continue;
-        if (node.facts.faults.includes("interface") || !node.kernel.link.carrier || world.disputed(node)) continue;
+        if (node.facts.faults.includes("interface") || !node.kernel.link.carrier || world.disputed(node))
+          continue;
         return `${node.name} let the VIP go though nobody could claim it for ${((nowMs - since) / 1_000).toFixed(1)} s`;
       }
       return undefined;
@@ -184,10 +260,16 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
 
 /** The spanning tree's 30 s on a link where nobody is heard, by the slowest clock; then a probe. */
 const ALONE_MS = 30_000 / 0.95 + 4_000;
-/** Where somebody is heard: a failed read, a random second, three probes; and once more if another one asked at the same time. */
+/**
+ * Where somebody is heard: a failed read, a random second, three probes; and once more if another one asked
+ * at the same time.
+ */
 const TOGETHER_MS = 32_000;
 
-/** Nodes that have never seen the Lease, and that no API server lets read it, serve all the same: one of those that reach each other has the VIP in time. */
+/**
+ * Nodes that have never seen the Lease, and that no API server lets read it, serve all the same: one of those
+ * that reach each other has the VIP in time.
+ */
 export const servesBeforeThereIsAnApi: Invariant = (world, health) => {
   const since = new Map<SimNode, number>();
   return {
@@ -202,15 +284,19 @@ export const servesBeforeThereIsAnApi: Invariant = (world, health) => {
           node.facts.faults.every((fault) => fault === "balancer") &&
           !world.segment.foreignHostClaims &&
           !world.disputed(node) &&
-          !bound.some((other) => other === node || health.reachedMs(node.index, other.index) > nowMs - 5_000) &&
+          !bound.some(
+            (other) => other === node || health.reachedMs(node.index, other.index) > nowMs - 5_000,
+          ) &&
           node.status()?.holder === null;
         if (!waits) {
           since.delete(node);
           continue;
         }
         if (!since.has(node)) since.set(node, nowMs);
-        const waitedMs = nowMs - Math.max(since.get(node) ?? nowMs, health.lossMs, health.awakeSince(node) ?? nowMs);
-        if (waitedMs > Math.max(ALONE_MS, TOGETHER_MS)) return `${node.label} has no API server, hears nobody with the VIP for ${(waitedMs / 1_000).toFixed(1)} s, and has not taken it`;
+        const waitedMs =
+          nowMs - Math.max(since.get(node) ?? nowMs, health.lossMs, health.awakeSince(node) ?? nowMs);
+        if (waitedMs > Math.max(ALONE_MS, TOGETHER_MS))
+          return `${node.label} has no API server, hears nobody with the VIP for ${(waitedMs / 1_000).toFixed(1)} s, and has not taken it`;
       }
       return undefined;
     },
@@ -220,7 +306,10 @@ export const servesBeforeThereIsAnApi: Invariant = (world, health) => {
 /** Three probes, 200 ms apart, by the fastest clock. */
 const ASKED_MS = 500;
 
-/** Who takes the VIP for want of an API server has asked the wire, and nobody who could hear it had the VIP all that time. What a process before it left is no taking. */
+/**
+ * Who takes the VIP for want of an API server has asked the wire, and nobody who could hear it had the VIP
+ * all that time. What a process before it left is no taking.
+ */
 export const asksBeforeItServes: Invariant = (world, health) => {
   const roles = world.machines.map(() => "");
   /** When each last did not have it. */
@@ -233,9 +322,21 @@ export const asksBeforeItServes: Invariant = (world, health) => {
         const role = node.agent?.role ?? "";
         const before = roles[node.index];
         roles[node.index] = role;
-        if (role !== "PROVISIONAL" || before === role || node.provisional !== "bootstrap" || nowMs - (node.agent?.startedMs ?? nowMs) < 3_500) continue;
+        if (
+          role !== "PROVISIONAL" ||
+          before === role ||
+          node.provisional !== "bootstrap" ||
+          nowMs - (node.agent?.startedMs ?? nowMs) < 3_500
+        )
+          continue;
         if (nowMs - health.lossMs < 1_000 || nowMs - node.clock.resumedMs < 1_000) continue;
-        const has = world.machines.find((other) => other !== node && !other.clock.suspended && nowMs - other.clock.resumedMs > ASKED_MS && nowMs - Math.max(unboundMs[other.index] ?? 0, health.cutMs(node.index, other.index)) > ASKED_MS);
+        const has = world.machines.find(
+          (other) =>
+            other !== node &&
+            !other.clock.suspended &&
+            nowMs - other.clock.resumedMs > ASKED_MS &&
+            nowMs - Math.max(unboundMs[other.index] ?? 0, health.cutMs(node.index, other.index)) > ASKED_MS,
+        );
         if (has !== undefined) return `${node.label} took the VIP though ${has.label} has it, and answers`;
       }
       return undefined;

@@ -59,7 +59,12 @@ function accept(socket: Socket, behaviour: Behaviour, secureContext: SecureConte
     case "hang":
     case "garbage":
     case "flood": {
-      const tls = new TLSSocket(socket, { isServer: true, secureContext, requestCert: true, rejectUnauthorized: false });
+      const tls = new TLSSocket(socket, {
+        isServer: true,
+        secureContext,
+        requestCert: true,
+        rejectUnauthorized: false,
+      });
       tls.on("error", () => socket.destroy());
       if (behaviour.kind === "garbage") tls.once("data", () => tls.write("no HTTP at all\r\n\r\n"));
       else http.emit("connection", tls);
@@ -67,15 +72,19 @@ function accept(socket: Socket, behaviour: Behaviour, secureContext: SecureConte
   }
 }
 
-function httpServer(state: Pick<ApiServer, "requests" | "authenticated"> & { readonly behaviour: Behaviour }): HttpServer {
+function httpServer(
+  state: Pick<ApiServer, "requests" | "authenticated"> & { readonly behaviour: Behaviour },
+): HttpServer {
   return createHttp({ keepAliveTimeout: 0 }, (request, response) => {
     state.requests++;
-    if (request.socket instanceof TLSSocket && request.socket.getPeerCertificate().subject?.CN === CLIENT) state.authenticated++;
+    if (request.socket instanceof TLSSocket && request.socket.getPeerCertificate().subject?.CN === CLIENT)
+      state.authenticated++;
     const { behaviour } = state;
     if (behaviour.kind === "flood") {
       response.writeHead(200);
       const block = Buffer.alloc(16_384, 97);
-      const more = (): void => void (response.write(block) ? setImmediate(more) : response.once("drain", more));
+      const more = (): void =>
+        void (response.write(block) ? setImmediate(more) : response.once("drain", more));
       response.once("close", () => response.destroy());
       more();
       return;

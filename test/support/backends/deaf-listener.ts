@@ -1,6 +1,6 @@
 /**
- * Worker thread: listens and never turns its loop again, so that the kernel's accept queue fills up and further SYNs
- * are dropped: a black hole on loopback, without a packet filter.
+ * Worker thread: listens and never turns its loop again, so that the kernel's accept queue fills up and
+ * further SYNs are dropped: a black hole on loopback, without a packet filter.
  */
 import { createServer } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";

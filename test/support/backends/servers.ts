@@ -30,7 +30,8 @@ export async function startServer(handle: (socket: Socket) => void, port = 0): P
     server.listen(port, "127.0.0.1", 1024, resolve);
   });
   const address = server.address();
-  if (typeof address !== "object" || address === null) throw new Error("a listening TCP server has an address");
+  if (typeof address !== "object" || address === null)
+    throw new Error("a listening TCP server has an address");
   return {
     port: address.port,
     backend: backendAt(address.port),

@@ -1,6 +1,6 @@
 /**
- * Where the real control plane's programs come from: `KUBEBUILDER_ASSETS` (envtest's convention), or built once
- * from the Go modules that `binaries/go.mod` pins into a cache folder outside the repository.
+ * Where the real control plane's programs come from: `KUBEBUILDER_ASSETS` (envtest's convention), or built
+ * once from the Go modules that `binaries/go.mod` pins into a cache folder outside the repository.
  */
 import { spawn } from "node:child_process";
 import { access, constants, link, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -40,7 +40,10 @@ const ASSETS: readonly Program[] = [
   { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl", builtAs: "kubectl" },
 ];
 
-/** A build that hangs (a proxy that never answers) must not hang the tests: an empty cache needs about 7 minutes. */
+/**
+ * A build that hangs (a proxy that never answers) must not hang the tests: an empty cache needs about 7
+ * minutes.
+ */
 const BUILD_LIMIT_MS = 30 * 60_000;
 
 /**
@@ -119,12 +122,15 @@ async function ensure(
   // The rename at the end is what makes the folder whole; the lock only saves doing the work twice.
   await using _lock = await lock(`${target}.lock`, progress);
   if ((await missingFrom(target, programs)).length === 0) return;
-  progress(`building ${programs.map(({ name }) => name).join(", ")}; 7 minutes on two cores, less with Go's build cache`);
+  progress(
+    `building ${programs.map(({ name }) => name).join(", ")}; 7 minutes on two cores, less with Go's build cache`,
+  );
   const work = await mkdtemp(`${target}.building-`);
   try {
     for (const program of programs) {
       await goBuild(program, work, environment);
-      if (program.builtAs !== program.name) await rename(join(work, program.builtAs), join(work, program.name));
+      if (program.builtAs !== program.name)
+        await rename(join(work, program.builtAs), join(work, program.name));
     }
     await rm(target, { recursive: true, force: true });
     await rename(work, target);
@@ -150,7 +156,9 @@ async function goBuild(program: Program, folder: string, environment: Environmen
     stderr = (stderr + text).slice(-2000);
   });
   await new Promise<void>((resolve, reject) => {
-    child.once("error", () => reject(new Error("the Go toolchain (go) is not installed; set KUBEBUILDER_ASSETS")));
+    child.once("error", () =>
+      reject(new Error("the Go toolchain (go) is not installed; set KUBEBUILDER_ASSETS")),
+    );
     child.once("close", (code, signal) => {
       if (code === 0) resolve();
       else reject(new Error(`go build ${program.package} ended with ${code ?? signal}: ${lastLine(stderr)}`));

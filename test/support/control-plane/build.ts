@@ -1,4 +1,7 @@
-/** `node test/support/control-plane/build.ts`: fetches or builds the control plane's programs ahead of the tests. */
+/**
+ * `node test/support/control-plane/build.ts`: fetches or builds the control plane's programs ahead of the
+ * tests.
+ */
 import { dirname } from "node:path";
 import { findBinaries } from "./binaries.ts";
 

@@ -1,6 +1,6 @@
 /**
- * A real control plane on one machine: an etcd member and a kube-apiserver per node, PKI by kubeadm. Three nodes
- * are ready in about 11 s and take about 950 MiB.
+ * A real control plane on one machine: an etcd member and a kube-apiserver per node, PKI by kubeadm. Three
+ * nodes are ready in about 11 s and take about 950 MiB.
  */
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
@@ -27,8 +27,9 @@ export interface ControlPlaneOptions {
   /** See {@link ClusterShape.apiServerFlags}. */
   readonly apiServerFlags?: Readonly<Record<string, string>>;
   /**
-   * What there is when {@link startControlPlane} returns. Default `ready`: every API server is ready, kubeadm's ClusterRoleBinding and `manifests/rbac.yaml` are
-   * there. `files`: certificates and kubeconfigs, and nothing runs: what kubeadm has made before it starts anything.
+   * What there is when {@link startControlPlane} returns. Default `ready`: every API server is ready,
+   * kubeadm's ClusterRoleBinding and `manifests/rbac.yaml` are there. `files`: certificates and kubeconfigs,
+   * and nothing runs: what kubeadm has made before it starts anything.
    */
   readonly until?: "files" | "ready";
 }
@@ -85,7 +86,9 @@ export class ControlPlane implements AsyncDisposable {
   }
 }
 
-/** Starts a control plane; disposing of the result ends every program. Cleans up after itself when it fails. */
+/**
+ * Starts a control plane; disposing of the result ends every program. Cleans up after itself when it fails.
+ */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const six = options.nodes[0]?.ip.includes(":") === true;
   const shape: ClusterShape = {
@@ -108,7 +111,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     let first: NodePki | undefined;
     for (const [spec, etcd] of etcds) {
       const { binaries, vips, serviceSubnet } = shape;
-      const request = { binaries, vips, serviceSubnet, node: spec.name, ip: spec.ip, server: serverUrl(spec), dir: folder(spec) };
+      const request = {
+        binaries,
+        vips,
+        serviceSubnet,
+        node: spec.name,
+        ip: spec.ip,
+        server: serverUrl(spec),
+        dir: folder(spec),
+      };
       const pki = await makePki(request, first);
       first ??= pki;
       const node = new ControlPlaneNode(shape, spec, etcd, pki, folder(spec));
@@ -119,7 +130,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     if (starts) {
       await cluster.ready();
       await Promise.all([cluster.bindAdmins(), cluster.applyRbac()]);
-      options.log.info({ nodes: nodes.length, ms: Math.round(performance.now() - begun) }, "control plane ready");
+      options.log.info(
+        { nodes: nodes.length, ms: Math.round(performance.now() - begun) },
+        "control plane ready",
+      );
     }
     return cluster;
   } catch (error) {
@@ -130,8 +144,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 }
 
 /**
- * One API server on random ports of 127.0.0.1, in this process' own namespace and without privileges. It advertises
- * an address of RFC 5737, which nobody has: an EndpointSlice refuses loopback addresses.
+ * One API server on random ports of 127.0.0.1, in this process' own namespace and without privileges. It
+ * advertises an address of RFC 5737, which nobody has: an EndpointSlice refuses loopback addresses.
  */
 export async function startLoopbackControlPlane(
   options: Pick<ControlPlaneOptions, "binaries" | "dir" | "log">,
@@ -145,7 +159,9 @@ async function freePorts(): Promise<LoopbackPorts> {
   const servers = [createServer(), createServer(), createServer()];
   const [api = 0, etcdClient = 0, etcdPeer = 0] = await Promise.all(
     servers.map(async (server) => {
-      await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+      await new Promise<void>((resolve, reject) =>
+        server.once("error", reject).listen(0, "127.0.0.1", resolve),
+      );
       const address = server.address();
       return address !== null && typeof address === "object" ? address.port : 0;
     }),
@@ -171,7 +187,10 @@ const DATA_PREFIX = "leasehold-etcd-";
 /** Removes what killed test runs left behind: their programs ended with them, see process.ts. */
 async function reap(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
-    const pid = name.startsWith(DATA_PREFIX) ? Number.parseInt(name.slice(DATA_PREFIX.length), 10) : Number.NaN;
-    if (pid > 0 && !existsSync(`/proc/${pid}`)) await rm(join(parent, name), { recursive: true, force: true });
+    const pid = name.startsWith(DATA_PREFIX)
+      ? Number.parseInt(name.slice(DATA_PREFIX.length), 10)
+      : Number.NaN;
+    if (pid > 0 && !existsSync(`/proc/${pid}`))
+      await rm(join(parent, name), { recursive: true, force: true });
   }
 }

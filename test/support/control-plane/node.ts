@@ -1,4 +1,6 @@
-/** One control-plane node: an etcd member and a kube-apiserver in the network namespace that the caller made. */
+/**
+ * One control-plane node: an etcd member and a kube-apiserver in the network namespace that the caller made.
+ */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hostPort } from "../../../src/net.ts";
@@ -62,10 +64,18 @@ export class ControlPlaneNode {
     this.#kubectl = shape.binaries.kubectl;
     this.#run = spec.run;
     const argv = apiServerArgv(shape, spec, join(pki.etcKubernetes, "pki"));
-    this.apiServer = new ServerProcess(`${spec.name}/kube-apiserver`, argv, spec.run, join(dir, "kube-apiserver.log"));
+    this.apiServer = new ServerProcess(
+      `${spec.name}/kube-apiserver`,
+      argv,
+      spec.run,
+      join(dir, "kube-apiserver.log"),
+    );
   }
 
-  /** Resolves when the node's API server answers /readyz with 200. @throws Error that says what it answered instead */
+  /**
+   * Resolves when the node's API server answers /readyz with 200. @throws Error that says what it answered
+   * instead
+   */
   async ready(timeoutMs = 60_000): Promise<void> {
     const argv = [process.execPath, WAIT_READY, this.server, this.kubeconfigs.superAdmin, String(timeoutMs)];
     try {
@@ -75,13 +85,18 @@ export class ControlPlaneNode {
     }
   }
 
-  /** Runs kubectl in the node's namespace against its own API server, as super-admin unless told otherwise. */
+  /**
+   * Runs kubectl in the node's namespace against its own API server, as super-admin unless told otherwise.
+   */
   kubectl(
     args: readonly string[],
     options: { readonly as?: keyof Kubeconfigs; readonly input?: string; readonly timeoutMs?: number } = {},
   ): Promise<string> {
     const { as = "superAdmin", ...rest } = options;
-    return output([this.#kubectl, "--kubeconfig", this.kubeconfigs[as], ...args], { ...rest, run: this.#run });
+    return output([this.#kubectl, "--kubeconfig", this.kubeconfigs[as], ...args], {
+      ...rest,
+      run: this.#run,
+    });
   }
 }
 
@@ -91,7 +106,9 @@ export function serverUrl(spec: NodeSpec): string {
 
 export function etcdProcess(shape: ClusterShape, spec: NodeSpec, dir: string): ServerProcess {
   const peer = (node: NodeSpec): string =>
-    node.loopback === undefined ? `http://${hostPort(node.ip, 2380)}` : `http://127.0.0.1:${node.loopback.etcdPeer}`;
+    node.loopback === undefined
+      ? `http://${hostPort(node.ip, 2380)}`
+      : `http://127.0.0.1:${node.loopback.etcdPeer}`;
   const local = etcdClientUrl(spec);
   const clients = spec.loopback === undefined ? [`http://${hostPort(spec.ip, 2379)}`, local] : [local];
   const argv = [

@@ -1,4 +1,7 @@
-/** Certificates, keys and kubeconfigs of one node, made by kubeadm itself: names and contents as users have them. */
+/**
+ * Certificates, keys and kubeconfigs of one node, made by kubeadm itself: names and contents as users have
+ * them.
+ */
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hostPort } from "../../../src/net.ts";
@@ -42,22 +45,36 @@ export async function makePki(request: PkiRequest, first: NodePki | undefined): 
   const etcKubernetes = join(request.dir, "kubernetes");
   const pki = join(etcKubernetes, "pki");
   const local = join(request.dir, "kubeconfig");
-  await Promise.all([pki, local, join(etcKubernetes, "leasehold")].map((path) => mkdir(path, { recursive: true })));
+  await Promise.all(
+    [pki, local, join(etcKubernetes, "leasehold")].map((path) => mkdir(path, { recursive: true })),
+  );
   if (first !== undefined) {
-    await Promise.all(SHARED.map((name) => copyFile(join(first.etcKubernetes, "pki", name), join(pki, name))));
+    await Promise.all(
+      SHARED.map((name) => copyFile(join(first.etcKubernetes, "pki", name), join(pki, name))),
+    );
   }
   const config = join(request.dir, "kubeadm.yaml");
   await writeFile(config, kubeadmConfig(request, pki));
-  const kubeadm = (...args: string[]): Promise<string> => output([request.binaries.kubeadm, ...args, "--config", config]);
+  const kubeadm = (...args: string[]): Promise<string> =>
+    output([request.binaries.kubeadm, ...args, "--config", config]);
   await kubeadm("init", "phase", "certs", "all");
   await kubeadm("init", "phase", "kubeconfig", "admin", "--kubeconfig-dir", etcKubernetes);
   await kubeadm("init", "phase", "kubeconfig", "super-admin", "--kubeconfig-dir", etcKubernetes);
-  const agent = await kubeadm("kubeconfig", "user", "--client-name", "leasehold", "--org", "leasehold:agents");
+  const agent = await kubeadm(
+    "kubeconfig",
+    "user",
+    "--client-name",
+    "leasehold",
+    "--org",
+    "leasehold:agents",
+  );
   await writeFile(join(etcKubernetes, "leasehold", "kubeconfig"), agent, { mode: 0o600 });
 
   const localize = async (from: string, name: string): Promise<string> => {
     const text = await readFile(join(etcKubernetes, from), "utf8");
-    await writeFile(join(local, name), text.replace(/^( *server: ).*$/m, `$1${request.server}`), { mode: 0o600 });
+    await writeFile(join(local, name), text.replace(/^( *server: ).*$/m, `$1${request.server}`), {
+      mode: 0o600,
+    });
     return join(local, name);
   };
   return {
@@ -70,7 +87,9 @@ export async function makePki(request: PkiRequest, first: NodePki | undefined): 
   };
 }
 
-/** JSON is YAML. External etcd keeps `certs all` from making etcd's certificates: ours listens without TLS. */
+/**
+ * JSON is YAML. External etcd keeps `certs all` from making etcd's certificates: ours listens without TLS.
+ */
 function kubeadmConfig(request: PkiRequest, pki: string): string {
   const apiVersion = "kubeadm.k8s.io/v1beta4";
   const init = {

@@ -10,8 +10,8 @@ export interface RunOptions {
 }
 
 /**
- * Starts a program inside a node's network namespace. The child's pid must be the program's own: `nsenter --net=`
- * and `ip netns exec` replace themselves, a shell or `unshare --fork` would not.
+ * Starts a program inside a node's network namespace. The child's pid must be the program's own: `nsenter
+ * --net=` and `ip netns exec` replace themselves, a shell or `unshare --fork` would not.
  */
 export type Run = (argv: readonly string[], options: RunOptions) => ChildProcess;
 
@@ -109,7 +109,9 @@ export class ServerProcess {
   }
 }
 
-/** Runs a program to its end. @throws Error with what it wrote to stderr when it fails or `timeoutMs` is over */
+/**
+ * Runs a program to its end. @throws Error with what it wrote to stderr when it fails or `timeoutMs` is over
+ */
 export async function output(
   argv: readonly string[],
   options: { readonly run?: Run; readonly input?: string; readonly timeoutMs?: number } = {},
@@ -126,7 +128,10 @@ export async function output(
   const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
   try {
     const [code, signal] = await once(child, "close");
-    if (code !== 0) throw new Error(`${argv.join(" ")} ended with ${String(code ?? signal)}: ${stderr.trim() || stdout.trim()}`);
+    if (code !== 0)
+      throw new Error(
+        `${argv.join(" ")} ended with ${String(code ?? signal)}: ${stderr.trim() || stdout.trim()}`,
+      );
     return stdout;
   } finally {
     clearTimeout(timer);

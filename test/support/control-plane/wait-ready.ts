@@ -1,6 +1,7 @@
 /**
- * `node wait-ready.ts URL KUBECONFIG TIMEOUT_MS`: asks URL/readyz until it answers 200. A program of its own, since it
- * has to run inside the node's network namespace; one for the whole wait, where polling with kubectl costs 0.1 s of a core a time.
+ * `node wait-ready.ts URL KUBECONFIG TIMEOUT_MS`: asks URL/readyz until it answers 200. A program of its own,
+ * since it has to run inside the node's network namespace; one for the whole wait, where polling with kubectl
+ * costs 0.1 s of a core a time.
  */
 import { readFile } from "node:fs/promises";
 import { request } from "node:https";
@@ -26,7 +27,9 @@ function readyz(): Promise<string> {
       let body = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
       response.on("error", (error) => resolve(error.message));
-      response.on("end", () => resolve(response.statusCode === 200 ? "ready" : `${response.statusCode}: ${body}`));
+      response.on("end", () =>
+        resolve(response.statusCode === 200 ? "ready" : `${response.statusCode}: ${body}`),
+      );
     });
     call.on("timeout", () => call.destroy(new Error("no answer within 2 s")));
     call.on("error", (error) => resolve(error.message));

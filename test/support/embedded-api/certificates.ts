@@ -1,4 +1,7 @@
-/** X.509 certificates by node:crypto, which can sign but not write them: as much DER (X.690) as RFC 5280 needs for TLS. */
+/**
+ * X.509 certificates by node:crypto, which can sign but not write them: as much DER (X.690) as RFC 5280 needs
+ * for TLS.
+ */
 import type { KeyObject } from "node:crypto";
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { parseIp } from "../../../src/net.ts";
@@ -75,7 +78,8 @@ function keyUsage(bits: number, unused: number): Buffer {
 function leafExtensions(names: readonly string[]): Buffer[] {
   // digitalSignature
   const usage = keyUsage(0x80, 7);
-  if (names.length === 0) return [usage, extension("extendedKeyUsage", false, der(SEQUENCE, oid("clientAuth")))];
+  if (names.length === 0)
+    return [usage, extension("extendedKeyUsage", false, der(SEQUENCE, oid("clientAuth")))];
   const general = names.map((name) => {
     const ip = parseIp(name);
     return ip === undefined ? der(0x82, Buffer.from(name)) : der(0x87, Buffer.from(ip.bytes));
@@ -87,7 +91,11 @@ function leafExtensions(names: readonly string[]): Buffer[] {
   ];
 }
 
-function build(request: CertificateRequest, extensions: readonly Buffer[], issuer: Authority | undefined): Authority {
+function build(
+  request: CertificateRequest,
+  extensions: readonly Buffer[],
+  issuer: Authority | undefined,
+): Authority {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = der(SEQUENCE, oid("ecdsaWithSha256"));
   const subject = distinguishedName(request);
@@ -118,7 +126,10 @@ function build(request: CertificateRequest, extensions: readonly Buffer[], issue
 
 export function makeAuthority(request: CertificateRequest): Authority {
   // keyCertSign and cRLSign
-  const extensions = [extension("basicConstraints", true, Buffer.from("30030101ff", "hex")), keyUsage(0x06, 1)];
+  const extensions = [
+    extension("basicConstraints", true, Buffer.from("30030101ff", "hex")),
+    keyUsage(0x06, 1),
+  ];
   return build(request, extensions, undefined);
 }
 

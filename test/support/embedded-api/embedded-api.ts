@@ -1,6 +1,6 @@
 /**
- * Embedded API servers for the demo and fast tests: several listeners, also in several network namespaces, over one
- * store in this process, ready in some 50 ms.
+ * Embedded API servers for the demo and fast tests: several listeners, also in several network namespaces,
+ * over one store in this process, ready in some 50 ms.
  */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
@@ -33,7 +33,12 @@ export class EmbeddedApi implements AsyncDisposable {
 
   readonly #options: EmbeddedApiOptions;
 
-  constructor(options: EmbeddedApiOptions, store: ObjectStore, servers: readonly EmbeddedServer[], kubeconfigs: ReadonlyMap<string, EmbeddedKubeconfigs>) {
+  constructor(
+    options: EmbeddedApiOptions,
+    store: ObjectStore,
+    servers: readonly EmbeddedServer[],
+    kubeconfigs: ReadonlyMap<string, EmbeddedKubeconfigs>,
+  ) {
     this.#options = options;
     this.store = store;
     this.servers = servers;
@@ -47,7 +52,8 @@ export class EmbeddedApi implements AsyncDisposable {
   }
 
   /**
-   * Every server gets certificates of a new CA, and each node's admin.conf follows, as with kubeadm; the agents' own kubeconfigs stay as they are.
+   * Every server gets certificates of a new CA, and each node's admin.conf follows, as with kubeadm; the
+   * agents' own kubeconfigs stay as they are.
    * @returns writes the agents' kubeconfigs of the new CA
    */
   async changeAuthority(): Promise<() => Promise<void>> {
@@ -62,7 +68,9 @@ export class EmbeddedApi implements AsyncDisposable {
   }
 }
 
-/** Starts the servers and publishes them as the `kubernetes` EndpointSlice; its port is the first server's. */
+/**
+ * Starts the servers and publishes them as the `kubernetes` EndpointSlice; its port is the first server's.
+ */
 export async function startEmbeddedApi(options: EmbeddedApiOptions): Promise<EmbeddedApi> {
   const now = options.now ?? (() => new Date());
   const store = new ObjectStore({ wall: now, uid: randomUUID });
@@ -72,7 +80,8 @@ export async function startEmbeddedApi(options: EmbeddedApiOptions): Promise<Emb
   const api = new EmbeddedApi(options, store, servers, kubeconfigs);
   try {
     await Promise.all(servers.map((server) => server.start()));
-    for (const [name, files] of await writeKubeconfigs(api, pki, options.dir, ["admin", "agent"])) kubeconfigs.set(name, files);
+    for (const [name, files] of await writeKubeconfigs(api, pki, options.dir, ["admin", "agent"]))
+      kubeconfigs.set(name, files);
     publishEndpoints(store, servers);
     return api;
   } catch (error) {
@@ -95,7 +104,8 @@ async function writeKubeconfigs(
   const written = new Map<string, EmbeddedKubeconfigs>();
   for (const { name, address } of servers) {
     const path = (file: keyof EmbeddedKubeconfigs): string => join(dir, name, `${file}.conf`);
-    for (const file of which) await writeKubeconfig(path(file), `https://${address}`, users[file], pki.authority, pki[file]);
+    for (const file of which)
+      await writeKubeconfig(path(file), `https://${address}`, users[file], pki.authority, pki[file]);
     written.set(name, { admin: path("admin"), agent: path("agent") });
   }
   return written;

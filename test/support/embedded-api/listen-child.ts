@@ -1,4 +1,7 @@
-/** `listen-child.ts HOST PORT`, with an IPC channel: listens, sends the socket to its parent, ends. See listen.ts. */
+/**
+ * `listen-child.ts HOST PORT`, with an IPC channel: listens, sends the socket to its parent, ends. See
+ * listen.ts.
+ */
 import { createServer } from "node:net";
 
 const [host, port] = process.argv.slice(2);

@@ -9,7 +9,8 @@ const CHILD_LIMIT_MS = 20_000;
 
 /**
  * Listens on `host:port` (0 picks a free one).
- * @param run starts a program in the namespace to listen in; undefined: here. A socket belongs to the namespace it was
+ * @param run starts a program in the namespace to listen in; undefined: here. A socket belongs to the
+ *   namespace it was
  *   made in, whoever reads from it: a short-lived child makes it there and sends it over.
  */
 export async function listenAt(host: string, port: number, run: Run | undefined): Promise<Server> {
@@ -18,7 +19,9 @@ export async function listenAt(host: string, port: number, run: Run | undefined)
     await listening(server, () => server.listen(port, host));
     return server;
   }
-  const child = run([process.execPath, CHILD, host, String(port)], { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  const child = run([process.execPath, CHILD, host, String(port)], {
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
   let stderr = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   const timer = setTimeout(() => child.kill("SIGKILL"), CHILD_LIMIT_MS);

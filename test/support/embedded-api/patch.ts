@@ -1,6 +1,6 @@
 /**
- * JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386) as kube-apiserver applies them, which is more lenient than the
- * RFC in places: `test` for null passes on an absent member, `replace` of an absent member adds it.
+ * JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386) as kube-apiserver applies them, which is more lenient
+ * than the RFC in places: `test` for null passes on an absent member, `replace` of an absent member adds it.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Json, JsonObject } from "./status.ts";
@@ -73,13 +73,21 @@ function lookup(document: Json, path: readonly string[]): Json | undefined {
 }
 
 /** A copy of `document` in which `edit` has changed the container of the last segment. */
-function change(document: JsonObject, path: readonly string[], edit: (container: Container, key: string) => void): JsonObject {
+function change(
+  document: JsonObject,
+  path: readonly string[],
+  edit: (container: Container, key: string) => void,
+): JsonObject {
   const changed = changeAny(document, path, edit);
   if (!isObject(changed)) throw new PatchFailed("unreachable: an object stays one");
   return changed;
 }
 
-function changeAny(value: Json | undefined, path: readonly string[], edit: (container: Container, key: string) => void): Json {
+function changeAny(
+  value: Json | undefined,
+  path: readonly string[],
+  edit: (container: Container, key: string) => void,
+): Json {
   const [key = "", ...rest] = path;
   if (Array.isArray(value)) {
     const items: Json[] = [...value];
@@ -101,7 +109,8 @@ function changeAny(value: Json | undefined, path: readonly string[], edit: (cont
 function insert(container: Container, key: string, value: Json): void {
   if (!Array.isArray(container)) container.set(key, value);
   else if (key === "-") container.push(value);
-  else container.splice(key === String(container.length) ? container.length : index(container, key), 0, value);
+  else
+    container.splice(key === String(container.length) ? container.length : index(container, key), 0, value);
 }
 
 function remove(container: Container, key: string): void {

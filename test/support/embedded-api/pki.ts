@@ -17,14 +17,26 @@ const DAY_MS = 86_400_000;
 
 /** @param addresses every address that a server is reached at, VIPs too */
 export function makeEmbeddedPki(addresses: readonly string[], now: Date): EmbeddedPki {
-  const validity = { notBefore: new Date(now.getTime() - DAY_MS), notAfter: new Date(now.getTime() + 30 * DAY_MS) };
+  const validity = {
+    notBefore: new Date(now.getTime() - DAY_MS),
+    notAfter: new Date(now.getTime() + 30 * DAY_MS),
+  };
   const authority = makeAuthority({ commonName: "kubernetes", ...validity });
-  const services = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+  const services = [
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+  ];
   const names = [...new Set([...services, "localhost", "127.0.0.1", "::1", ...addresses])];
   return {
     authority,
     server: issue(authority, { commonName: "kube-apiserver", names, ...validity }),
-    admin: issue(authority, { commonName: "kubernetes-admin", organization: "kubeadm:cluster-admins", ...validity }),
+    admin: issue(authority, {
+      commonName: "kubernetes-admin",
+      organization: "kubeadm:cluster-admins",
+      ...validity,
+    }),
     agent: issue(authority, { commonName: "leasehold", organization: "leasehold:agents", ...validity }),
   };
 }

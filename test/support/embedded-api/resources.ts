@@ -1,6 +1,6 @@
 /**
- * The resources that Leasehold uses, decoded and validated as kube-apiserver does: unknown members are dropped, null is
- * absent, a wrong type is a decoding error, a wrong value a list of causes.
+ * The resources that Leasehold uses, decoded and validated as kube-apiserver does: unknown members are
+ * dropped, null is absent, a wrong type is a decoding error, a wrong value a list of causes.
  */
 import type { Cause, Json, JsonObject, ResourceName } from "./status.ts";
 import { isObject, textOf } from "./status.ts";
@@ -63,16 +63,21 @@ function int32(object: JsonObject, member: string): number | undefined {
   throw new DecodeFailed(`json: cannot unmarshal ${typeof value} into field ${member} of type int32`);
 }
 
-/** Texts that {@link microTime} would give back as they are: each time in a Lease comes back with every write that leaves it alone. */
+/**
+ * Texts that {@link microTime} would give back as they are: each time in a Lease comes back with every write
+ * that leaves it alone.
+ */
 const settled = new Set<string>();
 const MOST_SETTLED = 64;
 
 /** Exactly six digits come in, UTC goes out. */
 function microTime(text: string): string {
   if (settled.has(text)) return text;
-  const [, seconds, fraction, zone] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{6})(Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
+  const [, seconds, fraction, zone] =
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{6})(Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
   const time = Date.parse(`${seconds}${zone}`);
-  if (Number.isNaN(time)) throw new DecodeFailed(`parsing time "${text}" as "2006-01-02T15:04:05.000000Z07:00"`);
+  if (Number.isNaN(time))
+    throw new DecodeFailed(`parsing time "${text}" as "2006-01-02T15:04:05.000000Z07:00"`);
   const utc = new Date(time).toISOString().replace(".000Z", `${fraction}Z`);
   if (settled.size >= MOST_SETTLED) settled.clear();
   settled.add(utc);
@@ -97,19 +102,27 @@ function validateLeaseSpec(spec: JsonObject): readonly Cause[] {
   const causes: Cause[] = [];
   const { leaseDurationSeconds: duration, leaseTransitions: transitions } = spec;
   const below = (field: string, value: number, limit: string): void => {
-    causes.push({ reason: "FieldValueInvalid", field: `spec.${field}`, message: `Invalid value: ${value}: must be ${limit}` });
+    causes.push({
+      reason: "FieldValueInvalid",
+      field: `spec.${field}`,
+      message: `Invalid value: ${value}: must be ${limit}`,
+    });
   };
-  if (typeof duration === "number" && duration <= 0) below("leaseDurationSeconds", duration, "greater than 0");
-  if (typeof transitions === "number" && transitions < 0) below("leaseTransitions", transitions, "greater than or equal to 0");
+  if (typeof duration === "number" && duration <= 0)
+    below("leaseDurationSeconds", duration, "greater than 0");
+  if (typeof transitions === "number" && transitions < 0)
+    below("leaseTransitions", transitions, "greater than or equal to 0");
   return causes;
 }
 
 function validateEvent(object: JsonObject): readonly Cause[] {
   const causes: Cause[] = [];
   const required = (member: string): boolean => typeof object[member] !== "string" || object[member] === "";
-  if (required("eventTime")) causes.push({ reason: "FieldValueRequired", field: "eventTime", message: "Required value" });
+  if (required("eventTime"))
+    causes.push({ reason: "FieldValueRequired", field: "eventTime", message: "Required value" });
   for (const member of ["reportingController", "reportingInstance", "action", "reason"]) {
-    if (required(member)) causes.push({ reason: "FieldValueRequired", field: member, message: "Required value" });
+    if (required(member))
+      causes.push({ reason: "FieldValueRequired", field: member, message: "Required value" });
   }
   if (object["type"] !== "Normal" && object["type"] !== "Warning") {
     const message = `Invalid value: ${JSON.stringify(object["type"] ?? "")}: has invalid value: `;
@@ -121,7 +134,8 @@ function validateEvent(object: JsonObject): readonly Cause[] {
 /** The part of ObjectMeta that clients may write. @throws DecodeFailed */
 export function decodeMetadata(value: Json | undefined): JsonObject {
   const metadata = value ?? {};
-  if (!isObject(metadata)) throw new DecodeFailed("json: cannot unmarshal into field metadata of type ObjectMeta");
+  if (!isObject(metadata))
+    throw new DecodeFailed("json: cannot unmarshal into field metadata of type ObjectMeta");
   const text = (member: string): string | undefined => {
     const found = optionalText(metadata, member);
     return found === "" ? undefined : found;
@@ -137,10 +151,14 @@ export function decodeMetadata(value: Json | undefined): JsonObject {
   });
 }
 
-/** An empty map is an absent one: a JSON Patch that removes the last annotation removes the parent of the next. */
+/**
+ * An empty map is an absent one: a JSON Patch that removes the last annotation removes the parent of the
+ * next.
+ */
 function stringMap(metadata: JsonObject, member: string): JsonObject | undefined {
   const map = metadata[member] ?? {};
-  if (!isObject(map)) throw new DecodeFailed(`json: cannot unmarshal into field metadata.${member} of type map[string]string`);
+  if (!isObject(map))
+    throw new DecodeFailed(`json: cannot unmarshal into field metadata.${member} of type map[string]string`);
   // In Go, null leaves the map's element at its zero value.
   const entries = Object.entries(map).map(([key]) => [key, optionalText(map, key) ?? ""] as const);
   return entries.length === 0 ? undefined : Object.fromEntries(entries);

@@ -24,8 +24,16 @@ export function parseRoute(path: string, resources: readonly ResourceType[]): Ro
   const url = new URL(path, "http://store");
   const parts = url.pathname.split("/").slice(1).map(decodeURIComponent);
   const [apis, group, version, namespaces, namespace, plural, name, ...more] = parts;
-  const resource = resources.find((each) => each.group === group && each.version === version && each.plural === plural);
-  if (apis !== "apis" || namespaces !== "namespaces" || namespace === undefined || resource === undefined || more.length > 0) {
+  const resource = resources.find(
+    (each) => each.group === group && each.version === version && each.plural === plural,
+  );
+  if (
+    apis !== "apis" ||
+    namespaces !== "namespaces" ||
+    namespace === undefined ||
+    resource === undefined ||
+    more.length > 0
+  ) {
     return undefined;
   }
   const text = url.searchParams.get("resourceVersion") ?? "";
@@ -37,7 +45,9 @@ export function parseRoute(path: string, resources: readonly ResourceType[]): Ro
     const why = `strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`;
     refusal = failure(500, `resourceVersion: Invalid value: ${JSON.stringify(text)}: ${why}`);
   } else if (unknown !== undefined) {
-    refusal = badRequest(`"${unknown[0]}" is not a known field selector: only "metadata.name", "metadata.namespace"`);
+    refusal = badRequest(
+      `"${unknown[0]}" is not a known field selector: only "metadata.name", "metadata.namespace"`,
+    );
   }
   const timeout = Number(url.searchParams.get("timeoutSeconds") ?? "0");
   const watch = url.searchParams.get("watch");

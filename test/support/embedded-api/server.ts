@@ -1,4 +1,7 @@
-/** One embedded API server: TLS with client certificates over the shared store, and the faults that tests want of it. */
+/**
+ * One embedded API server: TLS with client certificates over the shared store, and the faults that tests want
+ * of it.
+ */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import { createServer } from "node:https";
@@ -24,7 +27,10 @@ export interface Faults {
   tooManyRequests: boolean;
   /** Everything but /readyz and /livez answers 403, as before anybody has applied the RBAC. */
   forbidden: boolean;
-  /** Writes of Leases answer 403 in the words of an admission webhook that denies them; reads and Events are let through. */
+  /**
+   * Writes of Leases answer 403 in the words of an admission webhook that denies them; reads and Events are
+   * let through.
+   */
   denyLeaseWrites: boolean;
   /** Writes answer 500 as they do without etcd's quorum; reads come from the cache. */
   refuseWrites: boolean;
@@ -149,7 +155,11 @@ export class EmbeddedServer {
     const url = request.url ?? "/";
     const method = request.method ?? "GET";
     const refusal = this.#refusal(request, method, url);
-    if (refusal === undefined && method === "GET" && parseRoute(url, [LEASES, ENDPOINT_SLICES, EVENTS])?.watch === true) {
+    if (
+      refusal === undefined &&
+      method === "GET" &&
+      parseRoute(url, [LEASES, ENDPOINT_SLICES, EVENTS])?.watch === true
+    ) {
       await this.#watch(url, response);
       return;
     }
@@ -162,17 +172,32 @@ export class EmbeddedServer {
     const path = url.split("?")[0] ?? url;
     const { faults } = this;
     if (HEALTH.has(path)) {
-      return faults.notReady ? { status: 500, body: `[-]etcd failed: reason withheld\n${path.slice(1)} check failed\n` } : { status: 200, body: "ok" };
+      return faults.notReady
+        ? { status: 500, body: `[-]etcd failed: reason withheld\n${path.slice(1)} check failed\n` }
+        : { status: 200, body: "ok" };
     }
-    if (faults.tooManyRequests) return failure(429, "too many requests, please try again later", "TooManyRequests", { retryAfterSeconds: 1 });
+    if (faults.tooManyRequests)
+      return failure(429, "too many requests, please try again later", "TooManyRequests", {
+        retryAfterSeconds: 1,
+      });
     if (request.headers.authorization !== undefined) return failure(401, "Unauthorized", "Unauthorized");
     // RBAC lets everybody see /livez, and nobody but the admins what is below it.
     const adminsOnly = path === "/livez/ping" && userOf(request) !== "kubernetes-admin";
     if (faults.forbidden || adminsOnly || !isAuthorized(request)) {
-      return failure(403, `forbidden: User "${userOf(request)}" cannot ${method.toLowerCase()} path "${path}"`, "Forbidden", {});
+      return failure(
+        403,
+        `forbidden: User "${userOf(request)}" cannot ${method.toLowerCase()} path "${path}"`,
+        "Forbidden",
+        {},
+      );
     }
     if (faults.denyLeaseWrites && method !== "GET" && path.includes("/leases")) {
-      return failure(403, 'admission webhook "leases.example.com" denied the request: no changes\nin a freeze', "Forbidden", {});
+      return failure(
+        403,
+        'admission webhook "leases.example.com" denied the request: no changes\nin a freeze',
+        "Forbidden",
+        {},
+      );
     }
     if (faults.refuseWrites && method !== "GET") return failure(500, "etcdserver: request timed out");
     if (path === "/livez/ping") return { status: 200, body: "ok" };
@@ -186,7 +211,11 @@ export class EmbeddedServer {
     if (response.destroyed) return;
     const bytes = Buffer.from(typeof body === "string" ? body : `${JSON.stringify(body)}\n`);
     const type = typeof body === "string" ? "text/plain; charset=utf-8" : "application/json";
-    response.writeHead(status, { "content-type": type, "content-length": bytes.length, ...(status === 429 ? { "retry-after": "1" } : {}) });
+    response.writeHead(status, {
+      "content-type": type,
+      "content-length": bytes.length,
+      ...(status === 429 ? { "retry-after": "1" } : {}),
+    });
     if (!this.faults.resetInAnswer) {
       response.end(bytes);
       return;
@@ -202,7 +231,8 @@ export class EmbeddedServer {
     const pending: WatchEvent[] = [];
     const flush = async (): Promise<void> => {
       await this.#awake();
-      for (const event of pending.splice(0)) if (!response.destroyed && !response.writableEnded) response.write(`${JSON.stringify(event)}\n`);
+      for (const event of pending.splice(0))
+        if (!response.destroyed && !response.writableEnded) response.write(`${JSON.stringify(event)}\n`);
     };
     const write = (event: WatchEvent): void => {
       pending.push(event);
@@ -230,7 +260,11 @@ export class EmbeddedServer {
   }
 }
 
-function identity({ server, authority }: EmbeddedPki): { readonly cert: string; readonly key: string; readonly ca: string } {
+function identity({ server, authority }: EmbeddedPki): {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+} {
   return { cert: server.cert, key: server.key, ca: authority.cert };
 }
 

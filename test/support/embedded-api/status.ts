@@ -1,4 +1,7 @@
-/** The `Status` bodies of kube-apiserver 1.36, word for word: clients parse the reason, people read the message. */
+/**
+ * The `Status` bodies of kube-apiserver 1.36, word for word: clients parse the reason, people read the
+ * message.
+ */
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [member: string]: Json };
 export type JsonObject = { readonly [member: string]: Json };
@@ -37,22 +40,36 @@ export function notFound(resource: ResourceName, name: string): StoreResponse {
 }
 
 export function alreadyExists(resource: ResourceName, name: string): StoreResponse {
-  return failure(409, `${qualified(resource)} "${name}" already exists`, "AlreadyExists", details(resource, name));
+  return failure(
+    409,
+    `${qualified(resource)} "${name}" already exists`,
+    "AlreadyExists",
+    details(resource, name),
+  );
 }
 
 export function conflict(resource: ResourceName, name: string, why?: string): StoreResponse {
-  const text = why ?? "the object has been modified; please apply your changes to the latest version and try again";
+  const text =
+    why ?? "the object has been modified; please apply your changes to the latest version and try again";
   const message = `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${text}`;
   return failure(409, message, "Conflict", details(resource, name));
 }
 
-/** What every JSON Patch gets that cannot be applied, a failed `test` among them: the answer does not tell which. */
+/**
+ * What every JSON Patch gets that cannot be applied, a failed `test` among them: the answer does not tell
+ * which.
+ */
 export function patchRejected(): StoreResponse {
   return failure(422, "the server rejected our request due to an error in our request", "Invalid", {});
 }
 
 /** @param kind what is invalid, as the server names it: `Lease.coordination.k8s.io` */
-export function invalid(kind: string, name: string, causes: readonly Cause[], about: JsonObject): StoreResponse {
+export function invalid(
+  kind: string,
+  name: string,
+  causes: readonly Cause[],
+  about: JsonObject,
+): StoreResponse {
   const texts = causes.map(({ field, message }) => `${field}: ${message}`);
   const list = texts.length === 1 ? (texts[0] ?? "") : `[${texts.join(", ")}]`;
   const bodies = causes.map(({ reason, field, message }) => ({ reason, message, field }));

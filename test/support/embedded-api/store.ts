@@ -1,16 +1,35 @@
 /**
- * The part of the Kubernetes API that Leasehold uses, as a pure state machine: one request in, one answer out; watches are
- * callbacks. No I/O, no clock: the same calls give the same answers, so a simulation can stand on it.
- * `test/contract` proves that it agrees with kube-apiserver.
+ * The part of the Kubernetes API that Leasehold uses, as a pure state machine: one request in, one answer
+ * out; watches are callbacks. No I/O, no clock: the same calls give the same answers, so a simulation can
+ * stand on it. `test/contract` proves that it agrees with kube-apiserver.
  */
 import { isDeepStrictEqual } from "node:util";
 import { applyJsonPatch, applyMergePatch, PatchFailed } from "./patch.ts";
 import type { ResourceType } from "./resources.ts";
-import { DecodeFailed, decodeMetadata, ENDPOINT_SLICES, EVENTS, LEASES, validateMetadata } from "./resources.ts";
+import {
+  DecodeFailed,
+  decodeMetadata,
+  ENDPOINT_SLICES,
+  EVENTS,
+  LEASES,
+  validateMetadata,
+} from "./resources.ts";
 import type { Route } from "./route.ts";
 import { parseRoute } from "./route.ts";
 import type { Json, JsonObject, StoreResponse } from "./status.ts";
-import { alreadyExists, badRequest, conflict, details, failure, invalid, isObject, notFound, patchRejected, qualified, textOf } from "./status.ts";
+import {
+  alreadyExists,
+  badRequest,
+  conflict,
+  details,
+  failure,
+  invalid,
+  isObject,
+  notFound,
+  patchRejected,
+  qualified,
+  textOf,
+} from "./status.ts";
 
 export interface StoreRequest {
   readonly method: string;
@@ -79,7 +98,8 @@ export class ObjectStore {
 
   handle(request: StoreRequest): StoreResponse {
     const route = this.#route(request.path);
-    if (route === undefined) return failure(404, "the server could not find the requested resource", "NotFound", {});
+    if (route === undefined)
+      return failure(404, "the server could not find the requested resource", "NotFound", {});
     switch (`${request.method} ${route.name === undefined ? "collection" : "object"}`) {
       case "GET collection":
         return this.#list(route);
@@ -94,7 +114,12 @@ export class ObjectStore {
       case "DELETE object":
         return this.#delete(route, route.name ?? "");
       default:
-        return failure(405, "the server does not allow this method on the requested resource", "MethodNotAllowed", {});
+        return failure(
+          405,
+          "the server does not allow this method on the requested resource",
+          "MethodNotAllowed",
+          {},
+        );
     }
   }
 
@@ -102,7 +127,10 @@ export class ObjectStore {
   watch(path: string, onEvent: (event: WatchEvent) => void): WatchOpened {
     const route = parseRoute(path, RESOURCES);
     if (route === undefined) {
-      return { kind: "refused", response: failure(404, "the server could not find the requested resource", "NotFound", {}) };
+      return {
+        kind: "refused",
+        response: failure(404, "the server could not find the requested resource", "NotFound", {}),
+      };
     }
     if (route.refusal !== undefined) return { kind: "refused", response: route.refusal };
     const since = route.resourceVersion ?? 0;
@@ -113,14 +141,19 @@ export class ObjectStore {
       const message = `too old resource version: ${since} (${this.#compacted})`;
       return { kind: "over", replay: [{ type: "ERROR", object: failure(410, message, "Expired").body }] };
     } else {
-      replay = this.#history.filter((change) => change.version > since && matches(route, change)).map(eventOf);
+      replay = this.#history
+        .filter((change) => change.version > since && matches(route, change))
+        .map(eventOf);
     }
     const watcher: Watcher = { route, since, onEvent };
     this.#watchers.add(watcher);
     return { kind: "open", replay, close: () => this.#watchers.delete(watcher) };
   }
 
-  /** Forgets the history: a watch from any earlier resourceVersion gets 410, as after etcd's compaction or a restart. */
+  /**
+   * Forgets the history: a watch from any earlier resourceVersion gets 410, as after etcd's compaction or a
+   * restart.
+   */
   compact(): void {
     this.#history = [];
     this.#compacted = this.#version;
@@ -176,13 +209,19 @@ export class ObjectStore {
     const { resource, namespace } = route;
     const { metadata, content } = decode(resource, body);
     if (metadata["namespace"] !== undefined && metadata["namespace"] !== namespace) {
-      return badRequest("the namespace of the provided object does not match the namespace sent on the request");
+      return badRequest(
+        "the namespace of the provided object does not match the namespace sent on the request",
+      );
     }
     if (!NAMESPACES.has(namespace)) {
-      return failure(404, `namespaces "${namespace}" not found`, "NotFound", { name: namespace, kind: "namespaces" });
+      return failure(404, `namespaces "${namespace}" not found`, "NotFound", {
+        name: namespace,
+        kind: "namespaces",
+      });
     }
     const { generateName } = metadata;
-    const prefix = typeof generateName === "string" ? { name: `${generateName}${this.#deps.uid().slice(0, 5)}` } : {};
+    const prefix =
+      typeof generateName === "string" ? { name: `${generateName}${this.#deps.uid().slice(0, 5)}` } : {};
     const named = { ...prefix, ...metadata, namespace };
     const refusal = validate(resource, named, content);
     if (refusal !== undefined) return refusal;
@@ -191,7 +230,10 @@ export class ObjectStore {
     if (metadata["resourceVersion"] !== undefined) {
       return failure(500, "resourceVersion should not be set on objects to be created");
     }
-    const creationTimestamp = this.#deps.wall().toISOString().replace(/\.\d+Z$/, "Z");
+    const creationTimestamp = this.#deps
+      .wall()
+      .toISOString()
+      .replace(/\.\d+Z$/, "Z");
     const stored = { ...named, uid: this.#deps.uid(), creationTimestamp };
     return { status: 201, body: this.#write("ADDED", resource, stored, content) };
   }
@@ -203,12 +245,19 @@ export class ObjectStore {
     if (mismatch !== undefined) return mismatch;
     const current = this.#find(route, name);
     if (metadata["resourceVersion"] === undefined && metadata["uid"] === undefined) {
-      const cause = { reason: "FieldValueInvalid", field: "metadata.resourceVersion", message: "Invalid value: 0: must be specified for an update" } as const;
+      const cause = {
+        reason: "FieldValueInvalid",
+        field: "metadata.resourceVersion",
+        message: "Invalid value: 0: must be specified for an update",
+      } as const;
       return invalid(qualified(resource), name, [cause], details(resource, name));
     }
     // A Lease may be created by an update, as its strategy allows, even with a resourceVersion.
     if (current === undefined) {
-      return this.#create(route, { ...body, metadata: { ...metadata, name, resourceVersion: null, uid: null } });
+      return this.#create(route, {
+        ...body,
+        metadata: { ...metadata, name, resourceVersion: null, uid: null },
+      });
     }
     return this.#replace(route, name, current, body);
   }
@@ -254,17 +303,31 @@ export class ObjectStore {
     if (typeof resourceVersion === "string" && !/^\d+$/.test(resourceVersion)) {
       return failure(500, `strconv.ParseUint: parsing ${JSON.stringify(resourceVersion)}: invalid syntax`);
     }
-    if (resourceVersion !== undefined && resourceVersion !== old["resourceVersion"]) return conflict(resource, name);
+    if (resourceVersion !== undefined && resourceVersion !== old["resourceVersion"])
+      return conflict(resource, name);
     if (uid !== old["uid"]) {
-      if (resourceVersion === undefined) return conflict(resource, name, "Precondition failed: UID in precondition");
-      const cause = { reason: "FieldValueInvalid", field: "metadata.uid", message: `Invalid value: ${JSON.stringify(uid)}: field is immutable` } as const;
-      return invalid(`${resource.kind}.${resource.group}`, name, [cause], { name, group: resource.group, kind: resource.kind });
+      if (resourceVersion === undefined)
+        return conflict(resource, name, "Precondition failed: UID in precondition");
+      const cause = {
+        reason: "FieldValueInvalid",
+        field: "metadata.uid",
+        message: `Invalid value: ${JSON.stringify(uid)}: field is immutable`,
+      } as const;
+      return invalid(`${resource.kind}.${resource.group}`, name, [cause], {
+        name,
+        group: resource.group,
+        kind: resource.kind,
+      });
     }
     const kept = { ...metadata, name, namespace: route.namespace };
     const refusal = validate(resource, kept, content);
     if (refusal !== undefined) return refusal;
     const stored = { ...kept, uid, creationTimestamp: old["creationTimestamp"] ?? null };
-    const same = { ...head(resource), metadata: { ...stored, resourceVersion: old["resourceVersion"] ?? "" }, ...content };
+    const same = {
+      ...head(resource),
+      metadata: { ...stored, resourceVersion: old["resourceVersion"] ?? "" },
+      ...content,
+    };
     // A write that changes nothing is none: same resourceVersion, no watch event.
     if (isDeepStrictEqual(same, current)) return { status: 200, body: current };
     return { status: 200, body: this.#write("MODIFIED", resource, stored, content) };
@@ -279,13 +342,28 @@ export class ObjectStore {
     this.#write("DELETED", resource, metadata, decode(resource, current).content);
     return {
       status: 200,
-      body: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details: { ...details(resource, name), uid } },
+      body: {
+        kind: "Status",
+        apiVersion: "v1",
+        metadata: {},
+        status: "Success",
+        details: { ...details(resource, name), uid },
+      },
     };
   }
 
-  #write(type: Change["type"], resource: ResourceType, metadata: JsonObject, content: JsonObject): JsonObject {
+  #write(
+    type: Change["type"],
+    resource: ResourceType,
+    metadata: JsonObject,
+    content: JsonObject,
+  ): JsonObject {
     const version = ++this.#version;
-    const object = { ...head(resource), metadata: { ...metadata, resourceVersion: String(version) }, ...content };
+    const object = {
+      ...head(resource),
+      metadata: { ...metadata, resourceVersion: String(version) },
+      ...content,
+    };
     const key = keyOf(resource, textOf(metadata["namespace"]), textOf(metadata["name"]));
     if (type === "DELETED") this.#objects.delete(key);
     else this.#objects.set(key, { resource, object });
@@ -311,7 +389,10 @@ function keyOf(resource: ResourceType, namespace: string, name: string): string 
   return `${resource.plural}/${namespace}/${name}`;
 }
 
-function head({ group, version, kind }: ResourceType): { readonly kind: string; readonly apiVersion: string } {
+function head({ group, version, kind }: ResourceType): {
+  readonly kind: string;
+  readonly apiVersion: string;
+} {
   return { kind, apiVersion: `${group}/${version}` };
 }
 
@@ -319,11 +400,17 @@ function eventOf({ type, object }: Change): WatchEvent {
   return { type, object };
 }
 
-function matches(route: Route, { resource, object }: { readonly resource: ResourceType; readonly object: JsonObject }): boolean {
+function matches(
+  route: Route,
+  { resource, object }: { readonly resource: ResourceType; readonly object: JsonObject },
+): boolean {
   const metadata = isObject(object["metadata"]) ? object["metadata"] : {};
   if (resource !== route.resource || metadata["namespace"] !== route.namespace) return false;
   const labels = isObject(metadata["labels"]) ? metadata["labels"] : {};
-  return route.fields.every(([field, value]) => metadata[field] === value) && route.labels.every(([key, value]) => labels[key] === value);
+  return (
+    route.fields.every(([field, value]) => metadata[field] === value) &&
+    route.labels.every(([key, value]) => labels[key] === value)
+  );
 }
 
 function nameMismatch(metadata: JsonObject, name: string): StoreResponse | undefined {
@@ -333,16 +420,25 @@ function nameMismatch(metadata: JsonObject, name: string): StoreResponse | undef
   return badRequest(`the name of the object (${textOf(given)}) does not match the name on the URL (${name})`);
 }
 
-function decode(resource: ResourceType, body: JsonObject): { readonly metadata: JsonObject; readonly content: JsonObject } {
+function decode(
+  resource: ResourceType,
+  body: JsonObject,
+): { readonly metadata: JsonObject; readonly content: JsonObject } {
   const { apiVersion, kind } = body;
   // Absent, null and "" are the kind that the path names.
   if ((kind ?? "") !== "" && kind !== resource.kind) {
-    throw new DecodeFailed(`${textOf(kind)} in version "${textOf(apiVersion)}" cannot be handled as a ${resource.kind}`);
+    throw new DecodeFailed(
+      `${textOf(kind)} in version "${textOf(apiVersion)}" cannot be handled as a ${resource.kind}`,
+    );
   }
   return { metadata: decodeMetadata(body["metadata"]), content: resource.decode(body) };
 }
 
-function validate(resource: ResourceType, metadata: JsonObject, content: JsonObject): StoreResponse | undefined {
+function validate(
+  resource: ResourceType,
+  metadata: JsonObject,
+  content: JsonObject,
+): StoreResponse | undefined {
   const causes = [...validateMetadata(metadata), ...resource.validate(content)];
   if (causes.length === 0) return undefined;
   const name = typeof metadata["name"] === "string" ? metadata["name"] : "";

@@ -1,6 +1,6 @@
 /**
- * Clusters for the model of packet-walk.ts: what each node believes of the others, what is true, and a packet. Any of it may be wrong. Nodes are n1, n2, ... as
- * in plans.ts.
+ * Clusters for the model of packet-walk.ts: what each node believes of the others, what is true, and a
+ * packet. Any of it may be wrong. Nodes are n1, n2, ... as in plans.ts.
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -35,7 +35,8 @@ export function textIn(n: number, family: Family): string {
   return text;
 }
 
-export const numbers = (size: number): readonly number[] => Array.from({ length: size }, (_, index) => index + 1);
+export const numbers = (size: number): readonly number[] =>
+  Array.from({ length: size }, (_, index) => index + 1);
 
 /** One in `rarity` is arbitrary. */
 function mostly<T>(usual: T, unusual: fc.Arbitrary<T>, rarity: number): fc.Arbitrary<T> {
@@ -43,10 +44,15 @@ function mostly<T>(usual: T, unusual: fc.Arbitrary<T>, rarity: number): fc.Arbit
 }
 
 /** Nodes 1 to `size`, and for wrong entries a router, a broadcast address and a number that nobody has. */
-const anyNumber = (size: number): fc.Arbitrary<number> => fc.constantFrom(...numbers(size), ROUTER_NUMBER, BROADCAST_NUMBER, 60);
-const anyMac = (size: number): fc.Arbitrary<string> => fc.constantFrom(...numbers(size).map(macOf), STRANGER, ROUTER.mac);
+const anyNumber = (size: number): fc.Arbitrary<number> =>
+  fc.constantFrom(...numbers(size), ROUTER_NUMBER, BROADCAST_NUMBER, 60);
+const anyMac = (size: number): fc.Arbitrary<string> =>
+  fc.constantFrom(...numbers(size).map(macOf), STRANGER, ROUTER.mac);
 
-/** What node `self` of `size` believes: any part of it may be wrong, and nothing of it need be what the others believe. */
+/**
+ * What node `self` of `size` believes: any part of it may be wrong, and nothing of it need be what the others
+ * believe.
+ */
 function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
   const others = numbers(size).filter((n) => n !== self);
   const peers = others.map((n) =>
@@ -57,7 +63,13 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
       fresh: fc.boolean(),
     }),
   );
-  const backends = numbers(size).map((n) => fc.record({ n: fc.constant(n), grade: fc.constantFrom<PlanBackend["grade"]>("UP", "UP", "DRAIN", "DOWN", "UNKNOWN"), serving: fc.boolean() }));
+  const backends = numbers(size).map((n) =>
+    fc.record({
+      n: fc.constant(n),
+      grade: fc.constantFrom<PlanBackend["grade"]>("UP", "UP", "DRAIN", "DOWN", "UNKNOWN"),
+      serving: fc.boolean(),
+    }),
+  );
   return fc
     .record({
       peers: fc.tuple(...peers),
@@ -73,16 +85,42 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
           vips: VIPS,
           ports: [6443, 8443],
           node: {
-            name: `n${self}`, interfaceName: "eth0", interfaceIndex: 2, addresses: FAMILIES.map((family) => addressIn(address, family)), mac: macOf(self),
-            backendPort: 6443, balancerPort: 8443, wildcardListener, hasIngress, shortConntrackTimeouts: true,
+            name: `n${self}`,
+            interfaceName: "eth0",
+            interfaceIndex: 2,
+            addresses: FAMILIES.map((family) => addressIn(address, family)),
+            mac: macOf(self),
+            backendPort: 6443,
+            balancerPort: 8443,
+            wildcardListener,
+            hasIngress,
+            shortConntrackTimeouts: true,
           },
         },
         {
-          backends: backends.map(({ n, grade, serving }) => ({ host: textIn(n, 4), port: 6443, grade, serving: serving && grade !== "DOWN", silent: false })),
+          backends: backends.map(({ n, grade, serving }) => ({
+            host: textIn(n, 4),
+            port: 6443,
+            grade,
+            serving: serving && grade !== "DOWN",
+            silent: false,
+          })),
           peers: peers.flatMap(({ member, mac, address: known, fresh }, index): readonly PlanPeer[] =>
             member
-              ? [{ node: `n${others[index]}`, mac, fresh, said: "", fastPath: { version: FAST_PATH_VERSION, addresses: FAMILIES.map((family) => textIn(known, family)) } }]
-              : []),
+              ? [
+                  {
+                    node: `n${others[index]}`,
+                    mac,
+                    fresh,
+                    said: "",
+                    fastPath: {
+                      version: FAST_PATH_VERSION,
+                      addresses: FAMILIES.map((family) => textIn(known, family)),
+                    },
+                  },
+                ]
+              : [],
+          ),
           unheard: new Set(unheard),
           unproven: new Set(),
         },
@@ -98,7 +136,10 @@ interface ReadTables {
   readonly rules: Rules;
 }
 
-/** Beliefs are numbered, so that the rules of each are made and read once, and every run has the same under a number. */
+/**
+ * Beliefs are numbered, so that the rules of each are made and read once, and every run has the same under a
+ * number.
+ */
 const BELIEFS = 50;
 
 export function rulesMadeBy(make: (plan: RulesetPlan) => readonly Table[]): RulesOf {
@@ -122,7 +163,14 @@ export const anyPayload: fc.Arbitrary<Payload> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant("tcp" as const),
       port: fc.constantFrom(6443, 8443),
-      flags: fc.constantFrom(TCP_FLAGS.syn, TCP_FLAGS.ack, TCP_FLAGS.rst, TCP_FLAGS.fin | TCP_FLAGS.ack, TCP_FLAGS.syn | TCP_FLAGS.ack, 0),
+      flags: fc.constantFrom(
+        TCP_FLAGS.syn,
+        TCP_FLAGS.ack,
+        TCP_FLAGS.rst,
+        TCP_FLAGS.fin | TCP_FLAGS.ack,
+        TCP_FLAGS.syn | TCP_FLAGS.ack,
+        0,
+      ),
       slot: fc.integer({ min: 0, max: 1023 }),
     }),
   },
@@ -149,7 +197,8 @@ export interface Case {
   readonly size: number;
 }
 
-const everyAddress = (size: number): readonly [number, Family][] => [...numbers(size), ROUTER_NUMBER].flatMap((n) => FAMILIES.map((family): [number, Family] => [n, family]));
+const everyAddress = (size: number): readonly [number, Family][] =>
+  [...numbers(size), ROUTER_NUMBER].flatMap((n) => FAMILIES.map((family): [number, Family] => [n, family]));
 
 function anyMachine(n: number, size: number, rulesOf: RulesOf, rarity: number): fc.Arbitrary<CaseMachine> {
   return fc
@@ -161,13 +210,22 @@ function anyMachine(n: number, size: number, rulesOf: RulesOf, rarity: number): 
       vipAt: fc.integer({ min: 1, max: size }),
       wrong: mostly<readonly { address: string; mac: string }[]>(
         [],
-        fc.array(fc.record({ address: fc.constantFrom(...everyAddress(size)).map(([of, family]) => textIn(of, family)), mac: fc.oneof(anyMac(size), fc.constant(EVERYBODY)) }), { maxLength: 4 }),
+        fc.array(
+          fc.record({
+            address: fc.constantFrom(...everyAddress(size)).map(([of, family]) => textIn(of, family)),
+            mac: fc.oneof(anyMac(size), fc.constant(EVERYBODY)),
+          }),
+          { maxLength: 4 },
+        ),
         rarity,
       ),
     })
     .map(({ belief, mac, address, holdsVip, vipAt, wrong }) => {
       const known = new Map<string, string>([
-        ...everyAddress(size).map(([of, family]): [string, string] => [textIn(of, family), of === ROUTER_NUMBER ? ROUTER.mac : macOf(of)]),
+        ...everyAddress(size).map(([of, family]): [string, string] => [
+          textIn(of, family),
+          of === ROUTER_NUMBER ? ROUTER.mac : macOf(of),
+        ]),
         [textIn(BROADCAST_NUMBER, 4), EVERYBODY],
         [textIn(BROADCAST_NUMBER, 6), EVERYBODY],
         [VIP4.text, macOf(vipAt)],
@@ -175,8 +233,13 @@ function anyMachine(n: number, size: number, rulesOf: RulesOf, rarity: number): 
         ...wrong.map((entry): [string, string] => [entry.address, entry.mac]),
       ]);
       return {
-        name: `n${n}`, mac: mac === ROUTER.mac ? macOf(n) : mac, addresses: FAMILIES.map((family) => textIn(address, family)), holdsVip,
-        ...rulesOf(n, size, belief), neighbours: known, neighbour: (text) => known.get(text),
+        name: `n${n}`,
+        mac: mac === ROUTER.mac ? macOf(n) : mac,
+        addresses: FAMILIES.map((family) => textIn(address, family)),
+        holdsVip,
+        ...rulesOf(n, size, belief),
+        neighbours: known,
+        neighbour: (text) => known.get(text),
       };
     });
 }
@@ -201,9 +264,17 @@ export function anyCaseOf(size: number, rulesOf: RulesOf, rarity: number): fc.Ar
     })
     .map(({ machines, routed, tracksAll, family, payload, hops, sourceMac, from, toMac }) => {
       const vip = family === 4 ? VIP4.text : VIP6.text;
-      const neighbours = new Map([VIP4.text, VIP6.text].map((text): [string, string] => [text, macOf(routed)]));
+      const neighbours = new Map(
+        [VIP4.text, VIP6.text].map((text): [string, string] => [text, macOf(routed)]),
+      );
       const router: CaseMachine = {
-        ...ROUTER, addresses: FAMILIES.map((each) => textIn(ROUTER_NUMBER, each)), holdsVip: false, rules: undefined, tables: [], neighbours, neighbour: (text) => neighbours.get(text),
+        ...ROUTER,
+        addresses: FAMILIES.map((each) => textIn(ROUTER_NUMBER, each)),
+        holdsVip: false,
+        rules: undefined,
+        tables: [],
+        neighbours,
+        neighbour: (text) => neighbours.get(text),
       };
       const source = from === 0 ? CLIENT[family] : textIn(from, family);
       return {
@@ -211,33 +282,65 @@ export function anyCaseOf(size: number, rulesOf: RulesOf, rarity: number): fc.Ar
         packet: { family, sourceMac, toOneHost: true, source, destination: vip, hops, payload },
         toMac,
         size,
-        [fc.toStringMethod]: () => `${size} nodes with the MAC addresses ${machines.map(({ mac }) => mac).join()}`,
+        [fc.toStringMethod]: () =>
+          `${size} nodes with the MAC addresses ${machines.map(({ mac }) => mac).join()}`,
       };
     });
 }
 
-/** A healthy cluster by the rules of the current version or of version 1, before something is wrong in it. The VIP is at n1. Version 1 has IPv4 only. */
+/**
+ * A healthy cluster by the rules of the current version or of version 1, before something is wrong in it. The
+ * VIP is at n1. Version 1 has IPv4 only.
+ */
 export function healthy(
   version: 1 | typeof FAST_PATH_VERSION,
   size: number,
-  wrong: { /** What the others take for a node's MAC address. */ readonly believed?: ReadonlyMap<number, string>; /** What it is. */ readonly mac?: ReadonlyMap<number, string> } = {},
+  wrong: {
+    /** What the others take for a node's MAC address. */ readonly believed?: ReadonlyMap<number, string>;
+    /** What it is. */ readonly mac?: ReadonlyMap<number, string>;
+  } = {},
 ): CaseCluster {
   const names = numbers(size).map((n) => `n${n}`);
   const trueMac = (n: number): string => wrong.mac?.get(n) ?? macOf(n);
   const machines = numbers(size).map((self): CaseMachine => {
-    const peers = numbers(size).filter((n) => n !== self).map((n) => ({ ...fastPathNode(n, FAMILIES), mac: wrong.believed?.get(n) ?? macOf(n) }));
+    const peers = numbers(size)
+      .filter((n) => n !== self)
+      .map((n) => ({ ...fastPathNode(n, FAMILIES), mac: wrong.believed?.get(n) ?? macOf(n) }));
     const wire = wirePlan({ self: fastPathNode(self, FAMILIES), peers, inRing: names, acceptsNew: names });
-    const tables = version === 1 ? rulesetOfVersion1(wire, VIP4.text, 6443) : ruleset(rulesetPlan({ wire, own: [] }, FAMILIES));
+    const tables =
+      version === 1
+        ? rulesetOfVersion1(wire, VIP4.text, 6443)
+        : ruleset(rulesetPlan({ wire, own: [] }, FAMILIES));
     const neighbours = new Map([
-      ...FAMILIES.flatMap((family) => numbers(size).map((n): [string, string] => [textIn(n, family), trueMac(n)])),
+      ...FAMILIES.flatMap((family) =>
+        numbers(size).map((n): [string, string] => [textIn(n, family), trueMac(n)]),
+      ),
       ...VIPS.map(({ text }): [string, string] => [text, trueMac(1)]),
     ]);
-    return { name: `n${self}`, mac: trueMac(self), addresses: FAMILIES.map((family) => textIn(self, family)), holdsVip: self === 1, tables, rules: parseRules(tables), neighbours, neighbour: (text) => neighbours.get(text) };
+    return {
+      name: `n${self}`,
+      mac: trueMac(self),
+      addresses: FAMILIES.map((family) => textIn(self, family)),
+      holdsVip: self === 1,
+      tables,
+      rules: parseRules(tables),
+      neighbours,
+      neighbour: (text) => neighbours.get(text),
+    };
   });
   return { machines, tracksAll: true };
 }
 
 export function fromClient(payload: Payload, changes: Partial<Packet> = {}): Packet {
   const { family = 4 } = changes;
-  return { family, sourceMac: STRANGER, toOneHost: true, source: CLIENT[family], destination: family === 4 ? VIP4.text : VIP6.text, hops: 64, payload, ...changes };
+  return {
+    family,
+    sourceMac: STRANGER,
+    toOneHost: true,
+    source: CLIENT[family],
+    destination: family === 4 ? VIP4.text : VIP6.text,
+    hops: 64,
+    payload,
+    ...changes,
+  };
 }

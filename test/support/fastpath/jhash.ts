@@ -1,4 +1,7 @@
-/** The kernel's hash of a client's connection (include/linux/jhash.h), so that the model knows which slot a real packet has. */
+/**
+ * The kernel's hash of a client's connection (include/linux/jhash.h), so that the model knows which slot a
+ * real packet has.
+ */
 import { SLOTS } from "../../../src/fastpath/slots.ts";
 import type { IpAddress } from "../../../src/net.ts";
 
@@ -7,7 +10,10 @@ const INITIAL = 0xdeadbeef;
 
 const rotate = (word: number, by: number): number => (word << by) | (word >>> (32 - by));
 
-/** `jhash ip saddr . tcp sport mod 1024`: the port is in a register of its own, padded to 4 bytes (nft_hash.c). */
+/**
+ * `jhash ip saddr . tcp sport mod 1024`: the port is in a register of its own, padded to 4 bytes
+ * (nft_hash.c).
+ */
 export function slotOf(source: IpAddress, port: number): number {
   const key = Buffer.alloc(source.bytes.length + 4);
   key.set(source.bytes);

@@ -20,7 +20,11 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
     return error instanceof Error && "code" in error ? String(error.code) : String(error);
   }
 }
-const codes = [await codeOf(nft.remove()), await codeOf(nft.counters()), await codeOf(nft.refresh([{ family: "ip", set: "own", elements: ["192.0.2.10"] }]))];
+const codes = [
+  await codeOf(nft.remove()),
+  await codeOf(nft.counters()),
+  await codeOf(nft.refresh([{ family: "ip", set: "own", elements: ["192.0.2.10"] }])),
+];
 // An error event that nobody listens to would come now.
 await new Promise((resolve) => void setTimeout(resolve, 50));
 process.stdout.write(`${codes.join(" ")} alive`);

@@ -1,6 +1,7 @@
 /**
- * Where a packet to the VIP can get to, by the rules of every machine: `visit` is a pure function from a packet and one machine's rules to what that machine
- * puts on the wire, and `worstCase` follows that through a cluster whatever conntrack, sockets and sets may say. The rules are those of `ruleset()`, read by
+ * Where a packet to the VIP can get to, by the rules of every machine: `visit` is a pure function from a
+ * packet and one machine's rules to what that machine puts on the wire, and `worstCase` follows that through
+ * a cluster whatever conntrack, sockets and sets may say. The rules are those of `ruleset()`, read by
  * rule-language.ts. What the kernel does between the rules is here: conntrack, routing, and who gets a frame.
  */
 import type { Table } from "../../../src/fastpath/tables.ts";
@@ -32,7 +33,10 @@ export interface Machine {
 
 export interface Cluster {
   readonly machines: readonly Machine[];
-  /** Conntrack takes every SYN for one (its checksum is right), tracks all else, and has each connection with its translation. False: it may say anything. */
+  /**
+   * Conntrack takes every SYN for one (its checksum is right), tracks all else, and has each connection with
+   * its translation. False: it may say anything.
+   */
   readonly tracksAll: boolean;
 }
 
@@ -59,48 +63,76 @@ export function parseRules(tables: readonly Table[]): Rules {
 }
 
 /** What `machine` sends when it gets `packet`. */
-export function visit(cluster: Cluster, machine: Machine, packet: Packet, interfaceIn: string, askAny: Ask): readonly Sent[] {
-  const never = !cluster.tracksAll ? [] : packet.payload.kind === "tcp" && packet.payload.flags === TCP_FLAGS.syn ? ["untracked", "invalid"] : ["untracked"];
-  const ask: Ask = (question, answers) => askAny(question, never.length === 0 ? answers : answers.filter((answer) => !never.some((each) => each === answer)));
+export function visit(
+  cluster: Cluster,
+  machine: Machine,
+  packet: Packet,
+  interfaceIn: string,
+  askAny: Ask,
+): readonly Sent[] {
+  const never = !cluster.tracksAll
+    ? []
+    : packet.payload.kind === "tcp" && packet.payload.flags === TCP_FLAGS.syn
+      ? ["untracked", "invalid"]
+      : ["untracked"];
+  const ask: Ask = (question, answers) =>
+    askAny(
+      question,
+      never.length === 0 ? answers : answers.filter((answer) => !never.some((each) => each === answer)),
+    );
   const passage: Passage = { packet, interfaceIn, ask, hops: packet.hops, copies: [] };
   const ingress = machine.rules?.ingress;
   if (ingress !== undefined && interfaceIn === WIRE) {
     const verdict = runChain(ingress, "ingress", passage);
-    if (verdict.kind === "forward") return sentTo(machine, verdict.to, { ...packet, hops: oneLess(passage.hops) });
+    if (verdict.kind === "forward")
+      return sentTo(machine, verdict.to, { ...packet, hops: oneLess(passage.hops) });
     if (verdict.kind !== "accept") return [];
   }
   const table = machine.rules?.routed[packet.family];
   const routed = route(cluster, machine, passage, table);
   const copies = passage.copies.flatMap(({ to, hops }) => {
     const copy: Packet = { ...packet, hops };
-    if (table !== undefined) runHook(table, "output", { packet: copy, interfaceIn: "", ask: asksForACopy, hops, copies: [] });
+    if (table !== undefined)
+      runHook(table, "output", { packet: copy, interfaceIn: "", ask: asksForACopy, hops, copies: [] });
     return sentTo(machine, to, copy);
   });
   return [...copies, ...routed];
 }
 
 /** A copy is untracked (nf_dup_ipv4), so nothing else matters of what an output chain could ask. */
-const asksForACopy: Ask = (_, answers) => answers.find((answer) => answer === "untracked" || answer === false) ?? answers[0] ?? fail("no answers");
+const asksForACopy: Ask = (_, answers) =>
+  answers.find((answer) => answer === "untracked" || answer === false) ?? answers[0] ?? fail("no answers");
 
 function fail(message: string): never {
   throw new Error(message);
 }
 
-/** What is left of the original: prerouting, translation, and where its destination is not here, the way on. */
-function route(cluster: Cluster, machine: Machine, passage: Passage, table: ParsedTable | undefined): readonly Sent[] {
+/**
+ * What is left of the original: prerouting, translation, and where its destination is not here, the way on.
+ */
+function route(
+  cluster: Cluster,
+  machine: Machine,
+  passage: Passage,
+  table: ParsedTable | undefined,
+): readonly Sent[] {
   const { packet, ask } = passage;
   if (table !== undefined && runHook(table, "prerouting", passage) !== "accept") return [];
   if (table !== undefined && translated(cluster, table, passage)) return [];
   if (machine.holdsVip) return [];
-  // ip_forward and ip6_forward: not what came in a frame for everybody, nor what has no hop left; and one is off before the forward hook.
+  // ip_forward and ip6_forward: not what came in a frame for everybody, nor what has no hop left; and one is
+  // off before the forward hook.
   if (!packet.toOneHost || passage.hops <= 1) return [];
   passage.hops = oneLess(passage.hops);
   if (table !== undefined && runHook(table, "forward", passage) !== "accept") return [];
-  if (table !== undefined && runNat(table, "postrouting", passage) === "masquerade") ask("its source is another now", [true]);
+  if (table !== undefined && runNat(table, "postrouting", passage) === "masquerade")
+    ask("its source is another now", [true]);
   return sentTo(machine, packet.destination, { ...packet, hops: passage.hops });
 }
 
-/** Translated packets stay on this node, or go to a backend's own address: they are none to the VIP any more. */
+/**
+ * Translated packets stay on this node, or go to a backend's own address: they are none to the VIP any more.
+ */
 function translated(cluster: Cluster, table: ParsedTable, passage: Passage): boolean {
   switch (conntrackState(passage)) {
     case "new":
@@ -115,7 +147,9 @@ function translated(cluster: Cluster, table: ParsedTable, passage: Passage): boo
 }
 
 function runHook(table: ParsedTable, hook: string, passage: Passage): string {
-  const chains = table.base.filter((chain) => chain.hook === hook && chain.type === "filter").sort((a, b) => a.priority - b.priority);
+  const chains = table.base
+    .filter((chain) => chain.hook === hook && chain.type === "filter")
+    .sort((a, b) => a.priority - b.priority);
   for (const { name } of chains) {
     const { kind } = runChain(table, name, passage);
     if (kind !== "accept") return kind;
@@ -136,14 +170,18 @@ function runNat(table: ParsedTable, hook: string, passage: Passage): string {
 
 /** `dup` to an address of the machine itself goes by its loopback interface. */
 function sentTo(machine: Machine, address: string, packet: Packet): readonly Sent[] {
-  if (machine.addresses.includes(address)) return [{ toMac: undefined, packet: { ...packet, sourceMac: "00:00:00:00:00:00", toOneHost: true } }];
+  if (machine.addresses.includes(address))
+    return [{ toMac: undefined, packet: { ...packet, sourceMac: "00:00:00:00:00:00", toOneHost: true } }];
   const toMac = machine.neighbour(address);
-  return toMac === undefined ? [] : [{ toMac, packet: { ...packet, sourceMac: machine.mac, toOneHost: toMac !== EVERYBODY } }];
+  return toMac === undefined
+    ? []
+    : [{ toMac, packet: { ...packet, sourceMac: machine.mac, toOneHost: toMac !== EVERYBODY } }];
 }
 
 /**
- * The longest way and the most copies that `first` can make once it is on the wire to `toMac`, whatever is answered to what the rules ask. The frame that
- * brought it is not counted. Infinity: it can go round without end.
+ * The longest way and the most copies that `first` can make once it is on the wire to `toMac`, whatever is
+ * answered to what the rules ask. The frame that brought it is not counted. Infinity: it can go round without
+ * end.
  *
  * @param answer what is answered, where that is known
  */
@@ -162,7 +200,10 @@ export function worstCase(cluster: Cluster, first: Packet, toMac: string, answer
       let hops = 0;
       let copies = 0;
       for (const each of sent) {
-        const then = each.toMac === undefined ? after(machine, each.packet, LOOPBACK) : arriving(each.packet, each.toMac, machine);
+        const then =
+          each.toMac === undefined
+            ? after(machine, each.packet, LOOPBACK)
+            : arriving(each.packet, each.toMac, machine);
         hops = Math.max(hops, 1 + then.hops);
         copies += 1 + then.copies;
       }
@@ -174,17 +215,25 @@ export function worstCase(cluster: Cluster, first: Packet, toMac: string, answer
 
   /** A switch delivers to one of those who have the address, and may well deliver to the sender's twin. */
   function arriving(packet: Packet, mac: string, sender: Machine | undefined): Cost {
-    const receivers = cluster.machines.filter((machine) => (mac === EVERYBODY ? machine !== sender : machine.mac === mac));
+    const receivers = cluster.machines.filter((machine) =>
+      mac === EVERYBODY ? machine !== sender : machine.mac === mac,
+    );
     const costs = receivers.map((machine) => after(machine, packet, WIRE));
     const hops = Math.max(0, ...costs.map((cost) => cost.hops));
     const copies = costs.map((cost) => cost.copies);
-    return { hops, copies: mac === EVERYBODY ? copies.reduce((sum, one) => sum + one, 0) : Math.max(0, ...copies) };
+    return {
+      hops,
+      copies: mac === EVERYBODY ? copies.reduce((sum, one) => sum + one, 0) : Math.max(0, ...copies),
+    };
   }
 
   return arriving(first, toMac, undefined);
 }
 
-/** Enough for any packet: more than ten questions with two answers each would mean rules that the model is not made for. */
+/**
+ * Enough for any packet: more than ten questions with two answers each would mean rules that the model is not
+ * made for.
+ */
 const MOST_ANSWERS = 4_096;
 
 /** All results that `work` can have, without doubles: each question with each of its answers. */

@@ -46,7 +46,10 @@ export function ownTargets(families: readonly Family[] = [4]): readonly OwnTarge
   return families.flatMap((family) => [1, 2, 3].map((n) => ({ address: addressIn(n, family), port: 6443 })));
 }
 
-export function rulesetPlan(changes: Partial<RulesetPlan> = {}, families: readonly Family[] = [4]): RulesetPlan {
+export function rulesetPlan(
+  changes: Partial<RulesetPlan> = {},
+  families: readonly Family[] = [4],
+): RulesetPlan {
   return {
     vips: families.map((family) => (family === 4 ? VIP4 : VIP6)),
     ports: [6443, 8443],
@@ -73,13 +76,27 @@ export const anyPlan: fc.Arbitrary<RulesetPlan> = fc
     listener: fc.constantFrom(undefined, 6443, 7443),
     hasIngress: fc.boolean(),
     shortConntrackTimeouts: fc.boolean(),
-    own: fc.array(fc.record({ n: fc.integer({ min: 1, max: 5 }), family: fc.constantFrom<Family>(4, 6), port: fc.constantFrom(6443, 8443) }), { maxLength: 5 }),
+    own: fc.array(
+      fc.record({
+        n: fc.integer({ min: 1, max: 5 }),
+        family: fc.constantFrom<Family>(4, 6),
+        port: fc.constantFrom(6443, 8443),
+      }),
+      { maxLength: 5 },
+    ),
   })
   .map(({ vips, ports, worker, self, peers, own, ...wire }) => ({
     vips: vips.map((family) => (family === 4 ? VIP4 : VIP6)),
     ports,
     wire: worker
       ? undefined
-      : { interfaceName: "eth0", interfaceIndex: 2, self: fastPathNode(1, self), peers: peers.map((families, index) => fastPathNode(index + 2, families)), leftOut: [], ...wire },
+      : {
+          interfaceName: "eth0",
+          interfaceIndex: 2,
+          self: fastPathNode(1, self),
+          peers: peers.map((families, index) => fastPathNode(index + 2, families)),
+          leftOut: [],
+          ...wire,
+        },
     own: own.map(({ n, family, port }) => ({ address: addressIn(n, family), port })),
   }));

@@ -1,7 +1,8 @@
 /**
- * Reads nftables rules as `ruleset()` writes them and does with a packet what the kernel would. It knows the expressions that the ruleset uses and no others:
- * one that it does not know throws, so a rule that nobody taught the model cannot pass for proven. What a rule asks of the kernel and the packet does
- * not tell (conntrack's state, a listener, a set) is asked of the caller, who may answer anything.
+ * Reads nftables rules as `ruleset()` writes them and does with a packet what the kernel would. It knows the
+ * expressions that the ruleset uses and no others: one that it does not know throws, so a rule that nobody
+ * taught the model cannot pass for proven. What a rule asks of the kernel and the packet does not tell
+ * (conntrack's state, a listener, a set) is asked of the caller, who may answer anything.
  */
 import { SLOTS } from "../../../src/fastpath/slots.ts";
 import type { Table } from "../../../src/fastpath/tables.ts";
@@ -12,7 +13,12 @@ const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
 export const TCP_FLAGS = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16 } as const;
 
 export type Payload =
-  | { readonly kind: "tcp"; readonly port: number; readonly flags: number; /** Of the hash over source address and port. */ readonly slot: number }
+  | {
+      readonly kind: "tcp";
+      readonly port: number;
+      readonly flags: number;
+      /** Of the hash over source address and port. */ readonly slot: number;
+    }
   | { readonly kind: "too big" };
 
 export interface Packet {
@@ -28,7 +34,10 @@ export interface Packet {
   readonly payload: Payload;
 }
 
-/** Gives one of `answers`, and the same one when it is asked again while the same packet is on the same machine. */
+/**
+ * Gives one of `answers`, and the same one when it is asked again while the same packet is on the same
+ * machine.
+ */
 export type Ask = <T extends string | boolean>(question: string, answers: readonly T[]) => T;
 
 export const CONNTRACK_STATES = ["new", "established", "related", "invalid", "untracked"] as const;
@@ -73,8 +82,14 @@ export interface ParsedTable {
 /** @throws {Error} for what the model does not know */
 export function parseTable(table: Table): ParsedTable {
   const sets = new Set(table.sets.map(({ name }) => name));
-  const chains = new Map(table.chains.map(({ name, rules }) => [name, rules.map((rule) => parseRule(rule, sets))]));
-  return { family: table.family, chains, base: table.chains.flatMap(({ name, hook }) => (hook === undefined ? [] : [parseHook(name, hook)])) };
+  const chains = new Map(
+    table.chains.map(({ name, rules }) => [name, rules.map((rule) => parseRule(rule, sets))]),
+  );
+  return {
+    family: table.family,
+    chains,
+    base: table.chains.flatMap(({ name, hook }) => (hook === undefined ? [] : [parseHook(name, hook)])),
+  };
 }
 
 /** The TTL is a byte, and neither `dup` nor `fwd` looks at what is left of it: after 0 comes 255. */
@@ -83,7 +98,11 @@ export function oneLess(hops: number): number {
 }
 
 /** The verdict of a base chain; its policy is to accept. */
-export function runChain(table: ParsedTable, name: string, passage: Passage): Exclude<Verdict, { kind: "goto" }> {
+export function runChain(
+  table: ParsedTable,
+  name: string,
+  passage: Passage,
+): Exclude<Verdict, { kind: "goto" }> {
   let current = name;
   // A chain that goes to itself would never end; the kernel refuses it.
   for (let depth = 0; depth < 16; depth++) {
@@ -110,10 +129,13 @@ function runRules(rules: readonly Rule[], passage: Passage): Verdict | undefined
 const PRIORITIES: Readonly<Record<string, number>> = { mangle: -150, filter: 0 };
 
 function parseHook(name: string, hook: string): BaseChain {
-  const match = /^type (filter|nat) hook (\w+) (?:device "[^"]+" )?priority (\S+); policy accept;$/.exec(hook);
+  const match = /^type (filter|nat) hook (\w+) (?:device "[^"]+" )?priority (\S+); policy accept;$/.exec(
+    hook,
+  );
   const [, type, at = "", priority = ""] = match ?? [];
   const number = PRIORITIES[priority] ?? Number(priority);
-  if ((type !== "filter" && type !== "nat") || Number.isNaN(number)) throw new Error(`the model does not know the hook: ${hook}`);
+  if ((type !== "filter" && type !== "nat") || Number.isNaN(number))
+    throw new Error(`the model does not know the hook: ${hook}`);
   return { name, type, hook: at, priority: number };
 }
 
@@ -133,10 +155,12 @@ function parseRule(text: string, sets: ReadonlySet<string>): Rule {
 function spreadBySlot(rule: string, slots: number, body: string): Step {
   const chains = body.split(", ").map((entry, index) => {
     const [, number, chain] = /^(\d+) : goto (\w+)$/.exec(entry) ?? [];
-    if (Number(number) !== index || chain === undefined) throw new Error(`the model does not know "${entry}" in: ${rule.slice(0, 120)}`);
+    if (Number(number) !== index || chain === undefined)
+      throw new Error(`the model does not know "${entry}" in: ${rule.slice(0, 120)}`);
     return chain;
   });
-  if (slots !== SLOTS || chains.length !== SLOTS) throw new Error(`not ${SLOTS} slots: ${rule.slice(0, 120)}`);
+  if (slots !== SLOTS || chains.length !== SLOTS)
+    throw new Error(`not ${SLOTS} slots: ${rule.slice(0, 120)}`);
   const verdicts = chains.map((chain): Verdict => ({ kind: "goto", chain }));
   return ({ packet: { payload } }) => payload.kind === "tcp" && (verdicts[payload.slot] ?? false);
 }
@@ -206,7 +230,9 @@ class Words {
     let bits = 0;
     do {
       const word = this.next();
-      bits |= /^0(?:x0)?$/.test(word) ? 0 : (Object.entries(TCP_FLAGS).find(([name]) => name === word)?.[1] ?? this.unknown(word));
+      bits |= /^0(?:x0)?$/.test(word)
+        ? 0
+        : (Object.entries(TCP_FLAGS).find(([name]) => name === word)?.[1] ?? this.unknown(word));
     } while (this.takes("|"));
     if (bracket) this.expect(")");
     return bits;
@@ -352,7 +378,10 @@ function parseIpMatch(words: Words, family: 4 | 6): Step {
   const field = words.next();
   if (field === "saddr" || field === "daddr") {
     const set = field === "daddr" ? words.takesSet() : undefined;
-    const step = set !== undefined ? asked(`the set ${set} has it`) : equals(words, ({ packet }) => (field === "saddr" ? packet.source : packet.destination));
+    const step =
+      set !== undefined
+        ? asked(`the set ${set} has it`)
+        : equals(words, ({ packet }) => (field === "saddr" ? packet.source : packet.destination));
     return (passage) => passage.packet.family === family && step(passage);
   }
   if (field !== (family === 4 ? "ttl" : "hoplimit")) return words.unknown(field);
@@ -398,11 +427,13 @@ function parseTcp(words: Words): Step {
       const negated = words.takes("!=");
       if (!negated) words.expect("==");
       const value = words.flags();
-      return ({ packet: { payload } }) => payload.kind === "tcp" && ((payload.flags & mask) === value) !== negated;
+      return ({ packet: { payload } }) =>
+        payload.kind === "tcp" && ((payload.flags & mask) === value) !== negated;
     }
     case "sequence":
       words.expect("0");
-      return ({ ask, packet }) => packet.payload.kind === "tcp" && ask("its sequence number is 0", [true, false]);
+      return ({ ask, packet }) =>
+        packet.payload.kind === "tcp" && ask("its sequence number is 0", [true, false]);
     default:
       return words.unknown(field);
   }
@@ -421,7 +452,8 @@ function parseConntrack(words: Words): Step {
   switch (field) {
     case "state": {
       const states = new Set(words.list());
-      for (const state of states) if (!CONNTRACK_STATES.some((known) => known === state)) words.unknown(state);
+      for (const state of states)
+        if (!CONNTRACK_STATES.some((known) => known === state)) words.unknown(state);
       return (passage) => states.has(conntrackState(passage));
     }
     case "timeout":
@@ -431,13 +463,16 @@ function parseConntrack(words: Words): Step {
     case "direction": {
       const direction = words.next();
       if (direction !== "original" && direction !== "reply") words.unknown(direction);
-      return (passage) => known(passage) && passage.ask("its direction is the original", [true, false]) === (direction === "original");
+      return (passage) =>
+        known(passage) &&
+        passage.ask("its direction is the original", [true, false]) === (direction === "original");
     }
     case "original": {
       const what = words.next();
       if (what === "proto-dst") {
         const ports = words.numbers();
-        return (passage) => known(passage) && passage.packet.payload.kind === "tcp" && ports.has(passage.packet.payload.port);
+        return (passage) =>
+          known(passage) && passage.packet.payload.kind === "tcp" && ports.has(passage.packet.payload.port);
       }
       if (what !== "ip" && what !== "ip6") words.unknown(what);
       words.expect("daddr");

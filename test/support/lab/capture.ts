@@ -24,7 +24,20 @@ export class ArpCapture implements AsyncDisposable {
     // sandbox's user namespace does not have. Promiscuous: br0 then gets unicast frames too.
     const child = spawn(
       "nsenter",
-      [`--net=/run/netns/${namespace}`, "tcpdump", "-i", "br0", "-n", "-U", "--immediate-mode", "-Z", "root", "-w", "-", "arp or icmp6"],
+      [
+        `--net=/run/netns/${namespace}`,
+        "tcpdump",
+        "-i",
+        "br0",
+        "-n",
+        "-U",
+        "--immediate-mode",
+        "-Z",
+        "root",
+        "-w",
+        "-",
+        "arp or icmp6",
+      ],
       { stdio: ["ignore", "pipe", "pipe"], env: { PATH: TOOL_PATH } },
     );
     const capture = new ArpCapture(child);
@@ -46,7 +59,9 @@ export class ArpCapture implements AsyncDisposable {
       const timer = setTimeout(() => reject(new Error(`tcpdump does not start: ${text}`)), 5000);
       child.once("error", reject);
       child.once("exit", (code) => {
-        const rootless = text.includes("Couldn't change to") ? "; without root it needs the Debian package uidmap and a line in /etc/subuid" : "";
+        const rootless = text.includes("Couldn't change to")
+          ? "; without root it needs the Debian package uidmap and a line in /etc/subuid"
+          : "";
         reject(new Error(`tcpdump: exit ${code}: ${text.trim()}${rootless}`));
       });
       child.stderr?.setEncoding("utf8").on("data", (more: string) => {

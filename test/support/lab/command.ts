@@ -46,7 +46,9 @@ export async function run(argv: readonly string[], options: CommandOptions = {})
   const result = await attempt(argv, options);
   if (result.code !== 0) {
     const input = options.input === undefined ? "" : `\n--- input\n${options.input}`;
-    throw new Error(`${argv.join(" ")}: exit ${result.code ?? "by signal"}\n${result.stderr}${result.stdout}${input}`);
+    throw new Error(
+      `${argv.join(" ")}: exit ${result.code ?? "by signal"}\n${result.stderr}${result.stdout}${input}`,
+    );
   }
   return result.stdout;
 }

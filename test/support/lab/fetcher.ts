@@ -1,4 +1,6 @@
-/** HTTP from inside a machine's network namespace, for its loopback-only endpoints: one small child a machine. */
+/**
+ * HTTP from inside a machine's network namespace, for its loopback-only endpoints: one small child a machine.
+ */
 import { spawn } from "node:child_process";
 import type { ChildProcessByStdio } from "node:child_process";
 import { createInterface } from "node:readline";

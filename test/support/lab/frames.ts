@@ -38,7 +38,11 @@ const ETHERTYPE_IPV6 = 0x86dd;
 const NEXT_HEADER_ICMPV6 = 58;
 
 /** undefined for anything that is neither ARP over Ethernet nor neighbour discovery. */
-export function parseNeighbourFrame(bytes: Buffer, timeMs: number, nodes: ReadonlyMap<string, string>): NeighbourFrame | undefined {
+export function parseNeighbourFrame(
+  bytes: Buffer,
+  timeMs: number,
+  nodes: ReadonlyMap<string, string>,
+): NeighbourFrame | undefined {
   if (bytes.length < 14) return undefined;
   const dstMac = mac(bytes, 0);
   const srcMac = mac(bytes, 6);
@@ -47,7 +51,8 @@ export function parseNeighbourFrame(bytes: Buffer, timeMs: number, nodes: Readon
 
   if (type === ETHERTYPE_ARP) {
     // Hardware type Ethernet, protocol IPv4, lengths 6 and 4, one word.
-    if (bytes.length < 42 || bytes.readUInt32BE(14) !== 0x00010800 || bytes.readUInt16BE(18) !== 0x0604) return undefined;
+    if (bytes.length < 42 || bytes.readUInt32BE(14) !== 0x00010800 || bytes.readUInt16BE(18) !== 0x0604)
+      return undefined;
     const operation = bytes.readUInt16BE(20);
     if (operation !== 1 && operation !== 2) return undefined;
     const senderIp = ipv4(bytes, 28);

@@ -13,9 +13,9 @@ export interface HoldOptions {
   /** Default 60. */
   readonly count?: number;
   /**
-   * echo: sends a numbered line every `everyMs` and expects it back. listen: only listens to
-   * lines. watch: one GET of `path`, then only listens (chunk sizes and headers are lines too). request: a GET of `path` every
-   * `everyMs` on the same connection; the answers' lines are lines.
+   * echo: sends a numbered line every `everyMs` and expects it back. listen: only listens to lines. watch:
+   * one GET of `path`, then only listens (chunk sizes and headers are lines too). request: a GET of `path`
+   * every `everyMs` on the same connection; the answers' lines are lines.
    */
   readonly mode: "echo" | "listen" | "watch" | "request";
   /** Default 100. */
@@ -23,8 +23,9 @@ export interface HoldOptions {
   readonly tls?: TlsOptions;
   readonly path?: string;
   /**
-   * What {@link HeldConnections.finish} does with each connection. half-close (default): sends FIN and listens on. server-closes: one more GET, with
-   * `Connection: close`, so that the server's FIN comes first; ours follows a second after the end of its data. reset: sends RST.
+   * What {@link HeldConnections.finish} does with each connection. half-close (default): sends FIN and
+   * listens on. server-closes: one more GET, with `Connection: close`, so that the server's FIN comes first;
+   * ours follows a second after the end of its data. reset: sends RST.
    */
   readonly finish?: "half-close" | "server-closes" | "reset";
 }
@@ -54,10 +55,20 @@ export class HeldConnections implements AsyncDisposable {
   private constructor(process: LabProcess, count: number) {
     this.#process = process;
     this.#cursor = new LogCursor(process.logFile);
-    this.#connections = Array.from({ length: count }, (_, id) => ({ id, openedMs: undefined, closedMs: undefined, closedBy: "", lines: [] }));
+    this.#connections = Array.from({ length: count }, (_, id) => ({
+      id,
+      openedMs: undefined,
+      closedMs: undefined,
+      closedBy: "",
+      lines: [],
+    }));
   }
 
-  static async start(client: Host, options: HoldOptions, name = `hold-${options.host.replaceAll(":", "_")}-${options.port}`): Promise<HeldConnections> {
+  static async start(
+    client: Host,
+    options: HoldOptions,
+    name = `hold-${options.host.replaceAll(":", "_")}-${options.port}`,
+  ): Promise<HeldConnections> {
     const script = fileURLToPath(new URL("children/hold.ts", import.meta.url));
     const child = await client.spawn([process.execPath, script, JSON.stringify(options)], { name });
     return new HeldConnections(child, options.count ?? 60);
@@ -65,7 +76,8 @@ export class HeldConnections implements AsyncDisposable {
 
   all(): readonly HeldConnection[] {
     for (const line of this.#cursor.lines()) {
-      if (!line.startsWith("{")) throw new Error(`${this.#process.name}: ${line}\n${this.#process.lastLines(10).join("\n")}`);
+      if (!line.startsWith("{"))
+        throw new Error(`${this.#process.name}: ${line}\n${this.#process.lastLines(10).join("\n")}`);
       const report: Report = JSON.parse(line);
       const connection = this.#connections[report.c];
       if (connection === undefined) throw new Error(`${this.#process.name}: no connection ${report.c}`);
@@ -86,7 +98,9 @@ export class HeldConnections implements AsyncDisposable {
   }
 
   alive(): HeldConnection[] {
-    return this.all().filter((connection) => connection.openedMs !== undefined && connection.closedMs === undefined);
+    return this.all().filter(
+      (connection) => connection.openedMs !== undefined && connection.closedMs === undefined,
+    );
   }
 
   /** Ends every connection, in the way that was chosen at the start; how each ended, the list tells. */
@@ -96,7 +110,9 @@ export class HeldConnections implements AsyncDisposable {
 
   /** Those that were opened and then ended, by anybody. */
   lost(): HeldConnection[] {
-    return this.all().filter((connection) => connection.openedMs !== undefined && connection.closedMs !== undefined);
+    return this.all().filter(
+      (connection) => connection.openedMs !== undefined && connection.closedMs !== undefined,
+    );
   }
 
   /**
@@ -104,7 +120,9 @@ export class HeldConnections implements AsyncDisposable {
    * do not count: see {@link longestSilenceMs}.
    */
   worstAnswerMs(): number {
-    const answers = this.all().flatMap((connection) => connection.lines.map((line) => line.atMs - Number(line.text.split(" ")[1])));
+    const answers = this.all().flatMap((connection) =>
+      connection.lines.map((line) => line.atMs - Number(line.text.split(" ")[1])),
+    );
     return Math.max(0, ...answers);
   }
 
@@ -120,7 +138,9 @@ export class HeldConnections implements AsyncDisposable {
 
   /** Connections whose numbered lines (modes echo and listen) have a hole or come out of order. */
   outOfSequence(): HeldConnection[] {
-    return this.all().filter((connection) => connection.lines.some((line, index) => Number.parseInt(line.text, 10) !== index));
+    return this.all().filter((connection) =>
+      connection.lines.some((line, index) => Number.parseInt(line.text, 10) !== index),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

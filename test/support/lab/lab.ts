@@ -37,10 +37,13 @@ let serial = 0;
 
 export async function createLab(): Promise<Lab> {
   if (!insideSandbox()) {
-    throw new Error("a lab runs in the sandbox only: use `node test/run.ts lab`, or call enterSandbox() first");
+    throw new Error(
+      "a lab runs in the sandbox only: use `node test/run.ts lab`, or call enterSandbox() first",
+    );
   }
   const lab = new Lab(`lab${process.pid}x${++serial}`);
-  if (open.size === 0) for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  if (open.size === 0)
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
   open.add(lab);
   await lab.start();
   return lab;
@@ -52,7 +55,9 @@ function onSignal(signal: NodeJS.Signals): void {
   void Promise.all(labs.map((lab) => lab.stop())).then((all) => {
     const namespaces = all.reduce((total, cleaned) => total + cleaned.namespaces, 0);
     const processes = all.reduce((total, cleaned) => total + cleaned.processes, 0);
-    process.stderr.write(`lab: ${signal}: ended ${processes} processes, removed ${namespaces} network namespaces\n`);
+    process.stderr.write(
+      `lab: ${signal}: ended ${processes} processes, removed ${namespaces} network namespaces\n`,
+    );
     process.exit(130);
   });
 }
@@ -138,12 +143,17 @@ export class Lab implements AsyncDisposable {
     return this.#switch.drop(spec);
   }
 
-  /** The switch is a hub for all machines there are: whatever MAC addresses they send with, it learns nothing. */
+  /**
+   * The switch is a hub for all machines there are: whatever MAC addresses they send with, it learns nothing.
+   */
   forgetAddresses(): Promise<void> {
     return this.#switch.forgetAddresses([...this.hosts.keys()]);
   }
 
-  /** Counts the frames that each machine there is sends from now on and that `match` matches (words of nft's netdev family). */
+  /**
+   * Counts the frames that each machine there is sends from now on and that `match` matches (words of nft's
+   * netdev family).
+   */
   count(match: string): Promise<FrameCount> {
     return this.#switch.count([...this.hosts.keys()], match);
   }
@@ -196,7 +206,10 @@ export class Lab implements AsyncDisposable {
     return [...this.hosts.values()]
       .flatMap((host) => host.processes)
       .map((process) => {
-        const state = process.exit === undefined ? "running" : `ended: ${process.exit.signal ?? `exit ${process.exit.code}`}`;
+        const state =
+          process.exit === undefined
+            ? "running"
+            : `ended: ${process.exit.signal ?? `exit ${process.exit.code}`}`;
         return [`--- ${process.name} (${state})`, ...process.lastLines(lines)].join("\n");
       })
       .join("\n");
@@ -213,10 +226,13 @@ export class Lab implements AsyncDisposable {
     await this.#owned.disposeAsync();
     const counts = await Promise.all(hosts.map((host) => host.stop()));
     const namespaces = [...hosts.map((host) => host.namespace), this.#switch.namespace];
-    await attempt(["ip", "-force", "-batch", "-"], { input: namespaces.map((name) => `netns del ${name}\n`).join("") });
+    await attempt(["ip", "-force", "-batch", "-"], {
+      input: namespaces.map((name) => `netns del ${name}\n`).join(""),
+    });
     rmSync(this.directory, { recursive: true, force: true });
     open.delete(this);
-    if (open.size === 0) for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, onSignal);
+    if (open.size === 0)
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, onSignal);
     return { namespaces: namespaces.length, processes: counts.reduce((total, count) => total + count, 0) };
   }
 

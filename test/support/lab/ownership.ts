@@ -77,7 +77,10 @@ interface Sample {
 }
 
 function holdersIn(sample: Sample, address: string): string[] {
-  return [...sample.addresses].filter(([, all]) => all.includes(address)).map(([node]) => node).sort();
+  return [...sample.addresses]
+    .filter(([, all]) => all.includes(address))
+    .map(([node]) => node)
+    .sort();
 }
 
 export class OwnershipSampler implements AsyncDisposable {
@@ -105,7 +108,9 @@ export class OwnershipSampler implements AsyncDisposable {
 
   async #take(): Promise<void> {
     const atMs = monotonicMs();
-    const dumps = [...this.#readers].map(async ([node, reader]) => [node, (await reader.read()) ?? []] as const);
+    const dumps = [...this.#readers].map(
+      async ([node, reader]) => [node, (await reader.read()) ?? []] as const,
+    );
     this.#samples.push({ atMs, addresses: new Map(await Promise.all(dumps)) });
   }
 
@@ -119,7 +124,10 @@ export class OwnershipSampler implements AsyncDisposable {
 
   /** Addresses in the kernel's own notation (`fd77::100`, not `fd77:0::100`). */
   timeline(address: string): OwnershipTimeline {
-    const samples: OwnershipSample[] = this.#samples.map((sample) => ({ atMs: sample.atMs, holders: holdersIn(sample, address) }));
+    const samples: OwnershipSample[] = this.#samples.map((sample) => ({
+      atMs: sample.atMs,
+      holders: holdersIn(sample, address),
+    }));
     return new OwnershipTimeline(address, samples);
   }
 

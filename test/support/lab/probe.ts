@@ -21,12 +21,15 @@ export interface ProbeOptions {
   /** An attempt without an answer after this long has failed; default 3000. */
   readonly timeoutMs?: number;
   readonly tls?: TlsOptions;
-  /** Send one GET and count only this {@link status}; without it an open connection (TLS: handshake) counts. */
+  /**
+   * Send one GET and count only this {@link status}; without it an open connection (TLS: handshake) counts.
+   */
   readonly path?: string;
   /** Default 200. */
   readonly status?: number;
   /**
-   * The client gets a processor whenever it wants one, as it would on a machine of its own: else its own waiting looks like a gap. As root only.
+   * The client gets a processor whenever it wants one, as it would on a machine of its own: else its own
+   * waiting looks like a gap. As root only.
    */
   readonly realTime?: boolean;
 }
@@ -56,20 +59,33 @@ export class ClientProbe implements AsyncDisposable {
     this.#cursor = new LogCursor(process.logFile);
   }
 
-  static async start(client: Host, options: ProbeOptions, name = `probe-${options.host.replaceAll(":", "_")}-${options.port}`): Promise<ClientProbe> {
+  static async start(
+    client: Host,
+    options: ProbeOptions,
+    name = `probe-${options.host.replaceAll(":", "_")}-${options.port}`,
+  ): Promise<ClientProbe> {
     const script = fileURLToPath(new URL("children/probe.ts", import.meta.url));
-    // No nice value: where processes are scheduled by sessions (sched(7), autogroup) it means nothing between two of them.
+    // No nice value: where processes are scheduled by sessions (sched(7), autogroup) it means nothing between
+    // two of them.
     const scheduled = options.realTime === true ? ["chrt", "--rr", "1"] : [];
-    return new ClientProbe(await client.spawn([...scheduled, process.execPath, script, JSON.stringify(options)], { name }));
+    return new ClientProbe(
+      await client.spawn([...scheduled, process.execPath, script, JSON.stringify(options)], { name }),
+    );
   }
 
   /** All attempts that have ended so far, in the order in which they were sent. */
   attempts(): readonly Attempt[] {
     for (const line of this.#cursor.lines()) {
       const match = /^(\d+\.\d+) (\d+\.\d+) (\S+)$/.exec(line);
-      if (match === null) throw new Error(`${this.#process.name}: ${line}\n${this.#process.lastLines(10).join("\n")}`);
+      if (match === null)
+        throw new Error(`${this.#process.name}: ${line}\n${this.#process.lastLines(10).join("\n")}`);
       const [, sent = "", ms = "", outcome = ""] = match;
-      this.#attempts.push({ sentMs: Number(sent), ms: Number(ms), ok: outcome === "ok", error: outcome === "ok" ? "" : outcome });
+      this.#attempts.push({
+        sentMs: Number(sent),
+        ms: Number(ms),
+        ok: outcome === "ok",
+        error: outcome === "ok" ? "" : outcome,
+      });
     }
     return this.#attempts.sort((a, b) => a.sentMs - b.sentMs);
   }
@@ -104,11 +120,15 @@ export function longestGap(attempts: readonly Attempt[]): Gap {
 }
 
 /**
- * The longest time in which the client sent nothing. No gap can be measured finer than this: on a busy machine it is the
- * client's own process that had to wait for a processor, not the service.
+ * The longest time in which the client sent nothing. No gap can be measured finer than this: on a busy
+ * machine it is the client's own process that had to wait for a processor, not the service.
  */
 export function longestPauseMs(attempts: readonly Attempt[]): number {
-  return attempts.reduce((worst, attempt, index) => Math.max(worst, attempt.sentMs - (attempts[index - 1]?.sentMs ?? attempt.sentMs)), 0);
+  return attempts.reduce(
+    (worst, attempt, index) =>
+      Math.max(worst, attempt.sentMs - (attempts[index - 1]?.sentMs ?? attempt.sentMs)),
+    0,
+  );
 }
 
 export function failures(attempts: readonly Attempt[]): Attempt[] {

@@ -44,13 +44,20 @@ export class LabProcess implements AsyncDisposable {
     const log = openSync(spec.logFile, "a");
     try {
       // detached: a terminal's Ctrl-C goes to the test, which then stops its processes in order.
-      const child = spawn(file, args, { stdio: ["ignore", log, log], env: spec.env, cwd: spec.cwd, detached: true });
+      const child = spawn(file, args, {
+        stdio: ["ignore", log, log],
+        env: spec.env,
+        cwd: spec.cwd,
+        detached: true,
+      });
       const exited = new Promise<ProcessExit>((resolve) => {
         child.once("exit", (code, signal) => resolve({ code, signal, atMs: monotonicMs() }));
       });
       await new Promise<void>((resolve, reject) => {
         child.once("spawn", resolve);
-        child.once("error", (error) => reject(new Error(`${spec.name}: cannot start ${file}: ${error.message}`)));
+        child.once("error", (error) =>
+          reject(new Error(`${spec.name}: cannot start ${file}: ${error.message}`)),
+        );
       });
       if (child.pid === undefined) throw new Error(`${spec.name}: no process id`);
       return new LabProcess(spec, child.pid, exited);
@@ -107,7 +114,10 @@ export class LabProcess implements AsyncDisposable {
   }
 
   lastLines(count: number): string[] {
-    return this.log().split("\n").filter((line) => line !== "").slice(-count);
+    return this.log()
+      .split("\n")
+      .filter((line) => line !== "")
+      .slice(-count);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -32,7 +32,9 @@ export function portOf(node: string): string {
 
 function nothing(): void {}
 
-/** Empties the chain, which is made if it is not there. Only faults need nft: a lab without them does without. */
+/**
+ * Empties the chain, which is made if it is not there. Only faults need nft: a lab without them does without.
+ */
 const START_AFRESH = `
 table bridge lab {
   chain forward { type filter hook forward priority 0; }
@@ -98,24 +100,40 @@ export class Switch {
     return next;
   }
 
-  /** A hub from now on: every machine gets every frame, so no address has to be learnt, and none can be learnt wrongly. */
+  /**
+   * A hub from now on: every machine gets every frame, so no address has to be learnt, and none can be learnt
+   * wrongly.
+   */
   async forgetAddresses(nodes: readonly string[]): Promise<void> {
     const lines = nodes.map((node) => `link set ${portOf(node)} type bridge_slave learning off`);
     await this.execute(["ip", "-batch", "-"], `${lines.join("\n")}\nlink set br0 type bridge fdb_flush\n`);
   }
 
-  /** Counts from now on what each of `nodes` sends that `match` matches, as it comes in at the switch. One such count at a time. */
+  /**
+   * Counts from now on what each of `nodes` sends that `match` matches, as it comes in at the switch. One
+   * such count at a time.
+   */
   async count(nodes: readonly string[], match: string): Promise<FrameCount> {
     const ports = nodes.map((node) => ({ node, port: portOf(node) }));
     const rules = ports.flatMap(({ port }) => [
       `add chain netdev count ${port} { type filter hook ingress device "${port}" priority 0; }`,
       `add rule netdev count ${port} ${match} counter`,
     ]);
-    await this.execute(["nft", "-f", "-"], ["add table netdev count", "delete table netdev count", "add table netdev count", ...rules, ""].join("\n"));
+    await this.execute(
+      ["nft", "-f", "-"],
+      ["add table netdev count", "delete table netdev count", "add table netdev count", ...rules, ""].join(
+        "\n",
+      ),
+    );
     return {
       read: async () => {
         const text = await this.execute(["nft", "list", "table", "netdev", "count"]);
-        return new Map(ports.map(({ node, port }) => [node, Number(new RegExp(`chain ${port} \\{[^]*?counter packets (\\d+)`).exec(text)?.[1] ?? Number.NaN)]));
+        return new Map(
+          ports.map(({ node, port }) => [
+            node,
+            Number(new RegExp(`chain ${port} \\{[^]*?counter packets (\\d+)`).exec(text)?.[1] ?? Number.NaN),
+          ]),
+        );
       },
     };
   }
@@ -129,7 +147,19 @@ export class Switch {
   async delay(node: string, delayMs: number): Promise<Fault> {
     const port = portOf(node);
     // The port's egress is what the node receives: one side is enough to lengthen the round trip.
-    const set = ["tc", "-n", this.namespace, "qdisc", "replace", "dev", port, "root", "netem", "delay", `${delayMs}ms`];
+    const set = [
+      "tc",
+      "-n",
+      this.namespace,
+      "qdisc",
+      "replace",
+      "dev",
+      port,
+      "root",
+      "netem",
+      "delay",
+      `${delayMs}ms`,
+    ];
     const result = await attempt(set);
     if (result.code !== 0) {
       throw new Error(`this kernel cannot delay frames (sch_netem): ${result.stderr.trim()}`);

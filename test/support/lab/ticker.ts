@@ -73,5 +73,9 @@ export function seenBy(watch: HeldConnection, ticks: readonly Tick[]): Seen {
     const atMs = arrivals.get(tick.n);
     return atMs === undefined ? [] : [atMs - tick.t];
   });
-  return { missed: due.length - latencies.length, latestMs: Math.max(0, ...latencies), seen: latencies.length };
+  return {
+    missed: due.length - latencies.length,
+    latestMs: Math.max(0, ...latencies),
+    seen: latencies.length,
+  };
 }

@@ -37,7 +37,10 @@ export class OwnershipTimeline {
   without(names: readonly string[]): OwnershipTimeline {
     return new OwnershipTimeline(
       this.address,
-      this.samples.map(({ atMs, holders }) => ({ atMs, holders: holders.filter((holder) => !names.includes(holder)) })),
+      this.samples.map(({ atMs, holders }) => ({
+        atMs,
+        holders: holders.filter((holder) => !names.includes(holder)),
+      })),
     );
   }
 
@@ -87,7 +90,10 @@ export class OwnershipTimeline {
   describe(): string {
     const origin = this.samples[0]?.atMs ?? 0;
     return this.intervals()
-      .map((interval) => `t+${((interval.fromMs - origin) / 1000).toFixed(2)}s ${interval.holders.join("+") || "nobody"}`)
+      .map(
+        (interval) =>
+          `t+${((interval.fromMs - origin) / 1000).toFixed(2)}s ${interval.holders.join("+") || "nobody"}`,
+      )
       .join(", ");
   }
 

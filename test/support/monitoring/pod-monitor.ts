@@ -1,6 +1,7 @@
 /**
- * The shipped PodMonitor, what the Prometheus operator makes of one, and what Prometheus' Kubernetes discovery makes of
- * a pod. Debian builds Prometheus without that discovery; the rest of the way, relabelling included, is Prometheus' own.
+ * The shipped PodMonitor, what the Prometheus operator makes of one, and what Prometheus' Kubernetes
+ * discovery makes of a pod. Debian builds Prometheus without that discovery; the rest of the way, relabelling
+ * included, is Prometheus' own.
  */
 import { readFileSync } from "node:fs";
 import { loadYaml } from "@kubernetes/client-node";
@@ -34,11 +35,15 @@ export function podMonitor(): PodMonitor {
 
 /** The groups of the shipped PrometheusRule, which are a rule file of Prometheus. */
 export function ruleGroups(): unknown {
-  const { spec } = loadYaml<{ readonly spec: unknown }>(readFileSync(new URL("monitoring/prometheusrule.yaml", MANIFESTS), "utf8"));
+  const { spec } = loadYaml<{ readonly spec: unknown }>(
+    readFileSync(new URL("monitoring/prometheusrule.yaml", MANIFESTS), "utf8"),
+  );
   return spec;
 }
 
-/** A meta label's name (Prometheus, kubernetes_sd_config): what is no letter or digit becomes an underscore. */
+/**
+ * A meta label's name (Prometheus, kubernetes_sd_config): what is no letter or digit becomes an underscore.
+ */
 const metaLabel = (label: string): string => label.replaceAll(/[^a-zA-Z0-9_]/g, "_");
 
 /** What matters here of a pod. */
@@ -53,7 +58,9 @@ export interface Pod {
   };
 }
 
-/** Where a static pod runs: the kubelet publishes it as `NAME-NODE`, with the node's address for hostNetwork. */
+/**
+ * Where a static pod runs: the kubelet publishes it as `NAME-NODE`, with the node's address for hostNetwork.
+ */
 export interface Place {
   readonly node: string;
   readonly address: string;
@@ -66,12 +73,14 @@ export interface Target {
 }
 
 /**
- * The targets of one pod as kubernetes_sd_config's role `pod` has them: one for each declared port of a container, at
- * the pod's address and that port; a container without ports is one target, at the bare address and without a port's labels.
+ * The targets of one pod as kubernetes_sd_config's role `pod` has them: one for each declared port of a
+ * container, at the pod's address and that port; a container without ports is one target, at the bare address
+ * and without a port's labels.
  */
 export function podTargets({ metadata, spec }: Pod, { node, address }: Place): readonly Target[] {
   const labels = Object.entries(metadata.labels).flatMap(([label, value]) => [
-    [`__meta_kubernetes_pod_label_${metaLabel(label)}`, value], [`__meta_kubernetes_pod_labelpresent_${metaLabel(label)}`, "true"],
+    [`__meta_kubernetes_pod_label_${metaLabel(label)}`, value],
+    [`__meta_kubernetes_pod_labelpresent_${metaLabel(label)}`, "true"],
   ]);
   return spec.containers.flatMap(({ name, ports }) =>
     (ports ?? [undefined]).map((port): Target => ({
@@ -83,16 +92,21 @@ export function podTargets({ metadata, spec }: Pod, { node, address }: Place): r
         __meta_kubernetes_pod_node_name: node,
         __meta_kubernetes_pod_phase: "Running",
         __meta_kubernetes_pod_container_name: name,
-        ...(port === undefined ? {} : { __meta_kubernetes_pod_container_port_name: port.name, __meta_kubernetes_pod_container_port_number: String(port.containerPort) }),
+        ...(port === undefined
+          ? {}
+          : {
+              __meta_kubernetes_pod_container_port_name: port.name,
+              __meta_kubernetes_pod_container_port_number: String(port.containerPort),
+            }),
       },
     })),
   );
 }
 
 /**
- * The scrape configurations of a PodMonitor, as the operator generates them (its generatePodMonitorConfig): pods of
- * the namespace, kept by label and by the name or number of a declared container port, then the monitor's own
- * relabelings. `targets`: the file that stands in for the discovery of pods.
+ * The scrape configurations of a PodMonitor, as the operator generates them (its generatePodMonitorConfig):
+ * pods of the namespace, kept by label and by the name or number of a declared container port, then the
+ * monitor's own relabelings. `targets`: the file that stands in for the discovery of pods.
  */
 export function scrapeConfigs({ metadata, spec }: PodMonitor, targets: string): readonly unknown[] {
   return spec.podMetricsEndpoints.map((endpoint, index) => ({
@@ -105,19 +119,38 @@ export function scrapeConfigs({ metadata, spec }: PodMonitor, targets: string): 
       { action: "drop", source_labels: ["__meta_kubernetes_pod_phase"], regex: "(Failed|Succeeded)" },
       ...Object.entries(spec.selector.matchLabels).map(([label, value]) => ({
         action: "keep",
-        source_labels: [`__meta_kubernetes_pod_label_${metaLabel(label)}`, `__meta_kubernetes_pod_labelpresent_${metaLabel(label)}`],
+        source_labels: [
+          `__meta_kubernetes_pod_label_${metaLabel(label)}`,
+          `__meta_kubernetes_pod_labelpresent_${metaLabel(label)}`,
+        ],
         regex: `(${value});true`,
       })),
       endpoint.port === undefined
-        ? { action: "keep", source_labels: ["__meta_kubernetes_pod_container_port_number"], regex: String(endpoint.portNumber) }
-        : { action: "keep", source_labels: ["__meta_kubernetes_pod_container_port_name"], regex: endpoint.port },
+        ? {
+            action: "keep",
+            source_labels: ["__meta_kubernetes_pod_container_port_number"],
+            regex: String(endpoint.portNumber),
+          }
+        : {
+            action: "keep",
+            source_labels: ["__meta_kubernetes_pod_container_port_name"],
+            regex: endpoint.port,
+          },
       { source_labels: ["__meta_kubernetes_namespace"], target_label: "namespace" },
       { source_labels: ["__meta_kubernetes_pod_container_name"], target_label: "container" },
       { source_labels: ["__meta_kubernetes_pod_name"], target_label: "pod" },
       { target_label: "job", replacement: `${metadata.namespace}/${metadata.name}` },
-      { source_labels: [`__meta_kubernetes_pod_label_${metaLabel(spec.jobLabel)}`], target_label: "job", regex: "(.+)", replacement: "${1}" },
+      {
+        source_labels: [`__meta_kubernetes_pod_label_${metaLabel(spec.jobLabel)}`],
+        target_label: "job",
+        regex: "(.+)",
+        replacement: "${1}",
+      },
       { target_label: "endpoint", replacement: endpoint.port ?? String(endpoint.portNumber) },
-      ...endpoint.relabelings.map(({ sourceLabels, targetLabel }) => ({ source_labels: sourceLabels, target_label: targetLabel })),
+      ...endpoint.relabelings.map(({ sourceLabels, targetLabel }) => ({
+        source_labels: sourceLabels,
+        target_label: targetLabel,
+      })),
     ],
   }));
 }

@@ -4,7 +4,12 @@ import { connect, type Socket } from "node:net";
 import type { Backend, BackendId } from "../../../src/backends/backend.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { silentLogger } from "../../../src/log.ts";
-import { createBalancer, type Balancer, type BalancerDeps, type BalancerSettings } from "../../../src/proxy/balancer.ts";
+import {
+  createBalancer,
+  type Balancer,
+  type BalancerDeps,
+  type BalancerSettings,
+} from "../../../src/proxy/balancer.ts";
 import type { ProxyBackend, ProxySettings } from "../../../src/proxy/messages.ts";
 import { ProxyThreads, type ProxyThreadsDeps } from "../../../src/proxy/threads.ts";
 
@@ -28,7 +33,10 @@ export const settings: BalancerSettings = {
 export const workerUrl = new URL("../../../src/proxy/worker.ts", import.meta.url);
 
 /** Not started. */
-export function makeBalancer(changes: Partial<BalancerSettings> = {}, deps: Partial<BalancerDeps> = {}): Balancer {
+export function makeBalancer(
+  changes: Partial<BalancerSettings> = {},
+  deps: Partial<BalancerDeps> = {},
+): Balancer {
   return createBalancer({
     clock,
     log: silentLogger,
@@ -108,7 +116,14 @@ export async function startProxy(
   const threads = new ProxyThreads({
     clock,
     log: silentLogger,
-    settings: { port: 0, algorithm: "roundrobin", maxConnections: 1000, slowStartMs: 0, connectTimeoutMs: 300, ...changes },
+    settings: {
+      port: 0,
+      algorithm: "roundrobin",
+      maxConnections: 1000,
+      slowStartMs: 0,
+      connectTimeoutMs: 300,
+      ...changes,
+    },
     workers: 1,
     workerUrl,
     ...deps,

@@ -1,4 +1,7 @@
-/** One of the proxy's workers that dies when its slot is called: `new BroadcastChannel("die").postMessage(slot)`. */
+/**
+ * One of the proxy's workers that dies when its slot is called: `new
+ * BroadcastChannel("die").postMessage(slot)`.
+ */
 import { workerData } from "node:worker_threads";
 import type { ProxyWorkerData } from "../../../src/proxy/messages.ts";
 

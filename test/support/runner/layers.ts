@@ -28,11 +28,40 @@ export interface Layer {
 export const LAYERS: readonly Layer[] = [
   { name: "unit", concurrency: 2, testTimeoutMs: 30_000, limitMs: 5 * 60_000, sandbox: "none", needs: [] },
   { name: "sim", concurrency: 2, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "none", needs: [] },
-  { name: "contract", concurrency: 1, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "preferred", needs: ["control-plane"] },
+  {
+    name: "contract",
+    concurrency: 1,
+    testTimeoutMs: 180_000,
+    limitMs: 15 * 60_000,
+    sandbox: "preferred",
+    needs: ["control-plane"],
+  },
   // Needs registries, which the sandbox cannot reach.
-  { name: "image", concurrency: 1, testTimeoutMs: 10 * 60_000, limitMs: 15 * 60_000, sandbox: "none", needs: [] },
-  { name: "lab", concurrency: 1, testTimeoutMs: 300_000, limitMs: 60 * 60_000, sandbox: "required", needs: ["control-plane", "build"] },
-  { name: "long", concurrency: 1, testTimeoutMs: 900_000, limitMs: 90 * 60_000, sandbox: "required", needs: ["control-plane", "build"], onlyWhenNamed: true },
+  {
+    name: "image",
+    concurrency: 1,
+    testTimeoutMs: 10 * 60_000,
+    limitMs: 15 * 60_000,
+    sandbox: "none",
+    needs: [],
+  },
+  {
+    name: "lab",
+    concurrency: 1,
+    testTimeoutMs: 300_000,
+    limitMs: 60 * 60_000,
+    sandbox: "required",
+    needs: ["control-plane", "build"],
+  },
+  {
+    name: "long",
+    concurrency: 1,
+    testTimeoutMs: 900_000,
+    limitMs: 90 * 60_000,
+    sandbox: "required",
+    needs: ["control-plane", "build"],
+    onlyWhenNamed: true,
+  },
 ];
 
 export interface Outcome {
@@ -48,12 +77,17 @@ export interface Outcome {
 /** Test files of a layer whose path below test/ contains one of `filters`; all when there are none. */
 export function filesOf(layer: Layer, filters: readonly string[]): string[] {
   const files = globSync(`test/${layer.name}/**/*.test.ts`, { cwd: ROOT }).sort();
-  return filters.length === 0 ? files : files.filter((file) => filters.some((filter) => file.includes(filter)));
+  return filters.length === 0
+    ? files
+    : files.filter((file) => filters.some((filter) => file.includes(filter)));
 }
 
 /** Runs `files` as one `node --test` and counts what it reports. */
 export async function runLayer(layer: Layer, files: readonly string[]): Promise<Outcome> {
-  const obstacle = layer.sandbox === "none" ? undefined : sandboxObstacle(layer.sandbox === "required" ? LAB_TOOLS : SANDBOX_TOOLS);
+  const obstacle =
+    layer.sandbox === "none"
+      ? undefined
+      : sandboxObstacle(layer.sandbox === "required" ? LAB_TOOLS : SANDBOX_TOOLS);
   if (layer.sandbox === "required" && obstacle !== undefined) {
     return { layer: layer.name, passed: 0, failed: 0, skipped: 0, problems: [obstacle], notes: [] };
   }
@@ -71,7 +105,10 @@ export async function runLayer(layer: Layer, files: readonly string[]): Promise<
     const code = await runBounded(argv, sandboxed, layer.limitMs);
     // Where no sandbox could be made nothing has run, and nothing was written.
     const written = existsSync(counts) ? readFileSync(counts, "utf8") : "";
-    const records = written.split("\n").filter((line) => line !== "").map((line): TestRecord => JSON.parse(line));
+    const records = written
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line): TestRecord => JSON.parse(line));
     return summarize(layer, code, records);
   } finally {
     rmSync(directory, { recursive: true, force: true });
@@ -79,7 +116,11 @@ export async function runLayer(layer: Layer, files: readonly string[]): Promise<
 }
 
 /** Exit code; undefined when the limit had to end it. */
-async function runBounded(argv: readonly string[], sandboxed: boolean, limitMs: number): Promise<number | undefined> {
+async function runBounded(
+  argv: readonly string[],
+  sandboxed: boolean,
+  limitMs: number,
+): Promise<number | undefined> {
   const [file = "", ...args] = argv;
   process.chdir(ROOT);
   const child = sandboxed ? spawnInSandbox(argv) : spawn(file, args, { stdio: "inherit", detached: true });
@@ -94,7 +135,9 @@ async function runBounded(argv: readonly string[], sandboxed: boolean, limitMs: 
   // Both kinds lead a process group of their own: what they started ends with them.
   const interrupt = (): void => {
     end("SIGKILL");
-    process.stderr.write("interrupted: the tests' processes, and in the sandbox their namespaces, are gone\n");
+    process.stderr.write(
+      "interrupted: the tests' processes, and in the sandbox their namespaces, are gone\n",
+    );
     process.exit(130);
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, interrupt);
@@ -118,7 +161,8 @@ async function runBounded(argv: readonly string[], sandboxed: boolean, limitMs: 
 function summarize(layer: Layer, code: number | undefined, all: readonly TestRecord[]): Outcome {
   const empty = all.filter((record) => record.isFile && record.outcome === "passed");
   const records = all.filter((record) => !empty.includes(record));
-  const count = (outcome: TestRecord["outcome"]): number => records.filter((record) => record.outcome === outcome).length;
+  const count = (outcome: TestRecord["outcome"]): number =>
+    records.filter((record) => record.outcome === outcome).length;
   const failed = count("failed");
   const problems = empty.map((record) => `${record.name} has no tests`);
   if (code === undefined) problems.push(`not done within ${layer.limitMs / 60_000} minutes, ended`);

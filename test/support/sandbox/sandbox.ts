@@ -29,9 +29,9 @@ exit $?
 `;
 
 /**
- * Goes before {@link INIT}: makes sure that no mount made from here on is seen outside. The root of a chroot need not be a mount
- * point, and has no propagation then that could be changed; `ip netns` refuses to work there, too. So it becomes one, on /mnt,
- * unless that mount would itself be seen outside.
+ * Goes before {@link INIT}: makes sure that no mount made from here on is seen outside. The root of a chroot
+ * need not be a mount point, and has no propagation then that could be changed; `ip netns` refuses to work
+ * there, too. So it becomes one, on /mnt, unless that mount would itself be seen outside.
  */
 const OWN_ROOT = `
 mount --make-rprivate / 2>/dev/null && exec "$@"
@@ -62,14 +62,20 @@ export function sandboxObstacle(tools: readonly Tool[] = SANDBOX_TOOLS): string 
  */
 function userNamespace(): string[] {
   if (process.getuid?.() === 0) return [];
-  return ["--user", "--map-root-user", ...(missingTools(["newuidmap"]) === undefined && hasSubordinateIds() ? ["--map-auto"] : [])];
+  return [
+    "--user",
+    "--map-root-user",
+    ...(missingTools(["newuidmap"]) === undefined && hasSubordinateIds() ? ["--map-auto"] : []),
+  ];
 }
 
 function hasSubordinateIds(): boolean {
   const { username, uid } = userInfo();
   return ["/etc/subuid", "/etc/subgid"].every((file) => {
     try {
-      return readFileSync(file, "utf8").split("\n").some((line) => line.startsWith(`${username}:`) || line.startsWith(`${uid}:`));
+      return readFileSync(file, "utf8")
+        .split("\n")
+        .some((line) => line.startsWith(`${username}:`) || line.startsWith(`${uid}:`));
     } catch {
       return false;
     }
@@ -100,7 +106,10 @@ const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
  * Runs `argv` in a sandbox and answers its exit code (128 + n when a signal ended it).
  * A signal to us is passed on; what has not ended `graceMs` later is killed.
  */
-export async function runInSandbox(argv: readonly string[], options: { graceMs?: number; env?: NodeJS.ProcessEnv } = {}): Promise<number> {
+export async function runInSandbox(
+  argv: readonly string[],
+  options: { graceMs?: number; env?: NodeJS.ProcessEnv } = {},
+): Promise<number> {
   const child = spawnInSandbox(argv, options.env);
   let interrupted: NodeJS.Signals | undefined;
   let killer: NodeJS.Timeout | undefined;
@@ -116,7 +125,9 @@ export async function runInSandbox(argv: readonly string[], options: { graceMs?:
       child.once("exit", (code) => resolve(code ?? 137));
     });
     if (interrupted !== undefined) {
-      process.stderr.write(`sandbox: ended by ${interrupted}; its processes, namespaces and files are gone\n`);
+      process.stderr.write(
+        `sandbox: ended by ${interrupted}; its processes, namespaces and files are gone\n`,
+      );
     }
     return interrupted === undefined ? code : 130;
   } finally {

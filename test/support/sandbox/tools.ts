@@ -1,12 +1,18 @@
 /**
- * The one list of the programs that demo, tests and benchmarks call, with the Debian package that brings each, and of who calls
- * which. What is missing is installed by ../set-up/set-up.ts; .ci/run goes through it too.
+ * The one list of the programs that demo, tests and benchmarks call, with the Debian package that brings
+ * each, and of who calls which. What is missing is installed by ../set-up/set-up.ts; .ci/run goes through it
+ * too.
  */
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** Debian keeps ip, nft and tc in /usr/sbin, which an ordinary user's PATH may lack. */
-export const TOOL_PATH = [process.env["PATH"] ?? "/usr/bin:/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"].join(delimiter);
+export const TOOL_PATH = [
+  process.env["PATH"] ?? "/usr/bin:/bin",
+  "/usr/local/sbin",
+  "/usr/sbin",
+  "/sbin",
+].join(delimiter);
 
 const PACKAGES = {
   ip: "iproute2",
@@ -58,7 +64,22 @@ export const PURPOSES = {
   test: {
     // The layers differ: unit tests begin without any of them.
     needs: [],
-    wants: [...LAB_TOOLS, "ss", "tc", "sysctl", "ping", "curl", "tcpdump", "keepalived", "prometheus", "promtool", "buildah", "mmdebstrap", "ctr", "runc"],
+    wants: [
+      ...LAB_TOOLS,
+      "ss",
+      "tc",
+      "sysctl",
+      "ping",
+      "curl",
+      "tcpdump",
+      "keepalived",
+      "prometheus",
+      "promtool",
+      "buildah",
+      "mmdebstrap",
+      "ctr",
+      "runc",
+    ],
     without: "the tests that call them fail",
   },
   bench: {
@@ -82,14 +103,17 @@ export function installCommand(tools: readonly Tool[]): string {
 
 /** The path of a program; undefined where there is none that this user may run. */
 export function findProgram(name: string, path = TOOL_PATH): string | undefined {
-  return path.split(delimiter).map((directory) => join(directory, name)).find((file) => {
-    try {
-      accessSync(file, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return path
+    .split(delimiter)
+    .map((directory) => join(directory, name))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
 }
 
 /** `ip (Debian package iproute2), nft (Debian package nftables)`. */
@@ -97,8 +121,12 @@ export function withPackages(tools: readonly Tool[]): string {
   return tools.map((tool) => `${tool} (Debian package ${PACKAGES[tool]})`).join(", ");
 }
 
-/** One sentence that names each missing tool, its package and the command; undefined when nothing is missing. */
+/**
+ * One sentence that names each missing tool, its package and the command; undefined when nothing is missing.
+ */
 export function missingTools(tools: readonly Tool[]): string | undefined {
   const missing = tools.filter((tool) => findProgram(tool) === undefined);
-  return missing.length === 0 ? undefined : `missing: ${withPackages(missing)}. Install with, as root: ${installCommand(missing)}`;
+  return missing.length === 0
+    ? undefined
+    : `missing: ${withPackages(missing)}. Install with, as root: ${installCommand(missing)}`;
 }

@@ -1,10 +1,17 @@
 /**
- * Installs what is missing of the programs that a purpose calls, where that can be done without asking anybody: as root, with apt.
- * Elsewhere it says what is missing and how to have it.
+ * Installs what is missing of the programs that a purpose calls, where that can be done without asking
+ * anybody: as root, with apt. Elsewhere it says what is missing and how to have it.
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { attempt } from "../lab/command.ts";
-import { PURPOSES, TOOL_PATH, findProgram, installCommand, packagesOf, withPackages } from "../sandbox/tools.ts";
+import {
+  PURPOSES,
+  TOOL_PATH,
+  findProgram,
+  installCommand,
+  packagesOf,
+  withPackages,
+} from "../sandbox/tools.ts";
 import type { PurposeName, Tool } from "../sandbox/tools.ts";
 
 export interface Machine {
@@ -38,13 +45,18 @@ export function thisMachine(): Machine {
  * Silent where nothing is missing, and one line where it installs or cannot.
  * @returns what is missing afterwards, and whether the purposes can begin without it
  */
-export async function setUp(purposes: readonly PurposeName[], machine: Machine = thisMachine()): Promise<{ missing: readonly Tool[]; ready: boolean }> {
+export async function setUp(
+  purposes: readonly PurposeName[],
+  machine: Machine = thisMachine(),
+): Promise<{ missing: readonly Tool[]; ready: boolean }> {
   const look = (): readonly Tool[] => missingOf(purposes, machine);
   let missing = look();
   if (missing.length > 0) {
     if (!machine.isRoot || machine.aptGet === undefined) machine.say(advice(purposes, missing));
     else {
-      machine.say(`Installing ${packagesOf(missing).join(", ")} with apt-get, for want of ${missing.join(", ")}.`);
+      machine.say(
+        `Installing ${packagesOf(missing).join(", ")} with apt-get, for want of ${missing.join(", ")}.`,
+      );
       const failure = await install(machine.aptGet, packagesOf(missing), machine.policyFile);
       missing = look();
       if (missing.length > 0) machine.say(`${failure ?? "apt-get succeeded"}. ${advice(purposes, missing)}`);
@@ -59,22 +71,31 @@ function neededBy(purposes: readonly PurposeName[]): ReadonlySet<Tool> {
 }
 
 function missingOf(purposes: readonly PurposeName[], machine: Machine): readonly Tool[] {
-  const called = new Set<Tool>(purposes.flatMap((name) => [...PURPOSES[name].needs, ...PURPOSES[name].wants]));
+  const called = new Set<Tool>(
+    purposes.flatMap((name) => [...PURPOSES[name].needs, ...PURPOSES[name].wants]),
+  );
   return [...called].filter((tool) => !machine.has(tool));
 }
 
 /** What is missing, what comes of it, and the command that helps. */
 function advice(purposes: readonly PurposeName[], missing: readonly Tool[]): string {
   const needed = neededBy(purposes);
-  const lesser = purposes.filter((name) => PURPOSES[name].wants.some((tool) => missing.includes(tool))).map((name) => PURPOSES[name].without);
+  const lesser = purposes
+    .filter((name) => PURPOSES[name].wants.some((tool) => missing.includes(tool)))
+    .map((name) => PURPOSES[name].without);
   const result = missing.some((tool) => needed.has(tool)) ? "" : `; without, ${lesser.join(" and ")}`;
   return `Missing: ${withPackages(missing)}${result}. Install with, as root: ${installCommand(missing)}`;
 }
 
 /** Answers what apt-get said when it failed. */
-async function install(aptGet: string, packages: readonly string[], policyFile: string): Promise<string | undefined> {
+async function install(
+  aptGet: string,
+  packages: readonly string[],
+  policyFile: string,
+): Promise<string | undefined> {
   let interrupted: NodeJS.Signals | undefined;
-  // apt-get gets a terminal's Ctrl-C as well, and must end in its own way: dpkg leaves half of a package behind otherwise.
+  // apt-get gets a terminal's Ctrl-C as well, and must end in its own way: dpkg leaves half of a package
+  // behind otherwise.
   const interrupt = (signal: NodeJS.Signals): void => {
     interrupted = signal;
   };
@@ -84,10 +105,14 @@ async function install(aptGet: string, packages: readonly string[], policyFile: 
   try {
     withdraw = forbidServices(policyFile);
     const options = ["-qq", "-o", `DPkg::Lock::Timeout=${WAIT_FOR_APT_SECONDS}`];
-    // Its failure may be that of one source among several; whether the packages can be had shows when they are asked for.
+    // Its failure may be that of one source among several; whether the packages can be had shows when they
+    // are asked for.
     const update = await call([aptGet, ...options, "update"], UPDATE_LIMIT_MS);
     if (interrupted !== undefined) return undefined;
-    const failure = await call([aptGet, ...options, "install", "--yes", "--no-install-recommends", ...packages], INSTALL_LIMIT_MS);
+    const failure = await call(
+      [aptGet, ...options, "install", "--yes", "--no-install-recommends", ...packages],
+      INSTALL_LIMIT_MS,
+    );
     return failure === undefined ? undefined : (update ?? failure);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -110,8 +135,8 @@ async function call(argv: readonly string[], timeoutMs: number): Promise<string 
 const OURS = "# Written by Leasehold's set-up of its tests";
 
 /**
- * haproxy, keepalived and prometheus are to be programs here, not services: none may start. A file of somebody else's is left
- * alone. Ours has no effect any more once this process has ended, however it ended.
+ * haproxy, keepalived and prometheus are to be programs here, not services: none may start. A file of
+ * somebody else's is left alone. Ours has no effect any more once this process has ended, however it ended.
  * @returns takes it back
  */
 function forbidServices(policyFile: string): () => void {

@@ -7,24 +7,75 @@ import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { backend } from "../ops/example.ts";
 
-const worker: BackendFacts = { backends: [], discovery: { kind: "found" }, apiServers: ["192.0.2.10:6443"], credentials: null, role: "balancer" };
+const worker: BackendFacts = {
+  backends: [],
+  discovery: { kind: "found" },
+  apiServers: ["192.0.2.10:6443"],
+  credentials: null,
+  role: "balancer",
+};
 const refusal = { kind: "refused", server: "192.0.2.10:6443", status: 403, message: "no rights" } as const;
 const down = { ...backend, grade: "DOWN", reason: "refused" } as const;
 
 describe("why there is no backend", () => {
   for (const [what, facts, told] of [
-    ["no credentials", { discovery: { kind: "no-answer", reason: "credentials", message: "there is no usable kubeconfig" }, credentials: "/k: is empty; /a: no such file" },
-      /^no API server is known: there are no credentials: \/k: is empty; \/a: no such file$/],
-    ["nobody to ask", { discovery: { kind: "no-answer", reason: "silent", message: "no API server is known" }, apiServers: [] }, /nobody to ask; set LEASEHOLD_VIP, LEASEHOLD_API_SERVERS or LEASEHOLD_BACKENDS/],
-    ["nobody who answers", { discovery: { kind: "no-answer", reason: "silent", message: "timeout" } }, /192\.0\.2\.10:6443 did not answer \(timeout\)/],
-    ["a worker's missing right", { discovery: refusal }, /192\.0\.2\.10:6443 answered 403 \(no rights\); apply manifests\/worker-rbac\.yaml$/],
-    ["a candidate's missing right", { discovery: refusal, role: "control-plane" }, /apply manifests\/rbac\.yaml$/],
-    ["credentials of another cluster", { discovery: { ...refusal, status: 401, message: "" } }, /answered 401; the kubeconfig is of another cluster/],
+    [
+      "no credentials",
+      {
+        discovery: { kind: "no-answer", reason: "credentials", message: "there is no usable kubeconfig" },
+        credentials: "/k: is empty; /a: no such file",
+      },
+      /^no API server is known: there are no credentials: \/k: is empty; \/a: no such file$/,
+    ],
+    [
+      "nobody to ask",
+      {
+        discovery: { kind: "no-answer", reason: "silent", message: "no API server is known" },
+        apiServers: [],
+      },
+      /nobody to ask; set LEASEHOLD_VIP, LEASEHOLD_API_SERVERS or LEASEHOLD_BACKENDS/,
+    ],
+    [
+      "nobody who answers",
+      { discovery: { kind: "no-answer", reason: "silent", message: "timeout" } },
+      /192\.0\.2\.10:6443 did not answer \(timeout\)/,
+    ],
+    [
+      "a worker's missing right",
+      { discovery: refusal },
+      /192\.0\.2\.10:6443 answered 403 \(no rights\); apply manifests\/worker-rbac\.yaml$/,
+    ],
+    [
+      "a candidate's missing right",
+      { discovery: refusal, role: "control-plane" },
+      /apply manifests\/rbac\.yaml$/,
+    ],
+    [
+      "credentials of another cluster",
+      { discovery: { ...refusal, status: 401, message: "" } },
+      /answered 401; the kubeconfig is of another cluster/,
+    ],
     ["an API server that is not well", { discovery: { ...refusal, status: 500 } }, /answered 500/],
-    ["no EndpointSlice", { discovery: { kind: "none" } }, /EndpointSlices of the Service default\/kubernetes name no address/],
-    ["a backend that is DOWN, with its reason", { backends: [down] }, /^no backend is UP: 192\.0\.2\.11:6443 DOWN \(refused\)$/],
-    ["the own one DOWN, others unknown", { backends: [down], discovery: refusal }, /DOWN \(refused\); others cannot be found: .* answered 403/],
-    ["more of them than anybody wants to read", { backends: Array.from({ length: 9 }, () => down) }, /and 4 more$/],
+    [
+      "no EndpointSlice",
+      { discovery: { kind: "none" } },
+      /EndpointSlices of the Service default\/kubernetes name no address/,
+    ],
+    [
+      "a backend that is DOWN, with its reason",
+      { backends: [down] },
+      /^no backend is UP: 192\.0\.2\.11:6443 DOWN \(refused\)$/,
+    ],
+    [
+      "the own one DOWN, others unknown",
+      { backends: [down], discovery: refusal },
+      /DOWN \(refused\); others cannot be found: .* answered 403/,
+    ],
+    [
+      "more of them than anybody wants to read",
+      { backends: Array.from({ length: 9 }, () => down) },
+      /and 4 more$/,
+    ],
     ["configured ones that are DOWN", { backends: [down], discovery: undefined }, /^no backend is UP/],
   ] satisfies [string, Partial<BackendFacts>, RegExp][]) {
     test(`names ${what}`, () => assert.match(whyNoBackend({ ...worker, ...facts }) ?? "", told));

@@ -26,17 +26,32 @@ function bootId(directory: string, id: string): string {
 function counting(): { log: Logger; errors: string[]; warnings: string[] } {
   const errors: string[] = [];
   const warnings: string[] = [];
-  const log = { ...silentLogger, error: (_: object, text: string) => void errors.push(text), warn: (_: object, text: string) => void warnings.push(text) };
+  const log = {
+    ...silentLogger,
+    error: (_: object, text: string) => void errors.push(text),
+    warn: (_: object, text: string) => void warnings.push(text),
+  };
   return { log, errors, warnings };
 }
 
 describe("the last renewal", () => {
-  function setUp(context: TestContext, changes: { node?: string; instance?: string; boot?: string; stateDir?: string; log?: Logger } = {}) {
+  function setUp(
+    context: TestContext,
+    changes: { node?: string; instance?: string; boot?: string; stateDir?: string; log?: Logger } = {},
+  ) {
     const directory = folder(context);
     const stateDir = join(directory, "run", "leasehold");
     const clock = new FakeClock(5_000);
     const open = (more: typeof changes = {}): Persistence => {
-      const all = { node: "n1", instance: "abc", boot: "boot-1", stateDir, log: silentLogger, ...changes, ...more };
+      const all = {
+        node: "n1",
+        instance: "abc",
+        boot: "boot-1",
+        stateDir,
+        log: silentLogger,
+        ...changes,
+        ...more,
+      };
       return createPersistence({ ...all, clock, bootIdFile: bootId(directory, all.boot) });
     };
     return { stateDir, clock, open };
@@ -85,7 +100,11 @@ describe("the last renewal", () => {
       writeFileSync(file, whole.slice(0, length));
       assert.equal(persistence.recall(), null, `cut after ${length} bytes`);
     }
-    const damaged = fc.oneof(fc.string(), fc.json(), fc.uint8Array().map((bytes) => Buffer.from(bytes)));
+    const damaged = fc.oneof(
+      fc.string(),
+      fc.json(),
+      fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+    );
     fc.assert(
       fc.property(damaged, (content) => {
         writeFileSync(file, content);
@@ -120,7 +139,14 @@ describe("the last renewal", () => {
 
   test("is not kept where the kernel tells no boot id", (context) => {
     const stateDir = folder(context);
-    const persistence = createPersistence({ log: silentLogger, clock: new FakeClock(), stateDir, node: "n1", instance: "abc", bootIdFile: join(stateDir, "none") });
+    const persistence = createPersistence({
+      log: silentLogger,
+      clock: new FakeClock(),
+      stateDir,
+      node: "n1",
+      instance: "abc",
+      bootIdFile: join(stateDir, "none"),
+    });
     persistence.remember(1);
     assert.equal(persistence.recall(), null);
     assert.deepEqual(readdirSync(stateDir), []);
@@ -139,12 +165,17 @@ describe("the last renewal", () => {
 describe("the machine's instance", () => {
   test("is 16 hex digits that depend on the machine id and do not show it", (context) => {
     const directory = folder(context);
-    const instances = ["8f0c2d1e4b5a69788796a5b4c3d2e1f0", "8f0c2d1e4b5a69788796a5b4c3d2e1f1"].map((id, index) => {
-      const file = join(directory, `id${index}`);
-      writeFileSync(file, `${id}\n`);
-      assert.equal(machineInstance(file, directory, silentLogger), machineInstance(file, directory, silentLogger));
-      return machineInstance(file, directory, silentLogger);
-    });
+    const instances = ["8f0c2d1e4b5a69788796a5b4c3d2e1f0", "8f0c2d1e4b5a69788796a5b4c3d2e1f1"].map(
+      (id, index) => {
+        const file = join(directory, `id${index}`);
+        writeFileSync(file, `${id}\n`);
+        assert.equal(
+          machineInstance(file, directory, silentLogger),
+          machineInstance(file, directory, silentLogger),
+        );
+        return machineInstance(file, directory, silentLogger);
+      },
+    );
     assert.match(instances[0] ?? "", /^[0-9a-f]{16}$/);
     assert.notEqual(instances[0], instances[1]);
     assert.notEqual(instances[0], "8f0c2d1e4b5a6978");

@@ -25,5 +25,10 @@ test("an agent is seen from its start to its end, and two do not hide each other
 test("other programs' sockets are none", () => {
   const head = "Num       RefCount Protocol Flags    Type St Inode Path\n";
   assert.equal(agentIsPresent(`${head}0: 00000002 00000000 00010000 0001 01 9 @leasehold/agent/x\n`), true);
-  assert.equal(agentIsPresent(`${head}0: 00000002 00000000 00010000 0001 01 9 /run/leasehold/agent/x\n0: 00000002 00000000 00000000 0002 01 8\n`), false);
+  assert.equal(
+    agentIsPresent(
+      `${head}0: 00000002 00000000 00010000 0001 01 9 /run/leasehold/agent/x\n0: 00000002 00000000 00000000 0002 01 8\n`,
+    ),
+    false,
+  );
 });

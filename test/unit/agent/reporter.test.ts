@@ -11,7 +11,13 @@ function setUp() {
   const counted: string[] = [];
   const events: LeaseEvent[] = [];
   const line = (level: string) => (_: object, message: string) => void said.push(`${level}: ${message}`);
-  const log: Logger = { error: line("error"), warn: line("warn"), info: line("info"), debug: () => {}, child: () => log };
+  const log: Logger = {
+    error: line("error"),
+    warn: line("warn"),
+    info: line("info"),
+    debug: () => {},
+    child: () => log,
+  };
   let state: VrrpState = "INIT";
   const report = createReporter({
     node: "n1",
@@ -45,7 +51,10 @@ describe("a change of role", () => {
     become("MASTER", "MASTER");
     become("BACKUP", "BACKUP");
     assert.deepEqual(counted, ["MASTER", "BACKUP"]);
-    assert.deepEqual(events.map(({ action }) => action), ["BecomeLeader", "StopLeading"]);
+    assert.deepEqual(
+      events.map(({ action }) => action),
+      ["BecomeLeader", "StopLeading"],
+    );
   });
 
   test("that never had the Lease tells nobody of a leader", () => {
@@ -57,13 +66,20 @@ describe("a change of role", () => {
 });
 
 describe("a conflict", () => {
-  for (const [outcome, action] of [["refused", "RefuseVIP"], ["defended", "DefendVIP"], ["yielded", "YieldVIP"]] as const) {
+  for (const [outcome, action] of [
+    ["refused", "RefuseVIP"],
+    ["defended", "DefendVIP"],
+    ["yielded", "YieldVIP"],
+  ] as const) {
     test(`with a stranger is an error, a count and a VIPConflict Event that names the MAC (${outcome})`, () => {
       const { report, said, counted, events } = setUp();
       report({ kind: "conflict", mac: "02:00:00:00:00:99", node: null, outcome });
       assert.deepEqual(said, ["error: Address conflict"]);
       assert.deepEqual(counted, ["conflict"]);
-      assert.deepEqual(events.map((event) => [event.type, event.reason, event.action]), [["Warning", "VIPConflict", action]]);
+      assert.deepEqual(
+        events.map((event) => [event.type, event.reason, event.action]),
+        [["Warning", "VIPConflict", action]],
+      );
       assert.match(events[0]?.note ?? "", /02:00:00:00:00:99/);
     });
   }

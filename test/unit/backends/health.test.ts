@@ -5,7 +5,12 @@ import { Health } from "../../../src/backends/health.ts";
 import type { CheckResult } from "../../../src/backends/pool.ts";
 import { Probe, type CheckTls, type ProbeOutcome } from "../../../src/backends/probe.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
-import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../support/backends/api-server.ts";
+import {
+  checkTls,
+  startApiServer,
+  type ApiServer,
+  type Behaviour,
+} from "../../support/backends/api-server.ts";
 import { backendAt, freePort } from "../../support/backends/servers.ts";
 import { clock, until } from "../../support/proxy/fixture.ts";
 
@@ -35,15 +40,43 @@ describe("one check", () => {
     ["200 is ready", { kind: "status", status: 200 }, { kind: "ready", reason: "200" }],
     ["500 is not ready", { kind: "status", status: 500 }, { kind: "not-ready", reason: "500" }],
     ["429 is not ready", { kind: "status", status: 429 }, { kind: "not-ready", reason: "429" }],
-    ["401 is ready, with a warning", { kind: "status", status: 401 }, { kind: "ready", reason: "401", warning: "unauthorized" }],
-    ["403 is ready, with a warning", { kind: "status", status: 403 }, { kind: "ready", reason: "403", warning: "unauthorized" }],
-    ["an answer that comes too late is slow", { kind: "status", status: 200, delayMs: 2000 }, { kind: "slow", reason: "timeout" }],
+    [
+      "401 is ready, with a warning",
+      { kind: "status", status: 401 },
+      { kind: "ready", reason: "401", warning: "unauthorized" },
+    ],
+    [
+      "403 is ready, with a warning",
+      { kind: "status", status: 403 },
+      { kind: "ready", reason: "403", warning: "unauthorized" },
+    ],
+    [
+      "an answer that comes too late is slow",
+      { kind: "status", status: 200, delayMs: 2000 },
+      { kind: "slow", reason: "timeout" },
+    ],
     ["no answer over working TLS is slow", { kind: "hang" }, { kind: "slow", reason: "timeout" }],
-    ["a port that accepts and says nothing is silent", { kind: "silent" }, { kind: "silent", reason: "timeout: tls" }],
+    [
+      "a port that accepts and says nothing is silent",
+      { kind: "silent" },
+      { kind: "silent", reason: "timeout: tls" },
+    ],
     ["a reset at once is a refusal", { kind: "reset" }, { kind: "refused", reason: "reset" }],
-    ["a TLS alert is silence, not success", { kind: "alert" }, { kind: "silent", reason: "tls: ssl/tls_alert_handshake_failure" }],
-    ["an answer that is not HTTP is not ready", { kind: "garbage" }, { kind: "not-ready", reason: "http: HPE_INVALID_CONSTANT" }],
-    ["an endless answer is cut", { kind: "flood" }, { kind: "not-ready", reason: "http: the answer is too long" }],
+    [
+      "a TLS alert is silence, not success",
+      { kind: "alert" },
+      { kind: "silent", reason: "tls: ssl/tls_alert_handshake_failure" },
+    ],
+    [
+      "an answer that is not HTTP is not ready",
+      { kind: "garbage" },
+      { kind: "not-ready", reason: "http: HPE_INVALID_CONSTANT" },
+    ],
+    [
+      "an endless answer is cut",
+      { kind: "flood" },
+      { kind: "not-ready", reason: "http: the answer is too long" },
+    ],
   ];
   for (const [name, behaviour, expected] of table) {
     test(name, async (t) => {
@@ -112,7 +145,11 @@ describe("one check", () => {
   test("without credentials only TCP and TLS are tried", async (t) => {
     const server = await apiServer(t, { kind: "status", status: 500 });
     const without = probeAt(t, server.port, () => undefined);
-    assert.deepEqual(await without.check(), { kind: "ready", reason: "tls answers, not verified", warning: "unverified" });
+    assert.deepEqual(await without.check(), {
+      kind: "ready",
+      reason: "tls answers, not verified",
+      warning: "unverified",
+    });
     assert.equal(server.requests, 0);
     server.behaviour = { kind: "silent" };
     assert.equal((await without.check()).kind, "silent");
@@ -129,7 +166,12 @@ describe("one check", () => {
   test("ends at once when the probe is closed", async (t) => {
     const server = await apiServer(t, { kind: "silent" });
     const probe = new Probe({
-      clock, backend: backendAt(server.port), path: "/readyz", timeoutMs: 60_000, tls: () => checkTls, onClosed: () => {},
+      clock,
+      backend: backendAt(server.port),
+      path: "/readyz",
+      timeoutMs: 60_000,
+      tls: () => checkTls,
+      onClosed: () => {},
     });
     const pending = probe.check();
     await until("the connection has come", () => server.accepted() === 1);
@@ -144,7 +186,11 @@ interface Watched {
   readonly warnings: string[];
 }
 
-function watch(t: TestContext, checkIntervalMs: number, tls: () => CheckTls | undefined = () => checkTls): Watched {
+function watch(
+  t: TestContext,
+  checkIntervalMs: number,
+  tls: () => CheckTls | undefined = () => checkTls,
+): Watched {
   const results: Watched["results"] = [];
   const warnings: string[] = [];
   const log: Logger = {
@@ -243,7 +289,10 @@ describe("the checks' rhythm", () => {
   });
 
   test("a backend that is gone from the list is not checked any more", async (t) => {
-    const [a, b] = [await apiServer(t, { kind: "status", status: 200 }), await apiServer(t, { kind: "status", status: 200 })];
+    const [a, b] = [
+      await apiServer(t, { kind: "status", status: 200 }),
+      await apiServer(t, { kind: "status", status: 200 }),
+    ];
     const { health, results } = watch(t, 5);
     health.setBackends([a.backend, b.backend]);
     await until("both are checked", () => a.requests > 0 && b.requests > 0);

@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { conclude, initialHostLiveness, judgeTurn, TURN_MS, withPeers } from "../../../src/backends/host-liveness-rules.ts";
+import {
+  conclude,
+  initialHostLiveness,
+  judgeTurn,
+  TURN_MS,
+  withPeers,
+} from "../../../src/backends/host-liveness-rules.ts";
 import type { HostLivenessState, LivenessVerdict } from "../../../src/backends/host-liveness-rules.ts";
 
 const NOBODY: ReadonlySet<string> = new Set();
@@ -23,11 +29,28 @@ class Play {
     return this;
   }
 
-  turn(what: { answering?: readonly string[]; lateAnswers?: readonly string[]; afterMs?: number; unsent?: ReadonlySet<string>; overrun?: boolean }): this {
+  turn(what: {
+    answering?: readonly string[];
+    lateAnswers?: readonly string[];
+    afterMs?: number;
+    unsent?: ReadonlySet<string>;
+    overrun?: boolean;
+  }): this {
     this.nowMs += what.afterMs ?? TURN_MS;
-    const answer = (address: string, age: number) => ({ address, sequence: (this.state.sequence - age) & 0xffff });
-    const answers = [...(what.answering ?? []).map((address) => answer(address, 0)), ...(what.lateAnswers ?? []).map((address) => answer(address, 1))];
-    const result = judgeTurn(this.state, { nowMs: this.nowMs, answers, unsent: what.unsent ?? NOBODY, overrun: what.overrun ?? false });
+    const answer = (address: string, age: number) => ({
+      address,
+      sequence: (this.state.sequence - age) & 0xffff,
+    });
+    const answers = [
+      ...(what.answering ?? []).map((address) => answer(address, 0)),
+      ...(what.lateAnswers ?? []).map((address) => answer(address, 1)),
+    ];
+    const result = judgeTurn(this.state, {
+      nowMs: this.nowMs,
+      answers,
+      unsent: what.unsent ?? NOBODY,
+      overrun: what.overrun ?? false,
+    });
     this.state = result.state;
     this.suspects = result.suspects;
     this.returned = result.returned;
@@ -35,12 +58,27 @@ class Play {
   }
 
   /** 250 ms after the suspicion: one turn, then TCP's word. */
-  confirm(address: string, what: { tcpAnswered?: boolean; answering?: readonly string[]; waiting?: readonly string[]; afterMs?: number } = {}): LivenessVerdict {
+  confirm(
+    address: string,
+    what: {
+      tcpAnswered?: boolean;
+      answering?: readonly string[];
+      waiting?: readonly string[];
+      afterMs?: number;
+    } = {},
+  ): LivenessVerdict {
     const since = this.state.sequence;
     this.turn({ answering: what.answering ?? ["b"] });
     this.nowMs += what.afterMs ?? 100;
-    const answers = (what.waiting ?? []).map((waiting) => ({ address: waiting, sequence: this.state.sequence }));
-    const { state, verdict } = conclude(this.state, { address, since }, { tcpAnswered: what.tcpAnswered ?? false, nowMs: this.nowMs, answers });
+    const answers = (what.waiting ?? []).map((waiting) => ({
+      address: waiting,
+      sequence: this.state.sequence,
+    }));
+    const { state, verdict } = conclude(
+      this.state,
+      { address, since },
+      { tcpAnswered: what.tcpAnswered ?? false, nowMs: this.nowMs, answers },
+    );
     this.state = state;
     return verdict;
   }
@@ -70,7 +108,13 @@ describe("suspicion", () => {
 
   test("an answer between starts the count anew, a late one as well", () => {
     assert.deepEqual(calibrated().turns(1, "b").turns(1, "a", "b").turns(1, "b").suspects, []);
-    assert.deepEqual(calibrated().turns(1, "b").turn({ answering: ["b"], lateAnswers: ["a"] }).turns(1, "b").suspects, []);
+    assert.deepEqual(
+      calibrated()
+        .turns(1, "b")
+        .turn({ answering: ["b"], lateAnswers: ["a"] })
+        .turns(1, "b").suspects,
+      [],
+    );
   });
 
   test("not without a witness, however long; nor at once when others come back first", () => {
@@ -90,10 +134,29 @@ describe("suspicion", () => {
 
   test("not after our own pause, an echo that could not be sent, or replies left unread", () => {
     for (const odd of [{ afterMs: 1_000 }, { unsent: new Set(["a"]) }, { overrun: true }]) {
-      assert.deepEqual(calibrated().turns(1, "b").turn({ answering: ["b"], ...odd }).suspects, [], JSON.stringify(odd));
+      assert.deepEqual(
+        calibrated()
+          .turns(1, "b")
+          .turn({ answering: ["b"], ...odd }).suspects,
+        [],
+        JSON.stringify(odd),
+      );
     }
-    assert.deepEqual(calibrated().turns(1, "b").turn({ answering: ["b"], afterMs: 1_000 }).turns(1, "b").suspects, [], "the count starts anew");
-    assert.deepEqual(calibrated().turns(1, "b").turn({ answering: ["b"], afterMs: 300 }).suspects, ["a"], "a little late is no pause");
+    assert.deepEqual(
+      calibrated()
+        .turns(1, "b")
+        .turn({ answering: ["b"], afterMs: 1_000 })
+        .turns(1, "b").suspects,
+      [],
+      "the count starts anew",
+    );
+    assert.deepEqual(
+      calibrated()
+        .turns(1, "b")
+        .turn({ answering: ["b"], afterMs: 300 }).suspects,
+      ["a"],
+      "a little late is no pause",
+    );
   });
 
   test("of two that die together, with a third to witness it", () => {
@@ -127,7 +190,14 @@ describe("the verdict", () => {
     const paused = suspected();
     const since = paused.state.sequence;
     paused.turn({ answering: ["b"], afterMs: 5_000 });
-    assert.equal(conclude(paused.state, { address: "a", since }, { tcpAnswered: false, nowMs: paused.nowMs, answers: [] }).verdict, "unknown");
+    assert.equal(
+      conclude(
+        paused.state,
+        { address: "a", since },
+        { tcpAnswered: false, nowMs: paused.nowMs, answers: [] },
+      ).verdict,
+      "unknown",
+    );
     assert.deepEqual(paused.turns(2, "b").suspects, ["a"], "and is found by the next two");
   });
 
@@ -147,13 +217,23 @@ describe("the verdict", () => {
 });
 
 test("a machine whose every second echo is answered is never suspected, whatever else goes wrong", () => {
-  const event = fc.record({ b: fc.boolean(), lateAnswer: fc.boolean(), afterMs: fc.constantFrom(150, 160, 290, 440, 600, 5_000), overrun: fc.boolean() });
+  const event = fc.record({
+    b: fc.boolean(),
+    lateAnswer: fc.boolean(),
+    afterMs: fc.constantFrom(150, 160, 290, 440, 600, 5_000),
+    overrun: fc.boolean(),
+  });
   fc.assert(
     fc.property(fc.array(event, { maxLength: 120 }), (events) => {
       const play = calibrated();
       events.forEach(({ b, lateAnswer, afterMs, overrun }, index) => {
         const a = index % 2 === 1;
-        play.turn({ answering: [...(a && !lateAnswer ? ["a"] : []), ...(b ? ["b"] : [])], lateAnswers: a && lateAnswer ? ["a"] : [], afterMs, overrun });
+        play.turn({
+          answering: [...(a && !lateAnswer ? ["a"] : []), ...(b ? ["b"] : [])],
+          lateAnswers: a && lateAnswer ? ["a"] : [],
+          afterMs,
+          overrun,
+        });
         assert.ok(!play.suspects.includes("a"));
       });
     }),

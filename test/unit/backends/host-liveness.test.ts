@@ -31,7 +31,11 @@ function fixture(hosts: readonly string[] = [A, B], own: readonly string[] = [])
     echo: {
       send(to, identifier, sequence) {
         sent.push(to.text);
-        if (!dead.has(to.text)) waiting.push({ from: to, identifier, sequence }, { from: to, identifier: identifier ^ 1, sequence });
+        if (!dead.has(to.text))
+          waiting.push(
+            { from: to, identifier, sequence },
+            { from: to, identifier: identifier ^ 1, sequence },
+          );
         return true;
       },
       drain() {
@@ -44,11 +48,16 @@ function fixture(hosts: readonly string[] = [A, B], own: readonly string[] = [])
     ownAddresses: () => new Set(own),
     tcpAnswers: (host, port, timeoutMs) => {
       asked.push(hostPort(host, port));
-      return new Promise((resolve) => void clock.after(dead.has(host) ? timeoutMs : 1, () => resolve(!dead.has(host))));
+      return new Promise(
+        (resolve) => void clock.after(dead.has(host) ? timeoutMs : 1, () => resolve(!dead.has(host))),
+      );
     },
   });
   liveness.setBackends([backend("192.0.2.1", true), ...hosts.map((host) => backend(host))]);
-  liveness.start({ gone: (id) => void told.push(`gone ${id}`), returned: (id) => void told.push(`returned ${id}`) });
+  liveness.start({
+    gone: (id) => void told.push(`gone ${id}`),
+    returned: (id) => void told.push(`returned ${id}`),
+  });
   const run = async (ms: number): Promise<void> => {
     for (let i = 0; i < ms; i += 10) {
       clock.advance(10);

@@ -27,11 +27,20 @@ function result(kind: CheckResult["kind"]): CheckResult {
 }
 
 const LETTERS: Readonly<Record<string, CheckResult["kind"]>> = {
-  "+": "ready", n: "not-ready", s: "slow", x: "silent", r: "refused", g: "gone",
+  "+": "ready",
+  n: "not-ready",
+  s: "slow",
+  x: "silent",
+  r: "refused",
+  g: "gone",
 };
 
 /** Plays one letter a second. */
-function play(letters: string, pool: Pool = withBackends(emptyPool, [a], undefined, 0), backend: Backend = a): Pool {
+function play(
+  letters: string,
+  pool: Pool = withBackends(emptyPool, [a], undefined, 0),
+  backend: Backend = a,
+): Pool {
   let nowMs = 0;
   let state = pool;
   for (const letter of letters) {
@@ -73,7 +82,11 @@ describe("grades", () => {
     ["time-outs in DRAIN for less than ten seconds", `+${"s".repeat(12)}`, "DRAIN"],
     ["time-outs in DRAIN for ten seconds are DOWN", `+${"s".repeat(13)}`, "DOWN"],
     ["an answer stops the ten seconds", `+${"s".repeat(10)}n${"s".repeat(10)}`, "DRAIN"],
-    ["the ten seconds start with the first time-out in DRAIN", `+nnn${"n".repeat(20)}${"s".repeat(10)}`, "DRAIN"],
+    [
+      "the ten seconds start with the first time-out in DRAIN",
+      `+nnn${"n".repeat(20)}${"s".repeat(10)}`,
+      "DRAIN",
+    ],
     ["a DOWN one that answers once drains", "+r+", "DRAIN"],
     ["a DOWN one is UP after rise successes", "+r++", "UP"],
     ["a DOWN one that answers something else drains", "+rn", "DRAIN"],
@@ -89,7 +102,13 @@ describe("grades", () => {
   }
 
   test("a lost machine is counted, and its finding is no check with a duration", () => {
-    const pool = withResult(play("+gx++"), a.id, { kind: "gone", reason: "machine silent", durationMs: 250 }, 9_000, settings);
+    const pool = withResult(
+      play("+gx++"),
+      a.id,
+      { kind: "gone", reason: "machine silent", durationMs: 250 },
+      9_000,
+      settings,
+    );
     const [member] = pool.members;
     assert.deepEqual([member?.gone, member?.checkMs, member?.reason], [2, 1, "machine silent"]);
   });
@@ -97,7 +116,14 @@ describe("grades", () => {
   test("the ten seconds are the design's", () => assert.equal(DRAIN_TIMEOUT_MS, 10_000));
 
   test("hold their rules for any sequence of results", () => {
-    const kinds = fc.constantFrom<CheckResult["kind"]>("ready", "not-ready", "slow", "silent", "refused", "gone");
+    const kinds = fc.constantFrom<CheckResult["kind"]>(
+      "ready",
+      "not-ready",
+      "slow",
+      "silent",
+      "refused",
+      "gone",
+    );
     fc.assert(
       fc.property(fc.array(kinds, { maxLength: 60 }), (sequence) => {
         let pool = withBackends(emptyPool, [a], undefined, 0);
@@ -150,7 +176,11 @@ describe("who serves", () => {
     assert.equal(gradeOf(pool), "DRAIN");
     assert.deepEqual([ids(pool), isServing(pool)], [[], false]);
     assert.deepEqual(ids(play("gxn")), []);
-    assert.deepEqual(ids(play("rn", play("+nnn", three, b))), [b.id, c.id], "the others, if they answer or are not known");
+    assert.deepEqual(
+      ids(play("rn", play("+nnn", three, b))),
+      [b.id, c.id],
+      "the others, if they answer or are not known",
+    );
   });
 
   test("one that has started, at its first success", () => {
@@ -181,9 +211,15 @@ describe("the list", () => {
   const local: Backend = { ...backendAt(9), local: true };
 
   test("always has the local one, once, as local", () => {
-    assert.deepEqual(withBackends(emptyPool, [], local, 0).members.map((member) => member.backend), [local]);
+    assert.deepEqual(
+      withBackends(emptyPool, [], local, 0).members.map((member) => member.backend),
+      [local],
+    );
     const pool = withBackends(emptyPool, [a, { ...local, local: false }], local, 0);
-    assert.deepEqual(pool.members.map((member) => member.backend), [local, a]);
+    assert.deepEqual(
+      pool.members.map((member) => member.backend),
+      [local, a],
+    );
   });
 
   test("keeps what is known of those that stay, and starts new ones unchecked", () => {

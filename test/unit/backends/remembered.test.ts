@@ -47,9 +47,17 @@ describe("remembered backends", () => {
     writeRemembered(path, [backendAt(1), backendAt(2)], log);
     const text = readFileSync(path, "utf8");
     const damaged = [
-      "", "null", "[]", "{}", text.slice(0, 20), text.replace('"version":1', '"version":2'),
-      text.replace("127.0.0.1", "api.example"), text.replace('"port":1', '"port":0'), text.replace('"port":2', '"port":"2"'),
-      text.replace('"port":1', '"port":65536'), text.replace('{"host"', '[],{"host"'),
+      "",
+      "null",
+      "[]",
+      "{}",
+      text.slice(0, 20),
+      text.replace('"version":1', '"version":2'),
+      text.replace("127.0.0.1", "api.example"),
+      text.replace('"port":1', '"port":0'),
+      text.replace('"port":2', '"port":"2"'),
+      text.replace('"port":1', '"port":65536'),
+      text.replace('{"host"', '[],{"host"'),
     ];
     for (const [i, content] of damaged.entries()) {
       writeFileSync(path, content);
@@ -61,16 +69,22 @@ describe("remembered backends", () => {
   test("never throw, whatever the file holds", (t) => {
     const { path, log } = place(t);
     writeRemembered(path, [backendAt(1)], log);
-    const backend = fc.record({ host: fc.oneof(fc.string(), fc.ipV4(), fc.ipV6()), port: fc.oneof(fc.integer(), fc.string()) });
+    const backend = fc.record({
+      host: fc.oneof(fc.string(), fc.ipV4(), fc.ipV6()),
+      port: fc.oneof(fc.integer(), fc.string()),
+    });
     const file = fc.oneof(
       fc.string(),
       fc.json(),
-      fc.record({ version: fc.constant(1), backends: fc.array(fc.oneof(backend, fc.jsonValue())) }).map((value) => JSON.stringify(value)),
+      fc
+        .record({ version: fc.constant(1), backends: fc.array(fc.oneof(backend, fc.jsonValue())) })
+        .map((value) => JSON.stringify(value)),
     );
     fc.assert(
       fc.property(file, (content) => {
         writeFileSync(path, content);
-        for (const { port, host } of readRemembered(path, log)) assert.ok(port > 0 && port < 65_536 && host !== "");
+        for (const { port, host } of readRemembered(path, log))
+          assert.ok(port > 0 && port < 65_536 && host !== "");
       }),
       { numRuns: 200 },
     );

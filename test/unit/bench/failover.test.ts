@@ -1,4 +1,6 @@
-/** What is made of a client's attempts and the kernels' tables: a figure that flatters would never be noticed. */
+/**
+ * What is made of a client's attempts and the kernels' tables: a figure that flatters would never be noticed.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { lastHeldMs, longestDualMs, seen, silenceAfterMs, slowestMs } from "../../bench/failover/figures.ts";
@@ -10,12 +12,25 @@ const ok = (sentMs: number, ms = 1): Attempt => ({ sentMs, ms, ok: true, error: 
 const failed = (sentMs: number, ms = 1): Attempt => ({ sentMs, ms, ok: false, error: "ECONNREFUSED" });
 /** A look every 10 ms from 0 on; each word the holders, joined by `+`. */
 const looks = (...holders: readonly string[]): OwnershipTimeline =>
-  new OwnershipTimeline("10.77.0.100", holders.map((names, index) => ({ atMs: index * 10, holders: names === "-" ? [] : names.split("+") })));
+  new OwnershipTimeline(
+    "10.77.0.100",
+    holders.map((names, index) => ({ atMs: index * 10, holders: names === "-" ? [] : names.split("+") })),
+  );
 
 describe("what a client saw", () => {
   test("refused ones between two answers are the gap; what only came late is a silence", () => {
-    assert.deepEqual(seen([ok(0), ok(5), failed(10), failed(15), ok(20), ok(25)]), { gapMs: 15, silenceMs: 15, pauseMs: 5, unanswered: 2 });
-    assert.deepEqual(seen([ok(0), ok(5), ok(10, 90), ok(15, 85), ok(20, 80)]), { gapMs: 5, silenceMs: 94, pauseMs: 5, unanswered: 0 });
+    assert.deepEqual(seen([ok(0), ok(5), failed(10), failed(15), ok(20), ok(25)]), {
+      gapMs: 15,
+      silenceMs: 15,
+      pauseMs: 5,
+      unanswered: 2,
+    });
+    assert.deepEqual(seen([ok(0), ok(5), ok(10, 90), ok(15, 85), ok(20, 80)]), {
+      gapMs: 5,
+      silenceMs: 94,
+      pauseMs: 5,
+      unanswered: 0,
+    });
   });
 
   test("no answer any more is no short silence, and none at all none that ends", () => {
@@ -25,7 +40,12 @@ describe("what a client saw", () => {
   });
 
   test("where all were answered the gap is the client's own pause", () => {
-    assert.deepEqual(seen([ok(0), ok(5), ok(45), ok(50)]), { gapMs: 40, silenceMs: 40, pauseMs: 40, unanswered: 0 });
+    assert.deepEqual(seen([ok(0), ok(5), ok(45), ok(50)]), {
+      gapMs: 40,
+      silenceMs: 40,
+      pauseMs: 40,
+      unanswered: 0,
+    });
   });
 
   test("the slowest answer is none that failed", () => {
@@ -67,10 +87,16 @@ describe("two holders", () => {
 
 describe("etcd's status", () => {
   test("ids are texts, for they have 64 bits; no leader is left out", () => {
-    const text = '{"header":{"cluster_id":"7","member_id":"18249187646912138824","raft_term":"2"},"version":"3.6.5","leader":"9372538179322589801"}';
+    const text =
+      '{"header":{"cluster_id":"7","member_id":"18249187646912138824","raft_term":"2"},"version":"3.6.5","leader":"9372538179322589801"}';
     assert.deepEqual(parseStatus(text), { id: "18249187646912138824", leader: "9372538179322589801" });
     assert.deepEqual(parseStatus('{"header":{"member_id":"1"}}'), { id: "1", leader: "0" });
-    for (const wrong of ["{}", '{"header":{"member_id":1},"leader":"2"}', '{"header":{"member_id":"1"},"leader":2}', "oops"]) {
+    for (const wrong of [
+      "{}",
+      '{"header":{"member_id":1},"leader":"2"}',
+      '{"header":{"member_id":"1"},"leader":2}',
+      "oops",
+    ]) {
       assert.throws(() => parseStatus(wrong), wrong);
     }
   });

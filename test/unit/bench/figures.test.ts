@@ -6,13 +6,19 @@ import { cpuMs, family, memoryKib, parentOf, processOf } from "../../bench/proce
 
 describe("figures of the load programs", () => {
   test("iperf3: what the receiver counted", () => {
-    assert.equal(gbitPerSecond('{"end":{"sum_sent":{"bits_per_second":9e9},"sum_received":{"bits_per_second":8.5e9}}}'), 8.5);
+    assert.equal(
+      gbitPerSecond('{"end":{"sum_sent":{"bits_per_second":9e9},"sum_received":{"bits_per_second":8.5e9}}}'),
+      8.5,
+    );
     assert.throws(() => gbitPerSecond('{"end":{},"error":"the server is busy"}'), /busy/);
   });
 
   test("wrk: answers only", () => {
     assert.equal(requestsPerSecond("  Latency 1ms\nRequests/sec:   7863.93\nTransfer/sec: 1MB\n"), 7863.93);
-    assert.throws(() => requestsPerSecond("  Non-2xx or 3xx responses: 3\nRequests/sec:   7863.93\n"), /Non-2xx/);
+    assert.throws(
+      () => requestsPerSecond("  Non-2xx or 3xx responses: 3\nRequests/sec:   7863.93\n"),
+      /Non-2xx/,
+    );
     assert.throws(() => requestsPerSecond("unable to connect"), /unable/);
   });
 

@@ -1,4 +1,7 @@
-/** What the clients of `moves` count: a stream that is read wrongly loses events that the network did not lose. */
+/**
+ * What the clients of `moves` count: a stream that is read wrongly loses events that the network did not
+ * lose.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ClientReport } from "../../bench/moves/clients.ts";
@@ -6,7 +9,8 @@ import { ChunkedBody, EventCounter, EventFeed } from "../../bench/moves/events.t
 import { disorderly, outcomeOf } from "../../bench/moves/outcome.ts";
 
 const HEAD = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-const event = (n: number, madeMs: number): string => `{"type":"MODIFIED","object":{"data":{"n":"${n}","t":"${madeMs}.000"}}}\n`;
+const event = (n: number, madeMs: number): string =>
+  `{"type":"MODIFIED","object":{"data":{"n":"${n}","t":"${madeMs}.000"}}}\n`;
 const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`;
 
 describe("a watch's stream", () => {
@@ -32,8 +36,13 @@ describe("a watch's stream", () => {
 
   test("missed only what somebody saw, and is late against its own API server", () => {
     const feed = new EventFeed();
-    const [first, second, elsewhere] = [new EventCounter(feed, "n1"), new EventCounter(feed, "n1"), new EventCounter(feed, "n2")];
-    for (const n of [1, 2, 4]) first.read(n === 1 ? HEAD + chunk(event(n, n * 100)) : chunk(event(n, n * 100)), n * 100 + 5);
+    const [first, second, elsewhere] = [
+      new EventCounter(feed, "n1"),
+      new EventCounter(feed, "n1"),
+      new EventCounter(feed, "n2"),
+    ];
+    for (const n of [1, 2, 4])
+      first.read(n === 1 ? HEAD + chunk(event(n, n * 100)) : chunk(event(n, n * 100)), n * 100 + 5);
     second.read(HEAD + chunk(event(1, 100)), 105);
     second.read(chunk(event(4, 400)), 705);
     elsewhere.read(HEAD + chunk(event(2, 200)), 900);
@@ -49,16 +58,45 @@ describe("a watch's stream", () => {
 
 describe("the outcome of a fault", () => {
   const events = { last: 9, missed: 0, latestMs: 20, behindMs: 3 };
-  const watch = (server: string, more: Partial<ClientReport> = {}): ClientReport => ({ kind: "watch", server, closedMs: null, closedBy: "", lastHeardMs: 9_900, askedMs: null, events, ...more });
-  const request = (server: string, more: Partial<ClientReport> = {}): ClientReport => ({ ...watch(server, more), kind: "request", events: null });
+  const watch = (server: string, more: Partial<ClientReport> = {}): ClientReport => ({
+    kind: "watch",
+    server,
+    closedMs: null,
+    closedBy: "",
+    lastHeardMs: 9_900,
+    askedMs: null,
+    events,
+    ...more,
+  });
+  const request = (server: string, more: Partial<ClientReport> = {}): ClientReport => ({
+    ...watch(server, more),
+    kind: "request",
+    events: null,
+  });
   const when = { faultMs: 5_000, endMs: 10_000, dead: "n3" };
 
   test("tells closed, hung and living ones apart, and leaves the dead server's out", () => {
     const outcome = outcomeOf(
-      [watch("n1"), watch("n1", { lastHeardMs: 7_000 }), request("n2", { askedMs: 7_000 }), request("n2", { closedMs: 6_000, closedBy: "ECONNRESET" }), watch("n3", { closedMs: 5_400 }), request("n3")],
+      [
+        watch("n1"),
+        watch("n1", { lastHeardMs: 7_000 }),
+        request("n2", { askedMs: 7_000 }),
+        request("n2", { closedMs: 6_000, closedBy: "ECONNRESET" }),
+        watch("n3", { closedMs: 5_400 }),
+        request("n3"),
+      ],
       when,
     );
-    assert.deepEqual(outcome, { livePercent: 25, closed: 1, hung: 2, missed: 0, latestMs: 20, behindMs: 3, toldWatchesMs: 400, toldRequestsMs: Infinity });
+    assert.deepEqual(outcome, {
+      livePercent: 25,
+      closed: 1,
+      hung: 2,
+      missed: 0,
+      latestMs: 20,
+      behindMs: 3,
+      toldWatchesMs: 400,
+      toldRequestsMs: Infinity,
+    });
   });
 
   test("a server that says nothing to anybody hangs nobody", () => {

@@ -4,7 +4,12 @@ import { describe, test } from "node:test";
 import { medianRatio, missedGoals, table, takesPart } from "../../bench/report.ts";
 import type { Benchmark, Sample } from "../../bench/report.ts";
 
-const sample = (round: number, subject: string, value: number, metric = "rate"): Sample => ({ round, subject, metric, value });
+const sample = (round: number, subject: string, value: number, metric = "rate"): Sample => ({
+  round,
+  subject,
+  metric,
+  value,
+});
 const benchmark: Benchmark = {
   name: "x",
   summary: "",
@@ -29,7 +34,14 @@ const good = [sample(1, "ours", 100, "lag"), sample(2, "ours", 250, "lag"), samp
 
 describe("the report", () => {
   // The machine was three times as fast in round 2: within a round the ratio stays what it is.
-  const rates = [sample(1, "anchor", 10), sample(1, "ours", 20), sample(2, "anchor", 30), sample(2, "ours", 75), sample(3, "anchor", 10), sample(3, "ours", 40)];
+  const rates = [
+    sample(1, "anchor", 10),
+    sample(1, "ours", 20),
+    sample(2, "anchor", 30),
+    sample(2, "ours", 75),
+    sample(3, "anchor", 10),
+    sample(3, "ours", 40),
+  ];
 
   test("pairs values of one round before it takes the median", () => {
     assert.equal(medianRatio(rates, "rate", "ours", "anchor"), 2.5);
@@ -45,21 +57,38 @@ describe("the report", () => {
   });
 
   test("a median that is met does not excuse a round beyond what is always to be", () => {
-    const one: Benchmark = { ...benchmark, metrics: [{ name: "gap", unit: "ms", decimals: 0, goal: { kind: "at-most", value: 300, always: 500 } }], ratioGoals: [] };
-    const gaps = (...values: readonly number[]): readonly Sample[] => values.map((value, index) => sample(index + 1, "ours", value, "gap"));
+    const one: Benchmark = {
+      ...benchmark,
+      metrics: [{ name: "gap", unit: "ms", decimals: 0, goal: { kind: "at-most", value: 300, always: 500 } }],
+      ratioGoals: [],
+    };
+    const gaps = (...values: readonly number[]): readonly Sample[] =>
+      values.map((value, index) => sample(index + 1, "ours", value, "gap"));
     assert.deepEqual(missedGoals(one, gaps(200, 300, 500)), []);
     assert.deepEqual(missedGoals(one, gaps(200, 250, 501)), ["gap"]);
     assert.deepEqual(missedGoals(one, gaps(200, 301, 400)), ["gap"]);
     assert.deepEqual(missedGoals(one, []), ["gap"]);
-    assert.match(table(one, gaps(200, 250, Infinity)), /250 \(200-never\).*<= 300, always <= 500 ms: MISSED$/m);
+    assert.match(
+      table(one, gaps(200, 250, Infinity)),
+      /250 \(200-never\).*<= 300, always <= 500 ms: MISSED$/m,
+    );
   });
 
   test("ours takes part in every round, those beside it in as many as are asked for, which the table says", () => {
     const plan = { rounds: 7, subjects: [], scenarios: [], besideEvery: 3 };
     const rounds = [1, 2, 3, 4, 5, 6, 7];
-    assert.deepEqual(rounds.filter((round) => takesPart("anchor", "ours", round, plan)), [1, 4, 7]);
-    assert.deepEqual(rounds.filter((round) => takesPart("ours", "ours", round, plan)), rounds);
-    assert.match(table(benchmark, [...rates, sample(4, "ours", 40)]), /^rate\s+1\/s\s+10 \(10-30\) x3\s+40 \(20-75\)\s/m);
+    assert.deepEqual(
+      rounds.filter((round) => takesPart("anchor", "ours", round, plan)),
+      [1, 4, 7],
+    );
+    assert.deepEqual(
+      rounds.filter((round) => takesPart("ours", "ours", round, plan)),
+      rounds,
+    );
+    assert.match(
+      table(benchmark, [...rates, sample(4, "ours", 40)]),
+      /^rate\s+1\/s\s+10 \(10-30\) x3\s+40 \(20-75\)\s/m,
+    );
   });
 
   test("shows goals of ratios below the table, those not judged too", () => {

@@ -14,10 +14,24 @@ const whole: Benchmark = {
   anchor: "anchor",
   scenarios: ["planned stop", "node lost"],
   metrics: [
-    { name: "gap, planned stop", unit: "ms", decimals: 0, goal: { kind: "every-round-at-most", value: 20 }, scenario: "planned stop" },
-    { name: "gap, node lost", unit: "ms", decimals: 0, goal: { kind: "at-most", value: 300, always: 500 }, scenario: "node lost" },
+    {
+      name: "gap, planned stop",
+      unit: "ms",
+      decimals: 0,
+      goal: { kind: "every-round-at-most", value: 20 },
+      scenario: "planned stop",
+    },
+    {
+      name: "gap, node lost",
+      unit: "ms",
+      decimals: 0,
+      goal: { kind: "at-most", value: 300, always: 500 },
+      scenario: "node lost",
+    },
   ],
-  ratioGoals: [{ metric: "gap, node lost", of: "ours", over: "anchor", kind: "at-most", value: 1, judged: true }],
+  ratioGoals: [
+    { metric: "gap, node lost", of: "ours", over: "anchor", kind: "at-most", value: 1, judged: true },
+  ],
   anchorVersion: () => "",
   needs: "nothing",
   run: async () => {},

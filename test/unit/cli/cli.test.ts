@@ -47,9 +47,14 @@ describe("the command line", () => {
   }
 
   test("of any kind is an answer, never an exception", () => {
-    fc.assert(fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom("version", "-o", "run", "--output=", "constructor"))), (argv) => {
-      assert.ok(["run", "version", "help", "usage-error"].includes(parseArgs(argv).kind));
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.string(), fc.constantFrom("version", "-o", "run", "--output=", "constructor"))),
+        (argv) => {
+          assert.ok(["run", "version", "help", "usage-error"].includes(parseArgs(argv).kind));
+        },
+      ),
+    );
   });
 });
 

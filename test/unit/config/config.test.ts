@@ -29,7 +29,10 @@ describe("a configuration", () => {
   test("needs the VIP and nothing else", () => {
     const { config, warnings } = accepted({});
     assert.deepEqual(warnings, []);
-    assert.deepEqual(config.vips.map(({ text }) => text), ["192.0.2.10"]);
+    assert.deepEqual(
+      config.vips.map(({ text }) => text),
+      ["192.0.2.10"],
+    );
     assert.equal(config.nodeName, "n1");
     assert.equal(config.leaseDurationMs, 10_000);
     assert.equal(config.renewDeadlineMs, 4_000);
@@ -53,14 +56,21 @@ describe("a configuration", () => {
   }
 
   test("of a worker needs not even that, and says which settings mean nothing there", () => {
-    const result = parseConfig({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_PRIORITY: "200", LEASEHOLD_BALANCER_PORT: "6443" }, "w1");
+    const result = parseConfig(
+      { LEASEHOLD_ROLE: "balancer", LEASEHOLD_PRIORITY: "200", LEASEHOLD_BALANCER_PORT: "6443" },
+      "w1",
+    );
     assert.ok(result.kind === "ok");
     assert.deepEqual(result.warnings, ["LEASEHOLD_PRIORITY has no effect with LEASEHOLD_ROLE=balancer"]);
   });
 
   test("reports every problem at once, each with variable, value and what would be right", () => {
     const problems = refused({
-      LEASEHOLD_PRIORITY: "abc", LEASEHOLD_LEASE_DURATION: "10", LEASEHOLD_PRIORTY: "1", LEASEHOLD_LOG_LEVEL: "wran", LEASEHOLD_NODE_IP: "n1.example",
+      LEASEHOLD_PRIORITY: "abc",
+      LEASEHOLD_LEASE_DURATION: "10",
+      LEASEHOLD_PRIORTY: "1",
+      LEASEHOLD_LOG_LEVEL: "wran",
+      LEASEHOLD_NODE_IP: "n1.example",
     });
     assert.deepEqual(problems, [
       'LEASEHOLD_PRIORTY="1" is not a setting; did you mean LEASEHOLD_PRIORITY?',
@@ -91,27 +101,44 @@ describe("a configuration", () => {
   });
 
   test("takes weights from -253 to 253", () => {
-    assert.equal(accepted({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-253", LEASEHOLD_NOPREEMPT: "false" }).config.trackApiserverWeight, -253);
+    assert.equal(
+      accepted({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-253", LEASEHOLD_NOPREEMPT: "false" }).config
+        .trackApiserverWeight,
+      -253,
+    );
     refusedOnce({ LEASEHOLD_TRACK_APISERVER_WEIGHT: "-254" }, /from -253 to 253/);
   });
 
   test("takes what a holder does without an API server as one of three words", () => {
-    for (const word of ["auto", "hold", "release"]) assert.equal(accepted({ LEASEHOLD_ON_API_LOSS: word }).config.onApiLoss, word);
+    for (const word of ["auto", "hold", "release"])
+      assert.equal(accepted({ LEASEHOLD_ON_API_LOSS: word }).config.onApiLoss, word);
     refusedOnce({ LEASEHOLD_ON_API_LOSS: "relase" }, /did you mean release\?.*one of auto, hold, release/);
   });
 
   test("takes 0 for no proof of death, and otherwise a pace between 20 ms and 1 s", () => {
-    for (const [text, ms] of [["0", 0], ["0s", 0], ["20ms", 20], ["1s", 1_000]] as const) {
-      assert.equal(accepted({ LEASEHOLD_PROBE_INTERVAL: text, LEASEHOLD_PROBE_MISSES: "5" }).config.probeIntervalMs, ms);
+    for (const [text, ms] of [
+      ["0", 0],
+      ["0s", 0],
+      ["20ms", 20],
+      ["1s", 1_000],
+    ] as const) {
+      assert.equal(
+        accepted({ LEASEHOLD_PROBE_INTERVAL: text, LEASEHOLD_PROBE_MISSES: "5" }).config.probeIntervalMs,
+        ms,
+      );
     }
-    for (const text of ["19ms", "1001ms", "50", "off"]) refusedOnce({ LEASEHOLD_PROBE_INTERVAL: text }, /from 20ms to 1s, or 0s/);
+    for (const text of ["19ms", "1001ms", "50", "off"])
+      refusedOnce({ LEASEHOLD_PROBE_INTERVAL: text }, /from 20ms to 1s, or 0s/);
     assert.equal(accepted({ LEASEHOLD_PROBE_MISSES: "20" }).config.probeMisses, 20);
     for (const text of ["1", "21", "2.5"]) refusedOnce({ LEASEHOLD_PROBE_MISSES: text }, /from 2 to 20/);
   });
 
   test("takes several VIPs of both families, with a whole prefix at most, none of them twice", () => {
     const { config } = accepted({ LEASEHOLD_VIP: "192.0.2.10/32, 2001:DB8::0010/128,192.0.2.12" });
-    assert.deepEqual(config.vips.map(({ text }) => text), ["192.0.2.10", "2001:db8::10", "192.0.2.12"]);
+    assert.deepEqual(
+      config.vips.map(({ text }) => text),
+      ["192.0.2.10", "2001:db8::10", "192.0.2.12"],
+    );
     refusedOnce({ LEASEHOLD_VIP: "192.0.2.10/24" }, /always bound as \/32/);
     refusedOnce({ LEASEHOLD_VIP: "2001:db8::1/32" }, /always bound as \/128/);
     refusedOnce({ LEASEHOLD_VIP: "192.0.2.10/32/32" }, /always bound/);
@@ -120,9 +147,17 @@ describe("a configuration", () => {
   });
 
   for (const [vip, reason] of [
-    ["127.0.0.1", /loopback/], ["::1", /loopback/], ["0.0.0.0", /unspecified/], ["::", /unspecified/], ["224.0.0.18", /multicast/],
-    ["ff02::12", /multicast/], ["255.255.255.255", /broadcast/], ["fe80::1", /link-local/], ["::ffff:192.0.2.1", /IPv4 address in IPv6 form/],
-    ["fe80::1%eth0", /not a numeric address/], ["api.example.com", /not a numeric address/],
+    ["127.0.0.1", /loopback/],
+    ["::1", /loopback/],
+    ["0.0.0.0", /unspecified/],
+    ["::", /unspecified/],
+    ["224.0.0.18", /multicast/],
+    ["ff02::12", /multicast/],
+    ["255.255.255.255", /broadcast/],
+    ["fe80::1", /link-local/],
+    ["::ffff:192.0.2.1", /IPv4 address in IPv6 form/],
+    ["fe80::1%eth0", /not a numeric address/],
+    ["api.example.com", /not a numeric address/],
   ] as const) {
     test(`refuses ${vip} as the VIP`, () => refusedOnce({ LEASEHOLD_VIP: vip }, reason, /LEASEHOLD_VIP="/));
   }
@@ -139,7 +174,8 @@ describe("a configuration", () => {
 
   test("reads backends with and without a port", () => {
     const { config } = accepted({
-      LEASEHOLD_NODE_IP: "192.0.2.11", LEASEHOLD_BACKEND_PORT: "7443",
+      LEASEHOLD_NODE_IP: "192.0.2.11",
+      LEASEHOLD_BACKEND_PORT: "7443",
       LEASEHOLD_BACKENDS: "192.0.2.11, 192.0.2.12:6443, [2001:db8::3]:6443, 2001:db8::4",
     });
     assert.deepEqual(config.backends, [
@@ -154,22 +190,44 @@ describe("a configuration", () => {
   });
 
   test("keeps its ports apart", () => {
-    refusedOnce({ LEASEHOLD_BALANCER_PORT: "6443" }, /LEASEHOLD_BALANCER_PORT="6443" has .*own API server.*such as 8443/);
+    refusedOnce(
+      { LEASEHOLD_BALANCER_PORT: "6443" },
+      /LEASEHOLD_BALANCER_PORT="6443" has .*own API server.*such as 8443/,
+    );
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:8443" }, /balancer's port/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:6443" }, /own API server/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "10081" }, /127\.0\.0\.1:10081/);
-    refusedOnce({ LEASEHOLD_HEALTH_PORT: "8443" }, /LEASEHOLD_HEALTH_PORT="8443" has the balancer's port .*such as 10084/);
-    refusedOnce({ LEASEHOLD_HEALTH_PORT: "6443" }, /LEASEHOLD_HEALTH_PORT="6443" has the port of this node's own API server/);
-    refusedOnce({ LEASEHOLD_HEALTH_PORT: "10081" }, /has the port of LEASEHOLD_OPS_ADDRESS="127\.0\.0\.1:10081"; use another such as 10084/);
-    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "[2001:db8::11]:10084" }, /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="\[2001:db8::11\]:10084"; use another such as 10085/);
+    refusedOnce(
+      { LEASEHOLD_HEALTH_PORT: "8443" },
+      /LEASEHOLD_HEALTH_PORT="8443" has the balancer's port .*such as 10084/,
+    );
+    refusedOnce(
+      { LEASEHOLD_HEALTH_PORT: "6443" },
+      /LEASEHOLD_HEALTH_PORT="6443" has the port of this node's own API server/,
+    );
+    refusedOnce(
+      { LEASEHOLD_HEALTH_PORT: "10081" },
+      /has the port of LEASEHOLD_OPS_ADDRESS="127\.0\.0\.1:10081"; use another such as 10084/,
+    );
+    refusedOnce(
+      { LEASEHOLD_OPS_ADDRESS: "[2001:db8::11]:10084" },
+      /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="\[2001:db8::11\]:10084"; use another such as 10085/,
+    );
     refusedOnce({ LEASEHOLD_HEALTH_PORT: "127.0.0.1:10084" }, /a port from 1 to 65535/);
-    assert.equal(accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "6443" }).config.healthPort, 6443);
+    assert.equal(
+      accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "6443" }).config.healthPort,
+      6443,
+    );
   });
 
   test("never advises a port that another setting has", () => {
     for (const env of [
-      { LEASEHOLD_BALANCER_PORT: "10081" }, { LEASEHOLD_BALANCER_PORT: "10084" }, { LEASEHOLD_BACKEND_PORT: "10081" }, { LEASEHOLD_BACKEND_PORT: "10084" },
-      { LEASEHOLD_BACKEND_PORT: "8443" }, { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084" },
+      { LEASEHOLD_BALANCER_PORT: "10081" },
+      { LEASEHOLD_BALANCER_PORT: "10084" },
+      { LEASEHOLD_BACKEND_PORT: "10081" },
+      { LEASEHOLD_BACKEND_PORT: "10084" },
+      { LEASEHOLD_BACKEND_PORT: "8443" },
+      { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084" },
     ]) {
       const [problem = "", ...more] = refused(env);
       const [, name = "", advice = ""] = /^(LEASEHOLD_\w+)=.* use another such as (\d+)$/.exec(problem) ?? [];
@@ -181,36 +239,89 @@ describe("a configuration", () => {
 
   test("does not serve the operator on the VIP, which changes hands", () => {
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "192.0.2.10:10081" }, /has the VIP.* 0\.0\.0\.0:10081/);
-    refusedOnce({ LEASEHOLD_VIP: "2001:db8::10", LEASEHOLD_OPS_ADDRESS: "[2001:db8:0::10]:10081" }, /has the VIP.* \[::\]:10081/);
+    refusedOnce(
+      { LEASEHOLD_VIP: "2001:db8::10", LEASEHOLD_OPS_ADDRESS: "[2001:db8:0::10]:10081" },
+      /has the VIP.* \[::\]:10081/,
+    );
   });
 
   test("refuses a host name that is no node name, and a node name too long for an annotation", () => {
     const result = parseConfig(VIP, "under_score");
     assert.ok(result.kind === "error");
-    assert.match(result.problems.join("\n"), /LEASEHOLD_NODE_NAME is not set and the host name "under_score"/);
+    assert.match(
+      result.problems.join("\n"),
+      /LEASEHOLD_NODE_NAME is not set and the host name "under_score"/,
+    );
     assert.equal(accepted({ LEASEHOLD_NODE_NAME: "a".repeat(53) }).config.nodeName.length, 53);
     refusedOnce({ LEASEHOLD_NODE_NAME: "a".repeat(54) }, /at most 53/);
   });
 
   test("warns of wishes that will not come true", () => {
-    assert.match(accepted({ LEASEHOLD_TRACK_HTTP: "http://127.0.0.1/", LEASEHOLD_TRACK_HTTP_WEIGHT: "-20" }).warnings.join("\n"), /does not take the VIP from it/);
-    assert.match(accepted({ LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings.join("\n"), /PREEMPT_DELAY has no effect/);
-    assert.match(accepted({ LEASEHOLD_NOPREEMPT: "no", LEASEHOLD_NOPREEMPT_STRICT: "yes" }).warnings.join("\n"), /NOPREEMPT_STRICT has no effect/);
-    assert.match(accepted({ LEASEHOLD_TRACK_EXEC_WEIGHT: "0" }).warnings.join("\n"), /no effect without LEASEHOLD_TRACK_EXEC/);
-    assert.match(accepted({ LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10081" }).warnings.join("\n"), /reachable from other machines/);
-    assert.match(accepted({ LEASEHOLD_ON_API_LOSS: "hold" }).warnings.join("\n"), /ON_API_LOSS=hold keeps the VIP on a node that is cut off/);
-    assert.match(accepted({ LEASEHOLD_PROBE_INTERVAL: "0s", LEASEHOLD_PROBE_MISSES: "3" }).warnings.join("\n"), /PROBE_MISSES has no effect/);
-    assert.match(accepted({ LEASEHOLD_PROBE_INTERVAL: "500ms", LEASEHOLD_PROBE_MISSES: "20" }).warnings.join("\n"), /is 10s: the Lease expires before/);
-    assert.match(accepted({ LEASEHOLD_PROBE_INTERVAL: "33ms" }).warnings.join("\n"), /is 99ms: .* at least 100ms/);
-    assert.deepEqual(accepted({ LEASEHOLD_ON_API_LOSS: "release", LEASEHOLD_PROBE_INTERVAL: "0s" }).warnings, []);
-    assert.deepEqual(accepted({ LEASEHOLD_PROBE_INTERVAL: "50ms", LEASEHOLD_PROBE_MISSES: "2" }).warnings, []);
-    assert.deepEqual(accepted({ LEASEHOLD_OPS_ADDRESS: "[::1]:10081", LEASEHOLD_NOPREEMPT: "false", LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings, []);
+    assert.match(
+      accepted({
+        LEASEHOLD_TRACK_HTTP: "http://127.0.0.1/",
+        LEASEHOLD_TRACK_HTTP_WEIGHT: "-20",
+      }).warnings.join("\n"),
+      /does not take the VIP from it/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_PREEMPT_DELAY: "60s" }).warnings.join("\n"),
+      /PREEMPT_DELAY has no effect/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_NOPREEMPT: "no", LEASEHOLD_NOPREEMPT_STRICT: "yes" }).warnings.join("\n"),
+      /NOPREEMPT_STRICT has no effect/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_TRACK_EXEC_WEIGHT: "0" }).warnings.join("\n"),
+      /no effect without LEASEHOLD_TRACK_EXEC/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10081" }).warnings.join("\n"),
+      /reachable from other machines/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_ON_API_LOSS: "hold" }).warnings.join("\n"),
+      /ON_API_LOSS=hold keeps the VIP on a node that is cut off/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_PROBE_INTERVAL: "0s", LEASEHOLD_PROBE_MISSES: "3" }).warnings.join("\n"),
+      /PROBE_MISSES has no effect/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_PROBE_INTERVAL: "500ms", LEASEHOLD_PROBE_MISSES: "20" }).warnings.join("\n"),
+      /is 10s: the Lease expires before/,
+    );
+    assert.match(
+      accepted({ LEASEHOLD_PROBE_INTERVAL: "33ms" }).warnings.join("\n"),
+      /is 99ms: .* at least 100ms/,
+    );
+    assert.deepEqual(
+      accepted({ LEASEHOLD_ON_API_LOSS: "release", LEASEHOLD_PROBE_INTERVAL: "0s" }).warnings,
+      [],
+    );
+    assert.deepEqual(
+      accepted({ LEASEHOLD_PROBE_INTERVAL: "50ms", LEASEHOLD_PROBE_MISSES: "2" }).warnings,
+      [],
+    );
+    assert.deepEqual(
+      accepted({
+        LEASEHOLD_OPS_ADDRESS: "[::1]:10081",
+        LEASEHOLD_NOPREEMPT: "false",
+        LEASEHOLD_PREEMPT_DELAY: "60s",
+      }).warnings,
+      [],
+    );
   });
 });
 
 describe("the timing rules", () => {
   test("shorten the address lifetime where 3 s do not fit", () => {
-    assert.equal(accepted({ LEASEHOLD_LEASE_DURATION: "7s", LEASEHOLD_RENEW_DEADLINE: "3s" }).config.addressLifetimeSeconds, 2);
+    assert.equal(
+      accepted({ LEASEHOLD_LEASE_DURATION: "7s", LEASEHOLD_RENEW_DEADLINE: "3s" }).config
+        .addressLifetimeSeconds,
+      2,
+    );
   });
 
   test("refuse a deadline that leaves no room, and name values that would do", () => {
@@ -219,7 +330,10 @@ describe("the timing rules", () => {
     const lease = /LEASE_DURATION of at least (\S+)/.exec(problem)?.[1] ?? "";
     accepted({ LEASEHOLD_RENEW_DEADLINE: deadline });
     accepted({ LEASEHOLD_RENEW_DEADLINE: "8s", LEASEHOLD_LEASE_DURATION: lease });
-    refused({ LEASEHOLD_RENEW_DEADLINE: "8s", LEASEHOLD_LEASE_DURATION: `${Number.parseInt(lease, 10) - 1}s` });
+    refused({
+      LEASEHOLD_RENEW_DEADLINE: "8s",
+      LEASEHOLD_LEASE_DURATION: `${Number.parseInt(lease, 10) - 1}s`,
+    });
   });
 
   test("leave time for one failed renewal", () => {
@@ -228,23 +342,45 @@ describe("the timing rules", () => {
   });
 
   test("always fence before another may claim, whatever is accepted", () => {
-    fc.assert(fc.property(fc.integer({ min: 2, max: 60 }), fc.integer({ min: 500, max: 60_000 }), (leaseSeconds, deadlineMs) => {
-      const result = parseConfig({
-        ...VIP, LEASEHOLD_LEASE_DURATION: `${leaseSeconds}s`, LEASEHOLD_RENEW_DEADLINE: `${deadlineMs}ms`, LEASEHOLD_RENEW_INTERVAL: "100ms",
-      }, "n1");
-      if (result.kind === "error") {
-        assert.ok((deadlineMs + 3_000) * 1.05 >= leaseSeconds * 950);
-        return;
-      }
-      const { renewDeadlineMs, addressLifetimeSeconds, leaseDurationMs } = result.config;
-      assert.ok((renewDeadlineMs + addressLifetimeSeconds * 1_000 + 1_000) * 1.05 < leaseDurationMs * 0.95);
-    }));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 60 }),
+        fc.integer({ min: 500, max: 60_000 }),
+        (leaseSeconds, deadlineMs) => {
+          const result = parseConfig(
+            {
+              ...VIP,
+              LEASEHOLD_LEASE_DURATION: `${leaseSeconds}s`,
+              LEASEHOLD_RENEW_DEADLINE: `${deadlineMs}ms`,
+              LEASEHOLD_RENEW_INTERVAL: "100ms",
+            },
+            "n1",
+          );
+          if (result.kind === "error") {
+            assert.ok((deadlineMs + 3_000) * 1.05 >= leaseSeconds * 950);
+            return;
+          }
+          const { renewDeadlineMs, addressLifetimeSeconds, leaseDurationMs } = result.config;
+          assert.ok(
+            (renewDeadlineMs + addressLifetimeSeconds * 1_000 + 1_000) * 1.05 < leaseDurationMs * 0.95,
+          );
+        },
+      ),
+    );
   });
 });
 
 test("arbitrary text in any variable is an answer, never an exception", () => {
-  fc.assert(fc.property(fc.constantFrom(...SETTING_NAMES), fc.oneof(fc.string(), fc.ipV4(), fc.ipV6(), fc.webUrl()), (name, text) => {
-    const result = parseConfig({ ...VIP, [`LEASEHOLD_${name}`]: text }, "n1");
-    if (result.kind === "error") assert.ok(result.problems.some((problem) => problem.includes(`LEASEHOLD_${name}`)));
-  }), { numRuns: 500 });
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...SETTING_NAMES),
+      fc.oneof(fc.string(), fc.ipV4(), fc.ipV6(), fc.webUrl()),
+      (name, text) => {
+        const result = parseConfig({ ...VIP, [`LEASEHOLD_${name}`]: text }, "n1");
+        if (result.kind === "error")
+          assert.ok(result.problems.some((problem) => problem.includes(`LEASEHOLD_${name}`)));
+      },
+    ),
+    { numRuns: 500 },
+  );
 });

@@ -1,4 +1,7 @@
-/** A holder that can renew at no API server: it stays where nobody could claim, and goes where it may be cut off. */
+/**
+ * A holder that can renew at no API server: it stays where nobody could claim, and goes where it may be cut
+ * off.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { mayKeepUntil } from "../../../src/election/api-loss.ts";
@@ -10,15 +13,26 @@ const peers = [candidate("n2"), candidate("n3")];
 const failed = { kind: "no-answer", ambiguous: true, message: "no answer" } as const;
 
 /** A holder whose renewals all fail from now on, and whose surveys find `states`. */
-function lose(states: readonly State[], change: { readonly settings?: Partial<ElectionSettings>; readonly refusal?: number; readonly untilMs?: number } = {}): Subject {
+function lose(
+  states: readonly State[],
+  change: {
+    readonly settings?: Partial<ElectionSettings>;
+    readonly refusal?: number;
+    readonly untilMs?: number;
+  } = {},
+): Subject {
   const subject = new Subject(change.settings ?? {}).master(peers);
   const servers = states.map((state, index) => ({ server: `s${index}`, state }));
   for (let atMs = subject.nowMs + 250; atMs <= (change.untilMs ?? 12_000); atMs += 250) {
     subject.to(atMs);
     while (subject.sent("renew").length > 0) {
-      subject.answer("renew", change.refusal === undefined ? failed : { kind: "rejected", status: change.refusal, message: "no" });
+      subject.answer(
+        "renew",
+        change.refusal === undefined ? failed : { kind: "rejected", status: change.refusal, message: "no" },
+      );
     }
-    if (subject.state.lease.survey.inFlight) subject.event({ kind: "surveyed", sentAtMs: atMs - 50, survey: { servers, records: [] } });
+    if (subject.state.lease.survey.inFlight)
+      subject.event({ kind: "surveyed", sentAtMs: atMs - 50, survey: { servers, records: [] } });
   }
   return subject;
 }
@@ -59,7 +73,8 @@ describe("at the renew deadline", () => {
     const subject = lose(["refusing", "refusing", "refusing"]).healthy({ faults: ["balancer"] });
     const confirm = (n: number): void => {
       subject.to(subject.nowMs + 500);
-      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, peers) });
+      if (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", n, peers) });
     };
     for (let n = 1; n <= 9; n += 1) confirm(n);
     assert.equal(subject.state.role.kind, "MASTER");
@@ -76,7 +91,10 @@ describe("at the renew deadline", () => {
     const { validUntilMs } = role.why;
     assert.ok(validUntilMs > early.nowMs);
     early.hears(claimed);
-    const seen = (): readonly string[] => early.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report.outcome] : []));
+    const seen = (): readonly string[] =>
+      early.log.flatMap((effect) =>
+        effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report.outcome] : [],
+      );
     assert.deepEqual([early.to(validUntilMs - 1).bound, seen()], [true, ["defended"]]);
     assert.deepEqual([early.to(validUntilMs).bound, seen()], [false, ["defended", "yielded"]]);
     assert.equal(lose(["alive", "alive", "alive"], { untilMs: 5_000 }).hears(claimed).bound, false);
@@ -97,9 +115,13 @@ describe("at the renew deadline", () => {
     const subject = new Subject().master(peers);
     for (let n = 1; n <= 10; n += 1) {
       subject.to(n * 1_000);
-      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, peers) });
+      if (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", n, peers) });
     }
-    assert.equal(subject.log.some((effect) => effect.kind === "survey"), false);
+    assert.equal(
+      subject.log.some((effect) => effect.kind === "survey"),
+      false,
+    );
   });
 });
 
@@ -109,7 +131,11 @@ describe("holding", () => {
   test("a cached read that names another holder ends it", () => {
     const subject = holding();
     const other = held("n2", 50, peers, { leaseTransitions: 9 });
-    subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey: { servers: [{ server: "a", state: "alive" }], records: [other] } });
+    subject.event({
+      kind: "surveyed",
+      sentAtMs: subject.nowMs,
+      survey: { servers: [{ server: "a", state: "alive" }], records: [other] },
+    });
     assert.equal(subject.bound, false);
   });
 
@@ -117,8 +143,14 @@ describe("holding", () => {
     const subject = holding();
     for (let n = 0; n < 3; n += 1) {
       subject.to(subject.nowMs + 500);
-      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "rejected", status: 403, message: "forbidden" });
-      if (subject.state.lease.survey.inFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 10, survey: { servers: [{ server: "a", state: "alive" }], records: [] } });
+      if (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "rejected", status: 403, message: "forbidden" });
+      if (subject.state.lease.survey.inFlight)
+        subject.event({
+          kind: "surveyed",
+          sentAtMs: subject.nowMs - 10,
+          survey: { servers: [{ server: "a", state: "alive" }], records: [] },
+        });
     }
     assert.equal(subject.state.lease.refusal?.status, 403);
     assert.equal(subject.bound, true);
@@ -129,7 +161,12 @@ describe("holding", () => {
     while (subject.nowMs < untilMs) {
       subject.to(subject.nowMs + 250);
       while (subject.sent("renew").length > 0) subject.answer("renew", failed);
-      if (subject.state.lease.survey.inFlight) subject.event({ kind: "surveyed", sentAtMs: subject.nowMs - 50, survey: { servers: [{ server: "s0", state }], records: [] } });
+      if (subject.state.lease.survey.inFlight)
+        subject.event({
+          kind: "surveyed",
+          sentAtMs: subject.nowMs - 50,
+          survey: { servers: [{ server: "s0", state }], records: [] },
+        });
     }
     return subject;
   }
@@ -148,7 +185,11 @@ describe("holding", () => {
   test("an old cached read does not", () => {
     const subject = holding();
     const old = held("n2", 0, peers, { resourceVersion: "2" });
-    subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey: { servers: [{ server: "a", state: "alive" }], records: [old] } });
+    subject.event({
+      kind: "surveyed",
+      sentAtMs: subject.nowMs,
+      survey: { servers: [{ server: "a", state: "alive" }], records: [old] },
+    });
     assert.equal(subject.bound, true);
   });
 
@@ -168,7 +209,9 @@ describe("holding", () => {
   });
 
   test("an offer that may have been taken is not held on to", () => {
-    const subject = new Subject({ nopreempt: false }).master([candidate("n2", { effective: 200, preempt: true })]);
+    const subject = new Subject({ nopreempt: false }).master([
+      candidate("n2", { effective: 200, preempt: true }),
+    ]);
     assert.equal(subject.sent("offer").length, 1);
     const survey = { servers: [{ server: "a", state: "alive" }], records: [] } as const;
     subject.event({ kind: "surveyed", sentAtMs: subject.nowMs, survey });
@@ -181,9 +224,15 @@ describe("the others, after a time in which nobody could read", () => {
     const n1 = candidate("n1");
     const subject = new Subject().healthy().sees(held("n2", 1, [n1, candidate("n2")]));
     for (let atMs = 500; atMs <= 20_000; atMs += 500) {
-      subject.to(atMs).event({ kind: "read", sentAtMs: atMs, outcome: { kind: "no-answer", message: "refused" } });
+      subject
+        .to(atMs)
+        .event({ kind: "read", sentAtMs: atMs, outcome: { kind: "no-answer", message: "refused" } });
     }
-    assert.equal(subject.sent("claim").length, 0, "a claim would wait in a server for etcd, and might come first");
+    assert.equal(
+      subject.sent("claim").length,
+      0,
+      "a claim would wait in a server for etcd, and might come first",
+    );
     subject.to(20_400).sees(held("n2", 1, [n1, candidate("n2")]));
     assert.equal(subject.to(21_500).sent("claim").length, 0);
     assert.equal(subject.to(21_900).sent("claim").length, 1);

@@ -42,7 +42,10 @@ describe("a node that no API server lets read the Lease", () => {
     test(`takes the VIP that nobody answers for (${name})`, () => {
       const node = booted().fails(failure);
       assert.equal(node.bound, true);
-      assert.deepEqual(node.log.filter(({ kind }) => kind === "probe"), [{ kind: "probe", spread: true }]);
+      assert.deepEqual(
+        node.log.filter(({ kind }) => kind === "probe"),
+        [{ kind: "probe", spread: true }],
+      );
       assert.equal(node.failing(60_000, failure).bound, true, "for as long as it takes");
     });
   }
@@ -66,7 +69,10 @@ describe("a node that no API server lets read the Lease", () => {
   });
 
   test("gives way to another one that asks at the same moment, if that one's MAC is lower: one of them must go on", () => {
-    for (const [prober, bound] of [["02:00:00:00:00:00", false], ["02:00:00:00:00:09", true]] as const) {
+    for (const [prober, bound] of [
+      ["02:00:00:00:00:00", false],
+      ["02:00:00:00:00:09", true],
+    ] as const) {
       const node = booted();
       node.wire = { owner: null, prober };
       assert.equal(node.fails().failing(1_500).bound, bound, prober);
@@ -144,7 +150,12 @@ describe("a VIP taken at bootstrap", () => {
   test("goes when another one renews the Lease", () => {
     const node = holding().sees(held("n2", 1, [candidate("n2")]));
     assert.equal(node.to(node.nowMs + 1_000).watches(held("n2", 2, [candidate("n2")])).bound, false);
-    assert.equal(holding().sees(held("n2", 1, [candidate("n2")])).hears({ kind: "claimed", mac: "02:00:00:00:00:02" }).bound, false);
+    assert.equal(
+      holding()
+        .sees(held("n2", 1, [candidate("n2")]))
+        .hears({ kind: "claimed", mac: "02:00:00:00:00:02" }).bound,
+      false,
+    );
   });
 
   test("stays while the Lease names a holder of before the power failure, and claims when it has run out", () => {
@@ -156,7 +167,10 @@ describe("a VIP taken at bootstrap", () => {
     assert.equal(node.sent("claim").length, 0);
     node.to(13_000);
     assert.equal(node.sent("claim").length, 1);
-    node.answer("claim", { kind: "conflict", record: held("n2", 9, [candidate("n2")], { acquireTime: "2026-02-01T00:00:00.000000Z" }) });
+    node.answer("claim", {
+      kind: "conflict",
+      record: held("n2", 9, [candidate("n2")], { acquireTime: "2026-02-01T00:00:00.000000Z" }),
+    });
     assert.equal(node.bound, false, "it has come back");
   });
 
@@ -198,13 +212,21 @@ describe("a first claim", () => {
     node.wire = { owner: "02:00:00:00:00:99", prober: null };
     node.sees(record({}, [candidate("n1")]));
     assert.equal(node.to(30_000).sent("claim").length, 0);
-    const conflicts = node.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : []));
-    assert.deepEqual(conflicts, [{ kind: "conflict", mac: "02:00:00:00:00:99", node: null, outcome: "refused" }]);
+    const conflicts = node.log.flatMap((effect) =>
+      effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : [],
+    );
+    assert.deepEqual(conflicts, [
+      { kind: "conflict", mac: "02:00:00:00:00:99", node: null, outcome: "refused" },
+    ]);
     node.answer("candidate", { kind: "ok", record: record({ resourceVersion: "2" }, [candidate("n1")]) });
     assert.deepEqual(node.sent("candidate").at(-1)?.candidate.faults, ["vip-conflict"]);
     node.wire = { owner: null, prober: null };
     node.to(33_000);
-    while (node.sent("candidate").length > 0) node.answer("candidate", { kind: "ok", record: record({ resourceVersion: String(10 + node.nowMs) }, [candidate("n1")]) });
+    while (node.sent("candidate").length > 0)
+      node.answer("candidate", {
+        kind: "ok",
+        record: record({ resourceVersion: String(10 + node.nowMs) }, [candidate("n1")]),
+      });
     assert.equal(node.to(36_000).sent("claim").length, 1);
   });
 
@@ -217,7 +239,10 @@ describe("a first claim", () => {
     const asked = probes(node);
     while (probes(node) === asked && node.nowMs < 30_000) node.to(node.nowMs + 50);
     node.hears({ kind: "probed", owner: null, prober: null });
-    assert.deepEqual(node.sent("claim").map(({ replaces }) => replaces), [null]);
+    assert.deepEqual(
+      node.sent("claim").map(({ replaces }) => replaces),
+      [null],
+    );
   });
 
   test("waits for a candidate that has it provisionally", () => {
@@ -226,16 +251,26 @@ describe("a first claim", () => {
     node.wire = { owner: n2.mac, prober: null };
     node.sees(record({}, [candidate("n1"), n2]));
     assert.equal(node.to(20_000).sent("claim").length, 0);
-    assert.equal(node.log.some((effect) => effect.kind === "report" && effect.report.kind === "conflict"), false);
+    assert.equal(
+      node.log.some((effect) => effect.kind === "report" && effect.report.kind === "conflict"),
+      false,
+    );
   });
 
   test("is not made where another program has it on a candidate's machine, which says so", () => {
     const node = new Node().healthy();
-    const n2 = candidate("n2", { mac: "02:00:00:00:00:22", eligible: false, state: "FAULT", faults: ["vip"] });
+    const n2 = candidate("n2", {
+      mac: "02:00:00:00:00:22",
+      eligible: false,
+      state: "FAULT",
+      faults: ["vip"],
+    });
     node.wire = { owner: n2.mac, prober: null };
     node.sees(record({}, [candidate("n1"), n2]));
     assert.equal(node.to(20_000).sent("claim").length, 0);
-    const conflicts = node.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : []));
+    const conflicts = node.log.flatMap((effect) =>
+      effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : [],
+    );
     assert.deepEqual(conflicts, [{ kind: "conflict", mac: n2.mac, node: "n2", outcome: "refused" }]);
     node.answer("candidate", { kind: "ok", record: record({ resourceVersion: "2" }, [candidate("n1"), n2]) });
     assert.deepEqual(node.sent("candidate").at(-1)?.candidate.faults, ["vip-conflict"]);

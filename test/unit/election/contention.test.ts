@@ -15,7 +15,9 @@ const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
 
 const claimed = (mac: string) => ({ kind: "claimed", mac }) as const;
 const conflicts = (subject: Subject): readonly Extract<Report, { kind: "conflict" }>[] =>
-  subject.log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : []));
+  subject.log.flatMap((effect) =>
+    effect.kind === "report" && effect.report.kind === "conflict" ? [effect.report] : [],
+  );
 const defences = (subject: Subject): number => subject.log.filter(({ kind }) => kind === "defend").length;
 const urgent = (subject: Subject): number => subject.open.filter((effect) => effect.urgent).length;
 
@@ -24,10 +26,14 @@ describe("a MASTER that hears a stranger", () => {
     const subject = new Subject().master([n2]);
     for (let n = 0; n < 25; n += 1) {
       subject.to(n * 1_000).hears(claimed(STRANGER));
-      if (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n, [n1, n2]) });
+      if (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", n, [n1, n2]) });
     }
     assert.equal(defences(subject), 3);
-    assert.deepEqual(conflicts(subject).map(({ mac, outcome }) => [mac, outcome]), Array.from({ length: 3 }, () => [STRANGER, "defended"]));
+    assert.deepEqual(
+      conflicts(subject).map(({ mac, outcome }) => [mac, outcome]),
+      Array.from({ length: 3 }, () => [STRANGER, "defended"]),
+    );
     assert.equal(subject.bound, true);
     assert.equal(subject.state.role.kind, "MASTER");
   });
@@ -48,11 +54,15 @@ describe("a MASTER that hears another candidate", () => {
     for (const [n, atMs] of [2_100, 2_300, 3_200].entries()) {
       subject.to(atMs).hears(claimed(n2.mac));
       assert.equal(defences(subject), n, "not before the Lease has confirmed it");
-      while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", n + 2, [n1, n2]) });
+      while (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", n + 2, [n1, n2]) });
     }
     assert.equal(subject.to(4_050).log.filter(({ kind }) => kind === "defend").length, 2);
     assert.equal(defences(subject.to(4_150)), 3, "the last one is answered as well");
-    assert.deepEqual(conflicts(subject).map(({ mac, node, outcome }) => [mac, node, outcome]), Array.from({ length: 3 }, () => [n2.mac, "n2", "defended"]));
+    assert.deepEqual(
+      conflicts(subject).map(({ mac, node, outcome }) => [mac, node, outcome]),
+      Array.from({ length: 3 }, () => [n2.mac, "n2", "defended"]),
+    );
   });
 
   test("that was the holder a moment ago: the VIP is announced, and nobody alarmed", () => {
@@ -65,7 +75,10 @@ describe("a MASTER that hears another candidate", () => {
   test("while a renewal is under way asks once more when that one is answered", () => {
     const subject = new Subject().master([n2]).to(2_000);
     assert.equal(subject.sent("renew").length, 1);
-    subject.hears(claimed(n2.mac)).to(2_100).answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
+    subject
+      .hears(claimed(n2.mac))
+      .to(2_100)
+      .answer("renew", { kind: "ok", record: held("n1", 1, [n1, n2]) });
     assert.equal(urgent(subject), 1);
     subject.answer("renew", { kind: "ok", record: held("n1", 2, [n1, n2]) });
     assert.equal(subject.to(2_800).state.role.kind, "MASTER");
@@ -77,7 +90,10 @@ describe("a MASTER that hears another candidate", () => {
     subject.to(2_100).hears(claimed(n2.mac));
     const confirmed = held("n1", 2, [n1, n2], { annotations: { "leasehold.dev/move-to": "n2" } });
     subject.answer("renew", { kind: "ok", record: confirmed });
-    assert.deepEqual(subject.sent("offer").map(({ to }) => to), ["n2"]);
+    assert.deepEqual(
+      subject.sent("offer").map(({ to }) => to),
+      ["n2"],
+    );
     assert.deepEqual([defences(subject), conflicts(subject)], [0, []]);
   });
 
@@ -172,7 +188,14 @@ describe("a node that brought trouble", () => {
   test("the holder's own flapping moves nothing the first time", () => {
     const subject = flap(new Subject().master([n2]));
     assert.equal(subject.state.self.holdOff, true);
-    assert.equal(subject.to(900).sent("offer").filter(({ to }) => to !== null).length, 1, "while the link was bad");
+    assert.equal(
+      subject
+        .to(900)
+        .sent("offer")
+        .filter(({ to }) => to !== null).length,
+      1,
+      "while the link was bad",
+    );
     const alone = flap(new Subject().master());
     assert.equal(alone.state.role.kind, "MASTER");
     assert.equal(alone.sent("candidate").at(-1)?.candidate.faults.includes("unstable"), false);
@@ -184,7 +207,10 @@ describe("a node that brought trouble", () => {
     subject.to(500).healthy({ faults: ["interface"] });
     assert.equal(subject.bound, false);
     flap(subject.to(700));
-    assert.deepEqual([subject.bound, subject.log.filter(({ kind }) => kind === "probe")], [false, [{ kind: "probe", spread: false }]]);
+    assert.deepEqual(
+      [subject.bound, subject.log.filter(({ kind }) => kind === "probe")],
+      [false, [{ kind: "probe", spread: false }]],
+    );
     assert.equal(subject.to(899).bound, false);
     assert.equal(subject.to(900).bound, true);
     assert.equal(flap(new Subject().master()).bound, true, "alone it had not let go");
@@ -203,12 +229,18 @@ describe("a node that brought trouble", () => {
     const subject = new Subject().master([n3]);
     subject.wire = { owner: n3.mac, prober: null };
     subject.to(500).healthy({ faults: ["interface"] });
-    while (subject.sent("offer").length > 0) subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
+    while (subject.sent("offer").length > 0)
+      subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
     subject.to(1_000);
-    while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "no-answer", ambiguous: true, message: "the link is down" });
+    while (subject.sent("renew").length > 0)
+      subject.answer("renew", { kind: "no-answer", ambiguous: true, message: "the link is down" });
     subject.healthy();
     assert.deepEqual([subject.bound, subject.sent("offer").map(({ to }) => to)], [false, ["n3"]]);
-    assert.equal(subject.to(2_400).sent("renew").length, 0, "n3's claim tests the renewTime that it has seen");
+    assert.equal(
+      subject.to(2_400).sent("renew").length,
+      0,
+      "n3's claim tests the renewTime that it has seen",
+    );
     assert.equal(subject.bound, false);
     subject.watches(held("n3", 2, [n1, n3]));
     assert.deepEqual([subject.bound, subject.state.role.kind], [false, "BACKUP"]);
@@ -217,7 +249,11 @@ describe("a node that brought trouble", () => {
   test("the holder binds again when that one has let it go", () => {
     const subject = new Subject().master([n3]);
     subject.wire = { owner: n3.mac, prober: null };
-    subject.to(500).healthy({ faults: ["interface"] }).to(1_000).healthy();
+    subject
+      .to(500)
+      .healthy({ faults: ["interface"] })
+      .to(1_000)
+      .healthy();
     subject.wire = { owner: null, prober: null };
     assert.equal(subject.to(1_900).bound, false);
     assert.equal(subject.to(2_000).bound, true);
@@ -226,7 +262,13 @@ describe("a node that brought trouble", () => {
   test("a claim that is heard while the holder is away is an answer as well", () => {
     const subject = new Subject().master([n3]);
     subject.wire = null;
-    subject.to(500).healthy({ faults: ["interface"] }).to(1_000).healthy().to(1_100).hears(claimed(n3.mac));
+    subject
+      .to(500)
+      .healthy({ faults: ["interface"] })
+      .to(1_000)
+      .healthy()
+      .to(1_100)
+      .hears(claimed(n3.mac));
     assert.equal(subject.to(1_500).bound, false);
     assert.equal(subject.state.role.kind, "MASTER");
   });
@@ -235,12 +277,14 @@ describe("a node that brought trouble", () => {
     const subject = new Subject().master([n2]);
     let n = 0;
     const renewed = (): void => {
-      while (subject.sent("renew").length > 0) subject.answer("renew", { kind: "ok", record: held("n1", (n += 1), [n1, n2]) });
+      while (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", (n += 1), [n1, n2]) });
     };
     const offers = (): number => subject.sent("offer").filter(({ to }) => to !== null).length;
     for (const atMs of [500, 1_500]) {
       subject.to(atMs).healthy({ faults: ["interface"] });
-      while (subject.sent("offer").length > 0) subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
+      while (subject.sent("offer").length > 0)
+        subject.answer("offer", { kind: "no-answer", ambiguous: false, message: "the link is down" });
       subject.to(atMs + 500).healthy();
       renewed();
     }
@@ -278,7 +322,10 @@ describe("a node that brought trouble", () => {
 });
 
 test("a BACKUP that hears strangers claims nothing sooner nor later, where the VIP has had a holder", () => {
-  const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2])).hears(claimed(STRANGER));
+  const subject = new Subject()
+    .healthy()
+    .sees(held("n2", 1, [n1, n2]))
+    .hears(claimed(STRANGER));
   assert.equal(subject.to(9_999).sent("claim").length, 0);
   assert.equal(subject.to(10_000).sent("claim").length, 1);
 });

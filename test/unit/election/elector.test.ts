@@ -1,4 +1,7 @@
-/** What the elector adds to the machine: the order in which a process that stood still learns what has happened. */
+/**
+ * What the elector adds to the machine: the order in which a process that stood still learns what has
+ * happened.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createElector } from "../../../src/election/elector.ts";
@@ -14,7 +17,10 @@ const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
 const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
 const record = held("n2", 1, [candidate("n1", { mac: "02:00:00:00:00:01", fastPath: OFFER }), n2, n3]);
 
-/** The second best of two that have found the holder dead. `inSocket`: the better one's announcement has come, and nobody has read it. */
+/**
+ * The second best of two that have found the holder dead. `inSocket`: the better one's announcement has come,
+ * and nobody has read it.
+ */
 async function secondBest(inSocket: boolean): Promise<boolean> {
   const clock = new FakeClock();
   let bound = false;
@@ -29,7 +35,13 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
     settings: SETTINGS,
     clock,
     store,
-    vip: { hold: () => (bound = true), limit: () => {}, release: () => (bound = false), announce: () => {}, defend: () => {} },
+    vip: {
+      hold: () => (bound = true),
+      limit: () => {},
+      release: () => (bound = false),
+      announce: () => {},
+      defend: () => {},
+    },
     sentinel: {
       watch: () => {},
       probe: () => {},

@@ -1,7 +1,13 @@
 /** Drives the pure machine by hand: facts in, effects out. */
 import { initialState, step } from "../../../src/election/machine.ts";
 import { isTransition } from "../../../src/election/transitions.ts";
-import type { Effect, ElectionEvent, ElectionSettings, ElectionState, SelfFacts } from "../../../src/election/types.ts";
+import type {
+  Effect,
+  ElectionEvent,
+  ElectionSettings,
+  ElectionState,
+  SelfFacts,
+} from "../../../src/election/types.ts";
 import { formatCandidate } from "../../../src/kube/record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "../../../src/kube/record.ts";
 import type { Candidate, LeaseRecord } from "../../../src/kube/record.ts";
@@ -23,7 +29,13 @@ export const SETTINGS: ElectionSettings = {
   onApiLoss: "auto",
 };
 
-const HEALTHY: SelfFacts = { effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: null };
+const HEALTHY: SelfFacts = {
+  effective: 100,
+  faults: [],
+  ready: true,
+  mac: "02:00:00:00:00:01",
+  fastPath: null,
+};
 
 export function candidate(node: string, change: Partial<Candidate> = {}): Candidate {
   const number = Number(node.slice(1));
@@ -45,8 +57,13 @@ export function candidate(node: string, change: Partial<Candidate> = {}): Candid
   };
 }
 
-export function record(change: Partial<LeaseRecord> = {}, candidates: readonly Candidate[] = []): LeaseRecord {
-  const notes = Object.fromEntries(candidates.map((c) => [`${CANDIDATE_PREFIX}${c.node}`, formatCandidate(c)]));
+export function record(
+  change: Partial<LeaseRecord> = {},
+  candidates: readonly Candidate[] = [],
+): LeaseRecord {
+  const notes = Object.fromEntries(
+    candidates.map((c) => [`${CANDIDATE_PREFIX}${c.node}`, formatCandidate(c)]),
+  );
   return {
     uid: "u1",
     resourceVersion: "1",
@@ -61,7 +78,12 @@ export function record(change: Partial<LeaseRecord> = {}, candidates: readonly C
 }
 
 /** A Lease held by `holder` (n1: the machine i1), renewed for the n-th time. */
-export function held(holder: string, n: number, candidates: readonly Candidate[] = [], change: Partial<LeaseRecord> = {}): LeaseRecord {
+export function held(
+  holder: string,
+  n: number,
+  candidates: readonly Candidate[] = [],
+  change: Partial<LeaseRecord> = {},
+): LeaseRecord {
   return record(
     {
       resourceVersion: String(100 + n),
@@ -78,7 +100,10 @@ export function held(holder: string, n: number, candidates: readonly Candidate[]
 
 type SentWrite = Extract<Effect, { kind: "write" }>;
 
-/** One node under test. Candidate writes are answered at once, as a healthy API does; the rest is up to the test. */
+/**
+ * One node under test. Candidate writes are answered at once, as a healthy API does; the rest is up to the
+ * test.
+ */
 export class Subject {
   readonly settings: ElectionSettings;
   state: ElectionState;
@@ -90,7 +115,10 @@ export class Subject {
   /** How many surveys were answered. */
   surveys = 0;
   /** What the wire answers to a probe, at once; null: nothing. */
-  wire: { readonly owner: string | null; readonly prober: string | null } | null = { owner: null, prober: null };
+  wire: { readonly owner: string | null; readonly prober: string | null } | null = {
+    owner: null,
+    prober: null,
+  };
   readonly open: (SentWrite & { readonly sentAtMs: number })[] = [];
 
   constructor(change: Partial<ElectionSettings> = {}) {
@@ -104,7 +132,11 @@ export class Subject {
     this.wakeAtMs = next.wakeAtMs;
     for (const effect of next.effects) {
       this.log.push(effect);
-      if (effect.kind === "report" && effect.report.kind === "transition" && !isTransition(effect.report.from, effect.report.to)) {
+      if (
+        effect.kind === "report" &&
+        effect.report.kind === "transition" &&
+        !isTransition(effect.report.from, effect.report.to)
+      ) {
         throw new Error(`${effect.report.from} to ${effect.report.to} is not in the table of transitions`);
       }
       if (effect.kind === "hold") {
@@ -115,7 +147,8 @@ export class Subject {
       if (effect.kind === "unbind") this.bound = false;
       if (effect.kind === "write") this.open.push({ ...effect, sentAtMs: this.nowMs });
     }
-    if (this.wire !== null && next.effects.some((effect) => effect.kind === "probe")) this.hears({ kind: "probed", ...this.wire });
+    if (this.wire !== null && next.effects.some((effect) => effect.kind === "probe"))
+      this.hears({ kind: "probed", ...this.wire });
   }
 
   hears(evidence: Evidence): this {
@@ -163,7 +196,9 @@ export class Subject {
   }
 
   /** The unanswered writes of a kind. */
-  sent<K extends LeaseWrite["kind"]>(kind: K): (Extract<LeaseWrite, { kind: K }> & { readonly sentAtMs: number })[] {
+  sent<K extends LeaseWrite["kind"]>(
+    kind: K,
+  ): (Extract<LeaseWrite, { kind: K }> & { readonly sentAtMs: number })[] {
     const isOfKind = (write: LeaseWrite): write is Extract<LeaseWrite, { kind: K }> => write.kind === kind;
     return this.open.flatMap(({ write, sentAtMs }) => (isOfKind(write) ? [{ ...write, sentAtMs }] : []));
   }
@@ -179,8 +214,16 @@ export class Subject {
 
   /** Becomes MASTER at the present time, with `others` as peers. */
   master(others: readonly Candidate[] = []): this {
-    const self = candidate(this.settings.node, { instance: this.settings.instance, effective: this.settings.base });
-    this.healthy().sees(record({ resourceVersion: "50", annotations: { "leasehold.dev/released-by": "n9" } }, [self, ...others]));
+    const self = candidate(this.settings.node, {
+      instance: this.settings.instance,
+      effective: this.settings.base,
+    });
+    this.healthy().sees(
+      record({ resourceVersion: "50", annotations: { "leasehold.dev/released-by": "n9" } }, [
+        self,
+        ...others,
+      ]),
+    );
     for (let waits = 0; waits < 20 && this.sent("claim").length === 0; waits += 1) this.to(this.nowMs + 50);
     this.answer("claim", { kind: "ok", record: held(this.settings.node, 0, [self, ...others]) });
     return this;

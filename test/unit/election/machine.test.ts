@@ -10,8 +10,12 @@ const n2 = candidate("n2");
 
 describe("claiming", () => {
   test("the best-ranked candidate of a released Lease claims at once", () => {
-    const subject = new Subject({ base: 120 }).healthy().sees(held("n2", 1, [candidate("n1", { effective: 120 }), n2]));
-    subject.watches(held("", 2, [candidate("n1", { effective: 120 }), candidate("n3")], { annotations: released }));
+    const subject = new Subject({ base: 120 })
+      .healthy()
+      .sees(held("n2", 1, [candidate("n1", { effective: 120 }), n2]));
+    subject.watches(
+      held("", 2, [candidate("n1", { effective: 120 }), candidate("n3")], { annotations: released }),
+    );
     assert.equal(subject.sent("claim").length, 1);
   });
 
@@ -55,7 +59,9 @@ describe("claiming", () => {
 
   test("a change of annotations alone does not keep a dead holder's Lease alive", () => {
     const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2]));
-    subject.to(5_000).watches(held("n2", 1, [n1, n2, candidate("n3", { eligible: false })], { resourceVersion: "105" }));
+    subject
+      .to(5_000)
+      .watches(held("n2", 1, [n1, n2, candidate("n3", { eligible: false })], { resourceVersion: "105" }));
     assert.equal(subject.to(10_000).sent("claim").length, 1);
   });
 
@@ -90,11 +96,17 @@ describe("claiming", () => {
     subject.to(100).sees(null);
     assert.equal(subject.to(10_099).sent("claim").length, 0);
     subject.to(12_000);
-    assert.deepEqual(subject.sent("claim").map((write) => write.replaces), [null]);
+    assert.deepEqual(
+      subject.sent("claim").map((write) => write.replaces),
+      [null],
+    );
   });
 
   test("a refused claim is followed by another look, not by a bind", () => {
-    const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2])).to(10_000);
+    const subject = new Subject()
+      .healthy()
+      .sees(held("n2", 1, [n1, n2]))
+      .to(10_000);
     subject.answer("claim", { kind: "conflict", record: held("n3", 5, [n1, n2]) });
     assert.equal(subject.bound, false);
     assert.equal(subject.to(20_100).sent("claim").length, 1);
@@ -102,8 +114,14 @@ describe("claiming", () => {
 
   test("when every candidate is in FAULT, one whose only fault is its balancer serves after 2 s", () => {
     const faulty = candidate("n1", { eligible: false, faults: ["balancer"] });
-    const subject = new Subject().healthy({ faults: ["balancer"] }).sees(held("n2", 1, [faulty, candidate("n3", { eligible: false, faults: ["interface"] })]));
-    subject.watches(held("", 2, [faulty, candidate("n3", { eligible: false, faults: ["interface"] })], { annotations: released }));
+    const subject = new Subject()
+      .healthy({ faults: ["balancer"] })
+      .sees(held("n2", 1, [faulty, candidate("n3", { eligible: false, faults: ["interface"] })]));
+    subject.watches(
+      held("", 2, [faulty, candidate("n3", { eligible: false, faults: ["interface"] })], {
+        annotations: released,
+      }),
+    );
     assert.equal(subject.to(1_999).sent("claim").length, 0);
     assert.equal(subject.to(2_000).sent("claim").length, 1);
   });
@@ -111,14 +129,20 @@ describe("claiming", () => {
 
 describe("holding", () => {
   test("the right to the VIP counts from before the claim was sent", () => {
-    const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2])).to(10_000);
+    const subject = new Subject()
+      .healthy()
+      .sees(held("n2", 1, [n1, n2]))
+      .to(10_000);
     subject.nowMs = 10_700;
     subject.answer("claim", { kind: "ok", record: held("n1", 2, [n1, n2]) });
     assert.equal(subject.boundUntilMs, 14_000);
   });
 
   test("a claim answered after the deadline binds nothing", () => {
-    const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2])).to(10_000);
+    const subject = new Subject()
+      .healthy()
+      .sees(held("n2", 1, [n1, n2]))
+      .to(10_000);
     subject.nowMs = 14_001;
     subject.answer("claim", { kind: "ok", record: held("n1", 2, [n1, n2]) });
     assert.equal(subject.bound, false);
@@ -158,14 +182,22 @@ describe("holding", () => {
     subject.event({ kind: "wake" });
     assert.equal(subject.state.role.kind, "BACKUP");
     const after = subject.log.slice(before);
-    const changes = after.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "transition" ? [effect.report.to] : []));
+    const changes = after.flatMap((effect) =>
+      effect.kind === "report" && effect.report.kind === "transition" ? [effect.report.to] : [],
+    );
     assert.deepEqual([changes, after[0]?.kind], [["BACKUP"], "unbind"]);
   });
 
   test("a deleted Lease is created again by its holder, and the VIP stays", () => {
     const subject = new Subject().master();
-    subject.to(subject.nowMs + 100).sees(null).to(subject.nowMs + 1_000);
-    assert.deepEqual(subject.sent("claim").map((write) => write.replaces), [null]);
+    subject
+      .to(subject.nowMs + 100)
+      .sees(null)
+      .to(subject.nowMs + 1_000);
+    assert.deepEqual(
+      subject.sent("claim").map((write) => write.replaces),
+      [null],
+    );
     assert.equal(subject.bound, true);
   });
 
@@ -188,7 +220,10 @@ describe("handing over", () => {
   test("a stopping holder offers to the best candidate and stays bound until it is replaced", () => {
     const subject = new Subject().master([n2, candidate("n3", { effective: 90 })]);
     subject.event({ kind: "stop" });
-    assert.deepEqual(subject.sent("offer").map((write) => write.to), ["n2"]);
+    assert.deepEqual(
+      subject.sent("offer").map((write) => write.to),
+      ["n2"],
+    );
     assert.equal(subject.bound, true);
     subject.watches(held("n2", 9, [n1, n2]));
     assert.equal(subject.bound, true, "the successor may not have bound it yet");
@@ -199,29 +234,51 @@ describe("handing over", () => {
     const subject = new Subject().master([n2, candidate("n3", { effective: 90 })]);
     const start = subject.nowMs;
     subject.event({ kind: "stop" });
-    subject.answer("offer", { kind: "ok", record: held("n1", 5, [n1, n2, candidate("n3", { effective: 90 })], { annotations: { "leasehold.dev/offer": "n2" } }) });
+    subject.answer("offer", {
+      kind: "ok",
+      record: held("n1", 5, [n1, n2, candidate("n3", { effective: 90 })], {
+        annotations: { "leasehold.dev/offer": "n2" },
+      }),
+    });
     subject.to(start + 300);
-    assert.deepEqual(subject.sent("offer").map((write) => write.to), ["n3"]);
+    assert.deepEqual(
+      subject.sent("offer").map((write) => write.to),
+      ["n3"],
+    );
   });
 
   test("an offer ends the right 0.9 s after it was sent, until it is known to be untaken", () => {
     const subject = new Subject().master([n2]);
     subject.healthy({ faults: ["balancer"] });
     const offeredMs = subject.nowMs;
-    assert.equal(subject.log.findLast((effect) => effect.kind === "limit" || effect.kind === "write")?.kind, "write", "limited before it is written");
+    assert.equal(
+      subject.log.findLast((effect) => effect.kind === "limit" || effect.kind === "write")?.kind,
+      "write",
+      "limited before it is written",
+    );
     assert.equal(subject.boundUntilMs, offeredMs + 900);
-    subject.to(offeredMs + 100).answer("offer", { kind: "ok", record: held("n1", 0, [n1, n2], { resourceVersion: "150", annotations: { "leasehold.dev/offer": "n2" } }) });
+    subject.to(offeredMs + 100).answer("offer", {
+      kind: "ok",
+      record: held("n1", 0, [n1, n2], {
+        resourceVersion: "150",
+        annotations: { "leasehold.dev/offer": "n2" },
+      }),
+    });
     subject.to(offeredMs + 350);
     assert.equal(subject.boundUntilMs, offeredMs + 900, "nobody took it, but that is not sure yet");
     subject.answer("offer", { kind: "ok", record: held("n1", 0, [n1, n2], { resourceVersion: "152" }) });
-    subject.to(subject.nowMs + 10).answer("renew", { kind: "ok", record: held("n1", 2, [n1, n2], { resourceVersion: "153" }) });
+    subject
+      .to(subject.nowMs + 10)
+      .answer("renew", { kind: "ok", record: held("n1", 2, [n1, n2], { resourceVersion: "153" }) });
     assert.ok(subject.boundUntilMs >= offeredMs + 350 + 4_000, "withdrawn, and renewed since");
     assert.equal(subject.bound, true);
   });
 
   test("an offer that the holder did not make limits it as well", () => {
     const subject = new Subject().master([n2]);
-    subject.watches(held("n1", 0, [n1, n2], { resourceVersion: "150", annotations: { "leasehold.dev/offer": "n2" } }));
+    subject.watches(
+      held("n1", 0, [n1, n2], { resourceVersion: "150", annotations: { "leasehold.dev/offer": "n2" } }),
+    );
     assert.equal(subject.boundUntilMs, subject.nowMs + 900);
   });
 
@@ -229,8 +286,13 @@ describe("handing over", () => {
     const subject = new Subject().master();
     const before = subject.log.length;
     subject.event({ kind: "stop" });
-    const kinds = subject.log.slice(before).map((effect) => (effect.kind === "write" ? effect.write.kind : effect.kind));
-    assert.ok(kinds.indexOf("unbind") >= 0 && kinds.indexOf("unbind") < kinds.indexOf("release"), kinds.join());
+    const kinds = subject.log
+      .slice(before)
+      .map((effect) => (effect.kind === "write" ? effect.write.kind : effect.kind));
+    assert.ok(
+      kinds.indexOf("unbind") >= 0 && kinds.indexOf("unbind") < kinds.indexOf("release"),
+      kinds.join(),
+    );
     subject.answer("release", { kind: "ok", record: held("", 9) });
     assert.equal(subject.state.role.kind, "STOPPED");
   });
@@ -250,7 +312,13 @@ describe("handing over", () => {
 
   test("preempt: a better candidate that wants to gets an offer", () => {
     const subject = new Subject().master([candidate("n2", { effective: 200, preempt: true })]);
-    assert.deepEqual(subject.to(subject.nowMs + 10).sent("offer").map((write) => write.to), ["n2"]);
+    assert.deepEqual(
+      subject
+        .to(subject.nowMs + 10)
+        .sent("offer")
+        .map((write) => write.to),
+      ["n2"],
+    );
   });
 
   test("equal priority never preempts, however high the address", () => {
@@ -261,7 +329,10 @@ describe("handing over", () => {
   test("a holder in FAULT yields under nopreempt, and keeps the VIP meanwhile", () => {
     const subject = new Subject().master([candidate("n2", { effective: 50 })]);
     subject.healthy({ faults: ["balancer"] });
-    assert.deepEqual(subject.sent("offer").map((write) => write.to), ["n2"]);
+    assert.deepEqual(
+      subject.sent("offer").map((write) => write.to),
+      ["n2"],
+    );
     assert.equal(subject.bound, true);
   });
 
@@ -282,7 +353,10 @@ describe("handing over", () => {
     const peers = [candidate("n2", { effective: 10 }), candidate("n3", { effective: 100 })];
     const subject = new Subject().master(peers);
     subject.watches(held("n1", 7, [n1, ...peers], { annotations: { "leasehold.dev/move-to": "n2" } }));
-    assert.deepEqual(subject.sent("offer").map((write) => write.to), ["n2"]);
+    assert.deepEqual(
+      subject.sent("offer").map((write) => write.to),
+      ["n2"],
+    );
   });
 
   test("move-to: a named holder is pinned against a better candidate", () => {
@@ -294,13 +368,20 @@ describe("handing over", () => {
 
   test("an offer to us is answered at once", () => {
     const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2]));
-    subject.watches(held("n2", 1, [n1, n2], { resourceVersion: "200", annotations: { "leasehold.dev/offer": "n1" } }));
-    assert.deepEqual(subject.sent("claim").map((write) => write.offered), [true]);
+    subject.watches(
+      held("n2", 1, [n1, n2], { resourceVersion: "200", annotations: { "leasehold.dev/offer": "n1" } }),
+    );
+    assert.deepEqual(
+      subject.sent("claim").map((write) => write.offered),
+      [true],
+    );
   });
 
   test("an unfit node does not answer an offer, nor later when it is fit again", () => {
     const subject = new Subject().healthy({ faults: ["balancer"] }).sees(held("n2", 1, [n1, n2]));
-    subject.watches(held("n2", 1, [n1, n2], { resourceVersion: "200", annotations: { "leasehold.dev/offer": "n1" } }));
+    subject.watches(
+      held("n2", 1, [n1, n2], { resourceVersion: "200", annotations: { "leasehold.dev/offer": "n1" } }),
+    );
     subject.to(400).healthy();
     assert.equal(subject.sent("claim").length, 0);
   });
@@ -314,7 +395,10 @@ describe("restarting", () => {
     assert.equal(subject.boundUntilMs, 7_000);
     subject.sees(held("n1", 1, [n1, n2]));
     assert.equal(subject.bound, true);
-    assert.deepEqual(subject.sent("claim").map((write) => write.replaces?.holder), ["n1"]);
+    assert.deepEqual(
+      subject.sent("claim").map((write) => write.replaces?.holder),
+      ["n1"],
+    );
   });
 
   test("it lets go when the Lease names another", () => {
@@ -357,7 +441,10 @@ describe("restarting", () => {
     assert.equal(holder.state.role.kind, "BACKUP");
     const stopping = new Subject().master();
     stopping.event({ kind: "stop" });
-    stopping.answer("release", { kind: "conflict", record: held("n1", 9, [], { annotations: { "leasehold.dev/holder-instance": "i7" } }) });
+    stopping.answer("release", {
+      kind: "conflict",
+      record: held("n1", 9, [], { annotations: { "leasehold.dev/holder-instance": "i7" } }),
+    });
     assert.equal(stopping.sent("release").length, 0);
   });
 
@@ -373,12 +460,23 @@ describe("restarting", () => {
   });
 
   test("of two that began at one moment the one of the lesser instance keeps the name", () => {
-    for (const [instance, keeps] of [["i0", false], ["i2", true]] as const) {
+    for (const [instance, keeps] of [
+      ["i0", false],
+      ["i2", true],
+    ] as const) {
       const subject = new Subject().healthy().sees(held("n2", 0, [n2]));
-      const answer = (): void => void subject.answer("candidate", { kind: "ok", record: held("n2", 1, [n1, n2], { resourceVersion: String(200 + subject.nowMs) }) });
+      const answer = (): void =>
+        void subject.answer("candidate", {
+          kind: "ok",
+          record: held("n2", 1, [n1, n2], { resourceVersion: String(200 + subject.nowMs) }),
+        });
       for (let round = 0; round < 12 && subject.sent("candidate").length > 0; round += 1) {
         answer();
-        subject.watches(held("n2", 1, [candidate("n1", { instance, counter: 9 + round }), n2], { resourceVersion: String(201 + subject.nowMs) }));
+        subject.watches(
+          held("n2", 1, [candidate("n1", { instance, counter: 9 + round }), n2], {
+            resourceVersion: String(201 + subject.nowMs),
+          }),
+        );
         subject.to(subject.nowMs + 600);
       }
       assert.equal(subject.state.self.namesake === null, keeps);
@@ -389,7 +487,8 @@ describe("restarting", () => {
   test("a machine installed anew takes its name back after 30 s of silence", () => {
     const other = candidate("n1", { instance: "other", counter: 7 });
     const subject = new Subject().healthy().sees(held("n2", 1, [other, n2]));
-    for (let atMs = 1_000; atMs <= 33_000; atMs += 1_000) subject.to(atMs).sees(held("n2", 1 + atMs / 1_000, [other, n2]));
+    for (let atMs = 1_000; atMs <= 33_000; atMs += 1_000)
+      subject.to(atMs).sees(held("n2", 1 + atMs / 1_000, [other, n2]));
     assert.ok(subject.sent("candidate").length > 0);
   });
 });
@@ -399,14 +498,32 @@ describe("preempt delay", () => {
   const low = candidate("n2", { effective: 50 });
   const wants = (subject: Subject): boolean => subject.sent("candidate").at(-1)?.candidate.preempt ?? false;
 
-  function follow(subject: Subject, fromMs: number, untilMs: number, holder: ReturnType<typeof candidate>): void {
+  function follow(
+    subject: Subject,
+    fromMs: number,
+    untilMs: number,
+    holder: ReturnType<typeof candidate>,
+  ): void {
     for (let atMs = fromMs; atMs <= untilMs; atMs += 1_000) {
       subject.to(atMs).watches(held(holder.node, atMs / 1_000 + 1, [holder]));
       if (subject.sent("candidate").length > 0) {
         const own = subject.sent("candidate")[0];
         if (own === undefined) continue;
-        subject.answer("candidate", { kind: "ok", record: held(holder.node, atMs / 1_000 + 1, [holder, own.candidate], { resourceVersion: `${100 + atMs / 1_000 + 1}` }) });
-        if (own.candidate.preempt) subject.open.push({ kind: "write", id: 0, timeoutMs: 0, urgent: false, write: { kind: "candidate", candidate: own.candidate }, sentAtMs: atMs });
+        subject.answer("candidate", {
+          kind: "ok",
+          record: held(holder.node, atMs / 1_000 + 1, [holder, own.candidate], {
+            resourceVersion: `${100 + atMs / 1_000 + 1}`,
+          }),
+        });
+        if (own.candidate.preempt)
+          subject.open.push({
+            kind: "write",
+            id: 0,
+            timeoutMs: 0,
+            urgent: false,
+            write: { kind: "candidate", candidate: own.candidate },
+            sentAtMs: atMs,
+          });
       }
     }
   }
@@ -420,7 +537,9 @@ describe("preempt delay", () => {
   });
 
   test("a dead holder is replaced without the delay", () => {
-    const subject = new Subject({ ...settings, preemptDelayMs: 60_000 }).healthy().sees(held("n2", 1, [candidate("n1", { effective: 200 }), low]));
+    const subject = new Subject({ ...settings, preemptDelayMs: 60_000 })
+      .healthy()
+      .sees(held("n2", 1, [candidate("n1", { effective: 200 }), low]));
     assert.equal(subject.to(10_000).sent("claim").length, 1);
   });
 });
@@ -428,16 +547,35 @@ describe("preempt delay", () => {
 describe("what a node says of its fast path", () => {
   const before = { version: 1, addresses: ["10.88.0.11"] };
   const said = (effects: readonly Effect[]): unknown =>
-    effects.flatMap((effect) => (effect.kind === "write" && effect.write.kind === "candidate" ? [effect.write.candidate.fastPath] : [])).at(-1);
+    effects
+      .flatMap((effect) =>
+        effect.kind === "write" && effect.write.kind === "candidate" ? [effect.write.candidate.fastPath] : [],
+      )
+      .at(-1);
 
   for (const [name, fastPath, instance, expected] of [
-    ["stands while a restarted agent does not know yet: the rules are still in the kernel", undefined, "i1", before],
+    [
+      "stands while a restarted agent does not know yet: the rules are still in the kernel",
+      undefined,
+      "i1",
+      before,
+    ],
     ["is withdrawn when it is known to be gone", null, "i1", null],
     ["is not taken over from another machine of its name", undefined, "i9", null],
   ] as const) {
     test(name, () => {
-      const started = step(SETTINGS, initialState(SETTINGS, 0), { kind: "start", resume: null, found: false }, 0);
-      const self = step(SETTINGS, started.state, { kind: "self", facts: { effective: 100, faults: [], ready: true, mac: "", fastPath } }, 1);
+      const started = step(
+        SETTINGS,
+        initialState(SETTINGS, 0),
+        { kind: "start", resume: null, found: false },
+        0,
+      );
+      const self = step(
+        SETTINGS,
+        started.state,
+        { kind: "self", facts: { effective: 100, faults: [], ready: true, mac: "", fastPath } },
+        1,
+      );
       const lease = held("n2", 0, [candidate("n1", { fastPath: before, instance }), candidate("n2")]);
       const watched = step(SETTINGS, self.state, { kind: "watched", record: lease }, 2);
       if (instance === "i1") assert.deepEqual(said(watched.effects), expected);

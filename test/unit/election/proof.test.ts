@@ -26,7 +26,10 @@ describe("the holder's kernel is silent", () => {
     const subject = backup().to(300).hears(silent);
     assert.equal(subject.bound, true);
     assert.equal(subject.state.role.kind, "PROVISIONAL");
-    assert.deepEqual(subject.sent("claim").map(({ replaces }) => replaces?.holder), ["n2"]);
+    assert.deepEqual(
+      subject.sent("claim").map(({ replaces }) => replaces?.holder),
+      ["n2"],
+    );
     subject.answer("claim", { kind: "ok", record: held("n1", 2, all) });
     assert.equal(subject.state.role.kind, "MASTER");
     assert.equal(subject.bound, true);
@@ -53,7 +56,9 @@ describe("the holder's kernel is silent", () => {
 
   test("the dead node itself is no candidate, however good", () => {
     const best = candidate("n2", { mac: n2.mac, effective: 200 });
-    const subject = new Subject({ base: 120 }).healthy({ fastPath: OFFER }).sees(held("n2", 1, [{ ...n1, effective: 120 }, best]));
+    const subject = new Subject({ base: 120 })
+      .healthy({ fastPath: OFFER })
+      .sees(held("n2", 1, [{ ...n1, effective: 120 }, best]));
     subject.hears(silent);
     assert.equal(subject.bound, true);
   });
@@ -70,11 +75,16 @@ describe("the holder's kernel is silent", () => {
   });
 
   test("a node that is not eligible takes nothing; where nobody is, it serves when the Lease has run out", () => {
-    const subject = backup().healthy({ fastPath: OFFER, faults: ["balancer"] }).hears(silent);
+    const subject = backup()
+      .healthy({ fastPath: OFFER, faults: ["balancer"] })
+      .hears(silent);
     assert.equal(subject.to(9_999).bound, false);
     assert.equal(subject.sent("claim").length, 0);
     const tired = candidate("n3", { mac: n3.mac, eligible: false, faults: ["balancer"] });
-    const last = new Subject({ base: 120 }).healthy({ fastPath: OFFER, faults: ["balancer"] }).sees(held("n2", 1, [n1, n2, tired])).hears(silent);
+    const last = new Subject({ base: 120 })
+      .healthy({ fastPath: OFFER, faults: ["balancer"] })
+      .sees(held("n2", 1, [n1, n2, tired]))
+      .hears(silent);
     assert.equal(last.to(12_000).sent("claim").length, 1);
   });
 });
@@ -110,7 +120,11 @@ describe("provisional by proof", () => {
 
   test("stays beyond it while the API servers are there and cannot write", () => {
     const subject = backup().to(300).hears(silent);
-    const servers = [{ server: "a", state: "silent" }, { server: "b", state: "alive" }, { server: "c", state: "alive" }] as const;
+    const servers = [
+      { server: "a", state: "silent" },
+      { server: "b", state: "alive" },
+      { server: "c", state: "alive" },
+    ] as const;
     for (let atMs = 800; atMs <= 9_800; atMs += 500) {
       subject.to(atMs).event({ kind: "surveyed", sentAtMs: atMs - 20, survey: { servers, records: [] } });
     }
@@ -122,7 +136,8 @@ describe("provisional by proof", () => {
 describe("who is watched", () => {
   test("the sentinel is told once, and again when somebody else is to be watched", () => {
     const subject = backup();
-    const told = (): readonly (string | undefined)[] => subject.log.flatMap((effect) => (effect.kind === "watch" ? [effect.target.holder?.mac] : []));
+    const told = (): readonly (string | undefined)[] =>
+      subject.log.flatMap((effect) => (effect.kind === "watch" ? [effect.target.holder?.mac] : []));
     assert.deepEqual(told().at(-1), n2.mac);
     const before = told().length;
     subject.to(500).watches(held("n2", 2, [n1, n2, n3]));
@@ -135,7 +150,10 @@ describe("who is watched", () => {
     const subject = backup();
     const target = watchTarget(subject.settings, subject.state, subject.state.role);
     assert.deepEqual(target.holder, { tenure, mac: n2.mac });
-    assert.deepEqual(target.witnesses.map(({ mac }) => mac), [n3.mac]);
+    assert.deepEqual(
+      target.witnesses.map(({ mac }) => mac),
+      [n3.mac],
+    );
     assert.equal(target.pace, "fast");
   });
 

@@ -59,9 +59,11 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
   "the holder is silent on the wire, and two holders do no harm": byProof,
   "no API server lets it read the Lease, and no machine has the VIP": atBootstrap,
   "it is stopping and has withdrawn its candidacy, or 1 s is over": () => stopped(backup()).to(1_000),
-  "the API accepts its claim or renewal": () => byProof().answer("claim", { kind: "ok", record: held("n1", 2, [n2]) }),
+  "the API accepts its claim or renewal": () =>
+    byProof().answer("claim", { kind: "ok", record: held("n1", 2, [n2]) }),
   "its reason has ended, its time is over, or it is stopping": () => stopped(byProof()),
-  "it gives way to another machine that claims the VIP": () => byProof().hears({ kind: "claimed", mac: n2.mac }),
+  "it gives way to another machine that claims the VIP": () =>
+    byProof().hears({ kind: "claimed", mac: n2.mac }),
   "the Lease names another machine": () => new Subject().master([n2]).watches(held("n2", 9, [n2])),
   "the renew deadline has passed": () => withoutApi(["silent", "silent"]),
   "renewals are overdue, and no other node can claim": () => withoutApi(["refusing", "refusing"]),
@@ -70,15 +72,21 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
     return subject.to(800);
   },
   "it is stopping, and no candidate has taken its offer": () => stopped(new Subject().master()),
-  "the API has answered the release, or 1 s is over": () => stopped(new Subject().master()).answer("release", { kind: "ok", record: held("", 9) }),
+  "the API has answered the release, or 1 s is over": () =>
+    stopped(new Subject().master()).answer("release", { kind: "ok", record: held("", 9) }),
 };
 
 describe("the table of transitions", () => {
   for (const { from, to, when } of TRANSITIONS) {
     test(`${from} becomes ${to}: ${when}`, () => {
       const { log } = EXAMPLES[when]();
-      const made = log.flatMap((effect) => (effect.kind === "report" && effect.report.kind === "transition" ? [effect.report] : []));
-      assert.ok(made.some((report) => report.from === from && report.to === to), JSON.stringify(made));
+      const made = log.flatMap((effect) =>
+        effect.kind === "report" && effect.report.kind === "transition" ? [effect.report] : [],
+      );
+      assert.ok(
+        made.some((report) => report.from === from && report.to === to),
+        JSON.stringify(made),
+      );
     });
   }
 
@@ -87,16 +95,27 @@ describe("the table of transitions", () => {
   });
 
   test("is what docs/architecture.md draws and lists", () => {
-    const arrows = [...DRAWING.matchAll(/<g data-from="(\w+)" data-to="(\w+)">/g)].map(([, from, to]) => `${from} --> ${to}`);
+    const arrows = [...DRAWING.matchAll(/<g data-from="(\w+)" data-to="(\w+)">/g)].map(
+      ([, from, to]) => `${from} --> ${to}`,
+    );
     assert.deepEqual(arrows.toSorted(), pairs);
-    const numbered = [...DRAWING.matchAll(/>(\w+) → (\w+)<\/text>\n<text [^>]*>([^<]+)<\/text>/g)].map(([, ...cells]) => cells.join(" | "));
-    assert.deepEqual(numbered, TRANSITIONS.map(({ from, to, when }) => [from, to, when].join(" | ")));
-    const listed = [...DOCS.matchAll(/^\| (\w+) \| (\w+) \| (.+) \| `(\w+(?:-\w+)*\.ts)` \|$/gm)].map(([, ...cells]) => cells.join(" | "));
+    const numbered = [...DRAWING.matchAll(/>(\w+) → (\w+)<\/text>\n<text [^>]*>([^<]+)<\/text>/g)].map(
+      ([, ...cells]) => cells.join(" | "),
+    );
+    assert.deepEqual(
+      numbered,
+      TRANSITIONS.map(({ from, to, when }) => [from, to, when].join(" | ")),
+    );
+    const listed = [...DOCS.matchAll(/^\| (\w+) \| (\w+) \| (.+) \| `(\w+(?:-\w+)*\.ts)` \|$/gm)].map(
+      ([, ...cells]) => cells.join(" | "),
+    );
     assert.deepEqual(listed, rows);
   });
 
   test("is what the header of machine.ts shows", () => {
-    const shown = [...HEADER.matchAll(/^ \* {5}(\w+) +→ (\w+) +(.+) \((\S+\.ts)\)$/gm)].map(([, ...cells]) => cells.join(" | "));
+    const shown = [...HEADER.matchAll(/^ \* {5}(\w+) +→ (\w+) +(.+) \((\S+\.ts)\)$/gm)].map(([, ...cells]) =>
+      cells.join(" | "),
+    );
     assert.deepEqual(shown, rows);
   });
 });
@@ -106,10 +125,14 @@ const FRAME = new Set(["types.ts", "status.ts", "transitions.ts", "step.ts", "el
 
 test("the index of rules in machine.ts names files that exist, and leaves out no file that decides", () => {
   const [, ofVrrp = "", added = ""] = HEADER.split(/Where .* rules (?:is|are).*:\n/);
-  const lines = (index: string): readonly (readonly string[])[] => [...index.matchAll(/^ \* {5}\S.+? {2,}(\S.+)$/gm)].map(([, files]) => (files ?? "").split(", "));
+  const lines = (index: string): readonly (readonly string[])[] =>
+    [...index.matchAll(/^ \* {5}\S.+? {2,}(\S.+)$/gm)].map(([, files]) => (files ?? "").split(", "));
   assert.deepEqual([lines(ofVrrp).length, lines(added).length], [15, 9]);
   const named = new Set([...lines(ofVrrp), ...lines(added)].flat());
   for (const file of named) assert.ok(existsSync(new URL(file, ELECTION)), file);
   const deciding = readdirSync(ELECTION).filter((file) => !FRAME.has(file));
-  assert.deepEqual(deciding.filter((file) => !named.has(file)), []);
+  assert.deepEqual(
+    deciding.filter((file) => !named.has(file)),
+    [],
+  );
 });

@@ -18,21 +18,48 @@ function loaded(): readonly string[] {
     {
       vips: [ip(VIP)],
       ports: [6443, 8443],
-      node: { name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [ip(addressOf(1))], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, hasIngress: true, shortConntrackTimeouts: true },
+      node: {
+        name: "n1",
+        interfaceName: "eth0",
+        interfaceIndex: 2,
+        addresses: [ip(addressOf(1))],
+        mac: macOf(1),
+        backendPort: 6443,
+        balancerPort: 8443,
+        wildcardListener: true,
+        hasIngress: true,
+        shortConntrackTimeouts: true,
+      },
     },
     {
-      backends: [1, 2, 3].map((n) => ({ host: addressOf(n), port: 6443, grade: "UP", serving: true, silent: false })),
-      peers: [2, 3].map((n) => ({ node: `n${n}`, fastPath: { version: FAST_PATH_VERSION, addresses: [addressOf(n)] }, mac: macOf(n), fresh: true, said: "" })),
+      backends: [1, 2, 3].map((n) => ({
+        host: addressOf(n),
+        port: 6443,
+        grade: "UP",
+        serving: true,
+        silent: false,
+      })),
+      peers: [2, 3].map((n) => ({
+        node: `n${n}`,
+        fastPath: { version: FAST_PATH_VERSION, addresses: [addressOf(n)] },
+        mac: macOf(n),
+        fresh: true,
+        said: "",
+      })),
       unheard: new Set(),
       unproven: new Set(),
     },
   );
   const script = transaction(ruleset(plan), [], [{ family: "ip", set: OWN_SET, elements: [VIP] }]);
-  return script.split("\n").filter((line) => /^add |^delete element /.test(line) && !line.includes("table ip6"));
+  return script
+    .split("\n")
+    .filter((line) => /^add |^delete element /.test(line) && !line.includes("table ip6"));
 }
 
 function documented(): readonly string[] {
-  return [...DOCUMENT.matchAll(/^```nft\n([\s\S]*?)^```$/gm)].flatMap(([, block = ""]) => block.trim().split("\n"));
+  return [...DOCUMENT.matchAll(/^```nft\n([\s\S]*?)^```$/gm)].flatMap(([, block = ""]) =>
+    block.trim().split("\n"),
+  );
 }
 
 /** Slots 5 to 1022 are `...` in the document. */
@@ -40,10 +67,14 @@ function shortened(line: string): string {
   return line.replace(/( vmap \{ (?:\d+ : goto \w+, ){5}).*(1023 : .*)$/, "$1..., $2");
 }
 
-/** `add rule ip leasehold wire` and the like: order counts within a chain, and the document goes through the chains as a packet does. */
+/**
+ * `add rule ip leasehold wire` and the like: order counts within a chain, and the document goes through the
+ * chains as a packet does.
+ */
 const chainOf = (line: string): string => line.split(" ").slice(0, 5).join(" ");
 
 test("the document lists the rules as they are loaded, all of them, and those of each chain in their order", () => {
-  const byChain = (lines: readonly string[]): Readonly<Record<string, readonly string[] | undefined>> => Object.groupBy(lines, chainOf);
+  const byChain = (lines: readonly string[]): Readonly<Record<string, readonly string[] | undefined>> =>
+    Object.groupBy(lines, chainOf);
   assert.deepEqual({ ...byChain(documented()) }, { ...byChain(loaded().map(shortened)) });
 });

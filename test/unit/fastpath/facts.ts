@@ -10,5 +10,12 @@ export function backend(n: number, changes: Partial<PlanBackend> = {}): PlanBack
 export const dead = { grade: "DOWN", serving: false, silent: true } as const;
 
 export function peer(n: number, changes: Partial<PlanPeer> = {}): PlanPeer {
-  return { node: `n${n}`, fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(n, 4).text] }, mac: macOf(n), fresh: true, said: "a/1", ...changes };
+  return {
+    node: `n${n}`,
+    fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(n, 4).text] },
+    mac: macOf(n),
+    fresh: true,
+    said: "a/1",
+    ...changes,
+  };
 }

@@ -24,7 +24,13 @@ interface Told {
   readonly afterLoads: number;
 }
 
-const FOREIGN: RulesetChange = { pid: 77, program: "nft", tables: new Set(["ip leasehold"]), lost: false, port: 77 };
+const FOREIGN: RulesetChange = {
+  pid: 77,
+  program: "nft",
+  tables: new Set(["ip leasehold"]),
+  lost: false,
+  port: 77,
+};
 const OWN_PORT = 4242;
 
 /** One node and its machine; tests change the fields. */
@@ -65,7 +71,10 @@ class Bench {
   readonly fastPath: FastPath;
 
   constructor(changes: Partial<FastPathDeps> = {}) {
-    const say = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string): void => void this.log.push([level, message, fields["mode"]].filter(Boolean).join(" "));
+    const say =
+      (level: string) =>
+      (fields: Readonly<Record<string, unknown>>, message: string): void =>
+        void this.log.push([level, message, fields["mode"]].filter(Boolean).join(" "));
     this.fastPath = createFastPath({
       clock: this.clock,
       log: { ...silentLogger, info: say("info"), warn: say("warn"), error: say("error") },
@@ -76,7 +85,16 @@ class Bench {
       node: () => {
         if (this.unreadable !== undefined) throw this.unreadable;
         if (this.link === undefined) return undefined;
-        return { name: "n1", interfaceName: "eth0", interfaceIndex: this.link.index, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true };
+        return {
+          name: "n1",
+          interfaceName: "eth0",
+          interfaceIndex: this.link.index,
+          addresses: [addressIn(1, 4)],
+          mac: macOf(1),
+          backendPort: 6443,
+          balancerPort: 8443,
+          wildcardListener: true,
+        };
       },
       backends: () => this.backends,
       lease: () => undefined,
@@ -118,7 +136,8 @@ class Bench {
           this.listed += 1;
           return [];
         },
-        backendsDied: async (hosts, clients) => void this.told.push({ hosts: [...hosts], holder: clients !== null, afterLoads: this.loads.length }),
+        backendsDied: async (hosts, clients) =>
+          void this.told.push({ hosts: [...hosts], holder: clients !== null, afterLoads: this.loads.length }),
         told: () => ({ kicked: 0, destroyed: 0 }),
       },
       probe: (nodes) => void this.probes.push(nodes),
@@ -161,7 +180,12 @@ class Bench {
   }
 
   settled(): readonly string[] {
-    return this.loads.at(-1)?.elements.filter(({ set }) => set === "settling").flatMap(({ elements }) => elements) ?? [];
+    return (
+      this.loads
+        .at(-1)
+        ?.elements.filter(({ set }) => set === "settling")
+        .flatMap(({ elements }) => elements) ?? []
+    );
   }
 }
 
@@ -174,7 +198,10 @@ describe("at the start", () => {
     const bench = new Bench();
     assert.equal(bench.fastPath.offer(), undefined, "what a predecessor said still holds");
     await bench.start();
-    assert.deepEqual(bench.loads.map(({ tables }) => tables), [["netdev", "ip"]]);
+    assert.deepEqual(
+      bench.loads.map(({ tables }) => tables),
+      [["netdev", "ip"]],
+    );
     assert.deepEqual(bench.fastPath.offer(), { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] });
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.equal(bench.changes, 1, "the others are to be told");
@@ -183,7 +210,10 @@ describe("at the start", () => {
   const unknown: readonly (readonly [string, (bench: Bench) => void])[] = [
     ["the Lease nor the disk has been read", (bench) => (bench.peers = undefined)],
     ["no API server is known", (bench) => (bench.backends = [])],
-    ["one has not been checked", (bench) => (bench.backends = [backend(1), backend(2, { grade: "UNKNOWN", serving: false })])],
+    [
+      "one has not been checked",
+      (bench) => (bench.backends = [backend(1), backend(2, { grade: "UNKNOWN", serving: false })]),
+    ],
   ];
   for (const [what, prepare] of unknown) {
     test(`leaves what a predecessor loaded for up to 5 s while ${what}`, async () => {
@@ -235,7 +265,10 @@ describe("a change", () => {
     };
     await bench.update();
     assert.equal(bench.loads.length, 3);
-    assert.deepEqual(bench.fastPath.status().own.map((own) => own.backend), ["10.88.0.11:6443"]);
+    assert.deepEqual(
+      bench.fastPath.status().own.map((own) => own.backend),
+      ["10.88.0.11:6443"],
+    );
   });
 
   test("of the members has the last of the ring drop what nobody knows; one of grades has not", async () => {
@@ -263,8 +296,13 @@ describe("a change", () => {
 describe("more than 16 nodes", () => {
   test("are 16 members: a warning names the others once for each change, and the status all the time", async () => {
     const warnings: unknown[] = [];
-    const many = (count: number): readonly PlanPeer[] => Array.from({ length: count - 1 }, (_, index) => peer(index + 2, { mac: `02:00:00:00:01:${(index + 16).toString(16)}` }));
-    const bench = new Bench({ log: { ...silentLogger, warn: (fields) => void warnings.push(fields["leftOut"]) } });
+    const many = (count: number): readonly PlanPeer[] =>
+      Array.from({ length: count - 1 }, (_, index) =>
+        peer(index + 2, { mac: `02:00:00:00:01:${(index + 16).toString(16)}` }),
+      );
+    const bench = new Bench({
+      log: { ...silentLogger, warn: (fields) => void warnings.push(fields["leftOut"]) },
+    });
     bench.peers = many(16);
     await bench.start();
     assert.deepEqual([warnings, bench.fastPath.status().leftOut], [[], []]);
@@ -312,7 +350,11 @@ describe("a kernel that does not take it all", () => {
     await bench.pass(599_000);
     assert.equal(bench.tries, 3);
     await bench.pass(2_000);
-    assert.deepEqual([bench.tries, bench.loads.length, bench.log.length], [5, 3, 2], "in vain again, and said once");
+    assert.deepEqual(
+      [bench.tries, bench.loads.length, bench.log.length],
+      [5, 3, 2],
+      "in vain again, and said once",
+    );
     bench.refuses = () => false;
     await bench.pass(600_000);
     assert.deepEqual([bench.tries, bench.loads.length], [6, 4]);
@@ -335,7 +377,10 @@ describe("a kernel that does not take it all", () => {
     const bench = new Bench();
     bench.refuses = () => true;
     await bench.start();
-    assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.status().reason, bench.fastPath.offer()], ["off", "refused", null]);
+    assert.deepEqual(
+      [bench.fastPath.status().mode, bench.fastPath.status().reason, bench.fastPath.offer()],
+      ["off", "refused", null],
+    );
     assert.deepEqual(bench.log, ["warn Fast path off"]);
     const { tries } = bench;
     await bench.pass(14_500);
@@ -363,7 +408,10 @@ describe("a kernel that does not take it all", () => {
     const bench = new Bench();
     bench.missing = ["a is 0, set it to 1", "b"];
     await bench.start();
-    assert.deepEqual([bench.tries, bench.fastPath.status().mode, bench.fastPath.status().reason], [1, "proxy", "a is 0, set it to 1; b"]);
+    assert.deepEqual(
+      [bench.tries, bench.fastPath.status().mode, bench.fastPath.status().reason],
+      [1, "proxy", "a is 0, set it to 1; b"],
+    );
     bench.missing = [];
     await bench.pass(1_000);
     assert.equal(bench.fastPath.status().mode, "fast-path");
@@ -378,7 +426,10 @@ describe("a kernel that does not take it all", () => {
 
   test("is as good as one that was told not to", async () => {
     const bench = await new Bench({ mode: "off" }).start();
-    assert.deepEqual([bench.loads[0]?.tables, bench.fastPath.status().reason, bench.fastPath.offer()], [["ip"], "LEASEHOLD_FASTPATH=off", null]);
+    assert.deepEqual(
+      [bench.loads[0]?.tables, bench.fastPath.status().reason, bench.fastPath.offer()],
+      [["ip"], "LEASEHOLD_FASTPATH=off", null],
+    );
   });
 
   test("loses nothing else: what cannot be read now is looked at again, and said once", async () => {
@@ -397,7 +448,8 @@ describe("rules that somebody changed", () => {
   test("are put back at once, and this node goes on offering itself meanwhile", async () => {
     const bench = await new Bench().start();
     const offer = bench.fastPath.offer();
-    bench.during = () => assert.deepEqual(bench.fastPath.offer(), offer, "the others would take it out of their ring");
+    bench.during = () =>
+      assert.deepEqual(bench.fastPath.offer(), offer, "the others would take it out of their ring");
     bench.onRuleset?.(FOREIGN);
     await settle();
     assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
@@ -433,7 +485,11 @@ describe("rules that somebody changed", () => {
       await settle();
     };
     await lost();
-    assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [1, 0], "another's ten thousand rules are no change of ours");
+    assert.deepEqual(
+      [bench.loads.length, bench.fastPath.status().restored],
+      [1, 0],
+      "another's ten thousand rules are no change of ours",
+    );
     bench.silent.isIntact = new Error("ENOBUFS");
     await lost();
     assert.equal(bench.loads.length, 1);
@@ -455,7 +511,10 @@ describe("rules that somebody changed", () => {
 
   const others: readonly (readonly [string, RulesetChange])[] = [
     ["it was us", { ...FOREIGN, port: OWN_PORT }],
-    ["they are another's", { ...FOREIGN, tables: new Set(["ip kube-proxy", "inet leasehold", "ip leasehold2"]) }],
+    [
+      "they are another's",
+      { ...FOREIGN, tables: new Set(["ip kube-proxy", "inet leasehold", "ip leasehold2"]) },
+    ],
   ];
   for (const [why, change] of others) {
     test(`are left alone when ${why}`, async () => {
@@ -480,7 +539,10 @@ describe("rules that somebody changed", () => {
     bench.intact = false;
     await bench.pass(10_000);
     assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
-    assert.equal(bench.log.at(-1), "warn The rules in the kernel are not those that were loaded, putting them back");
+    assert.equal(
+      bench.log.at(-1),
+      "warn The rules in the kernel are not those that were loaded, putting them back",
+    );
     assert.notEqual(bench.fastPath.offer(), null);
     await bench.pass(30_000);
     assert.equal(bench.loads.length, 2);
@@ -517,7 +579,10 @@ describe("a failed read is no failed rule:", () => {
       if (what === "counters") bench.packets = 11;
       if (what === "heard") bench.heard.clear();
       await bench.pass(60_000);
-      assert.deepEqual([bench.loads.length, bench.fastPath.status().restored, bench.fastPath.offer()], [1, 0, offer]);
+      assert.deepEqual(
+        [bench.loads.length, bench.fastPath.status().restored, bench.fastPath.offer()],
+        [1, 0, offer],
+      );
       assert.deepEqual(bench.fastPath.status().nodes, nodes);
       assert.equal(bench.refreshes.length - before.refreshes, what === "refresh" ? 0 : 6);
       const said = "warn The kernel could not be asked about the rules, they stay as they are";
@@ -538,7 +603,10 @@ describe("a failed read is no failed rule:", () => {
     const bench = await new Bench().start();
     bench.hasHeardSet = false;
     await bench.pass(60_000);
-    assert.deepEqual(bench.fastPath.status().nodes.map(({ unheard }) => unheard), [false, false, false]);
+    assert.deepEqual(
+      bench.fastPath.status().nodes.map(({ unheard }) => unheard),
+      [false, false, false],
+    );
   });
 
   test("one that takes long is not asked a second time meanwhile, and keeps nothing else from its turn", async () => {
@@ -563,7 +631,11 @@ describe("an nft that comes to no verdict", () => {
     bench.verdictless = true;
     bench.backends = [backend(1)];
     await bench.update();
-    assert.deepEqual([bench.tries, bench.fastPath.status().mode, bench.fastPath.offer()], [2, "fast-path", offer], "with all of them, once");
+    assert.deepEqual(
+      [bench.tries, bench.fastPath.status().mode, bench.fastPath.offer()],
+      [2, "fast-path", offer],
+      "with all of them, once",
+    );
     await bench.pass(14_000);
     assert.equal(bench.tries, 2);
     bench.verdictless = false;
@@ -606,13 +678,23 @@ describe("while it runs", () => {
     const bench = await new Bench().start();
     bench.heard.delete(macOf(2));
     await bench.pass(40_000);
-    assert.deepEqual(bench.fastPath.status().nodes.map(({ node, slots, unheard }) => [node, slots > 0, unheard]), [["n1", true, false], ["n2", false, true], ["n3", true, false]]);
+    assert.deepEqual(
+      bench.fastPath.status().nodes.map(({ node, slots, unheard }) => [node, slots > 0, unheard]),
+      [
+        ["n1", true, false],
+        ["n2", false, true],
+        ["n3", true, false],
+      ],
+    );
   });
 
   test("peers are probed every second, on the fast path only", async () => {
     const bench = await new Bench().start();
     await bench.pass(3_000);
-    assert.deepEqual(bench.probes.map((nodes) => nodes.map(({ name }) => name)), Array.from({ length: 4 }, () => ["n2", "n3"]));
+    assert.deepEqual(
+      bench.probes.map((nodes) => nodes.map(({ name }) => name)),
+      Array.from({ length: 4 }, () => ["n2", "n3"]),
+    );
     const proxy = await new Bench({ mode: "off" }).start();
     await proxy.pass(3_000);
     assert.deepEqual(proxy.probes, []);
@@ -624,7 +706,11 @@ describe("while it runs", () => {
     bench.backends = [backend(1), backend(2, dead), backend(3)];
     await bench.update();
     const told = (holder: boolean): Told => ({ hosts: ["10.88.0.12"], holder, afterLoads: 2 });
-    assert.deepEqual([bench.told, bench.listed], [[told(false)], 1], "the list is made while the others' verdict is waited for");
+    assert.deepEqual(
+      [bench.told, bench.listed],
+      [[told(false)], 1],
+      "the list is made while the others' verdict is waited for",
+    );
     await bench.pass(1_000);
     assert.deepEqual(bench.told, [told(false), told(true), told(true)]);
     await bench.pass(10_000);
@@ -644,12 +730,17 @@ describe("while it runs", () => {
     bench.backends = [backend(1), backend(2, dead), backend(3)];
     await bench.update();
     await bench.pass(10_000);
-    assert.deepEqual(bench.told.map((each) => each.holder), [false, false]);
+    assert.deepEqual(
+      bench.told.map((each) => each.holder),
+      [false, false],
+    );
   });
 
   test("clients of a node of two families are told by both its addresses", async () => {
     const bench = new Bench();
-    bench.peers = [peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", "fd88::12"] } })];
+    bench.peers = [
+      peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", "fd88::12"] } }),
+    ];
     await bench.start();
     bench.backends = [backend(1), backend(2, dead)];
     await bench.update();
@@ -686,5 +777,13 @@ test("a worker needs neither peers nor a link, offers nothing and probes nobody"
   bench.missing = ["ip_forward"];
   await bench.start();
   await bench.pass(2_000);
-  assert.deepEqual([bench.loads.map(({ tables }) => tables), bench.fastPath.status().mode, bench.fastPath.offer(), bench.probes], [[["ip"]], "fast-path", null, []]);
+  assert.deepEqual(
+    [
+      bench.loads.map(({ tables }) => tables),
+      bench.fastPath.status().mode,
+      bench.fastPath.offer(),
+      bench.probes,
+    ],
+    [[["ip"]], "fast-path", null, []],
+  );
 });

@@ -34,7 +34,13 @@ describe("the members", () => {
     assert.equal(members.current(), undefined, "nobody has named any yet");
     members.observe(lease([1, 2]));
     assert.deepEqual(members.current(), [
-      { node: "n2", fastPath: { version: 2, addresses: ["10.88.0.12"] }, mac: macOf(2), fresh: true, said: "a/7" },
+      {
+        node: "n2",
+        fastPath: { version: 2, addresses: ["10.88.0.12"] },
+        mac: macOf(2),
+        fresh: true,
+        said: "a/7",
+      },
     ]);
   });
 
@@ -51,7 +57,10 @@ describe("the members", () => {
       const members = createMembers(fileIn(t), "n1", silentLogger);
       members.observe(lease([1, 2, 3]));
       members.observe(silent);
-      assert.deepEqual(members.current()?.map(({ node }) => node), ["n2", "n3"]);
+      assert.deepEqual(
+        members.current()?.map(({ node }) => node),
+        ["n2", "n3"],
+      );
     }
   });
 
@@ -62,11 +71,23 @@ describe("the members", () => {
     assert.ok(self && usable && without && malformed);
     createMembers(file, "n1", silentLogger).observe({
       holder: "n1",
-      candidates: [self, usable, { ...without, fastPath: null }, { ...malformed, fastPath: { version: 2, addresses: ["x"] } }],
+      candidates: [
+        self,
+        usable,
+        { ...without, fastPath: null },
+        { ...malformed, fastPath: { version: 2, addresses: ["x"] } },
+      ],
     });
     const again = createMembers(file, "n1", silentLogger);
-    assert.deepEqual(again.current()?.map(({ node, fresh, said }) => [node, fresh, said]), [["n2", false, ""]]);
+    assert.deepEqual(
+      again.current()?.map(({ node, fresh, said }) => [node, fresh, said]),
+      [["n2", false, ""]],
+    );
     again.observe(lease([1, 2, 3]));
-    assert.deepEqual(readPeers(file, silentLogger).map(({ node }) => node), ["n2", "n3"], "a change is written");
+    assert.deepEqual(
+      readPeers(file, silentLogger).map(({ node }) => node),
+      ["n2", "n3"],
+      "a change is written",
+    );
   });
 });

@@ -10,13 +10,20 @@ const MAC = macBytes(macOf(1));
 describe("probes", () => {
   test("go from each VIP to each peer that has an address of its family, in a frame to the peer's MAC address", () => {
     const frames: string[] = [];
-    const probe = createProber({ vips: [VIP4, VIP6], mac: () => MAC, send: (frame) => void frames.push(Buffer.from(frame).toString("hex")) });
+    const probe = createProber({
+      vips: [VIP4, VIP6],
+      mac: () => MAC,
+      send: (frame) => void frames.push(Buffer.from(frame).toString("hex")),
+    });
     probe([fastPathNode(2, [4, 6]), fastPathNode(3, [4])]);
-    assert.deepEqual(frames.map((frame) => [frame.slice(0, 12), frame.slice(24, 28)]), [
-      ["020000000002", "0800"],
-      ["020000000002", "86dd"],
-      ["020000000003", "0800"],
-    ]);
+    assert.deepEqual(
+      frames.map((frame) => [frame.slice(0, 12), frame.slice(24, 28)]),
+      [
+        ["020000000002", "0800"],
+        ["020000000002", "86dd"],
+        ["020000000003", "0800"],
+      ],
+    );
   });
 
   test("are not sent without a MAC address, and a link that is down ends the round without an error", () => {

@@ -15,20 +15,32 @@ import type { Nftables, PlacedRule, SetKeys, TableState } from "../../../src/lin
 
 const TABLE: Table = { family: "ip", sets: [], counters: [], chains: [{ name: "pre", rules: ["accept"] }] };
 
-/** A program of that name in front of all others, which notes each call; `body` decides how it ends. "$input" is what it was given. */
+/**
+ * A program of that name in front of all others, which notes each call; `body` decides how it ends. "$input"
+ * is what it was given.
+ */
 function program(t: TestContext, body: string): { readonly calls: () => readonly string[] } {
   const directory = mkdtempSync(join(tmpdir(), "leasehold-nft-"));
   const path = process.env["PATH"];
   const notes = join(directory, "calls");
   writeFileSync(notes, "");
-  writeFileSync(join(directory, "nft"), `#!/bin/sh\ninput=$(cat)\nprintf '%s\\n%s\\n=\\n' "$*" "$input" >>'${notes}'\n${body}\n`);
+  writeFileSync(
+    join(directory, "nft"),
+    `#!/bin/sh\ninput=$(cat)\nprintf '%s\\n%s\\n=\\n' "$*" "$input" >>'${notes}'\n${body}\n`,
+  );
   chmodSync(join(directory, "nft"), 0o755);
   process.env["PATH"] = `${directory}:${path}`;
   t.after(() => {
     process.env["PATH"] = path;
     rmSync(directory, { recursive: true });
   });
-  return { calls: () => readFileSync(notes, "utf8").split("\n=\n").slice(0, -1).map((call) => `${call}\n`) };
+  return {
+    calls: () =>
+      readFileSync(notes, "utf8")
+        .split("\n=\n")
+        .slice(0, -1)
+        .map((call) => `${call}\n`),
+  };
 }
 
 /** What the kernel has in our tables; a field that is an error is its answer. */
@@ -72,7 +84,12 @@ describe("the nft program", { concurrency: 1 }, () => {
   test("is given one transaction, with the chains that the kernel has; it is not asked for them itself", async (t) => {
     const { calls } = program(t, "");
     const kernel = new Kernel();
-    kernel.rulesOf = { ip: [{ chain: "old", handle: 3n }, { chain: "old", handle: 4n }] };
+    kernel.rulesOf = {
+      ip: [
+        { chain: "old", handle: 3n },
+        { chain: "old", handle: 4n },
+      ],
+    };
     await createNft(kernel).load([TABLE], []);
     assert.deepEqual(calls(), [`-f -\n${transaction([TABLE], [{ family: "ip", name: "old" }], [])}`]);
   });
@@ -86,10 +103,13 @@ describe("the nft program", { concurrency: 1 }, () => {
   });
 
   test("is given the same from nothing when it refuses: sets of another shape are in the way", async (t) => {
-    const { calls } = program(t, `case "$input" in "add table netdev leasehold
+    const { calls } = program(
+      t,
+      `case "$input" in "add table netdev leasehold
 delete table netdev leasehold
 add table ip leasehold
-delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
+delete"*|"") exit 0 ;; *) exit 1 ;; esac`,
+    );
     await createNft(new Kernel()).load([TABLE], []);
     assert.equal(calls().length, 2);
     assert.equal(calls().at(-1), `-f -\n${removal()}${transaction([TABLE], [], [])}`);
@@ -97,13 +117,19 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
 
   const silent: readonly (readonly [string, string])[] = [
     ["is killed, as at its time limit", "kill -KILL $$"],
-    ["cannot read what the kernel has", "echo 'netlink: Error: cache initialization failed: Interrupted system call' >&2; exit 1"],
+    [
+      "cannot read what the kernel has",
+      "echo 'netlink: Error: cache initialization failed: Interrupted system call' >&2; exit 1",
+    ],
     ["is out of memory", "echo 'src/utils.c:30: Memory allocation failure' >&2; exit 1"],
   ];
   for (const [how, body] of silent) {
     test(`that ${how} has refused nothing: what the sets hold is not given up for it`, async (t) => {
       const { calls } = program(t, body);
-      await assert.rejects(createNft(new Kernel()).load([TABLE], []), (error) => error instanceof NoVerdict && error.code === "LH_NFT");
+      await assert.rejects(
+        createNft(new Kernel()).load([TABLE], []),
+        (error) => error instanceof NoVerdict && error.code === "LH_NFT",
+      );
       assert.equal(calls().length, 1);
     });
   }
@@ -111,17 +137,26 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
   test("says in its own first line why it refuses", async (t) => {
     program(t, "echo 'Error: no such thing' >&2; echo ^^^ >&2; exit 1");
     const isRefusal = (error: unknown): boolean =>
-      error instanceof LeaseholdError && !(error instanceof NoVerdict) && error.code === "LH_NFT" && error.message.endsWith("exit 1: Error: no such thing");
+      error instanceof LeaseholdError &&
+      !(error instanceof NoVerdict) &&
+      error.code === "LH_NFT" &&
+      error.message.endsWith("exit 1: Error: no such thing");
     await assert.rejects(createNft(new Kernel()).load([TABLE], []), isRefusal);
   });
 
   test("is called once at a time, and goes on after a failure", async (t) => {
     // Two at once would find the other's directory.
-    const { calls } = program(t, `mkdir "$0.busy" || { echo two at once >&2; exit 3; }; sleep 0.05; rmdir "$0.busy"; case "$input" in *bad*) exit 1 ;; esac`);
+    const { calls } = program(
+      t,
+      `mkdir "$0.busy" || { echo two at once >&2; exit 3; }; sleep 0.05; rmdir "$0.busy"; case "$input" in *bad*) exit 1 ;; esac`,
+    );
     const nft = createNft(new Kernel());
     const load = (name: string): Promise<void> => nft.load([{ ...TABLE, counters: [name] }], []);
     const ends = await Promise.allSettled([load("a"), load("bad"), load("c")]);
-    assert.deepEqual(ends.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+    assert.deepEqual(
+      ends.map(({ status }) => status),
+      ["fulfilled", "rejected", "fulfilled"],
+    );
     assert.equal(calls().length, 4, "the bad one twice");
   });
 
@@ -129,7 +164,11 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
     const path = process.env["PATH"];
     process.env["PATH"] = "/nonexistent";
     t.after(() => (process.env["PATH"] = path));
-    await assert.rejects(createNft(new Kernel()).remove(), (error) => error instanceof NoVerdict && error.code === "LH_NFT" && /cannot be started/.test(error.message));
+    await assert.rejects(
+      createNft(new Kernel()).remove(),
+      (error) =>
+        error instanceof NoVerdict && error.code === "LH_NFT" && /cannot be started/.test(error.message),
+    );
   });
 
   test("is known by its process id for a while: its own changes are no reason to put anything back", async (t) => {
@@ -145,16 +184,39 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
   test("takes no part in reading and refreshing", async (t) => {
     const { calls } = program(t, "exit 1");
     const kernel = new Kernel();
-    kernel.sets = { flows4: [hex("020000000009 0000 0a580009 9c40 0000 0a580064 192b 0000"), hex("02")], heard4: [hex("020000000002"), hex("0200")] };
+    kernel.sets = {
+      flows4: [hex("020000000009 0000 0a580009 9c40 0000 0a580064 192b 0000"), hex("02")],
+      heard4: [hex("020000000002"), hex("0200")],
+    };
     const nft = createNft(kernel);
     assert.deepEqual(await nft.counters(), [{ family: "ip", name: "unknown", packets: 3, bytes: 180 }]);
-    assert.deepEqual(await nft.flows(4), [{ mac: "02:00:00:00:00:09", client: "10.88.0.9", clientPort: 40000, vip: "10.88.0.100", vipPort: 6443 }]);
+    assert.deepEqual(await nft.flows(4), [
+      { mac: "02:00:00:00:00:09", client: "10.88.0.9", clientPort: 40000, vip: "10.88.0.100", vipPort: 6443 },
+    ]);
     assert.deepEqual(await nft.heard(4), ["02:00:00:00:00:02"]);
     assert.deepEqual([await nft.flows(6), await nft.heard(6)], [[], undefined], "of a set that is not there");
-    await nft.refresh([OWN, { family: "ip6", set: "own", elements: ["fd88::100"] }, { family: "ip", set: "settling", elements: ["6443"] }, { ...OWN, elements: [] }]);
+    await nft.refresh([
+      OWN,
+      { family: "ip6", set: "own", elements: ["fd88::100"] },
+      { family: "ip", set: "settling", elements: ["6443"] },
+      { ...OWN, elements: [] },
+    ]);
     assert.deepEqual(
-      kernel.renewed.map((sets) => sets.map(({ table, set, keys }) => [table.family, table.name, set, ...keys.map((key) => Buffer.from(key).toString("hex"))])),
-      [[["ip", "leasehold", "own", "0a580064"], ["ip6", "leasehold", "own", "fd880000000000000000000000000100"], ["ip", "leasehold", "settling", "192b"]]],
+      kernel.renewed.map((sets) =>
+        sets.map(({ table, set, keys }) => [
+          table.family,
+          table.name,
+          set,
+          ...keys.map((key) => Buffer.from(key).toString("hex")),
+        ]),
+      ),
+      [
+        [
+          ["ip", "leasehold", "own", "0a580064"],
+          ["ip6", "leasehold", "own", "fd880000000000000000000000000100"],
+          ["ip", "leasehold", "settling", "192b"],
+        ],
+      ],
     );
     await nft.refresh([{ ...OWN, elements: [] }]);
     assert.deepEqual([kernel.renewed.length, calls()], [1, []], "nothing to refresh is nothing to do");
@@ -183,7 +245,12 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
     program(t, "");
     const kernel = new Kernel();
     const nft = createNft(kernel);
-    const rules = { ip: [{ chain: "pre", handle: 7n }, { chain: "pre", handle: 9n }] };
+    const rules = {
+      ip: [
+        { chain: "pre", handle: 7n },
+        { chain: "pre", handle: 9n },
+      ],
+    };
     const tables = { ip: { handle: 2n, flags: 0 } };
     Object.assign(kernel, { rulesOf: rules, tables });
     assert.equal(await nft.isIntact(), true, "nothing has been loaded");
@@ -191,8 +258,24 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
     assert.equal(await nft.isIntact(), true);
     const changes: readonly (readonly [string, Partial<Kernel>])[] = [
       ["a rule is gone", { rulesOf: { ip: [{ chain: "pre", handle: 7n }] } }],
-      ["a rule was replaced", { rulesOf: { ip: [{ chain: "pre", handle: 7n }, { chain: "pre", handle: 10n }] } }],
-      ["a rule was added", { rulesOf: { ...rules, netdev: [{ chain: "ingress", handle: 1n }] }, tables: { ...tables, netdev: { handle: 5n, flags: 0 } } }],
+      [
+        "a rule was replaced",
+        {
+          rulesOf: {
+            ip: [
+              { chain: "pre", handle: 7n },
+              { chain: "pre", handle: 10n },
+            ],
+          },
+        },
+      ],
+      [
+        "a rule was added",
+        {
+          rulesOf: { ...rules, netdev: [{ chain: "ingress", handle: 1n }] },
+          tables: { ...tables, netdev: { handle: 5n, flags: 0 } },
+        },
+      ],
       ["the table is gone", { tables: {} }],
       ["the table is another one", { tables: { ip: { handle: 4n, flags: 0 } } }],
       ["the table is dormant", { tables: { ip: { handle: 2n, flags: 1 } } }],
@@ -211,6 +294,11 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`);
 
 test("without a descriptor left a call fails and nothing else does", async () => {
   const script = fileURLToPath(new URL("../../support/fastpath/no-descriptors.ts", import.meta.url));
-  const { stdout } = await promisify(execFile)("sh", ["-c", `ulimit -n 128; exec "$0" "$1"`, process.execPath, script]);
+  const { stdout } = await promisify(execFile)("sh", [
+    "-c",
+    `ulimit -n 128; exec "$0" "$1"`,
+    process.execPath,
+    script,
+  ]);
   assert.equal(stdout, "LH_NFT LH_NATIVE LH_NATIVE alive");
 });

@@ -9,7 +9,16 @@ import { addressIn, macOf, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
 import { backend, peer } from "./facts.ts";
 
 const node: PlanNode = {
-  name: "n1", interfaceName: "eth0", interfaceIndex: 2, addresses: [addressIn(1, 4)], mac: macOf(1), backendPort: 6443, balancerPort: 8443, wildcardListener: true, hasIngress: true, shortConntrackTimeouts: true,
+  name: "n1",
+  interfaceName: "eth0",
+  interfaceIndex: 2,
+  addresses: [addressIn(1, 4)],
+  mac: macOf(1),
+  backendPort: 6443,
+  balancerPort: 8443,
+  wildcardListener: true,
+  hasIngress: true,
+  shortConntrackTimeouts: true,
 };
 
 interface Case {
@@ -21,9 +30,23 @@ interface Case {
   readonly families?: readonly Family[];
 }
 
-function planOf({ node: changes = {}, backends = [backend(1), backend(2), backend(3)], peers = [peer(2), peer(3)], unheard = [], unproven = [], families = [4] }: Case): RulesetPlan {
+function planOf({
+  node: changes = {},
+  backends = [backend(1), backend(2), backend(3)],
+  peers = [peer(2), peer(3)],
+  unheard = [],
+  unproven = [],
+  families = [4],
+}: Case): RulesetPlan {
   const facts: PlanFacts = { backends, peers, unheard: new Set(unheard), unproven: new Set(unproven) };
-  return makePlan({ vips: families.map((family) => (family === 4 ? VIP4 : VIP6)), ports: [6443], node: { ...node, ...changes } }, facts);
+  return makePlan(
+    {
+      vips: families.map((family) => (family === 4 ? VIP4 : VIP6)),
+      ports: [6443],
+      node: { ...node, ...changes },
+    },
+    facts,
+  );
 }
 
 function wireOf(what: Case): WirePlan {
@@ -33,31 +56,49 @@ function wireOf(what: Case): WirePlan {
 }
 
 const names = (wire: WirePlan): readonly string[] => wire.peers.map(({ name }) => name);
-const own = (plan: RulesetPlan): readonly string[] => plan.own.map(({ address, port }) => `${address.text} ${port}`);
+const own = (plan: RulesetPlan): readonly string[] =>
+  plan.own.map(({ address, port }) => `${address.text} ${port}`);
 
 describe("who takes part", () => {
   test("everyone who says in the Lease that it has the rules, in one order whatever that of the Lease", () => {
-    for (const peers of [[peer(2), peer(3)], [peer(3), peer(2)]]) {
+    for (const peers of [
+      [peer(2), peer(3)],
+      [peer(3), peer(2)],
+    ]) {
       const wire = wireOf({ peers });
       assert.deepEqual(names(wire), ["n2", "n3"]);
-      assert.deepEqual([wire.inRing, wire.acceptsNew, wire.deliverTo, wire.listener], [["n1", "n2", "n3"], ["n1", "n2", "n3"], 6443, 6443]);
+      assert.deepEqual(
+        [wire.inRing, wire.acceptsNew, wire.deliverTo, wire.listener],
+        [["n1", "n2", "n3"], ["n1", "n2", "n3"], 6443, 6443],
+      );
     }
   });
 
   const strangers: readonly (readonly [string, PlanPeer])[] = [
     ["one without rules", peer(2, { fastPath: null })],
-    ["one whose rules are of another version", peer(2, { fastPath: { version: FAST_PATH_VERSION + 1, addresses: ["10.88.0.12"] } })],
+    [
+      "one whose rules are of another version",
+      peer(2, { fastPath: { version: FAST_PATH_VERSION + 1, addresses: ["10.88.0.12"] } }),
+    ],
     ["this node itself", peer(2, { node: "n1" })],
     ["one with this node's MAC: its packets would look like ours", peer(2, { mac: macOf(1) })],
     ["one that does not know its MAC yet", peer(2, { mac: "" })],
-    ["one that claims the VIP as its own address", peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: [VIP4.text] } })],
+    [
+      "one that claims the VIP as its own address",
+      peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: [VIP4.text] } }),
+    ],
     ["one of the version before", peer(2, { fastPath: { version: 1, addresses: ["10.88.0.12"] } })],
-    ["one that claims this node's address", peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] } })],
+    [
+      "one that claims this node's address",
+      peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] } }),
+    ],
     ["one that has left: silent, and no API server of the cluster", peer(4, { fresh: false })],
   ];
-  for (const [what, stranger] of strangers) test(`not ${what}`, () => assert.deepEqual(names(wireOf({ peers: [stranger] })), []));
+  for (const [what, stranger] of strangers)
+    test(`not ${what}`, () => assert.deepEqual(names(wireOf({ peers: [stranger] })), []));
 
-  test("of two with one MAC only one", () => assert.deepEqual(names(wireOf({ peers: [peer(3, { mac: macOf(2) }), peer(2)] })), ["n2"]));
+  test("of two with one MAC only one", () =>
+    assert.deepEqual(names(wireOf({ peers: [peer(3, { mac: macOf(2) }), peer(2)] })), ["n2"]));
 
   test("of two with one address the one whose agent writes: the other was replaced by it", () => {
     const replaced = peer(3, { node: "n0", mac: macOf(9), fresh: false });
@@ -70,7 +111,10 @@ describe("who takes part", () => {
 
   test("one that joins, before its API server is in the list: as a part of the ring", () => {
     const wire = wireOf({ peers: [peer(4)] });
-    assert.deepEqual([names(wire), wire.inRing.includes("n4"), wire.acceptsNew.includes("n4")], [["n4"], true, false]);
+    assert.deepEqual(
+      [names(wire), wire.inRing.includes("n4"), wire.acceptsNew.includes("n4")],
+      [["n4"], true, false],
+    );
   });
 });
 
@@ -85,7 +129,8 @@ describe("more than 16 nodes", () => {
       peers: everyone.filter((n) => n !== self).map((n) => peer(n, { mac: mac(n) })),
       backends: servers.map((n) => backend(n, changes)),
     });
-  const membersOf = (wire: WirePlan, self: number): readonly string[] => [...names(wire), ...(wire.leftOut.includes(name(self)) ? [] : [name(self)])].sort();
+  const membersOf = (wire: WirePlan, self: number): readonly string[] =>
+    [...names(wire), ...(wire.leftOut.includes(name(self)) ? [] : [name(self)])].sort();
 
   test("have the same 16 members whoever asks, the cluster's API servers before others", () => {
     const servers = [3, 17, 18, 19, 20];
@@ -105,7 +150,10 @@ describe("more than 16 nodes", () => {
 
   test("of which one is left out: as holder it gives everything to the members, and nobody gives it anything", () => {
     const wire = seenFrom(9, everyone);
-    assert.deepEqual([wire.peers.length, wire.acceptsNew.includes("n9"), wire.acceptsNew.length], [MOST_MEMBERS, false, MOST_MEMBERS]);
+    assert.deepEqual(
+      [wire.peers.length, wire.acceptsNew.includes("n9"), wire.acceptsNew.length],
+      [MOST_MEMBERS, false, MOST_MEMBERS],
+    );
     assert.deepEqual([wire.inRing.includes("n9"), wire.deliverTo], [true, 6443]);
     assert.deepEqual(seenFrom(1, everyone).leftOut.includes("n9"), true);
   });
@@ -118,13 +166,30 @@ describe("more than 16 nodes", () => {
 
 describe("who takes new connections", () => {
   test("not one that drains; it stays in the ring with its old ones", () => {
-    const wire = wireOf({ backends: [backend(1), backend(2, { grade: "DRAIN", serving: false }), backend(3)] });
-    assert.deepEqual([wire.acceptsNew, wire.inRing], [["n1", "n3"], ["n1", "n2", "n3"]]);
+    const wire = wireOf({
+      backends: [backend(1), backend(2, { grade: "DRAIN", serving: false }), backend(3)],
+    });
+    assert.deepEqual(
+      [wire.acceptsNew, wire.inRing],
+      [
+        ["n1", "n3"],
+        ["n1", "n2", "n3"],
+      ],
+    );
   });
 
   test("not one that is DOWN, which is not in the ring either but stays a member", () => {
-    const wire = wireOf({ backends: [backend(1), backend(2, { grade: "DOWN", serving: false }), backend(3)] });
-    assert.deepEqual([wire.acceptsNew, wire.inRing, names(wire)], [["n1", "n3"], ["n1", "n3"], ["n2", "n3"]]);
+    const wire = wireOf({
+      backends: [backend(1), backend(2, { grade: "DOWN", serving: false }), backend(3)],
+    });
+    assert.deepEqual(
+      [wire.acceptsNew, wire.inRing, names(wire)],
+      [
+        ["n1", "n3"],
+        ["n1", "n3"],
+        ["n2", "n3"],
+      ],
+    );
   });
 
   test("not one whose packets in the VIP's name do not arrive, nor one that may have lost its rules; both stay in the ring", () => {
@@ -133,7 +198,10 @@ describe("who takes new connections", () => {
   });
 
   test("this node's proxy, when nobody else is left and an API server elsewhere serves", () => {
-    const wire = wireOf({ backends: [backend(1, { serving: false, grade: "DRAIN" }), backend(7)], peers: [] });
+    const wire = wireOf({
+      backends: [backend(1, { serving: false, grade: "DRAIN" }), backend(7)],
+      peers: [],
+    });
     assert.deepEqual([wire.acceptsNew, wire.deliverTo], [[], 8443]);
   });
 
@@ -143,7 +211,10 @@ describe("who takes new connections", () => {
   });
 
   test("others, while this node's own is DOWN; what comes to it in spite goes to its proxy", () => {
-    const wire = wireOf({ backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)], peers: [peer(2)] });
+    const wire = wireOf({
+      backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)],
+      peers: [peer(2)],
+    });
     assert.deepEqual([wire.acceptsNew, wire.deliverTo], [["n2"], 8443]);
   });
 
@@ -155,8 +226,25 @@ describe("who takes new connections", () => {
   test("not the proxy's port while another program has it: the API server of this node is the better guess", () => {
     const taken = { balancerPort: undefined };
     assert.equal(wireOf({ node: { ...taken, hasIngress: false } }).deliverTo, 6443);
-    assert.equal(wireOf({ node: taken, backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)], peers: [peer(2)] }).deliverTo, 6443);
-    assert.deepEqual(own(planOf({ families: [6], node: { ...taken, addresses: [addressIn(1, 6)] }, backends: [backend(2)], peers: [] })), []);
+    assert.equal(
+      wireOf({
+        node: taken,
+        backends: [backend(1, { grade: "DOWN", serving: false }), backend(2)],
+        peers: [peer(2)],
+      }).deliverTo,
+      6443,
+    );
+    assert.deepEqual(
+      own(
+        planOf({
+          families: [6],
+          node: { ...taken, addresses: [addressIn(1, 6)] },
+          backends: [backend(2)],
+          peers: [],
+        }),
+      ),
+      [],
+    );
   });
 
   test("without asking the kernel, where the API server does not listen on a wildcard address", () => {
@@ -166,24 +254,46 @@ describe("who takes new connections", () => {
 
 describe("where a node's own clients go", () => {
   test("to every API server that serves, with rules on the other side or without", () => {
-    assert.deepEqual(own(planOf({ peers: [], backends: [backend(1), backend(2, { serving: false }), backend(3)] })), ["10.88.0.11 6443", "10.88.0.13 6443"]);
+    assert.deepEqual(
+      own(planOf({ peers: [], backends: [backend(1), backend(2, { serving: false }), backend(3)] })),
+      ["10.88.0.11 6443", "10.88.0.13 6443"],
+    );
   });
 
-  test("nowhere while none serves: the wire is as good", () => assert.deepEqual(own(planOf({ backends: [backend(1, { serving: false })] })), []));
+  test("nowhere while none serves: the wire is as good", () =>
+    assert.deepEqual(own(planOf({ backends: [backend(1, { serving: false })] })), []));
 
   test("to the other family's addresses of the same nodes, this one's own among them", () => {
     const both = { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", "fd88::12"] };
-    const plan = planOf({ families: [4, 6], node: { addresses: [addressIn(1, 4), addressIn(1, 6)] }, peers: [peer(2, { fastPath: both })] });
-    assert.deepEqual(own(plan), ["10.88.0.11 6443", "10.88.0.12 6443", "10.88.0.13 6443", "fd88::11 6443", "fd88::12 6443"]);
+    const plan = planOf({
+      families: [4, 6],
+      node: { addresses: [addressIn(1, 4), addressIn(1, 6)] },
+      peers: [peer(2, { fastPath: both })],
+    });
+    assert.deepEqual(own(plan), [
+      "10.88.0.11 6443",
+      "10.88.0.12 6443",
+      "10.88.0.13 6443",
+      "fd88::11 6443",
+      "fd88::12 6443",
+    ]);
   });
 
   test("to the own proxy for a family in which no API server has an address", () => {
-    const plan = planOf({ families: [6], node: { addresses: [addressIn(1, 6)] }, backends: [backend(2)], peers: [] });
+    const plan = planOf({
+      families: [6],
+      node: { addresses: [addressIn(1, 6)] },
+      backends: [backend(2)],
+      peers: [],
+    });
     assert.deepEqual(own(plan), ["fd88::11 8443"]);
   });
 
   test("of a worker: to all API servers, and nothing is left to the wire", () => {
-    const plan = makePlan({ vips: [VIP4, VIP6], ports: [6443], node: undefined }, { backends: [backend(1), backend(2)], peers: [peer(2)], unheard: new Set(), unproven: new Set() });
+    const plan = makePlan(
+      { vips: [VIP4, VIP6], ports: [6443], node: undefined },
+      { backends: [backend(1), backend(2)], peers: [peer(2)], unheard: new Set(), unproven: new Set() },
+    );
     assert.deepEqual([plan.wire, own(plan)], [undefined, ["10.88.0.11 6443", "10.88.0.12 6443"]]);
   });
 });

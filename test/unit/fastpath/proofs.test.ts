@@ -10,7 +10,15 @@ import { backend, dead, peer } from "./facts.ts";
 function setUp(enforce = true): { clock: FakeClock; proofs: Proofs; warnings: unknown[] } {
   const clock = new FakeClock();
   const warnings: unknown[] = [];
-  return { clock, warnings, proofs: createProofs({ clock, enforce, log: { ...silentLogger, warn: (fields) => void warnings.push(fields) } }) };
+  return {
+    clock,
+    warnings,
+    proofs: createProofs({
+      clock,
+      enforce,
+      log: { ...silentLogger, warn: (fields) => void warnings.push(fields) },
+    }),
+  };
 }
 
 const nodes = [fastPathNode(2), fastPathNode(3)];
@@ -81,7 +89,10 @@ describe("a node that was lost with its machine", () => {
 
   test("is one whose machine does not answer; one that refuses has its kernel, and its rules", () => {
     const { proofs } = setUp();
-    proofs.observe([peer(2), peer(3)], [backend(2, { ...dead, silent: false }), backend(3, { grade: "DRAIN", silent: true })]);
+    proofs.observe(
+      [peer(2), peer(3)],
+      [backend(2, { ...dead, silent: false }), backend(3, { grade: "DRAIN", silent: true })],
+    );
     assert.deepEqual([...proofs.unproven()], []);
   });
 

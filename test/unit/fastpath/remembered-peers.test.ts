@@ -15,13 +15,20 @@ describe("remembered peers", () => {
     const directory = mkdtempSync(join(tmpdir(), "leasehold-peers-"));
     t.after(() => rmSync(directory, { recursive: true }));
     const warnings: string[] = [];
-    return { path: join(directory, "state", "peers.json"), warnings, log: { ...silentLogger, warn: (_, message) => void warnings.push(message) } };
+    return {
+      path: join(directory, "state", "peers.json"),
+      warnings,
+      log: { ...silentLogger, warn: (_, message) => void warnings.push(message) },
+    };
   }
 
   test("come back as they were, and of their agents nothing is known", (t) => {
     const { path, log, warnings } = place(t);
     writePeers(path, [peer(2), peer(3)], log);
-    assert.deepEqual(readPeers(path, log), [peer(2, { fresh: false, said: "" }), peer(3, { fresh: false, said: "" })]);
+    assert.deepEqual(readPeers(path, log), [
+      peer(2, { fresh: false, said: "" }),
+      peer(3, { fresh: false, said: "" }),
+    ]);
     assert.deepEqual(warnings, []);
   });
 
@@ -39,8 +46,15 @@ describe("remembered peers", () => {
     writePeers(path, [peer(2), peer(3)], log);
     const text = readFileSync(path, "utf8");
     const damaged = [
-      "", "{}", "[]", text.slice(0, 30), text.replace('"version":1', '"version":2'), text.replace('"node":"n2"', '"node":2'),
-      text.replace(macOf(2), "02:00"), text.replace(macOf(2), "02:00:00:00:00:02 } accept; #"), text.replace("10.88.0.12", "10.88.0.300"),
+      "",
+      "{}",
+      "[]",
+      text.slice(0, 30),
+      text.replace('"version":1', '"version":2'),
+      text.replace('"node":"n2"', '"node":2'),
+      text.replace(macOf(2), "02:00"),
+      text.replace(macOf(2), "02:00:00:00:00:02 } accept; #"),
+      text.replace("10.88.0.12", "10.88.0.300"),
       text.replace('{"node"', 'null,{"node"'),
     ];
     for (const [i, content] of damaged.entries()) {

@@ -41,7 +41,10 @@ function slotsOf(rule: string): readonly string[] {
 
 describe("ingress of the holder", () => {
   test("takes to the spreading chain what has no count of hops, whoever sent it: what has one has been there already", () => {
-    assert.equal(rules(three, "netdev", "ingress").at(-1), "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4");
+    assert.equal(
+      rules(three, "netdev", "ingress").at(-1),
+      "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4",
+    );
   });
 
   test("sets the count of hops and notes the flow before the packet goes its way", () => {
@@ -57,8 +60,15 @@ describe("ingress of the holder", () => {
   test("gives each slot to the node that every other node gives it to", () => {
     const rule = rules(three, "netdev", "spread4").at(-1) ?? "";
     assert.match(rule, /^jhash ip saddr \. tcp sport mod 1024 seed 0x4c484f4c vmap /);
-    const chains = new Map([["n1", "mine"], ["n2", "to_10_88_0_12"], ["n3", "to_10_88_0_13"]]);
-    assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2", "n3"]).map((name) => chains.get(name)));
+    const chains = new Map([
+      ["n1", "mine"],
+      ["n2", "to_10_88_0_12"],
+      ["n3", "to_10_88_0_13"],
+    ]);
+    assert.deepEqual(
+      slotsOf(rule),
+      assignSlots(["n1", "n2", "n3"]).map((name) => chains.get(name)),
+    );
   });
 
   test("hashes and counts as version 2 does: a change of that is another version", () => {
@@ -66,7 +76,9 @@ describe("ingress of the holder", () => {
   });
 
   test("forwards unchanged, counted, and keeps what is its own", () => {
-    assert.deepEqual(rules(three, "netdev", "to_10_88_0_13"), ['counter name "to_10_88_0_13" fwd ip to 10.88.0.13 device "eth0"']);
+    assert.deepEqual(rules(three, "netdev", "to_10_88_0_13"), [
+      'counter name "to_10_88_0_13" fwd ip to 10.88.0.13 device "eth0"',
+    ]);
     assert.deepEqual(rules(three, "netdev", "mine"), ['counter name "here" accept']);
   });
 
@@ -93,18 +105,29 @@ describe("ingress of the holder", () => {
 
   test("sends nothing to a taker that is no peer: it has no rules, the packet would wander", () => {
     const rule = rules(withWire({ acceptsNew: ["n1", "n2", "ghost"] }), "netdev", "spread4").at(-1) ?? "";
-    assert.deepEqual(slotsOf(rule), assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")));
+    assert.deepEqual(
+      slotsOf(rule),
+      assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")),
+    );
   });
 
   test("of a node that is alone needs no MAC addresses and no network check", () => {
     const plan = withWire({ peers: [], inRing: ["n1"], acceptsNew: ["n1"] });
-    assert.deepEqual(rules(plan, "netdev", "ingress"), ["ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4"]);
-    assert.deepEqual(table(plan, "netdev").sets.map(({ name }) => name), ["flows4"]);
+    assert.deepEqual(rules(plan, "netdev", "ingress"), [
+      "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4",
+    ]);
+    assert.deepEqual(
+      table(plan, "netdev").sets.map(({ name }) => name),
+      ["flows4"],
+    );
   });
 
   test("does not exist where the kernel lacks what it needs, nor on a worker", () => {
     for (const plan of [withWire({ hasIngress: false }), rulesetPlan({ wire: undefined })]) {
-      assert.deepEqual(ruleset(plan).map(({ family }) => family), ["ip"]);
+      assert.deepEqual(
+        ruleset(plan).map(({ family }) => family),
+        ["ip"],
+      );
     }
   });
 });
@@ -134,33 +157,51 @@ describe("the second chance", () => {
 
   test("forgets in each family after seconds what has ended, where the kernel can", () => {
     const both = { vips: [ip("10.88.0.100"), ip("fd00:88::100")] };
-    for (const [family, l3] of [["ip", "ip"], ["ip6", "ip6"]] as const) {
-      assert.deepEqual(table(rulesetPlan(both), family).timeouts, [{ name: "ended", spec: `protocol tcp; l3proto ${l3}; policy = { time_wait : 5, close : 5 };` }]);
+    for (const [family, l3] of [
+      ["ip", "ip"],
+      ["ip6", "ip6"],
+    ] as const) {
+      assert.deepEqual(table(rulesetPlan(both), family).timeouts, [
+        { name: "ended", spec: `protocol tcp; l3proto ${l3}; policy = { time_wait : 5, close : 5 };` },
+      ]);
     }
     const without = rulesetPlan({ ...both, wire: wirePlan({ shortConntrackTimeouts: false }) });
-    assert.deepEqual(ruleset(without).flatMap(({ timeouts = [] }) => timeouts), []);
+    assert.deepEqual(
+      ruleset(without).flatMap(({ timeouts = [] }) => timeouts),
+      [],
+    );
     assert.doesNotMatch(JSON.stringify(ruleset(without)), /ct timeout/);
   });
 
   test("sends every SYN on while the own API server is DOWN, whatever still listens", () => {
-    const own = rules(withWire({ inRing: ["n2", "n3"], acceptsNew: ["n2", "n3"], deliverTo: 8443 }), "ip", "wire");
+    const own = rules(
+      withWire({ inRing: ["n2", "n3"], acceptsNew: ["n2", "n3"], deliverTo: 8443 }),
+      "ip",
+      "wire",
+    );
     assert.equal(own[3], `${SYN} goto ring`);
     assert.doesNotMatch(own.join("\n"), /socket/);
   });
 
   test("takes a SYN unasked where the listener is not on a wildcard address, or not at one of the VIP's ports", () => {
-    for (const plan of [withWire({ listener: undefined }), withWire({ listener: 7443 })]) assert.doesNotMatch(rules(plan, "ip", "wire").join("\n"), /== syn (?!ct timeout)/);
+    for (const plan of [withWire({ listener: undefined }), withWire({ listener: 7443 })])
+      assert.doesNotMatch(rules(plan, "ip", "wire").join("\n"), /== syn (?!ct timeout)/);
   });
 
   test("passes on to the next in the order of names, and delivers what has met as many nodes as there are", () => {
     assert.deepEqual(rules(three, "ip", "ring"), [
-      "ip ttl <= 197 goto last", 'counter name "second_chance" dup to 10.88.0.12 device "eth0"', "drop",
+      "ip ttl <= 197 goto last",
+      'counter name "second_chance" dup to 10.88.0.12 device "eth0"',
+      "drop",
     ]);
   });
 
   test("skips those that are DOWN in the ring but counts them: nodes that disagree about a grade walk far enough", () => {
     const ring = rules(withWire({ inRing: ["n1", "n3"], acceptsNew: ["n1", "n3"] }), "ip", "ring");
-    assert.deepEqual(ring.slice(0, 2), ["ip ttl <= 197 goto last", 'counter name "second_chance" dup to 10.88.0.13 device "eth0"']);
+    assert.deepEqual(ring.slice(0, 2), [
+      "ip ttl <= 197 goto last",
+      'counter name "second_chance" dup to 10.88.0.13 device "eth0"',
+    ]);
   });
 
   test("goes round: each node's next is another's, all are met", () => {
@@ -179,9 +220,15 @@ describe("the second chance", () => {
 
   test("drops at its end for two seconds after the members changed, else takes a SYN and resets the rest", () => {
     assert.deepEqual(rules(three, "ip", "last"), [
-      'tcp dport @settling counter name "settling" drop', 'counter name "unknown"', `${SYN} accept`, "reject with tcp reset",
+      'tcp dport @settling counter name "settling" drop',
+      'counter name "unknown"',
+      `${SYN} accept`,
+      "reject with tcp reset",
     ]);
-    assert.equal(table(three, "ip").sets.find(({ name }) => name === "settling")?.spec, "type inet_service; flags timeout; timeout 2000ms;");
+    assert.equal(
+      table(three, "ip").sets.find(({ name }) => name === "settling")?.spec,
+      "type inet_service; flags timeout; timeout 2000ms;",
+    );
     assert.equal(SETTLING_MS, 2_000);
   });
 
@@ -191,14 +238,33 @@ describe("the second chance", () => {
   });
 
   test("ends before the range of the count does, however many nodes a plan has", () => {
-    const many = (count: number): RulesetPlan => withWire({ peers: Array.from({ length: count }, (_, index) => ({ ...fastPathNode(2), name: `n${index + 2}`, addresses: [ip(`10.88.1.${index + 1}`)] })) });
-    for (const [peers, last] of [[15, 184], [16, 183], [33, 166], [63, 166], [200, 166]] as const) assert.equal(rules(many(peers), "ip", "ring")[0], `ip ttl <= ${last} goto last`);
+    const many = (count: number): RulesetPlan =>
+      withWire({
+        peers: Array.from({ length: count }, (_, index) => ({
+          ...fastPathNode(2),
+          name: `n${index + 2}`,
+          addresses: [ip(`10.88.1.${index + 1}`)],
+        })),
+      });
+    for (const [peers, last] of [
+      [15, 184],
+      [16, 183],
+      [33, 166],
+      [63, 166],
+      [200, 166],
+    ] as const)
+      assert.equal(rules(many(peers), "ip", "ring")[0], `ip ttl <= ${last} goto last`);
   });
 
   test("tells every node of a path's smaller MTU, once: what has been told has a count of hops, and is neither told again nor routed on", () => {
-    const tooBig = 'iifname "eth0" ip daddr { 10.88.0.100 } icmp type destination-unreachable icmp code frag-needed';
+    const tooBig =
+      'iifname "eth0" ip daddr { 10.88.0.100 } icmp type destination-unreachable icmp code frag-needed';
     assert.equal(rules(three, "ip", "second").at(-1), `${tooBig} ip ttl != 166-199 goto tell`);
-    assert.deepEqual(rules(three, "ip", "tell"), ["ip ttl set 200", 'dup to 10.88.0.12 device "eth0"', 'dup to 10.88.0.13 device "eth0"']);
+    assert.deepEqual(rules(three, "ip", "tell"), [
+      "ip ttl set 200",
+      'dup to 10.88.0.12 device "eth0"',
+      'dup to 10.88.0.13 device "eth0"',
+    ]);
     assert.equal(rules(three, "ip", "routed").at(-1), `${tooBig} ip ttl 165-198 drop`);
     assert.deepEqual(rules(withWire({ peers: [] }), "ip", "tell"), ["ip ttl set 200"]);
   });
@@ -222,30 +288,51 @@ describe("delivery", () => {
   test("is to the node's own API server, before kube-proxy looks", () => {
     const pre = table(three, "ip").chains.find(({ name }) => name === "pre");
     assert.equal(pre?.hook, "type nat hook prerouting priority -101; policy accept;");
-    assert.equal(pre.rules[0], 'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } dnat to 10.88.0.11:6443');
+    assert.equal(
+      pre.rules[0],
+      'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } dnat to 10.88.0.11:6443',
+    );
   });
 
   test("is to the proxy while that one is DOWN", () => {
-    assert.match(rules(withWire({ inRing: ["n2", "n3"], deliverTo: 8443 }), "ip", "pre")[0] ?? "", / dnat to 10\.88\.0\.11:8443$/);
+    assert.match(
+      rules(withWire({ inRing: ["n2", "n3"], deliverTo: 8443 }), "ip", "pre")[0] ?? "",
+      / dnat to 10\.88\.0\.11:8443$/,
+    );
   });
 });
 
 describe("a node's own clients and pods", () => {
   test("go to a backend, for as long as an agent refreshes the set", () => {
     const entry = "ip daddr @own tcp dport { 6443, 8443 } goto balance";
-    assert.equal(rules(three, "ip", "pre").at(-1), `iifname != "eth0" ${entry}`, "what comes over the wire is never an own client's");
+    assert.equal(
+      rules(three, "ip", "pre").at(-1),
+      `iifname != "eth0" ${entry}`,
+      "what comes over the wire is never an own client's",
+    );
     assert.deepEqual(rules(three, "ip", "out"), [entry]);
-    assert.equal(table(three, "ip").sets.find(({ name }) => name === "own")?.spec, `type ipv4_addr; flags timeout; timeout ${OWN_TIMEOUT_S}s;`);
+    assert.equal(
+      table(three, "ip").sets.find(({ name }) => name === "own")?.spec,
+      `type ipv4_addr; flags timeout; timeout ${OWN_TIMEOUT_S}s;`,
+    );
   });
 
   test("are spread over all of them, counted", () => {
     assert.equal(new Set(slotsOf(rules(three, "ip", "balance")[0] ?? "")).size, 3);
-    assert.deepEqual(rules(three, "ip", "own_10_88_0_12_6443"), ['meta l4proto tcp counter name "own_10_88_0_12_6443" dnat to 10.88.0.12:6443']);
+    assert.deepEqual(rules(three, "ip", "own_10_88_0_12_6443"), [
+      'meta l4proto tcp counter name "own_10_88_0_12_6443" dnat to 10.88.0.12:6443',
+    ]);
   });
 
   test("are masqueraded unless their source is this node's real address; what came over the wire is not", () => {
-    assert.deepEqual(rules(three, "ip", "source"), ["fib saddr type local ip saddr != { 10.88.0.100 } accept", 'iifname "eth0" accept', "masquerade"]);
-    assert.deepEqual(rules(three, "ip", "post"), ["ct direction original ct original ip daddr { 10.88.0.100 } meta l4proto tcp goto source"]);
+    assert.deepEqual(rules(three, "ip", "source"), [
+      "fib saddr type local ip saddr != { 10.88.0.100 } accept",
+      'iifname "eth0" accept',
+      "masquerade",
+    ]);
+    assert.deepEqual(rules(three, "ip", "post"), [
+      "ct direction original ct original ip daddr { 10.88.0.100 } meta l4proto tcp goto source",
+    ]);
   });
 
   test("use the wire when there is no backend", () => {
@@ -256,34 +343,70 @@ describe("a node's own clients and pods", () => {
 
   test("on a worker are all that there is", () => {
     assert.deepEqual(chainNames(rulesetPlan({ wire: undefined }), "ip"), [
-      "own_10_88_0_11_6443", "own_10_88_0_12_6443", "own_10_88_0_13_6443", "balance", "pre", "out", "post", "source",
+      "own_10_88_0_11_6443",
+      "own_10_88_0_12_6443",
+      "own_10_88_0_13_6443",
+      "balance",
+      "pre",
+      "out",
+      "post",
+      "source",
     ]);
-    assert.deepEqual(rules(rulesetPlan({ wire: undefined }), "ip", "source"), ["fib saddr type local ip saddr != { 10.88.0.100 } accept", "masquerade"]);
+    assert.deepEqual(rules(rulesetPlan({ wire: undefined }), "ip", "source"), [
+      "fib saddr type local ip saddr != { 10.88.0.100 } accept",
+      "masquerade",
+    ]);
   });
 });
 
 describe("families", () => {
   test("IPv6 has the same rules in its own words", () => {
     const plan = rulesetPlan({}, [6]);
-    assert.deepEqual(ruleset(plan).map(({ family }) => family), ["netdev", "ip6"]);
+    assert.deepEqual(
+      ruleset(plan).map(({ family }) => family),
+      ["netdev", "ip6"],
+    );
     assert.equal(rules(plan, "netdev", "spread6")[0], "ip6 hoplimit set 200");
-    assert.deepEqual(rules(plan, "netdev", "to_fd88__12"), ['counter name "to_fd88__12" fwd ip6 to fd88::12 device "eth0"']);
-    assert.equal(rules(plan, "ip6", "pre")[0], 'iifname "eth0" ip6 daddr { fd88::100 } tcp dport { 6443, 8443 } dnat to [fd88::11]:6443');
-    assert.match(rules(plan, "ip6", "second").at(-1) ?? "", / icmpv6 type packet-too-big ip6 hoplimit != 166-199 goto tell$/);
+    assert.deepEqual(rules(plan, "netdev", "to_fd88__12"), [
+      'counter name "to_fd88__12" fwd ip6 to fd88::12 device "eth0"',
+    ]);
+    assert.equal(
+      rules(plan, "ip6", "pre")[0],
+      'iifname "eth0" ip6 daddr { fd88::100 } tcp dport { 6443, 8443 } dnat to [fd88::11]:6443',
+    );
+    assert.match(
+      rules(plan, "ip6", "second").at(-1) ?? "",
+      / icmpv6 type packet-too-big ip6 hoplimit != 166-199 goto tell$/,
+    );
     assert.equal(rules(plan, "ip6", "ring")[0], "ip6 hoplimit <= 197 goto last");
   });
 
   test("a dual-stack VIP has one ingress chain for both", () => {
     const plan = rulesetPlan({}, [4, 6]);
-    assert.deepEqual(ruleset(plan).map(({ family }) => family), ["netdev", "ip", "ip6"]);
-    assert.deepEqual(rules(plan, "netdev", "ingress").map((rule) => rule.split(" ")[0]), ["ip", "ip", "ip6", "ip6"]);
+    assert.deepEqual(
+      ruleset(plan).map(({ family }) => family),
+      ["netdev", "ip", "ip6"],
+    );
+    assert.deepEqual(
+      rules(plan, "netdev", "ingress").map((rule) => rule.split(" ")[0]),
+      ["ip", "ip", "ip6", "ip6"],
+    );
   });
 
-  const half = rulesetPlan({ wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) }, [4, 6]);
+  const half = rulesetPlan(
+    { wire: wirePlan({ peers: [fastPathNode(2, [4]), fastPathNode(3, [4, 6])] }, [4, 6]) },
+    [4, 6],
+  );
 
   test("a peer without an address of a family takes no slots of it and is no part of its ring", () => {
-    assert.deepEqual(new Set(slotsOf(rules(half, "netdev", "spread6").at(-1) ?? "")), new Set(["mine", "to_fd88__13"]));
-    assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), ["ip6 hoplimit <= 198 goto last", 'counter name "second_chance" dup to fd88::13 device "eth0"']);
+    assert.deepEqual(
+      new Set(slotsOf(rules(half, "netdev", "spread6").at(-1) ?? "")),
+      new Set(["mine", "to_fd88__13"]),
+    );
+    assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), [
+      "ip6 hoplimit <= 198 goto last",
+      'counter name "second_chance" dup to fd88::13 device "eth0"',
+    ]);
     assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4").at(-1) ?? "")).size, 3);
   });
 
@@ -291,7 +414,9 @@ describe("families", () => {
     const plan = rulesetPlan({ wire: wirePlan({ self: fastPathNode(1, [4]) }, [4, 6]) }, [4, 6]);
     assert.ok(!chainNames(plan, "ip6").includes("wire"));
     assert.ok(!chainNames(plan, "netdev").includes("spread6"));
-    assert.deepEqual(rules(plan, "ip6", "pre"), ['iifname != "eth0" ip6 daddr @own tcp dport { 6443, 8443 } goto balance']);
+    assert.deepEqual(rules(plan, "ip6", "pre"), [
+      'iifname != "eth0" ip6 daddr @own tcp dport { 6443, 8443 } goto balance',
+    ]);
   });
 });
 
@@ -304,18 +429,26 @@ describe("any plan", () => {
         for (const { family, chains, sets, counters } of tables) {
           const names = chains.map(({ name }) => name);
           assert.equal(new Set(names).size, names.length, `${family}: two chains of one name`);
-          for (const name of [...names, ...counters, ...sets.map((set) => set.name)]) assert.match(name, /^[a-z][a-z0-9_]*$/);
+          for (const name of [...names, ...counters, ...sets.map((set) => set.name)])
+            assert.match(name, /^[a-z][a-z0-9_]*$/);
           for (const rule of chains.flatMap((chain) => chain.rules)) {
-            for (const [, chain = ""] of rule.matchAll(/goto (\S*?)(?=[,\s]|$)/g)) assert.ok(names.includes(chain), `${family}: ${rule.slice(0, 200)}: no chain "${chain}"`);
-            for (const [, set = ""] of rule.matchAll(/@(\w+)/g)) assert.ok(sets.some(({ name }) => name === set), `${family}: no set ${set}`);
-            for (const [, counter = ""] of rule.matchAll(/counter name "([^"]*)"/g)) assert.ok(counters.includes(counter), `${family}: no counter ${counter}`);
+            for (const [, chain = ""] of rule.matchAll(/goto (\S*?)(?=[,\s]|$)/g))
+              assert.ok(names.includes(chain), `${family}: ${rule.slice(0, 200)}: no chain "${chain}"`);
+            for (const [, set = ""] of rule.matchAll(/@(\w+)/g))
+              assert.ok(
+                sets.some(({ name }) => name === set),
+                `${family}: no set ${set}`,
+              );
+            for (const [, counter = ""] of rule.matchAll(/counter name "([^"]*)"/g))
+              assert.ok(counters.includes(counter), `${family}: no counter ${counter}`);
             assert.doesNotMatch(rule, /\{ {1,2}\}/, `${family}: an empty set in ${rule}`);
           }
           // A chain that nobody goes to has been forgotten.
           const gone = chains.flatMap((chain) => chain.rules).join("\n");
           for (const { name, hook } of chains) {
             const reachedByTakers = family === "netdev" || name === "last" || name === "ring";
-            if (hook === undefined && !reachedByTakers) assert.match(gone, new RegExp(`goto ${name}\\b`), `${family}: nobody goes to ${name}`);
+            if (hook === undefined && !reachedByTakers)
+              assert.match(gone, new RegExp(`goto ${name}\\b`), `${family}: nobody goes to ${name}`);
           }
         }
       }),
@@ -323,7 +456,14 @@ describe("any plan", () => {
   });
 
   test("keeps the counters of two API servers apart", () => {
-    const targets = [["10.1.1.1", 1], ["10.1.1.11", 1], ["fd00::1", 1], ["fd00::", 1], ["fd00::1:1", 1], ["fd00::1:1", 11]] as const;
+    const targets = [
+      ["10.1.1.1", 1],
+      ["10.1.1.11", 1],
+      ["fd00::1", 1],
+      ["fd00::", 1],
+      ["fd00::1:1", 1],
+      ["fd00::1:1", 11],
+    ] as const;
     const names = targets.map(([text, port]) => COUNTERS.own({ address: ip(text), port }));
     assert.equal(new Set(names).size, names.length);
   });

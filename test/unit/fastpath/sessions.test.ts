@@ -16,7 +16,13 @@ function endpoint(text: string): { address: ReturnType<typeof ip>; port: number 
 }
 
 function socket(local: string, remote: string): TcpSocket {
-  return { family: endpoint(local).address.family, state: 1, local: endpoint(local), remote: endpoint(remote), id: new Uint8Array(48) };
+  return {
+    family: endpoint(local).address.family,
+    state: 1,
+    local: endpoint(local),
+    remote: endpoint(remote),
+    id: new Uint8Array(48),
+  };
 }
 
 /** A connection from `client` to the VIP that went to `server`. */
@@ -29,7 +35,14 @@ function connection(client: string, server: string, { vip = VIP4, port = 6443 } 
   };
 }
 
-const flow = (clientPort: number, changes: Partial<Flow> = {}): Flow => ({ mac: "02:00:00:00:00:09", client: "10.88.0.9", clientPort, vip: VIP4.text, vipPort: 6443, ...changes });
+const flow = (clientPort: number, changes: Partial<Flow> = {}): Flow => ({
+  mac: "02:00:00:00:00:09",
+  client: "10.88.0.9",
+  clientPort,
+  vip: VIP4.text,
+  vipPort: 6443,
+  ...changes,
+});
 
 interface Machine {
   readonly sessions: Sessions;
@@ -58,7 +71,13 @@ function machine(parts: {
       destroy: (one) => destroyed.push(`${one.local.address.text} ${one.local.port}`) > 0,
     },
     conntrack: {
-      list: (family, to) => connections.filter((one) => one.family === family && one.original.destinationPort === to?.port && one.original.destination.text === to.address.text),
+      list: (family, to) =>
+        connections.filter(
+          (one) =>
+            one.family === family &&
+            one.original.destinationPort === to?.port &&
+            one.original.destination.text === to.address.text,
+        ),
     },
     flows: async (family: Family) => flows.filter(({ vip }) => ip(vip).family === family),
     send: (frame) => void frames.push(frame),
@@ -74,8 +93,10 @@ describe("when the VIP has gone", () => {
   test("the sockets that had it as their own address are ended, of both families, and no others", () => {
     const { sessions, destroyed } = machine({
       sockets: [
-        socket("10.88.0.100 40000", "10.88.0.12 6443"), socket("fd88::100 40001", "fd88::12 6443"),
-        socket("10.88.0.11 40002", "10.88.0.100 6443"), socket("127.0.0.1 40003", "127.0.0.1 6443"),
+        socket("10.88.0.100 40000", "10.88.0.12 6443"),
+        socket("fd88::100 40001", "fd88::12 6443"),
+        socket("10.88.0.11 40002", "10.88.0.100 6443"),
+        socket("127.0.0.1 40003", "127.0.0.1 6443"),
       ],
     });
     sessions.vipGone();
@@ -84,13 +105,29 @@ describe("when the VIP has gone", () => {
   });
 
   test("and the kernel cannot end sockets, that is a warning: it is called where nothing may fail", () => {
-    const { sessions, warnings } = machine({ changes: { sockets: { list: () => { throw new Error("ENOENT"); }, destroy: () => false } } });
+    const { sessions, warnings } = machine({
+      changes: {
+        sockets: {
+          list: () => {
+            throw new Error("ENOENT");
+          },
+          destroy: () => false,
+        },
+      },
+    });
     sessions.vipGone();
     assert.equal(warnings.length, 1);
   });
 
   test("a socket that went by itself does not count", () => {
-    const { sessions } = machine({ changes: { sockets: { list: (family) => (family === 4 ? [socket("10.88.0.100 40000", "10.88.0.12 6443")] : []), destroy: () => false } } });
+    const { sessions } = machine({
+      changes: {
+        sockets: {
+          list: (family) => (family === 4 ? [socket("10.88.0.100 40000", "10.88.0.12 6443")] : []),
+          destroy: () => false,
+        },
+      },
+    });
     sessions.vipGone();
     assert.equal(sessions.told().destroyed, 0);
   });
@@ -101,14 +138,24 @@ describe("when an API server has died", () => {
 
   test("this node's clients of it are ended: those through the VIP to that server, by both their ports", async () => {
     const { sessions, destroyed } = machine({
-      connections: [connection("10.88.0.11 40000", "10.88.0.12 6443"), connection("10.88.0.11 40001", "10.88.0.13 6443"), connection("10.88.0.11 40002", "10.88.0.12 6443", { port: 8443 })],
+      connections: [
+        connection("10.88.0.11 40000", "10.88.0.12 6443"),
+        connection("10.88.0.11 40001", "10.88.0.13 6443"),
+        connection("10.88.0.11 40002", "10.88.0.12 6443", { port: 8443 }),
+      ],
       sockets: [
-        socket("10.88.0.11 40000", "10.88.0.100 6443"), socket("10.88.0.11 40001", "10.88.0.100 6443"), socket("10.88.0.11 40002", "10.88.0.100 8443"),
+        socket("10.88.0.11 40000", "10.88.0.100 6443"),
+        socket("10.88.0.11 40001", "10.88.0.100 6443"),
+        socket("10.88.0.11 40002", "10.88.0.100 8443"),
         socket("10.88.0.11 40003", "10.88.0.12 6443"),
       ],
     });
     await sessions.backendsDied(dead, null);
-    assert.deepEqual(destroyed, ["10.88.0.11 40000", "10.88.0.11 40002"], "not a connection to the server itself: it has time-outs of its own");
+    assert.deepEqual(
+      destroyed,
+      ["10.88.0.11 40000", "10.88.0.11 40002"],
+      "not a connection to the server itself: it has time-outs of its own",
+    );
   });
 
   test("and it is this node's own but hangs, its side of the connections is ended", async () => {
@@ -121,7 +168,9 @@ describe("when an API server has died", () => {
   });
 
   test("the holder asks every client; another node asks nobody", async () => {
-    const { sessions, frames } = machine({ flows: [flow(40000), flow(40001, { vip: VIP6.text, client: "fd88::9" })] });
+    const { sessions, frames } = machine({
+      flows: [flow(40000), flow(40001, { vip: VIP6.text, client: "fd88::9" })],
+    });
     await sessions.backendsDied(dead, null);
     assert.equal(frames.length, 0);
     await sessions.backendsDied(dead, await sessions.clients());
@@ -129,7 +178,11 @@ describe("when an API server has died", () => {
     const [frame] = frames;
     assert.ok(frame !== undefined);
     const hex = Buffer.from(frame).toString("hex");
-    assert.equal(hex.slice(0, 28), "0200000000090200000000010800", "by the way that the client's packets came, from our MAC");
+    assert.equal(
+      hex.slice(0, 28),
+      "0200000000090200000000010800",
+      "by the way that the client's packets came, from our MAC",
+    );
     assert.equal(hex.slice(52, 76), "0a5800640a580009192b9c40", "from the VIP and its port to the client's");
   });
 
@@ -164,16 +217,28 @@ describe("when an API server has died", () => {
   });
 
   test("clients that cannot be listed are a warning, and nobody of that family is asked", async () => {
-    const { sessions, warnings } = machine({ changes: { vips: [VIP4], flows: async () => Promise.reject(new Error("ENOBUFS")) } });
+    const { sessions, warnings } = machine({
+      changes: { vips: [VIP4], flows: async () => Promise.reject(new Error("ENOBUFS")) },
+    });
     assert.deepEqual(await sessions.clients(), []);
     assert.equal(warnings.length, 1);
-    const flows = async (family: 4 | 6): Promise<readonly Flow[]> => (family === 6 ? Promise.reject(new Error("ENOBUFS")) : [flow(1)]);
+    const flows = async (family: 4 | 6): Promise<readonly Flow[]> =>
+      family === 6 ? Promise.reject(new Error("ENOBUFS")) : [flow(1)];
     const both = machine({ changes: { vips: [VIP4, VIP6], flows } });
     assert.deepEqual([await both.sessions.clients(), both.warnings.length], [[flow(1)], 1]);
   });
 
   test("a kernel that cannot list connections does not keep the clients elsewhere from being told", async () => {
-    const { sessions, frames, warnings } = machine({ flows: [flow(1)], changes: { conntrack: { list: () => { throw new Error("EINVAL"); } } } });
+    const { sessions, frames, warnings } = machine({
+      flows: [flow(1)],
+      changes: {
+        conntrack: {
+          list: () => {
+            throw new Error("EINVAL");
+          },
+        },
+      },
+    });
     await sessions.backendsDied(dead, await sessions.clients());
     assert.deepEqual([frames.length, warnings.length], [1, 1]);
   });
@@ -181,5 +246,6 @@ describe("when an API server has died", () => {
 
 test("a MAC address is six octets and nothing else", () => {
   assert.deepEqual(macBytes("02:0A:ff:00:00:01"), Uint8Array.of(2, 10, 255, 0, 0, 1));
-  for (const text of ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "02-00-00-00-00-01", "02:00:00:00:00:0g"]) assert.equal(macBytes(text), undefined, text);
+  for (const text of ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "02-00-00-00-00-01", "02:00:00:00:00:0g"])
+    assert.equal(macBytes(text), undefined, text);
 });

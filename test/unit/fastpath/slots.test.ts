@@ -10,18 +10,35 @@ describe("slots", () => {
 
   test("are 1024, all the one node's when it is alone", () => {
     assert.equal(SLOTS, 1024, "a part of the fast path's version");
-    assert.deepEqual(assignSlots(["n1"]), Array.from({ length: 1024 }, () => "n1"));
+    assert.deepEqual(
+      assignSlots(["n1"]),
+      Array.from({ length: 1024 }, () => "n1"),
+    );
   });
 
   test("are the same today as in the first release: nodes of one version of the fast path share them", () => {
-    assert.equal(assignSlots(["n1", "n2", "n3"]).slice(0, 12).map((name) => name.slice(1)).join(""), "133213112131");
+    assert.equal(
+      assignSlots(["n1", "n2", "n3"])
+        .slice(0, 12)
+        .map((name) => name.slice(1))
+        .join(""),
+      "133213112131",
+    );
   });
 
   test("are the same whatever the order in which a node learnt the names, and however often", () => {
     fc.assert(
-      fc.property(names.chain((list) => fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length, maxLength: list.length }))), ([list, shuffled]) => {
-        assert.deepEqual(assignSlots([...shuffled, ...shuffled]), assignSlots(list));
-      }),
+      fc.property(
+        names.chain((list) =>
+          fc.tuple(
+            fc.constant(list),
+            fc.shuffledSubarray(list, { minLength: list.length, maxLength: list.length }),
+          ),
+        ),
+        ([list, shuffled]) => {
+          assert.deepEqual(assignSlots([...shuffled, ...shuffled]), assignSlots(list));
+        },
+      ),
       { numRuns: 30 },
     );
   });
@@ -39,7 +56,11 @@ describe("slots", () => {
   });
 
   test("are spread evenly within a fourth of the fair share, for the names that people give", () => {
-    for (const list of [["n1", "n2", "n3"], ["cp-a", "cp-b", "cp-c", "cp-d", "cp-e"], ["master0.example", "master1.example"]]) {
+    for (const list of [
+      ["n1", "n2", "n3"],
+      ["cp-a", "cp-b", "cp-c", "cp-d", "cp-e"],
+      ["master0.example", "master1.example"],
+    ]) {
       const slots = assignSlots(list);
       for (const name of list) {
         const share = slots.filter((owner) => owner === name).length / (SLOTS / list.length);

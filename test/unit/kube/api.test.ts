@@ -11,13 +11,23 @@ const A = "192.0.2.1:6443";
 const B = "192.0.2.2:6443";
 const C = "192.0.2.3:6443";
 const GET: ApiRequest = { method: "GET", path: "/x" };
-const PATCH: ApiRequest = { method: "PATCH", path: "/x", contentType: "application/json-patch+json", body: [] };
+const PATCH: ApiRequest = {
+  method: "PATCH",
+  path: "/x",
+  contentType: "application/json-patch+json",
+  body: [],
+};
 
 function setUp(servers: readonly string[] = [A, B, C]) {
   const clock = new FakeClock();
   const transport = new ScriptedTransport(clock, servers);
   const reports: RequestReport[] = [];
-  const api = createApiClient({ transport, clock, log: silentLogger, onRequest: (report) => reports.push(report) });
+  const api = createApiClient({
+    transport,
+    clock,
+    log: silentLogger,
+    onRequest: (report) => reports.push(report),
+  });
   const call = (request: ApiRequest, timeoutMs = 4000) => {
     const state: { outcome?: CallOutcome; atMs?: number } = {};
     const startMs = clock.now();
@@ -36,7 +46,11 @@ describe("call rules", () => {
     transport.expect({ server: A, method: "GET", reply: { status: 200, body: "ok" } });
     const state = call(GET);
     await pass(clock, 5000);
-    assert.deepEqual(state.outcome, { kind: "answer", response: { server: A, status: 200, body: "ok" }, uncertain: false });
+    assert.deepEqual(state.outcome, {
+      kind: "answer",
+      response: { server: A, status: 200, body: "ok" },
+      uncertain: false,
+    });
     assert.equal(clock.pendingTimers, 0);
     transport.done();
   });
@@ -63,10 +77,20 @@ describe("call rules", () => {
     );
     const state = call(PATCH);
     await pass(clock, 4100);
-    assert.deepEqual(transport.requests.map(({ atMs }) => atMs - 1_000_000), [0, 500, 1000]);
-    assert.deepEqual(transport.requests.map(({ body }) => body), [PATCH.body, PATCH.body, PATCH.body]);
+    assert.deepEqual(
+      transport.requests.map(({ atMs }) => atMs - 1_000_000),
+      [0, 500, 1000],
+    );
+    assert.deepEqual(
+      transport.requests.map(({ body }) => body),
+      [PATCH.body, PATCH.body, PATCH.body],
+    );
     assert.equal(state.outcome?.kind === "answer" && state.outcome.response.server, C);
-    assert.equal(state.outcome?.kind === "answer" && state.outcome.uncertain, true, "the first two may still be carried out");
+    assert.equal(
+      state.outcome?.kind === "answer" && state.outcome.uncertain,
+      true,
+      "the first two may still be carried out",
+    );
     transport.done();
   });
 
@@ -93,7 +117,11 @@ describe("call rules", () => {
     );
     const state = call(PATCH);
     await settle();
-    assert.deepEqual(state.outcome, { kind: "answer", response: { server: A, status: 429, body: "later" }, uncertain: true });
+    assert.deepEqual(state.outcome, {
+      kind: "answer",
+      response: { server: A, status: 429, body: "later" },
+      uncertain: true,
+    });
 
     transport.expect(
       { server: A, method: "PATCH", reply: { status: 500 } },
@@ -123,7 +151,11 @@ describe("call rules", () => {
       transport.expect({ server: A, method: "PATCH", reply: { status } });
       const state = call(PATCH);
       await settle();
-      assert.deepEqual(state.outcome, { kind: "answer", response: { server: A, status, body: undefined }, uncertain: false });
+      assert.deepEqual(state.outcome, {
+        kind: "answer",
+        response: { server: A, status, body: undefined },
+        uncertain: false,
+      });
       transport.done();
     });
   }
@@ -147,7 +179,12 @@ describe("call rules", () => {
     );
     const state = call(PATCH);
     await settle();
-    assert.deepEqual(state.outcome, { kind: "no-answer", reason: "refused", uncertain: false, message: "scripted refused" });
+    assert.deepEqual(state.outcome, {
+      kind: "no-answer",
+      reason: "refused",
+      uncertain: false,
+      message: "scripted refused",
+    });
     transport.done();
   });
 
@@ -176,7 +213,12 @@ describe("call rules", () => {
     const { transport, call } = setUp([]);
     const state = call(GET);
     await settle();
-    assert.deepEqual(state.outcome, { kind: "no-answer", reason: "silent", uncertain: false, message: "no API server is known" });
+    assert.deepEqual(state.outcome, {
+      kind: "no-answer",
+      reason: "silent",
+      uncertain: false,
+      message: "no API server is known",
+    });
     transport.done();
   });
 

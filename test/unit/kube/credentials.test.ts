@@ -29,8 +29,15 @@ interface Line {
 }
 
 function recorder(lines: Line[]): Logger {
-  const at = (level: string) => (fields: LogFields, message: string) => void lines.push({ level, message, fields });
-  return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug"), child: () => recorder(lines) };
+  const at = (level: string) => (fields: LogFields, message: string) =>
+    void lines.push({ level, message, fields });
+  return {
+    error: at("error"),
+    warn: at("warn"),
+    info: at("info"),
+    debug: at("debug"),
+    child: () => recorder(lines),
+  };
 }
 
 /** The wall clock stands inside the test certificates' life of a day. */
@@ -44,7 +51,13 @@ async function setUp(content: { readonly own?: string; readonly admin?: string }
   const clock = new FakeClock(1_000_000, wall);
   const lines: Line[] = [];
   let changes = 0;
-  const credentials = createCredentials({ clock, log: recorder(lines), ownPath, adminPath, onChange: () => changes++ });
+  const credentials = createCredentials({
+    clock,
+    log: recorder(lines),
+    ownPath,
+    adminPath,
+    onChange: () => changes++,
+  });
   running.push(credentials);
   await credentials.start();
   const inUse = () => credentials.usable().map(({ path }) => path.slice(folder.length + 1));
@@ -56,7 +69,10 @@ describe("which credentials", () => {
     const { inUse, changes, lines } = await setUp({ own: ownText, admin: adminText });
     assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
     assert.equal(changes(), 1);
-    assert.deepEqual(lines.map(({ level }) => level), ["info", "info"]);
+    assert.deepEqual(
+      lines.map(({ level }) => level),
+      ["info", "info"],
+    );
   });
 
   test("admin.conf with a warning while ours is missing, and ours when it has come", async () => {
@@ -88,16 +104,23 @@ describe("which credentials", () => {
   });
 
   test("ours fails in TLS: a warning names the file and the reason, and admin.conf stays in force until a server has taken ours again", async () => {
-    const { credentials, clock, inUse, lines, changes, ownPath } = await setUp({ own: ownText, admin: adminText });
+    const { credentials, clock, inUse, lines, changes, ownPath } = await setUp({
+      own: ownText,
+      admin: adminText,
+    });
     const [own, admin] = credentials.usable();
     assert.ok(own !== undefined && admin !== undefined);
-    const why = "192.0.2.1:6443: its CA does not vouch for the server's certificate (SELF_SIGNED_CERT_IN_CHAIN)";
+    const why =
+      "192.0.2.1:6443: its CA does not vouch for the server's certificate (SELF_SIGNED_CERT_IN_CHAIN)";
     for (let i = 0; i < 3; i++) credentials.rejected(own, why);
     credentials.accepted(admin);
-    assert.deepEqual(lines.slice(2).map(({ level, message, fields }) => [level, message, fields["path"], fields["reason"]]), [
-      ["warn", "Kubeconfig fails in TLS, the other one does not", ownPath, why],
-      ["warn", "Using admin.conf in place of our own kubeconfig", admin.path, `ours failed in TLS: ${why}`],
-    ]);
+    assert.deepEqual(
+      lines.slice(2).map(({ level, message, fields }) => [level, message, fields["path"], fields["reason"]]),
+      [
+        ["warn", "Kubeconfig fails in TLS, the other one does not", ownPath, why],
+        ["warn", "Using admin.conf in place of our own kubeconfig", admin.path, `ours failed in TLS: ${why}`],
+      ],
+    );
     assert.equal(changes(), 2);
     clock.advance(30_000);
     // A request tries ours; the health checks go on with what is known to be good.
@@ -136,7 +159,13 @@ describe("which credentials", () => {
     const tomorrow = new Date(Date.now() + 3 * 86_400_000);
     const { inUse, credentials, lines, adminPath } = await setUp({ own: ownText }, tomorrow);
     assert.deepEqual(inUse(), ["leasehold.conf"]);
-    await writeFile(adminPath, kubeconfigText(ca, issue(ca, "admin")).replace(/client-certificate-data: .*\n.*client-key-data: .*/, "token: abc"));
+    await writeFile(
+      adminPath,
+      kubeconfigText(ca, issue(ca, "admin")).replace(
+        /client-certificate-data: .*\n.*client-key-data: .*/,
+        "token: abc",
+      ),
+    );
     await credentials.reload();
     assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
     credentials.accepted(credentials.current() ?? assert.fail());
@@ -155,7 +184,10 @@ describe("which credentials", () => {
     assert.deepEqual(inUse(), ["admin.conf"]);
   });
 
-  for (const [what, text] of [["an empty file", ""], ["blank lines", "\n \n"]] as const) {
+  for (const [what, text] of [
+    ["an empty file", ""],
+    ["blank lines", "\n \n"],
+  ] as const) {
     test(`${what}, as a failed command leaves behind a ">", is no worse than none: admin.conf with a warning that names file and reason`, async () => {
       const { ownPath, credentials, inUse, lines } = await setUp({ own: text, admin: adminText });
       assert.deepEqual(inUse(), ["admin.conf"]);
@@ -172,7 +204,10 @@ describe("which credentials", () => {
 
   test("what is wrong with them is told for each file, and only while there are no good ones", async () => {
     const { ownPath, adminPath, credentials, clock } = await setUp({ own: "" });
-    assert.match(credentials.problem() ?? "", new RegExp(`^${ownPath}: is empty.*; ${adminPath}: no such file$`));
+    assert.match(
+      credentials.problem() ?? "",
+      new RegExp(`^${ownPath}: is empty.*; ${adminPath}: no such file$`),
+    );
     await writeFile(ownPath, ownText);
     await credentials.reload();
     assert.equal(credentials.problem(), null);
@@ -206,7 +241,10 @@ describe("which credentials", () => {
     clock.advance(2_000);
     for (let i = 0; i < 400 && changes() < 2; i++) await new Promise((resolve) => setTimeout(resolve, 5));
     assert.deepEqual(credentials.current()?.clientCertificate, { cert: second, key: second });
-    assert.deepEqual(lines.filter(({ level }) => level === "warn").map(({ fields }) => fields["path"]), []);
+    assert.deepEqual(
+      lines.filter(({ level }) => level === "warn").map(({ fields }) => fields["path"]),
+      [],
+    );
   });
 
   test("a change of the file is noticed without being told: the directory is watched", async () => {
@@ -274,18 +312,42 @@ describe("reading a kubeconfig", () => {
   const wrong: Record<string, [text: string, told: RegExp]> = {
     "an empty file": ["", /: is empty: the command that should have written it has failed/],
     "blank lines": ["\n \n", /: is empty/],
-    "text": ["hello", /its current-context names no cluster|is not a kubeconfig/],
+    text: ["hello", /its current-context names no cluster|is not a kubeconfig/],
     "a list": ["- a\n- b\n", /its current-context names no cluster|is not a kubeconfig/],
-    "broken YAML beside a key": [`users:\n- client-key-data: ${secret}\n  b: [`, /is not a kubeconfig: .* \(line \d+\)/],
-    "a user without a name": [ownText.replace("- name: leasehold\n", "- nam: leasehold\n"), /users\[0\]\.name is missing/],
-    "no such context": [ownText.replace("current-context: leasehold@", "current-context: other@"), /current-context names no cluster/],
+    "broken YAML beside a key": [
+      `users:\n- client-key-data: ${secret}\n  b: [`,
+      /is not a kubeconfig: .* \(line \d+\)/,
+    ],
+    "a user without a name": [
+      ownText.replace("- name: leasehold\n", "- nam: leasehold\n"),
+      /users\[0\]\.name is missing/,
+    ],
+    "no such context": [
+      ownText.replace("current-context: leasehold@", "current-context: other@"),
+      /current-context names no cluster/,
+    ],
     "no CA": [ownText.replace(/ +certificate-authority-data: .*\n/, ""), /no certificate-authority/],
-    "a CA that is none": [ownText.replace(/certificate-authority-data: .*/, `certificate-authority-data: ${secret}`), /certificate-authority is damaged/],
-    "no verification": [ownText.replace("    server:", "    insecure-skip-tls-verify: true\n    server:"), /insecure-skip-tls-verify is not accepted/],
+    "a CA that is none": [
+      ownText.replace(/certificate-authority-data: .*/, `certificate-authority-data: ${secret}`),
+      /certificate-authority is damaged/,
+    ],
+    "no verification": [
+      ownText.replace("    server:", "    insecure-skip-tls-verify: true\n    server:"),
+      /insecure-skip-tls-verify is not accepted/,
+    ],
     "no credentials": [ownText.replace(/ +client-key-data: .*\n/, ""), /neither a client certificate/],
-    "another's key": [ownText.replace(/client-key-data: .*/, /client-key-data: .*/.exec(adminText)?.[0] ?? ""), /client-key is damaged or does not fit/],
-    "a key that is none": [ownText.replace(/client-key-data: .*/, `client-key-data: ${secret}`), /client-key is damaged/],
-    "a reference to nothing": [ownText.replace(/client-key-data: .*/, "client-key: nowhere.key"), /client-key .*nowhere\.key cannot be read: ENOENT/],
+    "another's key": [
+      ownText.replace(/client-key-data: .*/, /client-key-data: .*/.exec(adminText)?.[0] ?? ""),
+      /client-key is damaged or does not fit/,
+    ],
+    "a key that is none": [
+      ownText.replace(/client-key-data: .*/, `client-key-data: ${secret}`),
+      /client-key is damaged/,
+    ],
+    "a reference to nothing": [
+      ownText.replace(/client-key-data: .*/, "client-key: nowhere.key"),
+      /client-key .*nowhere\.key cannot be read: ENOENT/,
+    ],
   };
   for (const [what, [text, told]] of Object.entries(wrong)) {
     test(`${what}: told with the path, without its contents`, async () => {

@@ -4,18 +4,32 @@ import fc from "fast-check";
 import { parseEndpointSlices } from "../../../src/kube/endpoints.ts";
 
 describe("EndpointSlices of the kubernetes Service", () => {
-  const slice = (addresses: unknown, ports: unknown = [{ name: "https", port: 6443 }]) => ({ ports, endpoints: [{ addresses }] });
+  const slice = (addresses: unknown, ports: unknown = [{ name: "https", port: 6443 }]) => ({
+    ports,
+    endpoints: [{ addresses }],
+  });
 
   test("both families, sorted, without duplicates", () => {
     const body = { items: [slice(["2001:db8::1"]), slice(["192.0.2.2"]), slice(["192.0.2.1", "192.0.2.2"])] };
-    assert.deepEqual(parseEndpointSlices(body).map(({ host }) => host), ["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
+    assert.deepEqual(
+      parseEndpointSlices(body).map(({ host }) => host),
+      ["192.0.2.1", "192.0.2.2", "2001:db8::1"],
+    );
   });
 
   test("the port named https, or the only one", () => {
-    const two = [{ name: "metrics", port: 1 }, { name: "https", port: 7443 }];
-    assert.deepEqual(parseEndpointSlices({ items: [slice(["192.0.2.1"], two)] }), [{ host: "192.0.2.1", port: 7443 }]);
-    assert.deepEqual(parseEndpointSlices({ items: [slice(["192.0.2.1"], [{ port: 8443 }])] }), [{ host: "192.0.2.1", port: 8443 }]);
-    for (const port of [0, 65_536, 1.5, "6443"]) assert.deepEqual(parseEndpointSlices({ items: [slice(["192.0.2.1"], [{ port }])] }), []);
+    const two = [
+      { name: "metrics", port: 1 },
+      { name: "https", port: 7443 },
+    ];
+    assert.deepEqual(parseEndpointSlices({ items: [slice(["192.0.2.1"], two)] }), [
+      { host: "192.0.2.1", port: 7443 },
+    ]);
+    assert.deepEqual(parseEndpointSlices({ items: [slice(["192.0.2.1"], [{ port: 8443 }])] }), [
+      { host: "192.0.2.1", port: 8443 },
+    ]);
+    for (const port of [0, 65_536, 1.5, "6443"])
+      assert.deepEqual(parseEndpointSlices({ items: [slice(["192.0.2.1"], [{ port }])] }), []);
   });
 
   test("addresses that no other node can have, and names, are left out", () => {
@@ -24,7 +38,9 @@ describe("EndpointSlices of the kubernetes Service", () => {
   });
 
   test("no JSON makes the parser throw", () => {
-    const anyItems = fc.record({ items: fc.array(fc.record({ ports: fc.anything(), endpoints: fc.anything() })) });
+    const anyItems = fc.record({
+      items: fc.array(fc.record({ ports: fc.anything(), endpoints: fc.anything() })),
+    });
     fc.assert(fc.property(fc.oneof(fc.anything(), anyItems), (body) => void parseEndpointSlices(body)));
   });
 });

@@ -17,17 +17,35 @@ function setUp() {
 describe("discovery", () => {
   const answer = (...addresses: string[]) => ({
     status: 200,
-    body: { items: [{ ports: [{ name: "https", port: 6443 }], endpoints: addresses.map((address) => ({ addresses: [address] })) }] },
+    body: {
+      items: [
+        {
+          ports: [{ name: "https", port: 6443 }],
+          endpoints: addresses.map((address) => ({ addresses: [address] })),
+        },
+      ],
+    },
   });
 
   test("tells changes only, asks sooner until the first answer, and never believes in an empty list", async () => {
     const { clock, transport, api } = setUp();
     const told: (readonly HostPort[])[] = [];
-    const get = (reply: ReturnType<typeof answer> | { readonly status: number }) => ({ method: "GET", reply }) as const;
+    const get = (reply: ReturnType<typeof answer> | { readonly status: number }) =>
+      ({ method: "GET", reply }) as const;
     transport.expect(get({ status: 403 }), get(answer()), get(answer("192.0.2.2", "192.0.2.1")));
-    const endpoints = watchEndpoints({ api, clock, log: silentLogger, onServers: (servers) => told.push(servers) });
+    const endpoints = watchEndpoints({
+      api,
+      clock,
+      log: silentLogger,
+      onServers: (servers) => told.push(servers),
+    });
     await pass(clock, 2500);
-    assert.deepEqual(told, [[{ host: "192.0.2.1", port: 6443 }, { host: "192.0.2.2", port: 6443 }]]);
+    assert.deepEqual(told, [
+      [
+        { host: "192.0.2.1", port: 6443 },
+        { host: "192.0.2.2", port: 6443 },
+      ],
+    ]);
     transport.done();
     transport.expect(get(answer("192.0.2.1", "192.0.2.2")), get(answer()), get(answer("192.0.2.1")));
     await pass(clock, 30_000);
@@ -53,9 +71,17 @@ describe("discovery", () => {
       await pass(clock, i === 0 ? 10 : 1_000);
       seen.push(endpoints.discovery());
     }
-    assert.deepEqual(seen.map(({ kind }) => kind), ["no-answer", "refused", "none", "found"]);
+    assert.deepEqual(
+      seen.map(({ kind }) => kind),
+      ["no-answer", "refused", "none", "found"],
+    );
     assert.equal(seen[0]?.kind === "no-answer" && seen[0].reason, "credentials");
-    assert.deepEqual(seen[1], { kind: "refused", server: "192.0.2.1:6443", status: 403, message: "endpointslices is forbidden" });
+    assert.deepEqual(seen[1], {
+      kind: "refused",
+      server: "192.0.2.1:6443",
+      status: 403,
+      message: "endpointslices is forbidden",
+    });
     endpoints.close();
   });
 });

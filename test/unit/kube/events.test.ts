@@ -15,16 +15,28 @@ function setUp() {
 }
 
 describe("events on the Lease", () => {
-  const became: LeaseEvent = { type: "Normal", reason: "LeaderElection", action: "Elected", note: "n1 became leader" };
+  const became: LeaseEvent = {
+    type: "Normal",
+    reason: "LeaderElection",
+    action: "Elected",
+    note: "n1 became leader",
+  };
   const recorderOf = ({ api, clock }: ReturnType<typeof setUp>) =>
-    createEventRecorder({ api, clock, log: silentLogger, namespace: "kube-system", leaseName: "leasehold", node: "n1" });
+    createEventRecorder({
+      api,
+      clock,
+      log: silentLogger,
+      namespace: "kube-system",
+      leaseName: "leasehold",
+      node: "n1",
+    });
 
   test("have everything that events.k8s.io/v1 asks for", async () => {
     const parts = setUp();
     const body = JSON.stringify({
       apiVersion: "events.k8s.io/v1",
       kind: "Event",
-      metadata: { name: `leasehold.${(1_767_225_600_000_000n).toString(16)}000`, namespace: "kube-system" },
+      metadata: { name: `leasehold.${1_767_225_600_000_000n.toString(16)}000`, namespace: "kube-system" },
       eventTime: "2026-01-01T00:00:00.000000Z",
       type: "Normal",
       reason: "LeaderElection",
@@ -32,9 +44,21 @@ describe("events on the Lease", () => {
       note: "n1 became leader",
       reportingController: "leasehold.dev/agent",
       reportingInstance: "n1",
-      regarding: { apiVersion: "coordination.k8s.io/v1", kind: "Lease", name: "leasehold", namespace: "kube-system", uid: "u1" },
+      regarding: {
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        name: "leasehold",
+        namespace: "kube-system",
+        uid: "u1",
+      },
     });
-    parts.transport.expect({ method: "POST", path: "/apis/events.k8s.io/v1/namespaces/kube-system/events", contentType: "application/json", body, reply: { status: 201 } });
+    parts.transport.expect({
+      method: "POST",
+      path: "/apis/events.k8s.io/v1/namespaces/kube-system/events",
+      contentType: "application/json",
+      body,
+      reply: { status: 201 },
+    });
     recorderOf(parts).record(became, "u1");
     await settle();
     parts.transport.done();
@@ -53,7 +77,9 @@ describe("events on the Lease", () => {
     for (let i = 0; i < 50; i++) recorder.record(became, undefined);
     await settle();
     parts.transport.done();
-    const names = parts.transport.requests.map(({ body }) => (isObject(body) ? JSON.stringify(body["metadata"]) : ""));
+    const names = parts.transport.requests.map(({ body }) =>
+      isObject(body) ? JSON.stringify(body["metadata"]) : "",
+    );
     assert.equal(new Set(names).size, 12, "every event has a name of its own");
   });
 

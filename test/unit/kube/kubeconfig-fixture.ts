@@ -1,7 +1,10 @@
 /** Kubeconfig files as kubeadm writes them. */
 import type { authority, issue } from "../../support/backends/pki.ts";
 
-export function kubeconfigText(ca: Pick<ReturnType<typeof authority>, "cert">, client: ReturnType<typeof issue>): string {
+export function kubeconfigText(
+  ca: Pick<ReturnType<typeof authority>, "cert">,
+  client: ReturnType<typeof issue>,
+): string {
   const base64 = (text: string): string => Buffer.from(text).toString("base64");
   return `apiVersion: v1
 kind: Config

@@ -11,7 +11,10 @@ import { lease } from "./lease-fixture.ts";
 function applyPatch(document: unknown, operations: readonly PatchOperation[]): unknown {
   const root: unknown = structuredClone(document);
   for (const { op, path, value } of operations) {
-    const keys = path.slice(1).split("/").map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+    const keys = path
+      .slice(1)
+      .split("/")
+      .map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
     const last = keys.pop() ?? "";
     const parent = keys.reduce<unknown>((at, key) => (isObject(at) ? at[key] : undefined), root);
     if (!isRecord(parent)) return false;
@@ -34,11 +37,20 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 const time = fc.constantFrom("2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:01.000000Z");
 const spec = fc.record(
-  { holderIdentity: fc.constantFrom("", "n1", "n2"), leaseDurationSeconds: fc.constantFrom(1, 10), acquireTime: time, renewTime: time, leaseTransitions: fc.integer({ min: 0, max: 2 ** 31 - 1 }) },
+  {
+    holderIdentity: fc.constantFrom("", "n1", "n2"),
+    leaseDurationSeconds: fc.constantFrom(1, 10),
+    acquireTime: time,
+    renewTime: time,
+    leaseTransitions: fc.integer({ min: 0, max: 2 ** 31 - 1 }),
+  },
   { requiredKeys: ["holderIdentity", "acquireTime"] },
 );
 const annotations = fc.option(
-  fc.record({ [OFFER]: fc.constantFrom("n1", "n2"), [RELEASED_BY]: fc.constant("n2"), other: fc.string() }, { requiredKeys: ["other"] }),
+  fc.record(
+    { [OFFER]: fc.constantFrom("n1", "n2"), [RELEASED_BY]: fc.constant("n2"), other: fc.string() },
+    { requiredKeys: ["other"] },
+  ),
   { nil: undefined },
 );
 const context = { node: "n1", leaseDurationSeconds: 10, now: "2026-02-02T00:00:00.000001Z" };
@@ -64,8 +76,14 @@ describe("a change of the Lease", () => {
         assert.deepEqual(parseLease(edited(change, before)), after);
         assert.ok(isApplied(change, after));
         assert.ok(testsPass(change, from));
-        const offerUnchanged = change.spec["renewTime"] === undefined && (from.annotations[OFFER] ?? null) === change.annotations[OFFER];
-        assert.equal(isApplied(change, from), offerUnchanged, "the record before is not taken for the one after");
+        const offerUnchanged =
+          change.spec["renewTime"] === undefined &&
+          (from.annotations[OFFER] ?? null) === change.annotations[OFFER];
+        assert.equal(
+          isApplied(change, from),
+          offerUnchanged,
+          "the record before is not taken for the one after",
+        );
       }),
     );
   });
@@ -84,17 +102,30 @@ describe("a change of the Lease", () => {
 
   test("candidates' annotations that come meanwhile do not make a patch fail where the Lease has any", () => {
     fc.assert(
-      fc.property(spec, annotations, fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.string()), kind, (spec, annotations, added, which) => {
-        fc.pre(annotations !== undefined);
-        const from = parseLease(lease(spec, annotations)) ?? assert.fail();
-        const later = lease(spec, { ...added, [OFFER]: "n9" });
-        assert.notEqual(applyPatch(later, jsonPatch(leaseChange(writeOf(which, from), context))), false);
-      }),
+      fc.property(
+        spec,
+        annotations,
+        fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.string()),
+        kind,
+        (spec, annotations, added, which) => {
+          fc.pre(annotations !== undefined);
+          const from = parseLease(lease(spec, annotations)) ?? assert.fail();
+          const later = lease(spec, { ...added, [OFFER]: "n9" });
+          assert.notEqual(applyPatch(later, jsonPatch(leaseChange(writeOf(which, from), context))), false);
+        },
+      ),
     );
   });
 
   test("leaseTransitions stays an int32", () => {
-    const from = parseLease(lease({ holderIdentity: "n2", acquireTime: "x", leaseTransitions: 2 ** 31 - 1 })) ?? assert.fail();
-    assert.equal(leaseChange({ kind: "claim", replaces: from, offered: false, instance: "i1" }, context).spec["leaseTransitions"], 1);
+    const from =
+      parseLease(lease({ holderIdentity: "n2", acquireTime: "x", leaseTransitions: 2 ** 31 - 1 })) ??
+      assert.fail();
+    assert.equal(
+      leaseChange({ kind: "claim", replaces: from, offered: false, instance: "i1" }, context).spec[
+        "leaseTransitions"
+      ],
+      1,
+    );
   });
 });

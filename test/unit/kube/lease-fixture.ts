@@ -14,7 +14,12 @@ export const PATH = `${COLLECTION}/leasehold`;
 export const NOW = "2026-01-01T00:00:00.000000Z";
 export const EARLIER = "2025-12-31T23:59:59.000000Z";
 export const NOT_FOUND = { kind: "Status", reason: "NotFound", code: 404 };
-export const INVALID = { kind: "Status", reason: "Invalid", code: 422, message: "the server rejected our request" };
+export const INVALID = {
+  kind: "Status",
+  reason: "Invalid",
+  code: 422,
+  message: "the server rejected our request",
+};
 
 interface Spec {
   readonly [member: string]: string | number;
@@ -36,8 +41,13 @@ export function lease(spec: Spec, annotations?: Record<string, string>, resource
   };
 }
 
-export function record(spec: Spec, annotations: Record<string, string> = {}, resourceVersion = "7"): LeaseRecord {
-  const text = (value: string | number | undefined): string | null => (typeof value === "string" ? value : null);
+export function record(
+  spec: Spec,
+  annotations: Record<string, string> = {},
+  resourceVersion = "7",
+): LeaseRecord {
+  const text = (value: string | number | undefined): string | null =>
+    typeof value === "string" ? value : null;
   return {
     uid: "u1",
     resourceVersion,
@@ -79,6 +89,22 @@ export function setUp(servers: readonly string[] = [A]) {
 }
 
 export function candidate(): Candidate {
-  const node = { node: "n1", base: 100, effective: 50, eligible: true, state: "BACKUP", faults: [], preempt: false } as const;
-  return { ...node, ip: "192.0.2.1", mac: "02:00:00:00:00:01", fastPath: null, instance: "abc", version: "0.1.0", counter: 3 };
+  const node = {
+    node: "n1",
+    base: 100,
+    effective: 50,
+    eligible: true,
+    state: "BACKUP",
+    faults: [],
+    preempt: false,
+  } as const;
+  return {
+    ...node,
+    ip: "192.0.2.1",
+    mac: "02:00:00:00:00:01",
+    fastPath: null,
+    instance: "abc",
+    version: "0.1.0",
+    counter: 3,
+  };
 }

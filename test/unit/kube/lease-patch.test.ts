@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { INSTANCE, OFFER } from "../../../src/kube/record.ts";
-import { candidate, COLLECTION, EARLIER, held, lease, NOTE, NOW, PATH, record, setUp } from "./lease-fixture.ts";
+import {
+  candidate,
+  COLLECTION,
+  EARLIER,
+  held,
+  lease,
+  NOTE,
+  NOW,
+  PATH,
+  record,
+  setUp,
+} from "./lease-fixture.ts";
 
 const MERGE = "application/merge-patch+json";
 const JSON_PATCH = "application/json-patch+json";
@@ -30,9 +41,26 @@ describe("patches, byte for byte", () => {
       ...drop(RELEASED_PATH),
       add(INSTANCE_PATH, "i1"),
     );
-    const after = { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 5 };
-    transport.expect({ method: "PATCH", path: PATH, contentType: JSON_PATCH, body, reply: { status: 200, body: lease(after, NOTE, "8") } });
-    const outcome = await write({ kind: "claim", replaces: record(held("n2"), NOTE), offered: false, instance: "i1" });
+    const after = {
+      holderIdentity: "n1",
+      leaseDurationSeconds: 10,
+      acquireTime: NOW,
+      renewTime: NOW,
+      leaseTransitions: 5,
+    };
+    transport.expect({
+      method: "PATCH",
+      path: PATH,
+      contentType: JSON_PATCH,
+      body,
+      reply: { status: 200, body: lease(after, NOTE, "8") },
+    });
+    const outcome = await write({
+      kind: "claim",
+      replaces: record(held("n2"), NOTE),
+      offered: false,
+      instance: "i1",
+    });
     assert.deepEqual(outcome, { kind: "ok", record: record(after, NOTE, "8") });
     transport.done();
   });
@@ -47,7 +75,12 @@ describe("patches, byte for byte", () => {
         return { status: 200, body: lease(held("n1")) };
       },
     });
-    await write({ kind: "claim", replaces: record(held("n2"), { [OFFER]: "n1" }), offered: true, instance: "i1" });
+    await write({
+      kind: "claim",
+      replaces: record(held("n2"), { [OFFER]: "n1" }),
+      offered: true,
+      instance: "i1",
+    });
     transport.done();
   });
 
@@ -68,13 +101,20 @@ describe("patches, byte for byte", () => {
       add(INSTANCE_PATH, "i1"),
     );
     transport.expect({ method: "PATCH", body, reply: { status: 200, body: lease(held("n1")) } });
-    await write({ kind: "claim", replaces: record(held("n1"), { ...NOTE, [INSTANCE]: "i1" }), offered: false, instance: "i1" });
+    await write({
+      kind: "claim",
+      replaces: record(held("n1"), { ...NOTE, [INSTANCE]: "i1" }),
+      offered: false,
+      instance: "i1",
+    });
     transport.done();
   });
 
   test("a claim of a Lease that another machine of our name holds is a tenure of its own", async () => {
     const { transport, write } = setUp();
-    const operations = [add("/spec/acquireTime", NOW), add("/spec/leaseTransitions", 5)].map((operation) => JSON.stringify(operation));
+    const operations = [add("/spec/acquireTime", NOW), add("/spec/leaseTransitions", 5)].map((operation) =>
+      JSON.stringify(operation),
+    );
     transport.expect({
       method: "PATCH",
       reply: (request) => {
@@ -82,7 +122,12 @@ describe("patches, byte for byte", () => {
         return { status: 200, body: lease(held("n1")) };
       },
     });
-    await write({ kind: "claim", replaces: record(held("n1"), { [INSTANCE]: "i2" }), offered: false, instance: "i1" });
+    await write({
+      kind: "claim",
+      replaces: record(held("n1"), { [INSTANCE]: "i2" }),
+      offered: false,
+      instance: "i1",
+    });
     transport.done();
   });
 
@@ -114,7 +159,13 @@ describe("patches, byte for byte", () => {
       test_("/spec/leaseTransitions", 4),
       add("/spec/renewTime", NOW),
     );
-    transport.expect({ method: "PATCH", path: PATH, contentType: JSON_PATCH, body, reply: { status: 200, body: lease(held("n1")) } });
+    transport.expect({
+      method: "PATCH",
+      path: PATH,
+      contentType: JSON_PATCH,
+      body,
+      reply: { status: 200, body: lease(held("n1")) },
+    });
     await write({ kind: "renew", held: record(held("n1")) });
     transport.done();
   });
@@ -142,8 +193,16 @@ describe("patches, byte for byte", () => {
       test_("/spec/leaseTransitions", 4),
     ];
     transport.expect(
-      { method: "PATCH", body: patch(...tenure, add(OFFER_PATH, "n2")), reply: { status: 200, body: lease(held("n1")) } },
-      { method: "PATCH", body: patch(...tenure, ...drop(OFFER_PATH)), reply: { status: 200, body: lease(held("n1")) } },
+      {
+        method: "PATCH",
+        body: patch(...tenure, add(OFFER_PATH, "n2")),
+        reply: { status: 200, body: lease(held("n1")) },
+      },
+      {
+        method: "PATCH",
+        body: patch(...tenure, ...drop(OFFER_PATH)),
+        reply: { status: 200, body: lease(held("n1")) },
+      },
     );
     await write({ kind: "offer", held: record(held("n1"), NOTE), to: "n2" });
     await write({ kind: "offer", held: record(held("n1"), { [OFFER]: "n2" }), to: null });
@@ -190,9 +249,21 @@ describe("patches, byte for byte", () => {
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
       metadata: { name: "leasehold", namespace: "kube-system", annotations: { [INSTANCE]: "i1" } },
-      spec: { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 0 },
+      spec: {
+        holderIdentity: "n1",
+        leaseDurationSeconds: 10,
+        acquireTime: NOW,
+        renewTime: NOW,
+        leaseTransitions: 0,
+      },
     });
-    transport.expect({ method: "POST", path: COLLECTION, contentType: "application/json", body, reply: { status: 201, body: lease(held("n1")) } });
+    transport.expect({
+      method: "POST",
+      path: COLLECTION,
+      contentType: "application/json",
+      body,
+      reply: { status: 201, body: lease(held("n1")) },
+    });
     assert.equal((await write({ kind: "claim", replaces: null, offered: false, instance: "i1" })).kind, "ok");
     transport.done();
   });
@@ -203,7 +274,13 @@ describe("patches, byte for byte", () => {
       '{"base":100,"effective":50,"eligible":true,"state":"BACKUP","faults":[],"preempt":false,"ip":"192.0.2.1",' +
       '"mac":"02:00:00:00:00:01","fastPath":null,"instance":"abc","version":"0.1.0","counter":3}';
     const body = JSON.stringify({ metadata: { annotations: { "leasehold.dev/candidate.n1": value } } });
-    transport.expect({ method: "PATCH", path: PATH, contentType: MERGE, body, reply: { status: 200, body: lease(held("n2")) } });
+    transport.expect({
+      method: "PATCH",
+      path: PATH,
+      contentType: MERGE,
+      body,
+      reply: { status: 200, body: lease(held("n2")) },
+    });
     assert.equal((await write({ kind: "candidate", candidate: candidate() })).kind, "ok");
     transport.done();
   });

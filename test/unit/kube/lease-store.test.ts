@@ -1,7 +1,19 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { INSTANCE, OFFER, RELEASED_BY } from "../../../src/kube/record.ts";
-import { A, candidate, held, INVALID, lease, NOT_FOUND, NOTE, NOW, PATH, record, setUp } from "./lease-fixture.ts";
+import {
+  A,
+  candidate,
+  held,
+  INVALID,
+  lease,
+  NOT_FOUND,
+  NOTE,
+  NOW,
+  PATH,
+  record,
+  setUp,
+} from "./lease-fixture.ts";
 
 describe("conflicts and ambiguity", () => {
   test("422, and the read names another: a conflict with what was read", async () => {
@@ -10,7 +22,12 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { status: 422, body: INVALID } },
       { method: "GET", path: PATH, reply: { status: 200, body: lease(held("n3"), NOTE, "9") } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const outcome = await write({
+      kind: "claim",
+      replaces: record(held("n2")),
+      offered: false,
+      instance: "i1",
+    });
     assert.deepEqual(outcome, { kind: "conflict", record: record(held("n3"), NOTE, "9") });
     transport.done();
   });
@@ -18,17 +35,33 @@ describe("conflicts and ambiguity", () => {
   test("422 though the tests should have passed: goes on with a resourceVersion update that keeps what it does not know", async () => {
     const { transport, write } = setUp();
     const read = { ...lease(held("n2"), { other: "kept", [RELEASED_BY]: "n2" }, "9"), extra: [1] };
-    const spec = { holderIdentity: "n1", leaseDurationSeconds: 10, acquireTime: NOW, renewTime: NOW, leaseTransitions: 5 };
+    const spec = {
+      holderIdentity: "n1",
+      leaseDurationSeconds: 10,
+      acquireTime: NOW,
+      renewTime: NOW,
+      leaseTransitions: 5,
+    };
     const put = { ...lease(spec, { other: "kept", [INSTANCE]: "i1" }, "9"), extra: [1] };
     transport.expect(
       { method: "PATCH", reply: { status: 422, body: INVALID } },
       { method: "GET", reply: { status: 200, body: read } },
-      { method: "PUT", path: PATH, contentType: "application/json", reply: (request) => {
-        assert.deepEqual(request.body, put);
-        return { status: 200, body: lease(spec, { other: "kept" }, "10") };
-      } },
+      {
+        method: "PUT",
+        path: PATH,
+        contentType: "application/json",
+        reply: (request) => {
+          assert.deepEqual(request.body, put);
+          return { status: 200, body: lease(spec, { other: "kept" }, "10") };
+        },
+      },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const outcome = await write({
+      kind: "claim",
+      replaces: record(held("n2")),
+      offered: false,
+      instance: "i1",
+    });
     assert.deepEqual(outcome, { kind: "ok", record: record(spec, { other: "kept" }, "10") });
     transport.done();
   });
@@ -50,7 +83,12 @@ describe("conflicts and ambiguity", () => {
     const { transport, write } = setUp();
     const read = { method: "GET", reply: { status: 200, body: lease(held("n1")) } } as const;
     transport.expect({ method: "PATCH", reply: { status: 422, body: INVALID } }, read);
-    transport.expect({ method: "PUT", reply: { status: 409 } }, read, { method: "PUT", reply: { status: 422, body: INVALID } }, read);
+    transport.expect(
+      { method: "PUT", reply: { status: 409 } },
+      read,
+      { method: "PUT", reply: { status: 422, body: INVALID } },
+      read,
+    );
     const outcome = await write({ kind: "renew", held: record(held("n1")) });
     assert.deepEqual(outcome, { kind: "rejected", status: 422, message: INVALID.message });
     transport.done();
@@ -63,7 +101,12 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { fail: "refused", sent: true } },
       { method: "GET", reply: { status: 200, body: lease(after) } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const outcome = await write({
+      kind: "claim",
+      replaces: record(held("n2")),
+      offered: false,
+      instance: "i1",
+    });
     assert.deepEqual(outcome, { kind: "ok", record: record(after) });
     transport.done();
   });
@@ -75,7 +118,12 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { fail: "refused", sent: true } },
       { method: "GET", reply: { status: 200, body: lease(after, { [INSTANCE]: "i2" }, "9") } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const outcome = await write({
+      kind: "claim",
+      replaces: record(held("n2")),
+      offered: false,
+      instance: "i1",
+    });
     assert.deepEqual(outcome, { kind: "conflict", record: record(after, { [INSTANCE]: "i2" }, "9") });
     transport.done();
   });
@@ -88,7 +136,11 @@ describe("conflicts and ambiguity", () => {
       { server: "192.0.2.2:6443", method: "PATCH", reply: { status: 422, body: INVALID } },
       { server: "192.0.2.2:6443", method: "GET", reply: { status: 200, body: lease(after) } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" }, 4000, 600);
+    const outcome = await write(
+      { kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" },
+      4000,
+      600,
+    );
     assert.deepEqual(outcome, { kind: "ok", record: record(after) });
     transport.done();
   });
@@ -99,7 +151,12 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { fail: "refused", sent: true } },
       { method: "GET", reply: { status: 200, body: lease(held("n2")) } },
     );
-    const outcome = await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const outcome = await write({
+      kind: "claim",
+      replaces: record(held("n2")),
+      offered: false,
+      instance: "i1",
+    });
     assert.deepEqual(outcome, { kind: "no-answer", ambiguous: true, message: "scripted refused" });
     transport.done();
   });
@@ -133,7 +190,10 @@ describe("conflicts and ambiguity", () => {
   test("a 500 may come from a write that etcd carries out later: it is read", async () => {
     const { transport, write } = setUp();
     transport.expect(
-      { method: "PATCH", reply: { status: 500, body: { kind: "Status", message: "etcdserver: request timed out" } } },
+      {
+        method: "PATCH",
+        reply: { status: 500, body: { kind: "Status", message: "etcdserver: request timed out" } },
+      },
       { method: "GET", reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
     );
     assert.equal((await write({ kind: "renew", held: record(held("n1")) })).kind, "ok");
@@ -144,7 +204,11 @@ describe("conflicts and ambiguity", () => {
     const { transport, write } = setUp();
     for (const status of [401, 403, 429]) {
       transport.expect({ method: "PATCH", reply: { status, body: { kind: "Status", message: "no" } } });
-      assert.deepEqual(await write({ kind: "renew", held: record(held("n1")) }), { kind: "rejected", status, message: "no" });
+      assert.deepEqual(await write({ kind: "renew", held: record(held("n1")) }), {
+        kind: "rejected",
+        status,
+        message: "no",
+      });
     }
     transport.done();
   });
@@ -155,8 +219,14 @@ describe("conflicts and ambiguity", () => {
       { method: "PATCH", reply: { status: 404, body: NOT_FOUND } },
       { method: "PATCH", reply: { status: 404, body: NOT_FOUND } },
     );
-    assert.deepEqual(await write({ kind: "renew", held: record(held("n1")) }), { kind: "conflict", record: null });
-    assert.deepEqual(await write({ kind: "candidate", candidate: candidate() }), { kind: "conflict", record: null });
+    assert.deepEqual(await write({ kind: "renew", held: record(held("n1")) }), {
+      kind: "conflict",
+      record: null,
+    });
+    assert.deepEqual(await write({ kind: "candidate", candidate: candidate() }), {
+      kind: "conflict",
+      record: null,
+    });
     transport.done();
   });
 
@@ -210,7 +280,12 @@ describe("an urgent renewal", () => {
     const { transport, store } = setUp([A, B]);
     transport.expect(
       { server: A, method: "PATCH", path: PATH, reply: { hang: true } },
-      { server: B, method: "PATCH", path: PATH, reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
+      {
+        server: B,
+        method: "PATCH",
+        path: PATH,
+        reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) },
+      },
     );
     const outcome = await store.write({ kind: "renew", held: record(held("n1")) }, 500, true);
     assert.deepEqual(outcome, { kind: "ok", record: record(held("n1", { renewTime: NOW })) });
@@ -225,7 +300,12 @@ describe("an urgent renewal", () => {
       { server: A, method: "PATCH", reply: { hang: true } },
       { server: B, method: "PATCH", reply: { status: 409 } },
       { server: A, method: "GET", path: PATH, reply: { hang: true } },
-      { server: B, method: "GET", path: PATH, reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) } },
+      {
+        server: B,
+        method: "GET",
+        path: PATH,
+        reply: { status: 200, body: lease(held("n1", { renewTime: NOW })) },
+      },
     );
     assert.equal((await store.write({ kind: "renew", held: record(held("n1")) }, 500, true)).kind, "ok");
     transport.done();
@@ -241,7 +321,11 @@ describe("reading", () => {
       { method: "GET", path: PATH, reply: { status: 200, body: "<html>" } },
     );
     assert.deepEqual(await store.read(1000), { kind: "ok", record: null });
-    assert.deepEqual(await store.read(1000), { kind: "rejected", status: 404, message: "404 page not found" });
+    assert.deepEqual(await store.read(1000), {
+      kind: "rejected",
+      status: 404,
+      message: "404 page not found",
+    });
     assert.equal((await store.read(1000)).kind, "no-answer");
     transport.done();
   });

@@ -10,7 +10,11 @@ describe("watching", () => {
   test("reads, watches from there, and resumes at the last version after the stream's normal end", async () => {
     const { transport, store, clock } = setUp();
     const seen: (LeaseRecord | null)[] = [];
-    transport.expect({ method: "GET", path: PATH, reply: { status: 200, body: lease(held("n2"), NOTE, "7") } });
+    transport.expect({
+      method: "GET",
+      path: PATH,
+      reply: { status: 200, body: lease(held("n2"), NOTE, "7") },
+    });
     const watch = store.watch((each) => seen.push(each));
     await settle();
     const query = watchQuery(transport.watches[0]?.path);
@@ -22,9 +26,15 @@ describe("watching", () => {
 
     const { handlers } = transport.watches[0] ?? assert.fail();
     handlers.onEvent("MODIFIED", lease(held("n2", { renewTime: NOW }), NOTE, "8"));
-    handlers.onEvent("MODIFIED", { ...lease(held("nx"), NOTE, "9"), metadata: { name: "another", uid: "u", resourceVersion: "9" } });
+    handlers.onEvent("MODIFIED", {
+      ...lease(held("nx"), NOTE, "9"),
+      metadata: { name: "another", uid: "u", resourceVersion: "9" },
+    });
     handlers.onEvent("BOOKMARK", { kind: "Lease", metadata: { resourceVersion: "12" } });
-    assert.deepEqual(seen.map((each) => each?.resourceVersion), ["7", "8"]);
+    assert.deepEqual(
+      seen.map((each) => each?.resourceVersion),
+      ["7", "8"],
+    );
     await pass(clock, 2000);
     handlers.onEnd({ kind: "end" });
     await pass(clock, 0);
@@ -49,8 +59,15 @@ describe("watching", () => {
     transport.expect({ method: "GET", reply: { status: 404, body: NOT_FOUND } });
     transport.watches[1]?.handlers.onEnd({ kind: "status", status: 410 });
     await pass(clock, 500);
-    assert.equal(watchQuery(transport.watches[2]?.path).get("resourceVersion"), null, "no Lease: from whatever comes");
-    assert.deepEqual(seen.map((each) => each?.resourceVersion ?? null), ["7", "70", null]);
+    assert.equal(
+      watchQuery(transport.watches[2]?.path).get("resourceVersion"),
+      null,
+      "no Lease: from whatever comes",
+    );
+    assert.deepEqual(
+      seen.map((each) => each?.resourceVersion ?? null),
+      ["7", "70", null],
+    );
     watch.close();
     transport.done();
   });
@@ -70,10 +87,13 @@ describe("watching", () => {
     const { transport, store, clock } = setUp();
     const times: number[] = [];
     for (let i = 0; i < 9; i++) {
-      transport.expect({ method: "GET", reply: () => {
-        times.push(clock.now());
-        return { fail: "refused", sent: false };
-      } });
+      transport.expect({
+        method: "GET",
+        reply: () => {
+          times.push(clock.now());
+          return { fail: "refused", sent: false };
+        },
+      });
     }
     const watch = store.watch(() => assert.fail());
     await pass(clock, 26_000);

@@ -6,17 +6,24 @@ import { LineSplitter } from "../../../src/kube/line-splitter.ts";
 describe("lines of a stream", () => {
   test("come out the same however the stream is cut", () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: "binary" }).map((line) => line.replaceAll(/\s/g, "_"))), fc.array(fc.nat(20)), (lines, cuts) => {
-        const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));
-        const splitter = new LineSplitter(100_000);
-        const out: string[] = [];
-        let at = 0;
-        for (const cut of [...cuts, bytes.length]) {
-          out.push(...(splitter.push(bytes.subarray(at, at + cut)) ?? assert.fail()));
-          at += cut;
-        }
-        assert.deepEqual(out, lines.map((line) => Buffer.from(line).toString().trim()).filter((line) => line !== ""));
-      }),
+      fc.property(
+        fc.array(fc.string({ unit: "binary" }).map((line) => line.replaceAll(/\s/g, "_"))),
+        fc.array(fc.nat(20)),
+        (lines, cuts) => {
+          const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));
+          const splitter = new LineSplitter(100_000);
+          const out: string[] = [];
+          let at = 0;
+          for (const cut of [...cuts, bytes.length]) {
+            out.push(...(splitter.push(bytes.subarray(at, at + cut)) ?? assert.fail()));
+            at += cut;
+          }
+          assert.deepEqual(
+            out,
+            lines.map((line) => Buffer.from(line).toString().trim()).filter((line) => line !== ""),
+          );
+        },
+      ),
     );
   });
 

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { formatCandidate, formatMicroTime, parseCandidate, parseLease } from "../../../src/kube/record-codec.ts";
+import {
+  formatCandidate,
+  formatMicroTime,
+  parseCandidate,
+  parseLease,
+} from "../../../src/kube/record-codec.ts";
 import type { Candidate } from "../../../src/kube/record.ts";
 import { candidate, held, lease } from "./lease-fixture.ts";
 
@@ -10,21 +15,30 @@ const word = fc.stringMatching(/^[\w.:+-]{1,64}$/);
 const hex = fc.integer({ min: 0, max: 255 }).map((byte) => byte.toString(16).padStart(2, "0"));
 const anyCandidate: fc.Arbitrary<Candidate> = fc.record(
   {
-  node: fc.stringMatching(/^[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?$/),
-  base: priority,
-  effective: priority,
-  eligible: fc.boolean(),
-  state: fc.constantFrom("INIT", "BACKUP", "MASTER", "FAULT"),
-  faults: fc.array(word, { maxLength: 8 }),
-  preempt: fc.boolean(),
-  ip: fc.oneof(fc.ipV4(), fc.constant("2001:db8::1")),
-  mac: fc.oneof(fc.constant(""), fc.array(hex, { minLength: 6, maxLength: 6 }).map((bytes) => bytes.join(":"))),
-  fastPath: fc.option(
-    fc.record({ version: fc.integer({ min: 1 }), addresses: fc.constantFrom(["192.0.2.1"], ["2001:db8::1"], ["192.0.2.1", "2001:db8::1"]) }, { noNullPrototype: true }),
-  ),
-  instance: word,
-  version: word,
-  counter: fc.nat(),
+    node: fc.stringMatching(/^[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?$/),
+    base: priority,
+    effective: priority,
+    eligible: fc.boolean(),
+    state: fc.constantFrom("INIT", "BACKUP", "MASTER", "FAULT"),
+    faults: fc.array(word, { maxLength: 8 }),
+    preempt: fc.boolean(),
+    ip: fc.oneof(fc.ipV4(), fc.constant("2001:db8::1")),
+    mac: fc.oneof(
+      fc.constant(""),
+      fc.array(hex, { minLength: 6, maxLength: 6 }).map((bytes) => bytes.join(":")),
+    ),
+    fastPath: fc.option(
+      fc.record(
+        {
+          version: fc.integer({ min: 1 }),
+          addresses: fc.constantFrom(["192.0.2.1"], ["2001:db8::1"], ["192.0.2.1", "2001:db8::1"]),
+        },
+        { noNullPrototype: true },
+      ),
+    ),
+    instance: word,
+    version: word,
+    counter: fc.nat(),
   },
   { noNullPrototype: true },
 );
@@ -41,15 +55,41 @@ describe("candidate annotations", () => {
   test("one damaged member makes the whole annotation invalid", () => {
     const good: Record<string, unknown> = JSON.parse(formatCandidate(candidate()));
     const damage: [string, unknown][] = [
-      ["base", 0], ["base", 255], ["base", "100"], ["base", 1.5], ["effective", -1], ["effective", null],
-      ["eligible", "true"], ["eligible", 1], ["state", "master"], ["state", ""], ["faults", "balancer"], ["faults", [1]],
-      ["faults", Array.from({ length: 17 }, () => "x")], ["faults", ["\u001b[2J"]], ["preempt", undefined],
-      ["ip", "n1.example.com"], ["ip", "192.0.2.1/24"], ["ip", "2001:DB8::1"], ["ip", "fe80::1%eth0"],
-      ["mac", "02:00:00:00:00"], ["mac", "02-00-00-00-00-01"], ["mac", "02:00:00:00:00:0G"], ["instance", ""],
-      ["instance", "a\nb"], ["version", "x".repeat(65)], ["counter", -1], ["counter", 1e300], ["counter", 0.5],
+      ["base", 0],
+      ["base", 255],
+      ["base", "100"],
+      ["base", 1.5],
+      ["effective", -1],
+      ["effective", null],
+      ["eligible", "true"],
+      ["eligible", 1],
+      ["state", "master"],
+      ["state", ""],
+      ["faults", "balancer"],
+      ["faults", [1]],
+      ["faults", Array.from({ length: 17 }, () => "x")],
+      ["faults", ["\u001b[2J"]],
+      ["preempt", undefined],
+      ["ip", "n1.example.com"],
+      ["ip", "192.0.2.1/24"],
+      ["ip", "2001:DB8::1"],
+      ["ip", "fe80::1%eth0"],
+      ["mac", "02:00:00:00:00"],
+      ["mac", "02-00-00-00-00-01"],
+      ["mac", "02:00:00:00:00:0G"],
+      ["instance", ""],
+      ["instance", "a\nb"],
+      ["version", "x".repeat(65)],
+      ["counter", -1],
+      ["counter", 1e300],
+      ["counter", 0.5],
     ];
     for (const [member, value] of damage) {
-      assert.equal(parseCandidate("n1", JSON.stringify({ ...good, [member]: value })), undefined, `${member} = ${JSON.stringify(value)}`);
+      assert.equal(
+        parseCandidate("n1", JSON.stringify({ ...good, [member]: value })),
+        undefined,
+        `${member} = ${JSON.stringify(value)}`,
+      );
     }
     for (const member of Object.keys(good).filter((name) => name !== "fastPath")) {
       const { [member]: _, ...rest } = good;
@@ -58,15 +98,27 @@ describe("candidate annotations", () => {
   });
 
   test("an offer of the fast path that does not fit is none, and hides nothing else", () => {
-    const text = (fastPath: unknown): string => JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), fastPath });
+    const text = (fastPath: unknown): string =>
+      JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), fastPath });
     const offer = { version: 1, addresses: ["192.0.2.1", "2001:db8::1"] };
     assert.deepEqual(parseCandidate("n1", text(offer))?.fastPath, offer);
     const odd: readonly unknown[] = [
-      undefined, 2, "on", [], {}, { version: 1 }, { ...offer, version: 0 }, { ...offer, version: "1" }, { ...offer, addresses: [] },
-      { ...offer, addresses: ["n1"] }, { ...offer, addresses: ["192.0.2.1", "192.0.2.2"] }, { ...offer, addresses: ["192.0.2.1 }", "2001:db8::1"] },
+      undefined,
+      2,
+      "on",
+      [],
+      {},
+      { version: 1 },
+      { ...offer, version: 0 },
+      { ...offer, version: "1" },
+      { ...offer, addresses: [] },
+      { ...offer, addresses: ["n1"] },
+      { ...offer, addresses: ["192.0.2.1", "192.0.2.2"] },
+      { ...offer, addresses: ["192.0.2.1 }", "2001:db8::1"] },
       { ...offer, addresses: ["192.0.2.1", "2001:db8::1", "192.0.2.3"] },
     ];
-    for (const value of odd) assert.deepEqual(parseCandidate("n1", text(value)), candidate(), JSON.stringify(value));
+    for (const value of odd)
+      assert.deepEqual(parseCandidate("n1", text(value)), candidate(), JSON.stringify(value));
   });
 
   test("a newer agent's additional members do not hide it", () => {
@@ -76,26 +128,42 @@ describe("candidate annotations", () => {
 
   test("names that no node can have, and texts that are too long, are refused", () => {
     const text = formatCandidate(candidate());
-    for (const node of ["", "N1", "-n1", "n1/", "n 1", "a".repeat(254)]) assert.equal(parseCandidate(node, text), undefined, node);
+    for (const node of ["", "N1", "-n1", "n1/", "n 1", "a".repeat(254)])
+      assert.equal(parseCandidate(node, text), undefined, node);
     assert.equal(parseCandidate("n1", text + " ".repeat(3000)), undefined);
   });
 
   test("no text and no JSON makes the parser throw", () => {
-    fc.assert(fc.property(fc.string(), fc.oneof(fc.string(), fc.json()), (node, text) => void parseCandidate(node, text)));
+    fc.assert(
+      fc.property(
+        fc.string(),
+        fc.oneof(fc.string(), fc.json()),
+        (node, text) => void parseCandidate(node, text),
+      ),
+    );
   });
 });
 
 describe("Lease JSON", () => {
   test("absent members are told apart from set ones", () => {
     assert.deepEqual(parseLease(lease({})), {
-      uid: "u1", resourceVersion: "7", holder: "", leaseDurationMs: 0, acquireTime: null, renewTime: null,
-      leaseTransitions: null, annotations: {},
+      uid: "u1",
+      resourceVersion: "7",
+      holder: "",
+      leaseDurationMs: 0,
+      acquireTime: null,
+      renewTime: null,
+      leaseTransitions: null,
+      annotations: {},
     });
     assert.equal(parseLease(lease(held("n1")))?.leaseTransitions, 4);
   });
 
   test("members of a wrong type count as absent", () => {
-    const parsed = parseLease({ ...lease({}), spec: { holderIdentity: 3, leaseDurationSeconds: "10", leaseTransitions: 1.5, renewTime: {} } });
+    const parsed = parseLease({
+      ...lease({}),
+      spec: { holderIdentity: 3, leaseDurationSeconds: "10", leaseTransitions: 1.5, renewTime: {} },
+    });
     assert.deepEqual(
       [parsed?.holder, parsed?.leaseDurationMs, parsed?.leaseTransitions, parsed?.renewTime],
       ["", 0, null, null],
@@ -103,20 +171,37 @@ describe("Lease JSON", () => {
   });
 
   test("an annotation called __proto__ is an annotation like any other", () => {
-    const parsed = parseLease(JSON.parse('{"metadata":{"uid":"u","resourceVersion":"1","annotations":{"__proto__":"x","n":1}}}'));
+    const parsed = parseLease(
+      JSON.parse('{"metadata":{"uid":"u","resourceVersion":"1","annotations":{"__proto__":"x","n":1}}}'),
+    );
     assert.deepEqual(Object.entries(parsed?.annotations ?? {}), [["__proto__", "x"]]);
     assert.equal(Object.hasOwn(Object.prototype, "x"), false);
   });
 
   test("what is no Lease is none", () => {
-    for (const body of [undefined, null, "", [], {}, { metadata: null }, { kind: "Status", metadata: { uid: "u", resourceVersion: "1" } },
-      { metadata: { uid: "u" } }, { metadata: { uid: "u", resourceVersion: "" } }]) {
+    for (const body of [
+      undefined,
+      null,
+      "",
+      [],
+      {},
+      { metadata: null },
+      { kind: "Status", metadata: { uid: "u", resourceVersion: "1" } },
+      { metadata: { uid: "u" } },
+      { metadata: { uid: "u", resourceVersion: "" } },
+    ]) {
       assert.equal(parseLease(body), undefined, JSON.stringify(body));
     }
   });
 
   test("no JSON makes the parser throw, and what it accepts has the promised types", () => {
-    const anySpec = fc.record({ metadata: fc.oneof(fc.anything(), fc.record({ uid: fc.string(), resourceVersion: fc.string(), annotations: fc.anything() })), spec: fc.anything() });
+    const anySpec = fc.record({
+      metadata: fc.oneof(
+        fc.anything(),
+        fc.record({ uid: fc.string(), resourceVersion: fc.string(), annotations: fc.anything() }),
+      ),
+      spec: fc.anything(),
+    });
     fc.assert(
       fc.property(fc.oneof(fc.anything(), anySpec), (body) => {
         const parsed = parseLease(body);

@@ -7,7 +7,13 @@ import type { LogFields } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { A, held, lease, PATH, record, setUp as storeSetUp } from "./lease-fixture.ts";
 
-const DENIED: Refusal = { request: "renew", status: 403, message: "admission webhook denied it", server: "192.0.2.1:6443", user: "leasehold" };
+const DENIED: Refusal = {
+  request: "renew",
+  status: 403,
+  message: "admission webhook denied it",
+  server: "192.0.2.1:6443",
+  user: "leasehold",
+};
 
 function setUp() {
   const clock = new FakeClock();
@@ -50,7 +56,10 @@ describe("refusals", () => {
       refusals.taken("renew");
       clock.advance(1000);
     }
-    assert.deepEqual(lines.map(([level]) => level), ["warn", "info"]);
+    assert.deepEqual(
+      lines.map(([level]) => level),
+      ["warn", "info"],
+    );
     assert.equal(refusals.last()?.over, true);
   });
 
@@ -67,7 +76,10 @@ describe("refusals", () => {
   test("a server that words each answer anew does not flood the log", () => {
     const { clock, lines, refusals } = setUp();
     for (let i = 0; i < 600; i++) {
-      refusals.refused({ ...DENIED, message: `denied by ${"abcdefghij"[i % 10]}${"klmnopqrst"[Math.floor(i / 10) % 10]}${"uvwxyz"[Math.floor(i / 100)]}` });
+      refusals.refused({
+        ...DENIED,
+        message: `denied by ${"abcdefghij"[i % 10]}${"klmnopqrst"[Math.floor(i / 10) % 10]}${"uvwxyz"[Math.floor(i / 100)]}`,
+      });
       clock.advance(100);
     }
     assert.ok(lines.length <= 16, String(lines.length));
@@ -80,14 +92,24 @@ describe("what of the store's requests is a refusal", () => {
     const { transport, store, write } = storeSetUp([A]);
     const forbidden = { status: 403, body: { kind: "Status", message: "leases is forbidden" } };
     transport.expect({ method: "GET", path: PATH, reply: forbidden });
-    assert.deepEqual(await store.read(4000), { kind: "rejected", status: 403, message: "leases is forbidden" });
+    assert.deepEqual(await store.read(4000), {
+      kind: "rejected",
+      status: 403,
+      message: "leases is forbidden",
+    });
     assert.equal(store.lastRefusal()?.request, "read");
     transport.expect({ method: "POST", reply: forbidden });
     await write({ kind: "claim", replaces: null, offered: false, instance: "i1" });
     assert.equal(store.lastRefusal()?.request, "claim");
     const before = store.lastRefusal();
-    transport.expect({ method: "PATCH", reply: { status: 422, body: {} } }, { method: "GET", path: PATH, reply: { status: 200, body: lease(held("n3")) } });
-    assert.equal((await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" })).kind, "conflict");
+    transport.expect(
+      { method: "PATCH", reply: { status: 422, body: {} } },
+      { method: "GET", path: PATH, reply: { status: 200, body: lease(held("n3")) } },
+    );
+    assert.equal(
+      (await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" })).kind,
+      "conflict",
+    );
     assert.deepEqual(store.lastRefusal(), before);
     transport.done();
   });

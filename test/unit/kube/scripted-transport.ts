@@ -1,10 +1,16 @@
 /**
- * An ApiTransport that plays a script. Every request must be the next one of the script; one that is not, or that never
- * comes, fails the test in {@link ScriptedTransport.done}.
+ * An ApiTransport that plays a script. Every request must be the next one of the script; one that is not, or
+ * that never comes, fails the test in {@link ScriptedTransport.done}.
  */
 import assert from "node:assert/strict";
 import { ApiNoAnswer } from "../../../src/kube/transport.ts";
-import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer, WatchHandlers } from "../../../src/kube/transport.ts";
+import type {
+  ApiRequest,
+  ApiResponse,
+  ApiTransport,
+  NoAnswer,
+  WatchHandlers,
+} from "../../../src/kube/transport.ts";
 import type { FakeClock } from "../../support/fake-clock.ts";
 
 export type Reply =
@@ -57,7 +63,9 @@ export class ScriptedTransport implements ApiTransport {
     const step = this.#steps.shift();
     const problem = step === undefined ? "nothing expected" : mismatch(step, server, request);
     if (step === undefined || problem !== undefined) {
-      this.#unexpected.push(`${server} ${request.method} ${request.path} ${JSON.stringify(request.body)}: ${problem}`);
+      this.#unexpected.push(
+        `${server} ${request.method} ${request.path} ${JSON.stringify(request.body)}: ${problem}`,
+      );
       return Promise.reject(new ApiNoAnswer(server, "refused", false, "not in the script"));
     }
     const reply = typeof step.reply === "function" ? step.reply(request) : step.reply;
@@ -67,7 +75,8 @@ export class ScriptedTransport implements ApiTransport {
         return;
       }
       const answer = (): void => {
-        if ("fail" in reply) reject(new ApiNoAnswer(server, reply.fail, reply.sent, `scripted ${reply.fail}`));
+        if ("fail" in reply)
+          reject(new ApiNoAnswer(server, reply.fail, reply.sent, `scripted ${reply.fail}`));
         else resolve({ server, status: reply.status, body: reply.body });
       };
       if (reply.afterMs === undefined) answer();
@@ -96,7 +105,8 @@ function mismatch(step: Step, server: string, request: ApiRequest): string | und
   if (step.server !== undefined && step.server !== server) return `expected at ${step.server}`;
   if (step.method !== request.method) return `expected ${step.method}`;
   if (step.path !== undefined && step.path !== request.path) return `expected ${step.path}`;
-  if (step.contentType !== undefined && step.contentType !== request.contentType) return `expected ${step.contentType}`;
+  if (step.contentType !== undefined && step.contentType !== request.contentType)
+    return `expected ${step.contentType}`;
   if (step.body !== undefined && step.body !== JSON.stringify(request.body)) return `expected ${step.body}`;
   return undefined;
 }

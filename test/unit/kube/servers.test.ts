@@ -4,7 +4,15 @@ import { apiServerList } from "../../../src/kube/servers.ts";
 import type { ApiServerSources } from "../../../src/kube/servers.ts";
 import { parseIp } from "../../../src/net.ts";
 
-const nothing: ApiServerSources = { own: undefined, configured: [], discovered: [], candidates: [], remembered: [], vips: [], port: 6443 };
+const nothing: ApiServerSources = {
+  own: undefined,
+  configured: [],
+  discovered: [],
+  candidates: [],
+  remembered: [],
+  vips: [],
+  port: 6443,
+};
 const vip = parseIp("192.0.2.100") ?? assert.fail();
 
 describe("the API server list", () => {
@@ -12,15 +20,29 @@ describe("the API server list", () => {
     const sources = {
       ...nothing,
       own: "192.0.2.2",
-      discovered: [{ host: "192.0.2.1", port: 6443 }, { host: "192.0.2.2", port: 6443 }],
+      discovered: [
+        { host: "192.0.2.1", port: 6443 },
+        { host: "192.0.2.2", port: 6443 },
+      ],
       candidates: ["192.0.2.3", "192.0.2.1"],
-      remembered: [{ host: "192.0.2.9", port: 7443 }, { host: "192.0.2.3", port: 6443 }],
+      remembered: [
+        { host: "192.0.2.9", port: 7443 },
+        { host: "192.0.2.3", port: 6443 },
+      ],
     };
-    assert.deepEqual(apiServerList(sources), ["192.0.2.2:6443", "192.0.2.1:6443", "192.0.2.3:6443", "192.0.2.9:7443"]);
+    assert.deepEqual(apiServerList(sources), [
+      "192.0.2.2:6443",
+      "192.0.2.1:6443",
+      "192.0.2.3:6443",
+      "192.0.2.9:7443",
+    ]);
   });
 
   test("configured ones are the whole list, the own node's moved to the front", () => {
-    const configured = [{ host: "192.0.2.1", port: 6443 }, { host: "192.0.2.2", port: 7443 }];
+    const configured = [
+      { host: "192.0.2.1", port: 6443 },
+      { host: "192.0.2.2", port: 7443 },
+    ];
     const sources = { ...nothing, own: "192.0.2.2", configured, candidates: ["192.0.2.3"] };
     assert.deepEqual(apiServerList(sources), ["192.0.2.2:7443", "192.0.2.1:6443"]);
   });
@@ -39,11 +61,18 @@ describe("the API server list", () => {
     const vip = parseIp("192.0.2.10") ?? assert.fail();
     const worker = { ...nothing, vips: [vip], lastResort: [{ host: "192.0.2.10", port: 6443 }] };
     assert.deepEqual(apiServerList(worker), ["192.0.2.10:6443"]);
-    assert.deepEqual(apiServerList({ ...worker, discovered: [{ host: "192.0.2.1", port: 6443 }] }), ["192.0.2.1:6443", "192.0.2.10:6443"]);
-    assert.deepEqual(apiServerList({ ...worker, configured: [{ host: "192.0.2.2", port: 6443 }] }), ["192.0.2.2:6443"]);
+    assert.deepEqual(apiServerList({ ...worker, discovered: [{ host: "192.0.2.1", port: 6443 }] }), [
+      "192.0.2.1:6443",
+      "192.0.2.10:6443",
+    ]);
+    assert.deepEqual(apiServerList({ ...worker, configured: [{ host: "192.0.2.2", port: 6443 }] }), [
+      "192.0.2.2:6443",
+    ]);
   });
 
   test("IPv6 in canonical form, so that two spellings are one server", () => {
-    assert.deepEqual(apiServerList({ ...nothing, own: "2001:db8::1", candidates: ["2001:DB8:0::1"] }), ["[2001:db8::1]:6443"]);
+    assert.deepEqual(apiServerList({ ...nothing, own: "2001:db8::1", candidates: ["2001:DB8:0::1"] }), [
+      "[2001:db8::1]:6443",
+    ]);
   });
 });

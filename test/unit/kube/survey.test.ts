@@ -37,7 +37,12 @@ async function survey(ping: Reply, cached: Reply): Promise<Survey> {
 }
 
 describe("one API server is", () => {
-  const cases: readonly (readonly [why: string, state: Survey["servers"][number]["state"], ping: Reply, cached: Reply])[] = [
+  const cases: readonly (readonly [
+    why: string,
+    state: Survey["servers"][number]["state"],
+    ping: Reply,
+    cached: Reply,
+  ])[] = [
     ["alive when it answers both", "alive", { status: 200, body: "ok" }, LEASE],
     ["alive when it forbids both", "alive", FORBIDDEN, FORBIDDEN],
     ["alive when it is unwell", "alive", { status: 500 }, { status: 503 }],
@@ -48,8 +53,18 @@ describe("one API server is", () => {
     ["refusing when it resets both", "refusing", { fail: "refused", sent: true }, REFUSED],
     ["silent when it answers neither", "silent", HANG, HANG],
     ["silent when it refuses one and is silent on the other", "silent", REFUSED, HANG],
-    ["silent when its TLS cannot be trusted", "silent", { fail: "tls", sent: false }, { fail: "tls", sent: false }],
-    ["silent when there are no credentials to ask it with", "silent", { fail: "credentials", sent: false }, { fail: "credentials", sent: false }],
+    [
+      "silent when its TLS cannot be trusted",
+      "silent",
+      { fail: "tls", sent: false },
+      { fail: "tls", sent: false },
+    ],
+    [
+      "silent when there are no credentials to ask it with",
+      "silent",
+      { fail: "credentials", sent: false },
+      { fail: "credentials", sent: false },
+    ],
   ];
   for (const [why, state, ping, cached] of cases) {
     test(why, async () => assert.deepEqual((await survey(ping, cached)).servers, [{ server: A, state }]));
@@ -73,14 +88,23 @@ describe("a survey", () => {
     assert.equal(state.survey, undefined);
     await pass(clock, 50);
     assert.deepEqual(state.survey, {
-      servers: [{ server: A, state: "alive" }, { server: B, state: "refusing" }, { server: C, state: "alive" }],
+      servers: [
+        { server: A, state: "alive" },
+        { server: B, state: "refusing" },
+        { server: C, state: "alive" },
+      ],
       records: [record(held("n1")), record(held("n3"), {}, "9")],
     });
     transport.done();
   });
 
   test("brings records and nothing else: no 404, no refusal, nothing that is no Lease", async () => {
-    for (const cached of [{ status: 404, body: NOT_FOUND }, { status: 500, body: lease(held("n1")) }, { status: 200, body: "<html>" }, HANG]) {
+    for (const cached of [
+      { status: 404, body: NOT_FOUND },
+      { status: 500, body: lease(held("n1")) },
+      { status: 200, body: "<html>" },
+      HANG,
+    ]) {
       assert.deepEqual((await survey(FORBIDDEN, cached)).records, []);
     }
   });
@@ -121,14 +145,23 @@ describe("a survey", () => {
     const clock = new FakeClock();
     const transport = new ScriptedTransport(clock, [A, B]);
     const reports: RequestReport[] = [];
-    const api = createApiClient({ transport, clock, log: silentLogger, onRequest: (report) => reports.push(report) });
+    const api = createApiClient({
+      transport,
+      clock,
+      log: silentLogger,
+      onRequest: (report) => reports.push(report),
+    });
     transport.expect(...asks(A, HANG, HANG), ...asks(B, FORBIDDEN, LEASE));
     const outcome = api.survey(PATH, 1000);
     await pass(clock, 1200);
-    assert.deepEqual((await outcome).servers.map(({ state }) => state), ["silent", "alive"]);
-    assert.deepEqual(reports.map(({ server, verb, code }) => `${server} ${verb} ${code}`), [
-      `${B} GET 403`, `${B} GET 200`, `${A} GET silent`, `${A} GET silent`,
-    ]);
+    assert.deepEqual(
+      (await outcome).servers.map(({ state }) => state),
+      ["silent", "alive"],
+    );
+    assert.deepEqual(
+      reports.map(({ server, verb, code }) => `${server} ${verb} ${code}`),
+      [`${B} GET 403`, `${B} GET 200`, `${A} GET silent`, `${A} GET silent`],
+    );
     transport.expect({ server: A, method: "GET", reply: { status: 200 } });
     void api.call({ method: "GET", path: "/x" }, 1000);
     await settle();
@@ -139,7 +172,10 @@ describe("a survey", () => {
     const clock = new FakeClock();
     const transport = new ScriptedTransport(clock, [A, B]);
     const api = createApiClient({ transport, clock, log: silentLogger });
-    transport.expect({ server: A, method: "GET", reply: HANG }, { server: B, method: "GET", reply: { status: 200 } });
+    transport.expect(
+      { server: A, method: "GET", reply: HANG },
+      { server: B, method: "GET", reply: { status: 200 } },
+    );
     void api.call({ method: "GET", path: "/x" }, 1000);
     await pass(clock, 1000);
     transport.expect(...asks(A, FORBIDDEN, LEASE), ...asks(B, FORBIDDEN, LEASE));

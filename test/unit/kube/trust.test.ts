@@ -21,16 +21,38 @@ const DAY_MS = 86_400_000;
 const before = authority("kubernetes-ca");
 /** What `kubeadm reset` and `kubeadm init` leave: another key, the same name. */
 const now = authority("kubernetes-ca");
-const LEASE: ApiRequest = { method: "GET", path: "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold" };
-const RENEWAL: ApiRequest = { ...LEASE, method: "PATCH", contentType: "application/json-patch+json", body: [] };
+const LEASE: ApiRequest = {
+  method: "GET",
+  path: "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold",
+};
+const RENEWAL: ApiRequest = {
+  ...LEASE,
+  method: "PATCH",
+  contentType: "application/json-patch+json",
+  body: [],
+};
 const cleanups: (() => Promise<void> | void)[] = [];
 after(async () => {
   for (const cleanup of cleanups) await cleanup();
 });
 
-function credentialsOf(name: string, ca: Authority, more: Partial<ClientCredentials> = {}): ClientCredentials {
+function credentialsOf(
+  name: string,
+  ca: Authority,
+  more: Partial<ClientCredentials> = {},
+): ClientCredentials {
   const { cert, key } = issue(ca, name);
-  return { path: name, ca: ca.cert, clientCertificate: { cert, key }, token: undefined, user: name, servername: "kubernetes", expiresAt: null, fingerprint: name, ...more };
+  return {
+    path: name,
+    ca: ca.cert,
+    clientCertificate: { cert, key },
+    token: undefined,
+    user: name,
+    servername: "kubernetes",
+    expiresAt: null,
+    fingerprint: name,
+    ...more,
+  };
 }
 
 interface Api {
@@ -40,7 +62,11 @@ interface Api {
   become(ca: Authority): void;
 }
 
-async function apiServer(ca: Authority, serving: Certificate = issueServing(ca), more: ServerOptions = {}): Promise<Api> {
+async function apiServer(
+  ca: Authority,
+  serving: Certificate = issueServing(ca),
+  more: ServerOptions = {},
+): Promise<Api> {
   const users: string[] = [];
   const options = { ...serving, ca: ca.cert, requestCert: true, rejectUnauthorized: false, ...more };
   const server = createServer(options, (request: IncomingMessage, response: ServerResponse) => {
@@ -103,9 +129,18 @@ const expired = { notBefore: new Date(Date.now() - 2 * DAY_MS), notAfter: new Da
 
 describe("our own kubeconfig fails in TLS and admin.conf does not: the request goes out by admin.conf, and ours is found at fault", () => {
   const cases: Record<string, [own: ClientCredentials, told: RegExp]> = {
-    "its CA is the one of before kubeadm reset": [credentialsOf("own", before), /its CA does not vouch for the server's certificate \(\w+\)$/],
-    "its CA is of another name": [credentialsOf("own", authority("other")), /its CA does not vouch .*\(UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN\)$/],
-    "its tls-server-name is wrong": [credentialsOf("own", now, { servername: "api.example.com" }), /the server's certificate is for another name \(ERR_TLS_CERT_ALTNAME_INVALID\)$/],
+    "its CA is the one of before kubeadm reset": [
+      credentialsOf("own", before),
+      /its CA does not vouch for the server's certificate \(\w+\)$/,
+    ],
+    "its CA is of another name": [
+      credentialsOf("own", authority("other")),
+      /its CA does not vouch .*\(UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN\)$/,
+    ],
+    "its tls-server-name is wrong": [
+      credentialsOf("own", now, { servername: "api.example.com" }),
+      /the server's certificate is for another name \(ERR_TLS_CERT_ALTNAME_INVALID\)$/,
+    ],
   };
   for (const [what, [own, told]] of Object.entries(cases)) {
     for (const request of [LEASE, RENEWAL]) {
@@ -124,19 +159,32 @@ describe("our own kubeconfig fails in TLS and admin.conf does not: the request g
   }
 
   test("its CA has expired, and admin.conf has the new one", async () => {
-    const renewed = makeAuthority({ commonName: "kubernetes-ca", notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) });
+    const renewed = makeAuthority({
+      commonName: "kubernetes-ca",
+      notBefore: new Date(Date.now() - DAY_MS),
+      notAfter: new Date(Date.now() + DAY_MS),
+    });
     const old = makeAuthority({ commonName: "kubernetes-ca", ...expired });
     const api = await apiServer(renewed);
-    const { transport, verdicts } = transportWith(credentialsOf("own", renewed, { ca: old.cert }), credentialsOf("admin", renewed));
+    const { transport, verdicts } = transportWith(
+      credentialsOf("own", renewed, { ca: old.cert }),
+      credentialsOf("admin", renewed),
+    );
     assert.equal((await transport.send(api.address, LEASE, 5000)).status, 200);
-    assert.deepEqual(verdicts.map((each) => each.split(/[: ]/)[0]), ["own", "admin"]);
+    assert.deepEqual(
+      verdicts.map((each) => each.split(/[: ]/)[0]),
+      ["own", "admin"],
+    );
   });
 
   for (const maxVersion of ["TLSv1.3", "TLSv1.2"] as const) {
     test(`a server that insists on a certificate of its CA refuses ours, ${maxVersion}`, async () => {
       const api = await apiServer(now, issueServing(now), { rejectUnauthorized: true, maxVersion });
       const { cert, key } = issue(before, "own");
-      const { transport, verdicts } = transportWith(credentialsOf("own", now, { clientCertificate: { cert, key } }), credentialsOf("admin", now));
+      const { transport, verdicts } = transportWith(
+        credentialsOf("own", now, { clientCertificate: { cert, key } }),
+        credentialsOf("admin", now),
+      );
       assert.equal((await transport.send(api.address, LEASE, 5000)).status, 200);
       assert.deepEqual(api.users, ["admin"]);
       assert.ok(verdicts[0]?.startsWith("own: ") === true && verdicts[1] === "admin ok", verdicts.join());
@@ -158,18 +206,40 @@ describe("our own kubeconfig fails in TLS and admin.conf does not: the request g
 describe("a server that no kubeconfig trusts", () => {
   const wrong: Record<string, () => Promise<Api>> = {
     "of another CA": () => apiServer(before),
-    "whose certificate has expired": () => apiServer(now, issueFor(now, { commonName: "kubernetes", names: ["kubernetes"], ...expired })),
+    "whose certificate has expired": () =>
+      apiServer(now, issueFor(now, { commonName: "kubernetes", names: ["kubernetes"], ...expired })),
     "whose certificate is for another name": () =>
-      apiServer(now, issueFor(now, { commonName: "x", names: ["x.example.com"], notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) })),
+      apiServer(
+        now,
+        issueFor(now, {
+          commonName: "x",
+          names: ["x.example.com"],
+          notBefore: new Date(Date.now() - DAY_MS),
+          notAfter: new Date(Date.now() + DAY_MS),
+        }),
+      ),
   };
   for (const [what, start] of Object.entries(wrong)) {
     test(`${what} is at fault itself: nothing is sent, no kubeconfig is, and the log names both files, once`, async () => {
       const api = await start();
-      const { transport, verdicts, warnings } = transportWith(credentialsOf("own", now), credentialsOf("admin", now));
-      for (let i = 0; i < 3; i++) assert.deepEqual(await failure(transport.send(api.address, LEASE, 5000)), { reason: "tls", sent: false });
+      const { transport, verdicts, warnings } = transportWith(
+        credentialsOf("own", now),
+        credentialsOf("admin", now),
+      );
+      for (let i = 0; i < 3; i++)
+        assert.deepEqual(await failure(transport.send(api.address, LEASE, 5000)), {
+          reason: "tls",
+          sent: false,
+        });
       assert.deepEqual(verdicts, []);
       assert.deepEqual(api.users, []);
-      assert.deepEqual(warnings.map(({ server, path }) => [server, path]), [[api.address, "own"], [api.address, "admin"]]);
+      assert.deepEqual(
+        warnings.map(({ server, path }) => [server, path]),
+        [
+          [api.address, "own"],
+          [api.address, "admin"],
+        ],
+      );
       assert.match(String(warnings[0]?.["reason"]), /\(\w+\)$/);
     });
   }
@@ -189,7 +259,10 @@ describe("a server of another cluster, which only admin.conf trusts", () => {
     const [ours, stranger] = [await apiServer(now), await apiServer(before)];
     const { transport, verdicts } = transportWith(credentialsOf("own", now), credentialsOf("admin", before));
     await transport.send(ours.address, LEASE, 5000);
-    assert.deepEqual(await failure(transport.send(stranger.address, LEASE, 5000)), { reason: "tls", sent: false });
+    assert.deepEqual(await failure(transport.send(stranger.address, LEASE, 5000)), {
+      reason: "tls",
+      sent: false,
+    });
     assert.deepEqual(stranger.users, []);
     assert.deepEqual(verdicts, ["own ok"]);
   });
@@ -212,11 +285,14 @@ describe("a watch that is turned away", () => {
   for (const status of [401, 403]) {
     test(`${status}: goes on by the next kubeconfig`, async () => {
       const users: string[] = [];
-      const server = createServer({ ...issueServing(now), ca: now.cert, requestCert: true, rejectUnauthorized: false }, (request, response) => {
-        users.push(userOf(request));
-        response.statusCode = userOf(request) === "admin" ? 200 : status;
-        response.end('{"type":"ADDED","object":1}\n');
-      });
+      const server = createServer(
+        { ...issueServing(now), ca: now.cert, requestCert: true, rejectUnauthorized: false },
+        (request, response) => {
+          users.push(userOf(request));
+          response.statusCode = userOf(request) === "admin" ? 200 : status;
+          response.end('{"type":"ADDED","object":1}\n');
+        },
+      );
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       cleanups.push(() => {
         server.closeAllConnections();
@@ -227,9 +303,15 @@ describe("a watch that is turned away", () => {
       const { transport, verdicts } = transportWith(credentialsOf("own", now), credentialsOf("admin", now));
       const ended = Promise.withResolvers<Parameters<WatchHandlers["onEnd"]>[0]>();
       const events: string[] = [];
-      transport.watch(`127.0.0.1:${address.port}`, `${LEASE.path}?watch=true`, { onEvent: (type) => events.push(type), onEnd: ended.resolve });
+      transport.watch(`127.0.0.1:${address.port}`, `${LEASE.path}?watch=true`, {
+        onEvent: (type) => events.push(type),
+        onEnd: ended.resolve,
+      });
       assert.deepEqual(await ended.promise, { kind: "end" });
-      assert.deepEqual([users, events, verdicts], [["own", "admin"], ["ADDED"], [`own: ${status}`, "admin ok"]]);
+      assert.deepEqual(
+        [users, events, verdicts],
+        [["own", "admin"], ["ADDED"], [`own: ${status}`, "admin ok"]],
+      );
     });
   }
 });
@@ -237,11 +319,14 @@ describe("a watch that is turned away", () => {
 test("a connection that breaks before the answer condemns nothing that was good a moment ago, and no write is sent twice", async () => {
   let broken = false;
   const users: string[] = [];
-  const server = createServer({ ...issueServing(now), ca: now.cert, requestCert: true, rejectUnauthorized: false }, (request, response) => {
-    users.push(userOf(request));
-    if (broken) request.socket.destroy();
-    else response.end("{}");
-  });
+  const server = createServer(
+    { ...issueServing(now), ca: now.cert, requestCert: true, rejectUnauthorized: false },
+    (request, response) => {
+      users.push(userOf(request));
+      if (broken) request.socket.destroy();
+      else response.end("{}");
+    },
+  );
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   cleanups.push(() => {
     server.closeAllConnections();

@@ -19,7 +19,10 @@ import { settle } from "./scripted-transport.ts";
 const ca = authority("kubernetes-ca");
 const serving = issueServing(ca);
 const GET: ApiRequest = { method: "GET", path: "/x" };
-const LEASE: ApiRequest = { method: "GET", path: "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold" };
+const LEASE: ApiRequest = {
+  method: "GET",
+  path: "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/leasehold",
+};
 const cleanups: (() => Promise<void> | void)[] = [];
 after(async () => {
   for (const cleanup of cleanups) await cleanup();
@@ -28,16 +31,32 @@ after(async () => {
 function credentialsOf(name: string, more: Partial<ClientCredentials> = {}): ClientCredentials {
   const { cert, key } = issue(ca, name);
   const clientCertificate = { cert, key };
-  return { path: name, ca: ca.cert, clientCertificate, token: undefined, servername: "kubernetes", expiresAt: null, fingerprint: name, ...more };
+  return {
+    path: name,
+    ca: ca.cert,
+    clientCertificate,
+    token: undefined,
+    servername: "kubernetes",
+    expiresAt: null,
+    fingerprint: name,
+    ...more,
+  };
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
-/** A TLS server with kube-apiserver's manners: asks for a client certificate, verifies it, does not insist. */
-async function apiServer(handler: Handler): Promise<{ readonly address: string; readonly connections: () => number }> {
-  const server = createServer({ ...serving, ca: ca.cert, requestCert: true, rejectUnauthorized: false }, (request, response) => {
-    void handler(request, response);
-  });
+/**
+ * A TLS server with kube-apiserver's manners: asks for a client certificate, verifies it, does not insist.
+ */
+async function apiServer(
+  handler: Handler,
+): Promise<{ readonly address: string; readonly connections: () => number }> {
+  const server = createServer(
+    { ...serving, ca: ca.cert, requestCert: true, rejectUnauthorized: false },
+    (request, response) => {
+      void handler(request, response);
+    },
+  );
   let connections = 0;
   server.on("secureConnection", () => connections++);
   return { address: await listening(server), connections: () => connections };
@@ -107,25 +126,52 @@ describe("one request over undici", () => {
       const body = await text(request);
       const socket = tlsOf(request);
       const { accept, "content-type": type, "user-agent": agent } = request.headers;
-      seen.push([request.method, request.url, accept, type, agent, body, socket.servername, peerName(request), socket.authorized]);
+      seen.push([
+        request.method,
+        request.url,
+        accept,
+        type,
+        agent,
+        body,
+        socket.servername,
+        peerName(request),
+        socket.authorized,
+      ]);
       response.setHeader("content-type", "application/json").end('{"a":1}');
     });
     const { transport } = transportWith(credentialsOf("leasehold"));
-    const patch: ApiRequest = { method: "PATCH", path: "/y?z=1", contentType: "application/json-patch+json", body: [{ op: "test" }] };
+    const patch: ApiRequest = {
+      method: "PATCH",
+      path: "/y?z=1",
+      contentType: "application/json-patch+json",
+      body: [{ op: "test" }],
+    };
     const answer = await transport.send(server.address, patch, 5000);
     // undici takes a connection back into its pool a few ticks after the answer.
     await settle();
     await transport.send(server.address, GET, 5000);
     assert.deepEqual(answer, { server: server.address, status: 200, body: { a: 1 } });
     assert.deepEqual(seen, [
-      ["PATCH", "/y?z=1", "application/json", "application/json-patch+json", "leasehold/test", '[{"op":"test"}]', "kubernetes", "leasehold", true],
+      [
+        "PATCH",
+        "/y?z=1",
+        "application/json",
+        "application/json-patch+json",
+        "leasehold/test",
+        '[{"op":"test"}]',
+        "kubernetes",
+        "leasehold",
+        true,
+      ],
       ["GET", "/x", "application/json", undefined, "leasehold/test", "", "kubernetes", "leasehold", true],
     ]);
     assert.equal(server.connections(), 1);
   });
 
   test("an answer that is no JSON comes as text, an empty one as undefined", async () => {
-    const server = await apiServer((request, response) => void response.end(request.url === "/x" ? "404 page {not" : ""));
+    const server = await apiServer(
+      (request, response) => void response.end(request.url === "/x" ? "404 page {not" : ""),
+    );
     const { transport } = transportWith(credentialsOf("leasehold"));
     assert.equal((await transport.send(server.address, GET, 5000)).body, "404 page {not");
     assert.equal((await transport.send(server.address, { ...GET, path: "/empty" }, 5000)).body, undefined);
@@ -169,7 +215,10 @@ describe("one request over undici", () => {
       if (++requests > 1) response.end("{}");
     });
     const { transport } = transportWith(credentialsOf("leasehold"));
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 300)), { reason: "silent", sent: true });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 300)), {
+      reason: "silent",
+      sent: true,
+    });
     assert.equal((await transport.send(server.address, GET, 5000)).status, 200);
     assert.equal(server.connections(), 2);
   });
@@ -190,13 +239,21 @@ describe("one request over undici", () => {
       response.write("half", () => request.socket.destroy());
     });
     const { transport } = transportWith(credentialsOf("leasehold"));
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), { reason: "refused", sent: true });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), {
+      reason: "refused",
+      sent: true,
+    });
   });
 
   test("an answer that stops half-way is silent at the deadline", async () => {
-    const server = await apiServer((_request, response) => void response.writeHead(200, { "content-length": "100" }).write("half"));
+    const server = await apiServer(
+      (_request, response) => void response.writeHead(200, { "content-length": "100" }).write("half"),
+    );
     const { transport } = transportWith(credentialsOf("leasehold"));
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 300)), { reason: "silent", sent: true });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 300)), {
+      reason: "silent",
+      sent: true,
+    });
   });
 
   test("an answer without end is cut off", async () => {
@@ -205,27 +262,42 @@ describe("one request over undici", () => {
       for (let i = 0; i < 6; i++) response.write(chunk);
     });
     const { transport } = transportWith(credentialsOf("leasehold"));
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), { reason: "refused", sent: true });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), {
+      reason: "refused",
+      sent: true,
+    });
   });
 
   test("a certificate for another name, or of another CA, is a TLS failure", async () => {
     const server = await apiServer((_request, response) => void response.end("{}"));
     const { transport } = transportWith(credentialsOf("a", { servername: "example.com" }));
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), { reason: "tls", sent: false });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), {
+      reason: "tls",
+      sent: false,
+    });
     const stranger = transportWith(credentialsOf("b", { ca: authority("other").cert }));
-    assert.deepEqual(await noAnswer(stranger.transport.send(server.address, GET, 5000)), { reason: "tls", sent: false });
+    assert.deepEqual(await noAnswer(stranger.transport.send(server.address, GET, 5000)), {
+      reason: "tls",
+      sent: false,
+    });
   });
 
   test("something that is no HTTP at all answers: somebody is there, but refuses", async () => {
     const server = await apiServer((request) => void request.socket.end("SSH-2.0-OpenSSH\r\n\r\n"));
     const { transport } = transportWith(credentialsOf("leasehold"));
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), { reason: "refused", sent: true });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), {
+      reason: "refused",
+      sent: true,
+    });
   });
 
   test("without credentials nothing is sent", async () => {
     const server = await apiServer((_request, response) => void response.end("{}"));
     const { transport } = transportWith();
-    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), { reason: "credentials", sent: false });
+    assert.deepEqual(await noAnswer(transport.send(server.address, GET, 5000)), {
+      reason: "credentials",
+      sent: false,
+    });
     assert.equal(server.connections(), 0);
   });
 });
@@ -288,7 +360,9 @@ describe("a watch over undici", () => {
 
   test("delivers events, however the bytes are cut, and the end", async () => {
     const server = await apiServer(async (_request, response) => {
-      const bytes = Buffer.from('{"type":"ADDED","object":{"n":"ä"}}\n\n{"type":"MODIFIED","object":2}\n{"type":"DELETED","object":3}\n');
+      const bytes = Buffer.from(
+        '{"type":"ADDED","object":{"n":"ä"}}\n\n{"type":"MODIFIED","object":2}\n{"type":"DELETED","object":3}\n',
+      );
       for (const byte of bytes) {
         response.write(Buffer.of(byte));
         await new Promise((resolve) => setImmediate(resolve));
@@ -298,7 +372,11 @@ describe("a watch over undici", () => {
     const { transport } = transportWith(credentialsOf("leasehold"));
     const { events, ended } = watched(transport, server.address);
     assert.deepEqual(await ended, { kind: "end" });
-    assert.deepEqual(events, [["ADDED", { n: "ä" }], ["MODIFIED", 2], ["DELETED", 3]]);
+    assert.deepEqual(events, [
+      ["ADDED", { n: "ä" }],
+      ["MODIFIED", 2],
+      ["DELETED", 3],
+    ]);
   });
 
   test("tells the status of a refused watch, and lets the credentials know", async () => {
@@ -310,7 +388,9 @@ describe("a watch over undici", () => {
 
   test("a reset in mid-stream, garbage and an endless line end it as errors", async () => {
     const { transport } = transportWith(credentialsOf("leasehold"));
-    const reset = await apiServer((request, response) => void response.write('{"type":"ADDED","obj', () => request.socket.destroy()));
+    const reset = await apiServer(
+      (request, response) => void response.write('{"type":"ADDED","obj', () => request.socket.destroy()),
+    );
     assert.equal((await watched(transport, reset.address).ended).kind, "error");
     const garbage = await apiServer((_request, response) => void response.write('{"type":1,"object":{}}\n'));
     assert.equal((await watched(transport, garbage.address).ended).kind, "error");

@@ -10,7 +10,12 @@ import { pass, ScriptedTransport, settle } from "./scripted-transport.ts";
 const A = "192.0.2.1:6443";
 const B = "192.0.2.2:6443";
 const C = "192.0.2.3:6443";
-const PATCH: ApiRequest = { method: "PATCH", path: "/x", contentType: "application/json-patch+json", body: [] };
+const PATCH: ApiRequest = {
+  method: "PATCH",
+  path: "/x",
+  contentType: "application/json-patch+json",
+  body: [],
+};
 
 function setUp(servers: readonly string[] = [A, B, C]) {
   const clock = new FakeClock();
@@ -38,10 +43,17 @@ describe("an urgent call", () => {
     );
     const state = call();
     await settle();
-    assert.deepEqual(transport.requests.map(({ server, atMs }) => `${server} ${atMs}`), [A, B, C].map((server) => `${server} ${clock.now()}`));
+    assert.deepEqual(
+      transport.requests.map(({ server, atMs }) => `${server} ${atMs}`),
+      [A, B, C].map((server) => `${server} ${clock.now()}`),
+    );
     await pass(clock, 50);
     assert.equal(state.outcome?.kind === "answer" && state.outcome.response.server, C);
-    assert.equal(state.outcome?.kind === "answer" && state.outcome.uncertain, true, "the first one may still carry it out");
+    assert.equal(
+      state.outcome?.kind === "answer" && state.outcome.uncertain,
+      true,
+      "the first one may still carry it out",
+    );
     await pass(clock, 4000);
     assert.equal(clock.pendingTimers, 0);
     transport.done();
@@ -73,7 +85,10 @@ describe("an urgent call", () => {
     const nobody = none.call();
     const locked = setUp([A, B]);
     const credentials = { fail: "credentials", sent: false } as const;
-    locked.transport.expect({ server: A, method: "PATCH", reply: credentials }, { server: B, method: "PATCH", reply: credentials });
+    locked.transport.expect(
+      { server: A, method: "PATCH", reply: credentials },
+      { server: B, method: "PATCH", reply: credentials },
+    );
     const turnedAway = locked.call();
     await settle();
     assert.equal(nobody.outcome?.kind, "no-answer");

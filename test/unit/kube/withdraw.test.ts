@@ -11,7 +11,11 @@ import type { Step } from "./scripted-transport.ts";
 
 const OURS = "leasehold.dev/candidate.n3";
 const THEIRS = { "leasehold.dev/candidate.n1": "{}" };
-const read = (annotations: Record<string, string>): Step => ({ method: "GET", path: PATH, reply: { status: 200, body: lease(held("n1"), annotations) } });
+const read = (annotations: Record<string, string>): Step => ({
+  method: "GET",
+  path: PATH,
+  reply: { status: 200, body: lease(held("n1"), annotations) },
+});
 
 /** What comes of it when the API server answers like this, and nothing else is asked. */
 async function outcome(...steps: readonly Step[]): Promise<Withdrawal> {
@@ -39,16 +43,29 @@ describe("a node that leaves the Lease", () => {
 
   test("writes nothing where it is not named, or where there is no Lease", async () => {
     assert.deepEqual(await outcome(read(THEIRS)), { kind: "unknown" });
-    assert.deepEqual(await outcome({ method: "GET", reply: { status: 404, body: NOT_FOUND } }), { kind: "unknown" });
+    assert.deepEqual(await outcome({ method: "GET", reply: { status: 404, body: NOT_FOUND } }), {
+      kind: "unknown",
+    });
   });
 
   for (const [what, steps, message] of [
     ["nobody answers", [{ method: "GET", reply: { hang: true } }], /.+/],
     ["there are no credentials", [{ method: "GET", reply: { fail: "credentials", sent: false } }], /.+/],
-    ["it may not read", [{ method: "GET", reply: { status: 403, body: { kind: "Status", message: "no rights" } } }], /403: no rights/],
+    [
+      "it may not read",
+      [{ method: "GET", reply: { status: 403, body: { kind: "Status", message: "no rights" } } }],
+      /403: no rights/,
+    ],
     ["something else answers", [{ method: "GET", reply: { status: 200, body: "hello" } }], /no Lease/],
     ["it may not write", [read({ [OURS]: "{}" }), { method: "PATCH", reply: { status: 403 } }], /403/],
-    ["an agent has written again", [read({ [OURS]: "{}" }), { method: "PATCH", reply: { status: 200, body: lease(held("n1"), { [OURS]: "{}" }, "9") } }], /still there/],
+    [
+      "an agent has written again",
+      [
+        read({ [OURS]: "{}" }),
+        { method: "PATCH", reply: { status: 200, body: lease(held("n1"), { [OURS]: "{}" }, "9") } },
+      ],
+      /still there/,
+    ],
   ] satisfies [string, Step[], RegExp][]) {
     test(`says so when ${what}`, async () => {
       const result = await outcome(...steps);

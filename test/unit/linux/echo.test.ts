@@ -6,7 +6,8 @@ import { internetChecksum } from "../../../src/linux/checksum.ts";
 import { echoRequest, parseReply4, parseReply6 } from "../../../src/linux/echo.ts";
 import { ipFromBytes } from "../../../src/net.ts";
 
-const hex = (...parts: readonly string[]): Uint8Array => Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
+const hex = (...parts: readonly string[]): Uint8Array =>
+  Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
 
 const REPLY4 = hex("45 00 001c 0000 4000 40 01 b6d2 c0000202 c0000201", "00 00 edc7 1234 0005");
 const REPLY6 = hex("81 00 0000 1234 0005");
@@ -17,26 +18,38 @@ describe("an echo request", () => {
   test("of IPv4 has its checksum", () => {
     assert.deepEqual(echoRequest(4, 0x1234, 5), hex("08 00 e5c6 1234 0005"));
     fc.assert(
-      fc.property(fc.nat(0xffff), fc.nat(0xffff), (identifier, sequence) => assert.equal(internetChecksum([echoRequest(4, identifier, sequence)]), 0)),
+      fc.property(fc.nat(0xffff), fc.nat(0xffff), (identifier, sequence) =>
+        assert.equal(internetChecksum([echoRequest(4, identifier, sequence)]), 0),
+      ),
     );
   });
 
-  test("of IPv6 leaves it to the kernel", () => assert.deepEqual(echoRequest(6, 0x1234, 5), hex("80 00 0000 1234 0005")));
+  test("of IPv6 leaves it to the kernel", () =>
+    assert.deepEqual(echoRequest(6, 0x1234, 5), hex("80 00 0000 1234 0005")));
 });
 
 describe("an echo reply", () => {
   test("of IPv4 follows the IP header, whatever its length", () => {
-    assert.deepEqual(parseReply4(REPLY4), { from: ipFromBytes(hex("c0000202")), identifier: 0x1234, sequence: 5 });
+    assert.deepEqual(parseReply4(REPLY4), {
+      from: ipFromBytes(hex("c0000202")),
+      identifier: 0x1234,
+      sequence: 5,
+    });
     const options = hex("46 00 0020 0000 4000 40 01 0000 c0000202 c0000201 01010101", "00 00 edc7 1234 0005");
     assert.equal(parseReply4(options)?.sequence, 5);
   });
 
   test("of IPv6 comes with its sender", () => {
-    assert.deepEqual(parseReply6(REPLY6, SENDER6), { from: ipFromBytes(SENDER6.slice(8, 24)), identifier: 0x1234, sequence: 5 });
+    assert.deepEqual(parseReply6(REPLY6, SENDER6), {
+      from: ipFromBytes(SENDER6.slice(8, 24)),
+      identifier: 0x1234,
+      sequence: 5,
+    });
   });
 
   test("is nothing else", () => {
-    const change = (bytes: Uint8Array, at: number, value: number): Uint8Array => bytes.map((byte, index) => (index === at ? value : byte));
+    const change = (bytes: Uint8Array, at: number, value: number): Uint8Array =>
+      bytes.map((byte, index) => (index === at ? value : byte));
     assert.equal(parseReply4(change(REPLY4, 20, 8)), undefined, "a request");
     assert.equal(parseReply4(change(REPLY4, 20, 3)), undefined, "unreachable");
     assert.equal(parseReply4(change(REPLY4, 9, 6)), undefined, "TCP");
@@ -49,17 +62,23 @@ describe("an echo reply", () => {
   test("cut short or damaged is refused or read within its bounds, and never throws", () => {
     const change = fc.record({ at: fc.nat(27), to: fc.nat(255) });
     fc.assert(
-      fc.property(fc.array(change, { maxLength: 6 }), fc.nat(28), fc.uint8Array({ maxLength: 80 }), (changes, length, noise) => {
-        const packet = REPLY4.slice();
-        for (const { at, to } of changes) packet[at] = to;
-        for (const bytes of [packet.subarray(0, length), noise]) {
-          const reply = parseReply4(bytes);
-          if (reply !== undefined) assert.ok(bytes.length >= 28 && reply.from.family === 4 && reply.sequence <= 0xffff);
-          const six = parseReply6(bytes, SENDER6);
-          if (six !== undefined) assert.ok(bytes.length >= 8 && six.from.family === 6);
-          parseReply6(REPLY6, bytes);
-        }
-      }),
+      fc.property(
+        fc.array(change, { maxLength: 6 }),
+        fc.nat(28),
+        fc.uint8Array({ maxLength: 80 }),
+        (changes, length, noise) => {
+          const packet = REPLY4.slice();
+          for (const { at, to } of changes) packet[at] = to;
+          for (const bytes of [packet.subarray(0, length), noise]) {
+            const reply = parseReply4(bytes);
+            if (reply !== undefined)
+              assert.ok(bytes.length >= 28 && reply.from.family === 4 && reply.sequence <= 0xffff);
+            const six = parseReply6(bytes, SENDER6);
+            if (six !== undefined) assert.ok(bytes.length >= 8 && six.from.family === 6);
+            parseReply6(REPLY6, bytes);
+          }
+        },
+      ),
     );
   });
 });

@@ -1,4 +1,7 @@
-/** The filters, run here as linux/net/core/filter.c defines them: what they let through is what the parsers understand, and nothing of a balancer's traffic. */
+/**
+ * The filters, run here as linux/net/core/filter.c defines them: what they let through is what the parsers
+ * understand, and nothing of a balancer's traffic.
+ */
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import fc from "fast-check";
@@ -11,15 +14,27 @@ import { strayAck, udpFrame } from "../../../src/linux/tcp-frame.ts";
 import { parseIp, type IpAddress } from "../../../src/net.ts";
 
 const ip = (text: string): IpAddress => parseIp(text) ?? assert.fail(`${text} is no address`);
-const hex = (...parts: readonly string[]): Uint8Array => Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
-const change = (frame: Uint8Array, at: number, value: number): Uint8Array => frame.map((byte, index) => (index === at ? value : byte));
+const hex = (...parts: readonly string[]): Uint8Array =>
+  Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
+const change = (frame: Uint8Array, at: number, value: number): Uint8Array =>
+  frame.map((byte, index) => (index === at ? value : byte));
 
 const MAC = hex("02000000000a");
 const LINK = 3;
-const ENDS = { sourceMac: MAC, destinationMac: hex("02000000000b"), identifier: 1, sequence: 1, sourcePort: 6443, destinationPort: 40001 };
+const ENDS = {
+  sourceMac: MAC,
+  destinationMac: hex("02000000000b"),
+  identifier: 1,
+  sequence: 1,
+  sourcePort: 6443,
+  destinationPort: 40001,
+};
 const V4 = { ...ENDS, source: ip("192.0.2.1"), destination: ip("192.0.2.100") };
 const V6 = { ...ENDS, source: ip("2001:db8::1"), destination: ip("2001:db8::100") };
-const REPLY4 = hex("02000000000a 02000000000b 0800 45 00 001c 0000 0000 40 01 f67b c0000264 c0000201 00 00 edc6 1234 0005", "00".repeat(18));
+const REPLY4 = hex(
+  "02000000000a 02000000000b 0800 45 00 001c 0000 0000 40 01 f67b c0000264 c0000201 00 00 edc6 1234 0005",
+  "00".repeat(18),
+);
 const REPLY6 = hex(
   "02000000000a 02000000000b 86dd 60000000 0008 3a 40 20010db8000000000000000000000100 20010db8000000000000000000000001",
   "81 00 1011 1234 0005",
@@ -32,7 +47,11 @@ interface Arrival {
 }
 
 /** Accepts or not, and in how many instructions. */
-function run(program: Uint8Array, frame: Uint8Array, { linkIndex, packetType }: Arrival = { linkIndex: LINK, packetType: 0 }): { readonly accepted: boolean; readonly steps: number } {
+function run(
+  program: Uint8Array,
+  frame: Uint8Array,
+  { linkIndex, packetType }: Arrival = { linkIndex: LINK, packetType: 0 },
+): { readonly accepted: boolean; readonly steps: number } {
   const view = viewOf(program);
   const data = viewOf(frame);
   let accumulator = 0;
@@ -76,7 +95,8 @@ function run(program: Uint8Array, frame: Uint8Array, { linkIndex, packetType }: 
   }
 }
 
-const accepts = (kind: PacketKind, frame: Uint8Array, arrival?: Arrival): boolean => run(packetFilter(kind, LINK), frame, arrival).accepted;
+const accepts = (kind: PacketKind, frame: Uint8Array, arrival?: Arrival): boolean =>
+  run(packetFilter(kind, LINK), frame, arrival).accepted;
 
 describe("a packet filter", () => {
   test("lets answers, owners and probes through", () => {
@@ -90,9 +110,23 @@ describe("a packet filter", () => {
       ["ipv6", neighbourSolicitation(MAC, undefined, V6.destination.bytes)],
     ];
     for (const [kind, frame] of wanted) {
-      for (const packetType of [0, 1, 2]) assert.equal(accepts(kind, frame, { linkIndex: LINK, packetType }), true, Buffer.from(frame).toString("hex"));
-      for (const packetType of [3, 4, 5]) assert.equal(accepts(kind, frame, { linkIndex: LINK, packetType }), false, `packet type ${packetType}`);
-      assert.equal(accepts(kind, frame, { linkIndex: 7, packetType: 0 }), false, "for a VLAN or bridge above the link");
+      for (const packetType of [0, 1, 2])
+        assert.equal(
+          accepts(kind, frame, { linkIndex: LINK, packetType }),
+          true,
+          Buffer.from(frame).toString("hex"),
+        );
+      for (const packetType of [3, 4, 5])
+        assert.equal(
+          accepts(kind, frame, { linkIndex: LINK, packetType }),
+          false,
+          `packet type ${packetType}`,
+        );
+      assert.equal(
+        accepts(kind, frame, { linkIndex: 7, packetType: 0 }),
+        false,
+        "for a VLAN or bridge above the link",
+      );
     }
   });
 
@@ -103,11 +137,23 @@ describe("a packet filter", () => {
     assert.equal(accepts("ipv4", change(REPLY4, 21, 1)), false, "a later fragment");
     assert.equal(accepts("ipv6", echoRequestFrame(V6)), false, "an echo request");
     assert.equal(accepts("ipv6", change(REPLY6, 19, 64)), false, "an answer to ping");
-    assert.equal(accepts("ipv6", neighbourSolicitation(MAC, V6.source.bytes, V6.destination.bytes)), false, "a solicitation with a sender");
+    assert.equal(
+      accepts("ipv6", neighbourSolicitation(MAC, V6.source.bytes, V6.destination.bytes)),
+      false,
+      "a solicitation with a sender",
+    );
     for (let at = 22; at < 38; at++) {
-      assert.equal(accepts("ipv6", change(neighbourSolicitation(MAC, undefined, V6.destination.bytes), at, 1)), false, `byte ${at} of the sender`);
+      assert.equal(
+        accepts("ipv6", change(neighbourSolicitation(MAC, undefined, V6.destination.bytes), at, 1)),
+        false,
+        `byte ${at} of the sender`,
+      );
     }
-    assert.equal(accepts("ipv6", change(unsolicitedAdvertisement(MAC, V6.destination.bytes, false), 54, 134)), false, "a router advertisement");
+    assert.equal(
+      accepts("ipv6", change(unsolicitedAdvertisement(MAC, V6.destination.bytes, false), 54, 134)),
+      false,
+      "a router advertisement",
+    );
   });
 
   test("lets go of TCP and UDP after one look at the protocol", () => {
@@ -115,7 +161,11 @@ describe("a packet filter", () => {
       assert.deepEqual(run(packetFilter("ipv4", LINK), frame), { accepted: false, steps: 3 });
     }
     for (const frame of [strayAck(V6), udpFrame({ ...V6, payload: new Uint8Array(9) })]) {
-      assert.deepEqual(run(packetFilter("ipv6", LINK), frame), { accepted: false, steps: 7 }, "one look for each of three kinds");
+      assert.deepEqual(
+        run(packetFilter("ipv6", LINK), frame),
+        { accepted: false, steps: 7 },
+        "one look for each of three kinds",
+      );
     }
   });
 
@@ -129,13 +179,22 @@ describe("a packet filter", () => {
     ];
     const damage = fc.record({ at: fc.nat(85), to: fc.nat(255) });
     fc.assert(
-      fc.property(fc.constantFrom(...seeds), fc.array(damage, { maxLength: 2 }), fc.nat(100), ([kind, seed], changes, length) => {
-        const frame = seed.slice(0, length);
-        for (const { at, to } of changes) if (at < frame.length) frame[at] = to;
-        const understood = kind === "arp" ? parseArp(frame) : (parseEchoReplyFrame(frame) ?? (kind === "ipv6" ? parseNeighbour(frame) : undefined));
-        // A damaged EtherType would not come to this socket.
-        if (understood !== undefined && frame[12] === seed[12] && frame[13] === seed[13]) assert.equal(accepts(kind, frame), true);
-      }),
+      fc.property(
+        fc.constantFrom(...seeds),
+        fc.array(damage, { maxLength: 2 }),
+        fc.nat(100),
+        ([kind, seed], changes, length) => {
+          const frame = seed.slice(0, length);
+          for (const { at, to } of changes) if (at < frame.length) frame[at] = to;
+          const understood =
+            kind === "arp"
+              ? parseArp(frame)
+              : (parseEchoReplyFrame(frame) ?? (kind === "ipv6" ? parseNeighbour(frame) : undefined));
+          // A damaged EtherType would not come to this socket.
+          if (understood !== undefined && frame[12] === seed[12] && frame[13] === seed[13])
+            assert.equal(accepts(kind, frame), true);
+        },
+      ),
     );
   });
 });

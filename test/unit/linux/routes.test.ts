@@ -5,9 +5,17 @@ import fc from "fast-check";
 import { encodeMessage, type NetlinkMessage } from "../../../src/linux/netlink.ts";
 import { dumpRoutes, parseDefaultRoute } from "../../../src/linux/routes.ts";
 
-const hex = (...parts: readonly string[]): Uint8Array => Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
-const message = (payload: Uint8Array, type = 24): NetlinkMessage => ({ type, flags: 0, sequence: 1, port: 0, payload });
-const hops = (payload: Uint8Array, linkIndex = 3): readonly string[] | undefined => parseDefaultRoute(message(payload), linkIndex)?.map((hop) => hop.text);
+const hex = (...parts: readonly string[]): Uint8Array =>
+  Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
+const message = (payload: Uint8Array, type = 24): NetlinkMessage => ({
+  type,
+  flags: 0,
+  sequence: 1,
+  port: 0,
+  payload,
+});
+const hops = (payload: Uint8Array, linkIndex = 3): readonly string[] | undefined =>
+  parseDefaultRoute(message(payload), linkIndex)?.map((hop) => hop.text);
 
 const HEADER = "02 00 00 00 fe 03 00 01 00000000"; // IPv4, to 0.0.0.0/0, main table, boot, universe, unicast
 const MAIN = "0800 0f00 fe000000";
@@ -44,13 +52,17 @@ describe("a default route", () => {
 
   test("or none: the link itself is the destination, or the next hop is of the other family", () => {
     assert.deepEqual(hops(hex(HEADER, MAIN, "0800 0400 03000000")), []);
-    assert.deepEqual(hops(hex(HEADER, MAIN, "0800 0400 03000000", "1600 1200 0a00 fe800000000000000000000000000001 0000")), []);
+    assert.deepEqual(
+      hops(hex(HEADER, MAIN, "0800 0400 03000000", "1600 1200 0a00 fe800000000000000000000000000001 0000")),
+      [],
+    );
   });
 
   test("by another link is not ours", () => assert.deepEqual(hops(SINGLE, 5), []));
 
   test("is no other route", () => {
-    const change = (at: number, value: number): Uint8Array => SINGLE.map((byte, index) => (index === at ? value : byte));
+    const change = (at: number, value: number): Uint8Array =>
+      SINGLE.map((byte, index) => (index === at ? value : byte));
     assert.equal(hops(change(1, 8)), undefined, "to a network");
     assert.equal(hops(change(2, 8)), undefined, "from a network");
     assert.equal(hops(change(7, 7)), undefined, "unreachable");
@@ -63,11 +75,19 @@ describe("a default route", () => {
   test("that is damaged is refused or read within its bounds, and never throws", () => {
     const damage = fc.record({ at: fc.nat(80), to: fc.nat(255) });
     fc.assert(
-      fc.property(fc.constantFrom(SINGLE, SEVERAL, V6), fc.array(damage, { maxLength: 4 }), fc.nat(90), fc.uint8Array({ maxLength: 90 }), (seed, changes, length, noise) => {
-        const payload = seed.slice(0, length);
-        for (const { at, to } of changes) if (at < payload.length) payload[at] = to;
-        for (const bytes of [payload, noise]) for (const hop of parseDefaultRoute(message(bytes), 3) ?? []) assert.ok(hop.bytes.length === 4 || hop.bytes.length === 16);
-      }),
+      fc.property(
+        fc.constantFrom(SINGLE, SEVERAL, V6),
+        fc.array(damage, { maxLength: 4 }),
+        fc.nat(90),
+        fc.uint8Array({ maxLength: 90 }),
+        (seed, changes, length, noise) => {
+          const payload = seed.slice(0, length);
+          for (const { at, to } of changes) if (at < payload.length) payload[at] = to;
+          for (const bytes of [payload, noise])
+            for (const hop of parseDefaultRoute(message(bytes), 3) ?? [])
+              assert.ok(hop.bytes.length === 4 || hop.bytes.length === 16);
+        },
+      ),
     );
   });
 });

@@ -14,9 +14,17 @@ import {
   type TcpSocket,
 } from "../../../src/linux/sock-diag.ts";
 
-const hex = (...parts: readonly string[]): Uint8Array => Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
-const message = (payload: Uint8Array, type = 20): NetlinkMessage => ({ type, flags: 2, sequence: 1, port: 0, payload });
-const parse = (...parts: readonly string[]): TcpSocket => parseTcpSocket(message(hex(...parts))) ?? assert.fail("not parsed");
+const hex = (...parts: readonly string[]): Uint8Array =>
+  Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
+const message = (payload: Uint8Array, type = 20): NetlinkMessage => ({
+  type,
+  flags: 2,
+  sequence: 1,
+  port: 0,
+  payload,
+});
+const parse = (...parts: readonly string[]): TcpSocket =>
+  parseTcpSocket(message(hex(...parts))) ?? assert.fail("not parsed");
 const brief = ({ family, state, local, remote }: TcpSocket): string =>
   `${family} ${state} ${local.address.text} ${local.port} ${remote.address.text} ${remote.port}`;
 
@@ -35,22 +43,41 @@ describe("a request", () => {
       encodeMessage(dumpTcpSockets(2, TCP_STATES_CONNECTED), 1),
       hex("48000000 1400 0103 01000000 00000000", "02 06 00 00 3e0b0000", "00".repeat(48)),
     );
-    assert.deepEqual(dumpTcpSockets(10, TCP_STATE_LISTEN).payload.subarray(0, 8), hex("0a 06 00 00 00040000"));
+    assert.deepEqual(
+      dumpTcpSockets(10, TCP_STATE_LISTEN).payload.subarray(0, 8),
+      hex("0a 06 00 00 00040000"),
+    );
   });
 
   test("to destroy one repeats its id, under the family that the id is of", () => {
-    const request = (family: string, id: string): Uint8Array => hex("48000000 1500 0500 01000000 00000000", family, "06 00 00 ffffffff", id);
-    assert.deepEqual(encodeMessage(destroyTcpSocket(parse("02 01 00 00", ID_4, REST)), 1), request("02", ID_4));
-    assert.deepEqual(encodeMessage(destroyTcpSocket(parse("0a 01 00 00", ID_6, REST)), 1), request("0a", ID_6));
-    assert.deepEqual(encodeMessage(destroyTcpSocket(parse("0a 01 00 00", ID_MAPPED, REST)), 1), request("0a", ID_MAPPED));
+    const request = (family: string, id: string): Uint8Array =>
+      hex("48000000 1500 0500 01000000 00000000", family, "06 00 00 ffffffff", id);
+    assert.deepEqual(
+      encodeMessage(destroyTcpSocket(parse("02 01 00 00", ID_4, REST)), 1),
+      request("02", ID_4),
+    );
+    assert.deepEqual(
+      encodeMessage(destroyTcpSocket(parse("0a 01 00 00", ID_6, REST)), 1),
+      request("0a", ID_6),
+    );
+    assert.deepEqual(
+      encodeMessage(destroyTcpSocket(parse("0a 01 00 00", ID_MAPPED, REST)), 1),
+      request("0a", ID_MAPPED),
+    );
   });
 });
 
 describe("a socket as the kernel reports it", () => {
   test("of IPv4, of IPv6, and of IPv4 in an IPv6 socket", () => {
     assert.equal(brief(parse("02 01 00 00", ID_4, REST, ATTRIBUTES)), "4 1 192.0.2.1 40001 192.0.2.100 6443");
-    assert.equal(brief(parse("0a 01 00 00", ID_6, REST, ATTRIBUTES)), "6 1 2001:db8::1 40002 2001:db8::100 6443");
-    assert.equal(brief(parse("0a 08 00 00", ID_MAPPED, REST, ATTRIBUTES)), "4 8 192.0.2.1 6444 192.0.2.2 40001");
+    assert.equal(
+      brief(parse("0a 01 00 00", ID_6, REST, ATTRIBUTES)),
+      "6 1 2001:db8::1 40002 2001:db8::100 6443",
+    );
+    assert.equal(
+      brief(parse("0a 08 00 00", ID_MAPPED, REST, ATTRIBUTES)),
+      "4 8 192.0.2.1 6444 192.0.2.2 40001",
+    );
     assert.deepEqual(parse("02 01 00 00", ID_4, REST).id, hex(ID_4));
   });
 
@@ -72,11 +99,15 @@ describe("a socket as the kernel reports it", () => {
 
 describe("a wildcard listener", () => {
   const diag = (...sockets: readonly TcpSocket[]): SockDiag => ({
-    list: (family, states) => (states === TCP_STATE_LISTEN ? sockets.filter((socket) => socket.family === family) : []),
+    list: (family, states) =>
+      states === TCP_STATE_LISTEN ? sockets.filter((socket) => socket.family === family) : [],
     destroy: () => false,
     close: () => {},
   });
-  const families = (of: SockDiag, port = 6444): readonly boolean[] => [wildcardListener(of, 4, port), wildcardListener(of, 6, port)];
+  const families = (of: SockDiag, port = 6444): readonly boolean[] => [
+    wildcardListener(of, 4, port),
+    wildcardListener(of, 6, port),
+  ];
   const four = parse("02 0a 00 00", LISTENER, REST);
   const both = parse("0a 0a 00 00", LISTENER, REST, "05000b0000000000");
   const only6 = parse("0a 0a 00 00", LISTENER, REST, "05000b0001000000");
@@ -100,17 +131,22 @@ test("arbitrary bytes, and real ones with some changed or cut off, never make th
   const real = hex("0a 0a 00 00", ID_MAPPED, REST, ATTRIBUTES);
   const change = fc.record({ at: fc.nat({ max: real.length - 1 }), to: fc.nat({ max: 255 }) });
   fc.assert(
-    fc.property(fc.array(change, { maxLength: 8 }), fc.nat({ max: real.length }), fc.uint8Array({ maxLength: 120 }), (changes, length, noise) => {
-      const bytes = Uint8Array.from(real);
-      for (const { at, to } of changes) bytes[at] = to;
-      for (const payload of [bytes.subarray(0, length), noise]) {
-        const socket = parseTcpSocket(message(payload));
-        if (socket === undefined) continue;
-        assert.equal(socket.id.length, 48);
-        assert.equal(socket.local.address.family, socket.family);
-        if (payload[0] === 10) assert.equal(destroyTcpSocket(socket).payload[0], 10);
-      }
-    }),
+    fc.property(
+      fc.array(change, { maxLength: 8 }),
+      fc.nat({ max: real.length }),
+      fc.uint8Array({ maxLength: 120 }),
+      (changes, length, noise) => {
+        const bytes = Uint8Array.from(real);
+        for (const { at, to } of changes) bytes[at] = to;
+        for (const payload of [bytes.subarray(0, length), noise]) {
+          const socket = parseTcpSocket(message(payload));
+          if (socket === undefined) continue;
+          assert.equal(socket.id.length, 48);
+          assert.equal(socket.local.address.family, socket.family);
+          if (payload[0] === 10) assert.equal(destroyTcpSocket(socket).payload[0], 10);
+        }
+      },
+    ),
     { numRuns: 2000 },
   );
 });

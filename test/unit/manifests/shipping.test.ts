@@ -35,7 +35,9 @@ function dockerfile(): readonly Instruction[] {
 
 describe("the documentation", () => {
   test("says what the table of settings says", async () => {
-    const { stdout } = await run(process.execPath, ["scripts/docs.ts", "--check"], { cwd: root }).catch((error: { stdout: string }) => error);
+    const { stdout } = await run(process.execPath, ["scripts/docs.ts", "--check"], { cwd: root }).catch(
+      (error: { stdout: string }) => error,
+    );
     assert.equal(stdout, "");
   });
 
@@ -48,9 +50,12 @@ describe("the documentation", () => {
   });
 
   test("accounts for every dependency", () => {
-    const manifest: { readonly dependencies: object; readonly devDependencies: object } = JSON.parse(read("package.json"));
+    const manifest: { readonly dependencies: object; readonly devDependencies: object } = JSON.parse(
+      read("package.json"),
+    );
     const page = read("docs/dependencies.md");
-    for (const name of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.devDependencies)]) assert.ok(page.includes(name), name);
+    for (const name of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.devDependencies)])
+      assert.ok(page.includes(name), name);
   });
 });
 
@@ -58,7 +63,10 @@ describe("the image", () => {
   const steps = dockerfile();
 
   test("copies what exists, and what its own stages made", () => {
-    const ignored = read(".dockerignore").split("\n").filter((line) => line.startsWith("!")).map((line) => line.slice(1));
+    const ignored = read(".dockerignore")
+      .split("\n")
+      .filter((line) => line.startsWith("!"))
+      .map((line) => line.slice(1));
     const stages = new Set(steps.filter(({ word }) => word === "FROM").map(({ stage }) => stage));
     for (const { args } of steps.filter(({ word }) => word === "COPY")) {
       const from = /^--from=(\S+) /.exec(args)?.[1];
@@ -74,17 +82,26 @@ describe("the image", () => {
   });
 
   test("is built on the Node that the tests run on, by version", () => {
-    const manifest: { readonly devDependencies: Readonly<Record<string, string>> } = JSON.parse(read("package.json"));
+    const manifest: { readonly devDependencies: Readonly<Record<string, string>> } = JSON.parse(
+      read("package.json"),
+    );
     const base = steps.find(({ word, args }) => word === "ARG" && args.startsWith("NODE_IMAGE="))?.args ?? "";
-    assert.match(base, new RegExp(`^NODE_IMAGE=node:${manifest.devDependencies["node"]?.replaceAll(".", "\\.")}-`));
-    for (const { args } of steps.filter(({ word }) => word === "FROM")) assert.ok(args.includes("${NODE_IMAGE}") || args === "scratch", args);
+    assert.match(
+      base,
+      new RegExp(`^NODE_IMAGE=node:${manifest.devDependencies["node"]?.replaceAll(".", "\\.")}-`),
+    );
+    for (const { args } of steps.filter(({ word }) => word === "FROM"))
+      assert.ok(args.includes("${NODE_IMAGE}") || args === "scratch", args);
   });
 
   test("starts the bundle itself, has nft, and is of this version", () => {
     const final = steps.filter(({ stage }) => stage === "final");
     const entry: unknown = JSON.parse(final.find(({ word }) => word === "ENTRYPOINT")?.args ?? "");
     assert.deepEqual(entry, ["node", "--enable-source-maps", "/app/dist/leasehold.js"]);
-    const system = steps.filter(({ stage, word }) => stage === "system" && word === "RUN").map(({ args }) => args).join("\n");
+    const system = steps
+      .filter(({ stage, word }) => stage === "system" && word === "RUN")
+      .map(({ args }) => args)
+      .join("\n");
     assert.ok(system.includes("install -y --no-install-recommends nftables"));
     assert.ok(system.includes("ln -s /app/dist/leasehold.js /usr/local/bin/leasehold"));
     assert.ok(final.some(({ word, args }) => word === "COPY" && args === "--from=system / /"));
@@ -92,7 +109,9 @@ describe("the image", () => {
   });
 
   test("has koffi's native part for both platforms in the lock file", () => {
-    const lock: { readonly packages: Readonly<Record<string, { readonly dev?: boolean }>> } = JSON.parse(read("package-lock.json"));
+    const lock: { readonly packages: Readonly<Record<string, { readonly dev?: boolean }>> } = JSON.parse(
+      read("package-lock.json"),
+    );
     for (const cpu of ["x64", "arm64"]) {
       const entry = lock.packages[`node_modules/@koromix/koffi-linux-${cpu}`];
       assert.ok(entry !== undefined && entry.dev !== true, cpu);
@@ -103,7 +122,8 @@ describe("the image", () => {
     const app = mkdtempSync(join(tmpdir(), "leasehold-image-"));
     t.after(() => rmSync(app, { recursive: true }));
     await run(process.execPath, ["scripts/build.ts", join(app, "dist")], { cwd: root });
-    for (const part of ["koffi", "@koromix"]) cpSync(join(root, "node_modules", part), join(app, "node_modules", part), { recursive: true });
+    for (const part of ["koffi", "@koromix"])
+      cpSync(join(root, "node_modules", part), join(app, "node_modules", part), { recursive: true });
     cpSync(join(root, "package.json"), join(app, "package.json"));
     const agent = (env: Readonly<Record<string, string>>, ...args: readonly string[]) =>
       run(process.execPath, [join(app, "dist", "leasehold.js"), ...args], { cwd: app, env, timeout: 30_000 });
@@ -111,14 +131,25 @@ describe("the image", () => {
     const { stdout } = await agent({}, "version", "-o", "json");
     assert.equal(JSON.parse(stdout).version, VERSION);
     assert.ok(existsSync(join(app, "dist", "proxy-worker.js")));
-    // By the link that the image has, as a program of its own: with the Node of the PATH, and its dependencies found from where it lies.
+    // By the link that the image has, as a program of its own: with the Node of the PATH, and its
+    // dependencies found from where it lies.
     symlinkSync(join(app, "dist", "leasehold.js"), join(app, "leasehold"));
-    const linked = await run(join(app, "leasehold"), ["manifest", "pod", "--vip", "192.0.2.10"], { cwd: "/", env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin` }, timeout: 30_000 });
-    assert.equal(linked.stdout, read("manifests/leasehold.yaml"));
-    await assert.rejects(agent({ LEASEHOLD_VPI: "192.0.2.10" }, "run"), (error: { readonly code?: unknown; readonly stderr?: unknown }) => {
-      assert.equal(error.code, 2);
-      assert.match(String(error.stderr), /LEASEHOLD_VPI="192\.0\.2\.10" is not a setting; did you mean LEASEHOLD_VIP\?[^]*LEASEHOLD_VIP is not set/);
-      return true;
+    const linked = await run(join(app, "leasehold"), ["manifest", "pod", "--vip", "192.0.2.10"], {
+      cwd: "/",
+      env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin` },
+      timeout: 30_000,
     });
+    assert.equal(linked.stdout, read("manifests/leasehold.yaml"));
+    await assert.rejects(
+      agent({ LEASEHOLD_VPI: "192.0.2.10" }, "run"),
+      (error: { readonly code?: unknown; readonly stderr?: unknown }) => {
+        assert.equal(error.code, 2);
+        assert.match(
+          String(error.stderr),
+          /LEASEHOLD_VPI="192\.0\.2\.10" is not a setting; did you mean LEASEHOLD_VIP\?[^]*LEASEHOLD_VIP is not set/,
+        );
+        return true;
+      },
+    );
   });
 });

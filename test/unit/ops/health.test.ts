@@ -4,7 +4,8 @@ import type { HealthCheck } from "../../../src/ops/health.ts";
 import { healthText, liveness, readiness } from "../../../src/ops/health.ts";
 import { backend, exampleStatus, released } from "./example.ts";
 
-const failing = (checks: readonly HealthCheck[]): readonly string[] => checks.filter(({ ok }) => !ok).map(({ name }) => name);
+const failing = (checks: readonly HealthCheck[]): readonly string[] =>
+  checks.filter(({ ok }) => !ok).map(({ name }) => name);
 
 describe("liveness", () => {
   test("is given for a healthy agent and a worker's", () => {
@@ -13,10 +14,19 @@ describe("liveness", () => {
   });
   test("does not depend on API servers, backends or the role", () => {
     const status = exampleStatus({
-      election: { state: "FAULT", faults: ["balancer"], lastReadAgeMs: null, holder: null, renewedAtMs: null },
+      election: {
+        state: "FAULT",
+        faults: ["balancer"],
+        lastReadAgeMs: null,
+        holder: null,
+        renewedAtMs: null,
+      },
       vip: { addresses: released, wanted: false, validForMs: null },
       balancer: { listening: false, backends: [{ ...backend, grade: "DOWN" }] },
-      agent: { apiServers: [], credentials: { source: "none", expiresAt: null, problem: "/none: no such file" } },
+      agent: {
+        apiServers: [],
+        credentials: { source: "none", expiresAt: null, problem: "/none: no such file" },
+      },
     });
     assert.deepEqual(failing(liveness(status)), []);
   });
@@ -26,66 +36,125 @@ describe("liveness", () => {
   test("ends when the VIP is still bound long after the right to it, and only then", () => {
     assert.deepEqual(failing(liveness(exampleStatus({ vip: { validForMs: -5_001 } }))), ["fence"]);
     assert.deepEqual(failing(liveness(exampleStatus({ vip: { validForMs: -4_000 } }))), []);
-    assert.deepEqual(failing(liveness(exampleStatus({ vip: { validForMs: -60_000, addresses: released } }))), []);
+    assert.deepEqual(
+      failing(liveness(exampleStatus({ vip: { validForMs: -60_000, addresses: released } }))),
+      [],
+    );
   });
 });
 
 describe("readiness", () => {
   test("is given to a MASTER that has every address and a BACKUP that has none", () => {
     assert.deepEqual(failing(readiness(exampleStatus())), []);
-    assert.deepEqual(failing(readiness(exampleStatus({ election: { state: "BACKUP" }, vip: { addresses: released } }))), []);
+    assert.deepEqual(
+      failing(readiness(exampleStatus({ election: { state: "BACKUP" }, vip: { addresses: released } }))),
+      [],
+    );
   });
   test("is refused to a MASTER that lacks one address and a BACKUP that has one", () => {
-    const half = [{ address: "192.0.2.10", bound: true }, { address: "2001:db8::10", bound: false }];
-    for (const [state, odd] of [["MASTER", "2001:db8::10 is not bound"], ["BACKUP", "192.0.2.10 is bound"]] as const) {
+    const half = [
+      { address: "192.0.2.10", bound: true },
+      { address: "2001:db8::10", bound: false },
+    ];
+    for (const [state, odd] of [
+      ["MASTER", "2001:db8::10 is not bound"],
+      ["BACKUP", "192.0.2.10 is bound"],
+    ] as const) {
       const checks = readiness(exampleStatus({ election: { state }, vip: { addresses: half } }));
       assert.deepEqual(failing(checks), ["vip"]);
       assert.match(checks.find(({ name }) => name === "vip")?.detail ?? "", new RegExp(odd));
     }
   });
   test("is refused in FAULT and INIT, with the reason", () => {
-    const fault = readiness(exampleStatus({ election: { state: "FAULT", faults: ["balancer", "interface"] }, vip: { addresses: released } }));
-    assert.deepEqual(fault.filter(({ ok }) => !ok), [{ name: "election", ok: false, detail: "FAULT: balancer, interface" }]);
-    assert.deepEqual(failing(readiness(exampleStatus({ election: { state: "INIT" }, vip: { addresses: released } }))), ["election"]);
+    const fault = readiness(
+      exampleStatus({
+        election: { state: "FAULT", faults: ["balancer", "interface"] },
+        vip: { addresses: released },
+      }),
+    );
+    assert.deepEqual(
+      fault.filter(({ ok }) => !ok),
+      [{ name: "election", ok: false, detail: "FAULT: balancer, interface" }],
+    );
+    assert.deepEqual(
+      failing(readiness(exampleStatus({ election: { state: "INIT" }, vip: { addresses: released } }))),
+      ["election"],
+    );
   });
   test("needs the listener and a backend that is UP, on workers too", () => {
     const balancer = { listening: false, backends: [{ ...backend, grade: "DRAIN" as const }] };
-    assert.deepEqual(failing(readiness(exampleStatus({ election: null, vip: null, balancer }))), ["listener", "backends"]);
+    assert.deepEqual(failing(readiness(exampleStatus({ election: null, vip: null, balancer }))), [
+      "listener",
+      "backends",
+    ]);
   });
   test("names the port that cannot be opened and why; the agent is alive all the same", () => {
     const listenFailure = "port 8443 cannot be opened: another program has it (EADDRINUSE)";
     const status = exampleStatus({ balancer: { listening: false, listenFailure, heartbeatAgeMs: 0 } });
-    assert.deepEqual(readiness(status).filter(({ ok }) => !ok), [{ name: "listener", ok: false, detail: listenFailure }]);
+    assert.deepEqual(
+      readiness(status).filter(({ ok }) => !ok),
+      [{ name: "listener", ok: false, detail: listenFailure }],
+    );
     assert.deepEqual(failing(liveness(status)), []);
   });
 });
 
 test("a node without a backend is told what is missing", () => {
-  const status = exampleStatus({ election: null, vip: null, balancer: { backends: [] }, agent: { noBackend: "no API server is known: there are no credentials" } });
-  assert.match(healthText("readyz", readiness(status), true).text, /\[-\]backends failed: no API server is known: there are no credentials\n/);
+  const status = exampleStatus({
+    election: null,
+    vip: null,
+    balancer: { backends: [] },
+    agent: { noBackend: "no API server is known: there are no credentials" },
+  });
+  assert.match(
+    healthText("readyz", readiness(status), true).text,
+    /\[-\]backends failed: no API server is known: there are no credentials\n/,
+  );
 });
 
 describe("the agent's own ports", () => {
   const listeners = [
     { name: "health", address: "127.0.0.1:10084", listening: true, error: null },
-    { name: "ops", address: "192.0.2.11:10081", listening: false, error: "listen EADDRINUSE: address already in use 192.0.2.11:10081" },
+    {
+      name: "ops",
+      address: "192.0.2.11:10081",
+      listening: false,
+      error: "listen EADDRINUSE: address already in use 192.0.2.11:10081",
+    },
   ] as const;
   test("show in readiness when one cannot be had, and never in liveness: a restart would not free it", () => {
     const status = exampleStatus({ agent: { listeners } });
-    assert.deepEqual(readiness(status).filter(({ ok }) => !ok), [
-      { name: "ops-port", ok: false, detail: "cannot listen on 192.0.2.11:10081: listen EADDRINUSE: address already in use 192.0.2.11:10081; trying again" },
-    ]);
+    assert.deepEqual(
+      readiness(status).filter(({ ok }) => !ok),
+      [
+        {
+          name: "ops-port",
+          ok: false,
+          detail:
+            "cannot listen on 192.0.2.11:10081: listen EADDRINUSE: address already in use 192.0.2.11:10081; trying again",
+        },
+      ],
+    );
     assert.deepEqual(failing(liveness(status)), []);
   });
 });
 
 describe("the answer", () => {
-  const checks = [{ name: "ping", ok: true, detail: "" }, { name: "vip", ok: false, detail: "is not bound" }];
+  const checks = [
+    { name: "ping", ok: true, detail: "" },
+    { name: "vip", ok: false, detail: "is not bound" },
+  ];
   test("is ok in a word, or every check when asked", () => {
     assert.deepEqual(healthText("livez", checks.slice(0, 1), false), { ok: true, text: "ok" });
-    assert.deepEqual(healthText("livez", checks.slice(0, 1), true), { ok: true, text: "[+]ping ok\nlivez check passed\n" });
+    assert.deepEqual(healthText("livez", checks.slice(0, 1), true), {
+      ok: true,
+      text: "[+]ping ok\nlivez check passed\n",
+    });
   });
   test("lists every check when one fails", () => {
-    assert.deepEqual(healthText("readyz", checks, false), { ok: false, text: "[+]ping ok\n[-]vip failed: is not bound\nreadyz check failed\n" });
+    assert.deepEqual(healthText("readyz", checks, false), {
+      ok: false,
+      text: "[+]ping ok\n[-]vip failed: is not bound\nreadyz check failed\n",
+    });
   });
 });

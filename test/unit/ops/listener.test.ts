@@ -23,8 +23,15 @@ interface Line {
 }
 
 function recorder(lines: Line[]): Logger {
-  const at = (level: Line["level"]) => (fields: LogFields, message: string) => void lines.push({ level, fields, message });
-  const log: Logger = { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug"), child: () => log };
+  const at = (level: Line["level"]) => (fields: LogFields, message: string) =>
+    void lines.push({ level, fields, message });
+  const log: Logger = {
+    error: at("error"),
+    warn: at("warn"),
+    info: at("info"),
+    debug: at("debug"),
+    child: () => log,
+  };
   return log;
 }
 
@@ -36,12 +43,20 @@ interface Rig {
   readonly answered: () => number;
 }
 
-function make(t: TestContext, options: { readonly port?: number; readonly host?: string; readonly answer?: () => Answer } = {}): Rig {
+function make(
+  t: TestContext,
+  options: { readonly port?: number; readonly host?: string; readonly answer?: () => Answer } = {},
+): Rig {
   const clock = new FakeClock();
   const lines: Line[] = [];
   let answers = 0;
   const listener = createListener({
-    name: "ops", host: options.host ?? "127.0.0.1", port: options.port ?? 0, log: recorder(lines), clock, maxConnections: ROOM,
+    name: "ops",
+    host: options.host ?? "127.0.0.1",
+    port: options.port ?? 0,
+    log: recorder(lines),
+    clock,
+    maxConnections: ROOM,
     answer: async () => {
       answers += 1;
       return options.answer?.() ?? ok;
@@ -61,7 +76,9 @@ async function started(t: TestContext, answer?: () => Answer): Promise<Rig> {
   return rig;
 }
 
-/** An open connection that sends `text`, if any, and reads nothing unless told to. Resets are not news here. */
+/**
+ * An open connection that sends `text`, if any, and reads nothing unless told to. Resets are not news here.
+ */
 async function visitor(t: TestContext, port: number, text = ""): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -148,7 +165,12 @@ describe("a crowd on the port", () => {
     const clock = new FakeClock();
     const waits = new Promise<void>((resolve) => (release = resolve));
     const listener = createListener({
-      name: "ops", host: "127.0.0.1", port: 0, log: recorder([]), clock, maxConnections: ROOM,
+      name: "ops",
+      host: "127.0.0.1",
+      port: 0,
+      log: recorder([]),
+      clock,
+      maxConnections: ROOM,
       answer: async () => {
         await waits;
         return ok;
@@ -217,16 +239,26 @@ describe("a port that cannot be had", () => {
     const { listener, clock, lines } = make(t, { port });
     await listener.start();
     assert.deepEqual(listener.status(), {
-      name: "ops", address: `127.0.0.1:${port}`, listening: false, error: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`,
+      name: "ops",
+      address: `127.0.0.1:${port}`,
+      listening: false,
+      error: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`,
     });
     for (let tries = 0; tries < 5; tries++) {
       await until("the next try is due", () => clock.pendingTimers === 1);
       clock.advance(5_000);
     }
     await until("the last of them has failed", () => clock.pendingTimers === 1);
-    assert.deepEqual(lines.map(({ level, message, fields }) => [level, message, fields["code"], fields["listener"], fields["address"]]), [
-      ["error", "Cannot listen, trying again", "LH_LISTEN", "ops", `127.0.0.1:${port}`],
-    ]);
+    assert.deepEqual(
+      lines.map(({ level, message, fields }) => [
+        level,
+        message,
+        fields["code"],
+        fields["listener"],
+        fields["address"],
+      ]),
+      [["error", "Cannot listen, trying again", "LH_LISTEN", "ops", `127.0.0.1:${port}`]],
+    );
     assert.match(String(lines[0]?.fields["hint"]), /Stop the other program, or choose another/);
 
     await first.listener.stop();
@@ -234,7 +266,10 @@ describe("a port that cannot be had", () => {
     await until("it listens", () => listener.status().listening);
     assert.equal(listener.status().error, null);
     assert.equal(await answerOf(port), "ok");
-    assert.deepEqual(lines.slice(1).map(({ level, message }) => [level, message]), [["info", "Listening after all"]]);
+    assert.deepEqual(
+      lines.slice(1).map(({ level, message }) => [level, message]),
+      [["info", "Listening after all"]],
+    );
   });
 
   test("is waited for longer each time, five seconds at most", async (t) => {

@@ -8,34 +8,58 @@ const make = () => createMetrics({ version: "0.1.0", nodeVersion: "v24.0.0", lea
 const WALL_MS = Date.UTC(2026, 0, 1);
 
 function lines(text: string, name: string): string[] {
-  return text.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `)).toSorted();
+  return text
+    .split("\n")
+    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    .toSorted();
 }
 
 describe("/metrics", () => {
   test("tells client-go's dashboards who leads, and ours the rest", async () => {
     const text = await make().render(exampleStatus(), WALL_MS);
-    assert.deepEqual(lines(text, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 1']);
-    assert.deepEqual(lines(text, "leader_election_slowpath_total"), ['leader_election_slowpath_total{name="leasehold"} 0']);
-    assert.deepEqual(lines(text, "leasehold_build_info"), ['leasehold_build_info{version="0.1.0",node_version="v24.0.0"} 1']);
+    assert.deepEqual(lines(text, "leader_election_master_status"), [
+      'leader_election_master_status{name="leasehold"} 1',
+    ]);
+    assert.deepEqual(lines(text, "leader_election_slowpath_total"), [
+      'leader_election_slowpath_total{name="leasehold"} 0',
+    ]);
+    assert.deepEqual(lines(text, "leasehold_build_info"), [
+      'leasehold_build_info{version="0.1.0",node_version="v24.0.0"} 1',
+    ]);
     assert.deepEqual(lines(text, "leasehold_state"), [
-      'leasehold_state{state="BACKUP"} 0', 'leasehold_state{state="FAULT"} 0', 'leasehold_state{state="INIT"} 0', 'leasehold_state{state="MASTER"} 1',
+      'leasehold_state{state="BACKUP"} 0',
+      'leasehold_state{state="FAULT"} 0',
+      'leasehold_state{state="INIT"} 0',
+      'leasehold_state{state="MASTER"} 1',
     ]);
     assert.deepEqual(lines(text, "leasehold_vip_bound"), [
-      'leasehold_vip_bound{vip="192.0.2.10",interface="eth0"} 1', 'leasehold_vip_bound{vip="2001:db8::10",interface="eth0"} 1',
+      'leasehold_vip_bound{vip="192.0.2.10",interface="eth0"} 1',
+      'leasehold_vip_bound{vip="2001:db8::10",interface="eth0"} 1',
     ]);
     assert.deepEqual(lines(text, "leasehold_announcements_sent_total"), [
-      'leasehold_announcements_sent_total{vip="192.0.2.10",protocol="arp"} 6', 'leasehold_announcements_sent_total{vip="2001:db8::10",protocol="ndp"} 6',
+      'leasehold_announcements_sent_total{vip="192.0.2.10",protocol="arp"} 6',
+      'leasehold_announcements_sent_total{vip="2001:db8::10",protocol="ndp"} 6',
     ]);
     assert.deepEqual(lines(text, "leasehold_vip_expiry_seconds"), ["leasehold_vip_expiry_seconds 3.5"]);
-    assert.deepEqual(lines(text, "leasehold_lease_last_renew_timestamp_seconds"), [`leasehold_lease_last_renew_timestamp_seconds ${WALL_MS / 1_000 - 0.5}`]);
-    assert.deepEqual(lines(text, "leasehold_listener_up"), ['leasehold_listener_up{listener="health"} 1', 'leasehold_listener_up{listener="ops"} 1']);
+    assert.deepEqual(lines(text, "leasehold_lease_last_renew_timestamp_seconds"), [
+      `leasehold_lease_last_renew_timestamp_seconds ${WALL_MS / 1_000 - 0.5}`,
+    ]);
+    assert.deepEqual(lines(text, "leasehold_listener_up"), [
+      'leasehold_listener_up{listener="health"} 1',
+      'leasehold_listener_up{listener="ops"} 1',
+    ]);
     assert.deepEqual(lines(text, "leasehold_candidates"), ["leasehold_candidates 1"]);
-    assert.deepEqual(lines(text, "leasehold_backend_up"), ['leasehold_backend_up{backend="192.0.2.11:6443"} 1']);
+    assert.deepEqual(lines(text, "leasehold_backend_up"), [
+      'leasehold_backend_up{backend="192.0.2.11:6443"} 1',
+    ]);
     assert.deepEqual(lines(text, "leasehold_bytes_total"), [
-      'leasehold_bytes_total{backend="192.0.2.11:6443",direction="in"} 100', 'leasehold_bytes_total{backend="192.0.2.11:6443",direction="out"} 2000',
+      'leasehold_bytes_total{backend="192.0.2.11:6443",direction="in"} 100',
+      'leasehold_bytes_total{backend="192.0.2.11:6443",direction="out"} 2000',
     ]);
     assert.deepEqual(lines(text, "leasehold_check_up"), ['leasehold_check_up{check="balancer"} 1']);
-    assert.deepEqual(lines(text, "leasehold_client_certificate_expiration_timestamp_seconds"), [`leasehold_client_certificate_expiration_timestamp_seconds ${Date.UTC(2027, 0, 1) / 1_000}`]);
+    assert.deepEqual(lines(text, "leasehold_client_certificate_expiration_timestamp_seconds"), [
+      `leasehold_client_certificate_expiration_timestamp_seconds ${Date.UTC(2027, 0, 1) / 1_000}`,
+    ]);
     assert.equal(lines(text, "nodejs_eventloop_lag_p99_seconds").length, 1);
   });
 
@@ -46,13 +70,25 @@ describe("/metrics", () => {
     metrics.holderSilent();
     metrics.addressConflict();
     const wire = { proof: "silent", by: "icmp", missed: 3, neighbours: false } as const;
-    const provisional = await metrics.render(exampleStatus({ election: { confirmed: false }, agent: { wire } }), WALL_MS);
+    const provisional = await metrics.render(
+      exampleStatus({ election: { confirmed: false }, agent: { wire } }),
+      WALL_MS,
+    );
     assert.deepEqual(lines(provisional, "leasehold_confirmed"), ["leasehold_confirmed 0"]);
-    assert.deepEqual(lines(provisional, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 0']);
-    assert.deepEqual(lines(provisional, "leasehold_holder_silent_total"), ["leasehold_holder_silent_total 1"]);
-    assert.deepEqual(lines(provisional, "leasehold_address_conflicts_total"), ["leasehold_address_conflicts_total 1"]);
+    assert.deepEqual(lines(provisional, "leader_election_master_status"), [
+      'leader_election_master_status{name="leasehold"} 0',
+    ]);
+    assert.deepEqual(lines(provisional, "leasehold_holder_silent_total"), [
+      "leasehold_holder_silent_total 1",
+    ]);
+    assert.deepEqual(lines(provisional, "leasehold_address_conflicts_total"), [
+      "leasehold_address_conflicts_total 1",
+    ]);
     assert.deepEqual(lines(provisional, "leasehold_neighbours_heard"), ["leasehold_neighbours_heard 0"]);
-    const backup = await metrics.render(exampleStatus({ election: { state: "BACKUP", confirmed: false }, agent: { wire: null } }), WALL_MS);
+    const backup = await metrics.render(
+      exampleStatus({ election: { state: "BACKUP", confirmed: false }, agent: { wire: null } }),
+      WALL_MS,
+    );
     assert.deepEqual(lines(backup, "leasehold_confirmed"), []);
     assert.deepEqual(lines(backup, "leasehold_neighbours_heard"), []);
   });
@@ -60,17 +96,30 @@ describe("/metrics", () => {
   test("keeps nothing of the last scrape that is no longer true", async () => {
     const metrics = make();
     await metrics.render(exampleStatus({ election: { faults: ["balancer"] } }), WALL_MS);
-    const text = await metrics.render(exampleStatus({
-      election: { state: "BACKUP", confirmed: false, renewedAtMs: null },
-      vip: { interface: "eth1", addresses: released, validForMs: null },
-      balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
-      agent: { credentials: { source: "none", expiresAt: null, problem: "/none: no such file" } },
-    }), WALL_MS);
-    assert.deepEqual(lines(text, "leader_election_master_status"), ['leader_election_master_status{name="leasehold"} 0']);
-    assert.deepEqual(lines(text, "leasehold_vip_bound").map((line) => line.replace(/.*vip="([^"]*)",interface="([^"]*)"/, "$1 $2")), [
-      "192.0.2.10 eth1} 0", "2001:db8::10 eth1} 0",
+    const text = await metrics.render(
+      exampleStatus({
+        election: { state: "BACKUP", confirmed: false, renewedAtMs: null },
+        vip: { interface: "eth1", addresses: released, validForMs: null },
+        balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
+        agent: { credentials: { source: "none", expiresAt: null, problem: "/none: no such file" } },
+      }),
+      WALL_MS,
+    );
+    assert.deepEqual(lines(text, "leader_election_master_status"), [
+      'leader_election_master_status{name="leasehold"} 0',
     ]);
-    for (const gone of ["leasehold_fault", "leasehold_vip_expiry_seconds", "leasehold_lease_last_renew_timestamp_seconds", "leasehold_client_certificate_expiration_timestamp_seconds"]) {
+    assert.deepEqual(
+      lines(text, "leasehold_vip_bound").map((line) =>
+        line.replace(/.*vip="([^"]*)",interface="([^"]*)"/, "$1 $2"),
+      ),
+      ["192.0.2.10 eth1} 0", "2001:db8::10 eth1} 0"],
+    );
+    for (const gone of [
+      "leasehold_fault",
+      "leasehold_vip_expiry_seconds",
+      "leasehold_lease_last_renew_timestamp_seconds",
+      "leasehold_client_certificate_expiration_timestamp_seconds",
+    ]) {
       assert.deepEqual(lines(text, gone), [], gone);
     }
     assert.doesNotMatch(text, /192\.0\.2\.11:6443/);
@@ -81,32 +130,78 @@ describe("/metrics", () => {
   test("tell of the fast path which node gets what, and keep nothing of it that is no longer true", async () => {
     const metrics = make();
     const fastPath: FastPathStatus = {
-      mode: "fast-path", reason: "", ports: [6443], leftOut: [], secondChances: 3, unknown: 4, settling: 5, kicked: 6, destroyed: 7, restored: 8,
+      mode: "fast-path",
+      reason: "",
+      ports: [6443],
+      leftOut: [],
+      secondChances: 3,
+      unknown: 4,
+      settling: 5,
+      kicked: 6,
+      destroyed: 7,
+      restored: 8,
       nodes: [
-        { node: "n1", addresses: ["192.0.2.11"], mac: "", slots: 600, walkable: true, unheard: false, packets: 10, bytes: 1_000 },
-        { node: "n2", addresses: ["192.0.2.12"], mac: "", slots: 0, walkable: false, unheard: true, packets: 20, bytes: 2_000 },
+        {
+          node: "n1",
+          addresses: ["192.0.2.11"],
+          mac: "",
+          slots: 600,
+          walkable: true,
+          unheard: false,
+          packets: 10,
+          bytes: 1_000,
+        },
+        {
+          node: "n2",
+          addresses: ["192.0.2.12"],
+          mac: "",
+          slots: 0,
+          walkable: false,
+          unheard: true,
+          packets: 20,
+          bytes: 2_000,
+        },
       ],
       own: [{ backend: "192.0.2.11:6443", connections: 9 }],
     };
     const text = await metrics.render(exampleStatus({ agent: { fastPath } }), WALL_MS);
     for (const line of [
-      'leasehold_fastpath_slots{peer="n1"} 600', 'leasehold_fastpath_slots{peer="n2"} 0',
-      'leasehold_fastpath_ring_member{peer="n1"} 1', 'leasehold_fastpath_ring_member{peer="n2"} 0',
-      'leasehold_fastpath_unheard{peer="n1"} 0', 'leasehold_fastpath_unheard{peer="n2"} 1',
-      'leasehold_fastpath_packets_total{peer="n2"} 20', 'leasehold_fastpath_bytes_total{peer="n1"} 1000',
+      'leasehold_fastpath_slots{peer="n1"} 600',
+      'leasehold_fastpath_slots{peer="n2"} 0',
+      'leasehold_fastpath_ring_member{peer="n1"} 1',
+      'leasehold_fastpath_ring_member{peer="n2"} 0',
+      'leasehold_fastpath_unheard{peer="n1"} 0',
+      'leasehold_fastpath_unheard{peer="n2"} 1',
+      'leasehold_fastpath_packets_total{peer="n2"} 20',
+      'leasehold_fastpath_bytes_total{peer="n1"} 1000',
       'leasehold_fastpath_own_connections_total{backend="192.0.2.11:6443"} 9',
-      "leasehold_fastpath_second_chances_total 3", "leasehold_fastpath_unknown_total 4", "leasehold_fastpath_settling_total 5",
-      "leasehold_fastpath_kicked_total 6", "leasehold_fastpath_destroyed_total 7", "leasehold_fastpath_restored_total 8",
+      "leasehold_fastpath_second_chances_total 3",
+      "leasehold_fastpath_unknown_total 4",
+      "leasehold_fastpath_settling_total 5",
+      "leasehold_fastpath_kicked_total 6",
+      "leasehold_fastpath_destroyed_total 7",
+      "leasehold_fastpath_restored_total 8",
     ]) {
       assert.ok(text.includes(`${line}\n`), line);
     }
-    assert.deepEqual(lines(text, "leasehold_data_plane").filter((line) => line.endsWith(" 1")), ['leasehold_data_plane{mode="fast-path"} 1']);
+    assert.deepEqual(
+      lines(text, "leasehold_data_plane").filter((line) => line.endsWith(" 1")),
+      ['leasehold_data_plane{mode="fast-path"} 1'],
+    );
 
-    const later = await metrics.render(exampleStatus({ agent: { fastPath: { ...fastPath, mode: "off", nodes: [] } } }), WALL_MS);
-    assert.deepEqual(lines(later, "leasehold_data_plane").filter((line) => line.endsWith(" 1")), ['leasehold_data_plane{mode="off"} 1']);
+    const later = await metrics.render(
+      exampleStatus({ agent: { fastPath: { ...fastPath, mode: "off", nodes: [] } } }),
+      WALL_MS,
+    );
+    assert.deepEqual(
+      lines(later, "leasehold_data_plane").filter((line) => line.endsWith(" 1")),
+      ['leasehold_data_plane{mode="off"} 1'],
+    );
     assert.deepEqual(lines(later, "leasehold_fastpath_slots"), []);
     // Totals are set anew at each scrape, not added up.
-    assert.deepEqual(lines(later, "leasehold_fastpath_restored_total"), ["leasehold_fastpath_restored_total 8"]);
+    assert.deepEqual(lines(later, "leasehold_fastpath_restored_total"), [
+      "leasehold_fastpath_restored_total 8",
+    ]);
   });
 
   test("of a worker speak of no election", async () => {
@@ -156,6 +251,9 @@ describe("/metrics", () => {
   test("of two agents in one process do not meet", async () => {
     const [one, other] = [make(), make()];
     one.addressConflict();
-    assert.deepEqual(lines(await other.render(exampleStatus(), WALL_MS), "leasehold_address_conflicts_total"), ["leasehold_address_conflicts_total 0"]);
+    assert.deepEqual(
+      lines(await other.render(exampleStatus(), WALL_MS), "leasehold_address_conflicts_total"),
+      ["leasehold_address_conflicts_total 0"],
+    );
   });
 });

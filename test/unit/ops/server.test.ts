@@ -14,10 +14,22 @@ import { exampleStatus } from "./example.ts";
 
 function make(status: () => AgentStatus = () => exampleStatus(), options: Partial<OpsDeps> = {}): Ops {
   const metrics = createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" });
-  return createOps({ host: "127.0.0.1", port: 0, healthPort: 0, status, metrics, log: silentLogger, clock: new FakeClock(), ...options });
+  return createOps({
+    host: "127.0.0.1",
+    port: 0,
+    healthPort: 0,
+    status,
+    metrics,
+    log: silentLogger,
+    clock: new FakeClock(),
+    ...options,
+  });
 }
 
-async function started(t: TestContext, status?: () => AgentStatus): Promise<(path: string, init?: RequestInit) => Promise<Response>> {
+async function started(
+  t: TestContext,
+  status?: () => AgentStatus,
+): Promise<(path: string, init?: RequestInit) => Promise<Response>> {
   const ops = make(status);
   await ops.start();
   t.after(() => ops.stop());
@@ -29,7 +41,11 @@ function raw(port: number, request: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = "";
     const socket = connect(port, "127.0.0.1", () => socket.write(request));
-    socket.setEncoding("utf8").on("data", (chunk: string) => (answer += chunk)).on("end", () => resolve(answer)).on("error", reject);
+    socket
+      .setEncoding("utf8")
+      .on("data", (chunk: string) => (answer += chunk))
+      .on("end", () => resolve(answer))
+      .on("error", reject);
   });
 }
 
@@ -40,7 +56,10 @@ describe("the ops server", () => {
       const answer = await get(path);
       assert.deepEqual([answer.status, await answer.text()], [200, "ok"]);
     }
-    assert.match(await (await get("/readyz?verbose")).text(), /^\[\+\]election ok\n\[\+\]vip ok\n.*readyz check passed\n$/s);
+    assert.match(
+      await (await get("/readyz?verbose")).text(),
+      /^\[\+\]election ok\n\[\+\]vip ok\n.*readyz check passed\n$/s,
+    );
   });
 
   test("answers 500 with the failed check when one fails, and stays alive", async (t) => {
@@ -75,8 +94,14 @@ describe("the ops server", () => {
     await ops.start();
     t.after(() => ops.stop());
     assert.match(await raw(ops.port(), "\x16\x03\x01 nonsense\r\n\r\n"), /^HTTP\/1\.1 400/);
-    assert.match(await raw(ops.port(), "GET http://other/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), /^HTTP\/1\.1 400/);
-    assert.match(await raw(ops.port(), `GET / HTTP/1.1\r\nHost: a\r\nX: ${"y".repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431/);
+    assert.match(
+      await raw(ops.port(), "GET http://other/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+      /^HTTP\/1\.1 400/,
+    );
+    assert.match(
+      await raw(ops.port(), `GET / HTTP/1.1\r\nHost: a\r\nX: ${"y".repeat(20_000)}\r\n\r\n`),
+      /^HTTP\/1\.1 431/,
+    );
     assert.equal((await fetch(`http://127.0.0.1:${ops.port()}/livez`)).status, 200);
   });
 
@@ -84,7 +109,10 @@ describe("the ops server", () => {
     const first = make();
     await first.start();
     t.after(() => first.stop());
-    for (const [taken, options] of [["ops", { port: first.port() }], ["health", { healthPort: first.healthPort() }]] as const) {
+    for (const [taken, options] of [
+      ["ops", { port: first.port() }],
+      ["health", { healthPort: first.healthPort() }],
+    ] as const) {
       const second: Ops = make(() => exampleStatus({ agent: { listeners: second.listeners() } }), options);
       await second.start();
       t.after(() => second.stop());
@@ -92,7 +120,11 @@ describe("the ops server", () => {
       const ready = await fetch(`http://127.0.0.1:${port}/readyz`);
       assert.equal(ready.status, 500);
       const address = `127.0.0.1:${taken === "ops" ? first.port() : first.healthPort()}`;
-      assert.ok((await ready.text()).includes(`[-]${taken}-port failed: cannot listen on ${address}: listen EADDRINUSE`));
+      assert.ok(
+        (await ready.text()).includes(
+          `[-]${taken}-port failed: cannot listen on ${address}: listen EADDRINUSE`,
+        ),
+      );
       assert.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200);
     }
   });
@@ -129,14 +161,19 @@ describe("the probes' port", () => {
     t.after(() => ops.stop());
     const idle: Socket[] = [];
     t.after(() => idle.forEach((socket) => socket.destroy()));
-    for (const [port, path] of [[ops.healthPort(), "/livez"], [ops.port(), "/metrics"]] as const) {
+    for (const [port, path] of [
+      [ops.healthPort(), "/livez"],
+      [ops.port(), "/metrics"],
+    ] as const) {
       for (let probe = 0; probe < 35; probe++) {
         // 80 were enough once.
-        await Promise.all(Array.from({ length: 43 }, async () => {
-          const socket = connect(port, "127.0.0.1");
-          idle.push(socket.on("error", () => {}).resume());
-          await once(socket, "connect");
-        }));
+        await Promise.all(
+          Array.from({ length: 43 }, async () => {
+            const socket = connect(port, "127.0.0.1");
+            idle.push(socket.on("error", () => {}).resume());
+            await once(socket, "connect");
+          }),
+        );
         assert.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, 200);
       }
     }
@@ -147,8 +184,12 @@ describe("the probes' port", () => {
     await ops.start();
     t.after(() => ops.stop());
     assert.notEqual(ops.port(), ops.healthPort());
-    assert.deepEqual(ops.listeners().map(({ name, listening, error }) => ({ name, listening, error })), [
-      { name: "health", listening: true, error: null }, { name: "ops", listening: true, error: null },
-    ]);
+    assert.deepEqual(
+      ops.listeners().map(({ name, listening, error }) => ({ name, listening, error })),
+      [
+        { name: "health", listening: true, error: null },
+        { name: "ops", listening: true, error: null },
+      ],
+    );
   });
 });

@@ -8,7 +8,12 @@ import type { HostLiveness, HostLivenessListener } from "../../../src/backends/h
 import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
 import type { Balancer, BalancerDeps, BalancerSettings } from "../../../src/proxy/balancer.ts";
-import { checkTls, startApiServer, type ApiServer, type Behaviour } from "../../support/backends/api-server.ts";
+import {
+  checkTls,
+  startApiServer,
+  type ApiServer,
+  type Behaviour,
+} from "../../support/backends/api-server.ts";
 import { authority } from "../../support/backends/pki.ts";
 import { backendAt, startServer } from "../../support/backends/servers.ts";
 import { exchange, makeBalancer, openClient, readAll, until } from "../../support/proxy/fixture.ts";
@@ -173,7 +178,10 @@ describe("the balancer", () => {
     const made = await balancer(t, [a, b], {}, { tls: () => stale });
     await until("both are checked", () => [a, b].every((server) => gradeIs(made, server, "DRAIN")()));
     for (const server of [a, b]) {
-      assert.match(status(made, server).reason, /^tls: (self_signed_cert_in_chain|unable_to_verify_leaf_signature)$/u);
+      assert.match(
+        status(made, server).reason,
+        /^tls: (self_signed_cert_in_chain|unable_to_verify_leaf_signature)$/u,
+      );
       assert.equal(status(made, server).serving, true);
     }
     assert.deepEqual(made.working(), { ok: true, detail: "2 of 2 backends serve" });
@@ -198,7 +206,10 @@ describe("the balancer", () => {
     const { listening, port, listenFailure, heartbeatAgeMs } = made.status();
     assert.deepEqual([listening, port, listenFailure, heartbeatAgeMs], [false, other.port, detail, 0]);
     assert.ok(changes > 0);
-    assert.deepEqual(errors.map((fields) => [fields["code"], fields["err"] instanceof LeaseholdError]), [["LH_LISTEN", true]]);
+    assert.deepEqual(
+      errors.map((fields) => [fields["code"], fields["err"] instanceof LeaseholdError]),
+      [["LH_LISTEN", true]],
+    );
     await other.close();
     await until("it has the port", () => made.status().listening);
     await until("it works", () => made.working().ok);
@@ -227,9 +238,16 @@ describe("the balancer", () => {
     const workerUrl = new URL("../../support/proxy/crashing-worker.ts", import.meta.url);
     const made = await balancer(t, [a], {}, { log, workerUrl });
     await until("it died twice", () => errors.length >= 2);
-    assert.deepEqual(errors.slice(0, 2).map((fields) => [fields["code"], fields["restartInMs"]]), [["LH_WORKER", 100], ["LH_WORKER", 200]]);
+    assert.deepEqual(
+      errors.slice(0, 2).map((fields) => [fields["code"], fields["restartInMs"]]),
+      [
+        ["LH_WORKER", 100],
+        ["LH_WORKER", 200],
+      ],
+    );
     await until("it works again", () => made.working().ok);
-    // This worker dies again and again, maybe with a connection under way: what counts is that one is served in between.
+    // This worker dies again and again, maybe with a connection under way: what counts is that one is served
+    // in between.
     let client: TLSSocket | undefined;
     for (let tries = 0; tries < 50 && client === undefined; tries += 1) {
       await until("it listens", () => made.status().listening);
@@ -250,11 +268,21 @@ describe("the balancer", () => {
       setBackends: (backends) => void calls.push(backends.map(({ id }) => id).join(" ")),
       stop: () => void calls.push("stop"),
     };
-    const made = await balancer(t, [a, b], { checkIntervalMs: 60_000 }, { hostLiveness, onCheck: (id, { kind }) => void checks.push(`${id} ${kind}`) });
+    const made = await balancer(
+      t,
+      [a, b],
+      { checkIntervalMs: 60_000 },
+      { hostLiveness, onCheck: (id, { kind }) => void checks.push(`${id} ${kind}`) },
+    );
     await until("both are checked", () => gradeIs(made, a, "UP")() && gradeIs(made, b, "UP")());
     assert.equal(calls.at(-1), `${a.backend.id} ${b.backend.id}`);
     const grades: string[] = [];
-    made.onChange(() => void grades.push(`${status(made, b).grade} ${status(made, b).reason} ${String(status(made, b).silent)}`));
+    made.onChange(
+      () =>
+        void grades.push(
+          `${status(made, b).grade} ${status(made, b).reason} ${String(status(made, b).silent)}`,
+        ),
+    );
     listener?.gone(b.backend.id, 250);
     assert.deepEqual(grades, ["DOWN machine silent true"]);
     // It is checked at once, without waiting for the interval; here it answers.
@@ -262,7 +290,10 @@ describe("the balancer", () => {
     listener?.returned(b.backend.id);
     await until("it has passed another", gradeIs(made, b, "UP"));
     assert.deepEqual([status(made, b).gone, status(made, a).gone, status(made, b).silent], [1, 0, false]);
-    assert.ok(checks.every((check) => check.endsWith(" ready")), "a lost machine is no check's result");
+    assert.ok(
+      checks.every((check) => check.endsWith(" ready")),
+      "a lost machine is no check's result",
+    );
     await made.stop();
     assert.equal(calls.at(-1), "stop");
   });
@@ -274,7 +305,9 @@ describe("the balancer", () => {
     await made.start();
     await until("the worker is dead", () => !made.status().listening);
     await made.stop();
-    const handles = process.getActiveResourcesInfo().filter((name) => name === "MessagePort" || name === "Worker");
+    const handles = process
+      .getActiveResourcesInfo()
+      .filter((name) => name === "MessagePort" || name === "Worker");
     assert.deepEqual(handles, []);
   });
 });

@@ -33,10 +33,19 @@ function seeded(seed: number): () => number {
 }
 
 function equals(count: number): readonly (BackendChoice & { active: number })[] {
-  return Array.from({ length: count }, (_, i) => ({ id: `10.0.0.${i + 1}:6443`, local: i === 1, active: 0, weight: 1 }));
+  return Array.from({ length: count }, (_, i) => ({
+    id: `10.0.0.${i + 1}:6443`,
+    local: i === 1,
+    active: 0,
+    weight: 1,
+  }));
 }
 
-function spread(algorithm: BalanceAlgorithm, list: readonly BackendChoice[], times: number): Map<string, number> {
+function spread(
+  algorithm: BalanceAlgorithm,
+  list: readonly BackendChoice[],
+  times: number,
+): Map<string, number> {
   const random = seeded(7);
   const counts = new Map<string, number>();
   for (let turn = 0; turn < times; turn++) {
@@ -82,7 +91,10 @@ describe("least connections", () => {
   });
 
   test("fills up a server that came back step by step", () => {
-    const list = [{ id: "a", local: false, active: 100, weight: 1 }, { id: "b", local: false, active: 0, weight: 0.1 }];
+    const list = [
+      { id: "a", local: false, active: 100, weight: 1 },
+      { id: "b", local: false, active: 0, weight: 0.1 },
+    ];
     for (let turn = 0; turn < 20; turn++) {
       const picked = pick("leastconn", list, { source: "", turn, random: () => 0 });
       if (picked !== undefined) picked.active++;
@@ -100,7 +112,14 @@ describe("source", () => {
         assert.equal(pick("source", list.toReversed(), { ...other, source: draw.source }), picked);
         for (const gone of list) {
           if (gone === picked) continue;
-          assert.equal(pick("source", list.filter((candidate) => candidate !== gone), draw), picked);
+          assert.equal(
+            pick(
+              "source",
+              list.filter((candidate) => candidate !== gone),
+              draw,
+            ),
+            picked,
+          );
         }
       }),
     );
@@ -112,7 +131,14 @@ describe("local", () => {
     const list = equals(3).map((candidate) => ({ ...candidate, active: candidate.local ? 999 : 0 }));
     const draw: Draw = { source: "", turn: 0, random: () => 0 };
     assert.equal(pick("local", list, draw)?.local, true);
-    assert.notEqual(pick("local", list.filter((candidate) => !candidate.local), draw), undefined);
+    assert.notEqual(
+      pick(
+        "local",
+        list.filter((candidate) => !candidate.local),
+        draw,
+      ),
+      undefined,
+    );
   });
 });
 

@@ -6,8 +6,22 @@ import { connect, type Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import type { Backend } from "../../../src/backends/backend.ts";
 import type { ProxySettings } from "../../../src/proxy/messages.ts";
-import { backendAt, echo, freePort, startBlackHole, startServer, type TestServer } from "../../support/backends/servers.ts";
-import { exchange, openClient, readAll, startProxy, until, type ProxyUnderTest } from "../../support/proxy/fixture.ts";
+import {
+  backendAt,
+  echo,
+  freePort,
+  startBlackHole,
+  startServer,
+  type TestServer,
+} from "../../support/backends/servers.ts";
+import {
+  exchange,
+  openClient,
+  readAll,
+  startProxy,
+  until,
+  type ProxyUnderTest,
+} from "../../support/proxy/fixture.ts";
 
 async function server(t: TestContext, handle: (socket: Socket) => void): Promise<TestServer> {
   const started = await startServer(handle);
@@ -15,7 +29,11 @@ async function server(t: TestContext, handle: (socket: Socket) => void): Promise
   return started;
 }
 
-async function proxy(t: TestContext, backends: readonly Backend[], changes: Partial<ProxySettings> = {}): Promise<ProxyUnderTest> {
+async function proxy(
+  t: TestContext,
+  backends: readonly Backend[],
+  changes: Partial<ProxySettings> = {},
+): Promise<ProxyUnderTest> {
   const started = await startProxy(backends, changes);
   t.after(() => started.stop());
   return started;
@@ -87,7 +105,9 @@ describe("carrying bytes", () => {
     const ends: string[] = [];
     const backend = await server(t, (socket) => {
       socket.on("error", (error: NodeJS.ErrnoException) => ends.push(error.code ?? ""));
-      socket.on("data", (chunk: Buffer) => (String(chunk) === "die" ? socket.resetAndDestroy() : socket.write(chunk)));
+      socket.on("data", (chunk: Buffer) =>
+        String(chunk) === "die" ? socket.resetAndDestroy() : socket.write(chunk),
+      );
     });
     const { port } = await proxy(t, [backend.backend]);
     const client = await openClient(port);
@@ -203,7 +223,9 @@ describe("the next backend", () => {
     for (let i = 0; i < 10; i++) assert.equal((await exchange(port, "hi")).bytes.toString(), "alive hi");
     assert.ok(failed.length >= 1 && failed.every((id) => id === dead.id));
     assert.ok(failed.length < 5, "one that failed comes last for a while");
-    await until("it is counted", () => threads.counters().backends.some(({ connectErrors }) => connectErrors > 0));
+    await until("it is counted", () =>
+      threads.counters().backends.some(({ connectErrors }) => connectErrors > 0),
+    );
   });
 
   test("is tried when one does not answer the SYN", async (t) => {
@@ -255,7 +277,10 @@ describe("the next backend", () => {
 
   test("ends after three: the client is reset", async (t) => {
     const dead = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
-    const { port, failed } = await proxy(t, dead.map((deadPort) => backendAt(deadPort)));
+    const { port, failed } = await proxy(
+      t,
+      dead.map((deadPort) => backendAt(deadPort)),
+    );
     assert.equal((await exchange(port, "x")).end, "ECONNRESET");
     await until("the failures are reported", () => failed.length === 3);
     assert.equal(new Set(failed).size, 3);
@@ -281,7 +306,10 @@ describe("a backend that is DOWN", () => {
   });
 
   test("hands over a client that has not had a byte yet", async (t) => {
-    const [mute, alive] = [await server(t, (socket) => void socket.resume()), await server(t, named("alive "))];
+    const [mute, alive] = [
+      await server(t, (socket) => void socket.resume()),
+      await server(t, named("alive ")),
+    ];
     const under = await proxy(t, [mute.backend]);
     const client = await openClient(under.port);
     client.write("hi");

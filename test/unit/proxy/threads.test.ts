@@ -12,7 +12,15 @@ import type { FromProxy, ProxySettings } from "../../../src/proxy/messages.ts";
 import { Proxy } from "../../../src/proxy/proxy.ts";
 import { workersFor } from "../../../src/proxy/threads.ts";
 import { startServer, type TestServer } from "../../support/backends/servers.ts";
-import { clock, exchange, openClient, readAll, startProxy, until, type ProxyUnderTest } from "../../support/proxy/fixture.ts";
+import {
+  clock,
+  exchange,
+  openClient,
+  readAll,
+  startProxy,
+  until,
+  type ProxyUnderTest,
+} from "../../support/proxy/fixture.ts";
 
 const WORKERS = 2;
 /** So many that the kernel gives all of them to one worker once in 2^31 runs. */
@@ -32,7 +40,11 @@ async function named(t: TestContext, name: string): Promise<TestServer> {
   return started;
 }
 
-async function proxy(t: TestContext, backends: readonly Backend[], changes: Partial<ProxySettings> = {}): Promise<ProxyUnderTest> {
+async function proxy(
+  t: TestContext,
+  backends: readonly Backend[],
+  changes: Partial<ProxySettings> = {},
+): Promise<ProxyUnderTest> {
   const started = await startProxy(backends, changes, { workers: WORKERS, workerUrl: mortal });
   t.after(() => started.stop());
   return started;
@@ -44,7 +56,10 @@ async function say(socket: Socket, text: string): Promise<string> {
   return String((await answer)[0]);
 }
 
-async function clients(t: TestContext, under: ProxyUnderTest): Promise<readonly { readonly socket: Socket; readonly answer: string }[]> {
+async function clients(
+  t: TestContext,
+  under: ProxyUnderTest,
+): Promise<readonly { readonly socket: Socket; readonly answer: string }[]> {
   const opened: { readonly socket: Socket; readonly answer: string }[] = [];
   for (let i = 0; i < CLIENTS; i++) {
     const socket = await openClient(under.port);
@@ -79,7 +94,10 @@ describe("several workers", () => {
     const survivors = opened.filter(({ socket }) => !socket.destroyed);
     assert.equal(survivors.length, left);
     for (const { socket } of survivors) assert.equal(await say(socket, "still here"), "still here");
-    await until("nothing that was counted is lost", () => under.threads.counters().backends[0]?.sessions === CLIENTS + 1);
+    await until(
+      "nothing that was counted is lost",
+      () => under.threads.counters().backends[0]?.sessions === CLIENTS + 1,
+    );
     kill(1);
     await until("the last old ones are gone", () => endings.length === CLIENTS);
     await until("the second is known to be dead", () => under.threads.counters().connections === 0);
@@ -100,7 +118,10 @@ describe("several workers", () => {
     for (const server of [a, b]) {
       const counted = backends.find(({ id }) => id === server.backend.id);
       const accepted = server.accepted();
-      assert.deepEqual([counted?.active, counted?.sessions, counted?.bytesIn], [accepted, accepted, accepted]);
+      assert.deepEqual(
+        [counted?.active, counted?.sessions, counted?.bytesIn],
+        [accepted, accepted, accepted],
+      );
     }
   });
 
@@ -133,7 +154,10 @@ describe("several workers", () => {
     await clients(t, under);
     assert.equal((await exchange(under.port, "x")).end, "ECONNRESET");
     assert.equal(backend.accepted(), CLIENTS);
-    await until("all is counted", () => under.threads.counters().refused === 1 && under.threads.counters().connections === CLIENTS);
+    await until(
+      "all is counted",
+      () => under.threads.counters().refused === 1 && under.threads.counters().connections === CLIENTS,
+    );
     kill(0);
     await until("there is room", () => under.threads.counters().connections < CLIENTS);
     assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
@@ -164,7 +188,10 @@ describe("several workers", () => {
     await once(thief, "listening");
     t.after(() => thief.close());
     await until("it is reported", () => started.threads.failure !== undefined);
-    assert.match(started.threads.failure?.detail ?? "", new RegExp(`^port ${started.port} cannot be opened: .*EADDRINUSE`, "u"));
+    assert.match(
+      started.threads.failure?.detail ?? "",
+      new RegExp(`^port ${started.port} cannot be opened: .*EADDRINUSE`, "u"),
+    );
     assert.equal(started.threads.listening, undefined);
     thief.close();
     await until("it listens again", () => started.threads.listening === started.port);
@@ -197,11 +224,21 @@ describe("counters", () => {
 
   test("of workers that know different backends", () => {
     const one = { connections: 2, refused: 1, backends: [backend] };
-    const other = { connections: 3, refused: 4, backends: [{ ...backend, active: 1 }, { ...backend, id: "b" }] };
+    const other = {
+      connections: 3,
+      refused: 4,
+      backends: [
+        { ...backend, active: 1 },
+        { ...backend, id: "b" },
+      ],
+    };
     assert.deepEqual(sum([one, other]), {
       connections: 5,
       refused: 5,
-      backends: [{ id: "a", active: 3, sessions: 20, connectErrors: 2, bytesIn: 200, bytesOut: 2000 }, { ...backend, id: "b" }],
+      backends: [
+        { id: "a", active: 3, sessions: 20, connectErrors: 2, bytesIn: 200, bytesOut: 2000 },
+        { ...backend, id: "b" },
+      ],
     });
   });
 
@@ -214,18 +251,29 @@ describe("counters", () => {
   });
 });
 
-/** `tr` of /proc/net/tcp for the sockets that have this remote port: 02 is a timer that is neither retransmission nor TIME_WAIT. */
+/**
+ * `tr` of /proc/net/tcp for the sockets that have this remote port: 02 is a timer that is neither
+ * retransmission nor TIME_WAIT.
+ */
 function timersTowards(port: number): readonly string[] {
   const remote = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const established = "01";
   return ["/proc/net/tcp", "/proc/net/tcp6"]
-    .flatMap((file) => readFileSync(file, "utf8").split("\n").map((line) => line.trim().split(/\s+/u)))
+    .flatMap((file) =>
+      readFileSync(file, "utf8")
+        .split("\n")
+        .map((line) => line.trim().split(/\s+/u)),
+    )
     .filter((fields) => fields[2]?.endsWith(remote) === true && fields[3] === established)
     .map((fields) => fields[5]?.split(":")[0] ?? "");
 }
 
 /** In this thread: `ticks` runs what the clock would. */
-function proxyHere(t: TestContext): { readonly under: Proxy; readonly ticks: readonly (() => void)[]; readonly port: () => number | undefined } {
+function proxyHere(t: TestContext): {
+  readonly under: Proxy;
+  readonly ticks: readonly (() => void)[];
+  readonly port: () => number | undefined;
+} {
   const ticks: (() => void)[] = [];
   const posted: FromProxy[] = [];
   const under = new Proxy({
@@ -244,20 +292,28 @@ test("a worker does not accept before it knows a backend: another one has the po
   const { under, port } = proxyHere(t);
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(port(), undefined);
-  under.handle({ kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] }, () => {});
+  under.handle(
+    { kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] },
+    () => {},
+  );
   await until("it listens", () => port() !== undefined);
 });
 
 test("a session that lasts gets a TCP keepalive on both sides", async (t) => {
   const backend = await named(t, "a");
   const { under, ticks, port } = proxyHere(t);
-  under.handle({ kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] }, () => {});
+  under.handle(
+    { kind: "backends", backends: [{ ...backend.backend, serving: true, returnedAgoMs: undefined }] },
+    () => {},
+  );
   await until("it listens", () => port() !== undefined);
   const client = await openClient(port() ?? 0);
   t.after(() => client.destroy());
   await say(client, "!");
   const ends = [backend.port, client.localPort ?? 0];
-  await until("nothing waits for an acknowledgement", () => ends.every((end) => timersTowards(end).join() === "00"));
+  await until("nothing waits for an acknowledgement", () =>
+    ends.every((end) => timersTowards(end).join() === "00"),
+  );
   for (const tick of ticks) tick();
   await until("both have a timer", () => ends.every((end) => timersTowards(end).join() === "02"));
   for (const tick of ticks) tick();

@@ -1,4 +1,6 @@
-/** A link with machines on it that answer as kernels do; what is lost, late or filtered is the test's choice. */
+/**
+ * A link with machines on it that answer as kernels do; what is lost, late or filtered is the test's choice.
+ */
 import assert from "node:assert/strict";
 import type { IpAddress } from "../../../src/net.ts";
 import type { Heard, HeardOnWire, Wire } from "../../../src/sentinel/wire.ts";
@@ -14,7 +16,14 @@ export interface FakeHost {
 }
 
 export type Sent =
-  | { readonly kind: "echo"; readonly atMs: number; readonly address: string; readonly mac: string; readonly identifier: number; readonly sequence: number }
+  | {
+      readonly kind: "echo";
+      readonly atMs: number;
+      readonly address: string;
+      readonly mac: string;
+      readonly identifier: number;
+      readonly sequence: number;
+    }
   | { readonly kind: "ask"; readonly atMs: number; readonly address: string; readonly as: "node" | "probe" };
 
 export class FakeWire implements Wire {
@@ -41,7 +50,14 @@ export class FakeWire implements Wire {
   }
 
   echo(address: IpAddress, mac: string, identifier: number, sequence: number): boolean {
-    const frame: Sent = { kind: "echo", atMs: this.#clock.now(), address: address.text, mac, identifier, sequence };
+    const frame: Sent = {
+      kind: "echo",
+      atMs: this.#clock.now(),
+      address: address.text,
+      mac,
+      identifier,
+      sequence,
+    };
     if (!this.#sends(frame)) return this.linkUp;
     for (const host of this.#reached(address, (each) => each.answersEchoes && each.mac === mac)) {
       this.say({ kind: "echo", address, mac, identifier, sequence }, host.delayMs);
@@ -52,7 +68,8 @@ export class FakeWire implements Wire {
   ask(address: IpAddress, as: "node" | "probe"): boolean {
     const frame: Sent = { kind: "ask", atMs: this.#clock.now(), address: address.text, as };
     if (!this.#sends(frame)) return this.linkUp;
-    for (const host of this.#reached(address, (each) => each.answersAsks)) this.say({ kind: "owner", address, mac: host.mac }, host.delayMs);
+    for (const host of this.#reached(address, (each) => each.answersAsks))
+      this.say({ kind: "owner", address, mac: host.mac }, host.delayMs);
     return true;
   }
 
@@ -63,7 +80,10 @@ export class FakeWire implements Wire {
 
   drain(): HeardOnWire {
     const nowMs = this.#clock.now();
-    const heard = this.#waiting.filter(({ atMs }) => atMs <= nowMs).sort((one, other) => one.atMs - other.atMs).map((each) => each.heard);
+    const heard = this.#waiting
+      .filter(({ atMs }) => atMs <= nowMs)
+      .sort((one, other) => one.atMs - other.atMs)
+      .map((each) => each.heard);
     this.#waiting = this.#waiting.filter(({ atMs }) => atMs > nowMs);
     return { heard, overrun: this.overrun };
   }
@@ -73,17 +93,24 @@ export class FakeWire implements Wire {
   }
 
   asks(address?: string): readonly Sent[] {
-    return this.sent.filter((frame) => frame.kind === "ask" && (address === undefined || frame.address === address));
+    return this.sent.filter(
+      (frame) => frame.kind === "ask" && (address === undefined || frame.address === address),
+    );
   }
 
   echoes(address?: string): readonly Sent[] {
-    return this.sent.filter((frame) => frame.kind === "echo" && (address === undefined || frame.address === address));
+    return this.sent.filter(
+      (frame) => frame.kind === "echo" && (address === undefined || frame.address === address),
+    );
   }
 
   /** The most questions in any second. */
   mostAsks(): number {
     const times = this.asks().map(({ atMs }) => atMs);
-    return Math.max(0, ...times.map((startMs) => times.filter((atMs) => atMs >= startMs && atMs < startMs + 1_000).length));
+    return Math.max(
+      0,
+      ...times.map((startMs) => times.filter((atMs) => atMs >= startMs && atMs < startMs + 1_000).length),
+    );
   }
 
   #sends(frame: Sent): boolean {

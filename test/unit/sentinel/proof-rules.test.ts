@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { afterContradiction, isBackingOff } from "../../../src/sentinel/back-off.ts";
-import { ageOf, initialProof, isBlind, isDue, judgeTurn, missedOf } from "../../../src/sentinel/proof-rules.ts";
+import {
+  ageOf,
+  initialProof,
+  isBlind,
+  isDue,
+  judgeTurn,
+  missedOf,
+} from "../../../src/sentinel/proof-rules.ts";
 import type { ProofRules, ProofState, AddressSigns, ProofTurn } from "../../../src/sentinel/proof-rules.ts";
 
 const RULES: ProofRules = { intervalMs: 50, misses: 3 };
@@ -39,10 +46,31 @@ class Play {
     this.state = initialProof(this.nowMs, addresses);
   }
 
-  turn({ echo = null, owner = false, unsent = false, unasked = false, each, witnessed = false, overrun = false, backingOff = false, afterMs }: What): this {
-    this.nowMs += afterMs ?? (this.state.by === "arp" ? ARP_MS * this.state.targets.length : this.rules.intervalMs);
-    const targets = this.state.targets.map((_, index) => ({ echo, owner, unsent, unasked, ...each?.[index] }));
-    this.last = judgeTurn(this.state, { nowMs: this.nowMs, targets, witnessed, overrun, backingOff }, this.rules);
+  turn({
+    echo = null,
+    owner = false,
+    unsent = false,
+    unasked = false,
+    each,
+    witnessed = false,
+    overrun = false,
+    backingOff = false,
+    afterMs,
+  }: What): this {
+    this.nowMs +=
+      afterMs ?? (this.state.by === "arp" ? ARP_MS * this.state.targets.length : this.rules.intervalMs);
+    const targets = this.state.targets.map((_, index) => ({
+      echo,
+      owner,
+      unsent,
+      unasked,
+      ...each?.[index],
+    }));
+    this.last = judgeTurn(
+      this.state,
+      { nowMs: this.nowMs, targets, witnessed, overrun, backingOff },
+      this.rules,
+    );
     this.state = this.last.state;
     if (this.last.found !== null) this.found.push(this.last.found);
     return this;
@@ -91,19 +119,35 @@ describe("silence", () => {
   });
 
   test("not while one address answers", () => {
-    for (const alive of [{ echo: "now" }, { echo: "lately" }, { owner: true }] satisfies Partial<AddressSigns>[]) {
+    for (const alive of [
+      { echo: "now" },
+      { echo: "lately" },
+      { owner: true },
+    ] satisfies Partial<AddressSigns>[]) {
       const play = calibrated(2);
       for (let i = 0; i < 50; i++) play.turn({ witnessed: true, each: [{}, alive] });
       assert.deepEqual(play.found, []);
     }
     assert.deepEqual(calibrated(2).turns(3, MISSED).found, ["silent"]);
     const half = calibrated(2).turns(5, { each: [{}, { echo: "now" }] });
-    assert.equal(half.state.kind, "calibrating", "the silent one has to answer again, though no witness was asked");
+    assert.equal(
+      half.state.kind,
+      "calibrating",
+      "the silent one has to answer again, though no witness was asked",
+    );
   });
 
   test("an answer between starts the count anew, a late one as well", () => {
-    for (const answer of [ANSWERED, { echo: "lately", witnessed: true }, { owner: true, echo: "now" }] satisfies What[]) {
-      assert.deepEqual(calibrated().turns(2, MISSED).turn(answer).turns(2, MISSED).found, [], JSON.stringify(answer));
+    for (const answer of [
+      ANSWERED,
+      { echo: "lately", witnessed: true },
+      { owner: true, echo: "now" },
+    ] satisfies What[]) {
+      assert.deepEqual(
+        calibrated().turns(2, MISSED).turn(answer).turns(2, MISSED).found,
+        [],
+        JSON.stringify(answer),
+      );
     }
   });
 
@@ -116,18 +160,52 @@ describe("silence", () => {
 
   test("a witness in each turn after the first miss: that we are cut off half-way is not the holder's death", () => {
     assert.deepEqual(calibrated().turns(2, MISSED).turns(10, {}).found, []);
-    assert.deepEqual(calibrated().turns(1, {}).turns(2, MISSED).found, ["silent"], "it is not asked before the first");
+    assert.deepEqual(
+      calibrated().turns(1, {}).turns(2, MISSED).found,
+      ["silent"],
+      "it is not asked before the first",
+    );
     assert.deepEqual(calibrated().turns(2, {}).turn(MISSED).found, [], "the second did not count");
-    assert.deepEqual(calibrated().turns(2, MISSED).turn({ ...MISSED, unasked: true }).turn({}).found, [], "and in the last turn, whatever it has waited for");
-    assert.deepEqual(calibrated().turns(2, MISSED).turn({}).turn(MISSED).found, ["silent"], "one answer lost costs a turn");
+    assert.deepEqual(
+      calibrated()
+        .turns(2, MISSED)
+        .turn({ ...MISSED, unasked: true })
+        .turn({}).found,
+      [],
+      "and in the last turn, whatever it has waited for",
+    );
+    assert.deepEqual(
+      calibrated().turns(2, MISSED).turn({}).turn(MISSED).found,
+      ["silent"],
+      "one answer lost costs a turn",
+    );
   });
 
   test("not by a turn of our own pause, an echo that could not be sent, or frames left unread", () => {
     for (const odd of [{ afterMs: 250 }, { unsent: true }, { overrun: true }] satisfies What[]) {
-      assert.deepEqual(calibrated().turns(2, MISSED).turn({ ...MISSED, ...odd }).found, [], JSON.stringify(odd));
+      assert.deepEqual(
+        calibrated()
+          .turns(2, MISSED)
+          .turn({ ...MISSED, ...odd }).found,
+        [],
+        JSON.stringify(odd),
+      );
     }
-    assert.deepEqual(calibrated().turns(2, MISSED).turn({ ...MISSED, afterMs: 250 }).turns(2, MISSED).found, [], "the count starts anew");
-    assert.deepEqual(calibrated().turns(2, MISSED).turn({ ...MISSED, afterMs: 190 }).found, ["silent"], "a little late is no pause");
+    assert.deepEqual(
+      calibrated()
+        .turns(2, MISSED)
+        .turn({ ...MISSED, afterMs: 250 })
+        .turns(2, MISSED).found,
+      [],
+      "the count starts anew",
+    );
+    assert.deepEqual(
+      calibrated()
+        .turns(2, MISSED)
+        .turn({ ...MISSED, afterMs: 190 }).found,
+      ["silent"],
+      "a little late is no pause",
+    );
   });
 
   test("an answer in a turn that proves nothing is one all the same", () => {
@@ -135,10 +213,19 @@ describe("silence", () => {
   });
 
   test("not until the question could be asked, and has stood for 50 ms", () => {
-    const play = calibrated().turns(2, MISSED).turn({ ...MISSED, unasked: true });
+    const play = calibrated()
+      .turns(2, MISSED)
+      .turn({ ...MISSED, unasked: true });
     assert.deepEqual([play.found, play.last?.ask], [[], [0]], "asked again");
     assert.deepEqual(play.turn(MISSED).found, ["silent"]);
-    assert.deepEqual(calibrated().turns(2, MISSED).turns(9, { ...MISSED, unasked: true }).turn(MISSED).found, ["silent"], "waiting costs nothing");
+    assert.deepEqual(
+      calibrated()
+        .turns(2, MISSED)
+        .turns(9, { ...MISSED, unasked: true })
+        .turn(MISSED).found,
+      ["silent"],
+      "waiting costs nothing",
+    );
     const fast = calibrated(1, { intervalMs: 20, misses: 3 }).turns(4, MISSED);
     assert.deepEqual(fast.found, []);
     assert.deepEqual(fast.turn(MISSED).found, ["silent"]);
@@ -168,7 +255,13 @@ describe("silence", () => {
 
 describe("after silence", () => {
   test("an answer of any kind is told at once, and it is learnt anew", () => {
-    for (const answer of [ANSWERED, { echo: "lately" }, { owner: true }, { owner: true, afterMs: 5_000 }, { echo: "now", overrun: true }] satisfies What[]) {
+    for (const answer of [
+      ANSWERED,
+      { echo: "lately" },
+      { owner: true },
+      { owner: true, afterMs: 5_000 },
+      { echo: "now", overrun: true },
+    ] satisfies What[]) {
       const play = calibrated().turns(9, MISSED).turn(answer);
       assert.deepEqual(play.found, ["silent", "answering"], JSON.stringify(answer));
       assert.deepEqual(play.turns(19, ANSWERED).turns(5, MISSED).found, ["silent", "answering"]);
@@ -190,16 +283,29 @@ describe("after silence", () => {
 
 describe("by ARP", () => {
   test("when echoes are not answered but the question is: no death", () => {
-    const play = calibrated().turns(2, MISSED).turn({ ...MISSED, owner: true });
+    const play = calibrated()
+      .turns(2, MISSED)
+      .turn({ ...MISSED, owner: true });
     assert.deepEqual([play.found, play.state.by, play.state.kind], [[], "arp", "watching"]);
     assert.deepEqual(play.turns(100, { owner: true, witnessed: true }).found, []);
     assert.deepEqual(play.turns(3, MISSED).found, ["silent"]);
   });
 
   test("an unasked-for announcement between is no reason to change", () => {
-    assert.equal(calibrated().turn(MISSED).turn({ ...MISSED, owner: true }).state.by, "icmp");
+    assert.equal(
+      calibrated()
+        .turn(MISSED)
+        .turn({ ...MISSED, owner: true }).state.by,
+      "icmp",
+    );
     for (const odd of [{ afterMs: 250 }, { overrun: true }] satisfies What[]) {
-      assert.equal(calibrated().turns(2, MISSED).turn({ ...MISSED, owner: true, ...odd }).state.by, "icmp", "nor one beside echoes that we may have lost");
+      assert.equal(
+        calibrated()
+          .turns(2, MISSED)
+          .turn({ ...MISSED, owner: true, ...odd }).state.by,
+        "icmp",
+        "nor one beside echoes that we may have lost",
+      );
     }
   });
 
@@ -208,7 +314,11 @@ describe("by ARP", () => {
     const play = new Play().turns(60, {});
     assert.deepEqual([play.state.by, play.last?.ask, play.last?.echo], ["arp", [0], false]);
     assert.deepEqual(play.turns(19, { owner: true }).turns(5, MISSED).found, []);
-    assert.equal(new Play().turns(60, {}).turns(50, { owner: true, unasked: true }).state.kind, "calibrating", "announcements are no answers");
+    assert.equal(
+      new Play().turns(60, {}).turns(50, { owner: true, unasked: true }).state.kind,
+      "calibrating",
+      "announcements are no answers",
+    );
     assert.deepEqual(byArp().turns(2, MISSED).found, []);
     assert.deepEqual(byArp().turns(3, MISSED).found, ["silent"]);
   });
@@ -228,7 +338,11 @@ describe("by ARP", () => {
 
   test("one witness's answer lasts for all misses; none, for none", () => {
     assert.deepEqual(byArp().turn({}).turn(MISSED).turn({}).found, ["silent"]);
-    assert.deepEqual(byArp().turn({ owner: true, witnessed: true }).turns(3, {}).found, [], "of the same silence");
+    assert.deepEqual(
+      byArp().turn({ owner: true, witnessed: true }).turns(3, {}).found,
+      [],
+      "of the same silence",
+    );
     const play = byArp().turns(20, {});
     assert.deepEqual(play.found, []);
     assert.ok(isBlind(play.state));
@@ -247,7 +361,9 @@ describe("by ARP", () => {
       while (!play.turn({ owner: true }).last?.echo) assert.ok(play.nowMs < startMs + 1e6);
       return play.nowMs - startMs;
     };
-    const play = calibrated().turns(2, MISSED).turn({ ...MISSED, owner: true });
+    const play = calibrated()
+      .turns(2, MISSED)
+      .turn({ ...MISSED, owner: true });
     assert.equal(triesAfter(play), 10_000);
     assert.equal(triesAfter(play), 10_000);
     play.turn(ANSWERED);
@@ -260,7 +376,10 @@ describe("by ARP", () => {
 
 test("answers are of this turn, of a recent one, or of none; sequences go round after 65535", () => {
   const state = { ...initialProof(0, 1), sequence: 2 };
-  assert.deepEqual([2, 1, 0xfffb, 0xfffa, 3, 40_000].map((sequence) => ageOf(state, sequence)), ["now", "lately", "lately", null, null, null]);
+  assert.deepEqual(
+    [2, 1, 0xfffb, 0xfffa, 3, 40_000].map((sequence) => ageOf(state, sequence)),
+    ["now", "lately", "lately", null, null, null],
+  );
   const play = calibrated();
   play.state = { ...play.state, sequence: 0xfffe };
   assert.equal(play.turns(3, MISSED).state.sequence, 1);
@@ -285,7 +404,12 @@ describe("the back-off", () => {
 });
 
 describe("whatever happens", () => {
-  const sign = fc.record({ echo: fc.constantFrom("now", "lately", null, null, null), owner: fc.constantFrom(true, false, false, false), unsent: fc.boolean(), unasked: fc.boolean() });
+  const sign = fc.record({
+    echo: fc.constantFrom("now", "lately", null, null, null),
+    owner: fc.constantFrom(true, false, false, false),
+    unsent: fc.boolean(),
+    unasked: fc.boolean(),
+  });
   const steady = fc.constantFrom<What>(ANSWERED, MISSED, MISSED, MISSED, {}, { owner: true });
   const odd = fc.record({
     each: fc.array(sign, { minLength: 2, maxLength: 2 }),
@@ -295,10 +419,19 @@ describe("whatever happens", () => {
     afterMs: fc.constantFrom(50, 50, 50, 51, 90, 250, 500, 5_000),
   });
   /** Runs of the same, as in life: by chance alone nobody would answer twenty times, nor three times not. */
-  const runs = fc.array(fc.tuple(fc.oneof(odd, steady), fc.constantFrom(1, 2, 3, 4, 20, 70)), { maxLength: 30 });
+  const runs = fc.array(fc.tuple(fc.oneof(odd, steady), fc.constantFrom(1, 2, 3, 4, 20, 70)), {
+    maxLength: 30,
+  });
   const addresses = fc.constantFrom(1, 2);
-  const flat = (what: readonly (readonly [What, number])[]): readonly What[] => what.flatMap(([each, count]) => Array.from({ length: count }, () => each));
-  const signOf = (what: What, index: number): AddressSigns => ({ echo: what.echo ?? null, owner: what.owner ?? false, unsent: false, unasked: false, ...what.each?.[index] });
+  const flat = (what: readonly (readonly [What, number])[]): readonly What[] =>
+    what.flatMap(([each, count]) => Array.from({ length: count }, () => each));
+  const signOf = (what: What, index: number): AddressSigns => ({
+    echo: what.echo ?? null,
+    owner: what.owner ?? false,
+    unsent: false,
+    unasked: false,
+    ...what.each?.[index],
+  });
 
   test("silence follows twenty answers of each address, three turns without any, and a witness", () => {
     let silences = 0;
@@ -309,7 +442,9 @@ describe("whatever happens", () => {
         let quiet: What[] = [];
         for (const each of flat(what)) {
           const seen = answers.map((_, index) => signOf(each, index));
-          answers = answers.map((before, index) => before + (seen[index]?.echo === "now" || seen[index]?.owner ? 1 : 0));
+          answers = answers.map(
+            (before, index) => before + (seen[index]?.echo === "now" || seen[index]?.owner ? 1 : 0),
+          );
           quiet = seen.some(({ echo, owner }) => echo !== null || owner) ? [] : [...quiet, each];
           play.turn(each);
           if (play.last?.found === "answering") answers = answers.map(() => 0);
@@ -332,7 +467,10 @@ describe("whatever happens", () => {
       fc.property(runs, addresses, (what, count) => {
         const play = new Play(count);
         for (const each of flat(what)) play.turn(each);
-        assert.deepEqual(play.found, play.found.map((_, index) => (index % 2 === 0 ? "silent" : "answering")));
+        assert.deepEqual(
+          play.found,
+          play.found.map((_, index) => (index % 2 === 0 ? "silent" : "answering")),
+        );
       }),
     );
   });
@@ -342,7 +480,13 @@ describe("whatever happens", () => {
       fc.property(runs, addresses, fc.constantFrom("now", "lately"), (what, count, echo) => {
         const play = calibrated(count);
         flat(what).forEach((each, turns) => {
-          const answer = { ...each, each: Array.from({ length: count }, (_, index) => ({ ...signOf(each, index), ...(index === turns % count ? { echo } : {}) })) };
+          const answer = {
+            ...each,
+            each: Array.from({ length: count }, (_, index) => ({
+              ...signOf(each, index),
+              ...(index === turns % count ? { echo } : {}),
+            })),
+          };
           play.turn(turns % 3 === 2 ? answer : each);
           assert.deepEqual(play.found, []);
         });
@@ -351,7 +495,9 @@ describe("whatever happens", () => {
   });
 
   test("misses are counted to the least of all addresses", () => {
-    const play = calibrated(2).turn(MISSED).turn({ witnessed: true, each: [{}, { echo: "now" }] });
+    const play = calibrated(2)
+      .turn(MISSED)
+      .turn({ witnessed: true, each: [{}, { echo: "now" }] });
     assert.deepEqual([play.state.targets.map(({ misses }) => misses), missedOf(play.state)], [[2, 0], 0]);
   });
 });

@@ -15,8 +15,21 @@ const V4 = ip("192.0.2.100");
 const V6 = ip("2001:db8::100");
 const GATEWAY = ip("192.0.2.1");
 const PEER = ip("192.0.2.13");
-const [OWN, HOLDER, GATEWAY_MAC, PEER_MAC, STRANGER] = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:fe", "02:00:00:00:00:03", "02:00:00:00:00:66"];
-const WATCHED: Watched = { holder: { tenure: "t1", mac: HOLDER }, witnesses: [{ address: GATEWAY, mac: undefined }, { address: PEER, mac: PEER_MAC }], pace: "fast" };
+const [OWN, HOLDER, GATEWAY_MAC, PEER_MAC, STRANGER] = [
+  "02:00:00:00:00:01",
+  "02:00:00:00:00:02",
+  "02:00:00:00:00:fe",
+  "02:00:00:00:00:03",
+  "02:00:00:00:00:66",
+];
+const WATCHED: Watched = {
+  holder: { tenure: "t1", mac: HOLDER },
+  witnesses: [
+    { address: GATEWAY, mac: undefined },
+    { address: PEER, mac: PEER_MAC },
+  ],
+  pace: "fast",
+};
 
 interface Told<Kind extends Evidence["kind"] = Evidence["kind"]> {
   readonly atMs: number;
@@ -30,11 +43,21 @@ function fixture(addresses: readonly IpAddress[] = [V4], misses = 3) {
   const gateway = wire.host(GATEWAY_MAC, GATEWAY.text);
   const peer = wire.host(PEER_MAC, PEER.text);
   const told: Told[] = [];
-  const sentinel = createSentinel({ clock, log: silentLogger, wire, ownMac: () => OWN, addresses, misses, random: () => 0.5 });
+  const sentinel = createSentinel({
+    clock,
+    log: silentLogger,
+    wire,
+    ownMac: () => OWN,
+    addresses,
+    misses,
+    random: () => 0.5,
+  });
   const start = (): void => sentinel.start((evidence) => void told.push({ atMs: clock.now(), evidence }));
   /** What was said, but for the neighbours. */
-  const kinds = (): readonly string[] => told.map(({ evidence }) => evidence.kind).filter((kind) => kind !== "neighbours");
-  const of = <Kind extends Evidence["kind"]>(kind: Kind): readonly Told<Kind>[] => told.filter((each): each is Told<Kind> => each.evidence.kind === kind);
+  const kinds = (): readonly string[] =>
+    told.map(({ evidence }) => evidence.kind).filter((kind) => kind !== "neighbours");
+  const of = <Kind extends Evidence["kind"]>(kind: Kind): readonly Told<Kind>[] =>
+    told.filter((each): each is Told<Kind> => each.evidence.kind === kind);
   return { clock, wire, holder, gateway, peer, told, kinds, of, sentinel, start };
 }
 
@@ -73,14 +96,17 @@ describe("a holder", () => {
     clock.advance(1_000);
     const echoes = wire.echoes();
     assert.equal(echoes.length, 40);
-    assert.ok(echoes.every((frame) => frame.kind === "echo" && frame.mac === HOLDER && frame.identifier === 0x8000));
+    assert.ok(
+      echoes.every((frame) => frame.kind === "echo" && frame.mac === HOLDER && frame.identifier === 0x8000),
+    );
     assert.deepEqual(wire.asks(), []);
   });
 
   test("is not silent without a witness: all cut off, none named, or only itself and us", () => {
     for (const spoil of [
       ({ wire }: ReturnType<typeof watching>) => void (wire.cut = true),
-      ({ holder, gateway, peer }: ReturnType<typeof watching>) => void (holder.alive = gateway.alive = peer.alive = false),
+      ({ holder, gateway, peer }: ReturnType<typeof watching>) =>
+        void (holder.alive = gateway.alive = peer.alive = false),
       ({ holder, sentinel }: ReturnType<typeof watching>) => {
         sentinel.watch({ ...WATCHED, witnesses: [] });
         holder.alive = false;
@@ -91,13 +117,17 @@ describe("a holder", () => {
         wire.host(HOLDER, ...its);
         wire.host(OWN, "192.0.2.11");
         const unknown = its.map((text) => ({ address: ip(text), mac: undefined }));
-        sentinel.watch({ ...WATCHED, witnesses: [...unknown, { address: ip("192.0.2.11"), mac: OWN }, { address: V4, mac: STRANGER }] });
+        sentinel.watch({
+          ...WATCHED,
+          witnesses: [...unknown, { address: ip("192.0.2.11"), mac: OWN }, { address: V4, mac: STRANGER }],
+        });
       },
       ({ holder, gateway, peer, wire }: ReturnType<typeof watching>) => {
         // The witnesses' words come from the holder's MAC.
         holder.alive = gateway.alive = peer.alive = false;
         wire.lost = (frame) => {
-          if (frame.kind === "echo" && frame.mac === PEER_MAC) wire.say({ ...frame, kind: "echo", address: PEER, mac: HOLDER });
+          if (frame.kind === "echo" && frame.mac === PEER_MAC)
+            wire.say({ ...frame, kind: "echo", address: PEER, mac: HOLDER });
           return false;
         };
       },
@@ -116,10 +146,14 @@ describe("a holder", () => {
   });
 
   test("is not silent by the word of one that was not asked", () => {
-    const { clock, wire, holder, kinds } = watching([V4], { ...WATCHED, witnesses: [{ address: PEER, mac: PEER_MAC }] });
+    const { clock, wire, holder, kinds } = watching([V4], {
+      ...WATCHED,
+      witnesses: [{ address: PEER, mac: PEER_MAC }],
+    });
     holder.alive = false;
     wire.cut = true;
-    // Said in the turns after the first and the second miss; in the first of them it was asked by an echo only.
+    // Said in the turns after the first and the second miss; in the first of them it was asked by an echo
+    // only.
     for (const ms of [110, 160]) wire.say({ kind: "owner", address: PEER, mac: PEER_MAC }, ms);
     clock.advance(5_000);
     assert.deepEqual(kinds(), []);
@@ -149,7 +183,8 @@ describe("a holder", () => {
   test("calibrates by prompt answers, whatever comes late beside them", () => {
     const { clock, wire, sentinel, start } = fixture();
     wire.lost = (frame) => {
-      if (frame.kind === "echo") wire.say({ ...frame, kind: "echo", address: V4, sequence: frame.sequence - 1 }, 2);
+      if (frame.kind === "echo")
+        wire.say({ ...frame, kind: "echo", address: V4, sequence: frame.sequence - 1 }, 2);
       return false;
     };
     start();
@@ -167,7 +202,10 @@ describe("a holder", () => {
       clock.advance(300);
       assert.deepEqual(kinds(), ["silent"]);
     }
-    const { clock, holder, peer, kinds } = watching([V4], { ...WATCHED, witnesses: [{ address: PEER, mac: PEER_MAC }] });
+    const { clock, holder, peer, kinds } = watching([V4], {
+      ...WATCHED,
+      witnesses: [{ address: PEER, mac: PEER_MAC }],
+    });
     peer.answersEchoes = false;
     holder.alive = false;
     clock.advance(500);
@@ -214,7 +252,10 @@ describe("a holder", () => {
     sentinel.watch({ ...WATCHED, holder: { tenure: "t1", mac: HOLDER }, witnesses: [], pace: "slow" });
     sentinel.watch({ ...WATCHED, holder: { tenure: "t1", mac: HOLDER } });
     assert.equal(sentinel.status().proof, "ready");
-    for (const holder of [{ tenure: "t2", mac: HOLDER }, { tenure: "t2", mac: STRANGER }]) {
+    for (const holder of [
+      { tenure: "t2", mac: HOLDER },
+      { tenure: "t2", mac: STRANGER },
+    ]) {
       sentinel.watch({ ...WATCHED, holder });
       assert.equal(sentinel.status().proof, "calibrating");
       clock.advance(2_000);
@@ -248,7 +289,8 @@ describe("a holder", () => {
     const { clock, wire, holder, kinds } = watching();
     holder.addresses = [];
     wire.lost = (frame) => {
-      if (frame.kind === "echo" && frame.mac === HOLDER) wire.say({ ...frame, kind: "echo", address: V4, mac: STRANGER });
+      if (frame.kind === "echo" && frame.mac === HOLDER)
+        wire.say({ ...frame, kind: "echo", address: V4, mac: STRANGER });
       return false;
     };
     wire.host(STRANGER, V4.text);
@@ -347,11 +389,17 @@ describe("claims", () => {
     wire.say({ kind: "owner", address: V4, mac: OWN });
     wire.say({ kind: "owner", address: GATEWAY, mac: STRANGER });
     clock.advance(60);
-    assert.deepEqual(of("claimed").map(({ evidence }) => evidence.mac), [STRANGER, PEER_MAC]);
+    assert.deepEqual(
+      of("claimed").map(({ evidence }) => evidence.mac),
+      [STRANGER, PEER_MAC],
+    );
     clock.advance(120);
     burst(STRANGER);
     clock.advance(60);
-    assert.deepEqual(of("claimed").map(({ evidence }) => evidence.mac), [STRANGER, PEER_MAC, STRANGER]);
+    assert.deepEqual(
+      of("claimed").map(({ evidence }) => evidence.mac),
+      [STRANGER, PEER_MAC, STRANGER],
+    );
   });
 
   test("with no holder anybody's counts, within 100 ms; a flood of MACs is told in part", () => {
@@ -359,7 +407,10 @@ describe("claims", () => {
     start();
     wire.say({ kind: "owner", address: V4, mac: HOLDER });
     clock.advance(100);
-    assert.deepEqual(of("claimed").map(({ evidence }) => evidence.mac), [HOLDER]);
+    assert.deepEqual(
+      of("claimed").map(({ evidence }) => evidence.mac),
+      [HOLDER],
+    );
     for (let i = 10; i < 99; i++) wire.say({ kind: "owner", address: V4, mac: `02:00:00:00:01:${i}` });
     clock.advance(100);
     assert.equal(of("claimed").length, 9);
@@ -381,8 +432,12 @@ describe("a probe", () => {
     clock.advance(599);
     assert.deepEqual(of("probed"), []);
     clock.advance(5_000);
-    assert.deepEqual(of("probed"), [{ atMs: startMs + 600, evidence: { kind: "probed", owner: null, prober: null } }]);
-    const expected = [0, 200, 400].flatMap((ms) => [V4, V6].map(({ text }) => ({ kind: "ask", atMs: startMs + ms, address: text, as: "probe" })));
+    assert.deepEqual(of("probed"), [
+      { atMs: startMs + 600, evidence: { kind: "probed", owner: null, prober: null } },
+    ]);
+    const expected = [0, 200, 400].flatMap((ms) =>
+      [V4, V6].map(({ text }) => ({ kind: "ask", atMs: startMs + ms, address: text, as: "probe" })),
+    );
     assert.deepEqual(wire.sent, expected);
     sentinel.probe(false);
     clock.advance(600);
@@ -398,8 +453,14 @@ describe("a probe", () => {
       wire.sent.length = 0;
       sentinel.probe(false);
       clock.advance(5_000);
-      assert.deepEqual(of("probed").map(({ atMs }) => atMs - startMs), [afterMs + 600]);
-      assert.deepEqual(wire.asks().map(({ atMs }) => atMs - startMs), [0, 200, 400].map((ms) => afterMs + ms));
+      assert.deepEqual(
+        of("probed").map(({ atMs }) => atMs - startMs),
+        [afterMs + 600],
+      );
+      assert.deepEqual(
+        wire.asks().map(({ atMs }) => atMs - startMs),
+        [0, 200, 400].map((ms) => afterMs + ms),
+      );
     }
   });
 
@@ -412,13 +473,19 @@ describe("a probe", () => {
   });
 
   test("an owner is told at once, as a claim too unless it is the holder we know", () => {
-    for (const [watched, kinds] of [[{ ...WATCHED, holder: null }, ["probed", "claimed"]], [WATCHED, ["probed"]]] as const) {
+    for (const [watched, kinds] of [
+      [{ ...WATCHED, holder: null }, ["probed", "claimed"]],
+      [WATCHED, ["probed"]],
+    ] as const) {
       const all = probing();
       all.holder.alive = true;
       all.sentinel.watch(watched);
       all.sentinel.probe(false);
       all.clock.advance(100);
-      assert.deepEqual(all.of("probed").map(({ evidence }) => evidence), [{ kind: "probed", owner: HOLDER, prober: null }]);
+      assert.deepEqual(
+        all.of("probed").map(({ evidence }) => evidence),
+        [{ kind: "probed", owner: HOLDER, prober: null }],
+      );
       assert.deepEqual(all.kinds(), kinds);
       all.clock.advance(5_000);
       assert.equal(all.of("probed").length, 1);
@@ -448,7 +515,10 @@ describe("a probe", () => {
     wire.say({ kind: "owner", address: V4, mac: STRANGER });
     clock.advance(5_000);
     assert.equal(told, 2);
-    assert.deepEqual(wire.asks().map(({ atMs }) => atMs - startMs), [30, 730, 930, 1130]);
+    assert.deepEqual(
+      wire.asks().map(({ atMs }) => atMs - startMs),
+      [30, 730, 930, 1130],
+    );
   });
 
   test("another that asks as we do is told, whenever; not ourselves, nor one that asks for another address, nor one before", () => {
@@ -462,16 +532,23 @@ describe("a probe", () => {
       wire.say({ kind: "probe", address: GATEWAY, mac: PEER_MAC });
       wire.say({ kind: "probe", address: V4, mac: STRANGER });
       clock.advance(2_000);
-      assert.deepEqual(of("probed").map(({ evidence }) => evidence), [{ kind: "probed", owner: null, prober: STRANGER }]);
+      assert.deepEqual(
+        of("probed").map(({ evidence }) => evidence),
+        [{ kind: "probed", owner: null, prober: STRANGER }],
+      );
     }
   });
 
   test("of several that ask as we do the lowest is told", () => {
     const { clock, wire, of, sentinel } = probing();
     sentinel.probe(false);
-    for (const mac of ["02:00:00:00:0a:02", "02:00:00:00:0a:01", "02:00:00:00:0a:03"]) wire.say({ kind: "probe", address: V4, mac });
+    for (const mac of ["02:00:00:00:0a:02", "02:00:00:00:0a:01", "02:00:00:00:0a:03"])
+      wire.say({ kind: "probe", address: V4, mac });
     clock.advance(2_000);
-    assert.deepEqual(of("probed").map(({ evidence }) => evidence), [{ kind: "probed", owner: null, prober: "02:00:00:00:0a:01" }]);
+    assert.deepEqual(
+      of("probed").map(({ evidence }) => evidence),
+      [{ kind: "probed", owner: null, prober: "02:00:00:00:0a:01" }],
+    );
   });
 
   test("without a link there is no verdict until it could be asked three times", () => {
@@ -487,7 +564,10 @@ describe("a probe", () => {
   });
 
   test("a probe whose answer we may have lost is sent again", () => {
-    for (const spoil of [({ clock }: ReturnType<typeof fixture>) => clock.jump(1_000), ({ wire }: ReturnType<typeof fixture>) => void (wire.overrun = true)]) {
+    for (const spoil of [
+      ({ clock }: ReturnType<typeof fixture>) => clock.jump(1_000),
+      ({ wire }: ReturnType<typeof fixture>) => void (wire.overrun = true),
+    ]) {
       const all = probing();
       all.sentinel.probe(false);
       all.clock.advance(410);
@@ -526,7 +606,10 @@ describe("neighbours", () => {
     clock.advance(10_000);
     gateway.alive = true;
     clock.advance(3_000);
-    assert.deepEqual(of("neighbours").map(({ evidence }) => evidence.heard), [true, false, true]);
+    assert.deepEqual(
+      of("neighbours").map(({ evidence }) => evidence.heard),
+      [true, false, true],
+    );
     const falseMs = (of("neighbours")[1]?.atMs ?? 0) - lastMs;
     assert.ok(falseMs > 1_000 && falseMs <= 3_200, String(falseMs));
     assert.equal(sentinel.status().neighbours, true);
@@ -647,7 +730,13 @@ describe("its life", () => {
     wire.lost = (frame) => {
       if (frame.kind !== "echo") return false;
       wire.say({ ...frame, kind: "echo", address: V4, mac: HOLDER, identifier: 0x8001 });
-      wire.say({ ...frame, kind: "echo", address: V4, mac: HOLDER, sequence: (frame.sequence + 30_000) & 0xffff });
+      wire.say({
+        ...frame,
+        kind: "echo",
+        address: V4,
+        mac: HOLDER,
+        sequence: (frame.sequence + 30_000) & 0xffff,
+      });
       return false;
     };
     clock.advance(250);
@@ -661,21 +750,27 @@ describe("whatever is lost", () => {
 
   test("a living holder is not silent while of three echoes one is answered, by whichever witness and pace of ours", () => {
     fc.assert(
-      fc.property(losses, fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 20 }), fc.boolean(), (lost, pauses, both) => {
-        const { clock, wire, kinds } = watching(both ? [V4, V6] : [V4]);
-        let echoes = 0;
-        wire.lost = (frame) => {
-          if (frame.kind === "echo" && frame.mac === HOLDER) return ++echoes % 3 !== 0 && lost[echoes % lost.length] === true;
-          return lost[wire.sent.length % lost.length] === true;
-        };
-        for (const pauseMs of pauses) {
-          clock.advance(1_000);
-          clock.jump(pauseMs);
-        }
-        clock.advance(10_000);
-        assert.deepEqual(kinds(), []);
-        assert.ok(wire.mostAsks() <= 5);
-      }),
+      fc.property(
+        losses,
+        fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 20 }),
+        fc.boolean(),
+        (lost, pauses, both) => {
+          const { clock, wire, kinds } = watching(both ? [V4, V6] : [V4]);
+          let echoes = 0;
+          wire.lost = (frame) => {
+            if (frame.kind === "echo" && frame.mac === HOLDER)
+              return ++echoes % 3 !== 0 && lost[echoes % lost.length] === true;
+            return lost[wire.sent.length % lost.length] === true;
+          };
+          for (const pauseMs of pauses) {
+            clock.advance(1_000);
+            clock.jump(pauseMs);
+          }
+          clock.advance(10_000);
+          assert.deepEqual(kinds(), []);
+          assert.ok(wire.mostAsks() <= 5);
+        },
+      ),
       { numRuns: 40 },
     );
   });
@@ -683,24 +778,35 @@ describe("whatever is lost", () => {
   test("a minute at least is between a contradiction and the next silence, and no more than 5 questions in any second", () => {
     let contradictions = 0;
     fc.assert(
-      fc.property(fc.array(fc.record({ forMs: fc.integer({ min: 100, max: 20_000 }), alive: fc.boolean(), echoes: fc.boolean(), cut: fc.boolean() }), { minLength: 20, maxLength: 40 }), (states) => {
-        const { clock, wire, holder, told } = watching();
-        for (const { forMs, alive, echoes, cut } of states) {
-          holder.alive = alive;
-          holder.answersEchoes = echoes;
-          wire.cut = cut && alive;
-          clock.advance(forMs);
-        }
-        let answeringMs = -Infinity;
-        for (const { atMs, evidence } of told) {
-          if (evidence.kind === "answering") {
-            answeringMs = atMs;
-            contradictions++;
+      fc.property(
+        fc.array(
+          fc.record({
+            forMs: fc.integer({ min: 100, max: 20_000 }),
+            alive: fc.boolean(),
+            echoes: fc.boolean(),
+            cut: fc.boolean(),
+          }),
+          { minLength: 20, maxLength: 40 },
+        ),
+        (states) => {
+          const { clock, wire, holder, told } = watching();
+          for (const { forMs, alive, echoes, cut } of states) {
+            holder.alive = alive;
+            holder.answersEchoes = echoes;
+            wire.cut = cut && alive;
+            clock.advance(forMs);
           }
-          if (evidence.kind === "silent") assert.ok(atMs - answeringMs >= 60_000);
-        }
-        assert.ok(wire.mostAsks() <= 5);
-      }),
+          let answeringMs = -Infinity;
+          for (const { atMs, evidence } of told) {
+            if (evidence.kind === "answering") {
+              answeringMs = atMs;
+              contradictions++;
+            }
+            if (evidence.kind === "silent") assert.ok(atMs - answeringMs >= 60_000);
+          }
+          assert.ok(wire.mostAsks() <= 5);
+        },
+      ),
       { numRuns: 25 },
     );
     assert.ok(contradictions > 0, "else this has shown nothing");

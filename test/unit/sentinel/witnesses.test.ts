@@ -23,7 +23,9 @@ function fixture() {
     wire.sent.length = 0;
     clock.advance(1_000);
     witnesses.ask({ sequence, not, answered, reserve: 0 });
-    return wire.sent.map((frame) => (frame.kind === "echo" ? `${frame.address} ${frame.mac}` : frame.address));
+    return wire.sent.map((frame) =>
+      frame.kind === "echo" ? `${frame.address} ${frame.mac}` : frame.address,
+    );
   };
   return { clock, wire, asks, witnesses, turn };
 }
@@ -31,7 +33,11 @@ function fixture() {
 describe("witnesses", () => {
   test("an echo to each whose MAC is known, but to those that are none; one of the others is asked for, in turn", () => {
     const { witnesses, turn } = fixture();
-    witnesses.set([{ address: A, mac: MAC_A }, { address: B, mac: undefined }, { address: C, mac: undefined }]);
+    witnesses.set([
+      { address: A, mac: MAC_A },
+      { address: B, mac: undefined },
+      { address: C, mac: undefined },
+    ]);
     assert.deepEqual(turn(1), [`${A.text} ${MAC_A}`, C.text]);
     assert.deepEqual(turn(2), [`${A.text} ${MAC_A}`, B.text]);
     assert.deepEqual(turn(3, true, [MAC_A]), [C.text]);
@@ -43,7 +49,10 @@ describe("witnesses", () => {
     const { witnesses, turn } = fixture();
     witnesses.set([{ address: A, mac: MAC_B }]);
     witnesses.owner(A.text, MAC_A, 1);
-    witnesses.set([{ address: A, mac: MAC_B }, { address: C, mac: MAC_C }]);
+    witnesses.set([
+      { address: A, mac: MAC_B },
+      { address: C, mac: MAC_C },
+    ]);
     assert.deepEqual(turn(2), [`${A.text} ${MAC_A}`, `${C.text} ${MAC_C}`]);
     assert.deepEqual(turn(3, true, [MAC_A]), [`${C.text} ${MAC_C}`]);
     witnesses.set([{ address: C, mac: MAC_C }]);
@@ -56,8 +65,14 @@ describe("witnesses", () => {
     witnesses.set([{ address: A, mac: undefined }]);
     assert.equal(witnesses.owner(A.text, MAC_A, 0xffff), false, "nobody had asked");
     turn(0xffff, false);
-    witnesses.set([{ address: A, mac: undefined }, { address: B, mac: MAC_B }]);
-    assert.deepEqual([0xffff, 0, 1].map((sequence) => witnesses.owner(A.text, MAC_A, sequence)), [true, true, false]);
+    witnesses.set([
+      { address: A, mac: undefined },
+      { address: B, mac: MAC_B },
+    ]);
+    assert.deepEqual(
+      [0xffff, 0, 1].map((sequence) => witnesses.owner(A.text, MAC_A, sequence)),
+      [true, true, false],
+    );
     assert.equal(witnesses.owner(B.text, MAC_B, 0), false);
     assert.equal(witnesses.owner(C.text, MAC_C, 0), false);
     wire.linkUp = false;
@@ -88,7 +103,12 @@ test("neighbours are missed after two questions in vain, all asked since our lin
   const clock = new FakeClock();
   const told: boolean[] = [];
   let linkUp = true;
-  const neighbours = createLinkPresence({ nowMs: clock.now(), ask: () => (linkUp ? "sent" : "failed"), known: () => 1, changed: (heard) => void told.push(heard) });
+  const neighbours = createLinkPresence({
+    nowMs: clock.now(),
+    ask: () => (linkUp ? "sent" : "failed"),
+    known: () => 1,
+    changed: (heard) => void told.push(heard),
+  });
   const timer = clock.every(100, () => neighbours.tick(clock.now(), false));
   neighbours.heard(clock.now());
   clock.advance(1_500);

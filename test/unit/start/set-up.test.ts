@@ -1,7 +1,16 @@
 /** What is done about missing programs. apt-get is a script here: the real one has no place in a test. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
@@ -32,7 +41,8 @@ function script(name: string, body: string): string {
   return path(name);
 }
 
-const calls = (): readonly string[] => (existsSync(path("calls")) ? readFileSync(path("calls"), "utf8").trim().split("\n") : []);
+const calls = (): readonly string[] =>
+  existsSync(path("calls")) ? readFileSync(path("calls"), "utf8").trim().split("\n") : [];
 
 function machine(missing: readonly Tool[], facts: Partial<Machine> = {}): Machine {
   return {
@@ -47,18 +57,27 @@ function machine(missing: readonly Tool[], facts: Partial<Machine> = {}): Machin
 
 /** Says whether services may start while it runs, and brings `tools`. */
 const apt = (...tools: readonly Tool[]): string =>
-  script("apt-get", `case "$*" in *install*) ${path("policy-rc.d")}; echo "policy: $?" >>${path("calls")}; cd ${directory} && touch ${tools.join(" ")} calls;; esac`);
+  script(
+    "apt-get",
+    `case "$*" in *install*) ${path("policy-rc.d")}; echo "policy: $?" >>${path("calls")}; cd ${directory} && touch ${tools.join(" ")} calls;; esac`,
+  );
 
 describe("set-up", () => {
   test("is silent and calls nothing where nothing is missing", async () => {
     const aptGet = apt();
-    assert.deepEqual(await setUp(["demo", "test", "bench"], machine([], { aptGet })), { missing: [], ready: true });
+    assert.deepEqual(await setUp(["demo", "test", "bench"], machine([], { aptGet })), {
+      missing: [],
+      ready: true,
+    });
     assert.deepEqual([lines, calls()], [[], []]);
   });
 
   test("as root, with apt, installs what is missing, says so in one line, and lets no service start", async () => {
     const aptGet = apt("ip", "nft");
-    assert.deepEqual(await setUp(["demo"], machine(["ip", "nft", "iptables-restore", "tcpdump"], { aptGet })), { missing: [], ready: true });
+    assert.deepEqual(
+      await setUp(["demo"], machine(["ip", "nft", "iptables-restore", "tcpdump"], { aptGet })),
+      { missing: [], ready: true },
+    );
     assert.deepEqual(lines, ["Installing iproute2, nftables with apt-get, for want of ip, nft."]);
     assert.deepEqual(calls(), [
       "apt-get -qq -o DPkg::Lock::Timeout=120 update",
@@ -81,7 +100,9 @@ describe("set-up", () => {
     await setUp(["demo"], machine(["nft"], { aptGet }));
     const left = readFileSync(path("left"), "utf8");
     // The process is gone: this is above every process id that Linux gives out.
-    writeFileSync(path("policy-rc.d"), left.replace(`kill -0 ${process.pid} `, "kill -0 2147483647 "), { mode: 0o755 });
+    writeFileSync(path("policy-rc.d"), left.replace(`kill -0 ${process.pid} `, "kill -0 2147483647 "), {
+      mode: 0o755,
+    });
     execFileSync(path("policy-rc.d"), ["haproxy", "start"]);
     rmSync(path("nft"));
     await setUp(["demo"], machine(["nft"], { aptGet: apt("nft") }));
@@ -94,7 +115,10 @@ describe("set-up", () => {
     ["without apt", { isRoot: true, aptGet: undefined }],
   ] as const) {
     test(`${who} prints the exact command, and calls nothing`, async () => {
-      assert.deepEqual(await setUp(["demo"], machine(["ip", "nft", "tcpdump"], facts)), { missing: ["ip", "nft"], ready: false });
+      assert.deepEqual(await setUp(["demo"], machine(["ip", "nft", "tcpdump"], facts)), {
+        missing: ["ip", "nft"],
+        ready: false,
+      });
       assert.deepEqual(lines, [
         "Missing: ip (Debian package iproute2), nft (Debian package nftables). Install with, as root: " +
           "apt-get update && apt-get install --yes --no-install-recommends iproute2 nftables",
@@ -102,7 +126,10 @@ describe("set-up", () => {
     });
 
     test(`${who} the demo goes on without nft, in proxy mode`, async () => {
-      assert.deepEqual(await setUp(["demo"], machine(["nft", "iptables-restore"], facts)), { missing: ["nft"], ready: true });
+      assert.deepEqual(await setUp(["demo"], machine(["nft", "iptables-restore"], facts)), {
+        missing: ["nft"],
+        ready: true,
+      });
       assert.deepEqual(lines, [
         "Missing: nft (Debian package nftables); without, the demo runs in proxy mode. Install with, as root: " +
           "apt-get update && apt-get install --yes --no-install-recommends nftables",
@@ -111,14 +138,23 @@ describe("set-up", () => {
   }
 
   test("says what apt-get said when it fails, and what to enter", async () => {
-    const aptGet = script("apt-get", 'case "$*" in *install*) echo "W: hm" >&2; echo "E: Unable to locate package nftables" >&2; exit 100;; esac');
+    const aptGet = script(
+      "apt-get",
+      'case "$*" in *install*) echo "W: hm" >&2; echo "E: Unable to locate package nftables" >&2; exit 100;; esac',
+    );
     assert.deepEqual(await setUp(["demo"], machine(["nft"], { aptGet })), { missing: ["nft"], ready: true });
     assert.equal(lines.length, 2);
-    assert.match(lines[1] ?? "", /^apt-get failed: E: Unable to locate package nftables\. Missing: nft .* as root: apt-get update && .* nftables$/);
+    assert.match(
+      lines[1] ?? "",
+      /^apt-get failed: E: Unable to locate package nftables\. Missing: nft .* as root: apt-get update && .* nftables$/,
+    );
   });
 
   test("does with what the machine's own lists have where they cannot be brought up to date", async () => {
-    const aptGet = script("apt-get", `case "$*" in *update*) echo "E: no network" >&2; exit 100;; *) touch ${path("nft")};; esac`);
+    const aptGet = script(
+      "apt-get",
+      `case "$*" in *update*) echo "E: no network" >&2; exit 100;; *) touch ${path("nft")};; esac`,
+    );
     assert.deepEqual(await setUp(["demo"], machine(["nft"], { aptGet })), { missing: [], ready: true });
     assert.equal(lines.length, 1);
   });
@@ -144,17 +180,33 @@ describe("the one list", () => {
     script("bin/npm", "");
     script("node_modules/.bin/node", "");
     execFileSync(path(".ci/run"), { env: { PATH: `${path("bin")}:${process.env["PATH"]}` } });
-    assert.deepEqual(calls(), ["npm ci", "node scripts/programs.ts test bench", "node test/support/control-plane/build.ts", "npm test"]);
+    assert.deepEqual(calls(), [
+      "npm ci",
+      "node scripts/programs.ts test bench",
+      "node test/support/control-plane/build.ts",
+      "npm test",
+    ]);
 
     const packages = packagesOf(ALL.flatMap(({ needs, wants }) => [...needs, ...wants]));
-    const words = new Set(readFileSync(join(root, ".ci/run"), "utf8").replaceAll(/^\s*#.*$/gm, "").split(/[^\w.-]+/));
-    assert.deepEqual(packages.filter((name) => words.has(name)), []);
+    const words = new Set(
+      readFileSync(join(root, ".ci/run"), "utf8")
+        .replaceAll(/^\s*#.*$/gm, "")
+        .split(/[^\w.-]+/),
+    );
+    assert.deepEqual(
+      packages.filter((name) => words.has(name)),
+      [],
+    );
   });
 
   test("is what `npm run programs` goes by", () => {
     for (const tool of [...PURPOSES.demo.needs, ...PURPOSES.demo.wants]) script(`bin/${tool}`, "");
     const run = (...args: readonly string[]): readonly unknown[] => {
-      const { status, stdout, stderr } = spawnSync(process.execPath, ["scripts/programs.ts", ...args], { cwd: root, encoding: "utf8", env: { PATH: path("bin") } });
+      const { status, stdout, stderr } = spawnSync(process.execPath, ["scripts/programs.ts", ...args], {
+        cwd: root,
+        encoding: "utf8",
+        env: { PATH: path("bin") },
+      });
       return [status, stdout, stderr];
     };
     assert.deepEqual(run("demo"), [0, "", ""]);

@@ -86,15 +86,26 @@ describe("an exec check", () => {
   const run = (line: string, signal = never): Promise<Outcome> => execCheck(line, realClock)(signal);
 
   test("passes with exit status 0 and fails with any other, with the first line of its error output", async (context) => {
-    const failing = script(folder(context), "failing", ["#!/bin/sh", 'echo "no route to $1" >&2', "echo more >&2", "exit 3"]);
+    const failing = script(folder(context), "failing", [
+      "#!/bin/sh",
+      'echo "no route to $1" >&2',
+      "echo more >&2",
+      "exit 3",
+    ]);
     assert.deepEqual(await run("true"), { kind: "pass", detail: "exit status 0" });
     assert.deepEqual(await run("false"), { kind: "fail", detail: "exit status 1" });
-    assert.deepEqual(await run(`${failing} 'the gateway'`), { kind: "fail", detail: "exit status 3: no route to the gateway" });
+    assert.deepEqual(await run(`${failing} 'the gateway'`), {
+      kind: "fail",
+      detail: "exit status 3: no route to the gateway",
+    });
   });
 
   test("hands its words to the program without a shell", async (context) => {
     const directory = folder(context);
-    const show = script(directory, "show", ["#!/bin/sh", `printf '%s\\n' "$@" > ${join(directory, "words")}`]);
+    const show = script(directory, "show", [
+      "#!/bin/sh",
+      `printf '%s\\n' "$@" > ${join(directory, "words")}`,
+    ]);
     assert.equal((await run(`${show} '$HOME' "a b" ; *`)).kind, "pass");
     assert.equal(readFileSync(join(directory, "words"), "utf8"), "$HOME\na b\n;\n*\n");
   });
@@ -128,7 +139,12 @@ describe("an exec check", () => {
 
   test("ends the whole process group when its time is over", async (context) => {
     const directory = folder(context);
-    const parent = script(directory, "parent", ["#!/bin/sh", "sleep 1000 &", `echo "$$ $!" > ${join(directory, "pids")}`, "wait"]);
+    const parent = script(directory, "parent", [
+      "#!/bin/sh",
+      "sleep 1000 &",
+      `echo "$$ $!" > ${join(directory, "pids")}`,
+      "wait",
+    ]);
     const abort = new AbortController();
     const result = run(parent, abort.signal);
     await eventually("both processes are running", () => read(join(directory, "pids")).endsWith("\n"));
@@ -143,7 +159,12 @@ describe("an exec check", () => {
   test("kills a program that ignores SIGTERM two seconds later, not before", async (context) => {
     const directory = folder(context);
     const marks = join(directory, "marks");
-    const stubborn = script(directory, "stubborn", ["#!/bin/sh", `trap "echo term >> ${marks}" TERM`, `echo $$ > ${marks}`, "while :; do sleep 0.05; done"]);
+    const stubborn = script(directory, "stubborn", [
+      "#!/bin/sh",
+      `trap "echo term >> ${marks}" TERM`,
+      `echo $$ > ${marks}`,
+      "while :; do sleep 0.05; done",
+    ]);
     const clock = new FakeClock();
     const abort = new AbortController();
     const result = execCheck(stubborn, clock)(abort.signal);
@@ -159,12 +180,19 @@ describe("an exec check", () => {
   });
 
   test("is ended at once when its time was over before it began", async () => {
-    assert.deepEqual(await run("sleep 1000", AbortSignal.abort()), { kind: "fail", detail: "killed by SIGTERM" });
+    assert.deepEqual(await run("sleep 1000", AbortSignal.abort()), {
+      kind: "fail",
+      detail: "killed by SIGTERM",
+    });
   });
 
   test("leaves nothing of its group running after it has passed", async (context) => {
     const directory = folder(context);
-    const leaving = script(directory, "leaving", ["#!/bin/sh", "sleep 1000 &", `echo $! > ${join(directory, "pid")}`]);
+    const leaving = script(directory, "leaving", [
+      "#!/bin/sh",
+      "sleep 1000 &",
+      `echo $! > ${join(directory, "pid")}`,
+    ]);
     assert.equal((await run(leaving)).kind, "pass");
     const pid = Number(read(join(directory, "pid")).trim());
     assert.ok(pid > 0);
@@ -173,7 +201,11 @@ describe("an exec check", () => {
 
   test("does not wait for a grandchild that left the group and holds its error output", async (context) => {
     const directory = folder(context);
-    const daemon = script(directory, "daemon", ["#!/bin/sh", `setsid sh -c 'echo $$ > ${join(directory, "pid")}; exec sleep 1000' &`, `while [ ! -s ${join(directory, "pid")} ]; do sleep 0.02; done`]);
+    const daemon = script(directory, "daemon", [
+      "#!/bin/sh",
+      `setsid sh -c 'echo $$ > ${join(directory, "pid")}; exec sleep 1000' &`,
+      `while [ ! -s ${join(directory, "pid")} ]; do sleep 0.02; done`,
+    ]);
     const outcome = await run(daemon);
     const pid = Number(read(join(directory, "pid")).trim());
     assert.ok(pid > 0 && alive(pid), "the daemon itself is not ours to end");
@@ -182,7 +214,11 @@ describe("an exec check", () => {
   });
 
   test("survives any amount of error output", async (context) => {
-    const noisy = script(folder(context), "noisy", ["#!/bin/sh", "head -c 3000000 /dev/zero | tr '\\0' x >&2", "exit 1"]);
+    const noisy = script(folder(context), "noisy", [
+      "#!/bin/sh",
+      "head -c 3000000 /dev/zero | tr '\\0' x >&2",
+      "exit 1",
+    ]);
     const outcome = await run(noisy);
     assert.equal(outcome.kind, "fail");
     assert.ok(outcome.detail.length > 500 && outcome.detail.length < 1_100, `${outcome.detail.length}`);
@@ -197,7 +233,8 @@ describe("an http check", () => {
     assert.ok(typeof address === "object" && address !== null);
     return address.port;
   }
-  const serve = (context: TestContext, listener: RequestListener): Promise<number> => listening(context, createServer(listener));
+  const serve = (context: TestContext, listener: RequestListener): Promise<number> =>
+    listening(context, createServer(listener));
   const get = (url: string, signal = never): Promise<Outcome> => httpCheck(url)(signal);
 
   test("passes with 2xx and 3xx, follows no redirect, and fails with the rest", async (context) => {
@@ -207,10 +244,16 @@ describe("an http check", () => {
       response.writeHead(Number(request.url?.slice(1, 4)), { location: "/500" }).end("body");
     });
     for (const status of [200, 204, 299, 302, 399]) {
-      assert.deepEqual(await get(`http://127.0.0.1:${port}/${status}`), { kind: "pass", detail: `status ${status}` });
+      assert.deepEqual(await get(`http://127.0.0.1:${port}/${status}`), {
+        kind: "pass",
+        detail: `status ${status}`,
+      });
     }
     for (const status of [400, 401, 404, 500, 503]) {
-      assert.deepEqual(await get(`http://127.0.0.1:${port}/${status}?verbose`), { kind: "fail", detail: `status ${status}` });
+      assert.deepEqual(await get(`http://127.0.0.1:${port}/${status}?verbose`), {
+        kind: "fail",
+        detail: `status ${status}`,
+      });
     }
     assert.equal(paths.length, 10);
     assert.equal(paths[5], "GET /400?verbose");
@@ -227,13 +270,23 @@ describe("an http check", () => {
   });
 
   test("fails when nobody listens, or what answers is not HTTP, or hangs up", async (context) => {
-    const port = await listening(context, createTcpServer((socket) => socket.on("error", () => {}).end("SSH-2.0-x\r\n")));
-    const silent = await listening(context, createTcpServer((socket) => void socket.destroy()));
+    const port = await listening(
+      context,
+      createTcpServer((socket) => socket.on("error", () => {}).end("SSH-2.0-x\r\n")),
+    );
+    const silent = await listening(
+      context,
+      createTcpServer((socket) => void socket.destroy()),
+    );
     const gone = createTcpServer();
     const closed = await listening(context, gone);
     await new Promise((resolve) => gone.close(resolve));
     assert.match((await get(`http://127.0.0.1:${closed}/`)).detail, /ECONNREFUSED/);
-    for (const url of [`http://127.0.0.1:${port}/`, `http://127.0.0.1:${silent}/`, `http://127.0.0.1:${closed}/`]) {
+    for (const url of [
+      `http://127.0.0.1:${port}/`,
+      `http://127.0.0.1:${silent}/`,
+      `http://127.0.0.1:${closed}/`,
+    ]) {
       assert.equal((await get(url)).kind, "fail", url);
     }
   });
@@ -264,7 +317,9 @@ describe("an http check", () => {
       context,
       createTcpServer((socket) => {
         socket.on("error", () => {});
-        socket.once("data", () => socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"));
+        socket.once("data", () =>
+          socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+        );
       }),
     );
     assert.equal((await get(`http://127.0.0.1:${port}/`)).kind, "fail");
@@ -283,7 +338,10 @@ describe("an http check", () => {
   });
 
   test("verifies a https server against the authorities it trusts", async (context) => {
-    const server = createTlsServer({ key: TEST_KEY, cert: TEST_CERTIFICATE }, (_, response) => void response.end("ok"));
+    const server = createTlsServer(
+      { key: TEST_KEY, cert: TEST_CERTIFICATE },
+      (_, response) => void response.end("ok"),
+    );
     const url = `https://127.0.0.1:${await listening(context, server)}/`;
     const stranger = await get(url);
     assert.equal(stranger.kind, "fail");
@@ -304,7 +362,14 @@ describe("an http check", () => {
 describe("a file check", () => {
   test("reads an integer, with space around it", async (context) => {
     const path = join(folder(context), "prio");
-    for (const [text, value] of [["5", 5], ["-30\n", -30], ["  +7 \n\n", 7], ["0", 0], ["-0", 0], ["007", 7]] as const) {
+    for (const [text, value] of [
+      ["5", 5],
+      ["-30\n", -30],
+      ["  +7 \n\n", 7],
+      ["0", 0],
+      ["-0", 0],
+      ["007", 7],
+    ] as const) {
       writeFileSync(path, text);
       assert.deepEqual(await fileCheck(path)(), { kind: "value", value, detail: `value ${value}` });
     }
@@ -314,7 +379,15 @@ describe("a file check", () => {
     const directory = folder(context);
     const path = join(directory, "prio");
     assert.deepEqual(await fileCheck(path)(), { kind: "unusable", detail: `${path}: no such file` });
-    for (const [text, detail] of [["", /file is empty/], [" \n", /file is empty/], ["abc", /not an integer: "abc"/], ["1.5", /not an integer/], ["1 2", /not an integer/], ["0x10", /not an integer/], ["9".repeat(100_000), /not an integer/]] as const) {
+    for (const [text, detail] of [
+      ["", /file is empty/],
+      [" \n", /file is empty/],
+      ["abc", /not an integer: "abc"/],
+      ["1.5", /not an integer/],
+      ["1 2", /not an integer/],
+      ["0x10", /not an integer/],
+      ["9".repeat(100_000), /not an integer/],
+    ] as const) {
       writeFileSync(path, text);
       const outcome = await fileCheck(path)();
       assert.equal(outcome.kind, "unusable", JSON.stringify(text.slice(0, 10)));
@@ -368,7 +441,13 @@ describe("the configured checks", () => {
   const UP: LinkState = { name: "eth0", index: 2, mac: "02:00:00:00:00:01", up: true, carrier: true };
 
   function setUp() {
-    const world: { neighbours: boolean | null; link: LinkState | undefined; balancer: Finding; apiserver: Finding; onChange: (() => void)[] } = {
+    const world: {
+      neighbours: boolean | null;
+      link: LinkState | undefined;
+      balancer: Finding;
+      apiserver: Finding;
+      onChange: (() => void)[];
+    } = {
       neighbours: null,
       link: UP,
       balancer: { ok: true, detail: "1 backend" },
@@ -384,30 +463,65 @@ describe("the configured checks", () => {
         link: () => world.link,
         onChange(callback: () => void) {
           world.onChange.push(callback);
-          return { close: () => void (world.onChange = world.onChange.filter((other) => other !== callback)) };
+          return {
+            close: () => void (world.onChange = world.onChange.filter((other) => other !== callback)),
+          };
         },
       },
     };
     const settings = {
-      trackBalancerWeight: 0, trackApiserverWeight: -50, trackInterfaceWeight: 0,
-      trackFile: undefined, trackFileWeight: 1, trackExec: undefined, trackExecWeight: -20, trackHttp: undefined, trackHttpWeight: 5,
-      trackIntervalMs: 1_000, trackTimeoutMs: 900, trackRise: 2, trackFall: 3,
+      trackBalancerWeight: 0,
+      trackApiserverWeight: -50,
+      trackInterfaceWeight: 0,
+      trackFile: undefined,
+      trackFileWeight: 1,
+      trackExec: undefined,
+      trackExecWeight: -20,
+      trackHttp: undefined,
+      trackHttpWeight: 5,
+      trackIntervalMs: 1_000,
+      trackTimeoutMs: 900,
+      trackRise: 2,
+      trackFall: 3,
     };
     return { world, sources, settings };
   }
 
   test("are balancer, apiserver and interface, and those that are set, each with its weight", () => {
     const { sources, settings } = setUp();
-    const weights = (changes: object): unknown => checksFromConfig({ ...settings, ...changes }, sources).map((check) => [check.name, check.weight]);
-    const always = [["balancer", 0], ["apiserver", -50], ["interface", 0]];
+    const weights = (changes: object): unknown =>
+      checksFromConfig({ ...settings, ...changes }, sources).map((check) => [check.name, check.weight]);
+    const always = [
+      ["balancer", 0],
+      ["apiserver", -50],
+      ["interface", 0],
+    ];
     assert.deepEqual(weights({}), always);
-    assert.deepEqual(weights({ trackFile: "/x", trackExec: "true", trackHttp: "http://x/" }), [...always, ["file", 1], ["exec", -20], ["http", 5]]);
+    assert.deepEqual(weights({ trackFile: "/x", trackExec: "true", trackHttp: "http://x/" }), [
+      ...always,
+      ["file", 1],
+      ["exec", -20],
+      ["http", 5],
+    ]);
   });
 
   test("count rise and fall where nothing else has, and keep the interval and time-out", () => {
     const { sources, settings } = setUp();
-    const checks = checksFromConfig({ ...settings, trackFile: "/x", trackExec: "true", trackHttp: "http://x/" }, sources);
-    assert.deepEqual(checks.map(({ rise, fall }) => [rise, fall]), [[1, 1], [1, 1], [1, 1], [2, 3], [2, 3], [2, 3]]);
+    const checks = checksFromConfig(
+      { ...settings, trackFile: "/x", trackExec: "true", trackHttp: "http://x/" },
+      sources,
+    );
+    assert.deepEqual(
+      checks.map(({ rise, fall }) => [rise, fall]),
+      [
+        [1, 1],
+        [1, 1],
+        [1, 1],
+        [2, 3],
+        [2, 3],
+        [2, 3],
+      ],
+    );
     assert.ok(checks.every(({ intervalMs, timeoutMs }) => intervalMs === 1_000 && timeoutMs === 900));
   });
 

@@ -13,7 +13,10 @@ describe("a command line", () => {
     [String.raw`a\ b c\\d \"e`, ["a b", String.raw`c\d`, `"e`]],
     [String.raw`a "x\"y\\z\n" 'x\y'`, ["a", String.raw`x"y\z\n`, String.raw`x\y`]],
     // Nothing is expanded: what a shell would interpret is text.
-    ["a $HOME ~ * ; rm | b > c `d` $(e) &", ["a", "$HOME", "~", "*", ";", "rm", "|", "b", ">", "c", "`d`", "$(e)", "&"]],
+    [
+      "a $HOME ~ * ; rm | b > c `d` $(e) &",
+      ["a", "$HOME", "~", "*", ";", "rm", "|", "b", ">", "c", "`d`", "$(e)", "&"],
+    ],
     ["", undefined],
     ["   ", undefined],
     [`a "b`, undefined],
@@ -32,7 +35,10 @@ describe("a command line", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.string(), fc.boolean()), { minLength: 1 }), (words) => {
         const line = words.map(([word, inSingle]) => (inSingle ? single(word) : double(word))).join(" ");
-        assert.deepEqual(splitCommand(line), words.map(([word]) => word));
+        assert.deepEqual(
+          splitCommand(line),
+          words.map(([word]) => word),
+        );
       }),
     );
   });

@@ -67,31 +67,41 @@ describe("hysteresis", () => {
   test("a good check turns bad after exactly fall failures in a row, a bad one good after exactly rise successes", () => {
     const rises = fc.integer({ min: 1, max: 12 });
     fc.assert(
-      fc.property(rises, rises, fc.array(fc.boolean(), { minLength: 1, maxLength: 80 }), (rise, fall, results) => {
-        const by = rule({ rise, fall });
-        let state: CheckState = INIT;
-        let good: boolean | undefined;
-        let streak = 0;
-        for (const success of results) {
-          state = advance(by, state, success ? PASS : FAIL);
-          // The rule in its users' words: a run of results that contradict the verdict, unbroken and long enough.
-          if (good === undefined) good = success;
-          else if (success === good) streak = 0;
-          else if (++streak === (good ? fall : rise)) {
-            good = success;
-            streak = 0;
+      fc.property(
+        rises,
+        rises,
+        fc.array(fc.boolean(), { minLength: 1, maxLength: 80 }),
+        (rise, fall, results) => {
+          const by = rule({ rise, fall });
+          let state: CheckState = INIT;
+          let good: boolean | undefined;
+          let streak = 0;
+          for (const success of results) {
+            state = advance(by, state, success ? PASS : FAIL);
+            // The rule in its users' words: a run of results that contradict the verdict, unbroken and long
+            // enough.
+            if (good === undefined) good = success;
+            else if (success === good) streak = 0;
+            else if (++streak === (good ? fall : rise)) {
+              good = success;
+              streak = 0;
+            }
+            assert.equal(state.kind, good ? "GOOD" : "BAD");
+            assert.ok(counterOf(state) >= 0 && counterOf(state) <= rise + fall - 1);
           }
-          assert.equal(state.kind, good ? "GOOD" : "BAD");
-          assert.ok(counterOf(state) >= 0 && counterOf(state) <= rise + fall - 1);
-        }
-      }),
+        },
+      ),
     );
   });
 });
 
 describe("what a check weighs", () => {
   test("before its first result it weighs nothing, and the node is not ready", () => {
-    assert.deepEqual(summarize(100, [{ rule: rule({ weight: 20 }), state: INIT }]), { effective: 100, faults: [], ready: false });
+    assert.deepEqual(summarize(100, [{ rule: rule({ weight: 20 }), state: INIT }]), {
+      effective: 100,
+      faults: [],
+      ready: false,
+    });
   });
 
   test("weight 0 is a FAULT while it fails", () => {
@@ -100,7 +110,8 @@ describe("what a check weighs", () => {
   });
 
   test("a negative weight subtracts while failing, a positive one adds while good", () => {
-    const contribution = (weight: number, outcome: Outcome): unknown => verdict(rule({ weight }), play(rule({ weight }), [outcome]));
+    const contribution = (weight: number, outcome: Outcome): unknown =>
+      verdict(rule({ weight }), play(rule({ weight }), [outcome]));
     assert.deepEqual(contribution(-50, PASS), { kind: "WEIGHED", ok: true, contribution: 0 });
     assert.deepEqual(contribution(-50, FAIL), { kind: "WEIGHED", ok: false, contribution: -50 });
     assert.deepEqual(contribution(20, PASS), { kind: "WEIGHED", ok: true, contribution: 20 });
@@ -118,16 +129,32 @@ describe("what a check weighs", () => {
   test("a broken check that works again stays in FAULT until rise is reached", () => {
     const by = rule({ weight: -10 });
     assert.equal(verdict(by, play(by, [UNUSABLE, PASS])).kind, "FAULT");
-    assert.deepEqual(verdict(by, play(by, [UNUSABLE, PASS, PASS])), { kind: "WEIGHED", ok: true, contribution: 0 });
-    assert.deepEqual(verdict(by, play(by, [UNUSABLE, FAIL])), { kind: "WEIGHED", ok: false, contribution: -10 });
+    assert.deepEqual(verdict(by, play(by, [UNUSABLE, PASS, PASS])), {
+      kind: "WEIGHED",
+      ok: true,
+      contribution: 0,
+    });
+    assert.deepEqual(verdict(by, play(by, [UNUSABLE, FAIL])), {
+      kind: "WEIGHED",
+      ok: false,
+      contribution: -10,
+    });
   });
 
   test("a value is multiplied by the weight, at once and without counting", () => {
     const by = rule({ weight: 2, rise: 3 });
     const first = play(by, [value(-30)]);
     assert.deepEqual(verdict(by, first), { kind: "WEIGHED", ok: true, contribution: -60 });
-    assert.deepEqual(verdict(by, advance(by, first, value(7))), { kind: "WEIGHED", ok: true, contribution: 14 });
-    assert.deepEqual(verdict(rule({ weight: -1 }), play(by, [value(0)])), { kind: "WEIGHED", ok: true, contribution: 0 });
+    assert.deepEqual(verdict(by, advance(by, first, value(7))), {
+      kind: "WEIGHED",
+      ok: true,
+      contribution: 14,
+    });
+    assert.deepEqual(verdict(rule({ weight: -1 }), play(by, [value(0)])), {
+      kind: "WEIGHED",
+      ok: true,
+      contribution: 0,
+    });
   });
 
   test("a value with weight 0 is a FAULT unless it is 0", () => {
@@ -151,8 +178,14 @@ describe("what a check weighs", () => {
 });
 
 describe("effective priority", () => {
-  const good = (name: string, weight: number) => ({ rule: rule({ name, weight }), state: play(rule(), [PASS]) });
-  const bad = (name: string, weight: number) => ({ rule: rule({ name, weight }), state: play(rule(), [FAIL]) });
+  const good = (name: string, weight: number) => ({
+    rule: rule({ name, weight }),
+    state: play(rule(), [PASS]),
+  });
+  const bad = (name: string, weight: number) => ({
+    rule: rule({ name, weight }),
+    state: play(rule(), [FAIL]),
+  });
 
   test("all contributions are summed before the clamp", () => {
     assert.equal(summarize(100, [good("a", 253), bad("b", -253)]).effective, 100);
@@ -165,15 +198,26 @@ describe("effective priority", () => {
   });
 
   test("faults are named in order and weigh nothing", () => {
-    assert.deepEqual(summarize(100, [bad("a", 0), good("b", 5), bad("c", 0)]), { effective: 105, faults: ["a", "c"], ready: true });
+    assert.deepEqual(summarize(100, [bad("a", 0), good("b", 5), bad("c", 0)]), {
+      effective: 105,
+      faults: ["a", "c"],
+      ready: true,
+    });
   });
 
   test("a FAULT and a check without a result leave the node both at fault and not ready", () => {
-    assert.deepEqual(summarize(100, [bad("a", 0), { rule: rule({ name: "b" }), state: INIT }]), { effective: 100, faults: ["a"], ready: false });
+    assert.deepEqual(summarize(100, [bad("a", 0), { rule: rule({ name: "b" }), state: INIT }]), {
+      effective: 100,
+      faults: ["a"],
+      ready: false,
+    });
   });
 
   test("it stays between 1 and 254 for any weights, values and results, and does not depend on the order of checks", () => {
-    const outcomes = fc.oneof(fc.constantFrom(PASS, FAIL, UNUSABLE), fc.integer({ min: -999_999_999, max: 999_999_999 }).map(value));
+    const outcomes = fc.oneof(
+      fc.constantFrom(PASS, FAIL, UNUSABLE),
+      fc.integer({ min: -999_999_999, max: 999_999_999 }).map(value),
+    );
     const check = fc
       .record({ weight: fc.integer({ min: -254, max: 254 }), outcomes: fc.array(outcomes, { maxLength: 6 }) })
       .map(({ weight, outcomes }) => ({ rule: rule({ weight }), state: play(rule({ weight }), outcomes) }));

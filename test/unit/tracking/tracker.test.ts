@@ -11,7 +11,11 @@ const FAIL: Outcome = { kind: "fail", detail: "broken" };
 
 /** A check whose runs the test ends by hand. */
 class Manual {
-  readonly runs: { readonly signal: AbortSignal; readonly end: (outcome: Outcome | null) => Promise<void>; readonly fail: (error: Error) => Promise<void> }[] = [];
+  readonly runs: {
+    readonly signal: AbortSignal;
+    readonly end: (outcome: Outcome | null) => Promise<void>;
+    readonly fail: (error: Error) => Promise<void>;
+  }[] = [];
 
   run(signal: AbortSignal): Promise<Outcome | null> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
@@ -64,7 +68,10 @@ describe("the tracker", () => {
 
   test("is not ready before the last check has given its first result", async () => {
     const slow = new Manual();
-    const { tracker, seen } = track(spec({ name: "a", run: () => PASS }), spec({ name: "slow", weight: 10, run: (signal) => slow.run(signal) }));
+    const { tracker, seen } = track(
+      spec({ name: "a", run: () => PASS }),
+      spec({ name: "slow", weight: 10, run: (signal) => slow.run(signal) }),
+    );
     assert.deepEqual(tracker.summary(), { effective: 100, faults: [], ready: false });
     tracker.start();
     assert.equal(tracker.summary().ready, false);
@@ -184,12 +191,18 @@ describe("the tracker", () => {
     tracker.start();
     await rejecting.last.fail(new Error("no file"));
     assert.deepEqual(tracker.summary().faults, ["throws", "rejects"]);
-    assert.deepEqual(tracker.statuses().map((status) => status.detail), ["no netlink", "no file"]);
+    assert.deepEqual(
+      tracker.statuses().map((status) => status.detail),
+      ["no netlink", "no file"],
+    );
   });
 
   test("runs a poked check at once, and once more after a run that was going", async () => {
     const check = new Manual();
-    const { tracker } = track(spec({ run: (signal) => check.run(signal) }), spec({ name: "other", run: () => PASS }));
+    const { tracker } = track(
+      spec({ run: (signal) => check.run(signal) }),
+      spec({ name: "other", run: () => PASS }),
+    );
     tracker.poke("c");
     assert.equal(check.runs.length, 0, "not before the start");
     tracker.start();
@@ -209,7 +222,10 @@ describe("the tracker", () => {
 
   test("rechecks everything when told to", () => {
     let ran = 0;
-    const { tracker } = track(spec({ name: "a", run: () => ((ran += 1), PASS) }), spec({ name: "b", run: () => ((ran += 1), PASS) }));
+    const { tracker } = track(
+      spec({ name: "a", run: () => ((ran += 1), PASS) }),
+      spec({ name: "b", run: () => ((ran += 1), PASS) }),
+    );
     tracker.start();
     tracker.recheck();
     assert.equal(ran, 4);
@@ -252,10 +268,14 @@ describe("the tracker", () => {
     const startMs = clock.now();
     tracker.start();
     clock.advance(2_500);
-    assert.deepEqual(tracker.statuses(), [{ name: "c", ok: true, weight: -50, contribution: 0, detail: "fine", sinceMs: startMs }]);
+    assert.deepEqual(tracker.statuses(), [
+      { name: "c", ok: true, weight: -50, contribution: 0, detail: "fine", sinceMs: startMs },
+    ]);
     outcome = FAIL;
     clock.advance(3_000);
-    assert.deepEqual(tracker.statuses(), [{ name: "c", ok: false, weight: -50, contribution: -50, detail: "broken", sinceMs: startMs + 3_000 }]);
+    assert.deepEqual(tracker.statuses(), [
+      { name: "c", ok: false, weight: -50, contribution: -50, detail: "broken", sinceMs: startMs + 3_000 },
+    ]);
     assert.equal(tracker.summary().effective, 50);
   });
 

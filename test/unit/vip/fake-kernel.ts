@@ -13,8 +13,17 @@ interface Entry {
 }
 
 export class FakeKernel implements VipKernel {
-  currentLink: LinkState | undefined = { name: "eth0", index: 2, mac: "02:00:00:00:00:0a", up: true, carrier: true };
-  /** What is done in the middle of the next call of that name, after it took effect: a process can be stopped anywhere. */
+  currentLink: LinkState | undefined = {
+    name: "eth0",
+    index: 2,
+    mac: "02:00:00:00:00:0a",
+    up: true,
+    carrier: true,
+  };
+  /**
+   * What is done in the middle of the next call of that name, after it took effect: a process can be stopped
+   * anywhere.
+   */
   readonly during: Partial<Record<"bind" | "announce" | "link" | "addresses", () => void>> = {};
   /** Thrown by every unbind and list while set. */
   broken: LeaseholdError | undefined;
@@ -55,7 +64,9 @@ export class FakeKernel implements VipKernel {
     this.#expire();
     const inTheWay = this.#entries.find(
       (entry) =>
-        entry.linkIndex === link.index && !entry.ours && addresses.some(({ text }) => text === entry.address.text) &&
+        entry.linkIndex === link.index &&
+        !entry.ours &&
+        addresses.some(({ text }) => text === entry.address.text) &&
         (entry.address.family === 6 || entry.prefixLength === 32),
     );
     if (inTheWay !== undefined) {
@@ -74,7 +85,8 @@ export class FakeKernel implements VipKernel {
 
   announce(): void {
     const link = this.currentLink;
-    if (link?.up !== true || !link.carrier) throw new LeaseholdError("LH_LINK_DOWN", "eth0 is without carrier");
+    if (link?.up !== true || !link.carrier)
+      throw new LeaseholdError("LH_LINK_DOWN", "eth0 is without carrier");
     this.announcedMs.push(this.#clock.now());
     this.#interrupt("announce");
   }
@@ -89,13 +101,28 @@ export class FakeKernel implements VipKernel {
     for (const listener of this.listeners) listener();
   }
 
-  put(address: IpAddress, lifetimeSeconds = Infinity, linkIndex = 2, ours = true, prefixLength = hostPrefix(address)): void {
-    // An address can be on several interfaces, and an IPv4 one with several prefixes; the same one is refreshed.
+  put(
+    address: IpAddress,
+    lifetimeSeconds = Infinity,
+    linkIndex = 2,
+    ours = true,
+    prefixLength = hostPrefix(address),
+  ): void {
+    // An address can be on several interfaces, and an IPv4 one with several prefixes; the same one is
+    // refreshed.
     this.#entries = this.#entries.filter(
       (entry) =>
-        entry.address.text !== address.text || entry.linkIndex !== linkIndex || (address.family === 4 && entry.prefixLength !== prefixLength),
+        entry.address.text !== address.text ||
+        entry.linkIndex !== linkIndex ||
+        (address.family === 4 && entry.prefixLength !== prefixLength),
     );
-    this.#entries.push({ address, prefixLength, linkIndex, ours, endsMs: this.#clock.now() + lifetimeSeconds * 1000 });
+    this.#entries.push({
+      address,
+      prefixLength,
+      linkIndex,
+      ours,
+      endsMs: this.#clock.now() + lifetimeSeconds * 1000,
+    });
   }
 
   /** Whosever it is. */

@@ -38,9 +38,26 @@ function bench(): Bench {
   const changes: true[] = [];
   const write = (level: string) => (_: unknown, message: string) => void lines.push(`${level}: ${message}`);
   const log: Logger = { ...silentLogger, error: write("error"), warn: write("warn") };
-  const vip = createVip({ clock, kernel, log, addresses: [V4, V6], lifetimeSeconds: 3, onFailure: (error) => failures.push(error), onChange: () => changes.push(true) });
+  const vip = createVip({
+    clock,
+    kernel,
+    log,
+    addresses: [V4, V6],
+    lifetimeSeconds: 3,
+    onFailure: (error) => failures.push(error),
+    onChange: () => changes.push(true),
+  });
   const startMs = clock.now();
-  return { clock, kernel, vip, failures, lines, changes, startMs, since: (times) => times.map((time) => time - startMs) };
+  return {
+    clock,
+    kernel,
+    vip,
+    failures,
+    lines,
+    changes,
+    startMs,
+    since: (times) => times.map((time) => time - startMs),
+  };
 }
 
 describe("holding", () => {
@@ -217,7 +234,11 @@ describe("a process that was stopped and woke up after its right", () => {
   }
 
   test("with a report or an announcement asked for before any timer: it unbinds too", () => {
-    for (const wake of [(b: Bench) => b.kernel.report(), (b: Bench) => b.vip.announce(), (b: Bench) => b.vip.defend()]) {
+    for (const wake of [
+      (b: Bench) => b.kernel.report(),
+      (b: Bench) => b.vip.announce(),
+      (b: Bench) => b.vip.defend(),
+    ]) {
       const b = bench();
       b.vip.hold(b.clock.now() + 2000);
       b.clock.jump(2500);
@@ -268,7 +289,9 @@ describe("a process that was stopped and woke up after its right", () => {
       fc.record({ kind: fc.constant("jump" as const), ms: fc.nat({ max: 6000 }) }),
       fc.record({ kind: fc.constant("hold" as const), ms: fc.integer({ min: -500, max: 4000 }) }),
       fc.record({ kind: fc.constant("limit" as const), ms: fc.integer({ min: -500, max: 4000 }) }),
-      fc.record({ kind: fc.constantFrom("release" as const, "report" as const, "announce" as const, "delete" as const) }),
+      fc.record({
+        kind: fc.constantFrom("release" as const, "report" as const, "announce" as const, "delete" as const),
+      }),
       fc.record({
         kind: fc.constant("interrupt" as const),
         ms: fc.nat({ max: 5000 }),
@@ -283,10 +306,17 @@ describe("a process that was stopped and woke up after its right", () => {
         let interrupted = false;
         const seen = { bound: 0, announced: 0 };
         const check = (): void => {
-          // The calls recorded since the last look were made at their time with the right of then; rights only end by time or release.
-          for (const time of kernel.boundMs.slice(seen.bound)) assert.ok(time < rightMs, `bind at ${time}, right until ${rightMs}`);
-          if (kernel.boundMs.length > seen.bound && !interrupted) assert.ok(!(kernel.lastsUntilMs() >= rightMs + 1000), "the kernel keeps it longer than the right");
-          for (const time of kernel.announcedMs.slice(seen.announced)) assert.ok(time < rightMs, `announcement at ${time}, right until ${rightMs}`);
+          // The calls recorded since the last look were made at their time with the right of then; rights
+          // only end by time or release.
+          for (const time of kernel.boundMs.slice(seen.bound))
+            assert.ok(time < rightMs, `bind at ${time}, right until ${rightMs}`);
+          if (kernel.boundMs.length > seen.bound && !interrupted)
+            assert.ok(
+              !(kernel.lastsUntilMs() >= rightMs + 1000),
+              "the kernel keeps it longer than the right",
+            );
+          for (const time of kernel.announcedMs.slice(seen.announced))
+            assert.ok(time < rightMs, `announcement at ${time}, right until ${rightMs}`);
           seen.bound = kernel.boundMs.length;
           seen.announced = kernel.announcedMs.length;
         };
@@ -468,12 +498,19 @@ describe("what others do to the machine", () => {
     const clock = new FakeClock();
     const kernel = new FakeKernel(clock);
     const lines: string[] = [];
-    const log = createLogger({ level: "debug", format: "json", base: {}, wall: () => new Date(0), write: (line) => lines.push(line) });
-    const vip = createVip({ clock, kernel, log, addresses: [V4], lifetimeSeconds: 3 });
-    const reasons = (): readonly string[] => lines.splice(0).flatMap((line) => {
-      const { msg, err } = JSON.parse(line);
-      return err === undefined ? [] : [`${msg}: ${err.code} ${err.message}`];
+    const log = createLogger({
+      level: "debug",
+      format: "json",
+      base: {},
+      wall: () => new Date(0),
+      write: (line) => lines.push(line),
     });
+    const vip = createVip({ clock, kernel, log, addresses: [V4], lifetimeSeconds: 3 });
+    const reasons = (): readonly string[] =>
+      lines.splice(0).flatMap((line) => {
+        const { msg, err } = JSON.parse(line);
+        return err === undefined ? [] : [`${msg}: ${err.code} ${err.message}`];
+      });
     kernel.broken = new LeaseholdError("LH_NATIVE", "list addresses: EMFILE");
     clock.advance(1000);
     assert.deepEqual(reasons(), ["Addresses could not be listed: LH_NATIVE list addresses: EMFILE"]);
@@ -582,7 +619,8 @@ describe("at start", () => {
 
   test("a VIP that is the machine's own address is found: one with a subnet, or with an end", () => {
     const { kernel } = bench();
-    const owned = (): readonly string[] => foreignOwner(kernel, [V4, V6]).map(({ address, prefixLength }) => `${address.text}/${prefixLength}`);
+    const owned = (): readonly string[] =>
+      foreignOwner(kernel, [V4, V6]).map(({ address, prefixLength }) => `${address.text}/${prefixLength}`);
     kernel.put(V6, 3);
     assert.deepEqual(owned(), [], "a predecessor's");
     kernel.put(V4, Infinity, 2, false);
@@ -600,12 +638,37 @@ describe("at start", () => {
 
 describe("addresses that are not ours", () => {
   const listed = (kernel: FakeKernel): readonly string[] =>
-    kernel.addresses().map(({ address, prefixLength, linkIndex, ours }) => `${address.text}/${prefixLength} on ${linkIndex}${ours ? ", ours" : ""}`);
+    kernel
+      .addresses()
+      .map(
+        ({ address, prefixLength, linkIndex, ours }) =>
+          `${address.text}/${prefixLength} on ${linkIndex}${ours ? ", ours" : ""}`,
+      );
   const stranger = {
-    "keepalived's": { put: (b: Bench) => b.kernel.put(V4, Infinity, 2, false), code: "LH_VIP_FOREIGN", entry: "192.0.2.100/32 on 2", says: /Another program.*keepalived/ },
-    "DHCP's": { put: (b: Bench) => b.kernel.put(V4, 3600, 2, false, 24), code: "LH_ADDRESS_OWNER", entry: "192.0.2.100/24 on 2", says: /machine's own address/ },
-    "of IPv6 with a subnet": { put: (b: Bench) => b.kernel.put(V6, Infinity, 2, false, 64), code: "LH_ADDRESS_OWNER", entry: "2001:db8::100/64 on 2", says: /machine's own address/ },
-    "on another interface": { put: (b: Bench) => b.kernel.put(V6, Infinity, 7, false), code: "LH_VIP_FOREIGN", entry: "2001:db8::100/128 on 7", says: /Another program/ },
+    "keepalived's": {
+      put: (b: Bench) => b.kernel.put(V4, Infinity, 2, false),
+      code: "LH_VIP_FOREIGN",
+      entry: "192.0.2.100/32 on 2",
+      says: /Another program.*keepalived/,
+    },
+    "DHCP's": {
+      put: (b: Bench) => b.kernel.put(V4, 3600, 2, false, 24),
+      code: "LH_ADDRESS_OWNER",
+      entry: "192.0.2.100/24 on 2",
+      says: /machine's own address/,
+    },
+    "of IPv6 with a subnet": {
+      put: (b: Bench) => b.kernel.put(V6, Infinity, 2, false, 64),
+      code: "LH_ADDRESS_OWNER",
+      entry: "2001:db8::100/64 on 2",
+      says: /machine's own address/,
+    },
+    "on another interface": {
+      put: (b: Bench) => b.kernel.put(V6, Infinity, 7, false),
+      code: "LH_VIP_FOREIGN",
+      entry: "2001:db8::100/128 on 7",
+      says: /Another program/,
+    },
   } as const;
 
   for (const [whose, { put, code, entry, says }] of Object.entries(stranger)) {
@@ -653,7 +716,15 @@ describe("addresses that are not ours", () => {
         b.kernel.put(V4, 3, 2);
         put(b);
         const left = listed(b.kernel).filter((each) => each.endsWith("ours"));
-        assert.deepEqual(b.vip.reap(keep).map(({ address, prefixLength, linkIndex }) => `${address.text}/${prefixLength} on ${linkIndex}, ours`), left);
+        assert.deepEqual(
+          b.vip
+            .reap(keep)
+            .map(
+              ({ address, prefixLength, linkIndex }) =>
+                `${address.text}/${prefixLength} on ${linkIndex}, ours`,
+            ),
+          left,
+        );
         assert.equal(b.vip.status().failure?.code, code);
         b.vip.release();
         assert.deepEqual(listed(b.kernel), [entry]);
@@ -668,7 +739,10 @@ describe("addresses that are not ours", () => {
     b.clock.advance(3000);
     assert.deepEqual(listed(b.kernel), ["2001:db8::100/128 on 2"]);
     assert.deepEqual(b.kernel.announcedMs, []);
-    assert.deepEqual(b.failures.map(({ code }) => code), ["LH_VIP_FOREIGN"]);
+    assert.deepEqual(
+      b.failures.map(({ code }) => code),
+      ["LH_VIP_FOREIGN"],
+    );
   });
 
   test("beside ours, an IPv4 one with another prefix: ours stays bound until another node serves", () => {
@@ -678,7 +752,11 @@ describe("addresses that are not ours", () => {
     b.clock.advance(5000);
     assert.equal(b.vip.status().bound, true);
     assert.equal(b.vip.status().failure?.code, "LH_ADDRESS_OWNER");
-    assert.deepEqual([...listed(b.kernel)].sort(), ["192.0.2.100/24 on 2", "192.0.2.100/32 on 2, ours", "2001:db8::100/128 on 2, ours"]);
+    assert.deepEqual([...listed(b.kernel)].sort(), [
+      "192.0.2.100/24 on 2",
+      "192.0.2.100/32 on 2, ours",
+      "2001:db8::100/128 on 2, ours",
+    ]);
   });
 
   test("one that changes hands is told of again", () => {

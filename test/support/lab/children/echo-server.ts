@@ -23,4 +23,6 @@ const server = createServer({ noDelay: true }, (socket) => {
   }
   socket.pipe(socket);
 });
-server.listen({ port: options.port, host: options.host ?? "::", backlog: 4096 }, () => process.stdout.write("listening\n"));
+server.listen({ port: options.port, host: options.host ?? "::", backlog: 4096 }, () =>
+  process.stdout.write("listening\n"),
+);

@@ -9,7 +9,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   );
 }
 
-function print(answer: { readonly id: string | undefined; readonly status: number; readonly body: string }): void {
+function print(answer: {
+  readonly id: string | undefined;
+  readonly status: number;
+  readonly body: string;
+}): void {
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
 

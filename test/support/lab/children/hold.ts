@@ -12,12 +12,14 @@ import type { HoldOptions } from "../hold.ts";
 const options: HoldOptions = JSON.parse(process.argv[2] ?? "{}");
 const { tls } = options;
 /**
- * A Go server ends TLS first (close_notify), waits half a second for the client, and then ends TCP. Whoever sends FIN meanwhile is reset, and neither side keeps
- * a socket in TIME-WAIT; whoever waits for the server's FIN, and answers with nothing but its own, leaves the server with one.
+ * A Go server ends TLS first (close_notify), waits half a second for the client, and then ends TCP. Whoever
+ * sends FIN meanwhile is reset, and neither side keeps a socket in TIME-WAIT; whoever waits for the server's
+ * FIN, and answers with nothing but its own, leaves the server with one.
  */
 const serverCloses = options.finish === "server-closes";
 const AFTER_ITS_FIN_MS = 1_000;
-const read = (file: string | undefined): Buffer | undefined => (file === undefined ? undefined : readFileSync(file));
+const read = (file: string | undefined): Buffer | undefined =>
+  file === undefined ? undefined : readFileSync(file);
 const ca = read(tls?.caFile);
 const cert = read(tls?.certFile);
 const key = read(tls?.keyFile);
@@ -34,7 +36,13 @@ function flush(): void {
 
 /** What carries the connection, and what is said over it. */
 function open(id: number): { readonly tcp: Socket; readonly socket: Socket } {
-  const tcp = connect({ host: options.host, port: options.port, noDelay: true, allowHalfOpen: serverCloses, localPort: options.localPort === undefined ? undefined : options.localPort + id });
+  const tcp = connect({
+    host: options.host,
+    port: options.port,
+    noDelay: true,
+    allowHalfOpen: serverCloses,
+    localPort: options.localPort === undefined ? undefined : options.localPort + id,
+  });
   if (tls === undefined) return { tcp, socket: tcp };
   const socket = connectTls({
     socket: tcp,
@@ -64,7 +72,8 @@ function finish({ tcp, socket }: ReturnType<typeof open>): void {
   }
 }
 
-const get = (headers = ""): string => `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n${headers}\r\n`;
+const get = (headers = ""): string =>
+  `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: kubernetes\r\nAccept: application/json\r\n${headers}\r\n`;
 
 function hold(id: number): void {
   const connection = open(id);
@@ -82,7 +91,10 @@ function hold(id: number): void {
     switch (options.mode) {
       case "echo": {
         let sequence = 0;
-        const timer = setInterval(() => socket.write(`${sequence++} ${monotonicMs().toFixed(3)}\n`), options.everyMs ?? 100);
+        const timer = setInterval(
+          () => socket.write(`${sequence++} ${monotonicMs().toFixed(3)}\n`),
+          options.everyMs ?? 100,
+        );
         socket.on("close", () => clearInterval(timer));
         break;
       }

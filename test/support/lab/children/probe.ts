@@ -41,7 +41,9 @@ function probe(): void {
   const timer = setTimeout(() => finish("ETIMEDOUT"), timeoutMs);
   // A peer that never closes its half must not pile up sockets here.
   socket.setTimeout(timeoutMs, () => socket.destroy());
-  socket.on("error", (error: NodeJS.ErrnoException) => finish((error.code ?? error.message).replaceAll(" ", "-")));
+  socket.on("error", (error: NodeJS.ErrnoException) =>
+    finish((error.code ?? error.message).replaceAll(" ", "-")),
+  );
   socket.on("close", () => finish("closed"));
   socket.on("end", () => finish("ended"));
   socket.on(options.tls === undefined ? "connect" : "secureConnect", () => {

@@ -1,6 +1,6 @@
 /**
- * Makes an event every `everyMs`: patches one ConfigMap with a running number and the time (CLOCK_MONOTONIC ms) it was made at. Writes a
- * JSON line for each that an API server took: {"n":3,"t":1234.5}.
+ * Makes an event every `everyMs`: patches one ConfigMap with a running number and the time (CLOCK_MONOTONIC
+ * ms) it was made at. Writes a JSON line for each that an API server took: {"n":3,"t":1234.5}.
  */
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
@@ -24,7 +24,12 @@ function tick(): void {
   const again = (): void => void setTimeout(tick, Math.max(0, nextMs - monotonicMs()));
   const call = request(
     `https://${options.server}${options.path}`,
-    { agent, method: "PATCH", timeout: 2_000, headers: { "content-type": "application/merge-patch+json", "content-length": Buffer.byteLength(body) } },
+    {
+      agent,
+      method: "PATCH",
+      timeout: 2_000,
+      headers: { "content-type": "application/merge-patch+json", "content-length": Buffer.byteLength(body) },
+    },
     (response) => {
       response.resume();
       response.once("end", () => {
