@@ -141,7 +141,7 @@ describe("coverage", () => {
     for (const what of [
       "role: BACKUP to MASTER",
       "role: MASTER to RELEASING",
-      "reason: released",
+      "reason: the agent is stopping, and no candidate has taken the Lease",
       "effect: write: release",
       "effect: stopped",
     ])

@@ -4,20 +4,12 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { ElectorDeps } from "../../src/election/elector.ts";
-import type { Effect, Report, Role } from "../../src/election/types.ts";
+import { TRANSITIONS } from "../../src/election/transitions.ts";
+import type { Effect, Report } from "../../src/election/types.ts";
 import type { LeaseWrite } from "../../src/kube/store.ts";
 
 /** What a run reached, and how often. */
 export type Counts = Readonly<Record<string, number>>;
-
-/** The changes of role that the machine can make; a run that shows another one is a finding. */
-const NEXT: Readonly<Record<Role["kind"], readonly Role["kind"][]>> = {
-  BACKUP: ["MASTER", "PROVISIONAL", "STOPPED"],
-  MASTER: ["BACKUP", "PROVISIONAL", "RELEASING"],
-  PROVISIONAL: ["BACKUP", "MASTER"],
-  RELEASING: ["STOPPED"],
-  STOPPED: [],
-};
 
 const WRITES: Readonly<Record<LeaseWrite["kind"], readonly string[]>> = {
   claim: ["claim of what nobody offered", "claim of what was offered", "claim where there is no Lease"],
@@ -207,8 +199,7 @@ export class CoverageTable {
   /** @param reasons those that the product may give for a change of role; see {@link reasonsOf} */
   constructor(reasons: readonly Reason[]) {
     this.#reasons = reasons;
-    for (const [from, next] of Object.entries(NEXT))
-      for (const to of next) this.#row(`${CHANGE}${from} to ${to}`, true);
+    for (const { from, to } of TRANSITIONS) this.#row(`${CHANGE}${from} to ${to}`, true);
     for (const { text } of reasons) this.#row(`${REASON}${text}`, true);
     for (const names of Object.values(EFFECTS)) for (const name of names) this.#row(`${EFFECT}${name}`, true);
   }
@@ -262,7 +253,8 @@ const NAME = String.raw`\S+(?: \S+)?`;
  * source, so that an edited text is known at once.
  */
 export function reasonsOfSource(): readonly Reason[] {
-  const files = readdirSync(ELECTION).filter((name) => name.endsWith(".ts"));
+  // The table of transitions says when a role changes, and is no source of reasons.
+  const files = readdirSync(ELECTION).filter((name) => name.endsWith(".ts") && name !== "transitions.ts");
   return reasonsOf(files.map((name) => readFileSync(new URL(name, ELECTION), "utf8")).join("\n"));
 }
 
