@@ -2,13 +2,14 @@
  * Declares every metric of the agent in one place. Events are counted through {@link Metrics} when they
  * happen. State is read from the {@link AgentStatus} at each scrape. No label ever has a client's address.
  */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { BalancerStatus } from "../backends/backend.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
 import type { VrrpState } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { VipStatus } from "../vip/status.ts";
+import { collectProcessMetrics } from "./process-metrics.ts";
 import type { AgentStatus } from "./status.ts";
 
 /** The parts of the agent call these when something happens. Durations are in milliseconds. */
@@ -46,15 +47,6 @@ const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
 const MOST_REASONS = 32;
 const LONGEST_LABEL = 64;
-/**
- * prom-client's gauges with a counter's name, which Prometheus' conventions refuse. nodejs_active_handles and
- * similar ones give the same numbers by type.
- */
-const MISNAMED = [
-  "nodejs_active_handles_total",
-  "nodejs_active_requests_total",
-  "nodejs_active_resources_total",
-];
 
 /** Keeps free text from making a new time series each time. */
 function bounded(most: number): (text: string) => string {
@@ -371,9 +363,7 @@ function showFastPath(metrics: Declared, fastPath: FastPathStatus): void {
  */
 export function createMetrics(options: MetricsOptions): AgentMetrics {
   const registry = new Registry();
-  // The default of 10 ms would wake an idle agent a hundred times a second.
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 200 });
-  for (const name of MISNAMED) registry.removeSingleMetric(name);
+  collectProcessMetrics(registry);
   const metrics = declare(registry);
   const reasonLabel = bounded(MOST_REASONS);
   const resultLabel = bounded(MOST_REASONS);

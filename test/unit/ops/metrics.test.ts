@@ -60,7 +60,22 @@ describe("/metrics", () => {
     assert.deepEqual(lines(text, "leasehold_client_certificate_expiration_timestamp_seconds"), [
       `leasehold_client_certificate_expiration_timestamp_seconds ${Date.UTC(2027, 0, 1) / 1_000}`,
     ]);
-    assert.equal(lines(text, "nodejs_eventloop_lag_p99_seconds").length, 1);
+  });
+
+  test("tells of the process what every Prometheus client tells, and no more of Node than its heap", async () => {
+    const text = await make().render(exampleStatus(), WALL_MS);
+    const value = (name: string): number => Number(lines(text, name)[0]?.split(" ")[1]);
+    const { user, system } = process.cpuUsage();
+    assert.ok(value("process_cpu_seconds_total") > 0);
+    assert.ok(value("process_cpu_seconds_total") <= (user + system) / 1e6);
+    assert.ok(Math.abs(value("process_start_time_seconds") - (Date.now() / 1000 - process.uptime())) < 60);
+    const { rss, heapUsed } = process.memoryUsage();
+    assert.ok(value("process_resident_memory_bytes") > rss / 4);
+    assert.ok(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
+    assert.ok(value("process_open_fds") >= 3 && value("process_open_fds") < value("process_max_fds"));
+    assert.ok(value("nodejs_heap_size_used_bytes") > heapUsed / 10);
+    const ofNode = text.split("\n").filter((line) => line.startsWith("nodejs_"));
+    assert.equal(ofNode.length, 1);
   });
 
   test("tells a provisional MASTER from a confirmed one, and says what the wire does", async () => {
