@@ -53,8 +53,12 @@ LABEL org.opencontainers.image.title="leasehold" \
       org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV NODE_ENV=production
+# Memory: one arena for all threads, and what is free at its end goes back to the kernel (mallopt(3)).
+ENV MALLOC_ARENA_MAX=1
+ENV MALLOC_TRIM_THRESHOLD_=65536
 # uid 0, and of its capabilities only NET_ADMIN and NET_RAW (manifests/leasehold.yaml): addresses, raw frames, admin.conf.
 USER 0
 # `ctr run IMAGE ID leasehold manifest pod ...` puts a command in place of this one. The system has `leasehold` on its PATH.
-ENTRYPOINT ["node", "--enable-source-maps", "/app/dist/leasehold.js"]
+# Objects that live long leave a nursery of 1 MiB early, which costs little here and saves memory.
+ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/dist/leasehold.js"]
 CMD ["run"]

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --enable-source-maps
+#!/usr/bin/env -S node --max-semi-space-size=1
 /**
  * The bundle's entry (dist/leasehold.js): says which Node is needed where this one is too old, and otherwise
  * starts the agent's own file, which an old Node cannot read.

@@ -4,14 +4,29 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface ProcessFigures {
   /** Its own, and that of children it has waited for. */
   readonly cpuMs: number;
+  /** Resident. */
   readonly memoryKib: number;
+  /** Of these what no file backs: what the machine cannot take back without swapping. */
+  readonly anonymousKib: number;
+  /** Resident, where a page that n processes share counts as 1/n for each. */
+  readonly proportionalKib: number;
+  /** How often its threads waited for something until now (voluntary context switches). */
+  readonly wakeUps: number;
 }
 
 /** undefined when it has ended: its parent has its figures then. */
 export function processOf(pid: number): ProcessFigures | undefined {
   const stat = statOf(pid);
   try {
-    return stat === undefined ? undefined : { cpuMs: cpuMs(stat), memoryKib: residentKib(pid) };
+    if (stat === undefined) return undefined;
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return {
+      cpuMs: cpuMs(stat),
+      memoryKib: kib(status, "VmRSS"),
+      anonymousKib: kib(status, "RssAnon"),
+      proportionalKib: kib(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"), "Pss"),
+      wakeUps: wakeUps(pid),
+    };
   } catch {
     return undefined;
   }
@@ -61,6 +76,14 @@ export function memoryKib(pid: number | undefined, meminfo = readFileSync("/proc
 
 function residentKib(pid: number): number {
   return kib(readFileSync(`/proc/${pid}/status`, "utf8"), "VmRSS");
+}
+
+/** Of all threads that live. */
+function wakeUps(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
+    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
+    return sum + Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1] ?? 0);
+  }, 0);
 }
 
 function kib(text: string, name: string): number {

@@ -17,6 +17,7 @@ import type { Host } from "../support/lab/host.ts";
 import { createLab } from "../support/lab/lab.ts";
 import type { Lab } from "../support/lab/lab.ts";
 import { OwnershipSampler } from "../support/lab/ownership.ts";
+import { IMAGE_ENV, IMAGE_NODE_FLAGS } from "../support/lab/image-start.ts";
 import type { LabProcess } from "../support/lab/process.ts";
 
 export const BUNDLE = fileURLToPath(new URL("../../dist/leasehold.js", import.meta.url));
@@ -29,9 +30,10 @@ export function startAgent(
   env: Readonly<Record<string, string>>,
   bundle = BUNDLE,
 ): Promise<LabProcess> {
-  return host.spawn([process.execPath, bundle, "run"], {
+  return host.spawn([process.execPath, ...IMAGE_NODE_FLAGS, bundle, "run"], {
     name: "agent",
     env: {
+      ...IMAGE_ENV,
       ...host.agentEnvironment(),
       LEASEHOLD_DATA_DIR: join(host.directory, "lib"),
       LEASEHOLD_ADMIN_KUBECONFIG: join(host.directory, "no-admin.conf"),
@@ -192,10 +194,21 @@ export class Cluster implements AsyncDisposable {
     const [node] = this.nodes;
     if (node === undefined) throw new Error("a cluster has nodes");
     return host.spawn(
-      ["setpriv", "--inh-caps", "-net_raw", "--bounding-set", "-net_raw", process.execPath, BUNDLE, "run"],
+      [
+        "setpriv",
+        "--inh-caps",
+        "-net_raw",
+        "--bounding-set",
+        "-net_raw",
+        process.execPath,
+        ...IMAGE_NODE_FLAGS,
+        BUNDLE,
+        "run",
+      ],
       {
         name: "agent",
         env: {
+          ...IMAGE_ENV,
           ...host.agentEnvironment(),
           LEASEHOLD_ROLE: "balancer",
           LEASEHOLD_DATA_DIR: join(host.directory, "lib"),

@@ -97,7 +97,7 @@ describe("the image", () => {
   test("starts the bundle itself, has nft, and is of this version", () => {
     const final = steps.filter(({ stage }) => stage === "final");
     const entry: unknown = JSON.parse(final.find(({ word }) => word === "ENTRYPOINT")?.args ?? "");
-    assert.deepEqual(entry, ["node", "--enable-source-maps", "/app/dist/leasehold.js"]);
+    assert.deepEqual(entry, ["node", "--max-semi-space-size=1", "/app/dist/leasehold.js"]);
     const system = steps
       .filter(({ stage, word }) => stage === "system" && word === "RUN")
       .map(({ args }) => args)
