@@ -56,6 +56,8 @@ async function main(): Promise<number> {
         onSignal(callback) {
           for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => callback("stop"));
           process.on("SIGHUP", () => callback("reload"));
+          // Without a listener of its own, Node would open a port for a debugger.
+          process.on("SIGUSR1", () => callback("record"));
         },
         onFatal(callback) {
           process.on("uncaughtException", callback);

@@ -29,6 +29,7 @@ import { createOps } from "../ops/server.ts";
 import type { AgentStatus } from "../ops/status.ts";
 import { createBalancer } from "../proxy/balancer.ts";
 import type { Balancer } from "../proxy/balancer.ts";
+import { formatRecording } from "../recorder/recording.ts";
 import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
@@ -61,6 +62,8 @@ export interface Agent {
   stop(): Promise<void>;
   /** Reads files again and unbinds nothing (SIGHUP). */
   reload(): void;
+  /** Writes the flight recorder's decisions to the data directory (SIGUSR1). */
+  record(): void;
   /** Unbinds the VIP synchronously, because the process is about to die. */
   abandon(): void;
 }
@@ -87,6 +90,7 @@ export function createAgent(deps: AgentDeps): Agent {
     port: config.opsPort,
     healthPort: config.healthPort,
     status,
+    decisions,
     metrics,
     log,
     clock,
@@ -178,6 +182,18 @@ export function createAgent(deps: AgentDeps): Agent {
     };
   }
 
+  /** Returns the election's last decisions; none with role balancer, which takes no part in it. */
+  function decisions(): Promise<string> {
+    const facts = {
+      node: config.nodeName,
+      agent: version,
+      cause: "asked",
+      wall: clock.wall(),
+      nowMs: clock.now(),
+    };
+    return parts?.candidacy?.decisions(facts.cause) ?? Promise.resolve(formatRecording(facts, undefined, []));
+  }
+
   return {
     start,
     stop() {
@@ -187,6 +203,10 @@ export function createAgent(deps: AgentDeps): Agent {
     reload() {
       void parts?.credentials.reload();
       parts?.candidacy?.recheck();
+    },
+    record() {
+      if (parts?.candidacy !== undefined) void parts.candidacy.record("SIGUSR1");
+      else log.info({}, "No decisions to write: this agent takes no part in the election");
     },
     abandon: () => parts?.candidacy?.abandon(),
   };

@@ -14,6 +14,9 @@ import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Balancer } from "../proxy/balancer.ts";
+import { unplannedMove } from "../recorder/moves.ts";
+import { createRecorder } from "../recorder/recorder.ts";
+import { recordingParts } from "../recorder/recording.ts";
 import type { Evidence, SentinelStatus, Watched } from "../sentinel/evidence.ts";
 import { createLinuxWire } from "../sentinel/linux-wire.ts";
 import { createSentinel } from "../sentinel/sentinel.ts";
@@ -27,6 +30,7 @@ import type { VipStatus } from "../vip/status.ts";
 import { createVip } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { NodeNetwork } from "./node-network.ts";
+import { createRecordings, inPieces } from "./recordings.ts";
 import { createReporter } from "./reporter.ts";
 
 export interface CandidacyDeps {
@@ -71,6 +75,10 @@ export interface Candidacy {
   checks(): readonly CheckStatus[];
   /** The last request on the Lease that the API refused. */
   lastRefusal(): RefusalStatus | null;
+  /** Returns the flight recorder's last decisions as the text of a recording. */
+  decisions(cause: string): Promise<string>;
+  /** Writes them to the data directory. Resolves when they are written, or that has failed (logged). */
+  record(cause: string): Promise<void>;
 }
 
 /**
@@ -141,6 +149,8 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     node,
     leaseDurationMs: config.leaseDurationMs,
   });
+  const recorder = createRecorder();
+  const recordings = createRecordings({ clock, log, dataDir: config.dataDir, text: decisions });
   const elector = createElector({
     settings: {
       node,
@@ -164,6 +174,11 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     log,
     onReport: (what) => report(what),
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
+    onStep: (taken) => {
+      recorder.note(taken);
+      const move = unplannedMove(taken);
+      if (move !== null) recordings.soon(move);
+    },
   });
   const resume = memory.recall();
   const createdMs = clock.now();
@@ -190,6 +205,11 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     state: () => elector.status().state,
     leaseUid: () => elector.leaseUid(),
   });
+
+  function decisions(cause: string): Promise<string> {
+    const facts = { node, agent: version, cause, wall: clock.wall(), nowMs: clock.now() };
+    return inPieces(clock, recordingParts(facts, recorder.settings(), recorder.decisions()));
+  }
 
   /** Watches what the election wants. The gateways are witnesses in addition to the other candidates. */
   function watch(target: Watched): void {
@@ -268,6 +288,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     async stop() {
       await elector.stop();
       tracker.stop();
+      await recordings.close();
     },
     close() {
       for (const subscription of subscriptions) subscription.close();
@@ -293,5 +314,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     wireStatus: () => sentinel.status(),
     checks: () => tracker.statuses(),
     lastRefusal: () => store.lastRefusal(),
+    decisions,
+    record: (cause) => recordings.now(cause),
   };
 }

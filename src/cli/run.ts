@@ -13,8 +13,8 @@ export interface RunDeps {
   readonly clock: Clock;
   readonly nodeVersion: string;
   readonly printError: (text: string) => void;
-  /** Calls back for SIGTERM and SIGINT ("stop") and for SIGHUP ("reload"). */
-  readonly onSignal: (callback: (signal: "stop" | "reload") => void) => void;
+  /** Calls back for SIGTERM and SIGINT ("stop"), for SIGHUP ("reload") and for SIGUSR1 ("record"). */
+  readonly onSignal: (callback: (signal: "stop" | "reload" | "record") => void) => void;
   /** Calls back when an error was thrown and not caught. The process must end. */
   readonly onFatal: (callback: (error: unknown) => void) => void;
 }
@@ -59,6 +59,10 @@ export async function run(deps: RunDeps): Promise<number> {
       if (signal === "reload") {
         log.info({}, "Reading files again");
         agent.reload();
+        return;
+      }
+      if (signal === "record") {
+        agent.record();
         return;
       }
       stops += 1;

@@ -295,7 +295,7 @@ export const SETTINGS = {
   OPS_ADDRESS: withDefault(parsers.listenAddress, "127.0.0.1:10081", {
     section: "Operations",
     doc:
-      "Where the agent serves /livez, /readyz, /healthz, /metrics and /status. There is no " +
+      "Where the agent serves /livez, /readyz, /healthz, /metrics, /status and /decisions. There is no " +
       "authentication: leave it on loopback unless you trust the network. `0.0.0.0:10081` lets Prometheus " +
       "in; manifests/monitoring expects that port. While the port is taken, the agent keeps trying.",
   }),
@@ -324,7 +324,8 @@ export const SETTINGS = {
     section: "Operations",
     doc:
       "Directory that outlives a reboot. The agent keeps the last known API servers there: when the whole " +
-      "cluster starts cold, nothing else can name them.",
+      "cluster starts cold, nothing else can name them. It also keeps the last ten recordings of its " +
+      "decisions there, in decisions/.",
   }),
   MACHINE_ID_FILE: withDefault(parsers.absolutePath, "/etc/machine-id", {
     section: "Operations",

@@ -12,7 +12,15 @@ import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./lease-traffic.ts";
 import { isFresh } from "./lease-view.ts";
 import { initialState, step } from "./machine.ts";
 import type { ElectionStatus } from "./status.ts";
-import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Report, SelfFacts } from "./types.ts";
+import type {
+  Effect,
+  ElectionEvent,
+  ElectionSettings,
+  ElectionState,
+  Report,
+  SelfFacts,
+  StepTaken,
+} from "./types.ts";
 
 /**
  * The VIP as the election steers it; see vip/vip.ts. Every call is synchronous: letting go waits for nothing.
@@ -43,6 +51,8 @@ export interface ElectorDeps {
   readonly onReport: (report: Report) => void;
   /** Called for every finished write, with its duration. */
   readonly onWrite: (write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number) => void;
+  /** Called after each step of the machine, when its effects have begun. It must not throw. */
+  readonly onStep?: (taken: StepTaken) => void;
 }
 
 export interface Elector {
@@ -100,7 +110,9 @@ export function createElector(deps: ElectorDeps): Elector {
 
   function take(event: ElectionEvent): void {
     if (state.role.kind === "STOPPED") return;
-    const next = step(settings, state, event, clock.now());
+    const before = state;
+    const atMs = clock.now();
+    const next = step(settings, before, event, atMs);
     state = next.state;
     timer?.cancel();
     timer = undefined;
@@ -108,6 +120,7 @@ export function createElector(deps: ElectorDeps): Elector {
       timer = clock.after(next.wakeAtMs - clock.now(), wake);
     }
     for (const effect of next.effects) run(effect);
+    deps.onStep?.({ settings, before, event, atMs, next });
   }
 
   function run(effect: Effect): void {

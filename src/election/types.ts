@@ -427,6 +427,16 @@ export interface Step {
   readonly wakeAtMs: number;
 }
 
+/** One step as it was taken: all that is needed to take it again. */
+export interface StepTaken {
+  readonly settings: ElectionSettings;
+  readonly before: ElectionState;
+  readonly event: ElectionEvent;
+  /** Monotonic milliseconds: the `nowMs` of the step. */
+  readonly atMs: number;
+  readonly next: Step;
+}
+
 /** What flap damping knows of this node; see flap-damping.ts. */
 export interface Damping {
   /** How often there was trouble in a row, less one. */

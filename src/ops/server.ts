@@ -20,6 +20,8 @@ export interface OpsDeps {
   /** Port of the probes, on {@link HEALTH_HOST}. 0 means any free port, see {@link Ops.healthPort}. */
   readonly healthPort: number;
   readonly status: () => AgentStatus;
+  /** Returns the election's last decisions as JSON. It is asked once a second at most. */
+  readonly decisions: () => Promise<string>;
   readonly metrics: AgentMetrics;
   readonly log: Logger;
   readonly clock: Clock;
@@ -42,6 +44,12 @@ export interface Ops {
  * interface, and the probes name one address.
  */
 export const HEALTH_HOST = "127.0.0.1";
+
+/**
+ * Milliseconds for which the text of /decisions is kept. It may take a tenth of a second to make, and the port
+ * may be open to a network.
+ */
+const KEPT_MS = 1_000;
 
 type Route = (query: URLSearchParams) => Answer | Promise<Answer>;
 type Routes = ReadonlyMap<string, Route>;
@@ -78,6 +86,15 @@ export function createOps(deps: OpsDeps): Ops {
     ];
   }
 
+  let kept: Promise<string> | undefined;
+  function decisions(): Promise<string> {
+    if (kept === undefined) {
+      kept = deps.decisions();
+      clock.after(KEPT_MS, () => (kept = undefined));
+    }
+    return kept;
+  }
+
   // healthz is the older name, and probes that use it are liveness probes.
   const probes: Routes = new Map([
     health("livez", liveness),
@@ -98,6 +115,7 @@ export function createOps(deps: OpsDeps): Ops {
       "/status",
       () => ({ status: 200, type: "application/json", body: `${JSON.stringify(status(), null, 2)}\n` }),
     ],
+    ["/decisions", async () => ({ status: 200, type: "application/json", body: await decisions() })],
   ]);
 
   const forProbes = createListener({

@@ -7,6 +7,7 @@ import type {
   ElectionSettings,
   ElectionState,
   SelfFacts,
+  StepTaken,
 } from "../../../src/election/types.ts";
 import { formatCandidate } from "../../../src/kube/record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE } from "../../../src/kube/record.ts";
@@ -112,6 +113,8 @@ export class Subject {
   boundUntilMs = 0;
   wakeAtMs = 0;
   readonly log: Effect[] = [];
+  /** Every step, for what looks at steps. */
+  readonly taken: StepTaken[] = [];
   /** How many surveys were answered. */
   surveys = 0;
   /** What the wire answers to a probe, at once; null: nothing. */
@@ -127,8 +130,10 @@ export class Subject {
   }
 
   event(event: ElectionEvent): void {
-    const next = step(this.settings, this.state, event, this.nowMs);
+    const before = this.state;
+    const next = step(this.settings, before, event, this.nowMs);
     this.state = next.state;
+    this.taken.push({ settings: this.settings, before, event, atMs: this.nowMs, next });
     this.wakeAtMs = next.wakeAtMs;
     for (const effect of next.effects) {
       this.log.push(effect);

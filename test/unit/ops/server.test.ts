@@ -19,6 +19,7 @@ function make(status: () => AgentStatus = () => exampleStatus(), options: Partia
     port: 0,
     healthPort: 0,
     status,
+    decisions: () => Promise.resolve("{}"),
     metrics,
     log: silentLogger,
     clock: new FakeClock(),
@@ -78,6 +79,21 @@ describe("the ops server", () => {
     const status = await get("/status");
     assert.equal(status.headers.get("content-type"), "application/json");
     assert.deepEqual(await status.json(), JSON.parse(JSON.stringify(exampleStatus())));
+  });
+
+  test("serves the election's decisions, and makes their text once a second at most", async (t) => {
+    const clock = new FakeClock();
+    let made = 0;
+    const ops = make(undefined, { clock, decisions: () => Promise.resolve(`{"made":${++made}}`) });
+    await ops.start();
+    t.after(() => ops.stop());
+    const get = () => fetch(`http://127.0.0.1:${ops.port()}/decisions`);
+    const first = await get();
+    assert.equal(first.headers.get("content-type"), "application/json");
+    assert.deepEqual([await first.text(), await (await get()).text()], ['{"made":1}', '{"made":1}']);
+    clock.advance(1_000);
+    assert.equal(await (await get()).text(), '{"made":2}');
+    assert.equal((await fetch(`http://127.0.0.1:${ops.healthPort()}/decisions`)).status, 404);
   });
 
   test("refuses other paths and methods with the right words, and answers HEAD without a body", async (t) => {

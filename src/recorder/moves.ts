@@ -1,0 +1,59 @@
+/** Tells an unplanned move of the VIP from one that a person, a priority or a clean stop asked for. Pure. */
+import type { Role, StepTaken } from "../election/types.ts";
+import { RELEASED_BY } from "../kube/record.ts";
+import type { LeaseRecord } from "../kube/record.ts";
+
+/** What moved, as a word for the name of a file. */
+export type UnplannedMove =
+  /** This node took the VIP, because the holder's kernel was silent. */
+  | "holder-dead"
+  /** This node took the Lease after the holder had let it run out. */
+  | "lease-expired"
+  /** This node took a Lease that a client other than the agents had deleted or emptied. */
+  | "lease-gone"
+  /** This node keeps the VIP without a renewal, because no node can write the Lease. */
+  | "api-loss"
+  /** Another candidate claims the VIP of this node. */
+  | "contested"
+  /** This node gave the VIP away because of a fault of its own. */
+  | "fault"
+  /** This node lost the VIP in any other way. */
+  | "vip-lost";
+
+/** Returns null where the step moved nothing, or where the move was planned. */
+export function unplannedMove({ settings, before, event, next }: StepTaken): UnplannedMove | null {
+  const from = before.role;
+  const to = next.state.role;
+  if (from.kind === to.kind) return null;
+  if (to.kind === "PROVISIONAL") {
+    // The first holder of a new cluster, or of one that is switched on, takes the VIP from no node.
+    if (to.why.kind === "bootstrap") return null;
+    return to.why.kind === "proof" ? "holder-dead" : to.why.kind;
+  }
+  if (to.kind === "MASTER") {
+    const claim = event.kind === "written" && event.write.kind === "claim" ? event.write : undefined;
+    if (from.kind !== "BACKUP" || claim === undefined || claim.offered) return null;
+    return taken(claim.replaces, settings.node, before.lease.view?.lastHolder ?? null);
+  }
+  return lost(from, before.stopping !== null);
+}
+
+function taken(
+  replaces: LeaseRecord | null,
+  node: string,
+  lastHolder: string | null,
+): "lease-expired" | "lease-gone" | null {
+  if (replaces?.holder === node || lastHolder === null || lastHolder === node) return null;
+  if (replaces === null) return "lease-gone";
+  if (replaces.holder !== "") return "lease-expired";
+  return replaces.annotations[RELEASED_BY] === undefined ? "lease-gone" : null;
+}
+
+function lost(from: Role, stopping: boolean): "fault" | "vip-lost" | null {
+  if (stopping) return null;
+  if (from.kind === "PROVISIONAL") return "vip-lost";
+  if (from.kind !== "MASTER") return null;
+  const { handover } = from;
+  if (handover === null || handover.takenAtMs === null) return "vip-lost";
+  return handover.reason === "fault" ? "fault" : null;
+}

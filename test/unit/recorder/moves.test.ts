@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { unplannedMove } from "../../../src/recorder/moves.ts";
+import { candidate, held, Subject } from "../election/harness.ts";
+
+const OFFER = { version: 1, addresses: ["10.88.0.11"] };
+const n1 = candidate("n1");
+const n2 = candidate("n2");
+const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
+
+const MOVE_TO_N2 = { "leasehold.dev/move-to": "n2" };
+
+const movesOf = (subject: Subject): readonly string[] =>
+  subject.taken.flatMap((taken) => unplannedMove(taken) ?? []);
+
+describe("an unplanned move", () => {
+  test("is a take-over from a holder that was found dead", () => {
+    const self = candidate("n1", { effective: 120, base: 120, fastPath: OFFER });
+    const subject = new Subject({ base: 120 })
+      .healthy({ fastPath: OFFER })
+      .sees(held("n2", 1, [self, n2, n3]));
+    const { acquireTime, leaseTransitions } = held("n2", 1);
+    subject.to(300).hears({ kind: "silent", tenure: ["n2", acquireTime, leaseTransitions].join("/") });
+    assert.deepEqual(movesOf(subject), ["holder-dead"]);
+  });
+
+  test("is a claim of a Lease that has run out", () => {
+    const subject = new Subject()
+      .healthy()
+      .sees(held("n2", 1, [n1, n2]))
+      .to(10_000);
+    subject.answer("claim", { kind: "ok", record: held("n1", 2, [n1, n2]) });
+    assert.deepEqual(movesOf(subject), ["lease-expired"]);
+  });
+
+  test("is the loss of the VIP at the renew deadline", () => {
+    const subject = new Subject().master([n2]).to(60_000);
+    assert.deepEqual(movesOf(subject), ["vip-lost"]);
+  });
+
+  test("is another node's claim that this node has not offered", () => {
+    const subject = new Subject().master([n2]);
+    subject.watches(held("n2", 5, [n1, n2], { leaseTransitions: 4 }));
+    assert.deepEqual(movesOf(subject), ["vip-lost"]);
+  });
+
+  test("is a hand-over because of a fault", () => {
+    assert.deepEqual(movesOf(handedOver((subject) => subject.healthy({ faults: ["balancer"] }))), ["fault"]);
+  });
+});
+
+describe("a planned move", () => {
+  test("is a first claim", () => {
+    const subject = new Subject()
+      .healthy()
+      .sees(held("", 1, [n1, n2], { renewTime: null, leaseTransitions: 0 }));
+    subject.to(20_000).answer("claim", { kind: "ok", record: held("n1", 2, [n1, n2]) });
+    assert.deepEqual(movesOf(subject), []);
+  });
+
+  test("is a claim of a Lease that its holder has released", () => {
+    assert.deepEqual(movesOf(new Subject().master([n2])), []);
+  });
+
+  test("is a hand-over that a person asked for", () => {
+    const moved = handedOver(
+      (subject) => subject.watches(held("n1", 7, [n1, n2], { annotations: MOVE_TO_N2 })),
+      MOVE_TO_N2,
+    );
+    assert.deepEqual(movesOf(moved), []);
+  });
+
+  test("is one that a clean stop asked for", () => {
+    assert.deepEqual(movesOf(handedOver((subject) => subject.event({ kind: "stop" }))), []);
+  });
+});
+
+/** A holder whose offer n2 takes. */
+function handedOver(
+  because: (subject: Subject) => void,
+  annotations: Readonly<Record<string, string>> = {},
+): Subject {
+  const subject = new Subject().master([n2]);
+  because(subject);
+  const [offer] = subject.sent("offer");
+  assert.equal(offer?.to, "n2");
+  subject.answer("offer", {
+    kind: "ok",
+    record: held("n1", 8, [n1, n2], { annotations: { ...annotations, "leasehold.dev/offer": "n2" } }),
+  });
+  subject.watches(held("n2", 9, [n1, n2], { leaseTransitions: 4, annotations }));
+  return subject.to(subject.nowMs + 1_000);
+}

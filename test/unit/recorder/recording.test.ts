@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { createRecorder } from "../../../src/recorder/recorder.ts";
+import { formatRecording, NoRecording, parseRecording, replay } from "../../../src/recorder/recording.ts";
+import { changesOf, fromJson, toJson, withChanges } from "../../../src/recorder/values.ts";
+import { candidate, held, Subject } from "../election/harness.ts";
+
+const OFFER = { version: 1, addresses: ["10.88.0.11"] };
+const n2 = candidate("n2");
+const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
+const self = candidate("n1", { base: 120, effective: 120, fastPath: OFFER });
+const WALL = new Date("2026-01-02T03:04:05.678Z");
+
+/** A backup that finds the holder dead and takes the VIP, and whose claim is refused. */
+function takeover(): Subject {
+  const subject = new Subject({ base: 120 }).healthy({ fastPath: OFFER }).sees(held("n2", 1, [self, n2, n3]));
+  subject.to(300);
+  const { acquireTime, leaseTransitions } = held("n2", 1);
+  subject.hears({ kind: "silent", tenure: ["n2", acquireTime, leaseTransitions].join("/") });
+  subject.answer("claim", {
+    kind: "rejected",
+    status: 403,
+    message: 'leases "leasehold" is forbidden\u001b[2J',
+  });
+  return subject.to(5_000);
+}
+
+function recordingOf(subject: Subject): string {
+  const recorder = createRecorder();
+  for (const taken of subject.taken) recorder.note(taken);
+  return formatRecording(
+    { node: "n1", agent: "0.1.0", cause: "holder-dead", wall: WALL, nowMs: subject.nowMs },
+    recorder.settings(),
+    recorder.decisions(),
+  );
+}
+
+describe("a recording", () => {
+  test("says which evidence, which rule and what was refused", () => {
+    const recording = parseRecording(recordingOf(takeover()));
+    assert.deepEqual(
+      [recording.node, recording.cause, recording.writtenAt],
+      ["n1", "holder-dead", "2026-01-02T03:04:05.678Z"],
+    );
+    const taken = recording.decisions.find(({ to }) => to === "PROVISIONAL");
+    assert.ok(taken !== undefined);
+    assert.deepEqual(
+      [taken.told, taken.rule, taken.state, taken.at, taken.agoMs],
+      [
+        "The kernel of the holder n2 did not answer for the VIP, and a third host did answer.",
+        { when: "the holder is silent on the wire, and two holders do no harm", file: "backup.ts" },
+        "MASTER",
+        "2026-01-02T03:04:00.978Z",
+        4_700,
+      ],
+    );
+    assert.ok(taken.evidence.includes("This node's effective priority was 120 of 120, without a fault."));
+    assert.ok(taken.did.includes("It took n2 for dead."));
+    assert.ok(taken.did.includes("It sent the claim of the Lease."));
+    const refused = recording.decisions.find((one) => one.refused.length > 0);
+    assert.deepEqual(refused?.refused, [
+      'The API refused the claim of the Lease with 403: leases "leasehold" is forbidden\\u{1b}[2J',
+    ]);
+  });
+
+  test("has the same decisions when they are taken again", () => {
+    const replayed = replay(recordingOf(takeover()));
+    assert.ok(replayed.length > 5);
+    assert.deepEqual(
+      replayed.flatMap(({ differences }) => differences),
+      [],
+    );
+  });
+
+  for (const [what, from, to] of [
+    ["the role", '"kind":"PROVISIONAL"', '"kind":"MASTER"'],
+    ["a decision's reason", '"reason":"provisional: n2', '"reason":"provisional: n3'],
+    ["a setting", '"renewDeadlineMs":4000', '"renewDeadlineMs":3000'],
+    ["a time", '"lastAtMs":300,"machine":{"atMs":300', '"lastAtMs":300,"machine":{"atMs":301'],
+    ["an effect", '"kind":"unbind"', '"kind":"announce"'],
+  ] as const) {
+    test(`shows it when ${what} was edited`, () => {
+      const text = recordingOf(takeover());
+      assert.ok(text.includes(from), from);
+      const different = replay(text.replaceAll(from, to)).filter(({ differences }) => differences.length > 0);
+      assert.ok(different.length > 0);
+    });
+  }
+
+  test("that is damaged is refused, and does not end the program", () => {
+    const text = recordingOf(takeover());
+    for (const wrong of ["", "null", "[]", "{}", '{"version":2}', '{"version":1}', text.slice(0, -9)])
+      assert.throws(() => replay(wrong), NoRecording, wrong.slice(0, 20));
+    fc.assert(
+      fc.property(fc.nat({ max: text.length }), fc.string({ maxLength: 4 }), (at, junk) => {
+        try {
+          replay(text.slice(0, at) + junk + text.slice(at + junk.length));
+        } catch (error) {
+          assert.ok(error instanceof NoRecording, String(error));
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("is small: the state is written once, and then what changed of it", () => {
+    const text = recordingOf(takeover());
+    const { decisions } = parseRecording(text);
+    assert.ok(text.length / decisions.length < 4_000, `${text.length} for ${decisions.length}`);
+    assert.equal(text.split('"before":').length - 1, 1);
+  });
+
+  test("without a decision is one as well", () => {
+    const text = formatRecording(
+      { node: "w1", agent: "0.1.0", cause: "asked", wall: WALL, nowMs: 5 },
+      undefined,
+      [],
+    );
+    assert.deepEqual(parseRecording(text).decisions, []);
+    assert.deepEqual(replay(text), []);
+  });
+});
+
+describe("a value of the election", () => {
+  const leaf = fc.oneof(
+    fc.constantFrom(null, true, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0),
+    fc.integer(),
+    fc.string(),
+    fc.uint8Array({ maxLength: 4 }).map((bytes) => new Uint8Array(bytes)),
+  );
+  const { tree } = fc.letrec((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 3 },
+      leaf,
+      fc.array(tie("tree"), { maxLength: 3 }),
+      fc.dictionary(
+        fc.oneof(fc.string({ maxLength: 3 }), fc.constantFrom("$map", "$number", "a", "1")),
+        tie("tree"),
+        {
+          maxKeys: 3,
+          noNullPrototype: true,
+        },
+      ),
+      fc
+        .array(fc.tuple(fc.string({ maxLength: 3 }), tie("tree")), { maxLength: 3 })
+        .map((pairs) => new Map(pairs)),
+    ),
+  }));
+
+  test("comes back from JSON as it was", () => {
+    fc.assert(
+      fc.property(tree, (value) => {
+        assert.deepEqual(fromJson(JSON.parse(JSON.stringify(toJson(value)))), value);
+      }),
+    );
+  });
+
+  test("comes out of another one by what changed", () => {
+    fc.assert(
+      fc.property(tree, tree, (from, to) => {
+        const changes = JSON.parse(JSON.stringify(changesOf(from, to)));
+        assert.equal(JSON.stringify(withChanges(toJson(from), changes)), JSON.stringify(toJson(to)));
+      }),
+    );
+  });
+
+  test("that only differs in one member is told by that member", () => {
+    const state = { lease: { view: new Map([["n1", 1]]), read: { atMs: 1 } }, reason: "x" };
+    const next = { ...state, lease: { ...state.lease, read: { atMs: 2 } } };
+    assert.deepEqual(changesOf(state, next), [[["lease", "read", "atMs"], 2]]);
+  });
+});
