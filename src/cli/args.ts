@@ -1,5 +1,6 @@
 /** Parses the command line into a value. Pure. */
 import { suggest } from "../config/suggest.ts";
+import { shown } from "../config/text.ts";
 
 export type Command =
   | { readonly kind: "run" }
@@ -23,14 +24,14 @@ function usageError(problem: string, near: string | undefined): Command {
 }
 
 const unknownFlag = (flag: string): Command =>
-  usageError(`unknown flag ${JSON.stringify(flag)}`, suggest(flag, FLAGS));
+  usageError(`unknown flag ${shown(flag)}`, suggest(flag, FLAGS));
 
 /** Returns the error of a command without arguments that was given one. */
 function refused(command: string, [extra]: readonly string[]): Command | undefined {
   if (extra === undefined) return undefined;
   if (extra.startsWith("-")) return unknownFlag(extra);
   return usageError(
-    `${command} takes no argument ${JSON.stringify(extra)}: settings are environment variables`,
+    `${command} takes no argument ${shown(extra)}: settings are environment variables`,
     undefined,
   );
 }
@@ -46,11 +47,11 @@ function versionCommand(rest: readonly string[]): Command {
     if (word !== "-o" && word !== "--output")
       return word.startsWith("-")
         ? unknownFlag(word)
-        : usageError(`version takes no argument ${JSON.stringify(word)}`, undefined);
+        : usageError(`version takes no argument ${shown(word)}`, undefined);
     const value = words[++i];
     if (value !== "json" && value !== "text")
       return usageError(
-        `${word} is json or text, not ${JSON.stringify(value ?? "")}`,
+        `${word} is json or text, not ${shown(value ?? "")}`,
         suggest(value ?? "", ["json", "text"]),
       );
     output = value;
@@ -83,6 +84,6 @@ export function parseArgs(argv: readonly string[]): Command {
       return versionCommand(rest);
     default:
       if (first.startsWith("-")) return unknownFlag(first);
-      return usageError(`unknown command ${JSON.stringify(first)}`, suggest(first, COMMANDS));
+      return usageError(`unknown command ${shown(first)}`, suggest(first, COMMANDS));
   }
 }

@@ -1,10 +1,11 @@
 /** `leasehold manifest`: prints the static pods, RBAC and monitoring, with every setting as a flag. Pure. */
-import { nearSetting, parseConfig, unknownVariables } from "../config/config.ts";
+import { adviseNear, nearSetting, parseConfig, unknownVariables } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
 import { boolean } from "../config/parsers.ts";
 import { PREFIX, SETTING_NAMES, SETTINGS } from "../config/settings.ts";
 import type { SettingName } from "../config/settings.ts";
 import { suggest } from "../config/suggest.ts";
+import { shown, unquoted } from "../config/text.ts";
 import { DEFAULT_IMAGE, imageReference } from "../manifests/image.ts";
 import { MANIFESTS, printManifest } from "../manifests/manifests.ts";
 import type { ManifestName } from "../manifests/manifests.ts";
@@ -79,18 +80,23 @@ const KINDS = MANIFESTS.join(", ");
 const isKind = (word: string): word is ManifestName => MANIFESTS.some((kind) => kind === word);
 const isBoolean = (name: SettingName): boolean => SETTINGS[name].parser === boolean;
 
-/** @param word as it was written, without what follows "=" */
-function unknownFlag(word: string): string {
+/**
+ * @param word as it was written, without what follows "="
+ * @param value what it was given; "true" for a flag without a value
+ */
+function unknownFlag(word: string, value: string): string {
   const flag = word.replace(/^--?/, "");
   // kube-vip writes --leaseName.
   const name = flag
     .replaceAll(/([a-z0-9])([A-Z])/g, "$1_$2")
     .replaceAll("-", "_")
     .toUpperCase();
-  const near = FLAGS.get(name.toLowerCase().replaceAll("_", "-")) ?? nearSetting(name);
-  const other = near === undefined ? suggest(flag, [IMAGE, "help"]) : undefined;
-  const meant = near === undefined ? other && `--${other}` : flagOf(near);
-  return `${word} is not a flag; ${meant === undefined ? "`leasehold --help` lists the settings" : `did you mean ${meant}?`}`;
+  const same = FLAGS.get(name.toLowerCase().replaceAll("_", "-"));
+  const near = same === undefined ? nearSetting(name, value) : { name: same };
+  const problem = `${shown(word).slice(1, -1)} is not a flag;`;
+  if (near !== undefined) return `${problem} ${adviseNear(near, flagOf)}`;
+  const other = suggest(flag, [IMAGE, "help"]);
+  return `${problem} ${other === undefined ? "`leasehold --help` lists the settings" : `did you mean --${other}?`}`;
 }
 
 /** What a flag without "=" takes of the words that follow it: its value, or nothing. */
@@ -109,13 +115,13 @@ function readWords(words: readonly string[]): Words {
     if (!word.startsWith("-") || word === "-") {
       if (kind !== undefined)
         problems.push(
-          `${JSON.stringify(word)} is one word too many: a value belongs to a flag, and there is one kind, here ${kind}`,
+          `${shown(word)} is one word too many: a value belongs to a flag, and there is one kind, here ${kind}`,
         );
       else if (isKind(word)) kind = word;
       else {
         const near = suggest(word, MANIFESTS);
         problems.push(
-          `${JSON.stringify(word)} is not a manifest; ${near === undefined ? `use one of ${KINDS}` : `did you mean ${near}?`}`,
+          `${shown(word)} is not a manifest; ${near === undefined ? `use one of ${KINDS}` : `did you mean ${near}?`}`,
         );
       }
       continue;
@@ -130,7 +136,7 @@ function readWords(words: readonly string[]): Words {
       if (value !== undefined && name === undefined && !isImage && isKind(value)) value = undefined;
       else if (value !== undefined) at += 1;
     }
-    if (name === undefined && !isImage) problems.push(unknownFlag(word.replace(/=.*/s, "")));
+    if (name === undefined && !isImage) problems.push(unknownFlag(word.replace(/=.*/s, ""), value ?? "true"));
     else if (name === undefined ? image !== undefined : settings.has(name))
       problems.push(`--${flag} is given twice; use it once`);
     else if (name !== undefined) {
@@ -149,9 +155,9 @@ function readWords(words: readonly string[]): Words {
 /** What the kind asks of the settings beyond the rules that the agent has. */
 function kindProblems(kind: ManifestName, config: Config): string[] {
   const worker = config.role === "balancer";
-  const shown = `${PREFIX}ROLE=${JSON.stringify(config.role)}`;
-  if (kind === "pod" && worker) return [`${shown} is a worker's; use \`leasehold manifest worker\``];
-  if (kind === "worker" && !worker) return [`${shown} is not a worker's; use \`leasehold manifest pod\``];
+  const role = `${PREFIX}ROLE=${shown(config.role)}`;
+  if (kind === "pod" && worker) return [`${role} is a worker's; use \`leasehold manifest worker\``];
+  if (kind === "worker" && !worker) return [`${role} is not a worker's; use \`leasehold manifest pod\``];
   if (
     kind === "worker" &&
     config.vips.length === 0 &&
@@ -197,7 +203,9 @@ export function manifest(words: readonly string[], env: Environment): ManifestAn
   );
   const wrongImage = imageReference.parse(image);
   if (wrongImage.kind === "wrong")
-    problems.push(`--image=${JSON.stringify(image)} ${wrongImage.because}; use ${imageReference.expects}`);
+    problems.push(
+      `--image=${shown(image)} ${wrongImage.because}; ${unquoted(image) === undefined ? "" : "remove the quotes, and "}use ${imageReference.expects}`,
+    );
 
   /** A setting is called by the name under which the person gave it, or may give it. */
   const named = (text: string): string =>

@@ -1,11 +1,12 @@
 /** Parses and checks the settings. The table of variables is in `settings.ts`. */
 import type { HostPort, IpAddress } from "../net.ts";
-import { nodeName as nodeNameParser } from "./parsers.ts";
-import type { Endpoint } from "./parsers.ts";
+import { boolean, nodeName as nodeNameParser } from "./parsers.ts";
+import type { Endpoint, Parsed, Parser } from "./parsers.ts";
 import { addressLifetimeSeconds, RULES, WARNINGS } from "./rules.ts";
-import { PREFIX, SETTING_NAMES, SETTINGS, SYNONYMS } from "./settings.ts";
+import { OTHER_MEANING, PREFIX, SETTING_NAMES, SETTINGS, SYNONYMS } from "./settings.ts";
 import type { SettingName, Values } from "./settings.ts";
 import { suggest } from "./suggest.ts";
+import { invisible, shown, unquoted, visible } from "./text.ts";
 
 export type BalanceAlgorithm = "leastconn" | "roundrobin" | "random" | "source" | "local";
 
@@ -99,17 +100,44 @@ function textOf(env: Environment, name: SettingName): string {
   return env[PREFIX + name]?.trim() ?? "";
 }
 
+/** The setting that a person probably meant who wrote a name that is none. */
+export interface NearSetting {
+  readonly name: SettingName;
+  /** What to set it to: the name that was written says it by another value. */
+  readonly value?: string;
+  /** The name that was written means the opposite, and its value is not known. */
+  readonly isOpposite?: boolean;
+}
+
 /**
  * `nearSetting` returns the setting that `name`, without its prefix, was probably meant to be, and undefined
- * when none is near.
+ * when none is near. `text` is the value that was given to it.
  */
-export function nearSetting(name: string): SettingName | undefined {
-  const near = Object.hasOwn(SYNONYMS, name)
-    ? name
-    : suggest(name, [...SETTING_NAMES, ...Object.keys(SYNONYMS)]);
-  return near === undefined
-    ? undefined
-    : (SYNONYMS[near] ?? SETTING_NAMES.find((setting) => setting === near));
+export function nearSetting(name: string, text: string): NearSetting | undefined {
+  const other = [...Object.keys(SYNONYMS), ...Object.keys(OTHER_MEANING)];
+  const near = other.includes(name) ? name : suggest(name, [...SETTING_NAMES, ...other]);
+  if (near === undefined) return undefined;
+  const meaning = Object.hasOwn(OTHER_MEANING, near) ? OTHER_MEANING[near] : undefined;
+  if (meaning !== undefined) {
+    const value = boolean.parse(text.trim());
+    return value.kind === "wrong"
+      ? { name: meaning.name, isOpposite: true }
+      : { name: meaning.name, value: value.value ? meaning.whenTrue : meaning.whenFalse };
+  }
+  const found = SYNONYMS[near] ?? SETTING_NAMES.find((setting) => setting === near);
+  return found && { name: found };
+}
+
+/**
+ * `adviseNear` ends the sentence "X is not a setting; ...".
+ * @param write how a setting is written: as a variable or as a flag
+ */
+export function adviseNear(near: NearSetting, write: (name: SettingName) => string): string {
+  const written = write(near.name);
+  if (near.value !== undefined) return `use ${written}=${near.value}`;
+  return near.isOpposite === true
+    ? `did you mean ${written}, which is its opposite?`
+    : `did you mean ${written}?`;
 }
 
 /**
@@ -123,11 +151,41 @@ export function unknownVariables(env: Environment): string[] {
     .filter((name) => !Object.hasOwn(SETTINGS, name))
     .toSorted()
     .map((name) => {
-      const near = nearSetting(name);
+      const text = env[PREFIX + name] ?? "";
+      const near = nearSetting(visible(name), text);
       const advice =
-        near === undefined ? "`leasehold --help` lists all of them" : `did you mean ${PREFIX}${near}?`;
-      return `${PREFIX}${name}=${JSON.stringify(env[PREFIX + name])} is not a setting; ${advice}`;
+        near === undefined
+          ? "`leasehold --help` lists all of them"
+          : adviseNear(near, (setting) => PREFIX + setting);
+      return `${PREFIX}${shown(name).slice(1, -1)}=${shown(text)} is not a setting; ${advice}`;
     });
+}
+
+/** Settings whose value is a command line: quotes have a meaning there, and an argument may be any text. */
+const COMMANDS: ReadonlySet<SettingName> = new Set(["TRACK_EXEC"]);
+
+/** Reads one value. A refusal is a whole sentence after the variable and its value. */
+function read(name: SettingName, parser: Parser<unknown>, text: string): Parsed<unknown> {
+  const isCommand = COMMANDS.has(name);
+  const unseen = isCommand ? undefined : invisible(text);
+  if (unseen !== undefined) {
+    return {
+      kind: "wrong",
+      because: `has a character in it that cannot be seen, ${unseen}; remove it, or type the value instead of copying it`,
+    };
+  }
+  const bare = isCommand ? undefined : unquoted(text);
+  if (bare !== undefined) {
+    const also = bare === "" || parser.parse(bare).kind === "ok" ? "" : `, and use ${parser.expects}`;
+    return {
+      kind: "wrong",
+      because: `has quotes, which are part of the value here; remove the quotes${also}`,
+    };
+  }
+  const parsed = parser.parse(text);
+  return parsed.kind === "ok"
+    ? parsed
+    : { kind: "wrong", because: `${parsed.because}; use ${parser.expects}` };
 }
 
 /**
@@ -145,10 +203,10 @@ function parseValues(env: Environment): {
   for (const name of SETTING_NAMES) {
     const { parser, fallback } = SETTINGS[name];
     const text = textOf(env, name);
-    const parsed = text === "" ? undefined : parser.parse(text);
+    const parsed = text === "" ? undefined : read(name, parser, text);
     if (parsed?.kind === "wrong") {
       wrong.add(name);
-      problems.push(`${PREFIX}${name}=${JSON.stringify(text)} ${parsed.because}; use ${parser.expects}`);
+      problems.push(`${PREFIX}${name}=${shown(text)} ${parsed.because}`);
     }
     if (parsed?.kind === "ok") {
       values[name] = parsed.value;
@@ -249,7 +307,7 @@ export function parseConfig(env: Environment, hostname: string): ConfigResult {
     nodeNameParser.parse(nodeName).kind === "wrong"
   ) {
     problems.push(
-      `${PREFIX}NODE_NAME is not set and the host name ${JSON.stringify(hostname)} cannot stand in; use ${nodeNameParser.expects}`,
+      `${PREFIX}NODE_NAME is not set and the host name ${shown(hostname)} cannot stand in; use ${nodeNameParser.expects}`,
     );
   }
   const lifetimeSeconds = addressLifetimeSeconds(values.RENEW_DEADLINE, values.LEASE_DURATION);

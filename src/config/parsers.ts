@@ -2,8 +2,10 @@
  * Parses the text of one variable into a value. A refusal says what is wrong, `expects` says what would be
  * right. Pure.
  */
-import { parseIp, type IpAddress } from "../net.ts";
+import { hostPort, parseIp, type HostPort, type IpAddress } from "../net.ts";
+import { splitCommand } from "./command-line.ts";
 import { suggest } from "./suggest.ts";
+import { shown } from "./text.ts";
 
 export type Parsed<T> =
   | { readonly kind: "ok"; readonly value: T }
@@ -139,13 +141,21 @@ export function wholeSeconds(min: string, max: string): Parser<number> {
   };
 }
 
-export function oneOf<const T extends string>(words: readonly T[]): Parser<T> {
+/**
+ * Parses one of `words`.
+ * @param others words that people write for one of them; they are refused with that word as the suggestion
+ */
+export function oneOf<const T extends string>(
+  words: readonly T[],
+  others: Readonly<Record<string, T>> = {},
+): Parser<T> {
   return {
     expects: `one of ${words.join(", ")}`,
     parse(text) {
       const found = words.find((word) => word === text.toLowerCase());
       if (found !== undefined) return ok(found);
-      const near = suggest(text, words);
+      const other = text.toLowerCase();
+      const near = Object.hasOwn(others, other) ? others[other] : suggest(text, words);
       return wrong(near === undefined ? "is not known" : `is not known (did you mean ${near}?)`);
     },
   };
@@ -169,15 +179,38 @@ function notAHost(address: IpAddress): string | undefined {
   return undefined;
 }
 
+/** Says why `text` is no address by itself. */
+function notAnAddress(text: string): string {
+  if (/^\[[^\]]*\]$/.test(text)) return "has brackets, which belong only before a port; leave them out";
+  return readsAsPort(text) !== undefined || /^(?:[\d.]+|\[[^\]]*\]):\d+$/.test(text)
+    ? "has a port, and this is an address alone; leave the port out"
+    : "is not a numeric address";
+}
+
+/**
+ * Returns what a person may have meant who wrote an IPv6 address and a port without brackets: the part before
+ * the last colon is an address of its own, and a decimal number follows. undefined when it cannot be that.
+ */
+function readsAsPort(text: string): HostPort | undefined {
+  const [, head = "", digits = ""] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
+  const address = parseIp(head);
+  return address?.family === 6 ? { host: address.text, port: Number(digits) } : undefined;
+}
+
 export const hostAddress: Parser<IpAddress> = {
   expects: "a numeric IPv4 or IPv6 address such as 192.0.2.11 or 2001:db8::11",
   parse(text) {
     const address = parseIp(text);
-    if (address === undefined) return wrong("is not a numeric address");
+    if (address === undefined) return wrong(notAnAddress(text));
     const reason = notAHost(address);
     return reason === undefined ? ok(address) : wrong(reason);
   },
 };
+
+/** True for 443, 6443, 8443 and the like: no other numbers are read as a port where an address may end so. */
+export function isApiServersPort(port: number): boolean {
+  return port % 1_000 === 443;
+}
 
 /** A VIP, which is bound as /32 or /128 and nothing else: a wider prefix would bring a route of its own. */
 const vip: Parser<IpAddress> = {
@@ -185,6 +218,11 @@ const vip: Parser<IpAddress> = {
   parse(text) {
     const [head = "", prefix, ...rest] = text.split("/");
     const parsed = hostAddress.parse(head);
+    const meant = readsAsPort(head);
+    if (parsed.kind === "ok" && meant !== undefined && isApiServersPort(meant.port))
+      return wrong(
+        `ends in what looks like port ${meant.port}; leave the port out, or write all eight groups if that is the address`,
+      );
     if (parsed.kind === "wrong" || prefix === undefined) return parsed;
     const whole = parsed.value.family === 4 ? "32" : "128";
     if (prefix === whole && rest.length === 0) return parsed;
@@ -204,7 +242,7 @@ function list<T>(item: Parser<T>, noun: string, identity: (value: T) => string):
       for (const part of text.split(",").map((piece) => piece.trim())) {
         if (part === "") return wrong(`has an empty ${noun}`);
         const parsed = item.parse(part);
-        if (parsed.kind === "wrong") return wrong(`has ${JSON.stringify(part)}, which ${parsed.because}`);
+        if (parsed.kind === "wrong") return wrong(`has ${shown(part)}, which ${parsed.because}`);
         const id = identity(parsed.value);
         if (seen.has(id)) return wrong(`names ${id} twice`);
         seen.add(id);
@@ -224,6 +262,8 @@ export interface Endpoint {
   readonly address: IpAddress;
   /** undefined: the default port of that setting. */
   readonly port: number | undefined;
+  /** Set when an IPv6 address without brackets ends in a decimal number, which may have been meant as a port. */
+  readonly meant?: HostPort;
 }
 
 /**
@@ -237,11 +277,18 @@ const endpoint: Parser<Endpoint> = {
     const bare = parseIp(text);
     const match = bare === undefined ? /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text) : null;
     const address = bare ?? parseIp(match?.[1] ?? match?.[2] ?? "");
-    if (address === undefined) return wrong("is not a numeric address with or without a port");
+    const meant = readsAsPort(text);
+    if (address === undefined)
+      return wrong(
+        meant === undefined
+          ? "is not a numeric address with or without a port"
+          : `is an IPv6 address with a port but without brackets, as in ${hostPort(meant.host, meant.port)}`,
+      );
     if (match?.[1] !== undefined && address.family === 4) return wrong("has brackets round an IPv4 address");
     const reason = address.text.startsWith("127.") || address.text === "::1" ? undefined : notAHost(address);
     if (reason !== undefined) return wrong(reason);
-    if (match?.[3] === undefined) return ok({ address, port: undefined });
+    if (match?.[3] === undefined)
+      return ok({ address, port: undefined, ...(meant === undefined ? {} : { meant }) });
     const parsedPort = port.parse(match[3]);
     if (parsedPort.kind === "wrong") return wrong(`has a port that ${parsedPort.because}`);
     return ok({ address, port: parsedPort.value });
@@ -263,7 +310,14 @@ export const listenAddress: Parser<{ readonly host: string; readonly port: numbe
   parse(text) {
     const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
     const address = parseIp(match?.[1] ?? match?.[2] ?? "");
-    if (match === null || address === undefined) return wrong("is not an address with a port");
+    if (match === null || address === undefined) {
+      const meant = readsAsPort(text);
+      return wrong(
+        meant === undefined
+          ? "is not an address with a port"
+          : `is an IPv6 address with a port but without brackets, as in ${hostPort(meant.host, meant.port)}`,
+      );
+    }
     const parsedPort = port.parse(match[3] ?? "");
     if (parsedPort.kind === "wrong") return wrong(`has a port that ${parsedPort.because}`);
     return ok({ host: address.text, port: parsedPort.value });
@@ -311,27 +365,46 @@ export const nodeName: Parser<string> = matching(
 );
 
 /** An interface name by the kernel's own rule (dev_valid_name): 15 bytes, no slash, colon or space. */
-export const interfaceName: Parser<string> = matching(
+const kernelName: Parser<string> = matching(
   /^(?!\.{1,2}$)[^\s/:]+$/,
   15,
   "the name of a network interface such as eth0",
   "is not an interface name",
 );
 
+export const interfaceName: Parser<string> = {
+  expects: kernelName.expects,
+  parse: (text) =>
+    text === "lo"
+      ? wrong("is the loopback interface, which no other machine can reach")
+      : kernelName.parse(text),
+};
+
+/** A path with a query, in the characters that a URL may have (RFC 3986 section 3.3 and 3.4). */
 export const httpPath: Parser<string> = matching(
-  /^\/[\x21-\x7e]*$/,
+  /^\/[\w.~!$&'()*+,;=:@%/?-]*$/,
   1024,
   "a path such as /readyz",
   "is not a URL path",
 );
 
-/** A command line. The check splits it. */
-export const commandLine: Parser<string> = matching(
-  /^\S/,
-  4096,
-  "a command with its arguments",
-  "is not a command",
-);
+/** A command line, which is kept as it is written. The check splits it with {@link splitCommand}. */
+export const commandLine: Parser<string> = {
+  expects: "a command with its arguments, such as /etc/leasehold/check.sh 6443",
+  parse(text) {
+    if (text.length > 4096) return wrong("is longer than 4096 characters");
+    const [program, ...args] = splitCommand(text) ?? [];
+    if (program === undefined)
+      return wrong("is not a command line: a quote is not closed, or it ends in a backslash");
+    if (program.trim() === "") return wrong("names no program");
+    // A program's path may have a space in it, but quotes round a whole command are the shell's, or YAML's.
+    if (args.length === 0 && /\s/.test(program) && /^(["']).*\1$/s.test(text))
+      return wrong(
+        "is one word, because it has quotes around it; remove the quotes, or put a backslash before each space of the program's path",
+      );
+    return ok(text);
+  },
+};
 
 export const httpUrl: Parser<string> = {
   expects: "a URL such as http://127.0.0.1:8080/healthz",

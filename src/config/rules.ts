@@ -1,7 +1,7 @@
 /** Rules between settings. A rule is skipped while one of the values that it reads is wrong by itself. */
 import { hostPort } from "../net.ts";
 import type { IpAddress } from "../net.ts";
-import { formatDuration } from "./parsers.ts";
+import { formatDuration, isApiServersPort } from "./parsers.ts";
 import type { Endpoint } from "./parsers.ts";
 import { PREFIX, SETTINGS, SETTING_NAMES } from "./settings.ts";
 import type { SettingName, Values } from "./settings.ts";
@@ -87,67 +87,100 @@ function neverThroughTheVip(
     );
 }
 
-function noLoop({ values }: Facts): readonly string[] {
-  const own = values.NODE_IP;
-  return (values.BACKENDS ?? [])
-    .map(({ address, port }) => ({ address, port: port ?? values.BACKEND_PORT }))
-    .filter(({ port }) => port === values.BALANCER_PORT)
-    .filter(
-      ({ address }) =>
-        address.text.startsWith("127.") ||
-        address.text === "::1" ||
-        (own !== undefined && same(own, address)),
-    )
-    .map(
-      ({ address, port }) =>
-        `${PREFIX}BACKENDS has ${hostPort(address.text, port)}, which is this node's own balancer; use the API server's port`,
-    );
+/** An IPv6 address without brackets that ends in a port, as people write it by mistake. */
+function withoutBrackets(name: "BACKENDS" | "API_SERVERS", { values }: Facts): readonly string[] {
+  const { BACKEND_PORT, BALANCER_PORT, VIP_PORTS } = values;
+  const ports = new Set([BACKEND_PORT, BALANCER_PORT, ...VIP_PORTS]);
+  return (values[name] ?? []).flatMap(({ address, meant }) =>
+    meant !== undefined && (ports.has(meant.port) || isApiServersPort(meant.port))
+      ? [
+          `${PREFIX}${name} has ${address.text}, an IPv6 address without brackets that ends in what looks like port ${meant.port}; ` +
+            `use ${hostPort(meant.host, meant.port)}, or [${address.text}] if that is the address`,
+        ]
+      : [],
+  );
 }
 
 /** A port that one setting takes, with the words for it and its usual value. */
 interface PortClaim {
+  readonly name: SettingName;
   readonly port: number;
+  /** The variable with its value. */
+  readonly shown: string;
   /** Ends the sentence "X has ...". */
   readonly words: string;
-  /** The variable with its value; undefined where it is not the one to change. */
-  readonly shown?: string;
-  readonly usual?: number;
+  readonly usual: number;
+  /** Writes the setting's value with another port. */
+  readonly withPort: (port: number) => string;
 }
 
 function portClaims({ values }: Facts): readonly PortClaim[] {
-  const {
-    ROLE,
-    BACKEND_PORT: backend,
-    BALANCER_PORT: balancer,
-    OPS_ADDRESS: ops,
-    HEALTH_PORT: health,
-  } = values;
+  const { ROLE, OPS_ADDRESS: ops } = values;
+  const claim = (name: "BACKEND_PORT" | "BALANCER_PORT" | "HEALTH_PORT", words: string): PortClaim => {
+    const shown = `${PREFIX}${name}="${values[name]}"`;
+    return {
+      name,
+      port: values[name],
+      shown,
+      words: `${words} (${shown})`,
+      usual: Number(SETTINGS[name].fallback),
+      withPort: String,
+    };
+  };
   const opsShown = `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}"`;
   return [
     // A worker has no API server of its own, so its balancer may have that port.
-    ...(ROLE === "control-plane"
-      ? [{ port: backend, words: `the port of this node's own API server (${PREFIX}BACKEND_PORT)` }]
-      : []),
+    ...(ROLE === "control-plane" ? [claim("BACKEND_PORT", "the port of this node's own API server")] : []),
+    claim("BALANCER_PORT", "the balancer's port"),
     {
-      port: balancer,
-      words: `the balancer's port (${PREFIX}BALANCER_PORT)`,
-      shown: `${PREFIX}BALANCER_PORT="${balancer}"`,
-      usual: 8443,
+      name: "OPS_ADDRESS",
+      port: ops.port,
+      shown: opsShown,
+      words: `the port of ${opsShown}`,
+      usual: 10081,
+      withPort: (port) => hostPort(ops.host, port),
     },
-    { port: ops.port, words: `the port of ${opsShown}`, shown: opsShown, usual: 10081 },
-    { port: health, words: "the probes' port", shown: `${PREFIX}HEALTH_PORT="${health}"`, usual: 10084 },
+    claim("HEALTH_PORT", "the probes' port"),
   ];
 }
 
+/** Of two settings with one port, the one that a person has set is to change, or else the later one. */
 function portsApart(facts: Facts): readonly string[] {
   const claims = portClaims(facts);
   const taken = new Set(claims.map(({ port }) => port));
-  return claims.flatMap(({ port, shown, usual }, index) => {
-    const first = claims.slice(0, index).find((earlier) => earlier.port === port);
-    if (first === undefined || shown === undefined || usual === undefined) return [];
-    let free = usual;
-    while (taken.has(free)) free++;
-    return [`${shown} has ${first.words}; use another such as ${free}`];
+  const free = ({ usual, withPort }: PortClaim): string => {
+    let port = usual;
+    while (taken.has(port)) port++;
+    return withPort(port);
+  };
+  return claims.flatMap((later, index) => {
+    const first = claims.slice(0, index).find(({ port }) => port === later.port);
+    if (first === undefined) return [];
+    const [culprit, other] =
+      facts.isSet(first.name) && !facts.isSet(later.name) ? [first, later] : [later, first];
+    const problem = `${culprit.shown} has ${other.words}; use`;
+    return culprit.name === "BACKEND_PORT"
+      ? [
+          `${problem} the port of this node's own API server, such as ${free(culprit)}. If it really is ${culprit.port}, set ${PREFIX}${other.name} to another such as ${free(other)}`,
+        ]
+      : [`${problem} another such as ${free(culprit)}`];
+  });
+}
+
+/** Refuses an API server that is a port of this agent: the agent would answer itself. */
+function noLoop(name: "BACKENDS" | "API_SERVERS", facts: Facts): readonly string[] {
+  const { values } = facts;
+  const own = values.NODE_IP;
+  const ours = portClaims(facts).filter((claim) => claim.name !== "BACKEND_PORT");
+  return (values[name] ?? []).flatMap(({ address, port = values.BACKEND_PORT }) => {
+    const isHere =
+      address.text.startsWith("127.") || address.text === "::1" || (own !== undefined && same(own, address));
+    const taken = isHere ? ours.find((claim) => claim.port === port) : undefined;
+    if (taken === undefined) return [];
+    const what = taken.name === "BALANCER_PORT" ? "own balancer" : "own agent";
+    return [
+      `${PREFIX}${name} has ${hostPort(address.text, port)}, which is this node's ${what}: ${taken.words}; use the API server's port`,
+    ];
   });
 }
 
@@ -187,7 +220,16 @@ export const RULES: readonly Rule[] = [
     uses: ["VIP", "API_SERVERS"],
     check: ({ values }) => neverThroughTheVip("API_SERVERS", values.API_SERVERS, values),
   },
-  { uses: ["BACKENDS", "BACKEND_PORT", "BALANCER_PORT", "NODE_IP"], check: noLoop },
+  ...(["BACKENDS", "API_SERVERS"] as const).flatMap((name): readonly Rule[] => [
+    {
+      uses: [name, "BACKEND_PORT", "BALANCER_PORT", "VIP_PORTS"],
+      check: (facts) => withoutBrackets(name, facts),
+    },
+    {
+      uses: [name, "BACKEND_PORT", "BALANCER_PORT", "OPS_ADDRESS", "HEALTH_PORT", "NODE_IP"],
+      check: (facts) => noLoop(name, facts),
+    },
+  ]),
   { uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "HEALTH_PORT", "ROLE"], check: portsApart },
   { uses: ["VIP", "OPS_ADDRESS"], check: opsNotOnVip },
 ];

@@ -51,6 +51,48 @@ const election = { section: "Election", electionOnly: true } as const;
 const lease = { section: "Lease", electionOnly: true } as const;
 const tracking = { section: "Tracking", electionOnly: true } as const;
 
+// Words of other programs, each with the word that means the same here.
+const ROLES = {
+  worker: "balancer",
+  node: "balancer",
+  agent: "balancer",
+  proxy: "balancer",
+  master: "control-plane",
+  server: "control-plane",
+  candidate: "control-plane",
+} as const;
+const SWITCHES = {
+  true: "on",
+  yes: "on",
+  enabled: "on",
+  "1": "on",
+  false: "off",
+  no: "off",
+  none: "off",
+  disabled: "off",
+  "0": "off",
+} as const;
+const LEVELS = {
+  warning: "warn",
+  err: "error",
+  fatal: "error",
+  critical: "error",
+  notice: "info",
+  information: "info",
+  trace: "debug",
+  verbose: "debug",
+} as const;
+const FORMATS = { plain: "text", console: "text", human: "text", logfmt: "text" } as const;
+const LOSSES = { keep: "hold", preserve: "hold", drop: "release" } as const;
+const ALGORITHMS = {
+  rr: "roundrobin",
+  "round-robin": "roundrobin",
+  lc: "leastconn",
+  "least-connections": "leastconn",
+  hash: "source",
+  ip_hash: "source",
+} as const;
+
 export const SETTINGS = {
   VIP: optional(parsers.vips, "required", {
     section: "Identity",
@@ -58,7 +100,7 @@ export const SETTINGS = {
       "The virtual address, IPv4 or IPv6. Several, separated by commas, move together or not at all. The " +
       "agent binds each as /32 or /128. Needed with LEASEHOLD_ROLE=control-plane.",
   }),
-  ROLE: withDefault(parsers.oneOf(["control-plane", "balancer"]), "control-plane", {
+  ROLE: withDefault(parsers.oneOf(["control-plane", "balancer"], ROLES), "control-plane", {
     section: "Identity",
     doc: "`control-plane` takes part in the election and balances. `balancer`, for workers, only balances.",
   }),
@@ -126,7 +168,7 @@ export const SETTINGS = {
     ...election,
     doc: "How often the holder repeats its gratuitous ARP or neighbour advertisement. 0s: never.",
   }),
-  ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"]), "auto", {
+  ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"], LOSSES), "auto", {
     ...election,
     doc:
       "What the holder does when the renew deadline passes and no API server has accepted a renewal. " +
@@ -223,7 +265,7 @@ export const SETTINGS = {
     section: "Balancer",
     doc: "Port of this node's API server, and of every API server given without a port.",
   }),
-  FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"]), "auto", {
+  FASTPATH: withDefault(parsers.oneOf(["auto", "on", "off"], SWITCHES), "auto", {
     section: "Balancer",
     doc:
       "The fast path: nftables rules by which the kernel balances. `auto`: use it where the kernel and " +
@@ -246,7 +288,7 @@ export const SETTINGS = {
       "balances for itself. Each takes about 25 MB.",
   }),
   ALGORITHM: withDefault(
-    parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"]),
+    parsers.oneOf(["leastconn", "roundrobin", "random", "source", "local"], ALGORITHMS),
     "leastconn",
     {
       section: "Balancer",
@@ -306,11 +348,11 @@ export const SETTINGS = {
       "OPS_ADDRESS is. The probes in the pod's manifest ask it: `leasehold manifest pod` writes it in both " +
       "places. While the port is taken, the agent keeps trying.",
   }),
-  LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"]), "info", {
+  LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"], LEVELS), "info", {
     section: "Operations",
     doc: "The least severe level that the agent logs.",
   }),
-  LOG_FORMAT: withDefault(parsers.oneOf(["json", "text"]), "json", {
+  LOG_FORMAT: withDefault(parsers.oneOf(["json", "text"], FORMATS), "json", {
     section: "Operations",
     doc: "`json`: one JSON object a line. `text`: lines for people.",
   }),
@@ -349,7 +391,6 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   ADVERT_INTERVAL: "RENEW_INTERVAL",
   ADVERT_INT: "RENEW_INTERVAL",
   RETRY_PERIOD: "RENEW_INTERVAL",
-  PREEMPT: "NOPREEMPT",
   PORT: "BALANCER_PORT",
   VIP_PORT: "VIP_PORTS",
   FAST_PATH: "FASTPATH",
@@ -374,4 +415,17 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   LEASE_RETRY: "RENEW_INTERVAL",
   PROMETHEUS_HTTP_SERVER: "OPS_ADDRESS",
   K8S_CONFIG_PATH: "KUBECONFIG",
+  IFACE: "INTERFACE",
+  IFNAME: "INTERFACE",
+  NIC: "INTERFACE",
+  VIRTUAL_IPADDRESS: "VIP",
+};
+
+/** Names that say by true and false what a setting here says by another value. */
+export const OTHER_MEANING: Readonly<
+  Record<string, { readonly name: SettingName; readonly whenTrue: string; readonly whenFalse: string }>
+> = {
+  PREEMPT: { name: "NOPREEMPT", whenTrue: "false", whenFalse: "true" },
+  NO_FASTPATH: { name: "FASTPATH", whenTrue: "off", whenFalse: "auto" },
+  DISABLE_FASTPATH: { name: "FASTPATH", whenTrue: "off", whenFalse: "auto" },
 };

@@ -32,6 +32,27 @@ function editDistance(a: string, b: string): number {
  */
 const MAX_LENGTH = 64;
 
+/** Shorter beginnings fit too many words. */
+const MIN_PART = 3;
+
+/**
+ * Returns the known word that `word` is a part of: its beginning (`PRIO`) or its last part (`INTERVAL` in
+ * `RENEW_INTERVAL`). Of several, one counts only if the others are longer forms of it.
+ */
+function whole(word: string, known: readonly string[]): string | undefined {
+  if (word.length < MIN_PART) return undefined;
+  const lower = word.toLowerCase();
+  for (const fits of [
+    (name: string) => name.startsWith(lower),
+    (name: string) => /[_-]/.test(name) && (name.endsWith(`_${lower}`) || name.endsWith(`-${lower}`)),
+  ]) {
+    const found = known.filter((name) => fits(name.toLowerCase())).toSorted((a, b) => a.length - b.length);
+    const [shortest] = found;
+    if (shortest !== undefined && found.every((name) => name.startsWith(shortest))) return shortest;
+  }
+  return undefined;
+}
+
 /** Returns the known word that `word` was probably meant to be; undefined when none is near. */
 export function suggest(word: string, known: readonly string[]): string | undefined {
   if (word.length > MAX_LENGTH) return undefined;
@@ -41,5 +62,5 @@ export function suggest(word: string, known: readonly string[]): string | undefi
     const distance = editDistance(word.toLowerCase(), name.toLowerCase());
     if (distance <= limit && (best === undefined || distance < best.distance)) best = { name, distance };
   }
-  return best?.name;
+  return best?.name ?? whole(word, known);
 }

@@ -1,9 +1,10 @@
 /** Which of the node's files a static pod mounts, by its settings. Pure. */
 import { posix } from "node:path";
 import type { Config } from "../config/config.ts";
+import { splitCommand } from "../config/command-line.ts";
 import { PREFIX } from "../config/settings.ts";
 import type { SettingName } from "../config/settings.ts";
-import { splitCommand } from "../tracking/command.ts";
+import { shown } from "../config/text.ts";
 
 export interface Mount {
   /** Name of the volume. */
@@ -95,7 +96,7 @@ class Collector {
     const reason = obstacle(mount);
     if (reason === undefined) this.mounts.push(mount);
     else
-      this.problems.push(`${PREFIX}${setting}=${JSON.stringify(value)} cannot be mounted: ${path} ${reason}`);
+      this.problems.push(`${PREFIX}${setting}=${shown(value)} cannot be mounted: ${path} ${reason}`);
   }
 
   /**
@@ -167,15 +168,11 @@ export function podMounts(config: Config): Mounts {
  * node's, so it is mounted.
  */
 function program(command: string, found: Collector): void {
-  const [name] = splitCommand(command) ?? [];
-  const shown = `${PREFIX}TRACK_EXEC=${JSON.stringify(command)}`;
-  if (name === undefined || name === "") {
-    found.problems.push(
-      `${shown} is not a command line: a quote is not closed, or it ends in a backslash; close it`,
-    );
-  } else if (!name.startsWith("/") || isAnyOf(posix.normalize(name), OF_THE_IMAGE)) {
+  // The settings' parser has refused a command that names no program.
+  const [name = ""] = splitCommand(command) ?? [];
+  if (!name.startsWith("/") || isAnyOf(posix.normalize(name), OF_THE_IMAGE)) {
     found.warnings.push(
-      `${shown} runs ${name} of the image, not of the node; a program of the node's own has to lie elsewhere, such as in /etc/leasehold`,
+      `${PREFIX}TRACK_EXEC=${shown(command)} runs ${name} of the image, not of the node; a program of the node's own has to lie elsewhere, such as in /etc/leasehold`,
     );
   } else {
     found.directoryOf(name, "track-exec", "TRACK_EXEC", command);

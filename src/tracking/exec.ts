@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import type { Clock, Timer } from "../clock.ts";
 import { errorCode, message } from "./check.ts";
-import { splitCommand } from "./command.ts";
+import { splitCommand } from "../config/command-line.ts";
 import type { Outcome } from "./rules.ts";
 
 /** Time from SIGTERM to SIGKILL, as in keepalived. */

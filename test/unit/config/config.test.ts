@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { parseConfig } from "../../../src/config/config.ts";
@@ -83,10 +84,60 @@ describe("a configuration", () => {
 
   test("knows the words of keepalived and client-go", () => {
     refusedOnce({ LEASEHOLD_RETRY_PERIOD: "2s" }, /did you mean LEASEHOLD_RENEW_INTERVAL\?/);
+    refusedOnce({ LEASEHOLD_PRIO: "150" }, /did you mean LEASEHOLD_PRIORITY\?/);
+    refusedOnce({ LEASEHOLD_INTERF: "eth0" }, /did you mean LEASEHOLD_INTERFACE\?/);
+    refusedOnce({ LEASEHOLD_IFACE: "eth0" }, /did you mean LEASEHOLD_INTERFACE\?/);
+    refusedOnce({ LEASEHOLD_NAMESPACE: "kube-system" }, /did you mean LEASEHOLD_LEASE_NAMESPACE\?/);
+    refusedOnce({ LEASEHOLD_NOPRE: "true" }, /did you mean LEASEHOLD_NOPREEMPT\?/);
+    // Several settings begin so.
+    refusedOnce({ LEASEHOLD_CHECK: "1" }, /`leasehold --help` lists all of them/);
     refusedOnce({ LEASEHOLD_DOWN_TIMER_ADVERTS: "3" }, /did you mean LEASEHOLD_PROBE_MISSES\?/);
     refusedOnce({ LEASEHOLD_PRESERVE_ON_LEADERSHIP_LOSS: "true" }, /did you mean LEASEHOLD_ON_API_LOSS\?/);
     refusedOnce({ LEASEHOLD_QWERTZUIOP: "1" }, /`leasehold --help` lists all of them/);
     refusedOnce({ LEASEHOLD_constructor: "1" }, /is not a setting/);
+  });
+
+  test("turns a setting that says the opposite round", () => {
+    refusedOnce({ LEASEHOLD_PREEMPT: "true" }, /"true" is not a setting; use LEASEHOLD_NOPREEMPT=false$/);
+    refusedOnce({ LEASEHOLD_PREEMPT: "Yes" }, /use LEASEHOLD_NOPREEMPT=false$/);
+    refusedOnce({ LEASEHOLD_PREEMPT: "false" }, /use LEASEHOLD_NOPREEMPT=true$/);
+    refusedOnce({ LEASEHOLD_PREEMTP: "1" }, /use LEASEHOLD_NOPREEMPT=false$/);
+    refusedOnce({ LEASEHOLD_PREEMPTION: "true" }, /use LEASEHOLD_NOPREEMPT=false$/);
+    refusedOnce({ LEASEHOLD_PREEMPT: "maybe" }, /did you mean LEASEHOLD_NOPREEMPT, which is its opposite\?$/);
+    refusedOnce({ LEASEHOLD_NO_PREEMPT: "true" }, /did you mean LEASEHOLD_NOPREEMPT\?$/);
+    refusedOnce({ LEASEHOLD_DISABLE_FASTPATH: "true" }, /use LEASEHOLD_FASTPATH=off$/);
+  });
+
+  test("suggests the word that means what another program's word means", () => {
+    for (const [name, text, word] of [
+      ["LOG_LEVEL", "warning", "warn"],
+      ["LOG_LEVEL", "WARNING", "warn"],
+      ["LOG_LEVEL", "err", "error"],
+      ["LOG_LEVEL", "trace", "debug"],
+      ["ROLE", "worker", "balancer"],
+      ["ROLE", "controlplane", "control-plane"],
+      ["ROLE", "control", "control-plane"],
+      ["ROLE", "master", "control-plane"],
+      ["FASTPATH", "true", "on"],
+      ["FASTPATH", "false", "off"],
+      ["LOG_FORMAT", "plain", "text"],
+      ["ON_API_LOSS", "keep", "hold"],
+      ["ALGORITHM", "rr", "roundrobin"],
+      ["ALGORITHM", "least_conn", "leastconn"],
+    ] as const)
+      refusedOnce({ [`LEASEHOLD_${name}`]: text }, new RegExp(`did you mean ${word}\\?`));
+    refusedOnce({ LEASEHOLD_ROLE: "constructor" }, /is not known; use one of/);
+  });
+
+  test("reads yes, on and 1 as true, as the documentation says", () => {
+    const page = readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8");
+    assert.match(page, /`yes`, `on` and `1` mean `true`, and `no`, `off` and `0` mean `false`/);
+    for (const text of ["true", "yes", "on", "1", "YES"])
+      assert.equal(accepted({ LEASEHOLD_NOPREEMPT_STRICT: text }).config.nopreemptStrict, true);
+    for (const text of ["false", "no", "off", "0", "No"])
+      assert.equal(accepted({ LEASEHOLD_NOPREEMPT: text }).config.nopreempt, false);
+    for (const text of ["y", "t", "enabled", "2"])
+      refusedOnce({ LEASEHOLD_NOPREEMPT: text }, /true or false$/);
   });
 
   test("ignores other variables, and takes an empty one as not set", () => {
@@ -158,6 +209,7 @@ describe("a configuration", () => {
     ["::ffff:192.0.2.1", /IPv4 address in IPv6 form/],
     ["fe80::1%eth0", /not a numeric address/],
     ["api.example.com", /not a numeric address/],
+    ["https://192.0.2.10", /not a numeric address/],
   ] as const) {
     test(`refuses ${vip} as the VIP`, () => refusedOnce({ LEASEHOLD_VIP: vip }, reason, /LEASEHOLD_VIP="/));
   }
@@ -187,12 +239,126 @@ describe("a configuration", () => {
     refusedOnce({ LEASEHOLD_BACKENDS: "n2:6443" }, /not a numeric address/);
     refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.12:0" }, /port that is out of range/);
     refusedOnce({ LEASEHOLD_BACKENDS: "127.0.0.1:8443" }, /own balancer/);
+    refusedOnce({ LEASEHOLD_BACKENDS: "[::1]:10084" }, /own agent: the probes' port/);
+    refusedOnce({ LEASEHOLD_BACKENDS: "127.0.0.1:10081" }, /own agent: the port of LEASEHOLD_OPS_ADDRESS/);
+    refusedOnce(
+      { LEASEHOLD_API_SERVERS: "192.0.2.11:8443", LEASEHOLD_NODE_IP: "192.0.2.11" },
+      /LEASEHOLD_API_SERVERS has 192\.0\.2\.11:8443, .*own balancer/,
+    );
+    accepted({ LEASEHOLD_BACKENDS: "192.0.2.11:8443" });
+  });
+
+  for (const name of ["LEASEHOLD_BACKENDS", "LEASEHOLD_API_SERVERS"]) {
+    test(`${name} with a port after an IPv6 address needs brackets`, () => {
+      refusedOnce(
+        { [name]: "2001:db8::11:6443" },
+        new RegExp(
+          `${name} has 2001:db8::11:6443, .*use \\[2001:db8::11\\]:6443, or \\[2001:db8::11:6443\\]`,
+        ),
+      );
+      refusedOnce({ [name]: "2001:db8::12,2001:db8::11:443" }, /use \[2001:db8::11\]:443/);
+      // Any port that a setting has is one, too.
+      refusedOnce(
+        { [name]: "2001:db8::11:7000", LEASEHOLD_BACKEND_PORT: "7000" },
+        /use \[2001:db8::11\]:7000/,
+      );
+      // These are no addresses at all: a group of five digits, nine groups.
+      for (const text of ["2001:db8::11:16443", "2001:db8:0:0:0:0:0:11:6443"])
+        refusedOnce({ [name]: text }, /without brackets, as in \[2001:db8::11\]:1?6443/);
+      accepted({ [name]: "[2001:db8::11:6443]" });
+      accepted({ [name]: "2001:db8::6443,2001:db8::11:7000,2001:db8:0:0:0:0:11:6443" });
+    });
+  }
+
+  test("says where a port does not belong, and where brackets are missing", () => {
+    refusedOnce({ LEASEHOLD_VIP: "192.0.2.10:6443" }, /has a port, .*leave the port out/);
+    refusedOnce({ LEASEHOLD_VIP: "[2001:db8::10]:6443" }, /has a port, .*leave the port out/);
+    refusedOnce({ LEASEHOLD_VIP: "[2001:db8::10]" }, /has brackets/);
+    refusedOnce({ LEASEHOLD_VIP: "2001:db8::10:6443" }, /looks like port 6443; .*all eight groups/);
+    refusedOnce({ LEASEHOLD_NODE_IP: "192.0.2.11:6443" }, /has a port/);
+    refusedOnce({ LEASEHOLD_OPS_ADDRESS: "::1:10081" }, /without brackets, as in \[::1\]:10081/);
+    accepted({ LEASEHOLD_VIP: "2001:db8:0:0:0:0:10:6443" });
+    accepted({ LEASEHOLD_VIP: "2001:db8::6443" });
+  });
+
+  test("refuses a command with a quote that is not closed, or a command that is one quoted word", () => {
+    for (const text of [`check 'x`, `check "x`, `"check`, String.raw`check \ `.trim(), `check it's`])
+      refusedOnce({ LEASEHOLD_TRACK_EXEC: text }, /LEASEHOLD_TRACK_EXEC=".*a quote is not closed, or/);
+    refusedOnce({ LEASEHOLD_TRACK_EXEC: `"/etc/leasehold/check 6443"` }, /remove the quotes/);
+    refusedOnce({ LEASEHOLD_TRACK_EXEC: `'/etc/leasehold/check 6443'` }, /remove the quotes/);
+    refusedOnce({ LEASEHOLD_TRACK_EXEC: `"" x` }, /names no program/);
+    for (const text of [
+      `check "a b" 'c'`,
+      `"/etc/my check" "a b"`,
+      String.raw`/etc/my\ check`,
+      `"/etc/check"`,
+    ])
+      assert.equal(accepted({ LEASEHOLD_TRACK_EXEC: text }).config.trackExec, text);
+  });
+
+  test("says that quotes are to be removed, in every setting but the command line", () => {
+    for (const [name, text] of [
+      ["VIP", `"192.0.2.10"`],
+      ["VIP", `"192.0.2.10","192.0.2.12"`],
+      ["VIP", `192.0.2.10,'192.0.2.12'`],
+      ["VIP", `\u201c192.0.2.10\u201d`],
+      ["VIP", `192.0.2.10"`],
+      ["PRIORITY", `"150"`],
+      ["NOPREEMPT", `'false'`],
+      ["INTERFACE", `"eth0"`],
+      ["INTERFACE", `eth0'`],
+      ["KUBECONFIG", `"/etc/kubernetes/admin.conf"`],
+      ["KUBECONFIG", `/etc/kubernetes/admin.conf"`],
+      ["CHECK_PATH", `/readyz"`],
+      ["LOG_LEVEL", `"debug"`],
+      ["TRACK_HTTP", `"http://127.0.0.1/"`],
+      ["TRACK_HTTP", `http://127.0.0.1/"`],
+      ["LEASE_DURATION", `"10s"`],
+    ] as const)
+      refusedOnce({ [`LEASEHOLD_${name}`]: text }, new RegExp(`^LEASEHOLD_${name}=".*remove the quotes$`));
+    refusedOnce({ LEASEHOLD_PRIORITY: `"300"` }, /remove the quotes, and use a whole number from 1 to 254$/);
+    refusedOnce({ LEASEHOLD_VIP: `""` }, /remove the quotes$/);
+  });
+
+  test("prints what cannot be seen as an escape, and says that it is there", () => {
+    for (const [char, escape] of [
+      ["\u200b", "\\u200b"],
+      ["\u2060", "\\u2060"],
+      ["\u00ad", "\\u00ad"],
+      ["\u202e", "\\u202e"],
+      ["\ufe0f", "\\ufe0f"],
+      ["\u3164", "\\u3164"],
+      ["\u{e0020}", "\\u{e0020}"],
+      ["\u007f", "\\u007f"],
+      ["\u0007", "\\u0007"],
+    ] as const) {
+      for (const [name, text] of [
+        ["VIP", "192.0.2.10"],
+        ["INTERFACE", "eth0"],
+        ["KUBECONFIG", "/etc/leasehold/kubeconfig"],
+        ["LOG_LEVEL", "info"],
+        ["TRACK_HTTP", "http://127.0.0.1/"],
+      ] as const) {
+        const [problem = "", ...more] = refused({ [`LEASEHOLD_${name}`]: `${text}${char}` });
+        assert.deepEqual(more, []);
+        assert.ok(problem.includes(`="${text}${escape}"`), problem);
+        assert.match(problem, /cannot be seen, U\+[0-9A-F]{4,5}; remove it/);
+        assert.ok(!problem.includes(char), problem);
+      }
+      const [unknown = ""] = refused({ [`LEASEHOLD_VIP${char}`]: "192.0.2.10" });
+      assert.ok(unknown.startsWith(`LEASEHOLD_VIP${escape}="`), unknown);
+      assert.match(unknown, /did you mean LEASEHOLD_VIP\?$/);
+    }
+    // White space inside a value is shown as well: no-break space, ideographic space.
+    for (const char of ["\u00a0", "\u3000", "\u2003"])
+      refusedOnce({ LEASEHOLD_PRIORITY: `1${char}0` }, /"1\\u[0-9a-f]{4}0" is not a whole number/);
+    refusedOnce({ LEASEHOLD_VIP: "192.0.2.10,192.0.2\u00a0.11" }, /has "192\.0\.2\\u00a0\.11", which/);
   });
 
   test("keeps its ports apart", () => {
     refusedOnce(
       { LEASEHOLD_BALANCER_PORT: "6443" },
-      /LEASEHOLD_BALANCER_PORT="6443" has .*own API server.*such as 8443/,
+      /LEASEHOLD_BALANCER_PORT="6443" has .*own API server \(LEASEHOLD_BACKEND_PORT="6443"\); use another such as 8443$/,
     );
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:8443" }, /balancer's port/);
     refusedOnce({ LEASEHOLD_OPS_ADDRESS: "127.0.0.1:6443" }, /own API server/);
@@ -211,13 +377,38 @@ describe("a configuration", () => {
     );
     refusedOnce(
       { LEASEHOLD_OPS_ADDRESS: "[2001:db8::11]:10084" },
-      /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="\[2001:db8::11\]:10084"; use another such as 10085/,
+      /LEASEHOLD_OPS_ADDRESS="\[2001:db8::11\]:10084" has the probes' port \(LEASEHOLD_HEALTH_PORT="10084"\); use another such as \[2001:db8::11\]:10081$/,
+    );
+    refusedOnce(
+      { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084", LEASEHOLD_HEALTH_PORT: "10084" },
+      /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="127\.0\.0\.1:10084"; use another such as 10085$/,
     );
     refusedOnce({ LEASEHOLD_HEALTH_PORT: "127.0.0.1:10084" }, /a port from 1 to 65535/);
     assert.equal(
       accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "6443" }).config.healthPort,
       6443,
     );
+  });
+
+  test("names a BACKEND_PORT that is a port of the agent's own, and what would be right", () => {
+    for (const [port, words, advice] of [
+      ["8443", /the balancer's port \(LEASEHOLD_BALANCER_PORT="8443"\)/, ["LEASEHOLD_BALANCER_PORT", "8444"]],
+      ["10081", /the port of LEASEHOLD_OPS_ADDRESS=/, ["LEASEHOLD_OPS_ADDRESS", "127.0.0.1:10082"]],
+      ["10084", /the probes' port/, ["LEASEHOLD_HEALTH_PORT", "10085"]],
+    ] as const) {
+      const [problem = "", ...more] = refused({ LEASEHOLD_BACKEND_PORT: port });
+      assert.deepEqual(more, []);
+      assert.ok(problem.startsWith(`LEASEHOLD_BACKEND_PORT="${port}" has `), problem);
+      assert.match(problem, words);
+      assert.match(problem, /such as 6443\./);
+      assert.ok(
+        problem.endsWith(`If it really is ${port}, set ${advice[0]} to another such as ${advice[1]}`),
+        problem,
+      );
+      accepted({ LEASEHOLD_BACKEND_PORT: port, [advice[0]]: advice[1] });
+    }
+    // A worker has no API server of its own.
+    accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_BACKEND_PORT: "8443" });
   });
 
   test("never advises a port that another setting has", () => {
@@ -230,10 +421,11 @@ describe("a configuration", () => {
       { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084" },
     ]) {
       const [problem = "", ...more] = refused(env);
-      const [, name = "", advice = ""] = /^(LEASEHOLD_\w+)=.* use another such as (\d+)$/.exec(problem) ?? [];
+      const [, first = "", advice = ""] = /^(LEASEHOLD_\w+)=.* another such as (\S+)$/.exec(problem) ?? [];
+      const name = /set (LEASEHOLD_\w+) to another such as/.exec(problem)?.[1] ?? first;
       assert.ok(name !== "", problem);
       assert.deepEqual(more, []);
-      accepted({ ...env, [name]: name === "LEASEHOLD_OPS_ADDRESS" ? `127.0.0.1:${advice}` : advice });
+      accepted({ ...env, [name]: advice });
     }
   });
 

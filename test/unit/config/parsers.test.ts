@@ -48,6 +48,10 @@ test("interface names follow the kernel's rule", () => {
   for (const name of ["eth0", "bond0.100", "enp1s0f0np0"]) assert.equal(interfaceName.parse(name).kind, "ok");
   for (const name of [".", "..", "a/b", "eth0:1", "a b", "sixteencharacter"])
     assert.equal(interfaceName.parse(name).kind, "wrong");
+  assert.deepEqual(interfaceName.parse("lo"), {
+    kind: "wrong",
+    because: "is the loopback interface, which no other machine can reach",
+  });
 });
 
 test("a URL is http or https and carries no password", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { splitCommand } from "../../../src/tracking/command.ts";
+import { splitCommand } from "../../../src/config/command-line.ts";
 
 describe("a command line", () => {
   const table: readonly (readonly [line: string, words: readonly string[] | undefined])[] = [
