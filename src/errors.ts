@@ -10,6 +10,12 @@ export const ERRORS = {
   LH_ADDRESS_OWNER:
     "Set LEASEHOLD_VIP to an address that no machine has and that no DHCP server gives out. " +
     "Nothing could take a machine's own address away from a failed node.",
+  LH_LINK_TYPE:
+    "Set LEASEHOLD_INTERFACE to an Ethernet interface (a bond, a bridge or a VLAN is one). The VIP is announced " +
+    "by ARP and neighbour advertisements.",
+  LH_VIP_RESERVED:
+    "Set LEASEHOLD_VIP to an address on the nodes' network that no machine has and that is not the network's " +
+    "own, its broadcast address or its gateway.",
   LH_LINK_DOWN: "The VIP's interface is down or has no carrier. Check the cable and the switch port.",
   LH_NODE_IP: "Set LEASEHOLD_NODE_IP to this node's own address on the VIP's network.",
   LH_KUBECONFIG: "Create the kubeconfig by step 5 of the README's quick start, and mount its directory.",
@@ -23,8 +29,11 @@ export const ERRORS = {
     "Another program has bound the VIP on this machine. Stop it (keepalived, kube-vip), or remove the address " +
     "from its configuration. The agent then takes part in the election.",
   LH_LISTEN:
-    "The port is taken, or the address is not this machine's. Stop the other program, or choose another " +
+    "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another " +
     "LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
+  LH_LISTEN_ADDRESS:
+    "This machine does not have the address to listen on. Set LEASEHOLD_OPS_ADDRESS to an address of this machine, " +
+    "or to 0.0.0.0 or [::] for all of them.",
   LH_NFT:
     "The agent could not change the kernel's rules for the VIP. Check that nft is in the image and that the " +
     "kernel has nf_tables. See docs/fast-path.md.",

@@ -20,6 +20,7 @@ import { apiServerList } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
 import type { UndiciTransport } from "../kube/undici-transport.ts";
 import { readNetwork } from "../linux/links.ts";
+import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
 import type { HostPort } from "../net.ts";
@@ -36,7 +37,7 @@ import type { Candidacy } from "./candidacy.ts";
 import type { NodeFastPath } from "./fast-path.ts";
 import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
-import { findNodeNetwork, refuseOwn } from "./node-network.ts";
+import { findNodeNetwork, refuseVips } from "./node-network.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { announcePresence } from "./presence.ts";
 
@@ -54,8 +55,8 @@ export interface Agent {
   /**
    * Resolves when everything runs. A balancer's port that is taken does not delay it: the agent tries that
    * port for ever. It may wait for the network to come up first.
-   * @throws {LeaseholdError} LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LISTEN (of LEASEHOLD_OPS_ADDRESS),
-   * LH_NATIVE
+   * @throws {LeaseholdError} LH_NATIVE, and what the machine shows to be wrong in the settings:
+   * LH_AMBIGUOUS_INTERFACE, LH_ADDRESS_OWNER, LH_LINK_TYPE, LH_NODE_IP, LH_VIP_RESERVED, LH_CONFIG
    */
   start(): Promise<void>;
   /** Hands the VIP over or releases it, lets connections drain, and ends. Idempotent. */
@@ -100,15 +101,19 @@ export function createAgent(deps: AgentDeps): Agent {
   let presence: { close(): void } | undefined;
   let report: { close(): void } | undefined;
   let stopping: Promise<void> | undefined;
+  let waiting: string | null = null;
 
   async function start(): Promise<void> {
     await ops.start();
     presence = announcePresence(log);
     const isCandidate = config.role === "control-plane";
-    // A worker has no VIP to bind, but its rules would take packets that are meant for the machine itself.
-    if (!isCandidate && config.vips.length > 0) refuseOwn(readNetwork(), config.vips);
+    if (!isCandidate && config.vips.length > 0) refuseVips(config.vips, { readNetwork, gateways });
     const nodeNetwork = isCandidate
-      ? await findNodeNetwork(config, { clock, log, readNetwork }, stopped.signal)
+      ? await findNodeNetwork(
+          config,
+          { clock, log, readNetwork, gateways, onWaiting: (reason) => void (waiting = reason) },
+          stopped.signal,
+        )
       : undefined;
     if (nodeNetwork !== undefined)
       log.info(
@@ -164,6 +169,7 @@ export function createAgent(deps: AgentDeps): Agent {
       version,
       uptimeMs: nowMs - startedMs,
       nowMs,
+      waiting,
       election: parts?.candidacy?.electionStatus() ?? null,
       vip: parts?.candidacy?.vipStatus() ?? null,
       wire: parts?.candidacy?.wireStatus() ?? null,

@@ -24,6 +24,9 @@ const CONFIGURATION: ReadonlySet<ErrorCode> = new Set([
   "LH_CONFIG",
   "LH_AMBIGUOUS_INTERFACE",
   "LH_ADDRESS_OWNER",
+  "LH_LINK_TYPE",
+  "LH_NODE_IP",
+  "LH_VIP_RESERVED",
 ]);
 
 /** Resolves with the exit status: 0 after a clean stop, 1 after a failure, 2 for a wrong configuration. */

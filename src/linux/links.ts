@@ -59,7 +59,8 @@ export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: st
 /**
  * Returns the interface whose connected subnets contain every one of `vips`, or `configured`, if that exists.
  * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more
- * than one (the message names them)
+ * than one (the message names them), LH_LINK_TYPE when it is the loopback or not an Ethernet: no machine can
+ * be told there who has the VIP
  */
 export function chooseInterface(
   network: Network,
@@ -68,16 +69,18 @@ export function chooseInterface(
 ): LinkEntry {
   if (configured !== undefined) {
     const link = network.links.find((candidate) => candidate.name === configured);
-    if (link !== undefined) return link;
+    if (link !== undefined) return ethernet(network, link, `LEASEHOLD_INTERFACE="${configured}" is`);
     throw new LeaseholdError(
       "LH_INTERFACE",
       `there is no interface ${configured}; this machine has ${describe(network)}`,
     );
   }
   const wanted = vips.map((vip) => vip.text).join(" and ");
-  const candidates = network.links.filter(
+  const fitting = network.links.filter(
     (link) => !link.loopback && vips.every((vip) => onSubnet(network, link, vip).length > 0),
   );
+  const ethernets = fitting.filter((link) => link.ethernet);
+  const candidates = ethernets.length > 0 ? ethernets : fitting;
   const [only, another] = candidates;
   if (only === undefined) {
     throw new LeaseholdError(
@@ -92,7 +95,79 @@ export function chooseInterface(
       `more than one interface has a network that holds ${wanted}: ${names}`,
     );
   }
-  return only;
+  return ethernet(network, only, `the network that holds ${wanted} is on ${only.name},`);
+}
+
+/** Returns the link if agents can announce and probe the VIP on it. `begin` begins the error's message. */
+function ethernet(network: Network, link: LinkEntry, begin: string): LinkEntry {
+  if (link.ethernet && !link.loopback) return link;
+  const what = link.loopback
+    ? "the loopback interface, which no other machine can reach"
+    : "not an Ethernet interface with ARP, so no machine could be told there who has the VIP";
+  const others = describe({ ...network, links: network.links.filter((other) => other.ethernet) });
+  throw new LeaseholdError(
+    "LH_LINK_TYPE",
+    `${begin} ${what}; use an Ethernet interface: this machine has ${others}`,
+  );
+}
+
+/** True when a connected subnet of the link contains `vip`. */
+export function holds(network: Network, link: LinkEntry, vip: IpAddress): boolean {
+  return onSubnet(network, link, vip).length > 0;
+}
+
+/**
+ * Says which address of a connected subnet `vip` is, if that address belongs to no machine: the network's own
+ * or its broadcast address (RFC 1122 section 3.2.1.3; a /31 has neither, RFC 3021), or the subnet-router
+ * anycast address (RFC 4291 section 2.6.1; a /127 has none, RFC 6164). undefined when it is an ordinary one.
+ */
+export function reservedAs(network: Network, link: LinkEntry, vip: IpAddress): string | undefined {
+  for (const { address, prefixLength } of onSubnet(network, link, vip)) {
+    if (prefixLength >= hostPrefix(vip) - 1) continue;
+    const where = `${address.text}/${prefixLength} on ${link.name}`;
+    if (hostBitsAre(vip.bytes, prefixLength, 0x00))
+      return vip.family === 4
+        ? `the network's own address (${where})`
+        : `the network's subnet-router anycast address (${where})`;
+    if (vip.family === 4 && hostBitsAre(vip.bytes, prefixLength, 0xff))
+      return `the network's broadcast address (${where})`;
+  }
+  return undefined;
+}
+
+/** True when every bit after the prefix is as in `fill`, 0x00 or 0xff. */
+function hostBitsAre(bytes: Uint8Array, prefixLength: number, fill: number): boolean {
+  return bytes.every((byte, index) => {
+    const bits = Math.min(8, Math.max(0, prefixLength - index * 8));
+    return ((byte ^ fill) & (0xff >> bits)) === 0;
+  });
+}
+
+/** True when the link has this address, as one of the machine's own. */
+export function hasAddress(network: Network, link: LinkEntry, address: IpAddress): boolean {
+  return own(network, link, address.family).some((entry) => entry.address.text === address.text);
+}
+
+/**
+ * Returns why `nodeIp` cannot be this node's address on `link`: the link is up and has others of that family.
+ * undefined when the link has it, and while it may still get it.
+ */
+export function wrongNodeIp(
+  network: Network,
+  link: LinkEntry,
+  vips: readonly IpAddress[],
+  nodeIp: IpAddress,
+): LeaseholdError | undefined {
+  if (!link.up || hasAddress(network, link, nodeIp)) return undefined;
+  const right = ownAddress(network, link, vips, nodeIp.family);
+  if (right === undefined) return undefined;
+  const other = network.links.find((each) => each !== link && hasAddress(network, each, nodeIp));
+  const where = other === undefined ? "" : `, but of ${other.name}`;
+  return new LeaseholdError(
+    "LH_NODE_IP",
+    `LEASEHOLD_NODE_IP="${nodeIp.text}" is no address of the VIP's interface ${link.name}${where}; ` +
+      `use ${right.text}, or leave it out: this machine has ${describe(network)}`,
+  );
 }
 
 /**

@@ -94,6 +94,9 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
   const vip =
     status.election === null || status.vip === null ? [] : [role(status.election.state, status.vip)];
   return [
+    ...(status.waiting === null
+      ? []
+      : [failed("network", `waiting for the VIP's interface: ${status.waiting}`)]),
     ...(status.election === null ? [] : [election(status.election)]),
     ...vip,
     check(

@@ -11,6 +11,7 @@ import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
+import { listenCode, listenReason } from "../proxy/listen-failure.ts";
 import type { ListenerStatus } from "./status.ts";
 
 export interface Answer {
@@ -166,6 +167,9 @@ export function createListener(deps: ListenerDeps): Listener {
     });
   }
 
+  const reason = ({ code = "unknown error", message }: NodeJS.ErrnoException): string =>
+    listenReason(code, message, deps.host);
+
   async function attempt(): Promise<void> {
     const error = await listen();
     if (stopping !== undefined) {
@@ -181,9 +185,11 @@ export function createListener(deps: ListenerDeps): Listener {
       return;
     }
     if (before === undefined || before.code !== error.code) {
-      const known = new LeaseholdError("LH_LISTEN", `cannot listen on ${address}: ${error.message}`, {
-        cause: error,
-      });
+      const known = new LeaseholdError(
+        listenCode(error.code ?? ""),
+        `cannot listen on ${address}: ${reason(error)}`,
+        { cause: error },
+      );
       log.error(
         { err: known, code: known.code, hint: known.hint, listener: name, address },
         "Cannot listen, trying again",
@@ -218,7 +224,7 @@ export function createListener(deps: ListenerDeps): Listener {
       name,
       address,
       listening: server.listening,
-      error: failure === undefined ? null : failure.message,
+      error: failure === undefined ? null : reason(failure),
     }),
     port() {
       const bound = server.address();

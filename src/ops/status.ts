@@ -24,8 +24,13 @@ export interface AgentStatus {
   readonly version: string;
   readonly uptimeMs: number;
   readonly nowMs: number;
-  /** null with role balancer. */
+  /** null with role balancer, and while the agent waits for the network. */
   readonly election: ElectionStatus | null;
+  /**
+   * What the agent waits for before it takes part in anything, in one sentence: the VIP's interface. null
+   * once it has that, and with role balancer.
+   */
+  readonly waiting: string | null;
   readonly vip: VipStatus | null;
   /** What is heard on the VIP's link; null with role balancer. */
   readonly wire: SentinelStatus | null;

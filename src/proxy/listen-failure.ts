@@ -1,8 +1,9 @@
 /**
- * Says why the balancer's port cannot be opened, for the log, the `balancer` check and the status, and how
- * long to wait before the next try. Pure.
+ * Says why a port cannot be opened, for the log, the `balancer` check and the status, and how long the
+ * balancer waits before the next try. Pure.
  */
 import { LeaseholdError } from "../errors.ts";
+import type { ErrorCode } from "../errors.ts";
 
 /** A failure to open the balancer's port. */
 export interface ListenFailure {
@@ -21,18 +22,33 @@ const LAST_RETRY_MS = 10_000;
  * @param message Node's message, which is used for a code that is not known here
  */
 export function listenFailure(port: number, code: string, message: string): ListenFailure {
-  const detail = `port ${port} cannot be opened: ${wordsFor(code, message)} (${code})`;
-  return { detail, error: new LeaseholdError("LH_LISTEN", `the balancer's ${detail}`) };
+  const detail = `port ${port} cannot be opened: ${listenReason(code, message)}`;
+  return { detail, error: new LeaseholdError(listenCode(code), `the balancer's ${detail}`) };
 }
 
-function wordsFor(code: string, message: string): string {
+/** Returns what an operator reads about it: a missing address is no taken port. */
+export function listenCode(code: string): ErrorCode {
+  return code === "EADDRNOTAVAIL" ? "LH_LISTEN_ADDRESS" : "LH_LISTEN";
+}
+
+/**
+ * Says why a port cannot be opened, with the error code in brackets.
+ * @param host the address to listen on; undefined for all of them
+ */
+export function listenReason(code: string, message: string, host?: string): string {
+  return `${wordsFor(code, message, host)} (${code})`;
+}
+
+function wordsFor(code: string, message: string, host: string | undefined): string {
   switch (code) {
     case "EADDRINUSE":
       return "another program has it, `ss -ltnp` names it";
     case "EACCES":
       return "not permitted, a port below 1024 needs CAP_NET_BIND_SERVICE";
     case "EADDRNOTAVAIL":
-      return "this machine has no address to listen on";
+      return host === undefined
+        ? "this machine has no address to listen on"
+        : `this machine does not have the address ${host}`;
     case "EMFILE":
     case "ENFILE":
       return "no file descriptor is left";

@@ -151,3 +151,76 @@ describe("another program has the balancer's port on every node", () => {
     });
   }
 });
+
+describe("settings that the machine shows to be wrong", () => {
+  const settings = (): readonly (readonly [what: string, env: Record<string, string>, says: RegExp])[] => {
+    const network = cluster.lab.vip4.replace(/\d+$/u, "");
+    return [
+      ["the broadcast address", { LEASEHOLD_VIP: `${network}255` }, /LH_VIP_RESERVED.*broadcast address/u],
+      ["the network's address", { LEASEHOLD_VIP: `${network}0` }, /LH_VIP_RESERVED.*network's own address/u],
+      [
+        "the gateway",
+        { LEASEHOLD_VIP: `${network}254` },
+        /LH_VIP_RESERVED.*gateway of eth0's default route/u,
+      ],
+      ["the loopback", { LEASEHOLD_INTERFACE: "lo" }, /LEASEHOLD_INTERFACE=.*loopback/u],
+      ["no Ethernet", { LEASEHOLD_INTERFACE: "quiet0" }, /LH_LINK_TYPE.*is not an Ethernet interface/u],
+      ["another node's address", { LEASEHOLD_NODE_IP: `${network}77` }, /LH_NODE_IP.*is no address of/u],
+    ];
+  };
+
+  async function exitOf(node: EmbeddedNode, env: Record<string, string>): Promise<number | null | undefined> {
+    await node.startAgent(env);
+    return (await node.agent?.exited)?.code;
+  }
+
+  test("end the agent with exit status 2, and the log says what would be right", async () => {
+    const [node] = cluster.nodes;
+    assert.ok(node !== undefined);
+    const gateway = cluster.lab.vip4.replace(/\d+$/u, "254");
+    await node.host.run(["ip", "route", "add", "default", "via", gateway, "dev", "eth0"]);
+    await node.host.run(["ip", "link", "add", "quiet0", "type", "veth", "peer", "name", "quiet1"]);
+    await node.host.run(["ip", "link", "set", "quiet0", "arp", "off"]);
+    try {
+      for (const [what, env, says] of settings()) {
+        assert.equal(await exitOf(node, env), 2, what);
+        assert.match(node.agent?.log() ?? "", says, what);
+      }
+    } finally {
+      await node.host.run(["ip", "route", "del", "default"]);
+      await node.host.run(["ip", "link", "del", "quiet0"]);
+    }
+  });
+
+  test("do not end an agent whose interface may still come: it says what it waits for, and goes on", async () => {
+    const [node] = cluster.nodes;
+    assert.ok(node !== undefined);
+    await node.startAgent({ LEASEHOLD_INTERFACE: "late0" });
+    await cluster.lab.until(
+      async () => (await node.status()).waiting?.startsWith("there is no interface late0; this machine has "),
+      10_000,
+      "the agent says what it waits for",
+    );
+    assert.match(
+      (await node.get("/readyz?verbose")).body,
+      /^\[-\]network failed: waiting for the VIP's interface: there is no interface late0;/mu,
+    );
+    assert.equal((await node.get("/livez")).status, 200);
+    await node.host.run(["ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1"]);
+    try {
+      await node.host.run(["ip", "addr", "add", "198.51.100.9/24", "dev", "late0"]);
+      await node.host.run(["ip", "link", "set", "late0", "up"]);
+      await cluster.lab.until(
+        async () => {
+          const { waiting, election } = await node.status();
+          return waiting === null && election !== null;
+        },
+        10_000,
+        "the agent takes part",
+      );
+    } finally {
+      await node.endAgent();
+      await node.host.run(["ip", "link", "del", "late0"]);
+    }
+  });
+});

@@ -8,11 +8,12 @@ import { once } from "node:events";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { refuseOwn } from "../../src/agent/node-network.ts";
+import { refuseVips } from "../../src/agent/node-network.ts";
 import { systemClock } from "../../src/clock.ts";
 import { LeaseholdError, type ErrorCode } from "../../src/errors.ts";
 import { bootTimeMs } from "../../src/linux/libc.ts";
 import { chooseInterface, chooseNodeIp, readNetwork } from "../../src/linux/links.ts";
+import { gateways } from "../../src/linux/routes.ts";
 import { addAddress, createAddress, removeAddress } from "../../src/linux/rtnetlink.ts";
 import { openRouteSocket } from "../../src/linux/sockets.ts";
 import { silentLogger } from "../../src/log.ts";
@@ -495,9 +496,9 @@ function insideSandbox(): void {
       throwsCode(
         "LH_ADDRESS_OWNER",
         /^LEASEHOLD_VIP="192\.0\.2\.100" .* \(192\.0\.2\.100\/32 on v0, given to it for a time.*\); LEASEHOLD_VIP="2001:db8::100" .* \(2001:db8::100\/64 on v0\); use /u,
-        () => refuseOwn(readNetwork(), [V4, V6]),
+        () => refuseVips([V4, V6], { readNetwork, gateways }),
       );
-      refuseOwn(readNetwork(), [ip("192.0.2.99")]);
+      refuseVips([ip("192.0.2.99")], { readNetwork, gateways });
     });
   });
 

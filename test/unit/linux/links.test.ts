@@ -2,7 +2,13 @@
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import { LeaseholdError, type ErrorCode } from "../../../src/errors.ts";
-import { chooseInterface, chooseNodeIp, type Network } from "../../../src/linux/links.ts";
+import {
+  chooseInterface,
+  chooseNodeIp,
+  reservedAs,
+  wrongNodeIp,
+  type Network,
+} from "../../../src/linux/links.ts";
 import type { AddressEntry, LinkEntry } from "../../../src/linux/rtnetlink.ts";
 import { parseIp, type IpAddress } from "../../../src/net.ts";
 
@@ -35,7 +41,8 @@ function machine(links: Record<string, readonly (string | readonly [string, Opti
       up: true,
       carrier: true,
       loopback,
-      ethernet: !loopback,
+      // "tun" is what a tunnel's name begins with, "dum" that of an interface without ARP.
+      ethernet: !loopback && !/^(?:tun|dum)/.test(name),
       ipv6Forwarding: false,
     };
   });
@@ -105,6 +112,99 @@ describe("the interface", () => {
     const narrow = machine({ eth0: ["10.0.0.1/27"], eth1: ["10.0.0.33/27"] });
     assert.equal(chooseInterface(narrow, [ip("10.0.0.31")], undefined).name, "eth0");
     assert.equal(chooseInterface(narrow, [ip("10.0.0.32")], undefined).name, "eth1");
+  });
+});
+
+describe("the kind of the interface", () => {
+  const mixed = machine({
+    lo: ["127.0.0.1/8", "198.51.100.1/24"],
+    eth0: ["192.0.2.1/24"],
+    tun0: ["10.0.0.1/24"],
+    "dum.0": ["192.0.2.2/24"],
+  });
+
+  test("must be Ethernet, whether it was configured or found", () => {
+    for (const name of ["tun0", "dum.0"])
+      refuses(
+        "LH_LINK_TYPE",
+        new RegExp(
+          `^LEASEHOLD_INTERFACE="${name}" is not an Ethernet interface with ARP.*: this machine has eth0 \\(192\\.0\\.2\\.1/24\\)$`,
+        ),
+        () => chooseInterface(mixed, [ip("192.0.2.100")], name),
+      );
+    refuses("LH_LINK_TYPE", /^the network that holds 10\.0\.0\.9 is on tun0, not an Ethernet/, () =>
+      chooseInterface(mixed, [ip("10.0.0.9")], undefined),
+    );
+    assert.equal(chooseInterface(mixed, [ip("192.0.2.100")], undefined).name, "eth0");
+  });
+
+  test("is never the loopback, whatever it is called", () => {
+    refuses("LH_LINK_TYPE", /^LEASEHOLD_INTERFACE="lo" is the loopback interface/, () =>
+      chooseInterface(mixed, [ip("198.51.100.9")], "lo"),
+    );
+    refuses("LH_INTERFACE", /198\.51\.100\.9/, () => chooseInterface(mixed, [ip("198.51.100.9")], undefined));
+  });
+});
+
+describe("an address that belongs to no machine", () => {
+  const reserved = (prefix: string, vip: string): string | undefined => {
+    const network = machine({ eth0: [prefix] });
+    return reservedAs(network, network.links[0] ?? assert.fail(), ip(vip));
+  };
+  for (const [prefix, vip, what] of [
+    ["192.0.2.1/24", "192.0.2.255", /^the network's broadcast address \(192\.0\.2\.1\/24 on eth0\)$/],
+    ["192.0.2.1/24", "192.0.2.0", /^the network's own address/],
+    ["10.1.2.3/22", "10.1.3.255", /broadcast/],
+    ["10.1.2.3/22", "10.1.0.0", /own address/],
+    ["10.0.0.33/27", "10.0.0.63", /broadcast/],
+    ["10.0.0.33/30", "10.0.0.35", /broadcast/],
+    ["10.0.0.33/30", "10.0.0.32", /own address/],
+    ["2001:db8::1/64", "2001:db8::", /subnet-router anycast address/],
+    ["2001:db8::f1/124", "2001:db8::f0", /subnet-router anycast address/],
+  ] as const)
+    test(`is ${vip} in ${prefix}`, () => assert.match(reserved(prefix, vip) ?? "", what));
+  for (const [prefix, vip] of [
+    ["10.1.2.3/22", "10.1.2.255"],
+    ["10.1.2.3/22", "10.1.3.0"],
+    ["192.0.2.2/31", "192.0.2.3"],
+    ["192.0.2.3/31", "192.0.2.2"],
+    ["192.0.2.1/24", "198.51.100.255"],
+    ["192.0.2.1/32", "192.0.2.255"],
+    ["2001:db8::1/64", "2001:db8::ffff:ffff:ffff:ffff"],
+    ["2001:db8::1/127", "2001:db8::"],
+  ] as const)
+    test(`is not ${vip} in ${prefix}`, () => assert.equal(reserved(prefix, vip), undefined));
+});
+
+describe("a configured address of the node", () => {
+  const why = (network: Network, nodeIp: string): string | undefined =>
+    wrongNodeIp(network, network.links[0] ?? assert.fail(), [ip("192.0.2.100")], ip(nodeIp))?.message;
+
+  test("must be one of the interface once that is up and has addresses", () => {
+    const network = machine({
+      eth0: ["192.0.2.1/24", "198.51.100.1/24", "2001:db8::1/64"],
+      eth1: ["203.0.113.1/24"],
+    });
+    for (const address of ["192.0.2.1", "198.51.100.1", "2001:db8::1"])
+      assert.equal(why(network, address), undefined);
+    assert.match(
+      why(network, "192.0.2.9") ?? "",
+      /^LEASEHOLD_NODE_IP="192\.0\.2\.9" is no address of the VIP's interface eth0; use 192\.0\.2\.1, .*eth1 \(203/,
+    );
+    assert.match(
+      why(network, "203.0.113.1") ?? "",
+      /is no address of .* eth0, but of eth1; use 192\.0\.2\.1/,
+    );
+    assert.match(why(network, "2001:db8::9") ?? "", /use 2001:db8::1/);
+  });
+
+  test("may come later while the interface is down, or has no address of that family but the VIP", () => {
+    const down = machine({ eth0: ["192.0.2.1/24"] });
+    const links = down.links.map((link) => ({ ...link, up: false }));
+    assert.equal(why({ ...down, links }, "192.0.2.9"), undefined);
+    for (const addresses of [[], ["fe80::1/64"], ["2001:db8::1/64"], ["192.0.2.100/32"]])
+      assert.equal(why(machine({ eth0: addresses }), "192.0.2.9"), undefined);
+    assert.equal(why(machine({ eth0: ["192.0.2.1/24", "fe80::1/64"] }), "2001:db8::9"), undefined);
   });
 });
 

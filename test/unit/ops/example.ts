@@ -112,6 +112,7 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     version: "0.1.0",
     uptimeMs: 60_000,
     nowMs: 1_000_000,
+    waiting: null,
     election: changes.election === null ? null : { ...election, ...changes.election },
     vip: changes.vip === null ? null : { ...vip, ...changes.vip },
     wire: { proof: "none", by: "icmp", missed: 0, neighbours: true },

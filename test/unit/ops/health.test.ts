@@ -65,6 +65,16 @@ describe("readiness", () => {
       assert.match(checks.find(({ name }) => name === "vip")?.detail ?? "", new RegExp(odd));
     }
   });
+  test("is refused while the agent waits for the VIP's interface, and names what is missing", () => {
+    const waiting = 'eth0 does not have LEASEHOLD_NODE_IP="192.0.2.11" yet';
+    const checks = readiness(exampleStatus({ election: null, vip: null, agent: { waiting } }));
+    assert.deepEqual(checks[0], {
+      name: "network",
+      ok: false,
+      detail: `waiting for the VIP's interface: ${waiting}`,
+    });
+    assert.deepEqual(failing(checks), ["network"]);
+  });
   test("is refused in FAULT and INIT, with the reason", () => {
     const fault = readiness(
       exampleStatus({

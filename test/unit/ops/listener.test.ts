@@ -242,7 +242,7 @@ describe("a port that cannot be had", () => {
       name: "ops",
       address: `127.0.0.1:${port}`,
       listening: false,
-      error: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`,
+      error: "another program has it, `ss -ltnp` names it (EADDRINUSE)",
     });
     for (let tries = 0; tries < 5; tries++) {
       await until("the next try is due", () => clock.pendingTimers === 1);
@@ -259,7 +259,10 @@ describe("a port that cannot be had", () => {
       ]),
       [["error", "Cannot listen, trying again", "LH_LISTEN", "ops", `127.0.0.1:${port}`]],
     );
-    assert.match(String(lines[0]?.fields["hint"]), /Stop the other program, or choose another/);
+    assert.match(
+      String(lines[0]?.fields["hint"]),
+      /Stop the other program \(`ss -ltnp` names it\), or choose another/,
+    );
 
     await first.listener.stop();
     clock.advance(5_000);
@@ -286,9 +289,11 @@ describe("a port that cannot be had", () => {
   });
 
   test("may be one of an address that this machine does not have yet", async (t) => {
-    const { listener } = make(t, { host: "192.0.2.1", port: 10_081 });
+    const { listener, lines } = make(t, { host: "192.0.2.1", port: 10_081 });
     await listener.start();
-    assert.match(listener.status().error ?? "", /EADDRNOTAVAIL/);
+    assert.equal(listener.status().error, "this machine does not have the address 192.0.2.1 (EADDRNOTAVAIL)");
+    assert.equal(lines[0]?.fields["code"], "LH_LISTEN_ADDRESS");
+    assert.doesNotMatch(JSON.stringify(lines[0]?.fields), /taken|other program/);
   });
 
   test("is not tried any more by one that was stopped, whenever that was", async (t) => {

@@ -138,7 +138,7 @@ describe("the ops server", () => {
       const address = `127.0.0.1:${taken === "ops" ? first.port() : first.healthPort()}`;
       assert.ok(
         (await ready.text()).includes(
-          `[-]${taken}-port failed: cannot listen on ${address}: listen EADDRINUSE`,
+          `[-]${taken}-port failed: cannot listen on ${address}: another program has it`,
         ),
       );
       assert.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200);

@@ -20,6 +20,8 @@ test("says which port, why, and what to do", () => {
     "port 8443 cannot be opened: listen ENOBUFS (ENOBUFS)",
   );
   assert.equal(listenFailure(8443, "EADDRINUSE", "x").error.code, "LH_LISTEN");
+  assert.equal(listenFailure(8443, "EADDRNOTAVAIL", "x").error.code, "LH_LISTEN_ADDRESS");
+  assert.doesNotMatch(listenFailure(8443, "EADDRNOTAVAIL", "x").error.hint, /taken|other program/);
 });
 
 test("is tried again later each time, for ever, and never later than 10 s", () => {
