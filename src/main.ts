@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { parseArgs } from "./cli/args.ts";
 import { cleanup } from "./cli/cleanup.ts";
+import { forget } from "./cli/forget.ts";
 import { helpText } from "./cli/help.ts";
 import { manifest, manifestHelp } from "./cli/manifest.ts";
 import { run } from "./cli/run.ts";
@@ -43,6 +44,15 @@ async function main(): Promise<number> {
         hostname: hostname(),
         clock: systemClock(bootTimeMs),
         rulesOnly: command.rulesOnly,
+        print: (text) => void process.stdout.write(text),
+        printError: (text) => void process.stderr.write(text),
+      });
+    case "forget":
+      return forget({
+        env: process.env,
+        hostname: hostname(),
+        clock: systemClock(bootTimeMs),
+        node: command.node,
         print: (text) => void process.stdout.write(text),
         printError: (text) => void process.stderr.write(text),
       });

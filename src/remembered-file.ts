@@ -33,7 +33,7 @@ export function readRememberedItems<T>(
 
 /**
  * Replaces the file (temporary file, fsync, rename). A failure is logged, because everything works without
- * the file. An empty list is not written.
+ * the file.
  */
 export function writeRememberedItems(
   path: string,
@@ -41,7 +41,6 @@ export function writeRememberedItems(
   items: readonly unknown[],
   log: Logger,
 ): void {
-  if (items.length === 0) return;
   const text = `${JSON.stringify({ version: VERSION, [what]: items })}\n`;
   const temporary = `${path}.new`;
   try {

@@ -226,7 +226,8 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
       ? undefined
       : toBackend({ host: nodeNetwork.nodeIp.text, port: config.backendPort });
   const rememberedFile = join(config.dataDir, "api-servers.json");
-  const remembered = readRemembered(rememberedFile, log);
+  // What an earlier run found is of use only until the cluster names its servers.
+  let remembered = readRemembered(rememberedFile, log);
   let discovered: readonly HostPort[] = [];
 
   function toBackend({ host, port }: HostPort): Backend {
@@ -340,8 +341,10 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
         api,
         clock,
         log,
+        onAnswer: (servers) => candidacy?.nameServers(servers.map(({ host }) => host)),
         onServers: (servers) => {
           discovered = servers;
+          remembered = [];
           writeRemembered(rememberedFile, servers.map(toBackend), log);
           applyBackends();
         },

@@ -66,6 +66,8 @@ export interface Candidacy {
   recheck(): void;
   /** Tells the election that this node's facts may have changed. */
   update(): void;
+  /** Tells the election which API servers the cluster names, by their addresses in canonical text. */
+  nameServers(addresses: readonly string[]): void;
   /** Reads the VIP's interface as of now. */
   link(): LinkState | undefined;
   holdsVip(): boolean;
@@ -300,6 +302,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     abandon: () => vip.stop(),
     recheck: () => tracker.recheck(),
     update,
+    nameServers: (addresses) => elector.nameServers(addresses),
     link: () => kernel.link(),
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),

@@ -68,6 +68,12 @@ export function createReporter({
           "The holder's kernel does not answer for the VIP, and others do answer: taking it for dead",
         );
         return;
+      case "departed":
+        log.info(
+          { nodes: what.nodes },
+          "Nodes that left the cluster were taken out of the Lease; a node that comes back joins by itself",
+        );
+        return;
       case "conflict":
         return reportConflict(what);
     }

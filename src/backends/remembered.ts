@@ -27,6 +27,7 @@ export function readRemembered(path: string, log: Logger): readonly Remembered[]
 
 /** Writes the backends. A failure is logged, and the balancer works without. An empty list is not written. */
 export function writeRemembered(path: string, backends: readonly Backend[], log: Logger): void {
+  if (backends.length === 0) return;
   writeRememberedItems(
     path,
     WHAT,

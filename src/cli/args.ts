@@ -6,6 +6,8 @@ export type Command =
   | { readonly kind: "run" }
   /** Removes the kernel's rules, which outlive the agent. */
   | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
+  /** Takes a node that is gone for good out of the Lease. */
+  | { readonly kind: "forget"; readonly node: string }
   /** Prints a manifest; what `words` mean is in manifest.ts, because it takes every setting. */
   | { readonly kind: "manifest"; readonly words: readonly string[] }
   | { readonly kind: "version"; readonly output: "text" | "json" }
@@ -14,7 +16,7 @@ export type Command =
   /** Ends with exit status 2 and this message on standard error. */
   | { readonly kind: "usage-error"; readonly message: string };
 
-export const COMMANDS = ["run", "cleanup", "manifest", "version", "help"] as const;
+export const COMMANDS = ["run", "cleanup", "forget", "manifest", "version", "help"] as const;
 const RULES_ONLY = "--rules-only";
 const FLAGS = ["--help", "-h", "--version", "--output", "-o", RULES_ONLY] as const;
 
@@ -34,6 +36,16 @@ function refused(command: string, [extra]: readonly string[]): Command | undefin
     `${command} takes no argument ${shown(extra)}: settings are environment variables`,
     undefined,
   );
+}
+
+/** Parses the words after `forget`. */
+function forgetCommand([node, extra]: readonly string[]): Command {
+  if (node === undefined || node === "")
+    return usageError("forget needs the name of a node, as in `leasehold forget n4`", undefined);
+  for (const word of [node, extra]) if (word?.startsWith("-") === true) return unknownFlag(word);
+  if (extra !== undefined)
+    return usageError(`forget takes one node, and not ${JSON.stringify(extra)} as well`, undefined);
+  return { kind: "forget", node };
 }
 
 /** Parses the words after `version`. */
@@ -77,6 +89,8 @@ export function parseArgs(argv: readonly string[]): Command {
           rest.filter((word) => word !== RULES_ONLY),
         ) ?? { kind: first, rulesOnly: rest.includes(RULES_ONLY) }
       );
+    case "forget":
+      return forgetCommand(rest);
     case "manifest":
       return { kind: first, words: rest };
     case "version":

@@ -8,9 +8,7 @@
  * machine that leaves, the Lease has that machine under this name, and no agent is there to put everything
  * back.
  */
-import { join } from "node:path";
 import { agentIsPresent } from "../agent/presence.ts";
-import { readRemembered } from "../backends/remembered.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
@@ -18,17 +16,12 @@ import { PREFIX } from "../config/settings.ts";
 import { LeaseholdError } from "../errors.ts";
 import { createNft } from "../fastpath/nft.ts";
 import type { Nft } from "../fastpath/nft.ts";
-import { createApiClient } from "../kube/api.ts";
-import { createCredentials } from "../kube/credentials.ts";
 import { CANDIDATE_PREFIX } from "../kube/record.ts";
-import { apiServerList } from "../kube/servers.ts";
-import { createUndiciTransport } from "../kube/undici-transport.ts";
 import { readLease, withdraw } from "../kube/withdraw.ts";
 import type { WithdrawDeps } from "../kube/withdraw.ts";
 import { readNetwork } from "../linux/links.ts";
 import { createNftables } from "../linux/nftables.ts";
-import { silentLogger } from "../log.ts";
-import { VERSION } from "../version.ts";
+import { connect } from "./connection.ts";
 import { findLeaver } from "./leaver.ts";
 import type { Leaver, Machine } from "./leaver.ts";
 
@@ -206,40 +199,4 @@ function unreachable(message: string, node: string, { namespace, name }: WhichLe
 
 function annotate(node: string, namespace: string, name: string): string {
   return `kubectl annotate lease -n ${namespace} ${name} ${CANDIDATE_PREFIX}${node}-`;
-}
-
-function connect(config: Config, clock: Clock) {
-  const log = silentLogger;
-  const remembered = readRemembered(join(config.dataDir, "api-servers.json"), log);
-  const credentials = createCredentials({
-    clock,
-    log,
-    ownPath: config.kubeconfig,
-    adminPath: config.adminKubeconfig,
-    onChange: () => {},
-  });
-  const transport = createUndiciTransport({
-    clock,
-    log,
-    credentials,
-    userAgent: `leasehold/${VERSION}`,
-    servers: () =>
-      apiServerList({
-        own: config.nodeIp?.text ?? "127.0.0.1",
-        configured: config.apiServers,
-        discovered: config.backends,
-        candidates: [],
-        remembered,
-        vips: config.vips,
-        port: config.backendPort,
-      }),
-  });
-  return {
-    ready: credentials.start(),
-    api: createApiClient({ transport, clock, log }),
-    async [Symbol.asyncDispose]() {
-      credentials.stop();
-      await transport.close();
-    },
-  };
 }

@@ -15,6 +15,9 @@ Commands:
                            a stopped agent leaves in place. With --rules-only, remove the rules
                            alone. It changes nothing while an agent runs on this machine, or when
                            the name belongs to another node
+  forget NODE              take a node that is gone for good out of the Lease. It watches that
+                           node for half a minute first, and changes nothing while the node is
+                           alive. Run it on any control-plane node that stays
   manifest pod|rbac|worker|worker-rbac|monitoring [--SETTING VALUE]...
                            print the YAML that Kubernetes needs (leasehold manifest --help)
   version [-o json|text]   print the version

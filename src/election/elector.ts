@@ -66,6 +66,8 @@ export interface Elector {
   learn(evidence: Evidence): void;
   /** Tracking has news of this node. */
   update(facts: SelfFacts): void;
+  /** The cluster has named its API servers, by their addresses in canonical text. */
+  nameServers(addresses: readonly string[]): void;
   /** Hands over or releases, and then resolves. It takes about 2 s at most, whatever the API does. */
   stop(): Promise<void>;
   status(): ElectionStatus;
@@ -202,6 +204,9 @@ export function createElector(deps: ElectorDeps): Elector {
     },
     update(facts) {
       dispatch({ kind: "self", facts });
+    },
+    nameServers(addresses) {
+      dispatch({ kind: "servers", addresses });
     },
     stop() {
       stopping ??= new Promise((resolve) => {

@@ -61,10 +61,12 @@
  *     before a first claim the wire is asked           address-check.ts
  *     another machine claims the VIP of a MASTER       contention.ts
  *     the link of the holder is dead                   link-loss.ts
+ *     nodes that have left the cluster                 departed.ts
  *     which machines are watched on the wire           watch-target.ts
  */
 import { decideBackup } from "./backup.ts";
 import { trackOutranking } from "./candidates.ts";
+import { departedAnswered, serversAnswered } from "./departed.ts";
 import { learnTracking } from "./eligibility.ts";
 import { learnEvidence } from "./evidence.ts";
 import { adoptLeftOver, enforceFence } from "./fence.ts";
@@ -120,6 +122,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       overwritten: 0,
     },
     leftOver: { resumeUntilMs: null, adoptableUntilMs: null },
+    servers: { answeredAtMs: NEVER_MS, unnamedSinceMs: new Map() },
   };
 }
 
@@ -158,6 +161,9 @@ function apply(step: StepBuilder, role: Role, event: ElectionEvent): Role {
     case "self":
       learnTracking(step, event.facts);
       return role;
+    case "servers":
+      serversAnswered(step, event.addresses);
+      return role;
     case "stop":
       if (step.facts.stopping === null) step.set({ stopping: { sinceMs: step.nowMs } });
       return role;
@@ -184,6 +190,7 @@ function applyWritten(
       if (!traffic.writeAnswered(step, id, outcome)) return role;
       if (outcome.kind === "conflict") return retryAt(withConflict(role), step.nowMs);
       if (outcome.kind !== "ok") return retryAt(role, step.nowMs + traffic.RETRY_MS);
+      if (write.kind === "renew") departedAnswered(step, write.departed, outcome.record);
       // A MASTER claims where the Lease was emptied under it. Another node may have had the VIP, and
       // announced it, in between.
       if (write.kind === "claim" && role.kind === "MASTER") step.effect({ kind: "announce" });

@@ -6,6 +6,7 @@ import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { mayKeepUntil } from "./api-loss.ts";
 import { decideDefence } from "./contention.ts";
+import { takeDeparted } from "./departed.ts";
 import {
   deadlineAfter,
   decideBy,
@@ -179,7 +180,14 @@ function decideRenewal(step: StepBuilder, role: Master): void {
   if (waits && nowMs < overdueAtMs) return step.wakeAt(overdueAtMs);
   const { record } = view;
   if (record !== null && record.holder === settings.node) {
-    return step.send({ kind: "renew", held: record }, timeoutMs, role.contestedAtMs !== null);
+    // A renewal that must not be held up carries nothing else.
+    const calm = role.contestedAtMs === null && nowMs < overdueAtMs;
+    const departed = calm ? takeDeparted(step, view, record) : [];
+    return step.send(
+      departed.length === 0 ? { kind: "renew", held: record } : { kind: "renew", held: record, departed },
+      timeoutMs,
+      role.contestedAtMs !== null,
+    );
   }
   // A person has deleted or emptied the Lease. No other node may claim before this node's fence has run out,
   // so it is still this node's to write.

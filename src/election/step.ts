@@ -17,6 +17,7 @@ import type {
   ReadState,
   Role,
   SelfState,
+  ServersState,
   Step,
   SurveyState,
   WireState,
@@ -61,6 +62,10 @@ export class StepBuilder {
 
   setSelf(change: Partial<SelfState>): void {
     this.set({ self: { ...this.facts.self, ...change } });
+  }
+
+  setServers(servers: ServersState): void {
+    this.set({ servers });
   }
 
   setLeftOver(change: Partial<LeftOver>): void {

@@ -299,6 +299,18 @@ export interface SelfState {
 }
 
 /**
+ * What the cluster says of its API servers.
+ *
+ * Written by: departed.ts.
+ */
+export interface ServersState {
+  /** When the cluster last named its API servers. */
+  readonly answeredAtMs: number;
+  /** Since when every answer has named no API server of a candidate, by the candidate's name. */
+  readonly unnamedSinceMs: ReadonlyMap<string, number>;
+}
+
+/**
  * What a previous process of this agent has left.
  *
  * Invariant: both are null once this process has the VIP itself, and once the Lease was seen to name another
@@ -330,6 +342,7 @@ export interface Facts {
   readonly wire: WireState;
   readonly self: SelfState;
   readonly leftOver: LeftOver;
+  readonly servers: ServersState;
 }
 
 export interface ElectionState extends Facts {
@@ -358,6 +371,8 @@ export type ElectionEvent =
   | { readonly kind: "surveyed"; readonly sentAtMs: number; readonly survey: Survey }
   | { readonly kind: "evidence"; readonly evidence: Evidence }
   | { readonly kind: "self"; readonly facts: SelfFacts }
+  /** The cluster has named its API servers, by their addresses in canonical text. */
+  | { readonly kind: "servers"; readonly addresses: readonly string[] }
   | { readonly kind: "wake" }
   | { readonly kind: "stop" };
 
@@ -409,6 +424,8 @@ export type Report =
   /** A person has deleted or emptied the Lease, and the holder writes it again. */
   | { readonly kind: "recreate" }
   | { readonly kind: "proof"; readonly holder: string }
+  /** This node has taken nodes that left the cluster out of the Lease. */
+  | { readonly kind: "departed"; readonly nodes: readonly string[] }
   /**
    * Another machine has the VIP as well. `refused`: this node came later and does not claim it. `defended`:
    * this node holds it, and says so. `yielded`: this node lets it go.

@@ -37,6 +37,11 @@ export function createMembers(file: string, self: string, log: Logger): Members 
   let peers = readPeers(file, log);
   let written = textOf(peers);
   let namedByLease = false;
+  /**
+   * What each candidate of the first Lease said then. That Lease may name nodes that are gone: only a node that
+   * has written since is alive.
+   */
+  let unproven: Map<string, string> | undefined;
 
   function remember(): void {
     const usable = peers.filter(
@@ -53,19 +58,25 @@ export function createMembers(file: string, self: string, log: Logger): Members 
       // nobody has left.
       namedByLease = lease !== undefined && lease.holder !== null && lease.candidates.length > 0;
       if (lease === undefined || !namedByLease) return;
+      unproven ??= new Map(lease.candidates.map((candidate) => [candidate.node, saidBy(candidate)]));
+      const unheard = unproven;
       peers = lease.candidates
         .filter(({ node }) => node !== self)
-        .map(({ node, fastPath, mac, fresh, instance, counter }) => ({
-          node,
-          fastPath,
-          mac,
-          fresh,
-          said: `${instance}/${counter}`,
-        }));
+        .map((candidate) => {
+          const { node, fastPath, mac } = candidate;
+          const said = saidBy(candidate);
+          if (unheard.get(node) !== said) unheard.delete(node);
+          return { node, fastPath, mac, fresh: candidate.fresh && !unheard.has(node), said };
+        });
       remember();
     },
     current: () => (namedByLease || peers.length > 0 ? peers : undefined),
   };
+}
+
+/** A text that changes each time that the agent writes. */
+function saidBy({ instance, counter }: LeaseMembers["candidates"][number]): string {
+  return `${instance}/${counter}`;
 }
 
 /** What is written to disk, to find out whether it has changed. */

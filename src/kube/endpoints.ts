@@ -29,6 +29,8 @@ export interface EndpointsDeps {
    * server is wrong.
    */
   readonly onServers: (servers: readonly HostPort[]) => void;
+  /** Called with every list that the API answers, whether it has changed or not. It may be empty. */
+  readonly onAnswer?: (servers: readonly HostPort[]) => void;
 }
 
 /** What the last request for the list of API servers has found. */
@@ -71,6 +73,7 @@ export function watchEndpoints(deps: EndpointsDeps): Endpoints {
         last = text;
         deps.onServers(servers);
       }
+      deps.onAnswer?.(servers);
     } else {
       const { server, status, body } = outcome.response;
       discovery = { kind: "refused", server, status, message: statusMessage(body) };
@@ -95,6 +98,23 @@ export function watchEndpoints(deps: EndpointsDeps): Endpoints {
       timer?.cancel();
     },
   };
+}
+
+/**
+ * Asks once for the API servers that the cluster names.
+ * @returns the servers, or why they are not known, in the API's words
+ */
+export async function readApiServers(
+  api: Pick<ApiClient, "call">,
+): Promise<
+  | { readonly kind: "ok"; readonly servers: readonly HostPort[] }
+  | { readonly kind: "failed"; readonly message: string }
+> {
+  const outcome = await api.call({ method: "GET", path: PATH }, TIMEOUT_MS);
+  if (outcome.kind === "no-answer") return { kind: "failed", message: outcome.message };
+  const { server, status, body } = outcome.response;
+  if (status === 200) return { kind: "ok", servers: parseEndpointSlices(body) };
+  return { kind: "failed", message: `${server} answered ${status}: ${statusMessage(body)}` };
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import { isObject } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
-import { INSTANCE, OFFER, RELEASED_BY } from "./record.ts";
+import { CANDIDATE_PREFIX, INSTANCE, OFFER, RELEASED_BY } from "./record.ts";
 import type { LeaseRecord } from "./record.ts";
 import type { LeaseWrite } from "./store.ts";
 
@@ -25,6 +25,8 @@ export interface LeaseChange {
   readonly spec: Readonly<Record<string, string | number>>;
   /** Annotations to set, or to remove (null). */
   readonly annotations: Readonly<Record<string, string | null>>;
+  /** Annotations to remove, each only while it has this text. One that has changed stays. Default: none. */
+  readonly forgets?: Readonly<Record<string, string>>;
 }
 
 /** One operation of a JSON Patch (RFC 6902). */
@@ -76,6 +78,9 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
     tests,
     spec: { renewTime: now, ...(repair ? { leaseDurationSeconds } : {}) },
     annotations: {},
+    forgets: Object.fromEntries(
+      (write.departed ?? []).map(({ node: name, text }) => [`${CANDIDATE_PREFIX}${name}`, text]),
+    ),
   };
 }
 
@@ -125,7 +130,7 @@ function tenure(record: LeaseRecord): LeaseChange["tests"] {
  * set.
  */
 export function jsonPatch(change: LeaseChange): readonly PatchOperation[] {
-  const { from, tests, spec, annotations } = change;
+  const { from, tests, spec, annotations, forgets = {} } = change;
   const operations: PatchOperation[] = [];
   const test = (path: string, value: unknown): void => void operations.push({ op: "test", path, value });
   test("/spec/holderIdentity", isNeverHeld(from) ? null : tests.holder);
@@ -133,8 +138,10 @@ export function jsonPatch(change: LeaseChange): readonly PatchOperation[] {
   test("/spec/acquireTime", tests.acquireTime);
   test("/spec/leaseTransitions", tests.leaseTransitions);
   if (tests.offer !== undefined) test(annotationPath(OFFER), tests.offer);
+  for (const [key, text] of Object.entries(forgets)) test(annotationPath(key), text);
   for (const [member, value] of Object.entries(spec))
     operations.push({ op: "add", path: `/spec/${member}`, value });
+  for (const key of Object.keys(forgets)) operations.push({ op: "remove", path: annotationPath(key) });
   return [...operations, ...annotationOperations(from, annotations)];
 }
 
@@ -164,8 +171,8 @@ function annotationOperations(
   });
 }
 
-/** RFC 6901 section 3: "~" in a key is written "~0", and "/" is written "~1". */
-function annotationPath(key: string): string {
+/** Answers an annotation's JSON pointer. RFC 6901 section 3: "~" is written "~0", and "/" is written "~1". */
+export function annotationPath(key: string): string {
   return `/metadata/annotations/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
 }
 
@@ -177,7 +184,10 @@ function isNeverHeld(record: LeaseRecord): boolean {
   return record.holder === "" && record.acquireTime === null && record.renewTime === null;
 }
 
-/** Tells whether every `test` of the change would pass on `record`. */
+/**
+ * Tells whether every `test` of the change would pass on `record`. Annotations to forget do not count: where
+ * one has changed, the update that follows leaves it and makes the rest of the change.
+ */
 export function testsPass(change: LeaseChange, record: LeaseRecord): boolean {
   const { tests } = change;
   return (
@@ -223,6 +233,8 @@ export function edited(change: LeaseChange, lease: JsonObject): JsonObject {
     if (value === null) delete annotations[key];
     else annotations[key] = value;
   }
+  for (const [key, text] of Object.entries(change.forgets ?? {}))
+    if (annotations[key] === text) delete annotations[key];
   const spec = isObject(lease["spec"]) ? lease["spec"] : {};
   return { ...lease, metadata: { ...metadata, annotations }, spec: { ...spec, ...change.spec } };
 }

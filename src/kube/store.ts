@@ -4,6 +4,12 @@
  */
 import type { Candidate, LeaseRecord } from "./record.ts";
 
+/** A node that has left the cluster, with its annotation as it was last seen. */
+export interface Departed {
+  readonly node: string;
+  readonly text: string;
+}
+
 /** A write of the Lease. */
 export type LeaseWrite =
   /**
@@ -21,9 +27,10 @@ export type LeaseWrite =
     }
   /**
    * Renews the Lease of this node. `test`s holderIdentity, acquireTime and leaseTransitions of `held`, but
-   * not renewTime.
+   * not renewTime. It also removes the annotations of `departed`, each only while it has that text. An
+   * annotation that has changed stays, and the renewal succeeds all the same.
    */
-  | { readonly kind: "renew"; readonly held: LeaseRecord }
+  | { readonly kind: "renew"; readonly held: LeaseRecord; readonly departed?: readonly Departed[] }
   /**
    * Offers the Lease to a candidate, or withdraws the offer (`to: null`). `test`s the term and renewTime, so
    * that no late copy outlives the next renewal.

@@ -1,8 +1,9 @@
 /**
- * Removes a node's annotation from the Lease, so that no other node forwards packets to it any more. It is
- * for a node that leaves the cluster. An agent never does this.
+ * Removes a node's annotation from the Lease when a person asks for it, so that no other node forwards packets
+ * to that node any more. What the holder removes by itself is in election/departed.ts.
  */
 import type { ApiClient } from "./api.ts";
+import { annotationPath } from "./lease-change.ts";
 import { leasePath, parseLease, statusMessage } from "./record-codec.ts";
 import type { LeaseRecord } from "./record.ts";
 import { CANDIDATE_PREFIX } from "./record.ts";
@@ -13,6 +14,8 @@ export type Withdrawal =
   | { readonly kind: "withdrawn" }
   /** There is no Lease, or it has no annotation of this node. */
   | { readonly kind: "unknown" }
+  /** The annotation is not the expected one any more, and was left. */
+  | { readonly kind: "changed" }
   | { readonly kind: "failed"; readonly message: string };
 
 export interface WithdrawDeps {
@@ -20,40 +23,74 @@ export interface WithdrawDeps {
   readonly namespace: string;
   readonly name: string;
   readonly node: string;
+  /** Removes the annotation only while it has this text. Default: whatever it says. */
+  readonly expected?: string;
 }
 
 /** What reading the Lease found. */
 export type LeaseRead =
   | { readonly kind: "lease"; readonly record: LeaseRecord }
-  | Exclude<Withdrawal, { kind: "withdrawn" }>;
+  | Exclude<Withdrawal, { kind: "withdrawn" | "changed" }>;
 
 /** Time-out of each of the two requests. */
 const TIMEOUT_MS = 5_000;
 
 /** Reads the Lease. `unknown`: the API server has no such Lease. */
-export function readLease({ api, namespace, name }: Omit<WithdrawDeps, "node">): Promise<LeaseRead> {
+export function readLease({
+  api,
+  namespace,
+  name,
+}: Pick<WithdrawDeps, "api" | "namespace" | "name">): Promise<LeaseRead> {
   return ask(api, { method: "GET", path: leasePath(namespace, name) });
 }
 
 /** Removes the node's annotation and checks that it is gone. Never rejects. */
-export async function withdraw({ api, namespace, name, node }: WithdrawDeps): Promise<Withdrawal> {
+export async function withdraw(deps: WithdrawDeps): Promise<Withdrawal> {
+  const { api, namespace, name, node, expected } = deps;
   const path = leasePath(namespace, name);
   const key = `${CANDIDATE_PREFIX}${node}`;
 
   const before = await ask(api, { method: "GET", path });
   if (before.kind !== "lease") return before;
-  if (before.record.annotations[key] === undefined) return { kind: "unknown" };
-  // RFC 7396: null removes a member. The patch needs no test, because nothing has to stay as it was.
+  const text = before.record.annotations[key];
+  if (text === undefined) return { kind: "unknown" };
+  if (expected !== undefined && text !== expected) return { kind: "changed" };
   const after = await ask(api, {
     method: "PATCH",
     path,
-    contentType: "application/merge-patch+json",
-    body: { metadata: { annotations: { [key]: null } } },
+    ...(expected === undefined ? removal(key) : removalOf(key, expected)),
   });
+  if (after.kind === "failed" && expected !== undefined) {
+    // A `test` that failed is answered with 422. Whether it did shows a read, as after a lost answer.
+    const now = await ask(api, { method: "GET", path });
+    const left = now.kind === "lease" ? now.record.annotations[key] : undefined;
+    if (now.kind !== "lease" || left === expected) return after;
+    return { kind: left === undefined ? "withdrawn" : "changed" };
+  }
   if (after.kind !== "lease") return after;
   return after.record.annotations[key] === undefined
     ? { kind: "withdrawn" }
     : { kind: "failed", message: "the annotation is still there" };
+}
+
+/** RFC 7396: null removes a member. The patch needs no test, because nothing has to stay as it was. */
+function removal(key: string): Pick<ApiRequest, "contentType" | "body"> {
+  return {
+    contentType: "application/merge-patch+json",
+    body: { metadata: { annotations: { [key]: null } } },
+  };
+}
+
+/** A JSON Patch (RFC 6902), whose `test` compares and swaps. */
+function removalOf(key: string, text: string): Pick<ApiRequest, "contentType" | "body"> {
+  const path = annotationPath(key);
+  return {
+    contentType: "application/json-patch+json",
+    body: [
+      { op: "test", path, value: text },
+      { op: "remove", path },
+    ],
+  };
 }
 
 async function ask(api: Pick<ApiClient, "call">, request: ApiRequest): Promise<LeaseRead> {

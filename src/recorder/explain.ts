@@ -80,6 +80,10 @@ function told({ event, before, atMs }: Decision): string {
       if (!ready) return "Not every check of this node has reported.";
       return `The checks of this node: effective priority ${effective}${faults.length === 0 ? "" : `, failed: ${faults.join(", ")}`}.`;
     }
+    case "servers":
+      return event.addresses.length === 0
+        ? "The EndpointSlice names no API server."
+        : `The EndpointSlice names these API servers: ${event.addresses.map((address) => plainText(address)).join(", ")}.`;
     case "wake":
       return "A time that the election had waited for had come.";
     case "stop":
@@ -284,6 +288,8 @@ function reported(report: Extract<Effect, { kind: "report" }>["report"]): readon
       return ["It found that another machine has its node name."];
     case "recreate":
       return ["It wrote the Lease again, because a client other than the agents had deleted or emptied it."];
+    case "departed":
+      return [`It removed ${report.nodes.map((node) => plainText(node)).join(", ")} from the Lease.`];
     case "proof":
       return [`It took ${plainText(report.holder)} for dead.`];
     case "conflict":

@@ -197,6 +197,7 @@ function troubleOf(event: ElectionEvent): string {
     case "start":
     case "watched":
     case "self":
+    case "servers":
     case "wake":
     case "stop":
       return "";
@@ -225,6 +226,7 @@ function lengthOfEvent({ event }: Decision): number {
     case "start":
     case "evidence":
     case "self":
+    case "servers":
     case "wake":
     case "stop":
       return 0;

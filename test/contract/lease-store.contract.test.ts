@@ -108,6 +108,43 @@ for (const kind of await targetKinds()) {
       ok(await renew(n1, first));
     });
 
+    test("a renewal removes nodes that have left, and leaves one that has written meanwhile", async () => {
+      ok(await claim(n1, null));
+      for (const node of ["n2", "n4", "n5"]) {
+        ok(await n2.store.write({ kind: "candidate", candidate: candidate(node, 1) }, TIMEOUT_MS));
+      }
+      const seen = (await read()) ?? assert.fail();
+      const texts = new Map(Object.entries(seen.annotations));
+      const departed = ["n2", "n4", "n5"].map((node) => ({
+        node,
+        text: texts.get(`leasehold.dev/candidate.${node}`) ?? "",
+      }));
+      const left = (record: LeaseRecord): readonly string[] =>
+        Object.keys(record.annotations).filter((key) => key !== INSTANCE);
+      ok(await n2.store.write({ kind: "candidate", candidate: candidate("n2", 2) }, TIMEOUT_MS));
+      const renewed = ok(await n1.store.write({ kind: "renew", held: seen, departed }, TIMEOUT_MS));
+      assert.notEqual(renewed.renewTime, seen.renewTime, "the renewal itself succeeds in any case");
+      assert.deepEqual(left(renewed), ["leasehold.dev/candidate.n2"]);
+      // A person was faster: there is nothing left to remove.
+      const again = ok(await n1.store.write({ kind: "renew", held: renewed, departed }, TIMEOUT_MS));
+      assert.notEqual(again.renewTime, renewed.renewTime);
+      assert.deepEqual(left(again), ["leasehold.dev/candidate.n2"]);
+      // The node comes back by itself.
+      const back = ok(await n2.store.write({ kind: "candidate", candidate: candidate("n4", 9) }, TIMEOUT_MS));
+      assert.deepEqual(left(back).toSorted(), ["leasehold.dev/candidate.n2", "leasehold.dev/candidate.n4"]);
+    });
+
+    test("a renewal of a lost term removes nothing", async () => {
+      const held = ok(await claim(n1, null));
+      ok(await n2.store.write({ kind: "candidate", candidate: candidate("n4", 1) }, TIMEOUT_MS));
+      const seen = (await read()) ?? assert.fail();
+      const departed = [{ node: "n4", text: seen.annotations["leasehold.dev/candidate.n4"] ?? "" }];
+      ok(await claim(n2, seen));
+      const outcome = await n1.store.write({ kind: "renew", held, departed }, TIMEOUT_MS);
+      assert.equal(outcome.kind, "conflict");
+      assert.ok((await read())?.annotations["leasehold.dev/candidate.n4"] !== undefined);
+    });
+
     test("of two claims on one record one succeeds, and the other learns who won; the old holder cannot renew", async () => {
       const held = ok(await claim(n1, null));
       const outcomes = await Promise.all([claim(n1, held), claim(n2, held)]);

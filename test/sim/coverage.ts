@@ -31,6 +31,7 @@ const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
   namesake: ["namesake"],
   recreate: ["recreate"],
   proof: ["proof"],
+  departed: ["departed"],
   conflict: ["conflict: refused", "conflict: defended", "conflict: yielded"],
 };
 
@@ -176,6 +177,7 @@ function nameOfReport(report: Report): string {
     case "namesake":
     case "recreate":
     case "proof":
+    case "departed":
       return report.kind;
   }
 }

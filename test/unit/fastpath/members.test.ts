@@ -38,10 +38,43 @@ describe("the members", () => {
         node: "n2",
         fastPath: { version: 2, addresses: ["10.88.0.12"] },
         mac: macOf(2),
-        fresh: true,
+        fresh: false,
         said: "a/7",
       },
     ]);
+  });
+
+  test("of the first Lease count as alive when they have written since, and later ones at once", (t) => {
+    const members = createMembers(fileIn(t), "n1", silentLogger);
+    const fresh = (): unknown => members.current()?.map((peer) => [peer.node, peer.fresh]);
+    members.observe(lease([1, 2, 4]));
+    assert.deepEqual(fresh(), [
+      ["n2", false],
+      ["n4", false],
+    ]);
+    const { candidates } = lease([1, 2, 3, 4]);
+    const later = candidates.map((each) => (each.node === "n2" ? { ...each, counter: 8 } : each));
+    members.observe(lease([], { candidates: later }));
+    assert.deepEqual(fresh(), [
+      ["n2", true],
+      ["n3", true],
+      ["n4", false],
+    ]);
+    members.observe(lease([], { candidates: later.map((each) => ({ ...each, fresh: false })) }));
+    assert.deepEqual(fresh(), [
+      ["n2", false],
+      ["n3", false],
+      ["n4", false],
+    ]);
+  });
+
+  test("are forgotten on disk too when the last other one has left the Lease", (t) => {
+    const file = fileIn(t);
+    const members = createMembers(file, "n1", silentLogger);
+    members.observe(lease([1, 2]));
+    assert.equal(readPeers(file, silentLogger).length, 1);
+    members.observe(lease([1]));
+    assert.deepEqual(readPeers(file, silentLogger), []);
   });
 
   test("are known to be none where the Lease names this node alone", (t) => {

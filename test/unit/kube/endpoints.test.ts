@@ -55,6 +55,29 @@ describe("discovery", () => {
     assert.equal(clock.pendingTimers, 0);
   });
 
+  test("tells every answer to those who count the time, also an empty one, and no failure", async () => {
+    const { clock, transport, api } = setUp();
+    const answers: string[] = [];
+    const get = (reply: Reply): Step => ({ method: "GET", reply });
+    transport.expect(
+      get({ status: 403 }),
+      get(answer("192.0.2.1")),
+      get(answer("192.0.2.1")),
+      get(answer()),
+      get({ fail: "refused", sent: false }),
+    );
+    const endpoints = watchEndpoints({
+      api,
+      clock,
+      log: silentLogger,
+      onServers: () => {},
+      onAnswer: (servers) => answers.push(servers.map(({ host }) => host).join()),
+    });
+    await pass(clock, 32_000);
+    assert.deepEqual(answers, ["192.0.2.1", "192.0.2.1", ""]);
+    endpoints.close();
+  });
+
   test("tells what came of the last question", async () => {
     const { clock, transport, api } = setUp();
     const get = (reply: Reply): Step => ({ method: "GET", reply });

@@ -1,0 +1,56 @@
+/** The way to the API for a command that a person runs: the agent's credentials and its API servers. */
+import { join } from "node:path";
+import { readRemembered } from "../backends/remembered.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import { createApiClient } from "../kube/api.ts";
+import type { ApiClient } from "../kube/api.ts";
+import { createCredentials } from "../kube/credentials.ts";
+import { apiServerList } from "../kube/servers.ts";
+import { createUndiciTransport } from "../kube/undici-transport.ts";
+import { silentLogger } from "../log.ts";
+import { VERSION } from "../version.ts";
+
+/** A connection to the API servers, with the credentials that the agent of this node has. */
+export interface Connection extends AsyncDisposable {
+  /** Resolves when the kubeconfigs have been read. */
+  readonly ready: Promise<void>;
+  readonly api: ApiClient;
+}
+
+/** Opens the connection, which the caller disposes of. */
+export function connect(config: Config, clock: Clock): Connection {
+  const log = silentLogger;
+  const remembered = readRemembered(join(config.dataDir, "api-servers.json"), log);
+  const credentials = createCredentials({
+    clock,
+    log,
+    ownPath: config.kubeconfig,
+    adminPath: config.adminKubeconfig,
+    onChange: () => {},
+  });
+  const transport = createUndiciTransport({
+    clock,
+    log,
+    credentials,
+    userAgent: `leasehold/${VERSION}`,
+    servers: () =>
+      apiServerList({
+        own: config.nodeIp?.text ?? "127.0.0.1",
+        configured: config.apiServers,
+        discovered: config.backends,
+        candidates: [],
+        remembered,
+        vips: config.vips,
+        port: config.backendPort,
+      }),
+  });
+  return {
+    ready: credentials.start(),
+    api: createApiClient({ transport, clock, log }),
+    async [Symbol.asyncDispose]() {
+      credentials.stop();
+      await transport.close();
+    },
+  };
+}
