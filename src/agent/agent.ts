@@ -184,6 +184,11 @@ export function createAgent(deps: AgentDeps): Agent {
         source: current?.path ?? "none",
         expiresAt: current?.expiresAt?.toISOString() ?? null,
         problem: parts?.credentials.problem() ?? null,
+        warning: parts?.credentials.warning() ?? null,
+        certificates: (parts?.credentials.certificates() ?? []).map((end) => ({
+          ...end,
+          expiresAt: end.expiresAt.toISOString(),
+        })),
       },
     };
   }

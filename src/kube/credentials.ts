@@ -32,6 +32,27 @@ export interface CredentialsDeps {
   readonly onChange: () => void;
 }
 
+/**
+ * Milliseconds before its end at which a client certificate is called to people's attention. One with a short
+ * life is so in the last tenth of it: the kubelet renews its own before that.
+ */
+const ENDS_SOON_MS = 30 * 86_400_000;
+const ENDS_SOON_PART = 0.1;
+/** A warning about the same certificate is logged once in this time, ms. */
+const WARN_AGAIN_MS = 86_400_000;
+
+/** The client certificate of one kubeconfig. */
+export interface CertificateEnd {
+  readonly path: string;
+  readonly kubeconfig: "own" | "admin";
+  readonly expiresAt: Date;
+  /**
+   * The certificate has ended or ends soon, and the agent relies on it. It relies on its own kubeconfig always,
+   * and on admin.conf while that one is in force.
+   */
+  readonly endsSoon: boolean;
+}
+
 /** The credentials of both kubeconfigs, kept up to date. */
 export interface Credentials {
   /** Starts reading. Resolves when both files have been read, whatever was in them. */
@@ -55,6 +76,10 @@ export interface Credentials {
    * null while {@link current} are good.
    */
   problem(): string | null;
+  /** Returns the client certificates, our own first. A kubeconfig with a token has none. */
+  certificates(): readonly CertificateEnd[];
+  /** Returns which certificates have ended or end soon, and what to do about it, in words. null: none does. */
+  warning(): string | null;
   /**
    * Records that an API server turned these credentials away: with 401 or 403, or in TLS while the other ones
    * were good there.
@@ -73,6 +98,8 @@ interface Source {
   rejected: { readonly why: number | string; readonly untilMs: number } | undefined;
   /** The last complaint, so that each is logged once. */
   complaint: string;
+  /** When its end was last logged, and of which certificate. */
+  warned: { readonly fingerprint: string; readonly ended: boolean; readonly atMs: number } | undefined;
 }
 
 /** Creates the credentials, which are empty until {@link Credentials.start} has read the files. */
@@ -145,6 +172,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     // admin.conf may be absent for good. Its absence is worth a log line only while our own kubeconfig is
     // absent too.
     for (const source of sources) complain(source);
+    for (const end of certificates()) if (end.endsSoon) warnOf(end);
     if (!stopped) tellChange();
   }
 
@@ -171,6 +199,62 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     if (last?.kind === "broken") log.warn({ path, err: last.error }, "Kubeconfig is broken, trying again");
     else if (last?.kind === "missing" && missed)
       log.warn({ path, reason: last.why }, "Kubeconfig is missing, waiting");
+  }
+
+  function certificates(): readonly CertificateEnd[] {
+    const nowMs = clock.wall().getTime();
+    const inForceNow = current();
+    return sources.flatMap((source): readonly CertificateEnd[] => {
+      const { startsAt = null, expiresAt = null } = source.credentials ?? {};
+      if (expiresAt === null) return [];
+      const lifeMs = expiresAt.getTime() - (startsAt ?? expiresAt).getTime();
+      const soonMs = Math.min(ENDS_SOON_MS, lifeMs * ENDS_SOON_PART);
+      const reliedOn = source === own || source.credentials === inForceNow;
+      const endsSoon = reliedOn && expiresAt.getTime() - nowMs <= soonMs;
+      return [{ path: source.path, kubeconfig: source === own ? "own" : "admin", expiresAt, endsSoon }];
+    });
+  }
+
+  function adviceFor({ kubeconfig, path }: CertificateEnd): string {
+    if (kubeconfig === "admin") return "renew it with `kubeadm certs renew admin.conf`";
+    if (path.endsWith("kubelet.conf")) return "the kubelet renews it: look at the kubelet's log";
+    return "make a new one by step 5 of the README's quick start";
+  }
+
+  function warning(): string | null {
+    const nowMs = clock.wall().getTime();
+    const ends = certificates().filter(({ endsSoon }) => endsSoon);
+    if (ends.length === 0) return null;
+    return ends
+      .map(
+        (end) =>
+          `${end.path}: the client certificate ${end.expiresAt.getTime() <= nowMs ? "ended" : "ends"} at ${end.expiresAt.toISOString()}; ${adviceFor(end)}`,
+      )
+      .join("; ");
+  }
+
+  function warnOf(end: CertificateEnd): void {
+    const source = end.kubeconfig === "own" ? own : admin;
+    const { fingerprint = "" } = source.credentials ?? {};
+    const { warned } = source;
+    const leftMs = end.expiresAt.getTime() - clock.wall().getTime();
+    const ended = leftMs <= 0;
+    if (
+      warned?.fingerprint === fingerprint &&
+      warned.ended === ended &&
+      clock.now() < warned.atMs + WARN_AGAIN_MS
+    )
+      return;
+    source.warned = { fingerprint, ended, atMs: clock.now() };
+    log.warn(
+      {
+        path: end.path,
+        expiresAt: end.expiresAt.toISOString(),
+        daysLeft: Math.floor(leftMs / 86_400_000),
+        hint: adviceFor(end),
+      },
+      ended ? "The client certificate has ended" : "The client certificate ends soon",
+    );
   }
 
   /** Reads both files, one read at a time. A request during a read causes another read after it. */
@@ -241,6 +325,8 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     usable,
     current,
     problem,
+    certificates,
+    warning,
     rejected(credentials, why) {
       const source = sources.find(
         (candidate) => candidate.credentials?.fingerprint === credentials.fingerprint,
@@ -272,5 +358,12 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
 }
 
 function newSource(path: string): Source {
-  return { path, last: undefined, credentials: undefined, rejected: undefined, complaint: "" };
+  return {
+    path,
+    last: undefined,
+    credentials: undefined,
+    rejected: undefined,
+    complaint: "",
+    warned: undefined,
+  };
 }

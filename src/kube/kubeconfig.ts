@@ -35,9 +35,11 @@ export interface ClientCredentials {
    * that name.
    */
   readonly servername: string;
-  /** When the client certificate expires. null with a token. */
+  /** When the client certificate began to be valid. null with a token. */
+  readonly startsAt: Date | null;
+  /** When the client certificate expires, or the CA that issued it, if that is sooner. null with a token. */
   readonly expiresAt: Date | null;
-  /** A hash of the above, except `user` and `expiresAt`, which follow from the certificate. */
+  /** A hash of the above, except `user`, `startsAt` and `expiresAt`, which follow from the certificate. */
   readonly fingerprint: string;
 }
 
@@ -82,7 +84,7 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
   const read = referenced(path);
   const ca = await read("certificate-authority", cluster.caData, cluster.caFile);
   if (ca === undefined) throw broken(path, "the cluster has no certificate-authority");
-  checked(path, "certificate-authority", () => new X509Certificate(ca));
+  const authority = checked(path, "certificate-authority", () => new X509Certificate(ca));
 
   const cert = await read("client-certificate", user.certData, user.certFile);
   const key = await read("client-key", user.keyData, user.keyFile);
@@ -95,7 +97,7 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
     clientCertificate === undefined
       ? undefined
       : checked(path, "client-certificate", () => new X509Certificate(clientCertificate.cert));
-  const expiresAt = certificate?.validToDate ?? null;
+  const expiresAt = certificate === undefined ? null : endOf(certificate, authority);
   checked(path, "client-key", () => createSecureContext({ ca, ...clientCertificate }));
   const servername =
     typeof cluster.tlsServerName === "string" && cluster.tlsServerName !== ""
@@ -110,9 +112,17 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
     token,
     user: commonName(certificate),
     servername,
+    startsAt: certificate?.validFromDate ?? null,
     expiresAt,
     fingerprint,
   };
+}
+
+/** A certificate that outlives its CA ends with it: `kubeadm kubeconfig user --validity-period` makes such ones. */
+function endOf(certificate: X509Certificate, authority: X509Certificate): Date {
+  const end = certificate.validToDate;
+  const last = authority.validToDate;
+  return last < end && certificate.verify(authority.publicKey) ? last : end;
 }
 
 function commonName(certificate: X509Certificate | undefined): string | undefined {

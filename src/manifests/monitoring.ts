@@ -141,11 +141,12 @@ spec:
             description: leasehold_fault names the checks that failed. In INIT, /readyz of that agent says what it waits for.
             runbook_url: docs/architecture.md#when-an-alert-fires
         - alert: LeaseholdCertificateExpiresSoon
-          expr: leasehold_client_certificate_expiration_timestamp_seconds - time() < 14 * 86400
+          # The agent knows which certificates it relies on, and that the kubelet's live for a short time.
+          expr: leasehold_client_certificate_expiration_timestamp_seconds - time() and leasehold_client_certificate_expires_soon == 1
           labels: {severity: warning}
           annotations:
-            summary: The client certificate of the agent on {{ $labels.node }} expires in {{ $value | humanizeDuration }}.
-            description: Make a new one by step 5 of the quick start in the README. The agent reads it without a restart.
+            summary: A client certificate of the agent on {{ $labels.node }} expires in {{ $value | humanizeDuration }}.
+            description: /status of that agent says under credentials.warning which one it is and what to do. After the end of its own certificate the agent uses admin.conf.
             runbook_url: docs/architecture.md#when-an-alert-fires
         - alert: LeaseholdAgentDown
           # The second part fires when Prometheus has no agent to ask: the PodMonitor selects none, or no Prometheus

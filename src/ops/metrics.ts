@@ -271,7 +271,13 @@ function declare(registry: Registry) {
     ),
     certificateExpiry: gauge(
       "leasehold_client_certificate_expiration_timestamp_seconds",
-      "When the client certificate in use expires.",
+      "When the client certificate of the agent's own kubeconfig (own) and of admin.conf (admin) expires.",
+      ["kubeconfig"],
+    ),
+    certificateSoon: gauge(
+      "leasehold_client_certificate_expires_soon",
+      "1 while the agent relies on a client certificate that has ended or ends soon: within 30 days, or in the last tenth of its life.",
+      ["kubeconfig"],
     ),
   };
 }
@@ -404,6 +410,8 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.kicked,
     metrics.destroyed,
     metrics.restored,
+    metrics.certificateExpiry,
+    metrics.certificateSoon,
   ];
   const sometimes: readonly Gauge[] = [
     metrics.eligible,
@@ -414,7 +422,6 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.leaseReadAge,
     metrics.lastRenew,
     metrics.vipExpiry,
-    metrics.certificateExpiry,
   ];
 
   function show(status: AgentStatus, wallMs: number): void {
@@ -432,8 +439,10 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     for (const { name: listener, listening } of status.listeners)
       metrics.listenerUp.set({ listener }, flag(listening));
     for (const { name, ok } of status.checks) if (ok !== null) metrics.checkUp.set({ check: name }, flag(ok));
-    const expiryMs = Date.parse(status.credentials.expiresAt ?? "");
-    if (!Number.isNaN(expiryMs)) metrics.certificateExpiry.set(expiryMs / 1_000);
+    for (const { kubeconfig, expiresAt, endsSoon } of status.credentials.certificates) {
+      metrics.certificateExpiry.set({ kubeconfig }, Date.parse(expiresAt) / 1_000);
+      metrics.certificateSoon.set({ kubeconfig }, flag(endsSoon));
+    }
   }
 
   return {

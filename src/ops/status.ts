@@ -18,6 +18,15 @@ export interface ListenerStatus {
   readonly error: string | null;
 }
 
+/** The client certificate of one kubeconfig, our own or admin.conf. */
+export interface CertificateStatus {
+  readonly kubeconfig: "own" | "admin";
+  readonly path: string;
+  readonly expiresAt: string;
+  /** It has ended or ends soon, and the agent relies on it. */
+  readonly endsSoon: boolean;
+}
+
 export interface AgentStatus {
   readonly node: string;
   readonly role: "control-plane" | "balancer";
@@ -50,10 +59,17 @@ export interface AgentStatus {
    */
   readonly api: { readonly lastRefusal: RefusalStatus | null };
   readonly listeners: readonly ListenerStatus[];
-  /** `problem` says what is wrong with the kubeconfigs, each by its path; null while one is good. */
+  /**
+   * The kubeconfig in use and when its certificate ends. `problem` says what is wrong with the kubeconfigs, each by
+   * its path; null while one is good. `warning` names the certificates that have ended or end soon, and what to
+   * do; null while none does.
+   */
   readonly credentials: {
     readonly source: string;
     readonly expiresAt: string | null;
     readonly problem: string | null;
+    readonly warning: string | null;
+    /** The client certificate of each kubeconfig; see {@link CertificateStatus}. */
+    readonly certificates: readonly CertificateStatus[];
   };
 }

@@ -7,6 +7,7 @@ import { createCredentials } from "../../../src/kube/credentials.ts";
 import type { Credentials } from "../../../src/kube/credentials.ts";
 import { readKubeconfig } from "../../../src/kube/kubeconfig.ts";
 import type { LogFields, Logger } from "../../../src/log.ts";
+import { issue as issueFor, makeAuthority } from "../../support/embedded-api/certificates.ts";
 import { authority, issue } from "../../support/backends/pki.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { kubeconfigText } from "./kubeconfig-fixture.ts";
@@ -170,6 +171,123 @@ describe("which credentials", () => {
     assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
     credentials.accepted(credentials.current() ?? assert.fail());
     assert.equal(lines.at(-1)?.fields["reason"], "ours has expired");
+  });
+
+  describe("say before the end what ends", () => {
+    const DAY_MS = 86_400_000;
+    const beganMs = Date.UTC(2026, 0, 1);
+    const at = (days: number): Date => new Date(beganMs + days * DAY_MS);
+    const longCa = makeAuthority({ commonName: "kubernetes-ca", notBefore: at(0), notAfter: at(3_650) });
+    const lasting = (user: string, days: number, issuer = longCa): string =>
+      kubeconfigText(issuer, issueFor(issuer, { commonName: user, notBefore: at(0), notAfter: at(days) }));
+    const warnings = (lines: readonly Line[]) =>
+      lines
+        .filter(({ message }) => message.startsWith("The client certificate"))
+        .map(({ level, message, fields }) => [level, message, fields["daysLeft"], fields["path"]]);
+
+    for (const [what, days, lifeDays, soon] of [
+      ["a year, 31 days before", 334, 365, false],
+      ["a year, 30 days before", 335, 365, true],
+      ["ten years, a year before", 3_285, 3_650, false],
+      ["ten years, a month before", 3_620, 3_650, true],
+      ["30 days, as the kubelet has it, 4 days before", 26, 30, false],
+      ["30 days that the kubelet has not renewed, 3 days before", 27, 30, true],
+      ["that has ended", 366, 365, true],
+    ] as const) {
+      test(`a certificate of ${what}: ${soon ? "a warning" : "none"}`, async () => {
+        const { credentials, lines, ownPath } = await setUp(
+          { own: lasting("leasehold", lifeDays) },
+          at(days),
+        );
+        const [end] = credentials.certificates();
+        assert.deepEqual(end, {
+          path: ownPath,
+          kubeconfig: "own",
+          expiresAt: at(lifeDays),
+          endsSoon: soon,
+        });
+        assert.equal(credentials.warning() !== null, soon);
+        assert.equal(warnings(lines).length, soon ? 1 : 0);
+      });
+    }
+
+    test("once a day in the log, and once more when it ends", async () => {
+      const { credentials, clock, lines, ownPath } = await setUp(
+        { own: lasting("leasehold", 365) },
+        at(363.5),
+      );
+      const live = async (days: number): Promise<void> => {
+        clock.advance(days * DAY_MS);
+        await credentials.reload();
+      };
+      for (let hour = 0; hour < 48; hour++) await live(1 / 24);
+      assert.deepEqual(warnings(lines), [
+        ["warn", "The client certificate ends soon", 1, ownPath],
+        ["warn", "The client certificate ends soon", 0, ownPath],
+        ["warn", "The client certificate has ended", 0, ownPath],
+      ]);
+      assert.match(
+        credentials.warning() ?? "",
+        new RegExp(
+          `^${ownPath}: the client certificate ended at 2027-01-01T00:00:00.000Z; make a new one by step 5`,
+        ),
+      );
+      // A new file ends it.
+      await writeFile(ownPath, lasting("leasehold", 3_650));
+      await credentials.reload();
+      assert.equal(credentials.warning(), null);
+    });
+
+    test("of admin.conf while the agent uses it, and not otherwise", async () => {
+      const { credentials, ownPath, adminPath, lines } = await setUp(
+        { own: lasting("leasehold", 3_650), admin: lasting("admin", 365) },
+        at(350),
+      );
+      const soon = () => credentials.certificates().map(({ kubeconfig, endsSoon }) => [kubeconfig, endsSoon]);
+      assert.deepEqual(soon(), [
+        ["own", false],
+        ["admin", false],
+      ]);
+      await rm(ownPath);
+      await credentials.reload();
+      assert.deepEqual(soon(), [["admin", true]]);
+      assert.match(credentials.warning() ?? "", /admin\.conf: .*kubeadm certs renew admin\.conf/);
+      assert.deepEqual(
+        warnings(lines).map(([, , , path]) => path),
+        [adminPath],
+      );
+    });
+
+    test("of our own after its end as well, while admin.conf serves", async () => {
+      const { credentials, inUse } = await setUp(
+        { own: lasting("leasehold", 365), admin: lasting("admin", 3_650) },
+        at(400),
+      );
+      assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
+      assert.equal(credentials.problem(), null);
+      assert.match(credentials.warning() ?? "", /leasehold\.conf: the client certificate ended/);
+    });
+
+    test("a certificate that outlives its CA ends with it; another CA in the file does not count", async () => {
+      const shortCa = makeAuthority({ commonName: "kubernetes-ca", notBefore: at(0), notAfter: at(100) });
+      const first = await setUp({ own: lasting("leasehold", 3_650, shortCa) }, at(91));
+      assert.deepEqual(first.credentials.certificates()[0]?.expiresAt, at(100));
+      assert.equal(first.credentials.certificates()[0]?.endsSoon, true);
+      const other = kubeconfigText(
+        shortCa,
+        issueFor(longCa, { commonName: "leasehold", notBefore: at(0), notAfter: at(3_650) }),
+      );
+      const second = await setUp({ own: other }, at(91));
+      assert.deepEqual(second.credentials.certificates()[0]?.expiresAt, at(3_650));
+    });
+
+    test("nothing of a token, which names no end", async () => {
+      const { credentials } = await setUp({
+        own: ownText.replace(/client-certificate-data: .*\n.*client-key-data: .*/, "token: abc"),
+      });
+      assert.deepEqual(credentials.certificates(), []);
+      assert.equal(credentials.warning(), null);
+    });
   });
 
   test("a file that breaks keeps its last good content, one that is removed does not", async () => {

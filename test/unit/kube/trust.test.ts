@@ -49,6 +49,7 @@ function credentialsOf(
     token: undefined,
     user: name,
     servername: "kubernetes",
+    startsAt: null,
     expiresAt: null,
     fingerprint: name,
     ...more,

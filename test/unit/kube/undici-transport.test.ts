@@ -37,6 +37,7 @@ function credentialsOf(name: string, more: Partial<ClientCredentials> = {}): Cli
     clientCertificate,
     token: undefined,
     servername: "kubernetes",
+    startsAt: null,
     expiresAt: null,
     fingerprint: name,
     ...more,

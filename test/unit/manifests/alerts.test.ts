@@ -324,18 +324,35 @@ const CASES: readonly Case[] = [
   // Promtool's time starts at 0.
   {
     alert: "LeaseholdCertificateExpiresSoon",
-    what: "in 15 days",
-    series: { [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1")]: "1296000+0x40" },
+    what: "in 40 days, and one of the kubelet in 5 days of 30",
+    series: {
+      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="own"')]:
+        "3456000+0x40",
+      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="own"')]: "0+0x40",
+      [target("leasehold_client_certificate_expiration_timestamp_seconds", "w1", 'kubeconfig="own"')]:
+        "432000+0x40",
+      [target("leasehold_client_certificate_expires_soon", "w1", 'kubeconfig="own"')]: "0+0x40",
+    },
     at: "0m",
     fires: [],
   },
   {
     alert: "LeaseholdCertificateExpiresSoon",
-    what: "in 13 days",
-    series: { [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1")]: "1123200+0x40" },
+    what: "in 29 days",
+    series: {
+      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="own"')]:
+        "2505600+0x40",
+      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="own"')]: "1+0x40",
+      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="admin"')]:
+        "2505600+0x40",
+      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="admin"')]: "0+0x40",
+    },
     at: "0m",
     fires: [
-      { labels: on("n1"), summary: "The client certificate of the agent on n1 expires in 13d 0h 0m 0s." },
+      {
+        labels: on("n1", { kubeconfig: "own" }),
+        summary: "A client certificate of the agent on n1 expires in 29d 0h 0m 0s.",
+      },
     ],
   },
 

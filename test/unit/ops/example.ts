@@ -133,6 +133,21 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
       source: "/etc/kubernetes/leasehold/kubeconfig",
       expiresAt: "2027-01-01T00:00:00Z",
       problem: null,
+      warning: null,
+      certificates: [
+        {
+          kubeconfig: "own",
+          path: "/etc/kubernetes/leasehold/kubeconfig",
+          expiresAt: "2027-01-01T00:00:00Z",
+          endsSoon: false,
+        },
+        {
+          kubeconfig: "admin",
+          path: "/etc/kubernetes/admin.conf",
+          expiresAt: "2026-06-01T00:00:00Z",
+          endsSoon: true,
+        },
+      ],
     },
     ...changes.agent,
   };

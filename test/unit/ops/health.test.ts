@@ -25,7 +25,13 @@ describe("liveness", () => {
       balancer: { listening: false, backends: [{ ...backend, grade: "DOWN" }] },
       agent: {
         apiServers: [],
-        credentials: { source: "none", expiresAt: null, problem: "/none: no such file" },
+        credentials: {
+          source: "none",
+          expiresAt: null,
+          problem: "/none: no such file",
+          warning: null,
+          certificates: [],
+        },
       },
     });
     assert.deepEqual(failing(liveness(status)), []);

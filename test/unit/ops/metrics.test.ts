@@ -58,7 +58,12 @@ describe("/metrics", () => {
     ]);
     assert.deepEqual(lines(text, "leasehold_check_up"), ['leasehold_check_up{check="balancer"} 1']);
     assert.deepEqual(lines(text, "leasehold_client_certificate_expiration_timestamp_seconds"), [
-      `leasehold_client_certificate_expiration_timestamp_seconds ${Date.UTC(2027, 0, 1) / 1_000}`,
+      `leasehold_client_certificate_expiration_timestamp_seconds{kubeconfig="admin"} ${Date.UTC(2026, 5, 1) / 1_000}`,
+      `leasehold_client_certificate_expiration_timestamp_seconds{kubeconfig="own"} ${Date.UTC(2027, 0, 1) / 1_000}`,
+    ]);
+    assert.deepEqual(lines(text, "leasehold_client_certificate_expires_soon"), [
+      'leasehold_client_certificate_expires_soon{kubeconfig="admin"} 1',
+      'leasehold_client_certificate_expires_soon{kubeconfig="own"} 0',
     ]);
   });
 
@@ -116,7 +121,15 @@ describe("/metrics", () => {
         election: { state: "BACKUP", confirmed: false, renewedAtMs: null },
         vip: { interface: "eth1", addresses: released, validForMs: null },
         balancer: { backends: [{ ...backend, id: "192.0.2.12:6443" }] },
-        agent: { credentials: { source: "none", expiresAt: null, problem: "/none: no such file" } },
+        agent: {
+          credentials: {
+            source: "none",
+            expiresAt: null,
+            problem: "/none: no such file",
+            warning: null,
+            certificates: [],
+          },
+        },
       }),
       WALL_MS,
     );
@@ -134,6 +147,7 @@ describe("/metrics", () => {
       "leasehold_vip_expiry_seconds",
       "leasehold_lease_last_renew_timestamp_seconds",
       "leasehold_client_certificate_expiration_timestamp_seconds",
+      "leasehold_client_certificate_expires_soon",
     ]) {
       assert.deepEqual(lines(text, gone), [], gone);
     }
