@@ -69,9 +69,25 @@ type Life =
   | { readonly kind: "paused"; readonly untilMs: number }
   | { readonly kind: "dead" };
 
-interface ProcessTimer {
+class ProcessTimer implements Timer {
+  readonly callback: () => void;
+  readonly quiet: boolean;
+  /** True time; what the machine is suspended from now on comes on top of it. */
+  dueMs = 0;
+  /** How long the machine had been suspended when the time above was worked out. */
+  suspendedMs = 0;
   planned: Planned | undefined;
-  cancelled: boolean;
+  cancelled = false;
+
+  constructor(callback: () => void, quiet: boolean) {
+    this.callback = callback;
+    this.quiet = quiet;
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+    if (this.planned !== undefined) this.planned.cancelled = true;
+  }
 }
 
 export class SimProcess implements Clock {
@@ -130,9 +146,9 @@ export class SimProcess implements Clock {
   }
 
   after(delayMs: number, callback: () => void): Timer {
-    const timer: ProcessTimer = { planned: undefined, cancelled: false };
-    this.#arm(timer, delayMs, callback);
-    return { cancel: () => cancelTimer(timer) };
+    const timer = new ProcessTimer(callback, false);
+    this.#arm(timer, delayMs, () => this.#due(timer));
+    return timer;
   }
 
   every(intervalMs: number, callback: () => void): Timer {
@@ -200,30 +216,35 @@ export class SimProcess implements Clock {
   }
 
   #every(intervalMs: number, callback: () => void, quiet: boolean): Timer {
-    const timer: ProcessTimer = { planned: undefined, cancelled: false };
-    const fire = (): void => {
-      this.#arm(timer, intervalMs, fire, quiet);
+    const again = (): void => {
+      this.#arm(timer, intervalMs, due);
       callback();
     };
-    this.#arm(timer, intervalMs, fire, quiet);
-    return { cancel: () => cancelTimer(timer) };
+    const timer = new ProcessTimer(again, quiet);
+    const due = (): void => this.#due(timer);
+    this.#arm(timer, intervalMs, due);
+    return timer;
   }
 
-  #arm(timer: ProcessTimer, delayMs: number, callback: () => void, quiet = false): void {
+  #arm(timer: ProcessTimer, delayMs: number, due: () => void): void {
     // Node's timers are late by a fraction of a millisecond, or by what runs before them; never early.
     const lateMs = this.#random.between(0, 2);
-    const dueMs = this.#machine.trueAfter(this.trueMs, Math.max(0, delayMs)) + lateMs;
-    this.#plan(timer, dueMs, this.#machine.suspendedMs, callback, quiet);
+    timer.dueMs = this.#machine.trueAfter(this.trueMs, Math.max(0, delayMs)) + lateMs;
+    timer.suspendedMs = this.#machine.suspendedMs;
+    timer.planned = this.#scheduler.at(timer.dueMs, due);
   }
 
-  #plan(timer: ProcessTimer, atMs: number, suspendedMs: number, callback: () => void, quiet: boolean): void {
-    timer.planned = this.#scheduler.at(atMs, () => {
-      const restMs = this.#machine.suspendedMs - suspendedMs;
-      if (restMs > 0) return this.#plan(timer, atMs + restMs, this.#machine.suspendedMs, callback, quiet);
-      if (quiet && this.running && !timer.cancelled) return this.#runQuietly(callback);
-      this.deliver(() => {
-        if (!timer.cancelled) callback();
-      });
+  #due(timer: ProcessTimer): void {
+    const { suspendedMs } = this.#machine;
+    if (suspendedMs > timer.suspendedMs) {
+      timer.dueMs += suspendedMs - timer.suspendedMs;
+      timer.suspendedMs = suspendedMs;
+      timer.planned = this.#scheduler.at(timer.dueMs, () => this.#due(timer));
+      return;
+    }
+    if (timer.quiet && this.running && !timer.cancelled) return this.#runQuietly(timer.callback);
+    this.deliver(() => {
+      if (!timer.cancelled) timer.callback();
     });
   }
 
@@ -257,9 +278,4 @@ export class SimProcess implements Clock {
       this.#onThrow(error);
     }
   }
-}
-
-function cancelTimer(timer: ProcessTimer): void {
-  timer.cancelled = true;
-  if (timer.planned !== undefined) timer.planned.cancelled = true;
 }

@@ -4,18 +4,32 @@
  * a real timer.
  */
 
-export interface Planned {
+/** Something that will run at its time. */
+export class Planned {
   readonly atMs: number;
   readonly order: number;
-  cancelled: boolean;
   readonly callback: () => void;
+  cancelled = false;
+
+  constructor(atMs: number, order: number, callback: () => void) {
+    this.atMs = atMs;
+    this.order = order;
+    this.callback = callback;
+  }
 }
+
+/** Heaps smaller than this are not worth a look for cancelled events. */
+const SMALL_HEAP = 64;
 
 export class Scheduler {
   #nowMs = 0;
   #order = 0;
   #events = 0;
+  /** A binary heap. The times stand beside it, as comparing them is most of its work. */
   readonly #heap: Planned[] = [];
+  readonly #timesMs: number[] = [];
+  /** The heap is swept when it has grown to this. */
+  #sweepAt = SMALL_HEAP;
   #unremarkable = false;
 
   /** True time, ms. No simulated process may see it: they have clocks of their own, and those are wrong. */
@@ -29,12 +43,8 @@ export class Scheduler {
   }
 
   at(atMs: number, callback: () => void): Planned {
-    const planned: Planned = {
-      atMs: Math.max(atMs, this.#nowMs),
-      order: this.#order++,
-      cancelled: false,
-      callback,
-    };
+    const planned = new Planned(Math.max(atMs, this.#nowMs), this.#order++, callback);
+    if (this.#heap.length >= this.#sweepAt) this.#sweep();
     this.#push(planned);
     return planned;
   }
@@ -75,16 +85,9 @@ export class Scheduler {
   }
 
   #push(planned: Planned): void {
-    const heap = this.#heap;
-    let index = heap.push(planned) - 1;
-    while (index > 0) {
-      const parentIndex = (index - 1) >> 1;
-      const parent = heap[parentIndex];
-      if (parent === undefined || !earlier(planned, parent)) break;
-      heap[index] = parent;
-      index = parentIndex;
-    }
-    heap[index] = planned;
+    const index = this.#heap.push(planned) - 1;
+    this.#timesMs.push(planned.atMs);
+    this.#rise(index, planned);
   }
 
   #pop(endMs: number): Planned | undefined {
@@ -97,29 +100,73 @@ export class Scheduler {
   }
 
   #removeTop(): void {
+    const last = this.#heap.pop();
+    this.#timesMs.pop();
+    if (last !== undefined && this.#heap.length > 0) this.#sink(0, last);
+  }
+
+  /** Puts `planned` at `index` or above it. */
+  #rise(from: number, planned: Planned): void {
     const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let index = 0;
+    const timesMs = this.#timesMs;
+    const { atMs } = planned;
+    let index = from;
+    while (index > 0) {
+      const parentIndex = (index - 1) >> 1;
+      const parent = heap[parentIndex];
+      const parentMs = timesMs[parentIndex];
+      if (parent === undefined || parentMs === undefined) break;
+      if (parentMs < atMs || (parentMs === atMs && parent.order < planned.order)) break;
+      heap[index] = parent;
+      timesMs[index] = parentMs;
+      index = parentIndex;
+    }
+    heap[index] = planned;
+    timesMs[index] = atMs;
+  }
+
+  /** Puts `planned` at `index` or below it. */
+  #sink(from: number, planned: Planned): void {
+    const heap = this.#heap;
+    const timesMs = this.#timesMs;
+    const { atMs } = planned;
+    let index = from;
     for (;;) {
       let childIndex = index * 2 + 1;
       let child = heap[childIndex];
-      if (child === undefined) break;
+      let childMs = timesMs[childIndex];
+      if (child === undefined || childMs === undefined) break;
       const right = heap[childIndex + 1];
-      if (right !== undefined && earlier(right, child)) {
+      const rightMs = timesMs[childIndex + 1];
+      if (
+        right !== undefined &&
+        rightMs !== undefined &&
+        (rightMs < childMs || (rightMs === childMs && right.order < child.order))
+      ) {
         childIndex += 1;
         child = right;
+        childMs = rightMs;
       }
-      if (!earlier(child, last)) break;
+      if (atMs < childMs || (atMs === childMs && planned.order < child.order)) break;
       heap[index] = child;
+      timesMs[index] = childMs;
       index = childIndex;
     }
-    heap[index] = last;
+    heap[index] = planned;
+    timesMs[index] = atMs;
   }
-}
 
-function earlier(a: Planned, b: Planned): boolean {
-  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+  /**
+   * Takes the cancelled events out. Most time-outs are cancelled long before their time, and would make the
+   * heap several times as large.
+   */
+  #sweep(): void {
+    const kept = this.#heap.filter(({ cancelled }) => !cancelled);
+    this.#heap.length = 0;
+    this.#timesMs.length = 0;
+    for (const planned of kept) this.#push(planned);
+    this.#sweepAt = Math.max(SMALL_HEAP, kept.length * 2);
+  }
 }
 
 /**
