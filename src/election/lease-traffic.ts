@@ -11,7 +11,7 @@ import { trackNamesake } from "./identity.ts";
 import { observe } from "./lease-view.ts";
 import type { Source } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
-import type { ElectionEvent, Role } from "./types.ts";
+import type { ElectionEvent, ElectionSettings, Role } from "./types.ts";
 
 /** Every node also reads on a timer, because a watch may stall without a sign. */
 const READ_INTERVAL_MS = 2_000;
@@ -112,7 +112,7 @@ export function decidePublish(step: StepBuilder, role: Role): void {
   if (role.kind === "STOPPED" || publish.inFlight || view === null || view.record === null) return;
   if (step.facts.self.namesake !== null) return;
   const candidate = selfCandidate(step, role);
-  const text = withoutCounter(candidate);
+  const text = withoutCounter(step.settings, candidate);
   if (text === publish.text || publish.text === "") {
     const dueAtMs = publish.atMs + (publish.text === "" ? RETRY_MS : BUMP_MS);
     if (nowMs < dueAtMs) return step.wakeAt(dueAtMs);
@@ -124,14 +124,32 @@ export function decidePublish(step: StepBuilder, role: Role): void {
   step.sendBeside({ kind: "candidate", candidate: { ...candidate, counter } }, writeTimeoutMs(step.settings));
 }
 
-function withoutCounter(candidate: Candidate): string {
-  return JSON.stringify({ ...candidate, counter: 0 });
+/**
+ * What each node said of itself when it was last asked, with the text of it. Every step asks, and the answer
+ * hardly ever changes.
+ */
+const lastSaid = new WeakMap<ElectionSettings, { readonly candidate: Candidate; readonly text: string }>();
+
+function withoutCounter(settings: ElectionSettings, candidate: Candidate): string {
+  const last = lastSaid.get(settings);
+  if (last !== undefined && sameButCounter(last.candidate, candidate)) return last.text;
+  const text = JSON.stringify({ ...candidate, counter: 0 });
+  lastSaid.set(settings, { candidate, text });
+  return text;
+}
+
+/** A list or an object counts as changed when it is another one, whatever is in it. */
+function sameButCounter(a: Candidate, b: Candidate): boolean {
+  let name: keyof Candidate;
+  for (name in a) if (name !== "counter" && a[name] !== b[name]) return false;
+  return true;
 }
 
 /** This node has last published what it would publish now. */
 export function candidacyWritten(step: StepBuilder, role: Role): boolean {
   const { view, publish } = step.facts.lease;
-  return view === null || view.record === null || publish.text === withoutCounter(selfCandidate(step, role));
+  if (view === null || view.record === null) return true;
+  return publish.text === withoutCounter(step.settings, selfCandidate(step, role));
 }
 
 /**

@@ -47,6 +47,9 @@ export type Source =
   | { readonly kind: "write" }
   | { readonly kind: "read"; readonly sentAtMs: number };
 
+/** A number of so many digits is exact as a double. */
+const EXACT_DIGITS = 15;
+
 const NOBODY: ReadonlyMap<string, SeenCandidate> = new Map();
 
 /** The view after one more record, or the same object when the record is not news. */
@@ -92,8 +95,9 @@ function supersedes(view: LeaseView, record: LeaseRecord | null, source: Source)
  * Versions can be compared as numbers since Kubernetes 1.35, and with etcd always. Anything else counts as
  * the oldest version.
  */
-function version(record: LeaseRecord): bigint {
-  return /^\d{1,20}$/.test(record.resourceVersion) ? BigInt(record.resourceVersion) : -1n;
+function version({ resourceVersion }: LeaseRecord): number | bigint {
+  if (!/^\d{1,20}$/.test(resourceVersion)) return -1;
+  return resourceVersion.length <= EXACT_DIGITS ? Number(resourceVersion) : BigInt(resourceVersion);
 }
 
 /**
@@ -110,6 +114,9 @@ function observeCandidates(
   record: LeaseRecord,
   nowMs: number,
 ): ReadonlyMap<string, SeenCandidate> {
+  const before = view?.record?.annotations;
+  // Most writes are renewals, which leave the annotations alone.
+  if (view !== null && before !== undefined && sameTexts(before, record.annotations)) return view.candidates;
   const seen = new Map<string, SeenCandidate>();
   for (const [key, text] of Object.entries(record.annotations)) {
     if (!key.startsWith(CANDIDATE_PREFIX)) continue;
@@ -130,10 +137,16 @@ function observeCandidates(
   return seen;
 }
 
+function sameTexts(a: LeaseRecord["annotations"], b: LeaseRecord["annotations"]): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
 function sameCandidacies(
   before: ReadonlyMap<string, SeenCandidate>,
   after: ReadonlyMap<string, SeenCandidate>,
 ): boolean {
+  if (before === after) return true;
   if (before.size !== after.size) return false;
   for (const [node, { candidate }] of after) {
     if (before.get(node)?.candidate.eligible !== candidate.eligible) return false;

@@ -3,6 +3,7 @@
  * others as witnesses.
  */
 import { parseIp } from "../net.ts";
+import type { Candidate } from "../kube/record.ts";
 import type { Watched, Witness } from "../sentinel/evidence.ts";
 import { peers } from "./candidates.ts";
 import { eligible } from "./eligibility.ts";
@@ -28,14 +29,31 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   const holder = others.find((candidate) => candidate.node === view.record?.holder);
   const claims = role.kind === "PROVISIONAL" && role.why.kind === "proof";
   const watching = claims || (role.kind === "BACKUP" && eligible(facts, role));
-  const witnesses = others.flatMap((candidate): readonly Witness[] => {
-    const address = parseIp(candidate.ip);
-    if (address === undefined || (watching && candidate === holder)) return [];
-    return [{ address, mac: candidate.mac === "" ? undefined : candidate.mac }];
-  });
+  const witnesses: Witness[] = [];
+  for (const candidate of others) {
+    const witness = watching && candidate === holder ? null : witnessOf(candidate);
+    if (witness !== null) witnesses.push(witness);
+  }
   const watched =
     watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== mac;
   return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
+}
+
+/**
+ * An annotation that is read again unchanged gives the same candidate (lease-view.ts). So its address is
+ * parsed once, although every step looks at it.
+ */
+const knownWitnesses = new WeakMap<Candidate, Witness | null>();
+
+/** null: its address cannot be parsed. */
+function witnessOf(candidate: Candidate): Witness | null {
+  const known = knownWitnesses.get(candidate);
+  if (known !== undefined) return known;
+  const address = parseIp(candidate.ip);
+  const mac = candidate.mac === "" ? undefined : candidate.mac;
+  const witness = address === undefined ? null : { address, mac };
+  knownWitnesses.set(candidate, witness);
+  return witness;
 }
 
 function sameTarget(a: Watched, b: Watched): boolean {
@@ -45,5 +63,5 @@ function sameTarget(a: Watched, b: Watched): boolean {
 }
 
 function sameWitness(a: Witness, b: Witness | undefined): boolean {
-  return a.address.text === b?.address.text && a.mac === b.mac;
+  return a === b || (a.address.text === b?.address.text && a.mac === b.mac);
 }
