@@ -79,9 +79,9 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   function newRenewTime(replaced: string | null): string {
     let micros = BigInt(clock.wall().getTime()) * 1000n;
     if (micros === lastMicros) micros += 1n;
-    if (formatMicroTime(micros) === replaced) micros += 1n;
-    lastMicros = micros;
-    return formatMicroTime(micros);
+    const text = formatMicroTime(micros);
+    lastMicros = text === replaced ? micros + 1n : micros;
+    return text === replaced ? formatMicroTime(lastMicros) : text;
   }
 
   async function fetchLease(timeoutMs: number, urgent = false): Promise<Fetched> {

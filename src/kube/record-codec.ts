@@ -50,9 +50,15 @@ function positiveSeconds(value: unknown): number {
 
 function stringMap(value: unknown): Readonly<Record<string, string>> {
   if (!isObject(value)) return {};
+  // Every record that comes by watch passes here, and an API server sends only text.
+  if (hasOnlyText(value)) return value;
   return Object.fromEntries(
     Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
   );
+}
+
+function hasOnlyText(value: JsonObject): value is Readonly<Record<string, string>> {
+  return Object.values(value).every((member) => typeof member === "string");
 }
 
 const MAX_CANDIDATE_LENGTH = 2048;
