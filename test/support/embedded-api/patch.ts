@@ -2,9 +2,8 @@
  * JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386) as kube-apiserver applies them, which is more lenient
  * than the RFC in places: `test` for null passes on an absent member, `replace` of an absent member adds it.
  */
-import { isDeepStrictEqual } from "node:util";
 import type { Json, JsonObject } from "./status.ts";
-import { isObject, textOf } from "./status.ts";
+import { isObject, sameJson, textOf } from "./status.ts";
 
 /** An operation that cannot be applied; the server does not say which. */
 export class PatchFailed extends Error {}
@@ -33,7 +32,7 @@ function applyOne(document: JsonObject, operation: JsonObject): JsonObject {
     case "remove":
       return change(document, path, remove);
     case "test":
-      if (!isDeepStrictEqual(lookup(document, path) ?? null, value)) throw new PatchFailed("test failed");
+      if (!sameJson(lookup(document, path) ?? null, value)) throw new PatchFailed("test failed");
       return document;
     case "move": {
       const from = segments(operation["from"]);

@@ -89,6 +89,25 @@ export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** The same value, whatever the order of an object's members. */
+export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
+  if (a === b) return true;
+  if (isObject(a)) {
+    if (!isObject(b)) return false;
+    const names = Object.keys(a);
+    return (
+      names.length === Object.keys(b).length &&
+      names.every((name) => Object.hasOwn(b, name) && sameJson(a[name], b[name]))
+    );
+  }
+  if (!isList(a) || !isList(b) || a.length !== b.length) return false;
+  return a.every((item, index) => sameJson(item, b[index]));
+}
+
+function isList(value: Json | undefined): value is readonly Json[] {
+  return Array.isArray(value);
+}
+
 /** "" for anything that is no text. */
 export function textOf(value: Json | undefined): string {
   return typeof value === "string" ? value : "";

@@ -3,7 +3,6 @@
  * out; watches are callbacks. No I/O, no clock: the same calls give the same answers, so a simulation can
  * stand on it. `test/contract` proves that it agrees with kube-apiserver.
  */
-import { isDeepStrictEqual } from "node:util";
 import { applyJsonPatch, applyMergePatch, PatchFailed } from "./patch.ts";
 import type { ResourceType } from "./resources.ts";
 import {
@@ -28,6 +27,7 @@ import {
   notFound,
   patchRejected,
   qualified,
+  sameJson,
   textOf,
 } from "./status.ts";
 
@@ -329,7 +329,7 @@ export class ObjectStore {
       ...content,
     };
     // A write that changes nothing is none: same resourceVersion, no watch event.
-    if (isDeepStrictEqual(same, current)) return { status: 200, body: current };
+    if (sameJson(same, current)) return { status: 200, body: current };
     return { status: 200, body: this.#write("MODIFIED", resource, stored, content) };
   }
 
