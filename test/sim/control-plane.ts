@@ -3,7 +3,7 @@
  * and etcd fail in their own ways; what a write does to the Lease happens at one instant, in the store that
  * all of them share.
  */
-import type { ApiRequest, ApiResponse, ApiTransport } from "../../src/kube/transport.ts";
+import type { ApiRequest, ApiResponse, ApiTransport, NoAnswer } from "../../src/kube/transport.ts";
 import { ApiNoAnswer } from "../../src/kube/transport.ts";
 import { Caches } from "./caches.ts";
 import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
@@ -144,7 +144,7 @@ export class ControlPlane {
   quorate(server: number): boolean {
     if (this.quorumFaults > 0 || this.powered[server] !== true) return false;
     // Asked at nearly every step, and mostly answered by this.
-    if (this.#network.whole) return this.powered.filter(Boolean).length * 2 > this.powered.length;
+    if (this.#network.whole) return this.#powered() * 2 > this.powered.length;
     // etcd needs its peers both ways; members reach one another through the leader, so a chain is not enough,
     // a common hub is.
     for (let leader = 0; leader < this.powered.length; leader += 1) {
@@ -153,6 +153,12 @@ export class ControlPlane {
       if (members * 2 > this.powered.length) return true;
     }
     return false;
+  }
+
+  #powered(): number {
+    let count = 0;
+    for (const on of this.powered) if (on) count += 1;
+    return count;
   }
 
   /** A node can read and write through this server, in good time. */
@@ -226,14 +232,7 @@ export class ControlPlane {
     const sentMs = process.now();
     return new Promise((resolve, reject) => {
       const timer = process.after(timeoutMs, () =>
-        reject(
-          new ApiNoAnswer(
-            address,
-            "silent",
-            true,
-            `${address}: no answer within ${Math.round(timeoutMs)} ms`,
-          ),
-        ),
+        reject(noAnswer(address, "silent", true, `no answer within ${Math.round(timeoutMs)} ms`)),
       );
       const answer = (status: number, body: unknown): void => {
         this.#network.send(server, node, this.#scheduler.nowMs, () =>
@@ -247,7 +246,7 @@ export class ControlPlane {
         this.#network.send(server, node, this.#scheduler.nowMs, () =>
           process.deliver(() => {
             timer.cancel();
-            reject(new ApiNoAnswer(address, "refused", wasSent, `${address}: connection refused`));
+            reject(noAnswer(address, "refused", wasSent, "connection refused"));
           }),
         );
       };
@@ -359,4 +358,13 @@ export class ControlPlane {
     if (path === "/livez/ping") return { status: 403, body: status(403, "forbidden") };
     return method === "GET" && path === CACHED_PATH ? this.#caches.read(server) : undefined;
   }
+}
+
+/** Nobody reads the stacks of these errors, and to record one takes longer than all else of a request. */
+function noAnswer(address: string, reason: NoAnswer, sent: boolean, text: string): ApiNoAnswer {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  const error = new ApiNoAnswer(address, reason, sent, `${address}: ${text}`);
+  Error.stackTraceLimit = stackTraceLimit;
+  return error;
 }

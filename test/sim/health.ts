@@ -19,29 +19,32 @@ const TOO_MANY_REQUESTS = 429;
 
 export class Health {
   readonly #world: World;
-  readonly #goodSince = new Map<SimNode, number>();
-  readonly #connected = new Map<SimNode, boolean>();
+  /** By machine: since when something has been so without a break; NaN while it is not. */
+  readonly #goodSince: Float64Array;
+  readonly #usableSince: Float64Array;
+  readonly #holdableSince: Float64Array;
+  readonly #turnedAwaySince: Float64Array;
+  readonly #awakeSince: Float64Array;
+  /** By machine: when something was last so. */
+  readonly #holdableMs: Float64Array;
+  readonly #unboundMs: Float64Array;
+  /** By machine. */
+  readonly #connected: boolean[] = [];
   #sampledMs = Number.NEGATIVE_INFINITY;
   #badServers = 0;
   #silentWatches = false;
   /** As of the last look, by node, and by two nodes. */
   readonly #priorities: number[] = [];
   readonly #links: boolean[] = [];
-  /** By API server. */
-  #quorate: readonly boolean[] = [];
-  /** By machine: since when something has been so without a break; absent while it is not. */
-  readonly #usableSince = new Map<SimNode, number>();
-  readonly #holdableSince = new Map<SimNode, number>();
-  readonly #turnedAwaySince = new Map<SimNode, number>();
-  readonly #awakeSince = new Map<SimNode, number>();
-  readonly #holdableMs = new Map<SimNode, number>();
-  readonly #unboundMs = new Map<SimNode, number>();
+  /** By API server: its etcd has a quorum; and it works. */
+  readonly #quorate: boolean[] = [];
+  readonly #working: boolean[] = [];
   /** By pair of stations: when frames last passed both ways, and when they last did not. */
   readonly #reachedMs: Float64Array;
   readonly #cutMs: Float64Array;
   readonly #reachedSince: Float64Array;
   readonly #upsets = new UpsetRule();
-  readonly #starting = new StartingRule();
+  readonly #starting: StartingRule;
   /** When frames were last lost or late by the network's doing. */
   lossMs = Number.NEGATIVE_INFINITY;
   /** When any node's effective priority last changed. */
@@ -51,6 +54,16 @@ export class Health {
 
   constructor(world: World) {
     this.#world = world;
+    const machines = world.machines.length;
+    const never = (): Float64Array => new Float64Array(machines).fill(Number.NaN);
+    this.#goodSince = never();
+    this.#usableSince = never();
+    this.#holdableSince = never();
+    this.#turnedAwaySince = never();
+    this.#awakeSince = never();
+    this.#holdableMs = new Float64Array(machines).fill(Number.NEGATIVE_INFINITY);
+    this.#unboundMs = new Float64Array(machines).fill(Number.NEGATIVE_INFINITY);
+    this.#starting = new StartingRule(machines, world.nodes.length);
     // The router is one of them.
     const pairs = (world.machines.length + 1) ** 2;
     this.#reachedMs = new Float64Array(pairs).fill(Number.NEGATIVE_INFINITY);
@@ -63,12 +76,12 @@ export class Health {
    * is not.
    */
   goodSince(node: SimNode): number | undefined {
-    return this.#goodSince.get(node);
+    return begun(this.#goodSince, node);
   }
 
   /** Since when some API server has worked for this node and would write for it; undefined: none does. */
   usableSince(node: SimNode): number | undefined {
-    return this.#usableSince.get(node);
+    return begun(this.#usableSince, node);
   }
 
   /**
@@ -76,7 +89,7 @@ export class Health {
    * it, or at least half answer and do not write.
    */
   holdableSince(node: SimNode): number | undefined {
-    return this.#holdableSince.get(node);
+    return begun(this.#holdableSince, node);
   }
 
   /**
@@ -84,16 +97,16 @@ export class Health {
    * own, with etcd well, looks the same, and so do those that are starting.
    */
   holdableMs(node: SimNode): number {
-    return this.#holdableMs.get(node) ?? Number.NEGATIVE_INFINITY;
+    return at(this.#holdableMs, node.index);
   }
 
   /** Since when its agent has run without being frozen. */
   awakeSince(node: SimNode): number | undefined {
-    return this.#awakeSince.get(node);
+    return begun(this.#awakeSince, node);
   }
 
   unboundMs(node: SimNode): number {
-    return this.#unboundMs.get(node) ?? Number.NEGATIVE_INFINITY;
+    return at(this.#unboundMs, node.index);
   }
 
   /** When these two last did not reach each other on the segment; stations by their number. */
@@ -119,9 +132,9 @@ export class Health {
     return Math.min(a, b) * (this.#world.machines.length + 1) + Math.max(a, b);
   }
 
-  #since(map: Map<SimNode, number>, node: SimNode, is: boolean): void {
-    if (!is) map.delete(node);
-    else if (!map.has(node)) map.set(node, this.#world.scheduler.nowMs);
+  #since(times: Float64Array, node: SimNode, is: boolean): void {
+    if (!is) times[node.index] = Number.NaN;
+    else if (Number.isNaN(at(times, node.index))) times[node.index] = this.#world.scheduler.nowMs;
   }
 
   #sampleMachine(node: SimNode): void {
@@ -167,34 +180,35 @@ export class Health {
     // One that takes longer than a survey waits may be taken for silent.
     this.#since(this.#holdableSince, node, holdable && stopped && !slow);
     // What it sent before some server came back it takes for unanswered until then.
-    const unaware = !refused && nowMs - (this.#usableSince.get(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
+    const unaware = !refused && nowMs - (this.usableSince(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
     // And where one refuses it and another one is unwell, it is the last answer that it goes by.
     this.#since(this.#turnedAwaySince, node, turnedAway);
     // Who became provisional meanwhile learns of it by the answer to its first claim.
     const turnedAwaySince = turnedAway
       ? Math.max(
-          this.#turnedAwaySince.get(node) ?? Number.NEGATIVE_INFINITY,
+          begun(this.#turnedAwaySince, node) ?? Number.NEGATIVE_INFINITY,
           node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0),
         )
       : Number.NEGATIVE_INFINITY;
     const unsure = unaware || (turnedAway && nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && failing);
     if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length)))
-      this.#holdableMs.set(node, nowMs);
+      this.#holdableMs[node.index] = nowMs;
     this.#since(this.#awakeSince, node, awake);
-    if (!node.kernel.bound) this.#unboundMs.set(node, nowMs);
+    if (!node.kernel.bound) this.#unboundMs[node.index] = nowMs;
   }
 
   #samplePairs(): void {
-    const { machines, router, ether, scheduler } = this.#world;
+    const { machines, router, ether, network, scheduler } = this.#world;
     const { nowMs } = scheduler;
     const count = machines.length + 1;
     const station = (index: number): Station =>
       index < machines.length ? this.#world.stationAt(index) : router;
     for (let from = 0; from < count; from += 1) {
       const a = station(from);
+      const { up } = a;
       for (let to = from + 1; to < count; to += 1) {
         const pair = this.#pair(from, to);
-        if (ether.reachesBothWays(a, station(to))) {
+        if (up && (network.segmentWhole ? station(to).up : ether.reachesBothWays(a, station(to)))) {
           if (
             this.#reachedSince[pair] === Number.POSITIVE_INFINITY ||
             at(this.#cutMs, pair) > at(this.#reachedMs, pair)
@@ -208,7 +222,7 @@ export class Health {
 
   /** Some quorate API server, whatever its mood, hears this node and is heard. */
   connected(node: SimNode): boolean {
-    return this.#connected.get(node) ?? false;
+    return this.#connected[node.index] === true;
   }
 
   /** API servers that a call may have to pass over. */
@@ -239,27 +253,26 @@ export class Health {
   look(): void {
     const { nowMs } = this.#world.scheduler;
     this.#sampledMs = nowMs;
-    const { nodes, plane, network } = this.#world;
-    const quorate = nodes.map((node) => plane.quorate(node.index));
-    this.#quorate = quorate;
-    const servers = quorate.map((is, server) => is && plane.modes[server]?.kind === "up");
-    this.#badServers = servers.filter((works) => !works).length;
-    this.#silentWatches = plane.deafWatch.includes(true) || this.#badServers > 0;
+    const { nodes, machines, plane, network } = this.#world;
+    let badServers = 0;
+    for (let server = 0; server < nodes.length; server += 1) {
+      const quorate = plane.quorate(server);
+      const works = quorate && plane.modes[server]?.kind === "up";
+      this.#quorate[server] = quorate;
+      this.#working[server] = works;
+      if (!works) badServers += 1;
+    }
+    this.#badServers = badServers;
+    this.#silentWatches = plane.deafWatch.includes(true) || badServers > 0;
     if (network.lossRate > 0 || network.extraMs > 0) this.lossMs = nowMs;
-    for (const machine of this.#world.machines) this.#sampleMachine(machine);
+    for (const machine of machines) this.#sampleMachine(machine);
     this.#samplePairs();
     const slow = network.lossRate > 0.02 || network.extraMs > 100;
-    for (const machine of this.#world.machines) {
-      this.#connected.set(
-        machine,
-        nodes.some((other) => quorate[other.index] === true && network.both(machine.index, other.index)),
-      );
-    }
+    for (const { index } of machines) this.#connected[index] = this.#reachesOne(index, this.#quorate);
     for (const node of nodes) {
-      const usable = servers.some((works, server) => works && network.both(node.index, server));
       const good =
-        usable &&
         !slow &&
+        this.#reachesOne(node.index, this.#working) &&
         node.powered &&
         node.eligible &&
         !this.#world.disputed(node) &&
@@ -268,11 +281,18 @@ export class Health {
         node.kernel.link.carrier &&
         node.agent?.process.running === true &&
         (plane.refusal[node.index] ?? 0) === 0;
-      if (!good) this.#goodSince.delete(node);
-      else if (!this.#goodSince.has(node)) this.#goodSince.set(node, nowMs);
+      this.#since(this.#goodSince, node, good);
     }
     if (this.#prioritiesChanged()) this.priorityChangedMs = nowMs;
     if (this.#linksChanged()) this.linksChangedMs = nowMs;
+  }
+
+  /** That machine and one of these API servers hear each other. */
+  #reachesOne(machine: number, servers: readonly boolean[]): boolean {
+    const { network } = this.#world;
+    for (let server = 0; server < servers.length; server += 1)
+      if (servers[server] === true && network.both(machine, server)) return true;
+    return false;
   }
 
   #prioritiesChanged(): boolean {
@@ -317,6 +337,11 @@ function found(mode: ServerMode["kind"], reached: boolean, isLossy: boolean): Fo
   }
 }
 
-function at(times: Float64Array, pair: number): number {
-  return times[pair] ?? Number.NaN;
+function at(times: Float64Array, index: number): number {
+  return times[index] ?? Number.NaN;
+}
+
+function begun(times: Float64Array, { index }: SimNode): number | undefined {
+  const sinceMs = at(times, index);
+  return Number.isNaN(sinceMs) ? undefined : sinceMs;
 }

@@ -52,7 +52,8 @@ export class SimKernel {
   get bound(): boolean {
     const { nowMs } = this.#scheduler;
     if (this.#bindings.length === 0 || this.#machine.suspended) return false;
-    return this.#bindings.some((binding) => binding.fromMs <= nowMs && nowMs < binding.untilMs);
+    for (const { fromMs, untilMs } of this.#bindings) if (fromMs <= nowMs && nowMs < untilMs) return true;
+    return false;
   }
 
   /** Answers for this address now. */

@@ -44,6 +44,11 @@ export class Network {
     return this.#cuts.total === 0;
   }
 
+  /** No path of the segment is cut. */
+  get segmentWhole(): boolean {
+    return this.#segmentCuts.total === 0;
+  }
+
   open(from: number, to: number): boolean {
     return (
       this.#cuts.total === 0 || from === to || (this.#cuts.byPath.get(from * this.#size + to) ?? 0) === 0

@@ -34,6 +34,7 @@ export class Segment {
   readonly router: Neighbour = { name: "the router", owner: undefined };
   /** A Linux host with traffic to the VIP: it also asks. */
   readonly host: Neighbour = { name: "a host", owner: undefined };
+  readonly neighbours: readonly Neighbour[] = [this.router, this.host];
   #foreignClaims = 0;
   #hostRound = 0;
   /** When a neighbour was last told something by one that had no right to. */
@@ -62,10 +63,6 @@ export class Segment {
     this.#heard = heard;
     // Once the world is there.
     for (const neighbour of this.neighbours) scheduler.after(0, () => this.#ask(neighbour));
-  }
-
-  get neighbours(): readonly Neighbour[] {
-    return [this.router, this.host];
   }
 
   get lastAnnouncer(): Owner | undefined {

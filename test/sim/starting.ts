@@ -22,32 +22,49 @@ export interface Starting {
 }
 
 const NOT_STARTING: Starting = { maybe: false, surely: false };
-const MOST_SERVERS = 100;
 
 export class StartingRule {
   /**
    * By node and server: when it last refused, and since when; and since when it has answered every question.
+   * NaN: it has not, or does not.
    */
-  readonly #refusedMs = new Map<number, number>();
-  readonly #refusingSince = new Map<number, number>();
-  readonly #answeringSince = new Map<number, number>();
+  readonly #refusedMs: Float64Array;
+  readonly #refusingSince: Float64Array;
+  readonly #answeringSince: Float64Array;
+  readonly #servers: number;
+
+  constructor(machines: number, servers: number) {
+    this.#servers = servers;
+    this.#refusedMs = new Float64Array(machines * servers).fill(Number.NaN);
+    this.#refusingSince = new Float64Array(machines * servers).fill(Number.NaN);
+    this.#answeringSince = new Float64Array(machines * servers).fill(Number.NaN);
+  }
 
   /** What is true now. @param looks the node runs, so that it can find it out */
   look(node: number, server: number, found: Found, looks: boolean, nowMs: number): Starting {
-    const key = node * MOST_SERVERS + server;
-    if (found !== "answering") this.#answeringSince.delete(key);
-    else if (!this.#answeringSince.has(key)) this.#answeringSince.set(key, nowMs);
-    if (found === "refusing") this.#refusedMs.set(key, nowMs);
-    if (found === "answering" || found === "unclear" || !looks) this.#refusingSince.delete(key);
-    else if (found === "refusing" && !this.#refusingSince.has(key)) this.#refusingSince.set(key, nowMs);
+    const key = node * this.#servers + server;
+    const answeringSince = since(this.#answeringSince, key, found === "answering", nowMs);
+    if (found === "refusing") this.#refusedMs[key] = nowMs;
+    const refusing = found === "refusing" || (found === "silent" && isSet(this.#refusingSince, key));
+    const refusingSince = since(this.#refusingSince, key, looks && refusing, nowMs);
     // No survey can have missed it, or there was none.
-    if (nowMs - (this.#answeringSince.get(key) ?? nowMs) > RECENT_MS / 0.95) this.#refusedMs.delete(key);
-    const refusedMs = this.#refusedMs.get(key) ?? Number.NEGATIVE_INFINITY;
-    if (refusedMs === Number.NEGATIVE_INFINITY) return NOT_STARTING;
-    const known = refusedMs - (this.#refusingSince.get(key) ?? Number.POSITIVE_INFINITY) > FOUND_MS;
+    if (nowMs - answeringSince > RECENT_MS / 0.95) this.#refusedMs[key] = Number.NaN;
+    const refusedMs = this.#refusedMs[key] ?? Number.NaN;
+    if (Number.isNaN(refusedMs)) return NOT_STARTING;
     return {
       maybe: nowMs - refusedMs < (RECENT_MS + STARTING_MS) / 0.95,
-      surely: known && nowMs - refusedMs < STARTING_MS / 1.05 - 200,
+      surely: refusedMs - refusingSince > FOUND_MS && nowMs - refusedMs < STARTING_MS / 1.05 - 200,
     };
   }
+}
+
+function isSet(times: Float64Array, key: number): boolean {
+  return !Number.isNaN(times[key] ?? Number.NaN);
+}
+
+/** Since when it has been so, this look included; NaN: it is not. */
+function since(times: Float64Array, key: number, is: boolean, nowMs: number): number {
+  if (!is) times[key] = Number.NaN;
+  else if (!isSet(times, key)) times[key] = nowMs;
+  return times[key] ?? Number.NaN;
 }

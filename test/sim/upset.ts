@@ -20,6 +20,7 @@ export class UpsetRule {
       lastMs: Number.NEGATIVE_INFINITY,
       untilMs: Number.NEGATIVE_INFINITY,
     };
+    if (seen.count === node.upsets.length) return nowMs < seen.untilMs;
     for (const atMs of node.upsets.slice(seen.count)) {
       // By a fast clock they are fewer than 10 minutes apart, by a slow one more: the longer wait is assumed.
       seen.level = atMs - seen.lastMs >= LONGEST_MS * 1.06 ? 0 : seen.level + 1;

@@ -77,6 +77,9 @@ export class World {
   flushedAtMs = Number.NEGATIVE_INFINITY;
 
   readonly hooks: WorldHooks;
+  /** The record that somebody last asked {@link holderOf} about, and its holder. */
+  #asked: LeaseRecord | null = null;
+  #holder: SimNode | undefined;
 
   constructor(plan: Plan, production: Production, hooks: WorldHooks) {
     this.plan = plan;
@@ -159,9 +162,17 @@ export class World {
    * that name.
    */
   holderOf(record: LeaseRecord | null): SimNode | undefined {
-    const mark = record?.annotations[INSTANCE];
-    const named = this.machines.filter((machine) => machine.name === record?.holder);
-    return named.find((machine) => machine.settings.instance === mark) ?? named[0];
+    // Asked several times a step about one and the same record.
+    if (record !== this.#asked) {
+      this.#asked = record;
+      this.#holder = record === null ? undefined : this.#findHolder(record);
+    }
+    return this.#holder;
+  }
+
+  #findHolder({ holder, annotations }: LeaseRecord): SimNode | undefined {
+    const named = this.machines.filter((machine) => machine.name === holder);
+    return named.find((machine) => machine.settings.instance === annotations[INSTANCE]) ?? named[0];
   }
 
   /** Another machine of this name is on, or was so lately that the name is not yet free again. */

@@ -121,7 +121,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
     write: offer.write,
     step(bound) {
       if (bound.length < 2 || forced(world)) {
-        since.clear();
+        if (since.size > 0) since.clear();
         return undefined;
       }
       const nowMs = world.scheduler.nowMs;

@@ -130,6 +130,8 @@ export const noFlapping: Invariant = (world) => {
     },
     step(bound) {
       if (world.plan.profile !== "persistent" || lossy) return undefined;
+      // The usual case.
+      if (bound.length === 1 && bound[0] === last) return undefined;
       const [node, other] = bound.filter(({ powered, kernel }) => powered && kernel.link.carrier);
       if (node === undefined || other !== undefined || node === last) return undefined;
       const first = last === undefined;

@@ -202,9 +202,9 @@ function steadyMs(world: World): number {
 function isLost(world: World, health: Health, holder: SimNode): boolean {
   const { nowMs } = world.scheduler;
   if (holder.clock.suspended) return false;
-  return [...world.machines, world.router].every(
-    (other) => other === holder || health.reachedMs(holder.index, other.index) < nowMs - 2 * 50,
-  );
+  const heard = ({ index }: { readonly index: number }): boolean =>
+    health.reachedMs(holder.index, index) >= nowMs - 2 * 50;
+  return !heard(world.router) && world.machines.every((other) => other === holder || !heard(other));
 }
 
 /**
