@@ -14,7 +14,7 @@ import { loadProduction } from "../test/sim/production.ts";
 import { ProgressFile } from "../test/sim/progress-file.ts";
 import type { Finished, Range } from "../test/sim/progress-file.ts";
 import { fingerprintOf } from "../test/sim/simulation.ts";
-import { hours, summary } from "../test/sim/summary.ts";
+import { hours, pace, summary } from "../test/sim/summary.ts";
 
 const HELP = `npm run sim -- [options]
 
@@ -24,7 +24,7 @@ summary by invariant. Exit status 1 if any failed. Ctrl-C ends it early, with
 the summary of what has been played.
 
   --seeds N           how many seeds (100)
-  --from S            the first one (1)
+  --from S            the first one (1); also as 0xHEX, such as a commit's first digits
   --profile P         one of ${PROFILES.join(", ")};
                       without it each seed has one of them in turn
   --jobs N            threads (one for each CPU: ${availableParallelism()})
@@ -100,11 +100,11 @@ async function search(): Promise<void> {
       });
   };
   await withProgress(
-    () =>
-      `${finished.length} of ${range.seeds} runs, ${finished.filter(({ broken }) => broken !== undefined).length} failed`,
+    range.seeds - done.size,
+    () => ({ played: finished.length - done.size, also: `, ${failuresOf(finished)} failed` }),
     () => campaign(next, options.jobs, onOutcome),
   );
-  const failures = finished.filter(({ broken }) => broken !== undefined).length;
+  const failures = failuresOf(finished);
   const early = finished.length < range.seeds ? ` of ${range.seeds}` : "";
   console.log(
     `${finished.length}${early} runs from seed ${range.from}, ${failures} failed; ${hours(finished)} simulated hours; now ${spent(finished.length - done.size)}`,
@@ -131,7 +131,8 @@ async function compare(): Promise<void> {
       now.push({ profile: outcome.profile, seed: outcome.seed, fingerprint: outcome.fingerprint });
   };
   await withProgress(
-    () => `${now.length} of ${wanted.length} runs`,
+    wanted.length,
+    () => ({ played: now.length }),
     () => campaign(next, options.jobs, onOutcome),
   );
   if (options.hash !== undefined) writeFileSync(options.hash, formatEntries(now));
@@ -155,7 +156,8 @@ async function cover(): Promise<void> {
     table.add(outcome.counts);
   };
   await withProgress(
-    () => `${runs} of ${options.range.seeds} runs`,
+    options.range.seeds,
+    () => ({ played: runs }),
     () => campaign(next, options.jobs, onOutcome),
   );
   console.log(formatCoverage(table.rows(), runs));
@@ -169,6 +171,10 @@ async function printRecords(): Promise<void> {
       process.stdout.write(`${line}\n`),
     );
   }
+}
+
+function failuresOf(finished: readonly Finished[]): number {
+  return finished.filter(({ broken }) => broken !== undefined).length;
 }
 
 interface Seed {
@@ -192,12 +198,19 @@ function taskOf(seeds: Iterator<Seed, undefined>, make: (seed: Seed) => Task): T
   return value === undefined ? undefined : make(value);
 }
 
-/** Says every minute how far it is: on stderr, as it is no result. */
-async function withProgress(describe: () => string, run: () => Promise<void>): Promise<void> {
-  const timer = setInterval(
-    () => process.stderr.write(`${describe()} after ${(elapsedMs() / 60_000).toFixed(0)} minutes\n`),
-    PROGRESS_MS,
-  );
+/** Says every minute how far it is and how fast: on stderr, as it is no result. */
+async function withProgress(
+  total: number,
+  describe: () => { readonly played: number; readonly also?: string },
+  run: () => Promise<void>,
+): Promise<void> {
+  const timer = setInterval(() => {
+    const { played, also = "" } = describe();
+    const minutes = (elapsedMs() / 60_000).toFixed(0);
+    process.stderr.write(
+      `${played} of ${total} runs${also} after ${minutes} minutes: ${pace(played, total - played, elapsedMs())}\n`,
+    );
+  }, PROGRESS_MS);
   try {
     await run();
   } finally {
@@ -286,7 +299,7 @@ function words() {
   }
 }
 
-/** A whole number; --minutes may have a fraction. */
+/** A whole number, in decimal or as 0xHEX; --minutes may have a fraction. */
 function number(name: string, text: string, least: number): number {
   const value = Number(text);
   if (

@@ -15,7 +15,7 @@ import type { Finished, Range } from "./progress-file.ts";
 import { scenarioPlan, SCENARIOS } from "./scenarios.ts";
 import { shrink } from "./shrink.ts";
 import { coverageOf, runPlan } from "./simulation.ts";
-import { summary } from "./summary.ts";
+import { pace, summary } from "./summary.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "leasehold-campaign-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -110,6 +110,11 @@ describe("the summary of a search", () => {
   });
 });
 
+test("a search says how fast it is and how long it will take", () => {
+  assert.equal(pace(600, 99_400, 60_000), "10.00 runs a second, about 166 minutes left");
+  assert.equal(pace(0, 10, 60_000), "none finished yet");
+});
+
 describe("coverage", () => {
   test("knows every reason that the source gives, and the text of a run's reason again", async () => {
     const reasons = reasonsOf(
@@ -176,7 +181,21 @@ describe("npm run sim", () => {
     assert.match(again.stdout, /^ {2}boundInTime: broken in 1 runs: people [12]$/m);
   });
 
-  for (const args of [["--seeds", "many"], ["--jobs", "0"], ["--profile", "none"], ["--unknown"]]) {
+  test("begins at a number that is written as a commit's first digits", () => {
+    const file = join(folder, "hex");
+    const { status, stdout } = sim("--from", "0x0009525A", "--seeds", "1", "--resume", file);
+    assert.equal(status, 0);
+    assert.match(stdout, /^1 runs from seed 610906, 0 failed/m);
+    assert.match(readFileSync(file, "utf8"), /^\w+ 610906 /m);
+  });
+
+  for (const args of [
+    ["--seeds", "many"],
+    ["--from", "9525549f"],
+    ["--jobs", "0"],
+    ["--profile", "none"],
+    ["--unknown"],
+  ]) {
     test(`refuses ${args.join(" ")}`, () => {
       const { status, stderr } = sim(...args);
       assert.equal(status, 2);

@@ -50,6 +50,17 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
+/**
+ * How fast a search is, and how long it will take.
+ * @param played runs since it began or went on
+ * @param left runs that are still to be played
+ */
+export function pace(played: number, left: number, elapsedMs: number): string {
+  const perSecond = played / Math.max(1, elapsedMs / 1_000);
+  if (played === 0) return "none finished yet";
+  return `${perSecond.toFixed(2)} runs a second, about ${Math.ceil(left / perSecond / 60)} minutes left`;
+}
+
 export function hours(runs: readonly Pick<Finished, "simulatedMs">[]): string {
   return (runs.reduce((sum, { simulatedMs }) => sum + simulatedMs, 0) / 3_600_000).toFixed(1);
 }
