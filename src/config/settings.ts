@@ -170,13 +170,7 @@ export const SETTINGS = {
   }),
   ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"], LOSSES), "auto", {
     ...election,
-    doc:
-      "What the holder does when the renew deadline passes and no API server has accepted a renewal. " +
-      "`auto`: keep the VIP while no other node could take the Lease either (every API server refuses " +
-      "connections, or at least half answer but cannot write because etcd has no quorum); let it go if " +
-      "only this node may be cut off. `hold`: keep it until another holder is seen. `release`: always let " +
-      "it go. With an external etcd consider `release`: API servers that answer but cannot write do not " +
-      "prove there that nobody else can.",
+    doc: "What a node does that cannot get the Lease written, for whatever reason. `auto`: a holder keeps the VIP beyond RENEW_DEADLINE, and another node takes it when no machine has answered for it for LEASE_DURATION. It gives way to another node that claims the VIP, unless no node can write (every API server refuses, or at least half answer and cannot write: etcd without quorum); then the better one stays. `hold`: the same, but it gives way only to the holder that the Lease names and to better nodes. `release`: a holder lets go at RENEW_DEADLINE, and no node takes the VIP without the Lease. With an external etcd it is less sure that no node can write: servers that answer and cannot write may be cut off from an etcd that one which does not answer still reaches.",
   }),
   PROBE_INTERVAL: withDefault(parsers.durationOrOff("20ms", "1s"), "50ms", {
     ...election,

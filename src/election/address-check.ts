@@ -3,8 +3,10 @@
  * 2.1: an address must not be used before that.
  */
 import { candidateAt } from "./candidates.ts";
+import { faultsOf } from "./eligibility.ts";
 import type { StepBuilder } from "./step.ts";
-import { VIP_FAULT } from "./types.ts";
+import { INTERFACE_FAULT, VIP_FAULT } from "./types.ts";
+import type { Role } from "./types.ts";
 
 /** A verdict of the wire counts for this long. The claim that it is for comes within seconds. */
 const PROBED_FRESH_MS = 10_000;
@@ -13,6 +15,24 @@ const PROBE_AGAIN_MS = 2_000;
 /** When there is no verdict for this long, the wire has no say: the link has no ARP, or there is no link. */
 const NO_VERDICT_MS = 5_000;
 
+/**
+ * On a link where no other machine was heard, the silence of the wire proves nothing: a switch port that
+ * spanning tree has not opened yet drops everything for up to 30 s.
+ */
+const ALONE_MS = 30_000;
+
+/**
+ * The VIP's link carries frames, as far as this node can tell. What is heard on it, or not heard, counts.
+ */
+export function linkCarriesFrames(step: StepBuilder, role: Role): boolean {
+  const { facts, nowMs } = step;
+  if (faultsOf(facts, role).includes(INTERFACE_FAULT)) return false;
+  const atMs = facts.startedAtMs + ALONE_MS;
+  if (facts.wire.met || nowMs >= atMs) return true;
+  step.wakeAt(atMs);
+  return false;
+}
+
 /** What the wire says to a node that would take the VIP. */
 type Verdict = "free" | "taken" | "unknown";
 
@@ -20,8 +40,15 @@ type Verdict = "free" | "taken" | "unknown";
  * Asks the wire, if that has not been done lately, and says what the wire has answered.
  * @param alone there is no Lease that could decide: another machine that asks for the VIP may count as a
  * claimant too
+ * @param freshMs a verdict "free" counts for this long
+ * @param sinceMs a verdict "free" from before this time does not count
  */
-export function askWire(step: StepBuilder, alone: boolean): Verdict {
+export function askWire(
+  step: StepBuilder,
+  alone: boolean,
+  freshMs = PROBED_FRESH_MS,
+  sinceMs = Number.NEGATIVE_INFINITY,
+): Verdict {
   const { nowMs } = step;
   const { probed, probingSinceMs } = step.facts.wire;
   if (probingSinceMs !== null) {
@@ -34,7 +61,8 @@ export function askWire(step: StepBuilder, alone: boolean): Verdict {
   const { mac } = step.facts.self.tracking;
   const taken =
     probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));
-  const untilMs = probed === null ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : PROBED_FRESH_MS);
+  const outdated = probed === null || (!taken && probed.atMs < sinceMs);
+  const untilMs = outdated ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : freshMs);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
     noteStranger(step);
@@ -63,8 +91,12 @@ function noteStranger(step: StepBuilder): void {
   const { facts } = step;
   const owner = facts.wire.probed?.owner ?? null;
   const candidate = owner === null ? undefined : candidateAt(facts, owner);
-  const known = candidate !== undefined && !candidate.faults.includes(VIP_FAULT);
-  const stranger = owner === null || facts.lease.view === null || known ? null : owner;
+  // A candidate in FAULT `vip` says that it is not its agent that has the VIP there.
+  const isCandidate = candidate !== undefined && !candidate.faults.includes(VIP_FAULT);
+  // Where a candidate has held the Lease before, the owner may be one whose annotation cannot be read.
+  const { view } = facts.lease;
+  const mayBeUnread = candidate === undefined && view !== null && view.lastHolder !== null;
+  const stranger = owner === null || view === null || isCandidate || mayBeUnread ? null : owner;
   if (stranger === facts.wire.stranger) return;
   step.setWire({ stranger });
   if (stranger === null) return;

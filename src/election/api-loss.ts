@@ -1,12 +1,13 @@
 /**
- * May a holder keep the VIP that can renew its Lease at no API server? Only while no other node can take it.
- * Without etcd's quorum no claim succeeds, and to let go would take the VIP from clients that the API servers
- * may still answer. A holder that is cut off from the others must let go, because they can claim. The two
- * look alike from a failed write. What tells them apart is whether the API servers are there at all.
+ * This node can renew its Lease at no API server: can another node? Without etcd's quorum no claim succeeds.
+ * A node that is cut off, or that the API refuses, is alone with its trouble, and the others can claim. The
+ * two look alike from a failed write. What tells them apart is whether the API servers are there at all.
+ *
+ * Whether this node serves does not depend on the answer (unwritten.ts). To which claims it gives way does.
  */
-import type { ElectionEvent, ElectionSettings, Facts, SurveyedServer, SurveyState } from "./types.ts";
+import type { ElectionEvent, Facts, SurveyedServer, SurveyState } from "./types.ts";
 
-/** Evidence older than this keeps nothing bound. Its age counts from before the survey was sent. */
+/** Evidence older than this says nothing. Its age counts from before the survey was sent. */
 const EVIDENCE_MS = 2_000;
 /** An API server that has just started answers 403 to every request, until it has read the RBAC objects. */
 const TURNED_AWAY_MS = 2_000;
@@ -31,29 +32,22 @@ export function judgeSurvey(
   return { sentAtMs, servers };
 }
 
-/** Until when the VIP may stay bound, by what is known now; null: no longer than the Lease. */
-export function mayKeepUntil(settings: ElectionSettings, facts: Facts, nowMs: number): number | null {
-  switch (settings.onApiLoss) {
-    case "release":
-      return null;
-    case "hold":
-      return nowMs + EVIDENCE_MS;
-    case "auto": {
-      const { found } = facts.lease.survey;
-      if (found === null) return null;
-      const untilMs = found.sentAtMs + EVIDENCE_MS;
-      return nowMs < untilMs && nobodyCanClaim(facts, found.servers, nowMs) ? untilMs : null;
-    }
-  }
+/**
+ * No other node can claim the Lease either, by what is known now. False where nothing is known: another node
+ * may.
+ */
+export function nobodyCanClaim(facts: Facts, nowMs: number): boolean {
+  const { found } = facts.lease.survey;
+  return found !== null && nowMs < found.sentAtMs + EVIDENCE_MS && noneWrites(facts, found.servers, nowMs);
 }
 
 /**
  * No node can claim in two cases. No server is silent: all refuse connections, as a stopped control plane
  * does, or are starting, or answer without a success. Or at least half of the servers are there and cannot
  * write: then those that this node cannot hear are no majority, and have no quorum either. An API that
- * refuses this node by a status of its own (403) can write for others.
+ * refuses this node by a status of its own (403, 429) can write for others.
  */
-function nobodyCanClaim(facts: Facts, servers: readonly SurveyedServer[], nowMs: number): boolean {
+function noneWrites(facts: Facts, servers: readonly SurveyedServer[], nowMs: number): boolean {
   if (servers.length === 0) return false;
   const alive = servers.filter(({ state }) => state === "alive").length;
   if (!servers.some((one) => isSilent(one, nowMs))) return alive === 0 || !isTurnedAway(facts, nowMs);
@@ -66,10 +60,9 @@ function isSilent({ state, startingSinceMs }: SurveyedServer, nowMs: number): bo
 }
 
 /**
- * This node's credentials are no good any more, and those of others may be. Nor can this node read then that
- * another one holds the Lease.
+ * An API server has answered this node, and does not write for it: its credentials are no good any more, or
+ * it has sent too many requests. It may write for others.
  */
 function isTurnedAway({ lease: { refusal } }: Facts, nowMs: number): boolean {
-  if (refusal === null || (refusal.status !== 401 && refusal.status !== 403)) return false;
-  return nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
+  return refusal !== null && nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
 }

@@ -3,11 +3,11 @@
  * record that this node has seen. vacancy.ts says from when the Lease may be claimed, and claim-order.ts when
  * it is this node's turn. With proof of the holder's death a node claims before the Lease has run out.
  */
-import { askWire } from "./address-check.ts";
+import { askWire, linkCarriesFrames } from "./address-check.ts";
 import { candidateAt, claimants } from "./candidates.ts";
 import { claimOrResortTime, claimTime } from "./claim-order.ts";
 import { eligible, faultsOf } from "./eligibility.ts";
-import { BOOTSTRAP_HOLD_MS, deadlineAfter, forgetLeftOver, unbindVip, writeTimeoutMs } from "./fence.ts";
+import { UNWRITTEN_HOLD_MS, deadlineAfter, forgetLeftOver, unbindVip, writeTimeoutMs } from "./fence.ts";
 import { offeredToUs } from "./handover.ts";
 import { termOf } from "./identity.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -15,14 +15,9 @@ import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { BALANCER_FAULT } from "./types.ts";
 import type { Backup, Provisional } from "./types.ts";
+import { serveUnwritten } from "./unwritten.ts";
 import { expiry, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
-
-/**
- * On a link where no other machine was heard, the silence of the wire proves nothing: a switch port that
- * spanning tree has not opened yet drops everything for up to 30 s.
- */
-const ALONE_MS = 30_000;
 
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
@@ -41,6 +36,8 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
   const free = vacancy(settings, view, facts.leftOver.resumeUntilMs !== null);
   if (free.kind !== "ours") dropLeftOver(step, view);
   const provenMs = provenAt(step, view);
+  const unwritten = serveUnwritten(step, role, view, free, provenMs);
+  if (unwritten !== null) return unwritten;
   if (provenMs !== null && free.kind === "held") {
     const next = takeFrom(step, role, view, provenMs, free);
     if (next !== null) return next;
@@ -60,7 +57,7 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
         return role;
       }
       // A claim sent now would wait in a server for etcd, and could come before the holder's own renewal.
-      if (facts.lease.read.failing) return role;
+      if (facts.lease.read.failingSinceMs !== null) return role;
       return claimFrom(step, role, view, expiry(free, facts.lease.read.goodSinceMs), free);
     case "free":
       return claimFrom(step, role, view, free.sinceMs, free);
@@ -184,16 +181,13 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   const { facts, nowMs } = step;
   const { read, refusal } = facts.lease;
   const { namesake, tracking } = facts.self;
-  const withoutApi = read.failing || refusal !== null;
+  const withoutApi = read.failingSinceMs !== null || refusal !== null;
   if (!withoutApi || facts.stopping !== null || namesake !== null || tracking.mac === "") return role;
   // Before there is an API server, no balancer works.
   if (faultsOf(facts, role).some((fault) => fault !== BALANCER_FAULT)) return role;
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
   const adopts = facts.leftOver.adoptableUntilMs !== null;
-  if (!adopts && !facts.wire.met && nowMs < facts.startedAtMs + ALONE_MS) {
-    step.wakeAt(facts.startedAtMs + ALONE_MS);
-    return role;
-  }
+  if (!adopts && !linkCarriesFrames(step, role)) return role;
   if (!adopts && askWire(step, true) !== "free") return role;
-  return becomeProvisional(step, role, { kind: "bootstrap", seen: null }, nowMs + BOOTSTRAP_HOLD_MS);
+  return becomeProvisional(step, role, { kind: "bootstrap", seen: null }, nowMs + UNWRITTEN_HOLD_MS);
 }

@@ -15,9 +15,9 @@ import type { Vacancy } from "./vacancy.ts";
 /** The k-th best candidate waits k times this long. It is enough for a write (5 ms) and its echo by watch. */
 const CLAIM_STEP_MS = 100;
 /** When no candidate has been eligible for this long, a node serves that only has light faults. */
-const ALL_FAULT_MS = 2_000;
+export const ALL_FAULT_MS = 2_000;
 /** These faults do not keep a node from serving when every candidate is in FAULT. */
-const LIGHT_FAULTS: readonly string[] = [BALANCER_FAULT, UNSTABLE_FAULT];
+export const LIGHT_FAULTS: readonly string[] = [BALANCER_FAULT, UNSTABLE_FAULT];
 
 /**
  * When it is this node's turn to claim what is free from `freeAtMs` on; Infinity while it is not among those

@@ -24,6 +24,7 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
         probingSinceMs: null,
         probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober },
       });
+      if (evidence.owner !== null) step.setWire({ answeredAtMs: nowMs });
       return role;
     case "claimed":
       return heardClaim(step, role, evidence.mac);
@@ -42,7 +43,7 @@ function foundSilent(step: StepBuilder, term: string): void {
 }
 
 function heardClaim(step: StepBuilder, role: Role, mac: string): Role {
-  step.setWire({ contender: { mac, atMs: step.nowMs } });
+  step.setWire({ contender: { mac, atMs: step.nowMs }, answeredAtMs: step.nowMs });
   // This is what the wire says now, whatever it has answered before.
   if (step.facts.wire.probed !== null)
     step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });

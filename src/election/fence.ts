@@ -19,7 +19,7 @@ const OFFER_HOLD_MS = 900;
  * Where no Lease gives a right to the VIP, only the life of this process keeps it bound. The kernel removes
  * it this long after its end.
  */
-export const BOOTSTRAP_HOLD_MS = 3_000;
+export const UNWRITTEN_HOLD_MS = 3_000;
 
 /** The end of the right that an accepted claim or renewal gives which was sent at `sentAtMs`. */
 export function deadlineAfter(settings: Pick<ElectionSettings, "renewDeadlineMs">, sentAtMs: number): number {
@@ -105,7 +105,8 @@ export function enforceFence(step: StepBuilder, role: Role): Role {
 function enforceRole(step: StepBuilder, role: Role): Role {
   const { settings, nowMs } = step;
   if (role.kind === "MASTER" && nowMs >= deadlineAfter(settings, role.renewedAtMs)) {
-    return letGo(step, role, "this node could not renew the Lease before the renew deadline");
+    const why = settings.onApiLoss === "release" ? " (LEASEHOLD_ON_API_LOSS=release)" : "";
+    return letGo(step, role, `this node could not renew the Lease before the renew deadline${why}`);
   }
   if (role.kind === "MASTER" && role.offered?.unbound === false && nowMs >= offerEnd(role.offered)) {
     unbindVip(step);
@@ -138,7 +139,7 @@ export function adoptLeftOver(
   { resume, found }: Extract<ElectionEvent, { kind: "start" }>,
 ): void {
   // It is not refreshed meanwhile, so the kernel removes it if this node does not take it up.
-  if (found) step.setLeftOver({ adoptableUntilMs: step.nowMs + BOOTSTRAP_HOLD_MS });
+  if (found) step.setLeftOver({ adoptableUntilMs: step.nowMs + UNWRITTEN_HOLD_MS });
   if (resume === null) return;
   const untilMs = deadlineAfter(step.settings, resume.renewedAtMs);
   if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;

@@ -54,12 +54,16 @@ export function readAnswered(
   step.setRead({ inFlight: false });
   switch (outcome.kind) {
     case "ok":
-      if (step.facts.lease.read.failing) step.setRead({ failing: false, goodSinceMs: nowMs });
+      if (step.facts.lease.read.failingSinceMs !== null)
+        step.setRead({ failingSinceMs: null, goodSinceMs: nowMs });
       step.setRead({ nextAtMs: nowMs + READ_INTERVAL_MS, okAtMs: nowMs });
       return seeRecord(step, outcome.record, { kind: "read", sentAtMs });
     case "rejected":
     case "no-answer":
-      return step.setRead({ nextAtMs: nowMs + RETRY_MS, failing: true });
+      return step.setRead({
+        nextAtMs: nowMs + RETRY_MS,
+        failingSinceMs: step.facts.lease.read.failingSinceMs ?? nowMs,
+      });
   }
 }
 
@@ -73,9 +77,24 @@ export function surveyAnswered(step: StepBuilder, event: Extract<ElectionEvent, 
 
 /** What every answer to a write says of the Lease, whatever was written. */
 export function seeOutcome(step: StepBuilder, outcome: WriteOutcome, sentAtMs: number): void {
+  noteUnwritten(step, outcome);
   if (outcome.kind === "ok") seeRecord(step, outcome.record, { kind: "write" });
   // The store has read after the refusal, so after the write was sent. This is a quorum read of that age.
   if (outcome.kind === "conflict") seeRecord(step, outcome.record, { kind: "read", sentAtMs });
+}
+
+/** A conflict is carried out as well: the API has compared, and would have written. */
+function noteUnwritten(step: StepBuilder, outcome: WriteOutcome): void {
+  const sinceMs = step.facts.lease.unwritten?.sinceMs ?? step.nowMs;
+  switch (outcome.kind) {
+    case "ok":
+    case "conflict":
+      return step.setLease({ unwritten: null });
+    case "rejected":
+      return step.setLease({ unwritten: { sinceMs, why: `the API answers ${outcome.status}` } });
+    case "no-answer":
+      return step.setLease({ unwritten: { sinceMs, why: "no API server answers" } });
+  }
 }
 
 export function publishAnswered(step: StepBuilder, outcome: WriteOutcome, sentAtMs: number): void {

@@ -22,13 +22,14 @@
  *     BACKUP      → MASTER      the API accepts its claim (master.ts)
  *     BACKUP      → PROVISIONAL the holder is silent on the wire, and two holders do no harm (backup.ts)
  *     BACKUP      → PROVISIONAL no API server lets it read the Lease, and no machine has the VIP (backup.ts)
+ *     BACKUP      → PROVISIONAL it cannot write the Lease, and no machine renews it or has the VIP (unwritten.ts)
  *     BACKUP      → STOPPED     it is stopping and has withdrawn its candidacy, or 1 s is over (stopping.ts)
  *     PROVISIONAL → MASTER      the API accepts its claim or renewal (master.ts)
  *     PROVISIONAL → BACKUP      its reason has ended, its time is over, or it is stopping (provisional.ts)
  *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (provisional.ts)
  *     MASTER      → BACKUP      the Lease names another machine (master.ts)
  *     MASTER      → BACKUP      the renew deadline has passed (fence.ts)
- *     MASTER      → PROVISIONAL renewals are overdue, and no other node can claim (master.ts)
+ *     MASTER      → PROVISIONAL it cannot renew the Lease, and its link carries frames (master.ts)
  *     MASTER      → PROVISIONAL another candidate claims the VIP, and no server confirms this one (master.ts)
  *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (stopping.ts)
  *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (stopping.ts)
@@ -56,7 +57,8 @@
  *     when a BACKUP claims; before there is an API     backup.ts
  *     which record of the Lease is the newest          lease-view.ts
  *     what is read, published and asked of the API     lease-traffic.ts
- *     no API server accepts a renewal                  api-loss.ts
+ *     the Lease cannot be written                      unwritten.ts
+ *     can another node write it                        api-loss.ts
  *     what the wire tells                              evidence.ts
  *     before a first claim the wire is asked           address-check.ts
  *     another machine claims the VIP of a MASTER       contention.ts
@@ -98,7 +100,8 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       write: null,
       offerInFlight: false,
       refusal: null,
-      read: { inFlight: false, nextAtMs: nowMs, okAtMs: null, failing: false, goodSinceMs: NEVER_MS },
+      unwritten: null,
+      read: { inFlight: false, nextAtMs: nowMs, okAtMs: null, failingSinceMs: null, goodSinceMs: NEVER_MS },
       survey: { inFlight: false, nextAtMs: nowMs, found: null },
       publish: { inFlight: false, atMs: NEVER_MS, okAtMs: NEVER_MS, text: "", counter: 0 },
     },
@@ -106,6 +109,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       proof: null,
       contender: null,
       probed: null,
+      answeredAtMs: NEVER_MS,
       probingSinceMs: null,
       met: false,
       stranger: null,

@@ -4,10 +4,11 @@
  */
 import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
-import { mayKeepUntil } from "./api-loss.ts";
+import { linkCarriesFrames } from "./address-check.ts";
 import { decideDefence } from "./contention.ts";
 import { takeDeparted } from "./departed.ts";
 import {
+  UNWRITTEN_HOLD_MS,
   deadlineAfter,
   decideBy,
   forgetLeftOver,
@@ -141,8 +142,8 @@ function lossReason({ settings, facts }: StepBuilder, role: Master): string | nu
 }
 
 /**
- * No API server confirms this node: is there a reason to keep the VIP beyond the deadline? There is none
- * where a candidate may have taken an offer.
+ * No API server confirms this node: may it keep the VIP beyond the deadline? Not where a candidate may have
+ * taken an offer, and not on a link where it could not hear its successor.
  */
 function decideApiLoss(step: StepBuilder, role: Master): Master | Provisional {
   const { settings, facts, nowMs } = step;
@@ -151,7 +152,7 @@ function decideApiLoss(step: StepBuilder, role: Master): Master | Provisional {
   if (role.contestedAtMs !== null) {
     if (nowMs >= role.contestedAtMs + CONTESTED_MS) {
       penalize(step);
-      return becomeProvisional(step, role, { kind: "contested" }, validUntilMs);
+      return becomeProvisional(step, role, { kind: "contested", validUntilMs }, validUntilMs);
     }
     step.wakeAt(role.contestedAtMs + CONTESTED_MS);
   }
@@ -160,9 +161,9 @@ function decideApiLoss(step: StepBuilder, role: Master): Master | Provisional {
     step.wakeAt(decideAtMs);
     return role;
   }
-  const untilMs = mayKeepUntil(settings, facts, nowMs);
-  if (untilMs === null || untilMs <= validUntilMs) return role;
-  return becomeProvisional(step, role, { kind: "api-loss", validUntilMs }, untilMs);
+  if (settings.onApiLoss === "release" || facts.stopping !== null || !linkCarriesFrames(step, role))
+    return role;
+  return becomeProvisional(step, role, { kind: "api-loss", validUntilMs }, nowMs + UNWRITTEN_HOLD_MS);
 }
 
 function decideRenewal(step: StepBuilder, role: Master): void {

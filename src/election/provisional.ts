@@ -1,16 +1,16 @@
 /**
  * A node that has the VIP bound and does not hold the Lease, because clients need the address before the
- * Lease can be written. There are four reasons: the holder is dead and the claim is on its way; there is no
- * API server yet; no node can write the Lease; or another candidate claims the VIP and no API server says
- * which of the two holds it. Everything that begins, prolongs and ends the role is here. Whether no other
- * node can write is found out in api-loss.ts.
+ * Lease can be written. There is one rule (ADR 0014): it goes on while no other machine serves. It stops as
+ * soon as the Lease names another machine that renews it, or another machine that may hold the Lease is heard
+ * to claim the VIP. The reasons differ in how the role begins (backup.ts, unwritten.ts, master.ts) and in
+ * what people are told. Everything that prolongs and ends it is here.
  */
 import type { LeaseRecord } from "../kube/record.ts";
-import { mayKeepUntil } from "./api-loss.ts";
+import { nobodyCanClaim } from "./api-loss.ts";
 import { candidateAt, selfCandidate } from "./candidates.ts";
 import { defendAgainAt, defendVip } from "./contention.ts";
 import { faultsOf } from "./eligibility.ts";
-import { BOOTSTRAP_HOLD_MS, decideBy, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
+import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
 import { penalize } from "./flap-damping.ts";
 import { ownershipOf, termOf } from "./identity.ts";
 import { RETRY_MS } from "./lease-traffic.ts";
@@ -58,10 +58,16 @@ function reasonFor(step: StepBuilder, why: Why): string {
     case "bootstrap":
       return "provisional: no API server lets this node read the Lease, and no machine answers for the VIP";
     case "api-loss":
-      return "provisional: the Lease cannot be renewed, and no other node can claim it";
+      return `provisional: this node cannot renew the Lease (${unwrittenBecause(step)}), and no other machine claims the VIP`;
+    case "unwritten":
+      return `provisional: this node cannot write the Lease (${unwrittenBecause(step)}), and no machine answers for the VIP`;
     case "contested":
       return "provisional: another candidate claims the VIP, and no API server has confirmed this node";
   }
+}
+
+function unwrittenBecause({ facts: { lease } }: StepBuilder): string {
+  return lease.unwritten?.why ?? "no API server lets it read";
 }
 
 /** Returns the role after it. */
@@ -147,8 +153,8 @@ function endOf({ facts, settings }: StepBuilder, role: Provisional): string | nu
     case "namesake":
       return `another machine named ${settings.node} holds the Lease`;
     case "another": {
-      if (why.kind === "bootstrap" && record !== null && unchangedSince(why.seen ?? record, record))
-        return null;
+      const isOld = why.kind === "bootstrap" || (why.kind === "unwritten" && why.seen !== null);
+      if (isOld && record !== null && unchangedSince(why.seen ?? record, record)) return null;
       const holder = record?.holder ?? "another node";
       if (why.kind !== "proof" || record === null || termOf(record) !== why.term)
         return `${holder} holds the Lease`;
@@ -163,24 +169,57 @@ function unchangedSince(seen: LeaseRecord, record: LeaseRecord): boolean {
   return seen.renewTime === record.renewTime && termOf(seen) === termOf(record);
 }
 
-/** Moves the end of the role, while its reason lasts. */
+/**
+ * Moves the end of the role, while no other machine serves. With the deadline of its claim or of its last
+ * renewal, a node loses what it had over another claimant.
+ */
 function prolong(step: StepBuilder, role: Provisional): Provisional {
   const { facts, settings, nowMs } = step;
-  switch (role.why.kind) {
-    case "bootstrap": {
-      const atMs = role.untilMs - BOOTSTRAP_HOLD_MS / 2;
-      if (nowMs >= atMs) return extend(step, role, nowMs + BOOTSTRAP_HOLD_MS);
-      step.wakeAt(atMs);
-      return role;
-    }
+  const atMs = role.untilMs - UNWRITTEN_HOLD_MS / 2;
+  if (nowMs < atMs) {
+    step.wakeAt(atMs);
+    return role;
+  }
+  const { why } = role;
+  if (why.kind === "bootstrap") return extend(step, role, nowMs + UNWRITTEN_HOLD_MS);
+  if (settings.onApiLoss === "release") return role;
+  // Another candidate was heard to claim the VIP, and may hold the Lease.
+  const { contender } = facts.wire;
+  const heard = why.kind === "contested" || (contender !== null && contender.atMs >= facts.sinceMs);
+  if (heard && !rankDecides(step, afterDeadline(step, why))) return role;
+  const lasting = afterDeadline(step, why);
+  if (lasting.kind !== why.kind) step.set({ reason: reasonFor(step, lasting) });
+  return extend(step, { ...role, why: lasting }, nowMs + UNWRITTEN_HOLD_MS);
+}
+
+/** The reason as it is when the right of a claim or renewal, on which it rested, is over. */
+function afterDeadline({ facts }: StepBuilder, why: Why): Why {
+  switch (why.kind) {
+    case "proof":
+      return { kind: "unwritten", seen: facts.lease.view?.record ?? null };
+    case "contested":
+      return { kind: "api-loss", validUntilMs: why.validUntilMs };
+    case "bootstrap":
+    case "api-loss":
+    case "unwritten":
+      return why;
+  }
+}
+
+/**
+ * Of this node and another candidate that claims the VIP, the better one stays. That is so where the other
+ * one cannot have the Lease, or where this node has as much to show. Elsewhere the other one may hold it.
+ */
+function rankDecides({ facts, settings, nowMs }: StepBuilder, why: Why): boolean {
+  switch (why.kind) {
     case "proof":
     case "contested":
-    case "api-loss": {
-      const atMs = decideBy(settings, role.untilMs);
-      if (nowMs < atMs) step.wakeAt(atMs);
-      const untilMs = mayKeepUntil(settings, facts, nowMs);
-      return untilMs === null || untilMs <= role.untilMs ? role : extend(step, role, untilMs);
-    }
+      return true;
+    case "bootstrap":
+      return false;
+    case "api-loss":
+    case "unwritten":
+      return settings.onApiLoss === "hold" || nobodyCanClaim(facts, nowMs);
   }
 }
 
@@ -191,9 +230,10 @@ function extend(step: StepBuilder, role: Provisional, untilMs: number): Provisio
 }
 
 /**
- * This node has heard another machine claim the VIP. It gives way to a stranger, and to the node that the
- * Lease names. Of two candidates that both have nothing to show, the better one stays. At bootstrap no
- * candidate knows of the other: this node gives way, and asks the wire again after a random time.
+ * This node has heard another machine claim the VIP. It gives way to a stranger, to the node that the Lease
+ * names, and to a candidate that may hold the Lease by now. Of two candidates that both have nothing to show,
+ * the better one stays. At bootstrap no candidate knows of the other: this node gives way, and asks the wire
+ * again after a random time.
  */
 export function contestProvisional(step: StepBuilder, role: Provisional, mac: string): Backup | Provisional {
   const { facts, nowMs } = step;
@@ -206,7 +246,7 @@ export function contestProvisional(step: StepBuilder, role: Provisional, mac: st
     return role;
   }
   const named = other !== undefined && facts.lease.view?.record?.holder === other.node;
-  if (other !== undefined && !named && role.why.kind !== "bootstrap") {
+  if (other !== undefined && !named && rankDecides(step, role.why)) {
     if (compareCandidates(selfCandidate(step, role), other) < 0) {
       // The other one may not have heard this node: it was the later one on a wire that was cut.
       if (mayDefend) defendVip(step);
@@ -243,6 +283,7 @@ function yieldsToStranger(step: StepBuilder, role: Provisional): boolean {
 function yieldTo(step: StepBuilder, role: Provisional, mac: string): Backup {
   const node = candidateAt(step.facts, mac)?.node ?? null;
   const conflict: Report = { kind: "conflict", mac, node, outcome: "yielded" };
-  if (role.why.kind !== "bootstrap") penalize(step);
+  // To be replaced is how a node ends that cannot renew. It is no sign of trouble to come.
+  if (role.why.kind === "proof" || role.why.kind === "contested") penalize(step);
   return letGo(step, role, `${node ?? mac} claims the VIP as well`, conflict);
 }

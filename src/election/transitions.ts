@@ -30,6 +30,12 @@ export const TRANSITIONS = [
   },
   {
     from: "BACKUP",
+    to: "PROVISIONAL",
+    when: "it cannot write the Lease, and no machine renews it or has the VIP",
+    file: "unwritten.ts",
+  },
+  {
+    from: "BACKUP",
     to: "STOPPED",
     when: "it is stopping and has withdrawn its candidacy, or 1 s is over",
     file: "stopping.ts",
@@ -52,7 +58,7 @@ export const TRANSITIONS = [
   {
     from: "MASTER",
     to: "PROVISIONAL",
-    when: "renewals are overdue, and no other node can claim",
+    when: "it cannot renew the Lease, and its link carries frames",
     file: "master.ts",
   },
   {

@@ -38,7 +38,7 @@ export interface ElectionSettings {
   readonly nopreempt: boolean;
   readonly nopreemptStrict: boolean;
   readonly preemptDelayMs: number;
-  /** What a holder does that can renew at no API server; see api-loss.ts. */
+  /** What a node does that cannot get the Lease written; see unwritten.ts. */
   readonly onApiLoss: "auto" | "hold" | "release";
 }
 
@@ -165,14 +165,20 @@ export type Why =
    */
   | { readonly kind: "bootstrap"; readonly seen: LeaseRecord | null }
   /**
-   * This node held the Lease, and no node can write it. `validUntilMs`: the deadline of its last renewal. The
-   * role begins a little before.
+   * This node held the Lease, and cannot renew it. `validUntilMs`: the deadline of its last renewal. The role
+   * begins a little before.
    */
   | { readonly kind: "api-loss"; readonly validUntilMs: number }
   /**
-   * This node held the Lease, another candidate claims the VIP, and no API server has confirmed this node.
+   * This node cannot get the Lease written, no machine renews it, and no machine answers for the VIP. `seen`:
+   * the Lease as it was then; null: there is none.
    */
-  | { readonly kind: "contested" };
+  | { readonly kind: "unwritten"; readonly seen: LeaseRecord | null }
+  /**
+   * This node held the Lease, another candidate claims the VIP, and no API server has confirmed this node.
+   * `validUntilMs`: the deadline of its last renewal.
+   */
+  | { readonly kind: "contested"; readonly validUntilMs: number };
 
 /** What the wire has answered to the question which machine has the VIP. */
 export interface Probed {
@@ -192,8 +198,8 @@ export interface ReadState {
   readonly nextAtMs: number;
   /** When the answer to the last successful read came; null before the first. */
   readonly okAtMs: number | null;
-  /** The last read failed. */
-  readonly failing: boolean;
+  /** Since when every read has failed; null: the last one succeeded, or none was answered yet. */
+  readonly failingSinceMs: number | null;
   /** When the first read succeeded after one that had failed. */
   readonly goodSinceMs: number;
 }
@@ -240,6 +246,11 @@ export interface LeaseState {
    * 422, 429), and has refused all of them since `sinceMs`. Another node may be able to write then.
    */
   readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
+  /**
+   * Since when the API has carried out none of this node's writes, whatever they were, and how the last one
+   * ended; null: the last one was carried out, or met another one.
+   */
+  readonly unwritten: { readonly sinceMs: number; readonly why: string } | null;
   readonly read: ReadState;
   readonly survey: SurveyState;
   readonly publish: PublishState;
@@ -262,6 +273,8 @@ export interface WireState {
    */
   readonly contender: { readonly mac: string; readonly atMs: number } | null;
   readonly probed: Probed | null;
+  /** When another machine was last heard to have the VIP. The holder that is watched does not count here. */
+  readonly answeredAtMs: number;
   /** Since when a verdict of the wire is awaited. */
   readonly probingSinceMs: number | null;
   /** Another machine has been heard on the VIP's link: the link carries frames. */

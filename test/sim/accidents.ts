@@ -109,6 +109,11 @@ export class Accidents {
         return this.#until(fault, fault.forMs, () => {
           plane.refusal[fault.node] = 0;
         });
+      case "admission":
+        plane.admission = fault.status;
+        return this.#until(fault, fault.forMs, () => {
+          plane.admission = 0;
+        });
       case "wall":
         return node?.clock.stepWall(fault.byMs);
       case "check":

@@ -10,6 +10,7 @@ import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
 import type { Answer, Change } from "./lease-table.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
+import { DISTRUST } from "./plan.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Watches } from "./watches.ts";
@@ -67,9 +68,12 @@ export class ControlPlane {
   readonly powered: boolean[];
   /** Answer to every request of a node (credentials, flow control); 0: none. */
   readonly refusal: number[];
+  /** Answer of an admission webhook to every write; 0: it admits them. */
+  admission = 0;
   /** Faults that take etcd's quorum away altogether. */
   quorumFaults = 0;
-  #stalledUntilMs = 0;
+  /** etcd elects a leader until then. */
+  stalledUntilMs = 0;
   #waiting: {
     readonly server: number;
     readonly untilMs: number;
@@ -137,7 +141,7 @@ export class ControlPlane {
 
   /** etcd elects a leader: nothing is written or read for so long. */
   stall(forMs: number): void {
-    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.#scheduler.nowMs + forMs);
+    this.stalledUntilMs = Math.max(this.stalledUntilMs, this.#scheduler.nowMs + forMs);
   }
 
   /** True when this server's etcd is among a majority of all members that hear each other. */
@@ -250,6 +254,23 @@ export class ControlPlane {
           }),
         );
       };
+      // Its TLS handshake fails, and nothing of the request is sent.
+      if (this.refusal[node] === DISTRUST && this.modes[server]?.kind !== "down") {
+        this.#network.send(node, server, process.trueMs, () =>
+          process.deliver(() => {
+            timer.cancel();
+            reject(
+              new ApiNoAnswer(
+                address,
+                "silent",
+                false,
+                `${address}: certificate signed by unknown authority`,
+              ),
+            );
+          }),
+        );
+        return;
+      }
       this.#network.send(node, server, process.trueMs, () => {
         this.#arrive({ node, server, request, sentMs }, answer, refuse);
         // Whatever comes of it comes later.
@@ -301,13 +322,15 @@ export class ControlPlane {
   #serve({ node, server, request, sentMs }: Call, answer: (status: number, body: unknown) => void): void {
     const refusal = this.refusal[node] ?? 0;
     if (refusal !== 0) return answer(refusal, status(refusal, "refused"));
+    if (request.method !== "GET" && this.admission !== 0)
+      return answer(this.admission, status(this.admission, "denied the request"));
     const run = (): void => {
       const { status: code, body } = this.#apply(node, request, sentMs);
       answer(code, body);
     };
     const known = this.#fromMemory(server, request);
     if (known !== undefined) return answer(known.status, known.body);
-    const workMs = this.#random.logarithmic(1, 8) + Math.max(0, this.#stalledUntilMs - this.#scheduler.nowMs);
+    const workMs = this.#random.logarithmic(1, 8) + Math.max(0, this.stalledUntilMs - this.#scheduler.nowMs);
     this.#scheduler.after(workMs, () => {
       // Killed meanwhile: the client sees its connection end, this one was not carried out.
       const mode = this.modes[server]?.kind;

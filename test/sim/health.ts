@@ -11,11 +11,8 @@ import { UpsetRule } from "./upset.ts";
 import type { World } from "./world.ts";
 
 export const SAMPLE_MS = 50;
-/** A write under way, by the slowest clock. */
-const WRITE_MS = 4_000 / 0.95;
 /** Two seconds until it asks again, a probe, and its annotation. */
 const FOREIGN_GONE_MS = 5_000;
-const TOO_MANY_REQUESTS = 429;
 
 export class Health {
   readonly #world: World;
@@ -23,10 +20,9 @@ export class Health {
   readonly #goodSince: Float64Array;
   readonly #usableSince: Float64Array;
   readonly #holdableSince: Float64Array;
-  readonly #turnedAwaySince: Float64Array;
   readonly #awakeSince: Float64Array;
   /** By machine: when something was last so. */
-  readonly #holdableMs: Float64Array;
+  readonly #provisionalMs: Float64Array;
   readonly #unboundMs: Float64Array;
   /** By machine. */
   readonly #connected: boolean[] = [];
@@ -49,6 +45,11 @@ export class Health {
   lossMs = Number.NEGATIVE_INFINITY;
   /** When any node's effective priority last changed. */
   priorityChangedMs = 0;
+  /** When it last changed which API servers serve whom. */
+  apiChangedMs = 0;
+  /** When it had changed before that. */
+  apiChangedBeforeMs = 0;
+  #api = "";
   /** When a link or the segment last changed. */
   linksChangedMs = 0;
 
@@ -59,9 +60,8 @@ export class Health {
     this.#goodSince = never();
     this.#usableSince = never();
     this.#holdableSince = never();
-    this.#turnedAwaySince = never();
     this.#awakeSince = never();
-    this.#holdableMs = new Float64Array(machines).fill(Number.NEGATIVE_INFINITY);
+    this.#provisionalMs = new Float64Array(machines).fill(Number.NEGATIVE_INFINITY);
     this.#unboundMs = new Float64Array(machines).fill(Number.NEGATIVE_INFINITY);
     this.#starting = new StartingRule(machines, world.nodes.length);
     // The router is one of them.
@@ -92,17 +92,14 @@ export class Health {
     return begun(this.#holdableSince, node);
   }
 
-  /**
-   * When it last was so for all that this node could know: an API server that answers 5xx for reasons of its
-   * own, with etcd well, looks the same, and so do those that are starting.
-   */
-  holdableMs(node: SimNode): number {
-    return at(this.#holdableMs, node.index);
-  }
-
   /** Since when its agent has run without being frozen. */
   awakeSince(node: SimNode): number | undefined {
     return begun(this.#awakeSince, node);
+  }
+
+  /** When its agent last had the VIP without the Lease. */
+  provisionalMs(node: SimNode): number {
+    return at(this.#provisionalMs, node.index);
   }
 
   unboundMs(node: SimNode): number {
@@ -146,13 +143,10 @@ export class Health {
     const isLossy = network.lossRate > 0 || network.extraMs > 0;
     let works = false;
     let unable = 0;
-    let alive = 0;
-    let allThereOrStarting = true;
     let surelyThere = true;
     // And in truth no write can be carried out anywhere, not even late or unanswered.
     let stopped = true;
     let slow = false;
-    let failing = false;
     for (let server = 0; server < nodes.length; server += 1) {
       const mode = plane.modes[server]?.kind ?? "dark";
       const quorate = this.#quorate[server] === true;
@@ -161,39 +155,17 @@ export class Health {
       const silent = mode === "dark" || mode === "hung" || !reached;
       const starting = this.#starting.look(node.index, server, found(mode, reached, isLossy), awake, nowMs);
       works ||= worksHere;
-      if (!silent && mode !== "down") alive += 1;
       if (!silent && mode !== "down" && !worksHere) unable += 1;
-      allThereOrStarting &&= !silent || starting.maybe;
       surelyThere &&= !silent || starting.surely;
       stopped &&= mode === "down" || mode === "dark" || !quorate || (starting.surely && silent);
       slow ||= mode === "slow";
-      failing ||= mode === "failing";
     }
-    // Where nobody answers, nobody turns it away.
-    const turnedAway = refused && alive > 0;
     const holdable = !refused && !works && (surelyThere || unable * 2 >= nodes.length);
-    // It may think so, too, of servers that were down; and where all that answer have too many requests
-    // (429), everybody may have.
-    const seemsHoldable =
-      holdable || (allThereOrStarting && !works && (!turnedAway || status === TOO_MANY_REQUESTS));
     this.#since(this.#usableSince, node, works);
     // One that takes longer than a survey waits may be taken for silent.
     this.#since(this.#holdableSince, node, holdable && stopped && !slow);
-    // What it sent before some server came back it takes for unanswered until then.
-    const unaware = !refused && nowMs - (this.usableSince(node) ?? Number.NEGATIVE_INFINITY) < WRITE_MS;
-    // And where one refuses it and another one is unwell, it is the last answer that it goes by.
-    this.#since(this.#turnedAwaySince, node, turnedAway);
-    // Who became provisional meanwhile learns of it by the answer to its first claim.
-    const turnedAwaySince = turnedAway
-      ? Math.max(
-          begun(this.#turnedAwaySince, node) ?? Number.NEGATIVE_INFINITY,
-          node.provisional === "" ? Number.NEGATIVE_INFINITY : (node.agent?.roleMs ?? 0),
-        )
-      : Number.NEGATIVE_INFINITY;
-    const unsure = unaware || (turnedAway && nowMs - turnedAwaySince < WRITE_MS) || (turnedAway && failing);
-    if (seemsHoldable || (unsure && (allThereOrStarting || alive * 2 >= nodes.length)))
-      this.#holdableMs[node.index] = nowMs;
     this.#since(this.#awakeSince, node, awake);
+    if (node.provisional !== "") this.#provisionalMs[node.index] = nowMs;
     if (!node.kernel.bound) this.#unboundMs[node.index] = nowMs;
   }
 
@@ -280,9 +252,15 @@ export class Health {
         !this.#refusesForeign() &&
         node.kernel.link.carrier &&
         node.agent?.process.running === true &&
+        plane.admission === 0 &&
         (plane.refusal[node.index] ?? 0) === 0;
       this.#since(this.#goodSince, node, good);
     }
+    const reach = nodes.map((node) => nodes.map((other) => network.both(node.index, other.index)).join());
+    const modes = plane.modes.map(({ kind }) => kind).join();
+    const api = `${modes} ${this.#quorate.join()} ${plane.refusal.join()} ${plane.admission} ${reach.join()}`;
+    if (api !== this.#api) [this.apiChangedBeforeMs, this.apiChangedMs] = [this.apiChangedMs, nowMs];
+    this.#api = api;
     if (this.#prioritiesChanged()) this.priorityChangedMs = nowMs;
     if (this.#linksChanged()) this.linksChangedMs = nowMs;
   }

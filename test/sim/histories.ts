@@ -189,6 +189,7 @@ export function planOf(history: History): Plan {
     nodes: history.nodes.map(({ base, startMs }) => ({ base, rate: 1, wallOffsetMs: 0, startMs })),
     nopreempt: true,
     nopreemptStrict: false,
+    onApiLoss: "auto",
     preemptDelayMs: 0,
     vips: ["10.0.0.100"],
     fastPath: true,

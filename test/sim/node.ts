@@ -158,12 +158,13 @@ export class SimNode {
   }
 
   /** It has the VIP bound without a Lease to show for it, and that is why; "" when it does not. */
-  get provisional(): "proof" | "bootstrap" | "hold" | "contested" | "" {
+  get provisional(): "proof" | "bootstrap" | "hold" | "unwritten" | "contested" | "" {
     if (this.agent?.role !== "PROVISIONAL") return "";
     const reason = this.agent.elector.status().reason;
     if (reason.includes("does not answer on the wire")) return "proof";
     if (reason.includes("no API server lets this node read")) return "bootstrap";
-    return reason.includes("cannot be renewed") ? "hold" : "contested";
+    if (reason.includes("cannot write the Lease")) return "unwritten";
+    return reason.includes("cannot renew the Lease") ? "hold" : "contested";
   }
 
   /** Its agent believes to be MASTER and to have the VIP, and its right has not run out by its own clock. */

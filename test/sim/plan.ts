@@ -84,7 +84,10 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "quorum"; readonly forMs: number }
   | { readonly kind: "leader"; readonly forMs: number }
   | { readonly kind: "compact" }
+  /** `status`: the answer to every request of this node; {@link DISTRUST}: its TLS handshakes fail. */
   | { readonly kind: "refusal"; readonly node: number; readonly status: number; readonly forMs: number }
+  /** An admission webhook denies every write of the Lease, whoever sends it; reads work. */
+  | { readonly kind: "admission"; readonly status: number; readonly forMs: number }
   | { readonly kind: "wall"; readonly node: number; readonly byMs: number }
   | { readonly kind: "check"; readonly node: number; readonly check: string; readonly forMs: number }
   | { readonly kind: "priority"; readonly node: number; readonly delta: number; readonly forMs: number }
@@ -107,7 +110,19 @@ export type Moment = "offer" | "claim" | "release";
 /** `deafen`: what it sends arrives, and no answer comes back. */
 export type Blow = "pause" | "crash" | "isolate" | "deafen" | "stop";
 
-export const PROFILES = ["chaos", "fence", "api", "people", "planned", "birth", "persistent"] as const;
+/** Instead of a status: the node trusts no API server's certificate any more, so it gets no answer at all. */
+export const DISTRUST = -1;
+
+export const PROFILES = [
+  "chaos",
+  "fence",
+  "api",
+  "people",
+  "planned",
+  "birth",
+  "persistent",
+  "refused",
+] as const;
 export type Profile = (typeof PROFILES)[number];
 
 export interface Plan {
@@ -124,6 +139,8 @@ export interface Plan {
   readonly probeMs: number;
   /** A router is on the segment, and known to all: a third host for everybody. */
   readonly gateway: boolean;
+  /** What a node does that cannot get the Lease written. */
+  readonly onApiLoss: "auto" | "hold" | "release";
   /** How the Lease is at first. */
   readonly lease: "absent" | "shipped";
   readonly faults: readonly Fault[];
@@ -220,6 +237,19 @@ const MIX: Readonly<Record<Exclude<Profile, "persistent">, Readonly<Partial<Reco
     lossy: 1,
     suspend: 3,
   },
+  refused: {
+    crash: 6,
+    stop: 4,
+    power: 4,
+    pause: 2,
+    suspend: 1,
+    isolate: 2,
+    link: 2,
+    estranged: 1,
+    server: 2,
+    check: 2,
+    priority: 2,
+  },
   planned: { stop: 6, priority: 8, check: 4, person: 5, wall: 2, compact: 1, crash: 3, foreign: 2 },
 };
 
@@ -246,6 +276,8 @@ export function makePlan(seed: string, profile: Profile): Plan {
     preemptDelayMs: random.chance(0.25) ? random.integer(1_000, 10_000) : 0,
     vips: random.chance(0.3) ? ["10.0.0.100", "fd00::100"] : ["10.0.0.100"],
     ...drawWire(random.fork("wire"), profile),
+    onApiLoss:
+      profile === "refused" ? random.fork("onApiLoss").weighted({ auto: 8, hold: 1, release: 1 }) : "auto",
     lease: random.chance(0.5) ? "absent" : "shipped",
     faults: [],
     lengthMs,
@@ -257,6 +289,14 @@ export function makePlan(seed: string, profile: Profile): Plan {
       return {
         ...plan,
         faults: [...birth(random.fork("birth"), size), ...many(random, profile, size, lengthMs)],
+      };
+    case "refused":
+      return {
+        ...plan,
+        faults: [
+          ...refused(random.fork("refused"), size, lengthMs),
+          ...many(random, profile, size, lengthMs),
+        ],
       };
     case "chaos":
     case "fence":
@@ -303,6 +343,37 @@ function birth(random: Random, size: number): readonly Fault[] {
       ]
     : [];
   return [...outage, ...(refused ? refusals : []), ...foreign];
+}
+
+/**
+ * For minutes the API serves some nodes, or none: credentials, RBAC, flow control, trust, a webhook, or a mix
+ * of them.
+ */
+function refused(random: Random, size: number, lengthMs: number): readonly Fault[] {
+  const limitMs = lengthMs - QUIET_MS;
+  const some = random.chance(0.5) ? 2 ** size - 1 : random.integer(1, 2 ** size - 1);
+  const mixed = random.chance(0.4);
+  const status = (): number => random.pick([401, 403, 403, 429, DISTRUST]);
+  const common = status();
+  // All at once, as when a token expires, or one after the other.
+  const spreadMs = random.chance(0.6) ? 0 : 10_000;
+  const begins = (): number => random.between(15_000, 30_000);
+  const atMs = begins();
+  const forMs = Math.min(limitMs - atMs - spreadMs, random.logarithmic(20_000, 240_000));
+  const each = Array.from({ length: size }, (_, node): Fault => ({
+    atMs: atMs + random.unit() * spreadMs,
+    kind: "refusal",
+    node,
+    status: mixed ? status() : common,
+    forMs,
+  }));
+  const admission = random.chance(0.4);
+  const refusals =
+    admission && random.chance(0.7) ? [] : each.filter((_, node) => (some & (2 ** node)) !== 0);
+  const webhook: readonly Fault[] = admission
+    ? [{ atMs: begins(), kind: "admission", status: random.pick([403, 500]), forMs }]
+    : [];
+  return [...refusals, ...webhook];
 }
 
 function many(
@@ -396,6 +467,8 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
       return { atMs, kind, forMs: random.between(1_000, 1_150) };
     case "compact":
       return { atMs, kind };
+    case "admission":
+      return { atMs, kind, status: random.pick([403, 500]), forMs };
     case "refusal":
       return { atMs, kind, node, status: random.pick([401, 403, 429]), forMs };
     case "wall":

@@ -2,6 +2,7 @@
  * Histories that once broke something, or that only a deliberate hand composes. Each is a plan with a few
  * faults; the seed varies clocks, delays and losses, so one scenario is many timelines.
  */
+import { DISTRUST } from "./plan.ts";
 import type { Fault, Plan } from "./plan.ts";
 import { Random } from "./random.ts";
 
@@ -17,6 +18,7 @@ export interface Scenario {
   readonly probeMs?: number;
   readonly gateway?: boolean;
   readonly lease?: Plan["lease"];
+  readonly onApiLoss?: Plan["onApiLoss"];
   /** Instead of n1 first and the others later. */
   readonly startsMs?: readonly number[];
 }
@@ -27,6 +29,9 @@ const everyServer = (
   forMs: number,
   servers: readonly number[],
 ): readonly Fault[] => servers.map((server) => ({ atMs, kind: "server", server, how, ms: 3_900, forMs }));
+
+const refuseAll = (status: number, forMs: number): readonly Fault[] =>
+  [0, 1, 2].map((node) => ({ atMs: 40_000, kind: "refusal", node, status, forMs }));
 
 export const SCENARIOS = {
   answersLostAfterAnOffer: {
@@ -377,7 +382,7 @@ export const SCENARIOS = {
     ],
   },
   heldThenCutOff: {
-    name: "a holder that holds on and is then cut off lets go on evidence that is 2 s old",
+    name: "a holder that holds on and is then cut off lets go with its link",
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
@@ -396,7 +401,7 @@ export const SCENARIOS = {
     ],
   },
   apiServersNeverStart: {
-    name: "and lets go where they stay silent",
+    name: "and where they stay silent, until another one that can write claims the VIP",
     bases: [100, 90, 80],
     nopreempt: true,
     faults: [
@@ -405,9 +410,89 @@ export const SCENARIOS = {
     ],
   },
   credentialsRevoked: {
-    name: "a holder that the API refuses by its own word does not hold on: others can claim",
+    name: "a holder that the API refuses by its own word has the VIP until another one claims it, and no moment longer",
     bases: [100, 90, 80],
     nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "refusal", node: 0, status: 403, forMs: 60_000 }],
+  },
+  cutOffFromTheApi: {
+    name: "a holder that only its network to the API servers leaves has the VIP until another one claims it",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [{ atMs: 40_000, kind: "partition", mask: 1, layer: "routed", forMs: 60_000 }],
+  },
+  tooManyRequests: {
+    name: "so does one that is told that it asks too much (429): others can write",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 40_000, kind: "refusal", node: 0, status: 429, forMs: 120_000 },
+      // The watch that it had would go on to tell it of the next holder.
+      ...[0, 1, 2].map(
+        (server) => ({ atMs: 40_500, kind: "server", server, how: "torn", ms: 0, forMs: 0 }) as const,
+      ),
+    ],
+  },
+  allRefused: {
+    name: "when every credential is refused at once, the VIP stays, for minutes",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: refuseAll(403, 120_000),
+  },
+  refusedAndRestarted: {
+    name: "and when the holder dies meanwhile, or all agents are started again, another one serves",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      ...refuseAll(401, 180_000),
+      { atMs: 70_000, kind: "power", node: 0, forMs: 60_000 },
+      ...[0, 1, 2].map((node) => ({ atMs: 160_000 + node, kind: "crash", node, forMs: 8_000 }) as const),
+    ],
+  },
+  allDistrusted: {
+    name: "so it is when no agent trusts the API servers' certificates",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [...refuseAll(DISTRUST, 120_000), { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 }],
+  },
+  webhookDenies: {
+    name: "when a webhook denies every write of the Lease, the VIP stays, and another one serves when the holder dies",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: 403, forMs: 180_000 },
+      { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 },
+    ],
+  },
+  webhookFailsAndAllRestart: {
+    name: "when a webhook fails with 500 and all agents are restarted, one of them serves",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: 500, forMs: 180_000 },
+      ...[0, 1, 2].map((node) => ({ atMs: 80_000 + node, kind: "crash", node, forMs: 8_000 }) as const),
+      ...[0, 1, 2].map((node) => ({ atMs: 140_000 + node, kind: "crash", node, forMs: 900 }) as const),
+    ],
+  },
+  refusedWithRelease: {
+    name: "with `release` a holder that is refused is gone by its deadline, and serves when it is not refused any more",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    onApiLoss: "release",
+    faults: refuseAll(403, 60_000),
+  },
+  refusedWithHold: {
+    name: "with `hold` a holder that is refused has the VIP until it is told of another holder",
+    bases: [80, 90, 100],
+    nopreempt: true,
+    profile: "refused",
+    onApiLoss: "hold",
     faults: [{ atMs: 40_000, kind: "refusal", node: 0, status: 403, forMs: 60_000 }],
   },
   firstNode: {
@@ -460,7 +545,7 @@ export const SCENARIOS = {
     faults: [{ atMs: 10_000, kind: "estranged", nodes: [0, 1], forMs: 60_000 }],
   },
   minorityTakesOver: {
-    name: "one that takes over by proof, on the side that cannot claim, lets go at its deadline",
+    name: "one that takes over by proof, on the side that cannot claim, gives way when the cut heals",
     bases: [100, 90, 80],
     nopreempt: true,
     fastPath: true,
@@ -526,6 +611,7 @@ export function scenarioPlan(scenario: Scenario, seed: string): Plan {
     probeMs: scenario.probeMs ?? wire.pick([50, 250]),
     gateway: scenario.gateway ?? true,
     lease: scenario.lease ?? "shipped",
+    onApiLoss: scenario.onApiLoss ?? "auto",
     faults: scenario.faults,
     lengthMs: endMs + 60_000,
   };

@@ -7,6 +7,7 @@ import { status } from "./lease-table.ts";
 import type { LeaseTable } from "./lease-table.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
+import { DISTRUST } from "./plan.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -83,6 +84,8 @@ export class Watches {
     if (!stream.open || mode === "dark" || mode === "hung") return;
     if (mode === "down") return this.#endStream(stream, { kind: "error", message: "connection refused" });
     const refusal = this.#plane.refusal[stream.node] ?? 0;
+    if (refusal === DISTRUST)
+      return this.#endStream(stream, { kind: "error", message: "certificate signed by unknown authority" });
     if (refusal !== 0) return this.#endStream(stream, { kind: "status", status: refusal });
     const from = this.#plane.table.watchFrom(query.get("resourceVersion"));
     if (from === "expired") {

@@ -307,6 +307,6 @@ function settingsOf(plan: Plan, node: string, index: number, base: number): Elec
     nopreempt: plan.nopreempt,
     nopreemptStrict: plan.nopreemptStrict,
     preemptDelayMs: plan.preemptDelayMs,
-    onApiLoss: "auto",
+    onApiLoss: plan.onApiLoss,
   };
 }

@@ -2,7 +2,6 @@
 import { LINGER_MS } from "../../../src/election/handover.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
-import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
@@ -27,12 +26,8 @@ const OVERLAP_MS = 1_000;
 const MEET_MS = 1_500 / 0.95 + 1_000;
 /** The last announcement of those that follow a bind, by a slow clock. */
 const BURST_MS = 5_000 / 0.95 + 500;
-/**
- * On evidence younger than this a holder keeps the VIP that it cannot renew; and so long a node that has no
- * API server at all asks the kernel for it.
- */
-const EVIDENCE_MS = 2_000;
-const BOOTSTRAP_MS = 3_000;
+/** A provisional node asks the kernel for the VIP for so long at a time. */
+const PROVISIONAL_MS = 3_000;
 /** A node reads every 2 s, and whatever it asked before may take 4 s to fail. */
 const LOOK_MS = 6_500;
 /** What the kernel's whole seconds may add to the end of a right: rounding up, and being late. */
@@ -111,8 +106,8 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
  *   over (`theKernelIsTheFence`);
  * - one that was restarted meanwhile and finds its address bound: it lets it be (4 s at most), or keeps it
  *   for want of an API until the other one is heard;
- * - two that have it without the API, and were cut from each other when the second one took it: until the
- *   next announcement.
+ * - two of which one has it provisionally, and which were cut from each other when the second one took it:
+ *   until the next announcement.
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   const since = new Map<string, number>();
@@ -158,7 +153,7 @@ function tooLong(
     const lifetime =
       cut ||
       sleepers.some(
-        (node) => justResumed(world, node) || health.holdableMs(node) > startMs - RENEW_DEADLINE_MS,
+        (node) => justResumed(world, node) || health.provisionalMs(node) > startMs - RENEW_DEADLINE_MS,
       );
     return nowMs - startMs > (lifetime ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS) + TIMER_SLACK_MS;
   }
@@ -178,9 +173,12 @@ function tooLong(
         OVERLAP_MS + TIMER_SLACK_MS,
   );
   if (told.length > 0) return true;
-  // Without the API they have only each other's word.
+  // Whatever the API tells, a provisional one gives way to the other's word, or the other one to its word.
   const [a, b] = pair;
-  const unpapered = pair.every((node) => node.provisional !== "");
+  const stubborn = world.plan.onApiLoss === "hold";
+  const unpapered = stubborn
+    ? pair.every((node) => node.provisional !== "")
+    : pair.some((node) => node.provisional !== "");
   const awakeMs = Math.max(...pair.map((node) => health.awakeSince(node) ?? nowMs));
   const limitMs = health.cutMs(a.index, b.index) > startMs - OVERLAP_MS ? MEET_MS : OVERLAP_MS;
   return unpapered && nowMs - Math.max(startMs, awakeMs, health.lossMs) > limitMs + TIMER_SLACK_MS;
@@ -190,11 +188,11 @@ function tooLong(
  * Invariant 3: the VIP is bound no longer than the right to it lasts, by the machine's own clock, while the
  * agent runs; and no longer than two seconds on top when the agent is dead or frozen: one that rounding up to
  * whole seconds adds, one that the kernel may be late. The right is the renew deadline after the last renewal
- * was sent; after the proof of another's death, as long; 2 s after it was last true that nobody could claim
- * (`Health.holdableSince`); and 3 s after a node that has no API server yet last ran. A machine that was
- * suspended begins to count again when it goes on: see `justResumed`.
+ * was sent; after the proof of another's death, as long; and 3 s after a provisional one last ran, for as
+ * long as it hears no other claimant (`atMostOneSecondInTwoPlaces`). A machine that was suspended begins to
+ * count again when it goes on: see `justResumed`.
  */
-export const theKernelIsTheFence: Invariant = (world, health) => {
+export const theKernelIsTheFence: Invariant = (world) => {
   const granted = new Map<SimNode, number>();
   return {
     step(bound) {
@@ -204,7 +202,7 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
         const until = Math.max(
           granted.get(node) ?? Number.NEGATIVE_INFINITY,
           node.lastRenewedAtMs + RENEW_DEADLINE_MS,
-          unpaperedUntil(node, health, nowMs),
+          unpaperedUntil(node, nowMs),
         );
         granted.set(node, until);
         if (justResumed(world, node)) continue;
@@ -213,7 +211,7 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
           return `${node.label} has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
         // One that was restarted lets what it found be, and asks; the kernel counts.
         const asks =
-          node.agent !== undefined && nowMs - node.agent.startedMs < BOOTSTRAP_MS / 0.95 + TIMER_SLACK_MS;
+          node.agent !== undefined && nowMs - node.agent.startedMs < PROVISIONAL_MS / 0.95 + TIMER_SLACK_MS;
         if (awake(node) && lateMs > TIMER_SLACK_MS && node.touched && !asks)
           return `${node.label} is running and has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
       }
@@ -223,22 +221,22 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
 };
 
 /** Machine's clock. */
-function unpaperedUntil(node: SimNode, health: Health, nowMs: number): number {
+function unpaperedUntil(node: SimNode, nowMs: number): number {
   if (node.agent === undefined) return Number.NEGATIVE_INFINITY;
   // Frozen within the very call that binds it.
   if (!awake(node))
     return node.provisional === ""
       ? Number.NEGATIVE_INFINITY
-      : node.clock.bootMs(node.agent.roleMs) + BOOTSTRAP_MS;
-  const heldMs = node.clock.bootMs(health.holdableMs(node) + SAMPLE_MS) + EVIDENCE_MS;
+      : node.clock.bootMs(node.agent.roleMs) + PROVISIONAL_MS;
   switch (node.provisional) {
     case "proof":
-      return Math.max(heldMs, node.clock.bootMs(node.agent.roleMs) + RENEW_DEADLINE_MS);
+      return node.clock.bootMs(node.agent.roleMs) + RENEW_DEADLINE_MS;
     case "hold":
-    case "contested":
-      return heldMs;
+    case "unwritten":
     case "bootstrap":
-      return node.clock.bootMs(nowMs) + BOOTSTRAP_MS;
+      return node.clock.bootMs(nowMs) + PROVISIONAL_MS;
+    // A contested one has the right of its last renewal.
+    case "contested":
     case "":
       return Number.NEGATIVE_INFINITY;
   }
@@ -289,11 +287,16 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
         const offering =
           world.scheduler.nowMs - (node.agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
         const allowedMs = offered.has(holder) || offering ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
+        // Where nobody can write it, nobody renews it either, and it says nothing of the present.
+        if (node.provisional === "unwritten" && world.plane.admission !== 0 && renewedMs <= start) {
+          sinceMs[node.index] = world.scheduler.nowMs;
+          continue;
+        }
         // A Lease that was there before the API was tells of nobody as long as nobody renews it; then the
         // next look at it does.
         const patienceMs = LOOK_MS + (renewedMs > start ? 0 : LEASE_DURATION_MS / 0.95);
         if (
-          node.provisional === "bootstrap" &&
+          (node.provisional === "bootstrap" || node.provisional === "unwritten") &&
           toldFor(health, node, Math.max(start, renewedMs), world.scheduler.nowMs) < patienceMs
         )
           continue;

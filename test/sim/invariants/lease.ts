@@ -41,8 +41,8 @@ export const compareAndSwapDecides: Invariant = (world) => ({
 });
 
 /**
- * On evidence so old a holder may keep what it cannot renew; then come the kernel's rounding and its second.
- * By the slowest clock.
+ * What a provisional holder that dies leaves to its kernel: the lifetime, and the kernel's second. By the
+ * slowest clock.
  */
 const HELD_MS = 4_000 / 0.95;
 
@@ -53,9 +53,9 @@ const HELD_MS = 4_000 / 0.95;
  * - that of atMostOneSecondInTwoPlaces: one that was killed or frozen after its offer, whose successor has
  *   had the Lease and released it; and a machine that
  *   has just gone on after a suspension;
- * - one that held on while nobody could claim, until 2 s ago, and its kernel's seconds;
- * - one that has the VIP for want of any API server, or by the same proof, and lets it go when it reads of
- *   the claim: compare-and-swap decides between the two.
+ * - one that has the VIP provisionally, and lets it go when it hears the claimer announce it, or reads of the
+ *   claim: there is no gap on the wire then. How long the two
+ *   may have it is atMostOneSecondInTwoPlaces' to say. One that has died since: its kernel's seconds.
  */
 export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
   const offeredMs = new Map<string, number>();
@@ -85,9 +85,7 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
         justResumed(world, other) ||
         (other.agent?.process.running !== true &&
           nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS) ||
-        health.holdableMs(other) > nowMs - HELD_MS ||
-        other.provisional === "bootstrap" ||
-        other.provisional === "proof" ||
+        health.provisionalMs(other) > nowMs - HELD_MS ||
         outOfReach.get(node)?.has(other) === true;
       const others = boundNodes(world).filter((other) => other !== node && !leftOver(other));
       return others.length === 0

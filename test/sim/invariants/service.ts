@@ -3,9 +3,11 @@
  * is.
  */
 import { OFFER } from "../../../src/kube/record.ts";
+import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
-import { boundNodes, newHolder, published } from "./common.ts";
+import type { World } from "../world.ts";
+import { awake, boundNodes, newHolder, published } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
@@ -74,6 +76,111 @@ export const boundInTime: Invariant = (world, health) => {
     },
   };
 };
+
+/**
+ * The wire is asked when the Lease has run out, after a random second; again 2 s later where another one
+ * asked at that moment.
+ */
+const ASK_MS = 5_000;
+/** These faults keep nobody from serving where no node is better. */
+const LIGHT = new Set(["balancer", "unstable"]);
+
+/**
+ * Always served: while one healthy node lives on the VIP's network, whatever the API servers answer it, some
+ * machine answers for the VIP within LEASE_DURATION + 5 s, by the slowest clock. Not where a person asked for
+ * `release`. Where a foreign host answers, or frames are lost, nothing is promised; what a person, a late
+ * renewal or a change of what the API does to the Lease begins the time anew.
+ */
+export const servedWhileANodeLives: Invariant = (world, health) => {
+  let unservedMs: number | undefined;
+  const wellSince = new Map<SimNode, number>();
+  return {
+    write({ change }) {
+      const { before, after } = change;
+      const renewed =
+        before?.holder !== after?.holder ||
+        before?.renewTime !== after?.renewTime ||
+        before?.leaseTransitions !== after?.leaseTransitions;
+      if (change.changed && renewed && unservedMs !== undefined) unservedMs = world.scheduler.nowMs;
+      return undefined;
+    },
+    step() {
+      const { nowMs } = world.scheduler;
+      if (world.plan.onApiLoss === "release") return undefined;
+      const served = boundNodes(world).some(
+        ({ powered, kernel, clock }) => powered && kernel.link.carrier && !clock.suspended,
+      );
+      unservedMs = served || world.segment.foreignHostClaims ? undefined : (unservedMs ?? nowMs);
+      for (const node of world.nodes) {
+        if (!isWell(world, health, node)) wellSince.delete(node);
+        else if (!wellSince.has(node)) wellSince.set(node, nowMs);
+        const well = wellSince.get(node);
+        if (unservedMs === undefined || well === undefined) continue;
+        const disturbedMs = Math.max(
+          health.apiChangedMs,
+          health.linksChangedMs,
+          health.lossMs,
+          world.disturbedUntilMs,
+          world.segment.foreignEndedMs,
+        );
+        const waitedMs = nowMs - Math.max(unservedMs, well, disturbedMs);
+        const durationMs = Math.max(LEASE_DURATION_MS, world.plane.table.record?.leaseDurationMs ?? 0);
+        if (waitedMs > durationMs / 0.95 + ASK_MS)
+          return `${node.label} is well for ${(waitedMs / 1_000).toFixed(1)} s, and no machine has the VIP`;
+      }
+      return undefined;
+    },
+  };
+};
+
+/** It runs, its link is good and not deserted, and no check of its own keeps it from serving. */
+function isWell(world: World, health: Health, node: SimNode): boolean {
+  const { agent, kernel, powered } = node;
+  if (!powered || !kernel.link.carrier || agent === undefined || agent.stopping || !awake(node)) return false;
+  if (world.disputed(node) || !node.facts.ready || !node.facts.faults.every((fault) => LIGHT.has(fault)))
+    return false;
+  // Where it has met nobody since it began, it waits for the spanning tree: servesBeforeThereIsAnApi.
+  const { nowMs } = world.scheduler;
+  return [...world.machines, world.router].some(
+    (other) => other !== node && health.reachedMs(node.index, other.index) > nowMs - 200,
+  );
+}
+
+/**
+ * Within the deadline before it became provisional, by the slowest clock, one thing at most has happened to
+ * the API servers.
+ */
+const RENEWABLE_MS = RENEW_DEADLINE_MS / 0.95;
+/** So many API servers may be passed over within a deadline, 500 ms each. */
+const PASSED_OVER = 2;
+
+/**
+ * A holder that some API server would have written for, all the time since its last renewal, is not
+ * provisional for want of one.
+ */
+export const renewsWhereItCan: Invariant = (world, health) => ({
+  step() {
+    const { nowMs } = world.scheduler;
+    const unclear = world.plane.modes.some(
+      ({ kind }) => kind === "slow" || kind === "mute" || kind === "failing",
+    );
+    if (unclear || world.plane.admission !== 0 || health.badServers() > PASSED_OVER) return undefined;
+    for (const node of world.nodes) {
+      if (node.provisional !== "hold" || !awake(node)) continue;
+      const wellMs = Math.max(health.usableSince(node) ?? nowMs, health.awakeSince(node) ?? nowMs);
+      const sinceMs = Math.max(
+        wellMs,
+        node.clock.resumedMs,
+        health.lossMs,
+        health.apiChangedBeforeMs,
+        world.plane.stalledUntilMs,
+      );
+      if ((node.agent?.roleMs ?? nowMs) - sinceMs > RENEWABLE_MS)
+        return `${node.name} does not get its Lease renewed, though an API server would`;
+    }
+    return undefined;
+  },
+});
 
 /**
  * When nothing has happened for a minute: one node has the VIP, it is the one that the Lease names, and the

@@ -307,8 +307,8 @@ export const servesBeforeThereIsAnApi: Invariant = (world, health) => {
 const ASKED_MS = 500;
 
 /**
- * Who takes the VIP for want of an API server has asked the wire, and nobody who could hear it had the VIP
- * all that time. What a process before it left is no taking.
+ * Who takes the VIP for want of an API server, or because it cannot write the Lease, has asked the wire, and
+ * nobody who could hear it had the VIP all that time. What a process before it left is no taking.
  */
 export const asksBeforeItServes: Invariant = (world, health) => {
   const roles = world.machines.map(() => "");
@@ -325,7 +325,7 @@ export const asksBeforeItServes: Invariant = (world, health) => {
         if (
           role !== "PROVISIONAL" ||
           before === role ||
-          node.provisional !== "bootstrap" ||
+          (node.provisional !== "bootstrap" && node.provisional !== "unwritten") ||
           nowMs - (node.agent?.startedMs ?? nowMs) < 3_500
         )
           continue;

@@ -4,24 +4,28 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { mayKeepUntil } from "../../../src/election/api-loss.ts";
+import { nobodyCanClaim } from "../../../src/election/api-loss.ts";
 import type { ElectionSettings } from "../../../src/election/types.ts";
+import type { Candidate } from "../../../src/kube/record.ts";
 import { candidate, held, Subject } from "./harness.ts";
 
 type State = "refusing" | "silent" | "alive";
 const peers = [candidate("n2"), candidate("n3")];
 const failed = { kind: "no-answer", ambiguous: true, message: "no answer" } as const;
 
+interface Change {
+  readonly settings?: Partial<ElectionSettings>;
+  readonly refusal?: number;
+  readonly untilMs?: number;
+  readonly peers?: readonly Candidate[];
+  /** Somebody was heard on the link. */
+  readonly met?: boolean;
+}
+
 /** A holder whose renewals all fail from now on, and whose surveys find `states`. */
-function lose(
-  states: readonly State[],
-  change: {
-    readonly settings?: Partial<ElectionSettings>;
-    readonly refusal?: number;
-    readonly untilMs?: number;
-  } = {},
-): Subject {
-  const subject = new Subject(change.settings ?? {}).master(peers);
+function lose(states: readonly State[], change: Change = {}): Subject {
+  const subject = new Subject(change.settings ?? {}).master(change.peers ?? peers);
+  if (change.met !== false) subject.hears({ kind: "neighbours", heard: true });
   const servers = states.map((state, index) => ({ server: `s${index}`, state }));
   for (let atMs = subject.nowMs + 250; atMs <= (change.untilMs ?? 12_000); atMs += 250) {
     subject.to(atMs);
@@ -37,7 +41,10 @@ function lose(
   return subject;
 }
 
-describe("at the renew deadline", () => {
+const worse = candidate("n3", { effective: 50, mac: "02:00:00:00:00:03" });
+const claimedByWorse = { kind: "claimed", mac: worse.mac } as const;
+
+describe("at the renew deadline the holder stays, and gives way to a worse candidate's claim", () => {
   for (const [name, states, refusal, stays] of [
     ["all refuse: a control plane that is stopped", ["refusing", "refusing", "refusing"], undefined, true],
     ["all are there and cannot write: etcd has no quorum", ["alive", "alive", "alive"], undefined, true],
@@ -51,22 +58,45 @@ describe("at the renew deadline", () => {
     ["all answer, and say that we may not: others may", ["alive", "alive", "alive"], 403, false],
     ["the same, and one refuses", ["alive", "refusing", "alive"], 401, false],
     ["a word was said, and then all refuse", ["refusing", "refusing", "refusing"], 403, true],
-    ["all have too many requests", ["alive", "alive", "alive"], 429, true],
+    ["all say that we ask too much: others may not", ["alive", "alive", "alive"], 429, false],
+    ["an admission webhook denies our writes", ["alive", "alive", "alive"], 422, false],
     ["a 500 is no word", ["alive", "alive", "silent"], 500, true],
     ["no server is known", [], undefined, false],
   ] as const) {
-    test(`${name}: ${stays ? "stays" : "goes"}`, () => {
-      const subject = lose(states, refusal === undefined ? {} : { refusal });
+    test(`${name}: ${stays ? "no, nobody can claim" : "yes, it may hold the Lease"}`, () => {
+      const subject = lose(states, { peers: [worse], ...(refusal === undefined ? {} : { refusal }) });
+      assert.deepEqual(
+        [subject.bound, subject.state.role.kind],
+        [true, "PROVISIONAL"],
+        "while it hears no claim",
+      );
+      if (refusal !== undefined)
+        assert.ok(subject.state.reason.includes(`the API answers ${refusal}`), subject.state.reason);
+      subject.hears(claimedByWorse);
       assert.equal(subject.bound, stays);
-      assert.equal(subject.state.role.kind, stays ? "PROVISIONAL" : "BACKUP");
+      assert.equal(subject.state.self.damping, null, "to be replaced is no trouble");
     });
   }
 
-  test("the VIP goes 2 s after the last evidence", () => {
-    const subject = lose(["alive", "alive", "alive"], { untilMs: 8_000 });
-    const atMs = subject.state.lease.survey.found?.sentAtMs ?? 0;
-    assert.equal(subject.to(atMs + 1_999).bound, true);
-    assert.equal(subject.to(atMs + 2_000).bound, false);
+  test("on a link where nobody was ever heard it goes: it could not hear its successor either", () => {
+    assert.equal(lose(["refusing"], { met: false }).bound, false);
+  });
+
+  test("`release` always lets go, and says so", () => {
+    const subject = lose(["refusing", "refusing"], { settings: { onApiLoss: "release" } });
+    assert.equal(subject.bound, false);
+    const reasons = subject.log.flatMap((effect) =>
+      effect.kind === "report" && effect.report.kind === "transition" ? [effect.report.reason] : [],
+    );
+    assert.ok(
+      reasons.some((reason) => reason.includes("LEASEHOLD_ON_API_LOSS=release")),
+      reasons.join(),
+    );
+  });
+
+  test("`hold` gives way to the holder that the Lease names, and to no worse candidate", () => {
+    const held = lose(["silent", "silent"], { settings: { onApiLoss: "hold" }, peers: [worse] });
+    assert.equal(held.hears(claimedByWorse).bound, true);
   });
 
   test("confirmed again, it does not hand over because its balancer finds the API servers a little later than the others'", () => {
@@ -104,11 +134,6 @@ describe("at the renew deadline", () => {
     const subject = new Subject().master(peers).to(2_500);
     subject.healthy({ faults: ["balancer"] });
     assert.equal(subject.sent("offer").length, 0);
-  });
-
-  test("`release` always lets go, `hold` stays without evidence", () => {
-    assert.equal(lose(["refusing", "refusing"], { settings: { onApiLoss: "release" } }).bound, false);
-    assert.equal(lose(["silent", "silent"], { settings: { onApiLoss: "hold" } }).bound, true);
   });
 
   test("nothing is asked while renewals succeed", () => {
@@ -171,15 +196,24 @@ describe("holding", () => {
     return subject;
   }
 
-  test("API servers that refused, and are silent while they start, do not end it; those that stay silent do", () => {
-    const subject = finds(new Subject().master(peers), "refusing", 10_000);
-    assert.equal(finds(subject, "silent", 15_500).bound, true);
-    assert.equal(finds(subject, "silent", 18_500).bound, false);
+  const met = (): Subject => new Subject().master([worse]).hears({ kind: "neighbours", heard: true });
+
+  test("API servers that refused, and are silent while they start, can write for nobody; those that stay silent may", () => {
+    const subject = finds(met(), "refusing", 10_000);
+    assert.equal(finds(subject, "silent", 15_500).hears(claimedByWorse).bound, true);
+    assert.equal(finds(subject, "silent", 18_500).hears(claimedByWorse).bound, false);
   });
 
   test("one that is silent at once is not starting", () => {
-    const subject = finds(new Subject().master(peers), "alive", 10_000);
-    assert.equal(finds(subject, "silent", 12_500).bound, false);
+    const subject = finds(met(), "alive", 10_000);
+    assert.equal(finds(subject, "silent", 12_500).hears(claimedByWorse).bound, false);
+  });
+
+  test("evidence older than 2 s says nothing", () => {
+    const subject = lose(["alive", "alive", "alive"], { untilMs: 8_000, peers: [worse] });
+    const atMs = subject.state.lease.survey.found?.sentAtMs ?? 0;
+    assert.equal(subject.to(atMs + 1_999).hears(claimedByWorse).bound, true);
+    assert.equal(subject.to(atMs + 2_000).hears(claimedByWorse).bound, false);
   });
 
   test("an old cached read does not", () => {
@@ -240,6 +274,5 @@ describe("the others, after a time in which nobody could read", () => {
 });
 
 test("evidence counts for nothing without a survey", () => {
-  const { settings, state } = new Subject().master(peers);
-  assert.equal(mayKeepUntil(settings, state, 0), null);
+  assert.equal(nobodyCanClaim(new Subject().master(peers).state, 0), false);
 });

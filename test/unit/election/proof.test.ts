@@ -14,10 +14,14 @@ const tenure = termOf(held("n2", 1, all));
 const silent = { kind: "silent", tenure } as const;
 
 /** A healthy BACKUP of n2, better than n3. */
-function backup(change: { readonly fastPath?: boolean; readonly base?: number } = {}): Subject {
+function backup(
+  change: { readonly fastPath?: boolean; readonly base?: number; readonly onApiLoss?: "release" } = {},
+): Subject {
   const base = change.base ?? 120;
   const self = { ...n1, base, effective: base, fastPath: change.fastPath === false ? null : OFFER };
-  const subject = new Subject({ base }).healthy({ fastPath: self.fastPath });
+  const subject = new Subject({ base, onApiLoss: change.onApiLoss ?? "auto" }).healthy({
+    fastPath: self.fastPath,
+  });
   return subject.sees(held("n2", 1, [self, n2, n3]));
 }
 
@@ -112,8 +116,15 @@ describe("provisional by proof", () => {
     assert.equal(subject.bound, false);
   });
 
-  test("ends after the renew deadline when nobody answers the claim", () => {
-    const subject = backup().to(300).hears(silent);
+  test("goes on after the renew deadline when nobody answers the claim, and gives way to a claimant then", () => {
+    const subject = backup().to(300).hears(silent).to(30_000);
+    assert.equal(subject.bound, true);
+    assert.ok(subject.boundUntilMs <= 33_000);
+    assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, false);
+  });
+
+  test("ends after the renew deadline where `release` is wished", () => {
+    const subject = backup({ onApiLoss: "release" }).to(300).hears(silent);
     assert.equal(subject.to(4_299).bound, true);
     assert.equal(subject.to(4_300).bound, false);
   });
@@ -129,7 +140,6 @@ describe("provisional by proof", () => {
       subject.to(atMs).event({ kind: "surveyed", sentAtMs: atMs - 20, survey: { servers, records: [] } });
     }
     assert.equal(subject.bound, true);
-    assert.equal(subject.to(11_800).bound, false, "the evidence has aged");
   });
 });
 

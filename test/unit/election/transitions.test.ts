@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
+import type { ElectionSettings } from "../../../src/election/types.ts";
 import { TRANSITIONS } from "../../../src/election/transitions.ts";
 import { candidate, held, Subject } from "./harness.ts";
 
@@ -36,9 +37,12 @@ function atBootstrap(): Subject {
   return subject.to(100);
 }
 
-/** A holder that no API server lets renew, while every server refuses connections. */
-function withoutApi(states: readonly ("refusing" | "silent")[]): Subject {
-  const subject = new Subject().master([n2]);
+/** A holder that no API server lets renew. */
+function withoutApi(
+  states: readonly ("refusing" | "silent")[],
+  change: Partial<ElectionSettings> = {},
+): Subject {
+  const subject = new Subject(change).master([n2]).hears({ kind: "neighbours", heard: true });
   for (let atMs = subject.nowMs + 250; atMs <= 8_000; atMs += 250) {
     subject.to(atMs);
     while (subject.sent("renew").length > 0) subject.answer("renew", noApi);
@@ -58,6 +62,15 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
   "the API accepts its claim": () => new Subject().master(),
   "the holder is silent on the wire, and two holders do no harm": byProof,
   "no API server lets it read the Lease, and no machine has the VIP": atBootstrap,
+  "it cannot write the Lease, and no machine renews it or has the VIP": () => {
+    const subject = backup().hears({ kind: "neighbours", heard: true });
+    for (let atMs = 500; atMs <= 12_000; atMs += 500) {
+      subject
+        .to(atMs)
+        .event({ kind: "read", sentAtMs: atMs, outcome: { kind: "rejected", status: 403, message: "no" } });
+    }
+    return subject;
+  },
   "it is stopping and has withdrawn its candidacy, or 1 s is over": () => stopped(backup()).to(1_000),
   "the API accepts its claim or renewal": () =>
     byProof().answer("claim", { kind: "ok", record: held("n1", 2, [n2]) }),
@@ -65,8 +78,8 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
   "it gives way to another machine that claims the VIP": () =>
     byProof().hears({ kind: "claimed", mac: n2.mac }),
   "the Lease names another machine": () => new Subject().master([n2]).watches(held("n2", 9, [n2])),
-  "the renew deadline has passed": () => withoutApi(["silent", "silent"]),
-  "renewals are overdue, and no other node can claim": () => withoutApi(["refusing", "refusing"]),
+  "the renew deadline has passed": () => withoutApi(["silent", "silent"], { onApiLoss: "release" }),
+  "it cannot renew the Lease, and its link carries frames": () => withoutApi(["refusing", "refusing"]),
   "another candidate claims the VIP, and no server confirms this one": () => {
     const subject = new Subject().master([n2]).to(300).hears({ kind: "claimed", mac: n2.mac });
     return subject.to(800);
@@ -127,7 +140,7 @@ test("the index of rules in machine.ts names files that exist, and leaves out no
   const [, ofVrrp = "", added = ""] = HEADER.split(/Where .* rules (?:is|are).*:\n/);
   const lines = (index: string): readonly (readonly string[])[] =>
     [...index.matchAll(/^ \* {5}\S.+? {2,}(\S.+)$/gm)].map(([, files]) => (files ?? "").split(", "));
-  assert.deepEqual([lines(ofVrrp).length, lines(added).length], [15, 9]);
+  assert.deepEqual([lines(ofVrrp).length, lines(added).length], [15, 10]);
   const named = new Set([...lines(ofVrrp), ...lines(added)].flat());
   for (const file of named) assert.ok(existsSync(new URL(file, ELECTION)), file);
   const deciding = readdirSync(ELECTION).filter((file) => !FRAME.has(file));
