@@ -28,6 +28,8 @@ export const ERRORS = {
   LH_VIP_FOREIGN:
     "Another program has bound the VIP on this machine. Stop it (keepalived, kube-vip), or remove the address " +
     "from its configuration. The agent then takes part in the election.",
+  LH_VIP_MISMATCH:
+    "Give every node the same LEASEHOLD_VIP. This node is no candidate until it agrees with most of them.",
   LH_LISTEN:
     "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another " +
     "LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",

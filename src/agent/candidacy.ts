@@ -158,6 +158,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       node,
       instance,
       ip: nodeNetwork.nodeIp.text,
+      vips: config.vips.map(({ text }) => text).toSorted(),
       version,
       base: config.priority,
       leaseDurationMs: config.leaseDurationMs,

@@ -58,6 +58,17 @@ export function createReporter({
           "Node name is in use",
         );
         return;
+      case "vip-mismatch":
+        log.error(
+          {
+            err: new LeaseholdError(
+              "LH_VIP_MISMATCH",
+              `this node serves ${what.own.join(", ")}, and ${what.nodes.join(", ")} ${what.nodes.length === 1 ? "serves" : "serve"} ${what.vips.join(", ")}`,
+            ),
+          },
+          "The nodes have different VIPs",
+        );
+        return;
       case "recreate":
         log.warn({}, "The Lease was deleted or emptied by a client other than the agents, writing it again");
         return;

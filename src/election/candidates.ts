@@ -25,6 +25,7 @@ export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Rol
     ip: settings.ip,
     mac,
     fastPath: fastPath === undefined ? lastFastPath(settings, facts) : fastPath,
+    vips: settings.vips,
     instance: settings.instance,
     version: settings.version,
     counter: facts.lease.publish.counter,

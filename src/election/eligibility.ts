@@ -5,7 +5,7 @@
 import type { VrrpState } from "../kube/record.ts";
 import { isHeldOff, noteLink } from "./flap-damping.ts";
 import type { StepBuilder } from "./step.ts";
-import { CONFLICT_FAULT, NAMESAKE_FAULT, UNSTABLE_FAULT } from "./types.ts";
+import { CONFLICT_FAULT, MISMATCH_FAULT, NAMESAKE_FAULT, UNSTABLE_FAULT } from "./types.ts";
 import type { Facts, Role, SelfFacts } from "./types.ts";
 
 /** Tracking has news of this node. */
@@ -19,6 +19,7 @@ export function faultsOf(facts: Facts, role: Role): readonly string[] {
   const { faults } = facts.self.tracking;
   const own = [
     ...(facts.self.namesake === null ? [] : [NAMESAKE_FAULT]),
+    ...(facts.self.mismatch === null ? [] : [MISMATCH_FAULT]),
     ...(facts.wire.stranger === null ? [] : [CONFLICT_FAULT]),
     ...(isHeldOff(facts, role) ? [UNSTABLE_FAULT] : []),
   ];

@@ -58,6 +58,7 @@
  *     which record of the Lease is the newest          lease-view.ts
  *     what is read, published and asked of the API     lease-traffic.ts
  *     the Lease cannot be written                      unwritten.ts
+ *     the nodes were given different VIPs              vip-agreement.ts
  *     can another node write it                        api-loss.ts
  *     what the wire tells                              evidence.ts
  *     before a first claim the wire is asked           address-check.ts
@@ -81,6 +82,7 @@ import { decideProvisional } from "./provisional.ts";
 import { StepBuilder } from "./step.ts";
 import { releaseAnswered, stopBackup, stopReleasing } from "./stopping.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, Role, SelfFacts, Step } from "./types.ts";
+import { compareVips } from "./vip-agreement.ts";
 import { decideWatch } from "./watch-target.ts";
 
 /** Longer ago than anything that the machine waits for. */
@@ -123,6 +125,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       linkWasGood: false,
       outrankingSinceMs: null,
       namesake: null,
+      mismatch: null,
       overwritten: 0,
     },
     leftOver: { resumeUntilMs: null, adoptableUntilMs: null },
@@ -229,6 +232,7 @@ function retryAt(role: Role, atMs: number): Role {
 function decide(step: StepBuilder, before: Role): Role {
   settleHoldOff(step);
   settleNamesake(step);
+  compareVips(step);
   trackOutranking(step, before);
   let role = before;
   // A change of role may open the next one (BACKUP after a loss, STOPPED after a release), so this looks

@@ -17,6 +17,8 @@ export const BALANCER_FAULT = "balancer";
  * flap-damping.ts.
  */
 export const UNSTABLE_FAULT = "unstable";
+/** A fault of a node that was given other VIPs than most nodes; see vip-agreement.ts. */
+export const MISMATCH_FAULT = "vip-mismatch";
 /**
  * A fault of a node whose link is dead. A VIP that is bound there is useless, so it goes before anything else
  * is tried.
@@ -29,6 +31,8 @@ export interface ElectionSettings {
   readonly instance: string;
   /** The node IP, canonical text. */
   readonly ip: string;
+  /** The VIPs that this node was given, canonical text, sorted. */
+  readonly vips: readonly string[];
   readonly version: string;
   /** The configured priority, 1-254. */
   readonly base: number;
@@ -293,7 +297,8 @@ export interface WireState {
  * Invariant: after each step `holdOff` says whether `damping` holds the node off. While `namesake` is set,
  * this node publishes nothing and claims nothing.
  *
- * Written by: candidates.ts, eligibility.ts, flap-damping.ts, identity.ts.
+ * Written by: candidates.ts, eligibility.ts, flap-damping.ts, identity.ts,
+ * vip-agreement.ts.
  */
 export interface SelfState {
   readonly tracking: SelfFacts;
@@ -307,8 +312,17 @@ export interface SelfState {
   readonly outrankingSinceMs: number | null;
   /** Another machine under this node's name. */
   readonly namesake: { readonly instance: string; readonly counter: number; readonly untilMs: number } | null;
+  /** Most nodes were given other VIPs than this one; null: they agree, or nothing is known of them. */
+  readonly mismatch: VipMismatch | null;
   /** How often another machine has overwritten this node's annotation while this node published it. */
   readonly overwritten: number;
+}
+
+export interface VipMismatch {
+  /** The VIPs of the others, sorted. */
+  readonly vips: readonly string[];
+  /** The nodes that were given them, sorted. */
+  readonly nodes: readonly string[];
 }
 
 /**
@@ -434,6 +448,13 @@ export type Report =
   /** `to`: the candidate that is offered the Lease; null: no candidate took it, and the VIP stays here. */
   | { readonly kind: "handover"; readonly reason: HandoverReason; readonly to: string | null }
   | { readonly kind: "namesake"; readonly instance: string }
+  /** This node was given other VIPs (`own`) than `nodes`, and is no candidate until they agree. */
+  | {
+      readonly kind: "vip-mismatch";
+      readonly own: readonly string[];
+      readonly vips: readonly string[];
+      readonly nodes: readonly string[];
+    }
   /** A person has deleted or emptied the Lease, and the holder writes it again. */
   | { readonly kind: "recreate" }
   | { readonly kind: "proof"; readonly holder: string }

@@ -70,9 +70,7 @@ const WORD = /^[\w.:+-]{1,64}$/;
 
 /** Formats the value of `leasehold.dev/candidate.<node>`. The key holds the node's name. */
 export function formatCandidate(candidate: Candidate): string {
-  const { base, effective, eligible, state, faults, preempt, ip, mac, fastPath, instance, version, counter } =
-    candidate;
-  return JSON.stringify({
+  const {
     base,
     effective,
     eligible,
@@ -82,10 +80,24 @@ export function formatCandidate(candidate: Candidate): string {
     ip,
     mac,
     fastPath,
+    vips,
     instance,
     version,
     counter,
-  });
+  } = candidate;
+  const said = {
+    base,
+    effective,
+    eligible,
+    state,
+    faults,
+    preempt,
+    ip,
+    mac,
+    fastPath,
+    ...(vips === null ? {} : { vips }),
+  };
+  return JSON.stringify({ ...said, instance, version, counter });
 }
 
 /**
@@ -109,6 +121,8 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
   if (typeof mac !== "string" || !MAC.test(mac)) return undefined;
   if (!isWord(instance) || !isWord(version)) return undefined;
   if (typeof counter !== "number" || !Number.isSafeInteger(counter) || counter < 0) return undefined;
+  const fastPath = parseFastPathOffer(json["fastPath"]);
+  const vips = parseVips(json["vips"]);
   return {
     node,
     base,
@@ -119,7 +133,8 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
     preempt,
     ip,
     mac,
-    fastPath: parseFastPathOffer(json["fastPath"]),
+    fastPath,
+    vips,
     instance,
     version,
     counter,
@@ -142,6 +157,17 @@ export function parseFastPathOffer(value: unknown): FastPathOffer | null {
   return texts.length === addresses.length && families.size === texts.length
     ? { version, addresses: texts }
     : null;
+}
+
+const MAX_VIPS = 8;
+
+/** Absent from an older agent, which agrees with everybody. So does what does not fit. */
+function parseVips(value: unknown): readonly string[] | null {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_VIPS) return null;
+  const texts = value.filter(
+    (text): text is string => typeof text === "string" && parseIp(text)?.text === text,
+  );
+  return texts.length === value.length ? texts.toSorted() : null;
 }
 
 function isPriority(value: unknown): value is number {

@@ -67,6 +67,8 @@ export interface Candidate {
   readonly mac: string;
   /** null while the node does not have the kernel's rules. */
   readonly fastPath: FastPathOffer | null;
+  /** The VIPs that it serves, canonical text, sorted; null: an older agent, which does not say. */
+  readonly vips: readonly string[] | null;
   /** Hash of the machine id, which tells apart two machines of one name. */
   readonly instance: string;
   /** Version of the agent. */

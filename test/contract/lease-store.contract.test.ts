@@ -35,6 +35,7 @@ function candidate(node: string, counter: number): Candidate {
     ip: "192.0.2.1",
     mac: "",
     fastPath: null,
+    vips: null,
     instance: "i",
     version: "0.1.0",
     counter,

@@ -299,6 +299,7 @@ function settingsOf(plan: Plan, node: string, index: number, base: number): Elec
     node,
     instance: `machine-${index + 1}`,
     ip: `10.0.0.${11 + index}`,
+    vips: plan.vips.toSorted(),
     version: "0.0.0",
     base,
     leaseDurationMs: LEASE_DURATION_MS,

@@ -1,16 +1,21 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createReporter } from "../../../src/agent/reporter.ts";
+import { LeaseholdError } from "../../../src/errors.ts";
 import type { Report } from "../../../src/election/types.ts";
 import type { LeaseEvent } from "../../../src/kube/events.ts";
 import type { VrrpState } from "../../../src/kube/record.ts";
-import type { Logger } from "../../../src/log.ts";
+import type { LogFields, Logger } from "../../../src/log.ts";
 
 function setUp() {
   const said: string[] = [];
   const counted: string[] = [];
   const events: LeaseEvent[] = [];
-  const line = (level: string) => (_: object, message: string) => void said.push(`${level}: ${message}`);
+  const errors: unknown[] = [];
+  const line = (level: string) => (fields: LogFields, message: string) => {
+    said.push(`${level}: ${message}`);
+    if (fields["err"] !== undefined) errors.push(fields["err"]);
+  };
   const log: Logger = {
     error: line("error"),
     warn: line("warn"),
@@ -38,7 +43,7 @@ function setUp() {
     report({ kind: "transition", from, to, reason: "because" });
     from = to;
   };
-  return { said, counted, events, report, become };
+  return { said, errors, counted, events, report, become };
 }
 
 describe("a change of role", () => {
@@ -90,6 +95,21 @@ describe("a conflict", () => {
     assert.deepEqual(said, ["warn: Another candidate claims the VIP"]);
     assert.deepEqual(events, []);
   });
+});
+
+test("different VIPs are an error that names both lists and the nodes", () => {
+  const { report, said, errors } = setUp();
+  report({
+    kind: "vip-mismatch",
+    own: ["10.88.0.101"],
+    vips: ["10.88.0.100", "fd00::100"],
+    nodes: ["n2", "n3"],
+  });
+  assert.deepEqual(said, ["error: The nodes have different VIPs"]);
+  const [error] = errors;
+  assert.ok(error instanceof LeaseholdError);
+  assert.equal(error.code, "LH_VIP_MISMATCH");
+  assert.equal(error.message, "this node serves 10.88.0.101, and n2, n3 serve 10.88.0.100, fd00::100");
 });
 
 test("a dead holder is told and counted", () => {

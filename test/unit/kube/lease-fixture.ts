@@ -103,6 +103,7 @@ export function candidate(): Candidate {
     ip: "192.0.2.1",
     mac: "02:00:00:00:00:01",
     fastPath: null,
+    vips: null,
     instance: "abc",
     version: "0.1.0",
     counter: 3,
