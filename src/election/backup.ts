@@ -19,6 +19,9 @@ import { serveUnwritten } from "./unwritten.ts";
 import { expiry, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
+/** What a previous process has left bound is taken up this long before it goes. */
+const ADOPT_MS = 1_000;
+
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
   const { settings, facts, nowMs } = step;
@@ -182,7 +185,13 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   const { read, refusal } = facts.lease;
   const { namesake, tracking } = facts.self;
   const withoutApi = read.failingSinceMs !== null || refusal !== null;
-  if (!withoutApi || facts.stopping !== null || namesake !== null || tracking.mac === "") return role;
+  if (
+    (!withoutApi && !mustAdoptNow(step)) ||
+    facts.stopping !== null ||
+    namesake !== null ||
+    tracking.mac === ""
+  )
+    return role;
   // Before there is an API server, no balancer works.
   if (faultsOf(facts, role).some((fault) => fault !== BALANCER_FAULT)) return role;
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
@@ -190,4 +199,17 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   if (!adopts && !linkCarriesFrames(step, role)) return role;
   if (!adopts && askWire(step, true) !== "free") return role;
   return becomeProvisional(step, role, { kind: "bootstrap", seen: null }, nowMs + UNWRITTEN_HOLD_MS);
+}
+
+/**
+ * The previous process has left the VIP bound here, it is about to go, and no API server has answered at all.
+ * A read that is not answered fails only after 4 s, which is too late for that.
+ */
+function mustAdoptNow(step: StepBuilder): boolean {
+  const { leftOver, lease } = step.facts;
+  if (leftOver.adoptableUntilMs === null || lease.view !== null) return false;
+  const atMs = leftOver.adoptableUntilMs - ADOPT_MS;
+  if (step.nowMs >= atMs) return true;
+  step.wakeAt(atMs);
+  return false;
 }

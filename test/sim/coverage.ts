@@ -29,6 +29,7 @@ const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
     "handover over, untaken",
   ],
   namesake: ["namesake"],
+  "vip-mismatch": ["vip-mismatch"],
   recreate: ["recreate"],
   proof: ["proof"],
   departed: ["departed"],
@@ -175,6 +176,7 @@ function nameOfReport(report: Report): string {
       return `conflict: ${report.outcome}`;
     case "transition":
     case "namesake":
+    case "vip-mismatch":
     case "recreate":
     case "proof":
     case "departed":

@@ -3,6 +3,7 @@
  * is.
  */
 import { OFFER } from "../../../src/kube/record.ts";
+import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
@@ -166,7 +167,9 @@ export const renewsWhereItCan: Invariant = (world, health) => ({
     );
     if (unclear || world.plane.admission !== 0 || health.badServers() > PASSED_OVER) return undefined;
     for (const node of world.nodes) {
-      if (node.provisional !== "hold" || !awake(node)) continue;
+      // What comes later is judged by what it could write then.
+      if (node.provisional !== "hold" || !awake(node) || nowMs - (node.agent?.roleMs ?? 0) > SAMPLE_MS)
+        continue;
       const wellMs = Math.max(health.usableSince(node) ?? nowMs, health.awakeSince(node) ?? nowMs);
       const sinceMs = Math.max(
         wellMs,

@@ -226,6 +226,8 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
   let twoMs = Number.NEGATIVE_INFINITY;
   return {
     step(bound) {
+      // That is what a person has asked for.
+      if (world.plan.onApiLoss === "release") return undefined;
       const nowMs = world.scheduler.nowMs;
       if (bound.length > 1 || world.segment.foreignHostClaims) twoMs = nowMs;
       for (const node of world.nodes) {

@@ -103,11 +103,28 @@ describe("a node that no API server lets read the Lease", () => {
     assert.equal(probes(node), 0);
   });
 
+  test("keeps it also where the API servers are silent, and the read has not failed yet", () => {
+    const node = new Node();
+    node.event({ kind: "start", resume: null, found: true });
+    node.healthy({ ready: false });
+    assert.deepEqual(
+      [node.to(1_999).state.role.kind, node.to(2_000).state.role.kind],
+      ["BACKUP", "PROVISIONAL"],
+    );
+    assert.equal(
+      node.log.some(({ kind }) => kind === "unbind"),
+      false,
+    );
+  });
+
   test("but not what the kernel has taken away meanwhile", () => {
     const node = new Node();
     node.wire = null;
     node.event({ kind: "start", resume: null, found: true });
-    node.healthy({ ready: false }).to(4_000).hears({ kind: "neighbours", heard: true }).fails();
+    node.healthy({ ready: false });
+    // It stood still.
+    node.nowMs = 4_000;
+    node.hears({ kind: "neighbours", heard: true }).fails();
     assert.equal(node.bound, false);
     assert.equal(probes(node), 1);
   });
