@@ -93,6 +93,8 @@ function becomeMaster(step: StepBuilder, role: Backup | Provisional, renewedAtMs
     contestedAtMs: null,
     linkLoss: null,
   };
+  // What it said of the VIP every 1.5 s was no answer to a claim. The next claim is answered at once.
+  if (role.kind === "PROVISIONAL") step.setWire({ defendedAtMs: Number.NEGATIVE_INFINITY });
   return step.become(role, next, "this node holds the Lease");
 }
 

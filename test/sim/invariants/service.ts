@@ -49,11 +49,7 @@ export const boundInTime: Invariant = (world, health) => {
       if (serving) unserved = undefined;
       else unserved ??= nowMs;
       if (unserved === undefined) return undefined;
-      // VRRP to the letter: a holder in FAULT is not displaced, and its VIP serves nobody.
-      if (
-        world.plan.nopreemptStrict &&
-        world.nodes.some((node) => node.confirmed && node.facts.faults.length > 0)
-      ) {
+      if (isNotDisplaced(world)) {
         unserved = nowMs;
         return undefined;
       }
@@ -77,6 +73,17 @@ export const boundInTime: Invariant = (world, health) => {
     },
   };
 };
+
+/**
+ * VRRP to the letter: a holder in FAULT is not displaced, and its VIP serves nobody. Without a link it has
+ * let the VIP go.
+ */
+function isNotDisplaced(world: World): boolean {
+  return (
+    world.plan.nopreemptStrict &&
+    world.nodes.some(({ agent, facts }) => agent?.role === "MASTER" && facts.faults.length > 0)
+  );
+}
 
 /**
  * The wire is asked when the Lease has run out, after a random second; again 2 s later where another one
@@ -111,7 +118,10 @@ export const servedWhileANodeLives: Invariant = (world, health) => {
       const served = boundNodes(world).some(
         ({ powered, kernel, clock }) => powered && kernel.link.carrier && !clock.suspended,
       );
-      unservedMs = served || world.segment.foreignHostClaims ? undefined : (unservedMs ?? nowMs);
+      unservedMs =
+        served || world.segment.foreignHostClaims || isNotDisplaced(world)
+          ? undefined
+          : (unservedMs ?? nowMs);
       for (const node of world.nodes) {
         if (!isWell(world, health, node)) wellSince.delete(node);
         else if (!wellSince.has(node)) wellSince.set(node, nowMs);

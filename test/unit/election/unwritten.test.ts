@@ -115,6 +115,13 @@ describe("a node that serves though it cannot write the Lease", () => {
     const subject = serving().to(14_000);
     subject.answer("claim", { kind: "ok", record: held("n1", 2, all, { leaseTransitions: 4 }) });
     assert.equal(subject.state.role.kind, "MASTER");
+    const before = subject.asked("defend");
+    subject.to(14_200).hears({ kind: "claimed", mac: "02:00:00:00:00:99" });
+    assert.equal(
+      subject.asked("defend") - before,
+      1,
+      "a claim is answered at once, though it has just announced the VIP",
+    );
   });
 
   test("stops when the holder renews the Lease after all, or another claims it", () => {
