@@ -183,12 +183,15 @@ function prolong(step: StepBuilder, role: Provisional): Provisional {
   const { why } = role;
   if (why.kind === "bootstrap") return extend(step, role, nowMs + UNWRITTEN_HOLD_MS);
   if (settings.onApiLoss === "release") return role;
-  // Another candidate was heard to claim the VIP, and may hold the Lease.
-  const { contender } = facts.wire;
-  const heard = why.kind === "contested" || (contender !== null && contender.atMs >= facts.sinceMs);
-  if (heard && !rankDecides(step, afterDeadline(step, why))) return role;
   const lasting = afterDeadline(step, why);
-  if (lasting.kind !== why.kind) step.set({ reason: reasonFor(step, lasting) });
+  if (lasting.kind !== why.kind) {
+    // Another candidate was heard to claim the VIP, and may hold the Lease. Later claims are judged as they
+    // come.
+    const { contender } = facts.wire;
+    const heard = why.kind === "contested" || (contender !== null && contender.atMs >= facts.sinceMs);
+    if (heard && !rankDecides(step, lasting)) return role;
+    step.set({ reason: reasonFor(step, lasting) });
+  }
   return extend(step, { ...role, why: lasting }, nowMs + UNWRITTEN_HOLD_MS);
 }
 

@@ -146,6 +146,9 @@ describe("a node that serves though it cannot write the Lease", () => {
     ] as const;
     subject.surveyed({ servers, records: [] });
     assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, true);
+    const before = subject.asked("unbind");
+    cannotWrite(subject, subject.nowMs + 20_000, "read");
+    assert.equal(subject.asked("unbind") - before, 0, "that claim is settled, whatever is known later");
   });
 
   test("announces the VIP every 1.5 s, so that one on the other side of a cut hears of it when it heals", () => {
