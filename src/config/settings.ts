@@ -170,7 +170,12 @@ export const SETTINGS = {
   }),
   ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"], LOSSES), "auto", {
     ...election,
-    doc: "What a node does that cannot get the Lease written, for whatever reason. `auto`: a holder keeps the VIP beyond RENEW_DEADLINE, and another node takes it when no machine has answered for it for LEASE_DURATION. It gives way to another node that claims the VIP, unless no node can write (every API server refuses, or at least half answer and cannot write: etcd without quorum); then the better one stays. `hold`: the same, but it gives way only to the holder that the Lease names and to better nodes. `release`: a holder lets go at RENEW_DEADLINE, and no node takes the VIP without the Lease. With an external etcd it is less sure that no node can write: servers that answer and cannot write may be cut off from an etcd that one which does not answer still reaches.",
+    doc:
+      "What a node does when it cannot get the Lease written. `auto`: a holder keeps the VIP beyond " +
+      "RENEW_DEADLINE until another node claims it, and another node takes the VIP when no machine has " +
+      "answered for it for LEASE_DURATION. `hold`: the same, but it gives way only to the holder that the " +
+      "Lease names and to better nodes. `release`: a holder lets go at RENEW_DEADLINE, and no node takes the " +
+      "VIP without the Lease.",
   }),
   PROBE_INTERVAL: withDefault(parsers.durationOrOff("20ms", "1s"), "50ms", {
     ...election,
