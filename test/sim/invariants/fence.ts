@@ -57,7 +57,7 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
       const told = confirmed.filter(
         (node) =>
           world.holderOf(world.plane.table.record) !== node &&
-          (offer.taken() ? nowMs - start : toldFor(health, node, start, nowMs)) > OVERLAP_MS,
+          (offer.takenFrom(node) ? nowMs - start : toldFor(health, node, start, nowMs)) > OVERLAP_MS,
       );
       return told.length === 0
         ? undefined
@@ -67,21 +67,23 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
 };
 
 /**
- * Whether the present holder claimed by an offer: then the one before it has promised to be gone in a second,
- * whatever it hears.
+ * Whether the present holder claimed by an offer of that node: then that one has promised to be gone in a
+ * second, whatever it hears. One that held before it has promised nothing.
  */
 function latestClaim(world: World): {
   readonly write: (write: Write) => undefined;
-  readonly taken: () => boolean;
+  readonly takenFrom: (node: SimNode) => boolean;
 } {
-  let offered = false;
+  let offerer: SimNode | undefined;
   return {
     write(write) {
       const node = newHolder(world, write);
-      if (node !== undefined) offered = write.change.before?.annotations[OFFER] === node.name;
+      const { before } = write.change;
+      if (node !== undefined)
+        offerer = before?.annotations[OFFER] === node.name ? world.holderOf(before) : undefined;
       return undefined;
     },
-    taken: () => offered,
+    takenFrom: (node) => node === offerer,
   };
 }
 
@@ -128,7 +130,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          if (tooLong(world, health, [a, b], start, offer.taken()))
+          if (tooLong(world, health, [a, b], start, offer.takenFrom))
             return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
@@ -143,7 +145,7 @@ function tooLong(
   health: Health,
   pair: readonly [SimNode, SimNode],
   startMs: number,
-  offered: boolean,
+  takenFrom: (node: SimNode) => boolean,
 ): boolean {
   const { nowMs } = world.scheduler;
   const sleepers = pair.filter((node) => !awake(node));
@@ -169,7 +171,7 @@ function tooLong(
   const told = pair.filter(
     (node) =>
       node !== holder &&
-      (offered && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) >
+      (takenFrom(node) && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) >
         OVERLAP_MS + TIMER_SLACK_MS,
   );
   if (told.length > 0) return true;

@@ -126,9 +126,13 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
   };
 };
 
-/** A release finds the address gone already, and an agent that has exited leaves none. */
+/**
+ * A release finds the address gone already, and an agent that has exited leaves none. One exception: a release
+ * is carried out late, when its node has taken the VIP again without the Lease. Then that node gives way to the
+ * next holder as to any other claim (`atMostOneSecondInTwoPlaces`).
+ */
 export const releasesLeaveNoAddress: Invariant = (world) => ({
-  write({ author, change }) {
+  write({ author, change, sentMs }) {
     const node = world.machines[author];
     if (
       node === undefined ||
@@ -137,7 +141,11 @@ export const releasesLeaveNoAddress: Invariant = (world) => ({
       change.after?.holder !== ""
     )
       return undefined;
-    return node.kernel.bound ? `${node.name} released the Lease with the VIP still bound` : undefined;
+    const { agent } = node;
+    const late = agent !== undefined && node.provisional !== "" && sentMs < node.clock.bootMs(agent.roleMs);
+    return node.kernel.bound && !late
+      ? `${node.name} released the Lease with the VIP still bound`
+      : undefined;
   },
   step() {
     const left = world.nodes.find((node) => node.exited && node.agent === undefined && node.kernel.bound);
