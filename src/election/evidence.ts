@@ -5,7 +5,7 @@
 import type { Evidence } from "../sentinel/evidence.ts";
 import { contestMaster } from "./contention.ts";
 import { termOf } from "./identity.ts";
-import { contestProvisional } from "./provisional.ts";
+import { announceNow, contestProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import type { Role } from "./types.ts";
 
@@ -29,7 +29,9 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
     case "claimed":
       return heardClaim(step, role, evidence.mac);
     case "neighbours":
-      if (evidence.heard) step.setWire({ met: true });
+      if (!evidence.heard) return role;
+      step.setWire({ met: true });
+      if (role.kind === "PROVISIONAL") announceNow(step);
       return role;
   }
 }

@@ -123,7 +123,16 @@ function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
   const record = step.facts.lease.view?.record ?? null;
   if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null) return role;
   if (ownershipOf(step.settings, record) !== "another") return role;
+  announceNow(step);
   return { ...role, why: { kind: "bootstrap", seen: record } };
+}
+
+/**
+ * A cut may have healed: a machine may hear this node that could not hear it before. If it has the VIP as
+ * well, it answers. To wait for the next announcement, or for that machine's next renewal, would take longer.
+ */
+export function announceNow(step: StepBuilder): void {
+  defendVip(step);
 }
 
 /**

@@ -315,6 +315,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
   },
   {
+    name: "does not say that it has the VIP when a cut heals",
+    file: "election/provisional.ts",
+    from: "export function announceNow(step: StepBuilder): void {\n  defendVip(step);\n",
+    to: "export function announceNow(_: StepBuilder): void {\n",
+    shows: SCENARIOS.heardAgain,
+    caughtBy: ["atMostOneSecondInTwoPlaces"],
+  },
+  {
     name: "asks who has the VIP and does not listen",
     file: "election/address-check.ts",
     from: "probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));",

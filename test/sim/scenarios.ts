@@ -578,6 +578,18 @@ export const SCENARIOS = {
       { atMs: 170_000, kind: "compact" },
     ],
   },
+  heardAgain: {
+    name: "one that serves without the Lease on the other side of a cut, and was restarted there, gives way within a second when the cut heals",
+    bases: [100, 90, 80, 70, 60],
+    nopreempt: true,
+    faults: [
+      { atMs: 40_000, kind: "partition", mask: 24, layer: "both", forMs: 40_000 },
+      { atMs: 68_000, kind: "crash", node: 3, forMs: 900 },
+      { atMs: 68_000, kind: "crash", node: 4, forMs: 900 },
+      // It learns by reads alone that the holder renews, and reads every 2 s.
+      ...everyServer("deaf", 70_000, 20_000, [0, 1, 2, 3, 4]),
+    ],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],

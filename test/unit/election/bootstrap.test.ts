@@ -209,6 +209,18 @@ describe("a VIP taken at bootstrap", () => {
     assert.ok(node.log.filter(({ kind }) => kind === "defend").length - before >= 6);
   });
 
+  test("is announced at once when the Lease is first seen to name another node, and when a link is back", () => {
+    const node = holding().to(3_400);
+    const said = (): number => node.asked("defend");
+    const before = said();
+    node.sees(held("n2", 1, [candidate("n2")]));
+    assert.equal(said() - before, 1);
+    node.hears({ kind: "neighbours", heard: false });
+    assert.equal(said() - before, 1);
+    node.hears({ kind: "neighbours", heard: true });
+    assert.equal(said() - before, 2);
+  });
+
   test("goes with the link", () => {
     assert.equal(holding().healthy({ faults: ["interface"] }).bound, false);
   });
