@@ -196,8 +196,9 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   if (faultsOf(facts, role).some((fault) => fault !== BALANCER_FAULT)) return role;
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
   const adopts = facts.leftOver.adoptableUntilMs !== null;
-  if (!adopts && !linkCarriesFrames(step, role)) return role;
-  if (!adopts && askWire(step, true) !== "free") return role;
+  // Nodes that do not know of each other yet hear each other ask, and so learn that the link carries frames.
+  const wire = adopts ? "free" : askWire(step, true);
+  if (wire !== "free" || (!adopts && !linkCarriesFrames(step, role))) return role;
   return becomeProvisional(step, role, { kind: "bootstrap", seen: null }, nowMs + UNWRITTEN_HOLD_MS);
 }
 

@@ -309,8 +309,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes the VIP for want of an API and does not ask who has it",
     file: "election/backup.ts",
-    from: 'if (!adopts && askWire(step, true) !== "free") return role;',
-    to: "",
+    from: 'const wire = adopts ? "free" : askWire(step, true);',
+    to: 'const wire: string = "free";',
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
   },
@@ -321,6 +321,14 @@ export const MUTANTS: readonly Mutant[] = [
     to: "export function announceNow(_: StepBuilder): void {\n",
     shows: SCENARIOS.heardAgain,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
+  },
+  {
+    name: "asks nobody on a link where it has heard nobody",
+    file: "election/backup.ts",
+    from: 'adopts ? "free" : askWire(step, true);',
+    to: 'adopts || !linkCarriesFrames(step, role) ? "free" : askWire(step, true);',
+    shows: SCENARIOS.switchedOnWithoutARouter,
+    caughtBy: ["servedWhileANodeLives"],
   },
   {
     name: "asks who has the VIP and does not listen",

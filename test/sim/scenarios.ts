@@ -590,6 +590,15 @@ export const SCENARIOS = {
       ...everyServer("deaf", 70_000, 20_000, [0, 1, 2, 3, 4]),
     ],
   },
+  switchedOnWithoutARouter: {
+    name: "nodes that know of no neighbour, and have no API server, hear each other ask and serve",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    lease: "absent",
+    gateway: false,
+    startsMs: [100, 4_000, 20_000],
+    faults: [{ atMs: 0, kind: "outage", forMs: 70_000 }],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],

@@ -87,6 +87,15 @@ describe("a node that no API server lets read the Lease", () => {
     assert.equal(node.failing(30_500).bound, true);
   });
 
+  test("asks on such a link as well: another node that hears the question learns that frames get through", () => {
+    const node = new Node();
+    node.event({ kind: "start", resume: null, found: false });
+    node.healthy({ ready: false }).fails();
+    assert.equal(probes(node), 1);
+    assert.equal(node.failing(3_000).bound, false);
+    assert.equal(node.hears({ kind: "neighbours", heard: true }).bound, true);
+  });
+
   for (const fault of ["interface", "exec", "vip"]) {
     test(`takes nothing in FAULT: ${fault}`, () => {
       const node = booted();
