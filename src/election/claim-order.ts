@@ -1,7 +1,8 @@
 /**
  * When is it this node's turn to claim a vacant VIP? The best-ranked candidate claims at once, and the k-th
  * waits k times 100 ms, so that a dead better one delays the others only shortly. Where no priority can be
- * read, VRRP's skew decides. Where every candidate is in FAULT, the last resorts take turns.
+ * read, VRRP's skew decides. Where every candidate is in FAULT, or none that may claim does so, the last
+ * resorts take turns.
  */
 import type { Candidate } from "../kube/record.ts";
 import { claimants, peers, selfCandidate } from "./candidates.ts";
@@ -16,6 +17,11 @@ import type { Vacancy } from "./vacancy.ts";
 const CLAIM_STEP_MS = 100;
 /** When no candidate has been eligible for this long, a node serves that only has light faults. */
 export const ALL_FAULT_MS = 2_000;
+/**
+ * So does it when the eligible candidates have let this much time pass. They may have died with the holder, or
+ * have seen the Lease only since they were restarted.
+ */
+const NOT_CLAIMED_MS = 4_000;
 /** These faults do not keep a node from serving when every candidate is in FAULT. */
 export const LIGHT_FAULTS: readonly string[] = [BALANCER_FAULT, UNSTABLE_FAULT];
 
@@ -34,8 +40,8 @@ export function claimTime(
 }
 
 /**
- * The same, and where no candidate is eligible the last resorts take turns.
- * @returns the time, and the role with `allFaultSinceMs` as it is now
+ * The same, and where no candidate is eligible, or none claims, the last resorts take turns.
+ * @returns the time, and the role with `unclaimedSinceMs` as it is now
  */
 export function claimOrResortTime(
   step: StepBuilder,
@@ -45,11 +51,13 @@ export function claimOrResortTime(
   free: Vacancy,
 ): { readonly role: Backup; readonly atMs: number } {
   const able = claimOrder(step, role, view, free);
-  if (able.length > 0)
-    return { role: { ...role, allFaultSinceMs: null }, atMs: turnOf(step, able, freeAtMs, free) };
-  const sinceMs = role.allFaultSinceMs ?? Math.max(freeAtMs, step.nowMs);
-  const atMs = resortTime(step, lastResorts(step, role, view, free), sinceMs);
-  return { role: { ...role, allFaultSinceMs: sinceMs }, atMs };
+  if (able.some(({ node }) => node === step.settings.node))
+    return { role: { ...role, unclaimedSinceMs: null }, atMs: turnOf(step, able, freeAtMs, free) };
+  const known = role.unclaimedSinceMs ?? Number.NEGATIVE_INFINITY;
+  const sinceMs = known < freeAtMs ? Math.max(freeAtMs, step.nowMs) : known;
+  const patienceMs = able.length > 0 ? NOT_CLAIMED_MS : ALL_FAULT_MS;
+  const atMs = resortTime(step, lastResorts(step, role, view, free), sinceMs + patienceMs);
+  return { role: { ...role, unclaimedSinceMs: sinceMs }, atMs };
 }
 
 /** The candidates that may claim, in their order. */
@@ -79,27 +87,22 @@ function turnOf(
 }
 
 /**
- * The nodes with only light faults, best first, when no candidate is eligible. Such a node finds no API
- * server, or has to prove itself. It is as good as a healthy one then.
+ * The nodes with only light faults, best first. Such a node finds no API server, or has to prove itself. It is
+ * as good as a healthy one when no healthy one claims.
  */
 function lastResorts(step: StepBuilder, role: Backup, view: LeaseView, free: Vacancy): readonly Candidate[] {
   const { settings, facts } = step;
   if (facts.stopping !== null) return [];
   const all = [...withoutLost(peers(settings, view), free, settings.node), selfCandidate(step, role)];
-  if (all.some((candidate) => candidate.eligible)) return [];
   return ranked(
     all.filter(({ faults }) => faults.length > 0 && faults.every((fault) => LIGHT_FAULTS.includes(fault))),
   );
 }
 
-function resortTime(
-  { settings, facts }: StepBuilder,
-  resorts: readonly Candidate[],
-  sinceMs: number,
-): number {
+function resortTime({ settings, facts }: StepBuilder, resorts: readonly Candidate[], fromMs: number): number {
   const rank = resorts.findIndex((candidate) => candidate.node === settings.node);
   if (rank < 0 || !facts.self.tracking.ready) return Number.POSITIVE_INFINITY;
-  return sinceMs + ALL_FAULT_MS + rank * CLAIM_STEP_MS;
+  return fromMs + rank * CLAIM_STEP_MS;
 }
 
 /**

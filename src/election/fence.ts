@@ -89,7 +89,7 @@ export function letGo(step: StepBuilder, role: Master | Provisional, reason: str
   unbindVip(step);
   if (role.kind === "PROVISIONAL") step.setWire({ proof: null });
   if (cause !== undefined) step.effect({ kind: "report", report: cause });
-  return step.become(role, { kind: "BACKUP", retryAtMs: step.nowMs, allFaultSinceMs: null }, reason);
+  return step.become(role, { kind: "BACKUP", retryAtMs: step.nowMs, unclaimedSinceMs: null }, reason);
 }
 
 /**

@@ -91,7 +91,7 @@ const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: 
 
 export function initialState(settings: ElectionSettings, nowMs: number): ElectionState {
   return {
-    role: { kind: "BACKUP", retryAtMs: nowMs, allFaultSinceMs: null },
+    role: { kind: "BACKUP", retryAtMs: nowMs, unclaimedSinceMs: null },
     reason: "the agent has started",
     sinceMs: nowMs,
     startedAtMs: nowMs,

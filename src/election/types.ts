@@ -117,8 +117,8 @@ export type Role =
       readonly kind: "BACKUP";
       /** No claim is sent before this. */
       readonly retryAtMs: number;
-      /** Since when the VIP is vacant and no candidate is eligible; null while one is. */
-      readonly allFaultSinceMs: number | null;
+      /** Since when the Lease may be claimed, and this node is none of those that claim it; null: it is one. */
+      readonly unclaimedSinceMs: number | null;
     }
   /** The node holds the Lease, as far as it knows. */
   | {

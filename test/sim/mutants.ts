@@ -123,7 +123,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "keeps the VIP when it sees another named",
     file: "election/master.ts",
     from: "letGo(step, role, loss)",
-    to: 'step.become(role, { kind: "BACKUP", retryAtMs: step.nowMs, allFaultSinceMs: null }, loss)',
+    to: 'step.become(role, { kind: "BACKUP", retryAtMs: step.nowMs, unclaimedSinceMs: null }, loss)',
     shows: "planned",
     caughtBy: ["unbindsBeforeAnythingElse"],
   },
@@ -328,6 +328,14 @@ export const MUTANTS: readonly Mutant[] = [
     from: 'adopts ? "free" : askWire(step, true);',
     to: 'adopts || !linkCarriesFrames(step, role) ? "free" : askWire(step, true);',
     shows: SCENARIOS.switchedOnWithoutARouter,
+    caughtBy: ["servedWhileANodeLives"],
+  },
+  {
+    name: "waits without end for better candidates that do not claim",
+    file: "election/claim-order.ts",
+    from: "const NOT_CLAIMED_MS = 4_000;",
+    to: "const NOT_CLAIMED_MS = 4_000_000;",
+    shows: SCENARIOS.healthyOnesCameLate,
     caughtBy: ["servedWhileANodeLives"],
   },
   {

@@ -599,6 +599,16 @@ export const SCENARIOS = {
     startsMs: [100, 4_000, 20_000],
     faults: [{ atMs: 0, kind: "outage", forMs: 70_000 }],
   },
+  healthyOnesCameLate: {
+    name: "a node with a light fault serves when the healthy ones do not claim: they were restarted, and wait for the Lease from the start",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 30_000, kind: "check", node: 1, check: "balancer", forMs: 60_000 },
+      { atMs: 38_000, kind: "crash", node: 2, forMs: 10_000 },
+      { atMs: 40_000, kind: "power", node: 0, forMs: 50_000 },
+    ],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],

@@ -165,13 +165,19 @@ describe("a node that brought trouble", () => {
   const flap = (subject: Subject): Subject => subject.healthy({ faults: ["interface"] }).healthy();
   const released = { "leasehold.dev/released-by": "n2" };
 
-  test("whose link flapped claims nothing for 10 s", () => {
+  test("whose link flapped is held off for 10 s, and claims nothing while another candidate may", () => {
     const subject = flap(new Subject().healthy().sees(seen));
     assert.deepEqual(subject.state.self.holdOff, true);
     subject.watches(held("", 2, [n1, candidate("n3", { mac: n3.mac })], { annotations: released }));
-    assert.equal(subject.to(9_900).sent("claim").length, 0);
-    assert.equal(subject.state.self.holdOff, true);
+    assert.equal(subject.to(3_900).sent("claim").length, 0);
+    assert.equal(subject.to(9_900).state.self.holdOff, true);
     assert.equal(subject.to(10_000).state.self.holdOff, false);
+  });
+
+  test("claims when the candidates that may have let 4 s pass: they may be dead", () => {
+    const subject = flap(new Subject().healthy().sees(seen));
+    subject.watches(held("", 2, [n1, candidate("n3", { mac: n3.mac })], { annotations: released }));
+    assert.equal(subject.to(4_100).sent("claim").length, 1);
   });
 
   test("serves all the same when nobody else can", () => {
