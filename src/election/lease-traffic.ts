@@ -91,10 +91,14 @@ function noteUnwritten(step: StepBuilder, outcome: WriteOutcome): void {
     case "conflict":
       return step.setLease({ unwritten: null });
     case "rejected":
-      return step.setLease({ unwritten: { sinceMs, why: `the API answers ${outcome.status}` } });
+      return step.setLease({ unwritten: { sinceMs, why: refusalOf(outcome.status) } });
     case "no-answer":
       return step.setLease({ unwritten: { sinceMs, why: "no API server answers" } });
   }
+}
+
+function refusalOf(status: number): string {
+  return status < 300 ? "the API changes what it writes" : `the API answers ${status}`;
 }
 
 export function publishAnswered(step: StepBuilder, outcome: WriteOutcome, sentAtMs: number): void {

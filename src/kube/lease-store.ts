@@ -27,6 +27,8 @@ import type { ApiRequest, ApiResponse } from "./transport.ts";
 
 /** An update or merge patch that conflicts with another write is tried up to this often, if time permits. */
 const MAX_ATTEMPTS = 3;
+const CHANGED =
+  "the API has written something else than was sent: an admission webhook or policy changes the Lease";
 
 export interface LeaseStoreDeps {
   readonly api: ApiClient;
@@ -108,7 +110,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     for (let attempt = 1; ; attempt++) {
       const outcome = await api.call(request, endMs - clock.now(), urgent);
       mayBeApplied ||= outcome.uncertain;
-      const done = written(outcome);
+      const done = written(outcome, (record) => isApplied(change, record));
       if (done !== undefined) return done;
       if (!isDoubtful(outcome, mayBeApplied) || endMs - clock.now() <= 0)
         return failed(outcome, mayBeApplied);
@@ -147,24 +149,26 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
         },
       },
     };
+    const isOurs = (record: LeaseRecord): boolean =>
+      record.holder === node && record.renewTime === now && !markedOtherwise(record, instance);
     const outcome = await api.call(request, timeoutMs, urgent);
-    const done = written(outcome);
+    const done = written(outcome, isOurs);
     if (done !== undefined) return done;
     if (!isAnswer(outcome, 409) && !outcome.uncertain) return failed(outcome, false);
     if (endMs - clock.now() <= 0) return failed(outcome, outcome.uncertain);
     const read = await fetchLease(endMs - clock.now(), urgent);
-    if (read.kind === "absent") {
-      return isAnswer(outcome, 409) ? { kind: "conflict", record: null } : failed(outcome, outcome.uncertain);
-    }
+    // "It exists already", and it does not: no other node has written it, so this is a refusal.
+    if (read.kind === "absent") return failed(outcome, outcome.uncertain);
     if (read.kind !== "ok") return undecided(outcome, read, outcome.uncertain);
-    const ours =
-      read.record.holder === node && read.record.renewTime === now && !markedOtherwise(read.record, instance);
-    return ours ? { kind: "ok", record: read.record } : { kind: "conflict", record: read.record };
+    return isOurs(read.record)
+      ? { kind: "ok", record: read.record }
+      : { kind: "conflict", record: read.record };
   }
 
   async function annotate(candidate: Candidate, timeoutMs: number, urgent: boolean): Promise<Written> {
     const endMs = clock.now() + timeoutMs;
-    const annotations = { [`${CANDIDATE_PREFIX}${candidate.node}`]: formatCandidate(candidate) };
+    const key = `${CANDIDATE_PREFIX}${candidate.node}`;
+    const annotations = { [key]: formatCandidate(candidate) };
     const request: ApiRequest = {
       method: "PATCH",
       path,
@@ -173,7 +177,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     };
     for (let attempt = 1; ; attempt++) {
       const outcome = await api.call(request, endMs - clock.now(), urgent);
-      const done = written(outcome);
+      const done = written(outcome, (record) => record.annotations[key] === annotations[key]);
       if (done !== undefined) return done;
       // The server itself retries a patch that conflicts with another write. It answers 409 only after
       // several conflicts in a row.
@@ -242,13 +246,20 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   };
 }
 
-/** Returns the outcome if the answer alone decides it: the Lease as written, or that there is no Lease. */
-function written(outcome: CallOutcome): Extract<WriteOutcome, { kind: "ok" | "conflict" }> | undefined {
+/**
+ * Returns the outcome if the answer alone decides it: the Lease as written, or that there is no Lease. A
+ * success whose Lease is not what this node has sent was changed on its way, and gives this node nothing.
+ */
+function written(
+  outcome: CallOutcome,
+  isApplied: (record: LeaseRecord) => boolean,
+): Extract<Written, { kind: "ok" | "conflict" | "rejected" }> | undefined {
   if (outcome.kind !== "answer") return undefined;
   const { status, body } = outcome.response;
   if (status === 200 || status === 201) {
     const record = parseLease(body);
-    return record === undefined ? undefined : { kind: "ok", record };
+    if (record === undefined) return undefined;
+    return isApplied(record) ? { kind: "ok", record } : { ...rejected(outcome.response), message: CHANGED };
   }
   if (status === 404 && isNotFound(body)) return { kind: "conflict", record: null };
   return undefined;

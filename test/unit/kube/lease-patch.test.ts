@@ -262,7 +262,7 @@ describe("patches, byte for byte", () => {
       path: COLLECTION,
       contentType: "application/json",
       body,
-      reply: { status: 201, body: lease(held("n1")) },
+      reply: { status: 201, body: lease(held("n1", { renewTime: NOW })) },
     });
     assert.equal((await write({ kind: "claim", replaces: null, offered: false, instance: "i1" })).kind, "ok");
     transport.done();
@@ -279,7 +279,7 @@ describe("patches, byte for byte", () => {
       path: PATH,
       contentType: MERGE,
       body,
-      reply: { status: 200, body: lease(held("n2")) },
+      reply: { status: 200, body: lease(held("n2"), { "leasehold.dev/candidate.n1": value }) },
     });
     assert.equal((await write({ kind: "candidate", candidate: candidate() })).kind, "ok");
     transport.done();

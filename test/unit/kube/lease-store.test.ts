@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { formatCandidate } from "../../../src/kube/record-codec.ts";
 import { INSTANCE, OFFER, RELEASED_BY } from "../../../src/kube/record.ts";
 import {
   A,
@@ -14,6 +15,9 @@ import {
   record,
   setUp,
 } from "./lease-fixture.ts";
+
+/** The annotation that {@link candidate} is written as. */
+const WRITTEN = { "leasehold.dev/candidate.n1": formatCandidate(candidate()) };
 
 describe("conflicts and ambiguity", () => {
   test("422, and the read names another: a conflict with what was read", async () => {
@@ -266,11 +270,62 @@ describe("conflicts and ambiguity", () => {
     const { transport, write } = setUp();
     transport.expect(
       { method: "PATCH", reply: { status: 409 } },
-      { method: "PATCH", reply: { status: 200, body: lease(held("n2")) } },
+      { method: "PATCH", reply: { status: 200, body: lease(held("n2"), WRITTEN) } },
     );
     assert.equal((await write({ kind: "candidate", candidate: candidate() })).kind, "ok");
     transport.done();
   });
+});
+
+describe("a success whose Lease is not what was sent", () => {
+  const why = /admission webhook or policy changes the Lease/u;
+
+  test("is a refusal of a claim that now names another holder, and of a renewal", async () => {
+    for (const request of [
+      { kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" },
+      { kind: "renew", held: record(held("n1")) },
+    ] as const) {
+      const { transport, write } = setUp();
+      transport.expect({
+        method: "PATCH",
+        reply: { status: 200, body: lease(held("policy", { renewTime: NOW })) },
+      });
+      const outcome = await write(request);
+      assert.ok(outcome.kind === "rejected" && why.test(outcome.message), JSON.stringify(outcome));
+      transport.done();
+    }
+  });
+
+  test("so it is where the candidate's annotation is missing, and where a created Lease is empty", async () => {
+    const { transport, write } = setUp();
+    transport.expect(
+      { method: "PATCH", reply: { status: 200, body: lease(held("n2")) } },
+      { method: "POST", reply: { status: 201, body: lease({}) } },
+    );
+    assert.equal((await write({ kind: "candidate", candidate: candidate() })).kind, "rejected");
+    const claim = { kind: "claim", replaces: null, offered: false, instance: "i1" } as const;
+    assert.equal((await write(claim)).kind, "rejected");
+    transport.done();
+  });
+
+  test("labels, other annotations and another duration do not matter", async () => {
+    const { transport, write } = setUp();
+    const changed = lease(held("n1", { renewTime: NOW, leaseDurationSeconds: 60 }), { policy: "audited" });
+    transport.expect({ method: "PATCH", reply: { status: 200, body: changed } });
+    assert.equal((await write({ kind: "renew", held: record(held("n1")) })).kind, "ok");
+    transport.done();
+  });
+});
+
+test("a Lease that exists already (409), and that a read does not find, is a refusal", async () => {
+  const { transport, write } = setUp();
+  transport.expect(
+    { method: "POST", reply: { status: 409, body: { kind: "Status", reason: "AlreadyExists" } } },
+    { method: "GET", reply: { status: 404, body: NOT_FOUND } },
+  );
+  const outcome = await write({ kind: "claim", replaces: null, offered: false, instance: "i1" });
+  assert.deepEqual([outcome.kind, "status" in outcome && outcome.status], ["rejected", 409]);
+  transport.done();
 });
 
 describe("an urgent renewal", () => {
