@@ -27,7 +27,7 @@ import type { LinkState } from "../vip/kernel.ts";
 import { createVipKernel } from "../vip/linux-kernel.ts";
 import { vipStatus } from "../vip/status.ts";
 import type { VipStatus } from "../vip/status.ts";
-import { createVip } from "../vip/vip.ts";
+import { createVip, keptFor } from "../vip/vip.ts";
 import { createPersistence } from "./persistence.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { createRecordings, inPieces } from "./recordings.ts";
@@ -109,6 +109,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     lifetimeSeconds: config.addressLifetimeSeconds,
     announceRefreshMs: config.announceRefreshMs,
     onChange: vipChanged,
+    onLeftOverGone: () => elector.leftOverGone(),
     onFailure: update,
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
@@ -277,11 +278,11 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       const mayKeep = resume !== null && clock.now() < deadlineAfter(config, resume.renewedAtMs);
       // A complete VIP stays until the Lease has been read, because the reason for it may be unknown here (no
       // API server yet). Half a VIP is removed.
-      const found = new Set(vip.reap(true).map((entry) => entry.address.text)).size === config.vips.length;
-      if (!found && !mayKeep) vip.release();
+      const keptMs = keptFor(vip.reap(true), config.vips);
+      if (keptMs === null && !mayKeep) vip.release();
       // This extends the address now: reading kubeconfigs and starting threads may take longer than its
       // lifetime.
-      elector.start(mayKeep ? resume : null, found);
+      elector.start(mayKeep ? resume : null, keptMs === null ? null : { keptMs });
       sentinel.start(learn);
     },
     start() {

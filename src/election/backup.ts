@@ -19,9 +19,6 @@ import { serveUnwritten } from "./unwritten.ts";
 import { expiry, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
-/** What a previous process has left bound is taken up this long before it goes. */
-const ADOPT_MS = 1_000;
-
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
   const { settings, facts, nowMs } = step;
@@ -76,11 +73,11 @@ function neverWas(view: LeaseView): boolean {
  * The address that a previous process has left is this node's only while the Lease may still name this node.
  */
 function dropLeftOver(step: StepBuilder, view: LeaseView | null): void {
-  const { resumeUntilMs, adoptableUntilMs } = step.facts.leftOver;
-  if (resumeUntilMs === null && adoptableUntilMs === null) return;
+  const { resumeUntilMs, adoptable } = step.facts.leftOver;
+  if (resumeUntilMs === null && adoptable === null) return;
   if (view === null) {
     const { POSITIVE_INFINITY } = Number;
-    return step.wakeAt(Math.min(resumeUntilMs ?? POSITIVE_INFINITY, adoptableUntilMs ?? POSITIVE_INFINITY));
+    return step.wakeAt(Math.min(resumeUntilMs ?? POSITIVE_INFINITY, adoptable?.untilMs ?? POSITIVE_INFINITY));
   }
   unbindVip(step);
   forgetLeftOver(step);
@@ -195,7 +192,7 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   // Before there is an API server, no balancer works.
   if (faultsOf(facts, role).some((fault) => fault !== BALANCER_FAULT)) return role;
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
-  const adopts = facts.leftOver.adoptableUntilMs !== null;
+  const adopts = facts.leftOver.adoptable !== null;
   // Nodes that do not know of each other yet hear each other ask, and so learn that the link carries frames.
   const wire = adopts ? "free" : askWire(step, true);
   if (wire !== "free" || (!adopts && !linkCarriesFrames(step, role))) return role;
@@ -208,9 +205,9 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
  */
 function mustAdoptNow(step: StepBuilder): boolean {
   const { leftOver, lease } = step.facts;
-  if (leftOver.adoptableUntilMs === null || lease.view !== null) return false;
-  const atMs = leftOver.adoptableUntilMs - ADOPT_MS;
-  if (step.nowMs >= atMs) return true;
-  step.wakeAt(atMs);
+  if (leftOver.adoptable === null || lease.view !== null) return false;
+  const { takeUpAtMs } = leftOver.adoptable;
+  if (step.nowMs >= takeUpAtMs) return true;
+  step.wakeAt(takeUpAtMs);
   return false;
 }

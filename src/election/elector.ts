@@ -17,6 +17,7 @@ import type {
   ElectionEvent,
   ElectionSettings,
   ElectionState,
+  LeftBehind,
   Report,
   SelfFacts,
   StepTaken,
@@ -59,9 +60,11 @@ export interface Elector {
   /**
    * Begins to watch the Lease and to take part.
    * @param resume the last renewal of a previous process of this boot; null: none is known
-   * @param found a previous process has left the VIP bound
+   * @param found what a previous process has left bound; null: nothing, or not all of it
    */
-  start(resume: { readonly renewedAtMs: number } | null, found: boolean): void;
+  start(resume: { readonly renewedAtMs: number } | null, found: LeftBehind | null): void;
+  /** The kernel has removed what a previous process had left bound. */
+  leftOverGone(): void;
   /** The sentinel has news of the VIP's wire. */
   learn(evidence: Evidence): void;
   /** Tracking has news of this node. */
@@ -198,6 +201,9 @@ export function createElector(deps: ElectorDeps): Elector {
     start(resume, found) {
       dispatch({ kind: "start", resume, found });
       watch = store.watch((record) => dispatch({ kind: "watched", record }));
+    },
+    leftOverGone() {
+      dispatch({ kind: "left-over-gone" });
     },
     learn(evidence) {
       dispatch({ kind: "evidence", evidence });

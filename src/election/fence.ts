@@ -20,6 +20,13 @@ const OFFER_HOLD_MS = 900;
  * it this long after its end.
  */
 export const UNWRITTEN_HOLD_MS = 3_000;
+/**
+ * What a previous process has left bound is taken up this long before the kernel may remove it, if no API
+ * server has answered by then.
+ */
+const TAKE_UP_MS = 300;
+/** API servers that work have this long to answer first. */
+const FIRST_ANSWER_MS = 200;
 
 /** The end of the right that an accepted claim or renewal gives which was sent at `sentAtMs`. */
 export function deadlineAfter(settings: Pick<ElectionSettings, "renewDeadlineMs">, sentAtMs: number): number {
@@ -119,14 +126,14 @@ function enforceRole(step: StepBuilder, role: Role): Role {
 }
 
 function enforceLeftOver(step: StepBuilder): void {
-  const { resumeUntilMs, adoptableUntilMs } = step.facts.leftOver;
+  const { resumeUntilMs, adoptable } = step.facts.leftOver;
   if (resumeUntilMs !== null && step.nowMs >= resumeUntilMs) {
     unbindVip(step);
     step.setLeftOver({ resumeUntilMs: null });
   }
-  if (adoptableUntilMs !== null && step.nowMs >= adoptableUntilMs) {
+  if (adoptable !== null && step.nowMs >= adoptable.untilMs) {
     unbindVip(step);
-    step.setLeftOver({ adoptableUntilMs: null });
+    step.setLeftOver({ adoptable: null });
   }
 }
 
@@ -139,7 +146,15 @@ export function adoptLeftOver(
   { resume, found }: Extract<ElectionEvent, { kind: "start" }>,
 ): void {
   // It is not refreshed meanwhile, so the kernel removes it if this node does not take it up.
-  if (found) step.setLeftOver({ adoptableUntilMs: step.nowMs + UNWRITTEN_HOLD_MS });
+  if (found !== null) {
+    const takeUpAtMs = step.nowMs + Math.max(found.keptMs - TAKE_UP_MS, FIRST_ANSWER_MS);
+    step.setLeftOver({
+      adoptable: {
+        takeUpAtMs: found.keptMs < 0 ? Number.POSITIVE_INFINITY : takeUpAtMs,
+        untilMs: step.nowMs + UNWRITTEN_HOLD_MS,
+      },
+    });
+  }
   if (resume === null) return;
   const untilMs = deadlineAfter(step.settings, resume.renewedAtMs);
   if (resume.renewedAtMs > step.nowMs || step.nowMs >= untilMs) return;
@@ -149,5 +164,5 @@ export function adoptLeftOver(
 
 /** What the previous process left is this process's own now, or is gone. */
 export function forgetLeftOver(step: StepBuilder): void {
-  step.setLeftOver({ resumeUntilMs: null, adoptableUntilMs: null });
+  step.setLeftOver({ resumeUntilMs: null, adoptable: null });
 }

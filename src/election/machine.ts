@@ -128,7 +128,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       mismatch: null,
       overwritten: 0,
     },
-    leftOver: { resumeUntilMs: null, adoptableUntilMs: null },
+    leftOver: { resumeUntilMs: null, adoptable: null },
     servers: { answeredAtMs: NEVER_MS, unnamedSinceMs: new Map() },
   };
 }
@@ -150,6 +150,9 @@ function apply(step: StepBuilder, role: Role, event: ElectionEvent): Role {
   switch (event.kind) {
     case "start":
       adoptLeftOver(step, event);
+      return role;
+    case "left-over-gone":
+      step.setLeftOver({ adoptable: null });
       return role;
     case "watched":
       traffic.watchAnswered(step, event.record);

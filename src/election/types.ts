@@ -343,16 +343,17 @@ export interface ServersState {
  * Invariant: both are null once this process has the VIP itself, and once the Lease was seen to name another
  * machine.
  *
- * Written by: fence.ts.
+ * Written by: fence.ts, machine.ts.
  */
 export interface LeftOver {
   /** The end of the right to the VIP that the previous process had. */
   readonly resumeUntilMs: number | null;
   /**
-   * The VIP is bound here until then at least, by the kernel's clock. It is not known yet whether this node
-   * has a right to it. null: the VIP was not bound.
+   * The VIP is bound here, and it is not known yet whether this node has a right to it. The kernel keeps it a
+   * little longer than until `takeUpAtMs`, and at `untilMs` this node removes it. null: the VIP is not bound,
+   * or the kernel has removed it.
    */
-  readonly adoptableUntilMs: number | null;
+  readonly adoptable: { readonly takeUpAtMs: number; readonly untilMs: number } | null;
 }
 
 /** All that the machine remembers, apart from the role. */
@@ -376,6 +377,11 @@ export interface ElectionState extends Facts {
   readonly role: Role;
 }
 
+/** A VIP that a previous process has left bound. The kernel keeps it for at least `keptMs`; below 0: it may go at once. */
+export interface LeftBehind {
+  readonly keptMs: number;
+}
+
 export type ElectionEvent =
   /**
    * `resume`: the last renewal of a previous process of this agent. `found`: that process has left the VIP
@@ -384,8 +390,10 @@ export type ElectionEvent =
   | {
       readonly kind: "start";
       readonly resume: { readonly renewedAtMs: number } | null;
-      readonly found: boolean;
+      readonly found: LeftBehind | null;
     }
+  /** The kernel has removed what a previous process had left bound. */
+  | { readonly kind: "left-over-gone" }
   | { readonly kind: "watched"; readonly record: LeaseRecord | null }
   | { readonly kind: "read"; readonly sentAtMs: number; readonly outcome: ReadOutcome }
   | {

@@ -49,7 +49,7 @@ export function serveUnwritten(
     return null;
   }
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
-  const adopts = facts.leftOver.adoptableUntilMs !== null && free.kind === "ours";
+  const adopts = facts.leftOver.adoptable !== null && free.kind === "ours";
   if (!adopts && !isQuiet(step, role, dueAtMs, provenMs)) return null;
   const { record } = view;
   return becomeProvisional(step, role, { kind: "unwritten", seen: record }, nowMs + UNWRITTEN_HOLD_MS);

@@ -22,6 +22,8 @@ export interface VipDeps {
   readonly announceRefreshMs?: number;
   /** Called when something in {@link VipState} has changed, apart from the counters of announcements. */
   readonly onChange?: () => void;
+  /** Called when the kernel has removed a predecessor's addresses that were kept for this process, or one. */
+  readonly onLeftOverGone?: () => void;
   /**
    * Called once for each new reason why the VIP is held but cannot be bound. The VIP tries again at every
    * refresh and every change of links.

@@ -170,7 +170,7 @@ export function createVip(deps: VipDeps): Vip {
         lookAsHolder(state);
         break;
       case "adoptable":
-        surveyOrSay();
+        lookAdoptable();
         break;
       case "idle":
         lookIdle();
@@ -192,6 +192,14 @@ export function createVip(deps: VipDeps): Vip {
       if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
     } catch (error) {
       failed(held, error);
+    }
+  }
+
+  function lookAdoptable(): void {
+    try {
+      if (keptFor(survey(), addresses) === null) deps.onLeftOverGone?.();
+    } catch (error) {
+      log.error({ err: error }, "Addresses could not be listed");
     }
   }
 
@@ -350,6 +358,17 @@ export function createVip(deps: VipDeps): Vip {
 function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return a.index === b.index && a.mac === b.mac && a.up === b.up && a.carrier === b.carrier;
+}
+
+/**
+ * For how long at least the kernel keeps a VIP that a predecessor has left bound, in ms; below 0: it may remove
+ * it at once. null: not all of its addresses are there. The kernel counts in whole seconds, rounded up.
+ */
+export function keptFor(found: readonly BoundAddress[], vips: readonly IpAddress[]): number | null {
+  const present = new Set(found.map(({ address }) => address.text));
+  if (!vips.every(({ text }) => present.has(text))) return null;
+  const seconds = found.map(({ validSeconds }) => validSeconds ?? Number.POSITIVE_INFINITY);
+  return (Math.min(...seconds) - 1) * 1_000;
 }
 
 /**

@@ -13,6 +13,7 @@ import type { IpAddress } from "../../src/net.ts";
 import type { Evidence, Sentinel } from "../../src/sentinel/evidence.ts";
 import type { Wire } from "../../src/sentinel/wire.ts";
 import type { Vip } from "../../src/vip/types.ts";
+import { keptFor } from "../../src/vip/vip.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import type { Coverage } from "./coverage.ts";
 import { SimKernel } from "./kernel.ts";
@@ -209,6 +210,7 @@ export class SimNode {
       log,
       addresses: this.addresses,
       lifetimeSeconds: LIFETIME_SECONDS,
+      onLeftOverGone: () => this.agent?.elector.leftOverGone(),
     });
     const transport = plane.transport(this.index, process);
     const api = production.createApiClient({
@@ -281,9 +283,9 @@ export class SimNode {
       const nowMs = process.now();
       const resume = saved !== null && saved.renewedAtMs <= nowMs ? saved : null;
       const mayKeep = resume !== null && nowMs < resume.renewedAtMs + settings.renewDeadlineMs;
-      const found = vip.reap(true).length === this.addresses.length;
-      if (!found && !mayKeep) vip.release();
-      elector.start(mayKeep ? resume : null, found);
+      const keptMs = keptFor(vip.reap(true), this.addresses);
+      if (keptMs === null && !mayKeep) vip.release();
+      elector.start(mayKeep ? resume : null, keptMs === null ? null : { keptMs });
       sentinel.start((evidence) => {
         process.stir();
         if (evidence.kind === "neighbours") this.#neighbours(evidence.heard, generation);

@@ -314,6 +314,8 @@ const ASKED_MS = 500;
  */
 export const asksBeforeItServes: Invariant = (world, health) => {
   const roles = world.machines.map(() => "");
+  /** Whether each had it in the step before. */
+  const had = world.machines.map(() => false);
   /** When each last did not have it. */
   const unboundMs = world.machines.map(() => 0);
   return {
@@ -321,6 +323,8 @@ export const asksBeforeItServes: Invariant = (world, health) => {
       const { nowMs } = world.scheduler;
       for (const node of world.machines) {
         if (!bound.includes(node)) unboundMs[node.index] = nowMs;
+        const hadIt = had[node.index] === true;
+        had[node.index] = bound.includes(node);
         const role = node.agent?.role ?? "";
         const before = roles[node.index];
         roles[node.index] = role;
@@ -328,7 +332,7 @@ export const asksBeforeItServes: Invariant = (world, health) => {
           role !== "PROVISIONAL" ||
           before === role ||
           (node.provisional !== "bootstrap" && node.provisional !== "unwritten") ||
-          nowMs - (node.agent?.startedMs ?? nowMs) < 3_500
+          hadIt
         )
           continue;
         if (nowMs - health.lossMs < 1_000 || nowMs - node.clock.resumedMs < 1_000) continue;

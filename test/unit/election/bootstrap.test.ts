@@ -30,7 +30,7 @@ class Node extends Subject {
 /** Booted, its link up, somebody heard on it. */
 function booted(): Node {
   const node = new Node();
-  node.event({ kind: "start", resume: null, found: false });
+  node.event({ kind: "start", resume: null, found: null });
   node.healthy({ ready: false, faults: ["balancer"] }).hears({ kind: "neighbours", heard: true });
   return node;
 }
@@ -81,7 +81,7 @@ describe("a node that no API server lets read the Lease", () => {
 
   test("trusts the silence of a link where nobody was ever heard only after 30 s", () => {
     const node = new Node();
-    node.event({ kind: "start", resume: null, found: false });
+    node.event({ kind: "start", resume: null, found: null });
     node.healthy({ ready: false }).fails();
     assert.equal(node.failing(29_750).bound, false);
     assert.equal(node.failing(30_500).bound, true);
@@ -89,7 +89,7 @@ describe("a node that no API server lets read the Lease", () => {
 
   test("asks on such a link as well: another node that hears the question learns that frames get through", () => {
     const node = new Node();
-    node.event({ kind: "start", resume: null, found: false });
+    node.event({ kind: "start", resume: null, found: null });
     node.healthy({ ready: false }).fails();
     assert.equal(probes(node), 1);
     assert.equal(node.failing(3_000).bound, false);
@@ -106,7 +106,7 @@ describe("a node that no API server lets read the Lease", () => {
 
   test("keeps what the process before it had bound, without asking", () => {
     const node = new Node();
-    node.event({ kind: "start", resume: null, found: true });
+    node.event({ kind: "start", resume: null, found: { keptMs: 2_000 } });
     node.healthy({ ready: false }).fails();
     assert.equal(node.bound, true);
     assert.equal(probes(node), 0);
@@ -114,10 +114,10 @@ describe("a node that no API server lets read the Lease", () => {
 
   test("keeps it also where the API servers are silent, and the read has not failed yet", () => {
     const node = new Node();
-    node.event({ kind: "start", resume: null, found: true });
+    node.event({ kind: "start", resume: null, found: { keptMs: 2_000 } });
     node.healthy({ ready: false });
     assert.deepEqual(
-      [node.to(1_999).state.role.kind, node.to(2_000).state.role.kind],
+      [node.to(1_699).state.role.kind, node.to(1_700).state.role.kind],
       ["BACKUP", "PROVISIONAL"],
     );
     assert.equal(
@@ -126,10 +126,36 @@ describe("a node that no API server lets read the Lease", () => {
     );
   });
 
+  test("keeps it before the kernel may remove it, which may be soon", () => {
+    for (const [keptMs, atMs] of [
+      [1_000, 700],
+      [0, 200],
+    ] as const) {
+      const node = new Node();
+      node.event({ kind: "start", resume: null, found: { keptMs } });
+      node.healthy({ ready: false });
+      assert.deepEqual([node.to(atMs - 1).bound, node.to(atMs).bound], [false, true], `${keptMs} ms`);
+    }
+    const late = new Node();
+    late.event({ kind: "start", resume: null, found: { keptMs: -1_000 } });
+    assert.equal(late.healthy({ ready: false }).to(2_900).bound, false, "it may be gone by now");
+  });
+
+  test("but not when the kernel has removed it: it asks the wire first", () => {
+    const node = new Node();
+    node.wire = null;
+    node.event({ kind: "start", resume: null, found: { keptMs: 1_000 } });
+    node.healthy({ ready: false }).hears({ kind: "neighbours", heard: true });
+    node.event({ kind: "left-over-gone" });
+    assert.equal(node.to(2_000).fails().bound, false);
+    assert.equal(probes(node), 1);
+    assert.equal(node.hears({ kind: "probed", owner: null, prober: null }).bound, true);
+  });
+
   test("but not what the kernel has taken away meanwhile", () => {
     const node = new Node();
     node.wire = null;
-    node.event({ kind: "start", resume: null, found: true });
+    node.event({ kind: "start", resume: null, found: { keptMs: 2_000 } });
     node.healthy({ ready: false });
     // It stood still.
     node.nowMs = 4_000;

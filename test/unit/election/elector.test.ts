@@ -55,7 +55,7 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
     onReport: () => {},
     onWrite: () => {},
   });
-  elector.start(null, false);
+  elector.start(null, null);
   elector.update({ effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: OFFER });
   await new Promise((resolve) => void setImmediate(resolve));
   elector.learn({ kind: "silent", tenure: termOf(record) });

@@ -391,7 +391,7 @@ describe("restarting", () => {
   test("an agent restarted within the deadline keeps the VIP and claims the Lease that names it", () => {
     const subject = new Subject();
     subject.nowMs = 5_000;
-    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: true });
+    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: { keptMs: 2_000 } });
     assert.equal(subject.boundUntilMs, 7_000);
     subject.sees(held("n1", 1, [n1, n2]));
     assert.equal(subject.bound, true);
@@ -404,7 +404,7 @@ describe("restarting", () => {
   test("it lets go when the Lease names another", () => {
     const subject = new Subject();
     subject.nowMs = 5_000;
-    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: true });
+    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: { keptMs: 2_000 } });
     subject.sees(held("n2", 1, [n1, n2]));
     assert.equal(subject.bound, false);
   });
@@ -412,14 +412,14 @@ describe("restarting", () => {
   test("it lets go when it cannot read before the deadline", () => {
     const subject = new Subject();
     subject.nowMs = 5_000;
-    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: true });
+    subject.event({ kind: "start", resume: { renewedAtMs: 3_000 }, found: { keptMs: 2_000 } });
     assert.equal(subject.to(6_999).bound, true);
     assert.equal(subject.to(7_000).bound, false);
   });
 
   test("a renewal from before a reboot or from the future is not believed", () => {
     const subject = new Subject();
-    subject.event({ kind: "start", resume: { renewedAtMs: 1 }, found: true });
+    subject.event({ kind: "start", resume: { renewedAtMs: 1 }, found: { keptMs: 2_000 } });
     assert.equal(subject.bound, false);
   });
 
@@ -452,7 +452,7 @@ describe("restarting", () => {
     for (const resume of [{ renewedAtMs: 0 }, null]) {
       const subject = new Subject();
       subject.nowMs = 1_000;
-      subject.event({ kind: "start", resume, found: resume !== null });
+      subject.event({ kind: "start", resume, found: resume === null ? null : { keptMs: 2_000 } });
       const { annotations: _, ...rest } = held("n1", 1);
       subject.healthy().sees({ ...rest, annotations: {} });
       assert.equal(subject.sent("claim").length, resume === null ? 0 : 1);
@@ -567,7 +567,7 @@ describe("what a node says of its fast path", () => {
       const started = step(
         SETTINGS,
         initialState(SETTINGS, 0),
-        { kind: "start", resume: null, found: false },
+        { kind: "start", resume: null, found: null },
         0,
       );
       const self = step(

@@ -100,7 +100,7 @@ describe("a BACKUP that cannot write the Lease", () => {
 
   test("an agent that starts anew takes up at once what its predecessor had bound, if the Lease names it", () => {
     const subject = new Subject();
-    subject.event({ kind: "start", resume: null, found: true });
+    subject.event({ kind: "start", resume: null, found: { keptMs: 2_000 } });
     subject.healthy().sees(held("n1", 1, all));
     assert.equal(cannotWrite(subject, 2_000, "read").bound, true);
     assert.equal(subject.asked("probe"), 0);

@@ -8,7 +8,7 @@ import { parseIp, type IpAddress } from "../../../src/net.ts";
 import { createLogger } from "../../../src/pino-logger.ts";
 import type { LinkState } from "../../../src/vip/kernel.ts";
 import type { Vip } from "../../../src/vip/types.ts";
-import { createVip, foreignOwner } from "../../../src/vip/vip.ts";
+import { createVip, foreignOwner, keptFor } from "../../../src/vip/vip.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 
@@ -25,6 +25,8 @@ interface Bench {
   readonly lines: string[];
   /** One for each call of `onChange`. */
   readonly changes: true[];
+  /** One for each call of `onLeftOverGone`. */
+  readonly gone: true[];
   readonly startMs: number;
   /** Milliseconds from the start. */
   readonly since: (times: readonly number[]) => readonly number[];
@@ -36,6 +38,7 @@ function bench(): Bench {
   const failures: LeaseholdError[] = [];
   const lines: string[] = [];
   const changes: true[] = [];
+  const gone: true[] = [];
   const write = (level: string) => (_: unknown, message: string) => void lines.push(`${level}: ${message}`);
   const log: Logger = { ...silentLogger, error: write("error"), warn: write("warn") };
   const vip = createVip({
@@ -46,6 +49,7 @@ function bench(): Bench {
     lifetimeSeconds: 3,
     onFailure: (error) => failures.push(error),
     onChange: () => changes.push(true),
+    onLeftOverGone: () => gone.push(true),
   });
   const startMs = clock.now();
   return {
@@ -55,6 +59,7 @@ function bench(): Bench {
     failures,
     lines,
     changes,
+    gone,
     startMs,
     since: (times) => times.map((time) => time - startMs),
   };
@@ -596,6 +601,33 @@ describe("at start", () => {
     assert.deepEqual(kernel.bound(), BOTH);
     assert.equal(vip.status().readded, 0);
     assert.deepEqual(kernel.unboundMs, []);
+  });
+
+  test("tells when the kernel removes one of the addresses that may be adopted", () => {
+    const { clock, kernel, vip, gone } = bench();
+    kernel.put(V4, 1);
+    kernel.put(V6, 3);
+    vip.reap(true);
+    clock.advance(500);
+    kernel.report();
+    assert.equal(gone.length, 0);
+    clock.advance(1_500);
+    assert.ok(gone.length > 0);
+  });
+
+  test("a predecessor's VIP is there for as long as its shortest lifetime says, less the second that is rounded up", () => {
+    const entry = (address: IpAddress, validSeconds: number | null) => ({
+      address,
+      prefixLength: 32,
+      linkIndex: 2,
+      ours: true,
+      validSeconds,
+    });
+    assert.equal(keptFor([entry(V4, 3), entry(V6, 2)], [V4, V6]), 1_000);
+    assert.equal(keptFor([entry(V4, 1)], [V4]), 0);
+    assert.equal(keptFor([entry(V4, 0)], [V4]), -1_000);
+    assert.equal(keptFor([entry(V4, 3)], [V4, V6]), null);
+    assert.equal(keptFor([], [V4]), null);
   });
 
   test("what was to be adopted is removed by release, or by a right that has passed", () => {
