@@ -56,9 +56,11 @@ const NAMES: Readonly<Record<LeaseWrite["kind"], string>> = {
 function told({ event, before, atMs }: Decision): string {
   switch (event.kind) {
     case "start":
-      return event.found
+      return event.found !== null
         ? "The agent started, and found the VIP bound by the process before it."
         : "The agent started.";
+    case "left-over-gone":
+      return "The kernel removed the VIP that the process before it had left bound.";
     case "watched":
       return event.record === null ? "The Lease was deleted." : `The Lease ${heldBy(event.record.holder)}.`;
     case "read":
@@ -171,7 +173,7 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
     lines.push(
       `The last renewal that the API accepted had been sent ${ago(role.renewedAtMs)} before. The renew deadline is ${duration(settings.renewDeadlineMs)}.`,
     );
-  if (read.failing)
+  if (read.failingSinceMs !== null)
     lines.push(
       read.okAtMs === null
         ? "No read of the Lease had succeeded yet."
@@ -179,7 +181,7 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
     );
   if (refusal !== null)
     lines.push(`The API had refused every write with ${refusal.status} for ${ago(refusal.sinceMs)}.`);
-  if (survey.found !== null && (read.failing || role.kind === "PROVISIONAL"))
+  if (survey.found !== null && (read.failingSinceMs !== null || role.kind === "PROVISIONAL"))
     lines.push(
       `The API servers, asked ${ago(survey.found.sentAtMs)} before: ${serversIn(survey.found.servers)}.`,
     );
@@ -225,7 +227,9 @@ function fits(
       case "bootstrap":
         return when.includes("no API server lets");
       case "api-loss":
-        return when.includes("overdue");
+        return when.includes("cannot renew");
+      case "unwritten":
+        return when.includes("cannot write");
       case "contested":
         return when.includes("another candidate claims");
     }
@@ -288,6 +292,8 @@ function reported(report: Extract<Effect, { kind: "report" }>["report"]): readon
       return ["It found that another machine has its node name."];
     case "recreate":
       return ["It wrote the Lease again, because a client other than the agents had deleted or emptied it."];
+    case "vip-mismatch":
+      return [`It was given the VIPs ${report.own.join(", ")}, and most nodes ${report.vips.join(", ")}.`];
     case "departed":
       return [`It removed ${report.nodes.map((node) => plainText(node)).join(", ")} from the Lease.`];
     case "proof":

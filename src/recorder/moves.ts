@@ -11,8 +11,10 @@ export type UnplannedMove =
   | "lease-expired"
   /** This node took a Lease that a client other than the agents had deleted or emptied. */
   | "lease-gone"
-  /** This node keeps the VIP without a renewal, because no node can write the Lease. */
+  /** This node keeps the VIP without a renewal, because it cannot renew the Lease. */
   | "api-loss"
+  /** This node took the VIP, because it cannot get the Lease written and no machine had the VIP. */
+  | "unwritten"
   /** Another candidate claims the VIP of this node. */
   | "contested"
   /** This node gave the VIP away because of a fault of its own. */

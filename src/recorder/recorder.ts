@@ -198,6 +198,7 @@ function troubleOf(event: ElectionEvent): string {
     case "watched":
     case "self":
     case "servers":
+    case "left-over-gone":
     case "wake":
     case "stop":
       return "";
@@ -227,6 +228,7 @@ function lengthOfEvent({ event }: Decision): number {
     case "evidence":
     case "self":
     case "servers":
+    case "left-over-gone":
     case "wake":
     case "stop":
       return 0;

@@ -38,6 +38,7 @@ function annotation(node: string, counter: number, ip: string): Record<string, s
     ip,
     mac: "02:00:00:00:00:04",
     fastPath: { version: 2, addresses: [ip] },
+    vips: null,
     instance: "i",
     version: "0.1.0",
     counter,

@@ -24,6 +24,7 @@ const GONE: Candidate = {
   mac: "02:00:00:00:00:99",
   fastPath: { version: 2, addresses: [GONE_IP] },
   instance: "gone",
+  vips: null,
   version: "0.1.0",
   counter: 7,
 };

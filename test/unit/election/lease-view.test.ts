@@ -16,6 +16,7 @@ const N2: Candidate = {
   ip: "192.0.2.12",
   mac: "02:00:00:00:00:02",
   fastPath: null,
+  vips: null,
   instance: "machine-2",
   version: "1.0.0",
   counter: 1,
