@@ -406,6 +406,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.foreignHost,
     caughtBy: ["theWireFollows"],
   },
+  {
+    name: "waits for a renewal of the Lease that it reads for the first time, and asks no wire",
+    file: "election/provisional.ts",
+    from: "  probeWire(step, false);\n",
+    to: "",
+    shows: SCENARIOS.bootstrapBehindACut,
+    caughtBy: ["atMostOneSecondInTwoPlaces"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -609,6 +609,18 @@ export const SCENARIOS = {
       { atMs: 40_000, kind: "power", node: 0, forMs: 50_000 },
     ],
   },
+  bootstrapBehindACut: {
+    name: "a node that took the VIP without an API server, behind a cut, asks the wire when it first reads the Lease",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    lease: "absent",
+    startsMs: [100, 300, 500],
+    gateway: false,
+    faults: [
+      { atMs: 1_500, kind: "isolate", node: 0, forMs: 30_000 },
+      ...everyServer("deaf", 25_000, 20_000, [0, 1, 2]),
+    ],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],
