@@ -37,6 +37,12 @@ const UNSTABLE_CALM_MS = 1_000;
  * the answer that lets the successor bind. The holder's own fence still holds.
  */
 export const LINGER_MS = 200;
+/**
+ * A holder whose Lease was taken, because it was dead on the wire or did not renew, is not offered it back
+ * before this time is over. It may be alone on the VIP's link and reach the API by another one. Until it has found
+ * that out, it says that it is eligible: it asks each of its neighbours once, one in a second.
+ */
+const DISPLACED_MS = 15_000;
 /** The time between two tries to withdraw an offer. */
 const WITHDRAW_RETRY_MS = 500;
 
@@ -109,7 +115,9 @@ interface Wish {
 function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | null {
   const { settings, facts, nowMs } = step;
   const able = ranked(peers(settings, view).filter((candidate) => candidate.eligible));
-  if (facts.stopping !== null) return { reason: "stop", successors: able };
+  const sound = withoutDisplaced(step, view, able);
+  const soundFirst = [...sound, ...able.filter((candidate) => !sound.includes(candidate))];
+  if (facts.stopping !== null) return { reason: "stop", successors: soundFirst };
   if (able.length === 0) return null;
   const owner = role.linkLoss?.owner ?? null;
   if (owner !== null) {
@@ -123,14 +131,28 @@ function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | 
   if (overdue && role.handover === null && !faults.includes(INTERFACE_FAULT)) return null;
   if (faults.length > 0) {
     // Strict VRRP: a backup with nopreempt accepts any advertisement, so the holder is not displaced.
-    return settings.nopreemptStrict ? null : unlessCalm(step, role, { reason: "fault", successors: able });
+    if (settings.nopreemptStrict) return null;
+    // With a dead link it is this node that is cut off, and not the holder that it has replaced.
+    const successors = faults.includes(INTERFACE_FAULT) ? soundFirst : sound;
+    return successors.length > 0 ? unlessCalm(step, role, { reason: "fault", successors }) : null;
   }
   const target = moveTarget(view);
   if (target === settings.node) return null;
-  const wished = able.filter((candidate) => candidate.node === target);
+  const wished = sound.filter((candidate) => candidate.node === target);
   if (wished.length > 0) return unlessCalm(step, role, { reason: "move-to", successors: wished });
-  const better = preempting(able, selfCandidate(step, role));
+  const better = preempting(sound, selfCandidate(step, role));
   return better.length > 0 ? unlessCalm(step, role, { reason: "preempt", successors: better }) : null;
+}
+
+/** The candidates apart from a holder whose Lease was taken a moment ago. */
+function withoutDisplaced(
+  step: StepBuilder,
+  { displaced }: LeaseView,
+  able: readonly Candidate[],
+): readonly Candidate[] {
+  if (displaced === null || step.nowMs >= displaced.atMs + DISPLACED_MS) return able;
+  step.wakeAt(displaced.atMs + DISPLACED_MS);
+  return able.filter((candidate) => candidate.node !== displaced.node);
 }
 
 /** After an offer that no candidate took, the holder does not offer again at once. */

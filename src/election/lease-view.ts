@@ -34,6 +34,11 @@ export interface LeaseView {
   readonly writtenAtMs: number;
   /** The last holder that was not empty; null when this agent has seen none. */
   readonly lastHolder: string | null;
+  /**
+   * The last holder whose Lease another node has taken and was not offered, and when that was seen: the holder was
+   * dead, cut off, or could not renew. null: there is none, or it holds the Lease again.
+   */
+  readonly displaced: { readonly node: string; readonly atMs: number } | null;
   /** When the offer took its present value. An old offer is not accepted. */
   readonly offerAtMs: number;
   readonly candidates: ReadonlyMap<string, SeenCandidate>;
@@ -72,6 +77,7 @@ export function observe(
     changedAtMs: changed ? nowMs : view.changedAtMs,
     writtenAtMs: written ? nowMs : view.writtenAtMs,
     lastHolder: record !== null && record.holder !== "" ? record.holder : (view?.lastHolder ?? null),
+    displaced: displacedBy(view, record, nowMs),
     offerAtMs: view === null || offer !== offerBefore ? nowMs : view.offerAtMs,
     candidates,
     candidacyAtMs: view !== null && sameCandidacies(view.candidates, candidates) ? view.candidacyAtMs : nowMs,
@@ -107,6 +113,19 @@ function version({ resourceVersion }: LeaseRecord): number | bigint {
 function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
   if (a === null || b === null) return a === b;
   return a.holder === b.holder && a.renewTime === b.renewTime && a.leaseTransitions === b.leaseTransitions;
+}
+
+function displacedBy(
+  view: LeaseView | null,
+  record: LeaseRecord | null,
+  nowMs: number,
+): LeaseView["displaced"] {
+  const before = view?.record?.holder ?? "";
+  const after = record?.holder ?? "";
+  if (before !== "" && after !== "" && before !== after && view?.record?.annotations[OFFER] !== after)
+    return { node: before, atMs: nowMs };
+  const displaced = view?.displaced ?? null;
+  return displaced?.node === after ? null : displaced;
 }
 
 function observeCandidates(

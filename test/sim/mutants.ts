@@ -414,6 +414,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.bootstrapBehindACut,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },
+  {
+    name: "offers the VIP back at once to the holder that was found dead",
+    file: "election/handover.ts",
+    from: "if (displaced === null || step.nowMs >= displaced.atMs + DISPLACED_MS) return able;",
+    to: "if (displaced === null || step.nowMs >= displaced.atMs) return able;",
+    shows: SCENARIOS.cutOffOnItsWireOnly,
+    caughtBy: ["noFlapping"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -621,6 +621,13 @@ export const SCENARIOS = {
       ...everyServer("deaf", 25_000, 20_000, [0, 1, 2]),
     ],
   },
+  cutOffOnItsWireOnly: {
+    name: "a holder that is alone on its link, and still says that it is eligible, is not offered the VIP back",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    profile: "persistent",
+    faults: [{ atMs: 60_000, kind: "partition", mask: 1, layer: "segment", forMs: 700_000 }],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],

@@ -143,6 +143,28 @@ describe("provisional by proof", () => {
   });
 });
 
+describe("a holder whose Lease was taken", () => {
+  test("is not offered it back for 15 s, though it is better and says that it is eligible", () => {
+    const better = candidate("n2", { effective: 200, preempt: true });
+    const self = candidate("n1", { instance: "i1" });
+    const subject = new Subject().healthy().sees(held("n2", 1, [self, better]));
+    subject.event({
+      kind: "evidence",
+      evidence: { kind: "silent", tenure: termOf(held("n2", 1)) },
+    });
+    subject.to(500).answer("claim", { kind: "ok", record: held("n1", 2, [self, better]) });
+    const renewed = (atMs: number): void => {
+      subject.to(atMs);
+      if (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", atMs / 500 + 2, [self, better]) });
+    };
+    for (let atMs = 1_000; atMs <= 15_000; atMs += 500) renewed(atMs);
+    assert.equal(subject.sent("offer").length, 0);
+    for (let atMs = 15_500; atMs <= 16_500; atMs += 500) renewed(atMs);
+    assert.equal(subject.sent("offer").at(-1)?.to, "n2");
+  });
+});
+
 describe("who is watched", () => {
   test("the sentinel is told once, and again when somebody else is to be watched", () => {
     const subject = backup();
