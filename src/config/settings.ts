@@ -162,7 +162,9 @@ export const SETTINGS = {
   }),
   PREEMPT_DELAY: withDefault(parsers.duration("0s", "1000s"), "0s", {
     ...election,
-    doc: "With NOPREEMPT=false: how long a node with a higher priority waits before it asks for the VIP.",
+    doc:
+      "With NOPREEMPT=false: how long a node with a higher priority waits before it asks for the VIP. A node waits " +
+      "an eighth longer for each better candidate, so that the VIP moves once, to the best.",
   }),
   ANNOUNCE_REFRESH: withDefault(parsers.duration("0s", "1h"), "60s", {
     ...election,

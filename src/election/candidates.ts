@@ -7,7 +7,8 @@ import { MOVE_TO } from "../kube/record.ts";
 import { eligible, faultsOf, vrrpState } from "./eligibility.ts";
 import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
-import { outranks, ranked } from "./ranking.ts";
+import { compareCandidates, outranks, ranked } from "./ranking.ts";
+import type { Ranked } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
 import type { ElectionSettings, Facts, Role } from "./types.ts";
 
@@ -58,14 +59,26 @@ export function moveTarget(view: LeaseView): string {
   return view.record?.annotations[MOVE_TO] ?? "";
 }
 
-function wantsToPreempt(
-  settings: ElectionSettings,
-  { self: { outrankingSinceMs } }: Facts,
-  nowMs: number,
-): boolean {
+function wantsToPreempt(settings: ElectionSettings, facts: Facts, nowMs: number): boolean {
   if (settings.nopreempt) return false;
   if (settings.preemptDelayMs === 0) return true;
-  return outrankingSinceMs !== null && nowMs - outrankingSinceMs >= settings.preemptDelayMs;
+  const { outrankingSinceMs } = facts.self;
+  return outrankingSinceMs !== null && nowMs >= outrankingSinceMs + preemptDelay(settings, facts);
+}
+
+/**
+ * Several better nodes wait at the same time, and their clocks differ by up to 10 %. The best one must be the first, or
+ * the VIP would go to each of them in turn. So a node waits an eighth longer for each better candidate.
+ */
+function preemptDelay(settings: ElectionSettings, { lease: { view }, self: { tracking } }: Facts): number {
+  const { preemptDelayMs, node, ip } = settings;
+  const self = { node, ip, effective: tracking.effective };
+  const better = view === null ? [] : peers(settings, view).filter((one) => isBetter(one, self));
+  return preemptDelayMs * (1 + better.length / 8);
+}
+
+function isBetter(candidate: Candidate, than: Ranked): boolean {
+  return candidate.eligible && compareCandidates(candidate, than) < 0;
 }
 
 /**
@@ -85,7 +98,8 @@ export function trackOutranking(step: StepBuilder, role: Role): void {
   }
   const sinceMs = outrankingSinceMs ?? nowMs;
   if (outrankingSinceMs === null) step.setSelf({ outrankingSinceMs: sinceMs });
-  if (nowMs < sinceMs + settings.preemptDelayMs) step.wakeAt(sinceMs + settings.preemptDelayMs);
+  const dueAtMs = sinceMs + preemptDelay(settings, facts);
+  if (nowMs < dueAtMs) step.wakeAt(dueAtMs);
 }
 
 /**

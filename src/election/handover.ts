@@ -140,8 +140,11 @@ function handoverWish(step: StepBuilder, role: Master, view: LeaseView): Wish | 
   if (target === settings.node) return null;
   const wished = sound.filter((candidate) => candidate.node === target);
   if (wished.length > 0) return unlessCalm(step, role, { reason: "move-to", successors: wished });
-  const better = preempting(sound, selfCandidate(step, role));
-  return better.length > 0 ? unlessCalm(step, role, { reason: "preempt", successors: better }) : null;
+  const better = preempting(able, selfCandidate(step, role));
+  // The VIP moves once, to the best, and not first to another one.
+  if (better[0] !== undefined && !sound.includes(better[0])) return null;
+  const successors = better.filter((candidate) => sound.includes(candidate));
+  return successors.length > 0 ? unlessCalm(step, role, { reason: "preempt", successors }) : null;
 }
 
 /** The candidates apart from a holder whose Lease was taken a moment ago. */

@@ -5,8 +5,11 @@
 import type { Candidate } from "../kube/record.ts";
 import { ipNumber, parseIp } from "../net.ts";
 
+/** What decides which of two candidates is better. */
+export type Ranked = Pick<Candidate, "node" | "ip" | "effective">;
+
 /** Negative when `a` is better. It is zero only for one and the same node. */
-export function compareCandidates(a: Candidate, b: Candidate): number {
+export function compareCandidates(a: Ranked, b: Ranked): number {
   if (a.effective !== b.effective) return b.effective - a.effective;
   const left = addressRank(a.ip);
   const right = addressRank(b.ip);

@@ -422,6 +422,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.cutOffOnItsWireOnly,
     caughtBy: ["noFlapping"],
   },
+  {
+    name: "wants to preempt as soon as its own delay is over, whoever is better",
+    file: "election/candidates.ts",
+    from: "return preemptDelayMs * (1 + better.length / 8);",
+    to: "return preemptDelayMs;",
+    shows: SCENARIOS.manyBetterNodesWait,
+    caughtBy: ["noFlapping"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -19,6 +19,7 @@ export interface Scenario {
   readonly gateway?: boolean;
   readonly lease?: Plan["lease"];
   readonly onApiLoss?: Plan["onApiLoss"];
+  readonly preemptDelayMs?: number;
   /** Instead of n1 first and the others later. */
   readonly startsMs?: readonly number[];
 }
@@ -628,6 +629,14 @@ export const SCENARIOS = {
     profile: "persistent",
     faults: [{ atMs: 60_000, kind: "partition", mask: 1, layer: "segment", forMs: 700_000 }],
   },
+  manyBetterNodesWait: {
+    name: "after a wrong proof of death the VIP goes back to the best node, and not to each better one in turn",
+    bases: [150, 60, 80, 100, 120],
+    nopreempt: false,
+    preemptDelayMs: 9_800,
+    profile: "persistent",
+    faults: [{ atMs: 60_000, kind: "one-way", from: 1, to: 0, layer: "segment", forMs: 700_000 }],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],
@@ -655,7 +664,7 @@ export function scenarioPlan(scenario: Scenario, seed: string): Plan {
     })),
     nopreempt: scenario.nopreempt,
     nopreemptStrict: false,
-    preemptDelayMs: 0,
+    preemptDelayMs: scenario.preemptDelayMs ?? 0,
     vips: ["10.0.0.100"],
     fastPath: scenario.fastPath ?? wire.chance(0.5),
     probeMs: scenario.probeMs ?? wire.pick([50, 250]),

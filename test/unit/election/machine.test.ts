@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { initialState, step } from "../../../src/election/machine.ts";
 import type { Effect } from "../../../src/election/types.ts";
+import type { Candidate } from "../../../src/kube/record.ts";
 import { candidate, held, record, SETTINGS, Subject } from "./harness.ts";
 
 const released = { "leasehold.dev/released-by": "n2" };
@@ -534,6 +535,28 @@ describe("preempt delay", () => {
     assert.equal(wants(subject), false);
     follow(subject, 5_000, 7_000, low);
     assert.equal(wants(subject), true);
+  });
+
+  test("it waits an eighth longer for each better candidate", () => {
+    const better = [
+      candidate("n3", { effective: 210 }),
+      candidate("n4", { effective: 220, eligible: false, faults: ["exec"] }),
+    ];
+    const saysAt = (others: readonly Candidate[]): number => {
+      const subject = new Subject(settings).healthy({ effective: 200 }).sees(held("n2", 1, [low, ...others]));
+      for (let atMs = 100; atMs < 8_000; atMs += 100) {
+        subject.to(atMs);
+        if (subject.sent("candidate").length === 0) continue;
+        const own = subject.sent("candidate")[0]?.candidate;
+        if (own?.preempt === true) return atMs;
+        const change = { resourceVersion: String(200 + atMs) };
+        const seen = held("n2", 1, own === undefined ? [low] : [low, ...others, own], change);
+        subject.answer("candidate", { kind: "ok", record: seen });
+      }
+      return Number.NaN;
+    };
+    assert.equal(saysAt([]), 5_000);
+    assert.equal(saysAt(better), 5_700);
   });
 
   test("a dead holder is replaced without the delay", () => {
