@@ -5,6 +5,7 @@
 import type { Candidate, FastPathOffer } from "../kube/record.ts";
 import { MOVE_TO } from "../kube/record.ts";
 import { eligible, faultsOf, vrrpState } from "./eligibility.ts";
+import { isShy } from "./flap-damping.ts";
 import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { compareCandidates, outranks, ranked } from "./ranking.ts";
@@ -60,7 +61,7 @@ export function moveTarget(view: LeaseView): string {
 }
 
 function wantsToPreempt(settings: ElectionSettings, facts: Facts, nowMs: number): boolean {
-  if (settings.nopreempt) return false;
+  if (settings.nopreempt || isShy(facts, nowMs)) return false;
   if (settings.preemptDelayMs === 0) return true;
   const { outrankingSinceMs } = facts.self;
   return outrankingSinceMs !== null && nowMs >= outrankingSinceMs + preemptDelay(settings, facts);

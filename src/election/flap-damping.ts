@@ -12,10 +12,29 @@ const FIRST_MS = 10_000;
 /** The longest wait. A node without trouble for this long begins again with the shortest one. */
 const LONGEST_MS = 600_000;
 
+/**
+ * A node preempts only when it was without trouble for this many times as long. It may take a vacant VIP before that.
+ * A link that goes down every 15 s, say, would move the VIP at each time that it goes, and at each time that it stays.
+ */
+const PREEMPT_FACTOR = 3;
+
 /** There was trouble once more. The wait is min(2^level x 10 s, 10 min). */
 export function penalized(damping: Damping | null, nowMs: number): Damping {
   const level = damping === null || nowMs - damping.lastAtMs >= LONGEST_MS ? 0 : damping.level + 1;
-  return { level, lastAtMs: nowMs, holdOffUntilMs: nowMs + Math.min(2 ** level * FIRST_MS, LONGEST_MS) };
+  return { level, lastAtMs: nowMs, holdOffUntilMs: nowMs + waitMs(level, 1) };
+}
+
+function waitMs(level: number, factor: number): number {
+  return Math.min(factor * 2 ** level * FIRST_MS, LONGEST_MS);
+}
+
+/** Was there trouble so lately that this node does not preempt? */
+export function isShy({ self: { damping } }: Facts, nowMs: number): boolean {
+  return damping !== null && nowMs < shyUntil(damping);
+}
+
+function shyUntil({ level, lastAtMs }: Damping): number {
+  return lastAtMs + waitMs(level, PREEMPT_FACTOR);
 }
 
 export function penalize(step: StepBuilder): void {
@@ -34,12 +53,13 @@ export function noteLink(step: StepBuilder, now: SelfFacts): void {
   step.setSelf({ linkWasGood: linkWasGood || (now.ready && !isBad) });
 }
 
-/** The wait ends by the passing of time alone. */
+/** The waits end by the passing of time alone. */
 export function settleHoldOff(step: StepBuilder): void {
   const { damping } = step.facts.self;
   const holdOff = damping !== null && step.nowMs < damping.holdOffUntilMs;
   step.setSelf({ holdOff });
   if (holdOff) step.wakeAt(damping.holdOffUntilMs);
+  if (damping !== null && step.nowMs < shyUntil(damping)) step.wakeAt(shyUntil(damping));
 }
 
 /**

@@ -125,6 +125,11 @@ export class Health {
     return this.#upsets.unstable(node, this.#world.scheduler.nowMs);
   }
 
+  /** It was upset so lately that it does not preempt. */
+  shy(node: SimNode): boolean {
+    return this.#upsets.shy(node, this.#world.scheduler.nowMs);
+  }
+
   #pair(a: number, b: number): number {
     return Math.min(a, b) * (this.#world.machines.length + 1) + Math.max(a, b);
   }

@@ -430,6 +430,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.manyBetterNodesWait,
     caughtBy: ["noFlapping"],
   },
+  {
+    name: "preempts as soon as it is a candidate again after its link has flapped",
+    file: "election/candidates.ts",
+    from: "if (settings.nopreempt || isShy(facts, nowMs)) return false;",
+    to: "if (settings.nopreempt) return false;",
+    shows: SCENARIOS.slowFlap,
+    caughtBy: ["noFlapping"],
+  },
 ];
 
 const MARK = "?mutant=";

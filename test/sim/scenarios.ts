@@ -635,7 +635,14 @@ export const SCENARIOS = {
     nopreempt: false,
     preemptDelayMs: 9_800,
     profile: "persistent",
-    faults: [{ atMs: 60_000, kind: "one-way", from: 1, to: 0, layer: "segment", forMs: 700_000 }],
+    faults: [{ atMs: 60_000, kind: "one-way", from: 1, to: 0, layer: "segment", forMs: 40_000 }],
+  },
+  slowFlap: {
+    name: "a link that goes down every 15 s moves the VIP once",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    profile: "persistent",
+    faults: [{ atMs: 60_000, kind: "flap", node: 0, everyMs: 15_000, downMs: 200, forMs: 150_000 }],
   },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",

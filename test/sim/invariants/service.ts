@@ -211,7 +211,7 @@ export const endsWellAndWithTheBest: Invariant = (world, health) => ({
       return `${holder?.name} has the VIP, the Lease names ${record?.holder}`;
     const able = world.nodes.filter((node) => node.eligible && !health.unstable(node));
     const wished = able.find((node) => node.name === world.moveTo);
-    const best = Math.max(...able.map((node) => node.facts.effective));
+    const best = Math.max(...able.flatMap((node) => (health.shy(node) ? [] : [node.facts.effective])));
     if (wished !== undefined)
       return wished === holder ? undefined : `move-to names ${wished.name}, ${holder.name} holds`;
     if (world.plan.nopreempt || world.moveTo === holder.name) return undefined;
