@@ -21,6 +21,10 @@ import type { Vip, VipDeps } from "./types.ts";
  * Milliseconds between two looks for an address in a wrong place, in case the kernel's reports do not arrive.
  */
 const CHECK_MS = 1000;
+/** A bind that took this many milliseconds may have been carried out at the end of them. */
+const STOOD_STILL_MS = 100;
+/** A process that is stopped again and again does not bind for ever. */
+const MOST_BINDS = 3;
 /** Milliseconds until a failed removal is tried again. */
 const RETRY_MS = 100;
 
@@ -119,13 +123,18 @@ export function createVip(deps: VipDeps): Vip {
 
   /**
    * Binds until the fence deadline at the latest, in whole seconds: the kernel is the fence of an agent that
-   * dies now.
+   * dies now. When the process stood still within the call, the kernel counts the seconds from a later time, and
+   * is told again.
    */
   function bind(held: Held): void {
-    const now = clock.now();
-    const seconds = Math.max(1, Math.min(lifetimeSeconds, Math.ceil((held.untilMs - now) / 1000)));
-    kernel.bind(addresses, seconds);
-    held.keptUntilMs = now + seconds * 1000;
+    for (let tries = 0; tries < MOST_BINDS && clock.now() < held.untilMs; tries++) {
+      const now = clock.now();
+      const seconds = Math.max(1, Math.min(lifetimeSeconds, Math.ceil((held.untilMs - now) / 1000)));
+      kernel.bind(addresses, seconds);
+      held.keptUntilMs = now + seconds * 1000;
+      const stoodStillMs = clock.now() - now;
+      if (stoodStillMs < STOOD_STILL_MS || held.keptUntilMs + stoodStillMs < held.untilMs + 1000) return;
+    }
   }
 
   function succeeded(held: Held, link: LinkState | undefined, readded: boolean): void {

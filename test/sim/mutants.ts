@@ -438,6 +438,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.slowFlap,
     caughtBy: ["noFlapping"],
   },
+  {
+    name: "believes that the kernel counted an address's lifetime from before the process stood still",
+    file: "vip/vip.ts",
+    from: "if (stoodStillMs < STOOD_STILL_MS || held.keptUntilMs + stoodStillMs < held.untilMs + 1000) return;",
+    to: "return;",
+    shows: SCENARIOS.frozenWithinARefresh,
+    caughtBy: ["theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -644,6 +644,15 @@ export const SCENARIOS = {
     profile: "persistent",
     faults: [{ atMs: 60_000, kind: "flap", node: 0, everyMs: 15_000, downMs: 200, forMs: 150_000 }],
   },
+  frozenWithinARefresh: {
+    name: "a holder that is frozen within a refresh, goes on for a moment and is frozen again leaves its address 2 s at most",
+    bases: [100, 90],
+    nopreempt: true,
+    faults: [
+      { atMs: 60_000, kind: "stall", node: 0, forMs: 3_300 },
+      { atMs: 61_000, kind: "pause", node: 0, forMs: 20_000 },
+    ],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],

@@ -288,6 +288,19 @@ describe("a process that was stopped and woke up after its right", () => {
     });
   }
 
+  test("stopped within a refresh, and in time again: the kernel is told again when the address ends", () => {
+    const { clock, kernel, vip } = bench();
+    vip.hold(clock.now() + 4000);
+    const untilMs = clock.now() + 4000;
+    clock.advance(400);
+    const before = kernel.boundMs.length;
+    kernel.during.bind = () => clock.jump(3200);
+    clock.advance(200);
+    assert.equal(kernel.boundMs.length, before + 2);
+    assert.ok(kernel.lastsUntilMs() < untilMs + 1000);
+    assert.equal(vip.status().held, true);
+  });
+
   test("in any order of pauses, extensions, reports and releases nothing is bound, refreshed or sent without the right", () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant("advance" as const), ms: fc.nat({ max: 3000 }) }),
