@@ -28,11 +28,17 @@ export class Accidents {
   #until(fault: Fault, forMs: number, cure: () => void): void {
     this.#world.scheduler.after(forMs, () => {
       this.#world.say("world", `over: ${describeFault(fault).trim()}`);
+      this.#world.hooks.onAccident?.();
       cure();
     });
   }
 
   begin(fault: Fault): void {
+    this.#begin(fault);
+    this.#world.hooks.onAccident?.();
+  }
+
+  #begin(fault: Fault): void {
     this.#world.say(
       "world",
       describeFault(fault)
@@ -276,6 +282,7 @@ export class Accidents {
       const forMs = Math.min(fault.downMs, endMs - nowMs);
       if (forMs <= 0) return;
       this.#link({ atMs: nowMs, kind: "link", node: fault.node, api: false, forMs });
+      this.#world.hooks.onAccident?.();
       scheduler.after(Math.max(fault.everyMs, fault.downMs + 50), once);
     };
     once();

@@ -32,6 +32,11 @@ const SEEDS = [
     seed: "3000234",
     name: "an old renewal and an old release, both held up for 28 s in a hung server, give no Lease away",
   },
+  {
+    profile: "fence",
+    seed: "77001016",
+    name: "a cut of 140 ms that has just healed is seen by who judges the proof of death that it caused",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

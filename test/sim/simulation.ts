@@ -49,6 +49,7 @@ export async function runPlan(plan: Plan, production: Production): Promise<RunRe
       health.look();
       for (const [name, check] of checks) violate(name, check.proof?.(node));
     },
+    onAccident: () => health.look(),
     onBug: (text) => violate("processNeverExits", text),
   });
   const health = new Health(world);
