@@ -34,6 +34,11 @@ const SEEDS = [
   },
   {
     profile: "fence",
+    seed: "77000265",
+    name: "a holder that is cut off has offered nothing: its successor's offer does not end its right",
+  },
+  {
+    profile: "fence",
     seed: "77001016",
     name: "a cut of 140 ms that has just healed is seen by who judges the proof of death that it caused",
   },

@@ -41,9 +41,9 @@ const KERNEL_MS = 2_000;
  */
 export const oneConfirmedMaster: Invariant = (world, health) => {
   let since: number | undefined;
-  const offer = latestClaim(world);
+  const offers = takenOffers(world);
   return {
-    write: offer.write,
+    write: offers.write,
     step() {
       // One is the usual case.
       let count = 0;
@@ -57,7 +57,7 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
       const told = confirmed.filter(
         (node) =>
           world.holderOf(world.plane.table.record) !== node &&
-          (offer.takenFrom(node) ? nowMs - start : toldFor(health, node, start, nowMs)) > OVERLAP_MS,
+          overFor(health, node, offers.takenMs(node), start, nowMs) > OVERLAP_MS,
       );
       return told.length === 0
         ? undefined
@@ -67,24 +67,38 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
 };
 
 /**
- * Whether the present holder claimed by an offer of that node: then that one has promised to be gone in a
- * second, whatever it hears. One that held before it has promised nothing.
+ * When each node's own offer was last taken; undefined: it holds the Lease since, or has lost it otherwise. One that has
+ * offered the Lease has promised to be gone in a second, whatever it hears. One that lost it before that has not.
  */
-function latestClaim(world: World): {
+function takenOffers(world: World): {
   readonly write: (write: Write) => undefined;
-  readonly takenFrom: (node: SimNode) => boolean;
+  readonly takenMs: (node: SimNode) => number | undefined;
 } {
-  let offerer: SimNode | undefined;
+  const takenMs = new Map<SimNode, number>();
   return {
     write(write) {
       const node = newHolder(world, write);
-      const { before } = write.change;
-      if (node !== undefined)
-        offerer = before?.annotations[OFFER] === node.name ? world.holderOf(before) : undefined;
+      if (node === undefined) return undefined;
+      takenMs.delete(node);
+      const before = world.holderOf(write.change.before);
+      if (before === undefined) return undefined;
+      if (write.change.before?.annotations[OFFER] === node.name) takenMs.set(before, world.scheduler.nowMs);
+      else takenMs.delete(before);
       return undefined;
     },
-    takenFrom: (node) => node === offerer,
+    takenMs: (node) => takenMs.get(node),
   };
+}
+
+/** For how long this node may have known that its right is over: by its own offer, or because it was told. */
+function overFor(
+  health: Health,
+  node: SimNode,
+  takenMs: number | undefined,
+  sinceMs: number,
+  nowMs: number,
+): number {
+  return takenMs === undefined ? toldFor(health, node, sinceMs, nowMs) : nowMs - Math.max(sinceMs, takenMs);
 }
 
 /**
@@ -113,9 +127,9 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   const since = new Map<string, number>();
-  const offer = latestClaim(world);
+  const offers = takenOffers(world);
   return {
-    write: offer.write,
+    write: offers.write,
     step(bound) {
       if (bound.length < 2 || forced(world)) {
         if (since.size > 0) since.clear();
@@ -130,7 +144,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          if (tooLong(world, health, [a, b], start, offer.takenFrom))
+          if (tooLong(world, health, [a, b], start, offers.takenMs))
             return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
@@ -145,7 +159,7 @@ function tooLong(
   health: Health,
   pair: readonly [SimNode, SimNode],
   startMs: number,
-  takenFrom: (node: SimNode) => boolean,
+  takenMs: (node: SimNode) => number | undefined,
 ): boolean {
   const { nowMs } = world.scheduler;
   const sleepers = pair.filter((node) => !awake(node));
@@ -171,7 +185,7 @@ function tooLong(
   const told = pair.filter(
     (node) =>
       node !== holder &&
-      (takenFrom(node) && node.provisional === "" ? nowMs - startMs : toldFor(health, node, startMs, nowMs)) >
+      overFor(health, node, node.provisional === "" ? takenMs(node) : undefined, startMs, nowMs) >
         OVERLAP_MS + TIMER_SLACK_MS,
   );
   if (told.length > 0) return true;
