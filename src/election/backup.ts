@@ -19,6 +19,12 @@ import { serveUnwritten } from "./unwritten.ts";
 import { expiry, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
+/**
+ * What the wire has answered before it was clear that there is no API server counts for this long. Since then a
+ * machine that has the VIP may have come back from behind a cut.
+ */
+const ASKED_MS = 500;
+
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
   const { settings, facts, nowMs } = step;
@@ -194,7 +200,7 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
   const adopts = facts.leftOver.adoptable !== null;
   // Nodes that do not know of each other yet hear each other ask, and so learn that the link carries frames.
-  const wire = adopts ? "free" : askWire(step, true);
+  const wire = adopts ? "free" : askWire(step, true, ASKED_MS);
   if (wire !== "free" || (!adopts && !linkCarriesFrames(step, role))) return role;
   return becomeProvisional(step, role, { kind: "bootstrap", seen: null }, nowMs + UNWRITTEN_HOLD_MS);
 }

@@ -446,6 +446,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.frozenWithinARefresh,
     caughtBy: ["theKernelIsTheFence", "atMostOneSecondInTwoPlaces"],
   },
+  {
+    name: "believes what the wire has answered before the API servers fell silent",
+    file: "election/backup.ts",
+    from: "askWire(step, true, ASKED_MS)",
+    to: "askWire(step, true)",
+    shows: SCENARIOS.askedBeforeTheCutHealed,
+    caughtBy: ["asksBeforeItServes"],
+  },
 ];
 
 const MARK = "?mutant=";

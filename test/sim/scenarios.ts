@@ -653,6 +653,18 @@ export const SCENARIOS = {
       { atMs: 61_000, kind: "pause", node: 0, forMs: 20_000 },
     ],
   },
+  askedBeforeTheCutHealed: {
+    name: "a node that finds the API servers silent asks the wire again: the holder is back from behind a cut",
+    bases: [100, 90],
+    nopreempt: true,
+    lease: "absent",
+    startsMs: [100, 5_000],
+    faults: [
+      { atMs: 0, kind: "refusal", node: 0, status: 403, forMs: 60_000 },
+      { atMs: 30_000, kind: "estranged", nodes: [0, 1], forMs: 3_700 },
+      ...everyServer("hung", 30_500, 20_000, [0, 1]),
+    ],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],
