@@ -198,7 +198,7 @@ function applyWritten(
     case "claim":
     case "renew":
       if (!traffic.writeAnswered(step, id, outcome)) return role;
-      if (outcome.kind === "conflict") return retryAt(withConflict(role), step.nowMs);
+      if (outcome.kind === "conflict") return retryAt(role, step.nowMs);
       if (outcome.kind !== "ok") return retryAt(role, step.nowMs + traffic.RETRY_MS);
       if (write.kind === "renew") departedAnswered(step, write.departed, outcome.record);
       // A MASTER claims where the Lease was emptied under it. Another node may have had the VIP, and
@@ -210,10 +210,6 @@ function applyWritten(
       if (role.kind === "RELEASING") return releaseAnswered(step, role, outcome);
       return retryAt(role, step.nowMs + traffic.RETRY_MS);
   }
-}
-
-function withConflict(role: Role): Role {
-  return role.kind === "PROVISIONAL" ? { ...role, conflicts: role.conflicts + 1 } : role;
 }
 
 /** The refused or unanswered claim, renewal or release may be tried again at `atMs`. */

@@ -29,12 +29,6 @@ import { vacancy } from "./vacancy.ts";
 const WRITE_MS = 2_000;
 /** A PROVISIONAL node says this often that it has the VIP. */
 const ANNOUNCE_MS = 1_500;
-/**
- * A claim by proof may meet a renewal that the dead holder sent before its end, and is tried again. After
- * more conflicts than this the holder is alive: it renews again and again.
- */
-const MOST_CONFLICTS = 2;
-
 /** The VIP is bound from now until `untilMs`, and longer if the reason is found to last. */
 export function becomeProvisional(
   step: StepBuilder,
@@ -42,7 +36,7 @@ export function becomeProvisional(
   why: Why,
   untilMs: number,
 ): Provisional {
-  const next: Provisional = { kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs, conflicts: 0 };
+  const next: Provisional = { kind: "PROVISIONAL", why, untilMs, retryAtMs: step.nowMs };
   step.become(role, next, reasonFor(step, why));
   forgetLeftOver(step);
   // A process that is restarted now must not take the VIP up. It asks first.
@@ -152,7 +146,7 @@ function announceAgain(step: StepBuilder): void {
 
 /** Why this node must let go; null: it may go on. */
 function endOf({ facts, settings }: StepBuilder, role: Provisional): string | null {
-  const { why, conflicts } = role;
+  const { why } = role;
   const record = facts.lease.view?.record ?? null;
   if (facts.stopping !== null) return "the agent is stopping";
   if (faultsOf(facts, role).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
@@ -170,8 +164,8 @@ function endOf({ facts, settings }: StepBuilder, role: Provisional): string | nu
       const holder = record?.holder ?? "another node";
       if (why.kind !== "proof" || record === null || termOf(record) !== why.term)
         return `${holder} holds the Lease`;
-      if (facts.wire.proof === null) return `${holder} answers on the wire after all`;
-      return conflicts > MOST_CONFLICTS ? `${holder} renews the Lease` : null;
+      // A claim may meet a renewal that the dead holder sent before its end. It is tried again.
+      return facts.wire.proof === null ? `${holder} answers on the wire after all` : null;
     }
   }
 }

@@ -145,8 +145,6 @@ export type Role =
       readonly untilMs: number;
       /** No claim or renewal is sent before this. */
       readonly retryAtMs: number;
-      /** How many of its writes met another one. */
-      readonly conflicts: number;
     }
   /**
    * The agent is stopping, and the VIP is gone. The release of the Lease may be under way until `untilMs`.

@@ -111,9 +111,11 @@ describe("provisional by proof", () => {
     subject.answer("claim", { kind: "conflict", record: held("n2", 2, all) });
     assert.equal(subject.bound, true);
     assert.equal(subject.sent("claim").length, 1, "tried again at once");
-    subject.answer("claim", { kind: "conflict", record: held("n2", 3, all) });
-    subject.answer("claim", { kind: "conflict", record: held("n2", 4, all) });
+    for (let second = 1; second <= 4; second += 1) {
+      subject.to(second * 1_000).watches(held("n2", 2 + second, all));
+    }
     assert.equal(subject.bound, false);
+    assert.equal(subject.state.reason, "n2 holds the Lease");
   });
 
   test("goes on after the renew deadline when nobody answers the claim, and gives way to a claimant then", () => {
