@@ -224,3 +224,52 @@ describe("settings that the machine shows to be wrong", () => {
     }
   });
 });
+
+describe("one node has another LEASEHOLD_VIP than the others", () => {
+  const wrongVip = (): string => cluster.lab.vip4.replace(/\d+$/u, "201");
+
+  test("it is the best one, and becomes no holder: its log names both lists; with the right VIP it takes part", async () => {
+    const [first, ...others] = cluster.nodes;
+    assert.ok(first !== undefined);
+    await Promise.all([
+      first.startAgent({
+        LEASEHOLD_VIP: wrongVip(),
+        LEASEHOLD_PRIORITY: "250",
+        LEASEHOLD_NOPREEMPT: "false",
+      }),
+      ...others.map((node) => node.startAgent()),
+    ]);
+    await cluster.lab.until(
+      async () => (await first.status()).election?.faults.includes("vip-mismatch") === true,
+      30_000,
+      "the fault is found",
+    );
+    // Where it was alone at first, it hands over now.
+    const holder = await cluster.lab.until(
+      async () => {
+        const found = await cluster.holder(20_000);
+        return found === first ? undefined : found;
+      },
+      30_000,
+      "another node holds",
+    );
+    await sleep(3_000);
+    assert.equal((await cluster.holder(5_000)).name, holder.name);
+    const { election } = await first.status();
+    assert.deepEqual([election?.state, election?.eligible], ["FAULT", false]);
+    const line =
+      (first.agent?.log() ?? "").split("\n").find((each) => each.includes("LH_VIP_MISMATCH")) ?? "";
+    assert.match(line, /"level":"error"/u);
+    for (const part of [wrongVip(), cluster.lab.vip4, ...others.map(({ name }) => name)])
+      assert.ok(line.includes(part), `${part} is not in: ${line}`);
+    assert.equal(ownership.timeline(wrongVip()).intervals().at(-1)?.holders.join() ?? "", "");
+
+    await first.endAgent();
+    await first.startAgent({ LEASEHOLD_PRIORITY: "250", LEASEHOLD_NOPREEMPT: "false" });
+    await cluster.lab.until(
+      async () => (await cluster.holder(20_000)).name === first.name,
+      40_000,
+      "the best one holds",
+    );
+  });
+});
