@@ -5,7 +5,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { linkCarriesFrames } from "./address-check.ts";
-import { decideDefence } from "./contention.ts";
+import { decideDefence, defendVip } from "./contention.ts";
 import { takeDeparted } from "./departed.ts";
 import {
   UNWRITTEN_HOLD_MS,
@@ -93,9 +93,18 @@ function becomeMaster(step: StepBuilder, role: Backup | Provisional, renewedAtMs
     contestedAtMs: null,
     linkLoss: null,
   };
-  // What it said of the VIP every 1.5 s was no answer to a claim. The next claim is answered at once.
-  if (role.kind === "PROVISIONAL") step.setWire({ defendedAtMs: Number.NEGATIVE_INFINITY });
+  if (role.kind === "PROVISIONAL") answerClaims(step);
   return step.become(role, next, "this node holds the Lease");
+}
+
+/**
+ * A node that had the VIP provisionally does not announce it when it becomes MASTER. A claim that it has heard and not
+ * answered is answered now. What it said every 1.5 s was no answer, so the next claim is answered at once.
+ */
+function answerClaims(step: StepBuilder): void {
+  const { contender, defendedAtMs } = step.facts.wire;
+  if (contender !== null && contender.atMs > defendedAtMs) defendVip(step);
+  else step.setWire({ defendedAtMs: Number.NEGATIVE_INFINITY });
 }
 
 /**

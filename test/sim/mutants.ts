@@ -454,6 +454,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.askedBeforeTheCutHealed,
     caughtBy: ["asksBeforeItServes"],
   },
+  {
+    name: "forgets the claims that it has not answered when it is confirmed again",
+    file: "election/master.ts",
+    from: "if (contender !== null && contender.atMs > defendedAtMs) defendVip(step);",
+    to: "if (false) defendVip(step);",
+    shows: SCENARIOS.claimedJustBeforeTheApiWasGone,
+    caughtBy: ["theWireFollows"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -665,6 +665,16 @@ export const SCENARIOS = {
       ...everyServer("hung", 30_500, 20_000, [0, 1]),
     ],
   },
+  claimedJustBeforeTheApiWasGone: {
+    name: "a stranger's claim that the holder may not answer yet is answered also when the API is gone for a moment",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      { atMs: 60_000, kind: "foreign", everyMs: 700, forMs: 8_000 },
+      { atMs: 61_000, kind: "estranged", nodes: [1, 2], forMs: 5_000 },
+      { atMs: 65_900, kind: "outage", forMs: 3_700 },
+    ],
+  },
   foreignHostFirst: {
     name: "a foreign host that has the VIP before anybody starts is not fought with, and when it is gone the VIP is served",
     bases: [100, 90, 80],
