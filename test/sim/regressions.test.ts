@@ -42,6 +42,11 @@ const SEEDS = [
     seed: "77001016",
     name: "a cut of 140 ms that has just healed is seen by who judges the proof of death that it caused",
   },
+  {
+    profile: "chaos",
+    seed: "77004480",
+    name: "a holder whose cable is out tells no neighbour where the VIP is",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

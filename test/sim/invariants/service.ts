@@ -317,7 +317,7 @@ const CORRECTED_MS = 10_000 / 0.95 + 2_000;
 
 /**
  * The neighbours send the VIP's packets to the machine that has it: six seconds after it is alone with it, or
- * has announced it, each knows that one. Where a foreign host claimed the VIP, or a frame left its sender
+ * has announced it, each knows that one. A machine whose link is dead tells nobody. Where a foreign host claimed the VIP, or a frame left its sender
  * late, the holder hears it too, and says again whose it is.
  */
 export const theWireFollows: Invariant = (world, health) => {
@@ -331,6 +331,7 @@ export const theWireFollows: Invariant = (world, health) => {
         node === undefined ||
         second !== undefined ||
         node.agent?.process.running !== true ||
+        !node.kernel.link.carrier ||
         segment.foreignHostClaims ||
         health.linksChangedMs > nowMs - 12_000
       ) {
