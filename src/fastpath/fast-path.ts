@@ -13,7 +13,7 @@ import { createDeaths } from "./deaths.ts";
 import { createJournal } from "./journal.ts";
 import { holds, modeOf, NOTHING_LOADED, planOf, textOf } from "./loaded.ts";
 import type { Loaded } from "./loaded.ts";
-import { createLoader, ownElements } from "./loader.ts";
+import { createLoader, timedElements } from "./loader.ts";
 import type { LeaseMembers, Members } from "./members.ts";
 import { probesHeard } from "./network-check.ts";
 import type { Counter, Nft } from "./nft.ts";
@@ -79,7 +79,8 @@ interface PlanInputs {
 
 const TICK_MS = 1_000;
 /**
- * Milliseconds between two refreshes of the own clients' set. It lives for 30 s, so two refreshes may fail.
+ * Milliseconds between two refreshes of the timed sets. The own clients' one lives for 30 s, so two refreshes
+ * may fail.
  */
 const REFRESH_MS = (OWN_TIMEOUT_S * 1_000) / 3;
 /**
@@ -267,17 +268,17 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   /**
-   * Refreshes the own clients' set, reads what the kernel counts and has heard, and checks that the rules are
+   * Refreshes the timed sets, reads what the kernel counts and has heard, and checks that the rules are
    * there. A failure of one of them does not keep the others from running.
    */
   async function look(plan: RulesetPlan): Promise<void> {
     const failures: unknown[] = [];
     const attempt = (work: () => Promise<void>): Promise<void> =>
       work().catch((error: unknown) => void failures.push(error));
-    await attempt(() => nft.refresh(ownElements(plan)));
+    await attempt(() => nft.refresh(timedElements(plan)));
     await attempt(async () => void (counters = await nft.counters()));
     await attempt(() => listen(plan));
-    // A notification may be missed, and an empty set of own addresses is refreshed by nothing.
+    // A notification may be missed.
     await attempt(checkRules);
     const [failure] = failures;
     if (failure === undefined) journal.read();

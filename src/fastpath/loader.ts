@@ -7,7 +7,7 @@ import type { Logger } from "../log.ts";
 import { NoVerdict } from "./nft.ts";
 import type { Nft } from "./nft.ts";
 import { ruleset } from "./ruleset.ts";
-import { OWN_SET, SETTLING_SET } from "./tables.ts";
+import { OWN_SET, SETTLING_SET, VIPS_SET, ingressVipsSet } from "./tables.ts";
 import type { RulesetPlan } from "./tables.ts";
 import type { SetElements } from "./transaction.ts";
 
@@ -95,7 +95,7 @@ export function createLoader({
       try {
         return {
           kind: "loaded",
-          plan: await put(plan, [...ownElements(plan), ...settlingElements(plan, before)]),
+          plan: await put(plan, [...timedElements(plan), ...settlingElements(plan, before)]),
         };
       } catch (error) {
         const why = error instanceof Error ? error.message : String(error);
@@ -106,13 +106,18 @@ export function createLoader({
 }
 
 /**
- * Answers the elements that switch the own clients' rules on. They have to be refreshed before they time out.
+ * Answers the elements that keep the rules in force: those of own clients for 30 s, all others for an hour.
+ * They have to be refreshed before they time out.
  */
-export function ownElements(plan: RulesetPlan): readonly SetElements[] {
+export function timedElements(plan: RulesetPlan): readonly SetElements[] {
   return familiesOf(plan).flatMap(({ family, version }) => {
-    if (!plan.own.some((target) => target.address.family === version)) return [];
     const elements = plan.vips.filter((vip) => vip.family === version).map((vip) => vip.text);
-    return [{ family, set: OWN_SET, elements }];
+    const timed: SetElements[] = [{ family, set: VIPS_SET, elements }];
+    if (plan.wire?.hasIngress === true)
+      timed.push({ family: "netdev", set: ingressVipsSet(version), elements });
+    if (plan.own.some((target) => target.address.family === version))
+      timed.push({ family, set: OWN_SET, elements });
+    return timed;
   });
 }
 

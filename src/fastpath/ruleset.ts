@@ -10,7 +10,7 @@
  */
 import type { Family, IpAddress } from "../net.ts";
 import { assignSlots, SLOTS } from "./slots.ts";
-import { COUNTERS, OWN_SET, SETTLING_SET, flowSet, heardSet } from "./tables.ts";
+import { COUNTERS, OWN_SET, SETTLING_SET, VIPS_SET, flowSet, heardSet, ingressVipsSet } from "./tables.ts";
 import type { Chain, FastPathNode, RulesetPlan, Table, WirePlan } from "./tables.ts";
 
 /**
@@ -32,6 +32,13 @@ export const MOST_MEMBERS = 16;
 const START_TTL = 200;
 const LOWEST_TTL = START_TTL - (2 * MOST_MEMBERS + 2);
 const WALKED = `${LOWEST_TTL}-${START_TTL - 1}`;
+/** The TTL of a packet that these rules have taken: it has a count, or this node's ingress has just given it one. */
+const TAKEN = `${LOWEST_TTL}-${START_TTL}`;
+/**
+ * Seconds after which the rules take no packet without a count any more, unless the agent refreshes them (ADR
+ * 0016). Packets that another node's rules have counted are served for ever.
+ */
+export const IDLE_TIMEOUT_S = 3_600;
 /** Seconds after which the kernel switches the own clients' rules off, unless the agent refreshes them. */
 export const OWN_TIMEOUT_S = 30;
 /**
@@ -69,12 +76,17 @@ export const PROBE_PORT = 9;
  */
 const HEARD_TIMEOUT_S = 45;
 
-/** Answers the tables for a plan. */
-export function ruleset(plan: RulesetPlan): readonly Table[] {
+/**
+ * Answers the tables for a plan.
+ * @param idleS is for tests, see {@link IDLE_TIMEOUT_S}
+ */
+export function ruleset(plan: RulesetPlan, idleS = IDLE_TIMEOUT_S): readonly Table[] {
   const families = ([4, 6] as const).filter((family) => plan.vips.some((vip) => vip.family === family));
-  const routed = families.map((family) => routedTable(plan, family));
+  const routed = families.map((family) => routedTable(plan, family, idleS));
   const ingress =
-    plan.wire === undefined || !plan.wire.hasIngress ? undefined : ingressTable(plan, plan.wire, families);
+    plan.wire === undefined || !plan.wire.hasIngress
+      ? undefined
+      : ingressTable(plan, plan.wire, families, idleS);
   return ingress === undefined ? routed : [ingress, ...routed];
 }
 
@@ -96,7 +108,7 @@ function wordsOf(plan: RulesetPlan, family: Family) {
   };
 }
 
-function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Family[]): Table {
+function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Family[], idleS: number): Table {
   const sets: Table["sets"][number][] = [];
   const counters: string[] = [COUNTERS.here];
   const chains: Chain[] = [{ name: "mine", rules: [`counter name "${COUNTERS.here}" accept`] }];
@@ -106,6 +118,10 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     const { ip, toVip, hops, slot, vips, addressType } = wordsOf(plan, family);
     const own = addressOf(wire.self, family);
     const reachable = wire.peers.filter((peer) => addressOf(peer, family) !== undefined);
+    sets.push({
+      name: ingressVipsSet(family),
+      spec: `type ${addressType}; flags timeout; timeout ${idleS}s;`,
+    });
     // The network check notes that a peer's packet in the VIP's name has come through the network. The packet
     // is of no use to anything else.
     if (wire.peers.length > 0 && own !== undefined) {
@@ -114,7 +130,7 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
         spec: `type ether_addr; size 64; flags dynamic,timeout; timeout ${HEARD_TIMEOUT_S}s;`,
       });
       entry.push(
-        `${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} update @${heardSet(family)} { ether saddr } drop`,
+        `${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} ${ip} saddr @${ingressVipsSet(family)} update @${heardSet(family)} { ether saddr } drop`,
       );
     }
     sets.push({
@@ -126,7 +142,10 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     if (own === undefined) continue;
     // The kernel itself would not accept a frame for another host, which is seen while a program captures, or
     // one for everybody (RFC 1122 section 3.3.6). Nor does this rule.
-    entry.push(`${toVip} meta pkttype host ${hops} != ${WALKED} goto spread${family}`);
+    // The set is asked last, so that it costs other packets nothing.
+    entry.push(
+      `${toVip} meta pkttype host ${hops} != ${WALKED} ${ip} daddr @${ingressVipsSet(family)} goto spread${family}`,
+    );
     const acceptsNew = wire.acceptsNew.filter(
       (name) => name === wire.self.name || reachable.some((peer) => peer.name === name),
     );
@@ -173,7 +192,7 @@ function chainTo(peers: readonly FastPathNode[], name: string, family: Family): 
   return address === undefined ? "mine" : COUNTERS.forwarded(address);
 }
 
-function routedTable(plan: RulesetPlan, family: Family): Table {
+function routedTable(plan: RulesetPlan, family: Family, idleS: number): Table {
   const words = wordsOf(plan, family);
   const wire = plan.wire === undefined ? undefined : wireChains(plan, plan.wire, family);
   const own = ownChains(plan, family);
@@ -183,7 +202,7 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
       name: "post",
       hook: "type nat hook postrouting priority 101; policy accept;",
       rules: [
-        `ct direction original ct original ${words.ip} daddr ${words.vips} meta l4proto tcp goto source`,
+        `ct direction original ct original ${words.ip} daddr @${VIPS_SET} meta l4proto tcp goto source`,
       ],
     },
     {
@@ -214,6 +233,7 @@ function routedTable(plan: RulesetPlan, family: Family): Table {
     family: family === 4 ? "ip" : "ip6",
     sets: [
       { name: OWN_SET, spec: `type ${words.addressType}; flags timeout; timeout ${OWN_TIMEOUT_S}s;` },
+      { name: VIPS_SET, spec: `type ${words.addressType}; flags timeout; timeout ${idleS}s;` },
       { name: SETTLING_SET, spec: `type inet_service; flags timeout; timeout ${SETTLING_MS}ms;` },
     ],
     counters: [...(wire?.counters ?? []), ...own.counters],
@@ -273,14 +293,25 @@ function wireChains(
   const second: Chain = {
     name: "second",
     hook: "type filter hook prerouting priority mangle; policy accept;",
+    rules: [`${here} ${ip} daddr ${vips} goto arrived`],
+  };
+  // A packet with a count is taken in any case, because another node's rules have sent it to this one. Any
+  // other packet is taken while an agent refreshes the set. Afterwards these rules are as good as gone for it,
+  // whatever program this machine is given to.
+  const arrived: Chain = {
+    name: "arrived",
+    rules: [`${hops} ${TAKEN} goto taken`, `${ip} daddr @${VIPS_SET} goto taken`],
+  };
+  const taken: Chain = {
+    name: "taken",
     rules: [
       // A bad annotation may name an address that is not a single host's. Each node would then copy packets
       // for all of them.
-      `${here} ${ip} daddr ${vips} meta pkttype != host drop`,
-      `${here} ${toVip} goto wire`,
+      "meta pkttype != host drop",
+      `tcp dport ${list(plan.ports.map(String))} goto wire`,
       // Path MTU: the router answers the VIP, and only one node's conntrack knows the connection. So every
       // node gets the answer once.
-      `${here} ${ip} daddr ${vips} ${tooBig} ${hops} != ${WALKED} goto tell`,
+      `${tooBig} ${hops} != ${WALKED} goto tell`,
     ],
   };
   const tell: Chain = {
@@ -295,12 +326,13 @@ function wireChains(
   };
   // Routing would be a second way to the VIP's holder, past the ring. A packet to the VIP's ports is served
   // here or passed round the ring, and is never routed on. Neither is a path MTU answer that a peer has
-  // passed on. The kernel has taken one off the count before this hook.
+  // passed on. The kernel has taken one off the count before this hook. A packet without a count was not
+  // taken, and is routed as if there were no rules.
   const routed: Chain = {
     name: "routed",
     hook: "type filter hook forward priority filter; policy accept;",
     rules: [
-      `${here} ${toVip} drop`,
+      `${here} ${toVip} ${hops} ${LOWEST_TTL - 1}-${START_TTL - 1} drop`,
       `${here} ${ip} daddr ${vips} ${tooBig} ${hops} ${LOWEST_TTL - 1}-${START_TTL - 2} drop`,
     ],
   };
@@ -308,7 +340,7 @@ function wireChains(
     name: "wire",
     rules: [
       // Where there is an ingress, it has done this. A client's own TTL must not be taken for a count.
-      `${hops} != ${LOWEST_TTL}-${START_TTL} ${hops} set ${START_TTL}`,
+      `${hops} != ${TAKEN} ${hops} set ${START_TTL}`,
       // A packet of this node's own client may come over the wire. The kernel would drop its own address as a
       // source, so another node has to serve it.
       `${ip} saddr ${own.text} goto ring`,
@@ -324,7 +356,7 @@ function wireChains(
     name: "refusals",
     hook: "type filter hook output priority filter; policy accept;",
     rules: [
-      `tcp sequence 0 tcp flags & (rst | ack) == rst | ack ct direction reply ct original ${ip} daddr ${vips} ct original proto-dst ${list(unasked.map(String))} drop`,
+      `tcp sequence 0 tcp flags & (rst | ack) == rst | ack ct direction reply ct original ${ip} daddr @${VIPS_SET} ct original proto-dst ${list(unasked.map(String))} drop`,
     ],
   };
   return {
@@ -334,12 +366,14 @@ function wireChains(
       ring,
       chain,
       tell,
+      taken,
+      arrived,
       second,
       routed,
       ...(peers.length === 0 || unasked.length === 0 ? [] : [refusals]),
     ],
     // The connection lives here: this node's own ingress or a peer said so.
-    deliver: [`${here} ${toVip} dnat to ${hostOf(own)}:${wire.deliverTo}`],
+    deliver: [`${here} ${toVip} ${hops} ${TAKEN} dnat to ${hostOf(own)}:${wire.deliverTo}`],
   };
 }
 

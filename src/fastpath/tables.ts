@@ -107,6 +107,10 @@ export const COUNTERS = {
 } as const;
 
 export const OWN_SET = "own";
+/** The set of the tables `ip` and `ip6` that holds the VIPs while an agent refreshes them. */
+export const VIPS_SET = "vips";
+/** The same set of the table `netdev`. */
+export const ingressVipsSet = (family: Family): string => `vips${family}`;
 export const SETTLING_SET = "settling";
 export const heardSet = (family: Family): string => `heard${family}`;
 export const flowSet = (family: Family): string => `flows${family}`;

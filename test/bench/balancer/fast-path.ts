@@ -2,6 +2,7 @@
  * The agent's own rules, as the agent would load them, on a holder and on a backend, without an agent: no
  * election, no API server, nothing else that takes processor time.
  */
+import { timedElements } from "../../../src/fastpath/loader.ts";
 import { ruleset } from "../../../src/fastpath/ruleset.ts";
 import type { FastPathNode, WirePlan } from "../../../src/fastpath/tables.ts";
 import { transaction } from "../../../src/fastpath/transaction.ts";
@@ -61,8 +62,8 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
       hasIngress: true,
       shortConntrackTimeouts: true,
     };
-    const tables = ruleset({ vips: [ip(vip)], ports: [port], wire, own: [] });
-    await host.run(["nft", "-f", "-"], { input: transaction(tables, [], []) });
+    const plan = { vips: [ip(vip)], ports: [port], wire, own: [] };
+    await host.run(["nft", "-f", "-"], { input: transaction(ruleset(plan), [], timedElements(plan)) });
   }
 }
 

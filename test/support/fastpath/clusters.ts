@@ -7,7 +7,9 @@ import fc from "fast-check";
 import { makePlan } from "../../../src/fastpath/plan.ts";
 import type { PlanBackend, PlanPeer } from "../../../src/fastpath/plan.ts";
 import { FAST_PATH_VERSION, ruleset } from "../../../src/fastpath/ruleset.ts";
+import { ingressVipsSet, VIPS_SET } from "../../../src/fastpath/tables.ts";
 import type { RulesetPlan, Table } from "../../../src/fastpath/tables.ts";
+import type { SetElements } from "../../../src/fastpath/transaction.ts";
 import type { Family } from "../../../src/net.ts";
 import { EVERYBODY, parseRules } from "./packet-walk.ts";
 import type { Cluster, Machine, Rules } from "./packet-walk.ts";
@@ -286,6 +288,81 @@ export function anyCaseOf(size: number, rulesOf: RulesOf, rarity: number): fc.Ar
           `${size} nodes with the MAC addresses ${machines.map(({ mac }) => mac).join()}`,
       };
     });
+}
+
+/**
+ * Nodes whose agents have been gone for so long that their rules take no packet without a count any more, each
+ * of their tables for itself. Such a node is a router for that packet, so its neighbour table has the VIP where
+ * a machine has it bound or takes its packets; a network of routers that all know the VIP elsewhere is none of
+ * this product's.
+ */
+export function withIdle(cases: fc.Arbitrary<Case>): fc.Arbitrary<Case> {
+  const anyIdle = fc.oneof(
+    { weight: 2, arbitrary: fc.constant(new Set<Table["family"]>(["netdev", "ip", "ip6"])) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .subarray<Table["family"]>(["netdev", "ip", "ip6"])
+        .map((tables) => new Set<Table["family"]>(tables)),
+    },
+    { weight: 1, arbitrary: fc.constant(new Set<Table["family"]>()) },
+  );
+  return cases.chain((each) =>
+    fc
+      .record({
+        idle: fc.array(anyIdle, { minLength: each.size, maxLength: each.size }),
+        at: fc.nat({ max: 100 }),
+      })
+      .map(({ idle, at }): Case => {
+        const vip = each.packet.destination;
+        const asleep = each.cluster.machines.map((machine, index) => ({ ...machine, idle: idle[index] }));
+        const serves = (machine: CaseMachine): boolean => machine.holdsVip || takes(machine, each.packet);
+        const macs = [...new Set(asleep.map(({ mac }) => mac))].filter((mac) =>
+          asleep.every((machine) => machine.mac !== mac || serves(machine)),
+        );
+        const vipMac = macs.length === 0 ? undefined : macs[at % macs.length];
+        const machines = asleep.map((machine): CaseMachine => {
+          if (machine.rules === undefined || takes(machine, each.packet)) return machine;
+          const neighbours = new Map(machine.neighbours);
+          neighbours.delete(vip);
+          if (vipMac !== undefined) neighbours.set(vip, vipMac);
+          return { ...machine, neighbours, neighbour: (text) => neighbours.get(text) };
+        });
+        return {
+          ...each,
+          cluster: { ...each.cluster, machines },
+          [fc.toStringMethod]: () =>
+            `${each.size} nodes, idle ${machines.map((machine) => [...(machine.idle ?? [])].join("+") || "-").join()}, MAC addresses ${machines.map(({ mac }) => mac).join()}, VIP at ${machines
+              .filter(({ holdsVip }) => holdsVip)
+              .map(({ name }) => name)
+              .join()}`,
+        };
+      }),
+  );
+}
+
+/** It takes such a packet without a count: TCP by its ingress, and either by its table `ip` or `ip6`. */
+function takes({ rules, idle }: CaseMachine, { family, payload }: Packet): boolean {
+  const fresh = (table: Table["family"]): boolean => idle?.has(table) !== true;
+  const byIngress = payload.kind === "tcp" && rules?.ingress !== undefined && fresh("netdev");
+  return rules !== undefined && (byIngress || fresh(family === 4 ? "ip" : "ip6"));
+}
+
+/** What the sets of VIPs of a machine hold. */
+export function vipElements({ tables, idle }: Pick<CaseMachine, "tables" | "idle">): readonly SetElements[] {
+  return tables.flatMap(({ family, sets }) =>
+    VIPS.flatMap((vip): readonly SetElements[] => {
+      const wanted =
+        family === "netdev"
+          ? ingressVipsSet(vip.family)
+          : family === (vip.family === 4 ? "ip" : "ip6")
+            ? VIPS_SET
+            : undefined;
+      return idle?.has(family) !== true && sets.some(({ name }) => name === wanted)
+        ? [{ family, set: wanted ?? "", elements: [vip.text] }]
+        : [];
+    }),
+  );
 }
 
 /**

@@ -6,7 +6,7 @@
  */
 import type { Table } from "../../../src/fastpath/tables.ts";
 import { conntrackState, oneLess, parseTable, runChain, TCP_FLAGS } from "./rule-language.ts";
-import type { Ask, Packet, ParsedTable, Passage } from "./rule-language.ts";
+import type { Ask, Idle, Packet, ParsedTable, Passage } from "./rule-language.ts";
 
 /** Every machine takes what is sent there. */
 export const EVERYBODY = "ff:ff:ff:ff:ff:ff";
@@ -27,6 +27,8 @@ export interface Machine {
   readonly holdsVip: boolean;
   /** Without rules it is a router, which sends on what is not for it. */
   readonly rules: Rules | undefined;
+  /** See {@link Passage.idle}. */
+  readonly idle?: Idle | undefined;
   /** Its neighbour table: the MAC address for an IP address. undefined: nobody answers for that. */
   readonly neighbour: (address: string) => string | undefined;
 }
@@ -80,7 +82,8 @@ export function visit(
       question,
       never.length === 0 ? answers : answers.filter((answer) => !never.some((each) => each === answer)),
     );
-  const passage: Passage = { packet, interfaceIn, ask, hops: packet.hops, copies: [] };
+  const { idle } = machine;
+  const passage: Passage = { packet, interfaceIn, ask, idle, hops: packet.hops, copies: [] };
   const ingress = machine.rules?.ingress;
   if (ingress !== undefined && interfaceIn === WIRE) {
     const verdict = runChain(ingress, "ingress", passage);
@@ -93,7 +96,7 @@ export function visit(
   const copies = passage.copies.flatMap(({ to, hops }) => {
     const copy: Packet = { ...packet, hops };
     if (table !== undefined)
-      runHook(table, "output", { packet: copy, interfaceIn: "", ask: asksForACopy, hops, copies: [] });
+      runHook(table, "output", { packet: copy, interfaceIn: "", ask: asksForACopy, idle, hops, copies: [] });
     return sentTo(machine, to, copy);
   });
   return [...copies, ...routed];

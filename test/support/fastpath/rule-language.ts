@@ -5,6 +5,7 @@
  * (conntrack's state, a listener, a set) is asked of the caller, who may answer anything.
  */
 import { SLOTS } from "../../../src/fastpath/slots.ts";
+import { ingressVipsSet, VIPS_SET } from "../../../src/fastpath/tables.ts";
 import type { Table } from "../../../src/fastpath/tables.ts";
 import { parseIp } from "../../../src/net.ts";
 
@@ -47,11 +48,16 @@ export function conntrackStates({ kind }: Payload): readonly ConntrackState[] {
   return CONNTRACK_STATES.filter((state) => state !== (kind === "tcp" ? "related" : "new"));
 }
 
+/** Tables whose set of VIPs is empty. */
+export type Idle = ReadonlySet<Table["family"]>;
+
 /** One packet on its way through one machine's chains. */
 export interface Passage {
   readonly packet: Packet;
   readonly interfaceIn: string;
   readonly ask: Ask;
+  /** The tables whose set of VIPs has timed out, because no agent has refreshed it. Default: none. */
+  readonly idle?: Idle | undefined;
   /** As it is now: rules change it. */
   hops: number;
   readonly copies: { readonly to: string; readonly hops: number }[];
@@ -83,7 +89,7 @@ export interface ParsedTable {
 export function parseTable(table: Table): ParsedTable {
   const sets = new Set(table.sets.map(({ name }) => name));
   const chains = new Map(
-    table.chains.map(({ name, rules }) => [name, rules.map((rule) => parseRule(rule, sets))]),
+    table.chains.map(({ name, rules }) => [name, rules.map((rule) => parseRule(rule, sets, table.family))]),
   );
   return {
     family: table.family,
@@ -143,10 +149,10 @@ const TOKEN = /"[^"]*"|[{}(),|&]|[^\s{}(),|&"]+/g;
 /** Long, and like nothing else: not taken apart word by word. */
 const HASH = /^jhash (ip6?) saddr \. tcp sport mod (\d+) seed 0x[0-9a-f]{8} vmap \{ (.*) \}$/;
 
-function parseRule(text: string, sets: ReadonlySet<string>): Rule {
+function parseRule(text: string, sets: ReadonlySet<string>, table: Table["family"]): Rule {
   const map = HASH.exec(text);
   if (map !== null) return [spreadBySlot(text, Number(map[2]), map[3] ?? "")];
-  const words = new Words(text, text.match(TOKEN) ?? [], sets);
+  const words = new Words(text, text.match(TOKEN) ?? [], sets, table);
   const steps: Step[] = [];
   while (!words.done) steps.push(parseStep(words));
   return steps;
@@ -169,9 +175,12 @@ class Words {
   readonly #rule: string;
   readonly #words: readonly string[];
   readonly #sets: ReadonlySet<string>;
+  /** The table that the rule is in. */
+  readonly table: Table["family"];
   #at = 0;
 
-  constructor(rule: string, words: readonly string[], sets: ReadonlySet<string>) {
+  constructor(rule: string, words: readonly string[], sets: ReadonlySet<string>, table: Table["family"]) {
+    this.table = table;
     this.#rule = rule;
     this.#words = words;
     this.#sets = sets;
@@ -377,10 +386,13 @@ function equals(words: Words, value: (passage: Passage) => string): Step {
 function parseIpMatch(words: Words, family: 4 | 6): Step {
   const field = words.next();
   if (field === "saddr" || field === "daddr") {
-    const set = field === "daddr" ? words.takesSet() : undefined;
+    const set = words.takesSet();
+    if (set !== undefined && field === "saddr" && !isVipsSet(set, family)) words.unknown(`@${set}`);
     const step =
       set !== undefined
-        ? asked(`the set ${set} has it`)
+        ? isVipsSet(set, family)
+          ? refreshed(words.table, ({ packet }) => (field === "saddr" ? packet.source : packet.destination))
+          : asked(`the set ${set} has it`)
         : equals(words, ({ packet }) => (field === "saddr" ? packet.source : packet.destination));
     return (passage) => passage.packet.family === family && step(passage);
   }
@@ -394,6 +406,15 @@ function parseIpMatch(words: Words, family: 4 | 6): Step {
   }
   const test = parseRange(words);
   return ({ packet, hops }) => packet.family === family && test(hops);
+}
+
+function isVipsSet(name: string, family: 4 | 6): boolean {
+  return name === VIPS_SET || name === ingressVipsSet(family);
+}
+
+/** The set has the VIPs while an agent refreshes it. No rule of the model is about another address. */
+function refreshed(table: Table["family"], address: (passage: Passage) => string): Step {
+  return (passage) => passage.idle?.has(table) !== true && address(passage) === passage.packet.destination;
 }
 
 function asked(question: string): Step {
@@ -476,6 +497,12 @@ function parseConntrack(words: Words): Step {
       }
       if (what !== "ip" && what !== "ip6") words.unknown(what);
       words.expect("daddr");
+      const set = words.takesSet();
+      if (set !== undefined) {
+        if (!isVipsSet(set, what === "ip" ? 4 : 6)) words.unknown(`@${set}`);
+        const step = refreshed(words.table, ({ packet }) => packet.destination);
+        return (passage) => known(passage) && step(passage);
+      }
       const addresses = words.addresses();
       return (passage) => known(passage) && addresses.has(passage.packet.destination);
     }

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { timedElements } from "../../../src/fastpath/loader.ts";
 import { makePlan } from "../../../src/fastpath/plan.ts";
 import { FAST_PATH_VERSION, ruleset } from "../../../src/fastpath/ruleset.ts";
-import { OWN_SET } from "../../../src/fastpath/tables.ts";
 import { transaction } from "../../../src/fastpath/transaction.ts";
 import { ip, macOf } from "../../support/fastpath/plans.ts";
 
@@ -50,7 +50,7 @@ function loaded(): readonly string[] {
       unproven: new Set(),
     },
   );
-  const script = transaction(ruleset(plan), [], [{ family: "ip", set: OWN_SET, elements: [VIP] }]);
+  const script = transaction(ruleset(plan), [], timedElements(plan));
   return script
     .split("\n")
     .filter((line) => /^add |^delete element /.test(line) && !line.includes("table ip6"));

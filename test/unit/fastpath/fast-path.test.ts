@@ -656,22 +656,41 @@ describe("an nft that comes to no verdict", () => {
 });
 
 describe("while it runs", () => {
-  test("the own clients' set is refreshed every 10 s, a third of its life, and figures are read then", async () => {
+  test("the timed sets are refreshed every 10 s, a third of the shorter life, and figures are read then", async () => {
     const bench = await new Bench().start();
-    const own = { family: "ip", set: "own", elements: ["10.88.0.100"] };
-    assert.deepEqual(bench.loads[0]?.elements, [own]);
+    const elements = ["10.88.0.100"];
+    const timed = [
+      { family: "ip", set: "vips", elements },
+      { family: "netdev", set: "vips4", elements },
+      { family: "ip", set: "own", elements },
+    ];
+    assert.deepEqual(bench.loads[0]?.elements, timed);
     await bench.pass(9_500);
     assert.deepEqual(bench.refreshes, []);
     await bench.pass(30_000);
-    assert.deepEqual(bench.refreshes, [[own], [own], [own]]);
+    assert.deepEqual(bench.refreshes, [timed, timed, timed]);
     assert.equal(bench.fastPath.status().nodes[0]?.packets, 9);
   });
 
   test("the own clients' set is left to end when there is no API server to send them to", async () => {
     const bench = await new Bench().start();
     bench.backends = bench.backends.map((one) => ({ ...one, grade: "DOWN", serving: false }));
+    await bench.pass(12_500);
+    const sets = (elements: readonly { readonly set: string }[]) => elements.map(({ set }) => set);
+    assert.deepEqual(sets(bench.loads.at(-1)?.elements ?? []), ["vips", "vips4"]);
+    assert.deepEqual(sets(bench.refreshes.flat()), ["vips", "vips4"]);
+  });
+
+  test("without ingress there is one set of VIPs", async () => {
+    const bench = await new Bench({ mode: "off" }).start();
     await bench.pass(10_500);
-    assert.deepEqual([bench.loads.at(-1)?.elements, bench.refreshes.flat()], [[], []]);
+    assert.deepEqual(
+      bench.refreshes.flat().map(({ family, set }) => [family, set]),
+      [
+        ["ip", "vips"],
+        ["ip", "own"],
+      ],
+    );
   });
 
   test("a peer that is not heard for long enough gets no connections", async () => {

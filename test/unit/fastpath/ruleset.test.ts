@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { FAST_PATH_VERSION, OWN_TIMEOUT_S, ruleset, SETTLING_MS } from "../../../src/fastpath/ruleset.ts";
+import {
+  FAST_PATH_VERSION,
+  IDLE_TIMEOUT_S,
+  OWN_TIMEOUT_S,
+  ruleset,
+  SETTLING_MS,
+} from "../../../src/fastpath/ruleset.ts";
 import { assignSlots } from "../../../src/fastpath/slots.ts";
 import { COUNTERS } from "../../../src/fastpath/tables.ts";
 import type { RulesetPlan, Table, WirePlan } from "../../../src/fastpath/tables.ts";
@@ -43,7 +49,7 @@ describe("ingress of the holder", () => {
   test("takes to the spreading chain what has no count of hops, whoever sent it: what has one has been there already", () => {
     assert.equal(
       rules(three, "netdev", "ingress").at(-1),
-      "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4",
+      "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 ip daddr @vips4 goto spread4",
     );
   });
 
@@ -85,7 +91,7 @@ describe("ingress of the holder", () => {
   test("notes the peers' probes and lets nobody else's packet of that kind count", () => {
     assert.equal(
       rules(three, "netdev", "ingress")[0],
-      `ip saddr { 10.88.0.100 } ip daddr 10.88.0.11 udp dport 9 ether saddr ${PEERS} update @heard4 { ether saddr } drop`,
+      `ip saddr { 10.88.0.100 } ip daddr 10.88.0.11 udp dport 9 ether saddr ${PEERS} ip saddr @vips4 update @heard4 { ether saddr } drop`,
     );
   });
 
@@ -114,11 +120,11 @@ describe("ingress of the holder", () => {
   test("of a node that is alone needs no MAC addresses and no network check", () => {
     const plan = withWire({ peers: [], inRing: ["n1"], acceptsNew: ["n1"] });
     assert.deepEqual(rules(plan, "netdev", "ingress"), [
-      "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 goto spread4",
+      "ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } meta pkttype host ip ttl != 166-199 ip daddr @vips4 goto spread4",
     ]);
     assert.deepEqual(
       table(plan, "netdev").sets.map(({ name }) => name),
-      ["flows4"],
+      ["vips4", "flows4"],
     );
   });
 
@@ -136,10 +142,38 @@ describe("the second chance", () => {
   test("is for packets that come over the wire to the VIP's ports, at the hook after conntrack", () => {
     const second = table(three, "ip").chains.find(({ name }) => name === "second");
     assert.equal(second?.hook, "type filter hook prerouting priority mangle; policy accept;");
-    assert.deepEqual(second.rules.slice(0, 2), [
-      'iifname "eth0" ip daddr { 10.88.0.100 } meta pkttype != host drop',
-      'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } goto wire',
+    assert.deepEqual(second.rules, ['iifname "eth0" ip daddr { 10.88.0.100 } goto arrived']);
+    assert.deepEqual(rules(three, "ip", "taken").slice(0, 2), [
+      "meta pkttype != host drop",
+      "tcp dport { 6443, 8443 } goto wire",
     ]);
+  });
+
+  test("takes what another node has counted in any case, and the rest for as long as an agent refreshes the set", () => {
+    assert.deepEqual(rules(three, "ip", "arrived"), [
+      "ip ttl 166-200 goto taken",
+      "ip daddr @vips goto taken",
+    ]);
+    for (const [family, name] of [
+      ["ip", "vips"],
+      ["netdev", "vips4"],
+    ] as const) {
+      const spec = (plan: readonly Table[]): string | undefined =>
+        plan.find((each) => each.family === family)?.sets.find((set) => set.name === name)?.spec;
+      assert.equal(spec(ruleset(three)), "type ipv4_addr; flags timeout; timeout 3600s;");
+      assert.equal(spec(ruleset(three, 2)), "type ipv4_addr; flags timeout; timeout 2s;");
+    }
+    assert.equal(IDLE_TIMEOUT_S, 3_600);
+  });
+
+  test("leaves nothing in force for a packet without a count when the set is empty", () => {
+    // Each rule of a base chain that is about the VIP asks for a count or for a timed set.
+    for (const { family, chains } of ruleset(rulesetPlan({}, [4, 6]))) {
+      for (const { name, rules: those } of chains.filter((chain) => chain.hook !== undefined)) {
+        for (const rule of those.filter((each) => !each.endsWith("goto arrived")))
+          assert.match(rule, /@vips|@own|(?:ttl|hoplimit) 16[56]-/, `${family} ${name}: ${rule}`);
+      }
+    }
   });
 
   test("asks the kernel whether anybody listens before a SYN is taken; then what has no connection walks on, and nothing invalid reaches our own kernel", () => {
@@ -257,9 +291,9 @@ describe("the second chance", () => {
   });
 
   test("tells every node of a path's smaller MTU, once: what has been told has a count of hops, and is neither told again nor routed on", () => {
-    const tooBig =
-      'iifname "eth0" ip daddr { 10.88.0.100 } icmp type destination-unreachable icmp code frag-needed';
-    assert.equal(rules(three, "ip", "second").at(-1), `${tooBig} ip ttl != 166-199 goto tell`);
+    const frag = "icmp type destination-unreachable icmp code frag-needed";
+    const tooBig = `iifname "eth0" ip daddr { 10.88.0.100 } ${frag}`;
+    assert.equal(rules(three, "ip", "taken").at(-1), `${frag} ip ttl != 166-199 goto tell`);
     assert.deepEqual(rules(three, "ip", "tell"), [
       "ip ttl set 200",
       'dup to 10.88.0.12 device "eth0"',
@@ -272,7 +306,10 @@ describe("the second chance", () => {
   test("is the only way on: what came over the wire is never routed to the VIP's holder", () => {
     const routed = table(three, "ip").chains.find(({ name }) => name === "routed");
     assert.equal(routed?.hook, "type filter hook forward priority filter; policy accept;");
-    assert.equal(routed.rules[0], 'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } drop');
+    assert.equal(
+      routed.rules[0],
+      'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } ip ttl 165-199 drop',
+    );
   });
 
   test("trusts no MAC address: only the network check asks for one", () => {
@@ -290,7 +327,7 @@ describe("delivery", () => {
     assert.equal(pre?.hook, "type nat hook prerouting priority -101; policy accept;");
     assert.equal(
       pre.rules[0],
-      'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } dnat to 10.88.0.11:6443',
+      'iifname "eth0" ip daddr { 10.88.0.100 } tcp dport { 6443, 8443 } ip ttl 166-200 dnat to 10.88.0.11:6443',
     );
   });
 
@@ -331,7 +368,7 @@ describe("a node's own clients and pods", () => {
       "masquerade",
     ]);
     assert.deepEqual(rules(three, "ip", "post"), [
-      "ct direction original ct original ip daddr { 10.88.0.100 } meta l4proto tcp goto source",
+      "ct direction original ct original ip daddr @vips meta l4proto tcp goto source",
     ]);
   });
 
@@ -372,11 +409,11 @@ describe("families", () => {
     ]);
     assert.equal(
       rules(plan, "ip6", "pre")[0],
-      'iifname "eth0" ip6 daddr { fd88::100 } tcp dport { 6443, 8443 } dnat to [fd88::11]:6443',
+      'iifname "eth0" ip6 daddr { fd88::100 } tcp dport { 6443, 8443 } ip6 hoplimit 166-200 dnat to [fd88::11]:6443',
     );
     assert.match(
-      rules(plan, "ip6", "second").at(-1) ?? "",
-      / icmpv6 type packet-too-big ip6 hoplimit != 166-199 goto tell$/,
+      rules(plan, "ip6", "taken").at(-1) ?? "",
+      /^icmpv6 type packet-too-big ip6 hoplimit != 166-199 goto tell$/,
     );
     assert.equal(rules(plan, "ip6", "ring")[0], "ip6 hoplimit <= 197 goto last");
   });
