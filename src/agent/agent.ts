@@ -295,6 +295,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
           instance: machineInstance(config.machineIdFile, config.stateDir, log),
           api,
           balancer,
+          clusterCa: () => credentials.current()?.ca,
           metrics,
           fastPathOffer: () => fastPath?.offer(),
           onReleased: () => fastPath?.released(),
@@ -366,10 +367,9 @@ function throughVip({ vips, vipPorts: [port] }: Config): readonly HostPort[] {
 }
 
 function checkTls(credentials: ClientCredentials | undefined): CheckTls | undefined {
-  const pair = credentials?.clientCertificate;
-  return credentials === undefined || pair === undefined
-    ? undefined
-    : { ca: credentials.ca, servername: credentials.servername, ...pair };
+  if (credentials === undefined) return undefined;
+  const { ca, servername, clientCertificate, token } = credentials;
+  return { ca, servername, ...clientCertificate, ...(token === undefined ? {} : { token }) };
 }
 
 /** The balancer's status while the agent waits for the network. */

@@ -43,6 +43,8 @@ export interface CandidacyDeps {
   readonly instance: string;
   readonly api: ApiClient;
   readonly balancer: Balancer;
+  /** The cluster's CA as PEM; undefined while there is no kubeconfig. */
+  readonly clusterCa: () => string | undefined;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
   /** Returns what this node tells the others about its fast path. */
@@ -141,6 +143,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       neighbours: () => sentinel.status().neighbours,
       balancer: balancerWorks,
       apiserver: localApiServer,
+      clusterCa: deps.clusterCa,
     }),
   });
   const store = createLeaseStore({

@@ -170,6 +170,16 @@ class Checker {
   #warn(outcome: ProbeOutcome): void {
     const fields = { backend: this.#backend.id, reason: outcome.reason };
     switch (outcome.warning) {
+      case "forbidden":
+        this.#deps.log.warn(
+          {
+            ...fields,
+            path: this.#deps.settings.checkPath,
+            hint: "Apply manifests/rbac.yaml (for workers manifests/worker-rbac.yaml too): the agent's user may then read this path. Until then an API server that would answer 500 counts as ready.",
+          },
+          "The API server forbids its readiness check, taking it as ready",
+        );
+        return;
       case "unauthorized":
         this.#deps.log.warn(
           fields,

@@ -10,20 +10,22 @@ import type { Backend } from "./backend.ts";
 import type { CheckResult } from "./pool.ts";
 
 /**
- * Credentials of the checks. `servername` is the API server's name in its certificate: usually `kubernetes`,
- * whatever address it is reached by.
+ * Credentials of the checks: a client certificate with its key, a token, or both. `servername` is the API
+ * server's name in its certificate: usually `kubernetes`, whatever address it is reached by.
  */
 export interface CheckTls {
   readonly ca: string | Buffer;
-  readonly cert: string | Buffer;
-  readonly key: string | Buffer;
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+  /** It is sent only to a server that `ca` vouches for. */
+  readonly token?: string;
   readonly servername: string;
 }
 
 /** What one check found. */
 export type ProbeOutcome = Pick<CheckResult, "kind" | "reason"> & {
   /** Set if the check passed but an operator should know this. */
-  readonly warning?: "unauthorized" | "unverified";
+  readonly warning?: "unauthorized" | "forbidden" | "unverified";
 };
 
 export interface ProbeDeps {
@@ -47,11 +49,14 @@ const MAX_BODY_BYTES = 65_536;
 interface Connection {
   readonly socket: TLSSocket;
   readonly agent: Agent;
+  /** For the requests on this connection. undefined without one, and for a server that was not verified. */
+  readonly token: string | undefined;
 }
 
 /** `context` holds our credentials. undefined: there are none, so the server is not verified. */
 interface Trust {
   readonly context: SecureContext | undefined;
+  readonly token?: string | undefined;
   readonly servername: string;
 }
 
@@ -142,8 +147,8 @@ export class Probe {
     const tls = this.#deps.tls();
     if (tls === undefined) return { context: undefined, servername: "kubernetes" };
     try {
-      const { ca, cert, key, servername } = tls;
-      return { context: createSecureContext({ ca, cert, key }), servername };
+      const { ca, cert, key, token, servername } = tls;
+      return { context: createSecureContext({ ca, cert, key }), token, servername };
     } catch {
       return { context: undefined, servername: tls.servername };
     }
@@ -155,8 +160,8 @@ export class Probe {
         if (!answer.reusable) this.reset();
         const reason = String(answer.status);
         if (answer.status === 200) return { kind: "ready", reason };
-        if (answer.status === 401 || answer.status === 403)
-          return { kind: "ready", reason, warning: "unauthorized" };
+        if (answer.status === 401) return { kind: "ready", reason, warning: "unauthorized" };
+        if (answer.status === 403) return { kind: "ready", reason, warning: "forbidden" };
         return { kind: "not-ready", reason };
       }
       case "malformed":
@@ -214,16 +219,21 @@ export class Probe {
           timer.cancel();
           const agent = new Agent({ keepAlive: true, maxSockets: 1 });
           agent.createConnection = () => socket;
-          resolve({ kind: "open", connection: { socket, agent } });
+          // A server that failed the verification never gets here: its handshake ends in an error.
+          const token = socket.authorized ? trust.token : undefined;
+          resolve({ kind: "open", connection: { socket, agent, token } });
         });
       });
     });
   }
 
-  #ask({ agent }: Connection, deadlineMs: number): Promise<Answer> {
+  #ask({ agent, token }: Connection, deadlineMs: number): Promise<Answer> {
     const { clock, backend, path } = this.#deps;
     return new Promise((resolve) => {
-      const headers = { "user-agent": "leasehold" };
+      const headers = {
+        "user-agent": "leasehold",
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      };
       const call = request({ agent, host: backend.host, port: backend.port, path, headers });
       const done = (answer: Answer): void => {
         timer.cancel();

@@ -214,12 +214,17 @@ export const SETTINGS = {
   TRACK_FILE_WEIGHT: withDefault(parsers.weight, "1", { ...tracking, doc: "Weight of TRACK_FILE." }),
   TRACK_EXEC: optional(parsers.commandLine, "none", {
     ...tracking,
-    doc: "A command that the agent runs as a check. Exit status 0 is success.",
+    doc:
+      "A command that the agent runs as a check. Exit status 0 is success. It runs inside the agent's image, " +
+      "without a shell: the image has sh and node, but no curl and no program of the node's. " +
+      "docs/configuration.md has an example.",
   }),
   TRACK_EXEC_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_EXEC." }),
   TRACK_HTTP: optional(parsers.httpUrl, "none", {
     ...tracking,
-    doc: "A URL that the agent requests with GET as a check. Status 2xx or 3xx is success.",
+    doc:
+      "A URL that the agent requests with GET as a check, without credentials. Status 2xx or 3xx is success. " +
+      "https trusts the cluster's CA, public ones and the image's.",
   }),
   TRACK_HTTP_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_HTTP." }),
   TRACK_INTERVAL: withDefault(parsers.duration("100ms", "10m"), "1s", {
@@ -242,8 +247,9 @@ export const SETTINGS = {
   KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/leasehold/kubeconfig", {
     section: "Kubernetes",
     doc:
-      "Kubeconfig of the agent's own user. The file may appear after the agent has started, and the agent " +
-      "reads it again when it changes.",
+      "Kubeconfig of the agent's own user: a client certificate with its key, a token, or a tokenFile. The " +
+      "file may appear after the agent has started, and the agent reads it and the files that it names again " +
+      "when they change.",
   }),
   ADMIN_KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/admin.conf", {
     section: "Kubernetes",

@@ -25,6 +25,7 @@ export interface ClientCredentials {
   readonly ca: string;
   /** PEM. undefined if the file has a token instead. */
   readonly clientCertificate: { readonly cert: string; readonly key: string } | undefined;
+  /** Of the file itself or of the one that its tokenFile names. */
   readonly token: string | undefined;
   /**
    * Common name of the client certificate: the user that the API server takes us for. undefined with a token.
@@ -88,11 +89,13 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
 
   const cert = await read("client-certificate", user.certData, user.certFile);
   const key = await read("client-key", user.keyData, user.keyFile);
-  const token = typeof user.token === "string" && user.token.trim() !== "" ? user.token.trim() : undefined;
+  const written = userAsWritten(text, user.name);
+  const token = tokenOf(path, await read("tokenFile", undefined, written["tokenFile"]), user.token);
   const clientCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
-  if (clientCertificate === undefined && token === undefined) {
-    throw broken(path, "the user has neither a client certificate with its key nor a token");
-  }
+  if (written["as"] !== undefined && written["as"] !== null)
+    throw broken(path, "the user is to act as another one (`as`), which is not supported");
+  if (clientCertificate === undefined && token === undefined)
+    throw broken(path, whyNoUser(written, cert, key));
   const certificate =
     clientCertificate === undefined
       ? undefined
@@ -123,6 +126,53 @@ function endOf(certificate: X509Certificate, authority: X509Certificate): Date {
   const end = certificate.validToDate;
   const last = authority.validToDate;
   return last < end && certificate.verify(authority.publicKey) ? last : end;
+}
+
+/**
+ * Returns the user's members as they are in the file: client-node leaves some out, `tokenFile` among them. It
+ * has read the same text, so this is YAML.
+ */
+function userAsWritten(text: string, name: string): Readonly<Record<string, unknown>> {
+  const file: unknown = load(text);
+  const users: unknown = isObject(file) ? file["users"] : undefined;
+  const entry: unknown = Array.isArray(users)
+    ? users.find((each: unknown) => isObject(each) && each["name"] === name)
+    : undefined;
+  return isObject(entry) && isObject(entry["user"]) ? entry["user"] : {};
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+/** The file comes before the token in the kubeconfig, as in client-go. Its content is read again for ever. */
+function tokenOf(path: string, fromFile: string | undefined, inline: unknown): string | undefined {
+  const text = (fromFile ?? (typeof inline === "string" ? inline : "")).trim();
+  if (text === "") {
+    if (fromFile !== undefined) throw broken(path, "the file that tokenFile names is empty");
+    return undefined;
+  }
+  // It goes into a header, whose line it must not end.
+  if (!/^[\x21-\x7e]+$/.test(text)) throw broken(path, "the token has characters that no token has");
+  return text;
+}
+
+/** Says which members the user has that the agent cannot use, and which it could. */
+function whyNoUser(
+  user: Readonly<Record<string, unknown>>,
+  cert: string | undefined,
+  key: string | undefined,
+): string {
+  const supported = "use client-certificate with client-key, token, or tokenFile";
+  const has = (member: string): boolean => user[member] !== undefined && user[member] !== null;
+  if (has("exec"))
+    return `the user has exec, a program that gets credentials, and the agent runs none; ${supported}`;
+  if (has("auth-provider")) return `the user has auth-provider, which is not supported; ${supported}`;
+  if (has("username") || has("password"))
+    return `the user has a name and a password, which API servers no longer take; ${supported}`;
+  if (cert !== undefined || key !== undefined)
+    return `the user has a ${cert === undefined ? "client-key without its client-certificate" : "client-certificate without its client-key"}; ${supported}`;
+  return `the user has neither a client certificate with its key nor a token; ${supported}`;
 }
 
 function commonName(certificate: X509Certificate | undefined): string | undefined {

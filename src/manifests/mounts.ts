@@ -13,7 +13,7 @@ export interface Mount {
   readonly path: string;
   readonly readOnly: boolean;
   /** Kubernetes' hostPath type. */
-  readonly type: "DirectoryOrCreate" | "Directory" | "File";
+  readonly type: "DirectoryOrCreate" | "Directory" | "FileOrCreate";
   /** Lines above the volume, without "# ". */
   readonly comment: readonly string[];
 }
@@ -60,7 +60,7 @@ function obstacle({ path, type }: Mount): string | undefined {
   if (isAnyOf(path, OF_THE_RUNTIME))
     return "is each container's own and not the node's; use another, such as /run/leasehold or /var/lib/leasehold";
   // A single file hides nothing but itself: /etc/machine-id.
-  if (type === "File" || path.split("/").filter((part) => part !== "").length > 1) return undefined;
+  if (type === "FileOrCreate" || path.split("/").filter((part) => part !== "").length > 1) return undefined;
   return "holds more than the pod may see, so it is not mounted as a whole; use a directory below a top-level one, such as /etc/leasehold or /var/lib/leasehold";
 }
 
@@ -153,7 +153,16 @@ export function podMounts(config: Config): Mounts {
   const machineId = posix.normalize(machineIdFile);
   if (!isAnyOf(machineId, OF_THE_RUNTIME)) {
     found.add(
-      { name: "machine-id", path: machineId, readOnly: true, type: "File", comment: [] },
+      {
+        name: "machine-id",
+        path: machineId,
+        readOnly: true,
+        type: "FileOrCreate",
+        comment: [
+          "Where a machine has none, the kubelet creates an empty file. The agent then makes an id up and warns, and systemd",
+          "fills the file at the next boot (machine-id(5)).",
+        ],
+      },
       "MACHINE_ID_FILE",
       machineIdFile,
     );

@@ -3,9 +3,15 @@ import type { Config } from "../config/config.ts";
 import { quoted, scalar } from "./yaml.ts";
 
 type Lease = Pick<Config, "leaseName" | "leaseNamespace">;
+type Health = Pick<Config, "checkPath">;
 
-/** `rbac` returns the text of manifests/rbac.yaml, for the Lease of that name. */
-export function rbac({ leaseName, leaseNamespace }: Lease): string {
+const HEALTH = "leasehold-health";
+
+/** The URL path that RBAC compares: it does not see what follows the path (`?exclude=etcd`). */
+const pathOf = ({ checkPath }: Health): string => checkPath.replace(/\?.*$/s, "");
+
+/** `rbac` returns the text of manifests/rbac.yaml, for the Lease of that name and that health check. */
+export function rbac({ leaseName, leaseNamespace, ...health }: Lease & Health): string {
   const [name, namespace] = [scalar(leaseName), scalar(leaseNamespace)];
   return `# This file creates the Lease and gives the agents' user, \`leasehold\`, its permissions. Step 5 of the README creates the
 # kubeconfig of that user on each control-plane node.
@@ -92,6 +98,35 @@ subjects:
   - apiGroup: rbac.authorization.k8s.io
     kind: User
     name: leasehold
+---
+# The agents ask every API server whether it is ready. Kubernetes lets every user do that, by the ClusterRole
+# system:public-info-viewer, and some clusters take that away. An API server that refuses the question counts as ready.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: ${HEALTH}
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+rules:
+  - nonResourceURLs: [${quoted(pathOf(health))}]
+    verbs: ["get"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: ${HEALTH}
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: ${HEALTH}
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: User
+    name: leasehold
 `;
 }
 
@@ -141,6 +176,23 @@ roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
   name: leasehold-endpoints
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: Group
+    name: system:nodes
+---
+# A worker's agent asks every API server whether it is ready, as the agents of rbac.yaml do.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: leasehold-workers-health
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: leasehold-health
 subjects:
   - apiGroup: rbac.authorization.k8s.io
     kind: Group

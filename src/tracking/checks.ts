@@ -21,6 +21,8 @@ export interface CheckSources {
    * it changes.
    */
   apiserver(): Finding;
+  /** The cluster's CA as PEM, which an https check trusts; undefined while it is not known. */
+  clusterCa(): string | undefined;
   readonly kernel: Pick<VipKernel, "link" | "onChange">;
   /**
    * Tells whether another machine is heard on the VIP's link. null: none ever was. Poke "interface" when that
@@ -102,7 +104,7 @@ export function checksFromConfig(config: CheckSettings, sources: CheckSources): 
       name: "http",
       weight: config.trackHttpWeight,
       ...damped,
-      run: httpCheck(config.trackHttp),
+      run: httpCheck(config.trackHttp, () => sources.clusterCa()),
     });
   }
   return checks;

@@ -1,37 +1,58 @@
 /** Defines a check that gets a URL: 2xx and 3xx pass. */
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { createSecureContext, getCACertificates } from "node:tls";
-import type { SecureContext } from "node:tls";
+import { checkServerIdentity, createSecureContext, getCACertificates } from "node:tls";
+import type { PeerCertificate, SecureContext } from "node:tls";
 import { message } from "./check.ts";
 import type { Outcome } from "./rules.ts";
 
 /** Bytes of a body that are read at most, since only the status counts. */
 const BODY_BYTES = 64 * 1_024;
 
+/** Name that kubeadm and every other installer puts into each API server's certificate. */
+const API_SERVER = "kubernetes";
+
 /**
- * Trusts the certificate authorities that Node brings and those of the system, which is where an operator
- * adds one.
+ * Trusts the certificate authorities that Node brings, those of the system, which is where an operator adds
+ * one, and the cluster's.
  */
-function systemTrust(): SecureContext {
-  return createSecureContext({ ca: [...getCACertificates("default"), ...getCACertificates("system")] });
+function trusted(clusterCa: string | undefined): SecureContext {
+  const cluster = clusterCa === undefined ? [] : [clusterCa];
+  return createSecureContext({
+    ca: [...getCACertificates("default"), ...getCACertificates("system"), ...cluster],
+  });
+}
+
+/**
+ * Compares the certificate's names with the URL's host. On the loopback an API server's certificate is good
+ * as well: it has the node's address in it but not 127.0.0.1, and no other machine can answer there.
+ */
+function checkIdentity(host: string, certificate: PeerCertificate): Error | undefined {
+  const wrong = checkServerIdentity(host, certificate);
+  if (wrong === undefined || !/^(?:127(?:\.\d+){3}|::1|localhost)$/.test(host)) return wrong;
+  return checkServerIdentity(API_SERVER, certificate) === undefined ? undefined : wrong;
 }
 
 /**
  * Makes each GET on a connection of its own: a check on a kept-alive connection would not notice that new
- * connections fail. Redirects are not followed.
- * @param trust which certificate authorities to trust for https; by default Node's and the system's
+ * connections fail. Redirects are not followed. No credentials are sent.
+ * @param clusterCa returns the cluster's CA as PEM, which https trusts next to Node's and the system's
  */
-export function httpCheck(url: string, trust?: SecureContext): (signal: AbortSignal) => Promise<Outcome> {
-  let secureContext = trust;
+export function httpCheck(
+  url: string,
+  clusterCa: () => string | undefined = () => undefined,
+): (signal: AbortSignal) => Promise<Outcome> {
+  let trust: { readonly ca: string | undefined; readonly context: SecureContext } | undefined;
   return (signal) => {
     const target = URL.parse(url);
     if (target === null || (target.protocol !== "http:" && target.protocol !== "https:")) {
       return Promise.resolve({ kind: "unusable", detail: `not an http or https URL: ${url}` });
     }
-    // Reading the authorities takes some 10 ms, so it is done once, and only if there is something to verify.
-    if (target.protocol === "https:") secureContext ??= systemTrust();
-    return get(target, secureContext, signal);
+    if (target.protocol === "http:") return get(target, undefined, signal);
+    // Reading the authorities takes some 10 ms, so it is done once for each CA of the cluster.
+    const ca = clusterCa();
+    if (trust === undefined || trust.ca !== ca) trust = { ca, context: trusted(ca) };
+    return get(target, trust.context, signal);
   };
 }
 
@@ -43,6 +64,7 @@ function get(target: URL, secureContext: SecureContext | undefined, signal: Abor
       agent: false,
       signal,
       secureContext,
+      checkServerIdentity: checkIdentity,
       headers: { "user-agent": "leasehold", connection: "close" },
     };
     let answered = false;

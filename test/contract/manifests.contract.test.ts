@@ -170,3 +170,39 @@ test("a real API server reads each value as it was written", { skip, timeout: 12
   for (const image of ["true", "1", "1e3", "[::1]:5000/x:1"])
     assert.equal(containerOf(await pod("pod", "--vip", "192.0.2.10", "--image", image)).image, image);
 });
+
+/** RBAC is read from a cache that is a moment behind. */
+async function answers(ask: () => Promise<string>, pattern: RegExp): Promise<void> {
+  let answer = "";
+  for (let turn = 0; turn < 100; turn++) {
+    answer = await ask();
+    if (pattern.test(answer)) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  assert.fail(answer);
+}
+
+test(
+  "an agent may ask /readyz in a cluster that lets no ordinary user ask it",
+  { skip, timeout: 120_000 },
+  async () => {
+    const node = cluster.node("n1");
+    const ask = (path: string, ...as: readonly string[]): Promise<string> =>
+      node.kubectl(["get", "--raw", path, ...as]).catch((error: unknown) => String(error));
+    const agent = ["--as=leasehold", "--as-group=leasehold:agents", "--as-group=system:authenticated"];
+    const worker = ["--as=system:node:w1", "--as-group=system:nodes", "--as-group=system:authenticated"];
+    await node.kubectl(["delete", "clusterrolebinding", "system:public-info-viewer"]);
+    for (const user of [agent, worker]) await answers(() => ask("/readyz", ...user), /forbidden/i);
+    await node.kubectl(["apply", "-f", "-"], { input: printed("rbac") });
+    await node.kubectl(["apply", "-f", "-"], { input: printed("worker-rbac") });
+    for (const user of [agent, worker]) {
+      await answers(() => ask("/readyz", ...user), /^ok$/);
+      assert.match(await ask("/metrics", ...user), /forbidden/i);
+    }
+    // Another path of the health check is a flag, and RBAC follows it.
+    await node.kubectl(["apply", "-f", "-"], {
+      input: printed("rbac", "--check-path", "/livez?exclude=etcd"),
+    });
+    await answers(() => ask("/livez?exclude=etcd", ...agent), /^ok$/);
+  },
+);

@@ -33,12 +33,15 @@ export interface ApiServer extends TestServer {
   /** Requests for /readyz that came with a certificate of ours. */
   authenticated: number;
   requests: number;
+  /** The header of each request, "" without one. */
+  readonly authorizations: string[];
 }
 
 /** `stranger`: with a certificate of a CA that nobody trusts. */
 export async function startApiServer(behaviour: Behaviour, port = 0, stranger = false): Promise<ApiServer> {
   const context = createSecureContext({ ...(stranger ? strangerCert : serverCert), ca: ca.cert });
-  const state = { behaviour, authenticated: 0, requests: 0 };
+  const authorizations: string[] = [];
+  const state = { behaviour, authenticated: 0, requests: 0, authorizations };
   const http = httpServer(state);
   const server = await startServer((socket) => accept(socket, state.behaviour, context, http), port);
   return Object.assign(state, server);
@@ -73,10 +76,11 @@ function accept(socket: Socket, behaviour: Behaviour, secureContext: SecureConte
 }
 
 function httpServer(
-  state: Pick<ApiServer, "requests" | "authenticated"> & { readonly behaviour: Behaviour },
+  state: Pick<ApiServer, "requests" | "authenticated" | "authorizations"> & { readonly behaviour: Behaviour },
 ): HttpServer {
   return createHttp({ keepAliveTimeout: 0 }, (request, response) => {
     state.requests++;
+    state.authorizations.push(request.headers.authorization ?? "");
     if (request.socket instanceof TLSSocket && request.socket.getPeerCertificate().subject?.CN === CLIENT)
       state.authenticated++;
     const { behaviour } = state;

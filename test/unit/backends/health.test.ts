@@ -48,7 +48,7 @@ describe("one check", () => {
     [
       "403 is ready, with a warning",
       { kind: "status", status: 403 },
-      { kind: "ready", reason: "403", warning: "unauthorized" },
+      { kind: "ready", reason: "403", warning: "forbidden" },
     ],
     [
       "an answer that comes too late is slow",
@@ -140,6 +140,30 @@ describe("one check", () => {
     await until("the request has come", () => server.requests === 4);
     server.behaviour = { kind: "silent" };
     assert.deepEqual(await pending, { kind: "silent", reason: "timeout: tls" });
+  });
+
+  test("with a token asks in full: an API server that answers 500 is not ready", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 500 });
+    const { ca, servername } = checkTls;
+    const probe = probeAt(t, server.port, () => ({ ca, servername, token: "abc" }));
+    assert.deepEqual(await probe.check(), { kind: "not-ready", reason: "500" });
+    server.behaviour = { kind: "status", status: 200 };
+    assert.deepEqual(await probe.check(), { kind: "ready", reason: "200" });
+    assert.deepEqual([server.accepted(), server.authenticated], [1, 0]);
+    assert.deepEqual(server.authorizations, ["Bearer abc", "Bearer abc"]);
+  });
+
+  test("sends a token only to a server that the CA vouches for, under the right name", async (t) => {
+    const stranger = await apiServer(t, { kind: "status", status: 200 }, true);
+    const { ca, servername } = checkTls;
+    const atStranger = probeAt(t, stranger.port, () => ({ ca, servername, token: "abc" }));
+    assert.match((await atStranger.check()).reason, /^tls: /u);
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    const otherName = probeAt(t, server.port, () => ({ ca, servername: "other", token: "abc" }));
+    assert.match((await otherName.check()).reason, /^tls: /u);
+    const noCa = probeAt(t, server.port, () => ({ ...checkTls, key: "no key", token: "abc" }));
+    assert.equal((await noCa.check()).warning, "unverified");
+    assert.deepEqual([...stranger.authorizations, ...server.authorizations], []);
   });
 
   test("without credentials only TCP and TLS are tried", async (t) => {
@@ -268,7 +292,7 @@ describe("the checks' rhythm", () => {
     const { health, results, warnings } = watch(t, 1);
     health.setBackends([server.backend]);
     await until("five checks", () => results.length >= 5);
-    assert.equal(warnings.length, 1);
+    assert.deepEqual(warnings, ["The API server forbids its readiness check, taking it as ready"]);
     server.behaviour = { kind: "status", status: 200 };
     await until("ready without a warning", () => results.at(-1)?.result.reason === "200");
     server.behaviour = { kind: "status", status: 401 };

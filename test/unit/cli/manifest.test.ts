@@ -258,7 +258,7 @@ describe("what follows from the settings", () => {
     const standard = {
       "/run/leasehold": "DirectoryOrCreate rw",
       "/var/lib/leasehold": "DirectoryOrCreate rw",
-      "/etc/machine-id": "File ro",
+      "/etc/machine-id": "FileOrCreate ro",
     };
     const etc = { "/etc/kubernetes": "DirectoryOrCreate ro" };
     for (const [words, expected] of [
@@ -287,12 +287,12 @@ describe("what follows from the settings", () => {
           ...etc,
           "/run/lh/state": "DirectoryOrCreate rw",
           "/srv/lh": "DirectoryOrCreate rw",
-          "/etc/machine-id": "File ro",
+          "/etc/machine-id": "FileOrCreate ro",
         },
       ],
       [
         ["--state-dir", "/run/lh", "--data-dir", "/run/lh"],
-        { ...etc, "/run/lh": "DirectoryOrCreate rw", "/etc/machine-id": "File ro" },
+        { ...etc, "/run/lh": "DirectoryOrCreate rw", "/etc/machine-id": "FileOrCreate ro" },
       ],
       // What the agent writes to is mounted once, writable, whatever else lies in there.
       [["--kubeconfig", "/var/lib/leasehold/config"], { ...etc, ...standard }],
@@ -302,7 +302,7 @@ describe("what follows from the settings", () => {
           ...etc,
           "/run/leasehold": "DirectoryOrCreate rw",
           "/etc/kubernetes/leasehold": "DirectoryOrCreate rw",
-          "/etc/machine-id": "File ro",
+          "/etc/machine-id": "FileOrCreate ro",
         },
       ],
       [
@@ -310,7 +310,7 @@ describe("what follows from the settings", () => {
         {
           "/run/leasehold": "DirectoryOrCreate rw",
           "/etc/kubernetes": "DirectoryOrCreate rw",
-          "/etc/machine-id": "File ro",
+          "/etc/machine-id": "FileOrCreate ro",
         },
       ],
       [
@@ -319,7 +319,7 @@ describe("what follows from the settings", () => {
           ...etc,
           "/run/leasehold": "DirectoryOrCreate rw",
           "/var/lib/leasehold": "DirectoryOrCreate rw",
-          "/var/lib/dbus/machine-id": "File ro",
+          "/var/lib/dbus/machine-id": "FileOrCreate ro",
         },
       ],
       [
@@ -382,6 +382,8 @@ describe("what follows from the settings", () => {
         "RoleBinding null/leasehold",
         "Role default/leasehold-endpoints",
         "RoleBinding default/leasehold-endpoints",
+        "ClusterRole /leasehold-health",
+        "ClusterRoleBinding /leasehold-health",
         "FlowSchema /leasehold",
       ],
     );

@@ -383,6 +383,41 @@ describe("which credentials", () => {
   });
 });
 
+/** The kubeconfig with another user, of which `members` are the members. */
+function withUser(members: string): string {
+  return ownText.replace(/    client-certificate-data: .*\n    client-key-data: .*\n/, `    ${members}\n`);
+}
+
+describe("a token", () => {
+  const tokenOf = (credentials: Credentials): string | undefined => credentials.current()?.token;
+
+  test("of a tokenFile is read again when the file changes, and comes before one in the kubeconfig", async () => {
+    const file = join(directory, `token-${files++}`);
+    await writeFile(file, "first\n");
+    const { credentials } = await setUp({ own: withUser(`token: inline\n    tokenFile: ${file}`) });
+    assert.equal(tokenOf(credentials), "first");
+    assert.equal(credentials.current()?.clientCertificate, undefined);
+    const fingerprint = credentials.current()?.fingerprint;
+    await writeFile(`${file}.new`, "second\n");
+    await rename(`${file}.new`, file);
+    await credentials.reload();
+    assert.equal(tokenOf(credentials), "second");
+    assert.notEqual(credentials.current()?.fingerprint, fingerprint);
+    // A file that is empty for a moment is no reason to forget a token.
+    await writeFile(file, "");
+    await credentials.reload();
+    assert.equal(tokenOf(credentials), "second");
+  });
+
+  test("and a relative tokenFile is next to the kubeconfig", async () => {
+    await writeFile(join(directory, "beside"), "abc");
+    const path = join(directory, `file-${files++}`);
+    await writeFile(path, withUser("tokenFile: beside"));
+    const result = await readKubeconfig(path);
+    assert.equal(result.kind === "ok" && result.credentials.token, "abc");
+  });
+});
+
 describe("reading a kubeconfig", () => {
   async function read(text: string) {
     const path = join(directory, `file-${files++}`);
@@ -453,7 +488,10 @@ describe("reading a kubeconfig", () => {
       ownText.replace("    server:", "    insecure-skip-tls-verify: true\n    server:"),
       /insecure-skip-tls-verify is not accepted/,
     ],
-    "no credentials": [ownText.replace(/ +client-key-data: .*\n/, ""), /neither a client certificate/],
+    "no credentials": [
+      ownText.replace(/ +client-key-data: .*\n/, ""),
+      /a client-certificate without its client-key; use client-certificate with client-key, token, or tokenFile$/,
+    ],
     "another's key": [
       ownText.replace(/client-key-data: .*/, /client-key-data: .*/.exec(adminText)?.[0] ?? ""),
       /client-key is damaged or does not fit/,
@@ -462,6 +500,22 @@ describe("reading a kubeconfig", () => {
       ownText.replace(/client-key-data: .*/, `client-key-data: ${secret}`),
       /client-key is damaged/,
     ],
+    "no user's members": [
+      withUser(""),
+      /neither a client certificate with its key nor a token; use .* or tokenFile$/,
+    ],
+    "a program": [
+      withUser("exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, args: [SECRET]}"),
+      /the user has exec, a program .*; use client-certificate with client-key, token, or tokenFile$/,
+    ],
+    "a provider": [withUser("auth-provider: {name: oidc}"), /auth-provider, which is not supported; use /],
+    "a password": [withUser(`username: me\n    password: SECRET`), /a name and a password, .*; use /],
+    "another identity": [withUser("token: abc\n    as: admin"), /act as another one \(`as`\)/],
+    "a file for the token that is not there": [
+      withUser("tokenFile: nowhere"),
+      /tokenFile .*nowhere cannot be read: ENOENT/,
+    ],
+    "a token of two lines": [withUser(String.raw`token: "TOP\nSECRET"`), /the token has characters that no/],
     "a reference to nothing": [
       ownText.replace(/client-key-data: .*/, "client-key: nowhere.key"),
       /client-key .*nowhere\.key cannot be read: ENOENT/,

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { loadAllYaml, loadYaml } from "@kubernetes/client-node";
-import type { V1Lease, V1Pod, V1Role, V1RoleBinding } from "@kubernetes/client-node";
+import type { V1ClusterRole, V1Lease, V1Pod, V1Role, V1RoleBinding } from "@kubernetes/client-node";
 import { parseConfig } from "../../../src/config/config.ts";
+import { SETTINGS } from "../../../src/config/settings.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
 import { HEALTH_HOST } from "../../../src/ops/server.ts";
 import { VERSION } from "../../../src/version.ts";
@@ -26,6 +27,7 @@ function resources(yaml: string): readonly Resource[] {
 interface Kinds {
   readonly Lease: V1Lease;
   readonly Role: V1Role;
+  readonly ClusterRole: V1ClusterRole;
   readonly RoleBinding: V1RoleBinding;
 }
 
@@ -175,6 +177,11 @@ describe("the static pod", () => {
     }
   });
 
+  test("starts on a machine that has none of what it mounts", () => {
+    for (const { name, hostPath } of pod.spec?.volumes ?? [])
+      assert.match(hostPath?.type ?? "", /^(?:Directory|File)OrCreate$/, name);
+  });
+
   test("is of this version", () => {
     assert.equal(container?.image, `leasehold:${VERSION}`);
     assert.equal(pod.metadata?.labels?.["app.kubernetes.io/version"], VERSION);
@@ -249,9 +256,14 @@ describe("the worker's static pod", () => {
     assert.equal(pod.metadata?.labels?.["app.kubernetes.io/version"], VERSION);
   });
 
-  test("comes with the one right that the kubelet lacks, for nodes alone", () => {
-    const [binding, ...more]: readonly V1RoleBinding[] = loadAllYaml(read("worker-rbac.yaml"));
+  test("comes with the rights that the kubelet lacks, for nodes alone", () => {
+    const [binding, health, ...more]: readonly V1RoleBinding[] = loadAllYaml(read("worker-rbac.yaml"));
     assert.equal(more.length, 0);
+    assert.equal(
+      health?.roleRef.name,
+      named(read("rbac.yaml"), "ClusterRole", "leasehold-health").metadata?.name,
+    );
+    assert.deepEqual(plain(health?.subjects), plain(binding?.subjects));
     assert.equal(binding?.metadata?.namespace, "default");
     assert.equal(
       binding?.roleRef.name,
@@ -266,6 +278,8 @@ describe("the worker's static pod", () => {
 describe("the cluster's part", () => {
   test("is what kustomize makes of it", async () => {
     assert.deepEqual(names(resources(await kubectl("kustomize", "manifests"))), [
+      "ClusterRole /leasehold-health",
+      "ClusterRoleBinding /leasehold-health",
       "FlowSchema /leasehold",
       "Lease kube-system/leasehold",
       "Role default/leasehold-endpoints",
@@ -285,7 +299,7 @@ describe("the cluster's part", () => {
     assert.equal(lease.spec, undefined);
   });
 
-  test("gives the user one Lease, and no cluster-wide right", () => {
+  test("gives the user one Lease, and of cluster-wide rights only the question whether an API server is ready", () => {
     const role = named(read("rbac.yaml"), "Role", "leasehold");
     const leases = role.rules?.filter(({ resources }) => resources?.includes("leases")) ?? [];
     assert.deepEqual(
@@ -295,7 +309,11 @@ describe("the cluster's part", () => {
         { verbs: ["create"], resourceNames: undefined },
       ],
     );
-    assert.ok(!names(resources(read("rbac.yaml"))).some((name) => name.startsWith("Cluster")));
+    const everywhere = resources(read("rbac.yaml")).filter(({ kind }) => kind?.startsWith("Cluster"));
+    assert.deepEqual(names(everywhere), ["ClusterRole /leasehold-health", "ClusterRoleBinding /leasehold-health"]);
+    assert.deepEqual(plain(named(read("rbac.yaml"), "ClusterRole", "leasehold-health").rules), [
+      { nonResourceURLs: [SETTINGS.CHECK_PATH.fallback], verbs: ["get"] },
+    ]);
     const verbs = role.rules?.flatMap((rule) => rule.verbs) ?? [];
     assert.ok(!verbs.includes("*") && !verbs.includes("delete"));
     for (const name of ["leasehold", "leasehold-endpoints"]) {

@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import type { RequestListener } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -9,7 +18,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
-import { createSecureContext } from "node:tls";
 import { systemClock } from "../../../src/clock.ts";
 import type { Clock } from "../../../src/clock.ts";
 import type { Finding } from "../../../src/tracking/check.ts";
@@ -19,6 +27,8 @@ import { fileCheck, watchFile } from "../../../src/tracking/file.ts";
 import { httpCheck } from "../../../src/tracking/http.ts";
 import type { Outcome } from "../../../src/tracking/rules.ts";
 import type { LinkState } from "../../../src/vip/kernel.ts";
+import { authority, issueServing } from "../../support/backends/pki.ts";
+import { issue as issueFor } from "../../support/embedded-api/certificates.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 // For localhost and 127.0.0.1, self-signed, valid from 2020 to 2119. It protects nothing.
@@ -42,6 +52,10 @@ BMvV4nTtBCSZuLl+bBOl3jAqV0GzjqtBTELg
 
 const realClock: Clock = systemClock(() => performance.now());
 const never = new AbortController().signal;
+
+function day(): { readonly notBefore: Date; readonly notAfter: Date } {
+  return { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + 86_400_000) };
+}
 
 function folder(context: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), "leasehold-check-"));
@@ -225,14 +239,44 @@ describe("an exec check", () => {
   });
 });
 
+async function listening(context: TestContext, server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  context.after(() => server.close());
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  return address.port;
+}
+
+describe("the documented command", () => {
+  const page = readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8");
+  const documented = /^( {4}#!\/bin\/sh\n(?: {4}.*\n)+)/m.exec(page)?.[1]?.replaceAll(/^ {4}/gm, "");
+
+  test("works with what the image has: sh and node, and no curl", async (context) => {
+    assert.ok(documented !== undefined, "docs/configuration.md has no script");
+    let status = 200;
+    const apiServer = createTlsServer(issueServing(authority("cluster-ca")), (request, response) => {
+      response.writeHead(request.url === "/livez" ? status : 404).end("ok");
+    });
+    const port = await listening(context, apiServer);
+    const directory = folder(context);
+    const programs = join(directory, "bin");
+    mkdirSync(programs);
+    symlinkSync(process.execPath, join(programs, "node"));
+    assert.match(documented, /127\.0\.0\.1:6443/);
+    const file = script(directory, "check.sh", [documented.replace(":6443", `:${port}`)]);
+    const check = execCheck(`/usr/bin/env PATH=${programs} ${file}`, realClock);
+    assert.deepEqual(await check(never), { kind: "pass", detail: "exit status 0" });
+    status = 500;
+    assert.deepEqual(await check(never), { kind: "fail", detail: "exit status 1: status 500" });
+    apiServer.closeAllConnections();
+    apiServer.close();
+    const gone = await check(never);
+    assert.equal(gone.kind, "fail");
+    assert.match(gone.detail, /ECONNREFUSED/);
+  });
+});
+
 describe("an http check", () => {
-  async function listening(context: TestContext, server: Server): Promise<number> {
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    context.after(() => server.close());
-    const address = server.address();
-    assert.ok(typeof address === "object" && address !== null);
-    return address.port;
-  }
   const serve = (context: TestContext, listener: RequestListener): Promise<number> =>
     listening(context, createServer(listener));
   const get = (url: string, signal = never): Promise<Outcome> => httpCheck(url)(signal);
@@ -346,10 +390,35 @@ describe("an http check", () => {
     const stranger = await get(url);
     assert.equal(stranger.kind, "fail");
     assert.match(stranger.detail, /self-signed/);
-    const trust = createSecureContext({ ca: TEST_CERTIFICATE });
+    const trust = (): string => TEST_CERTIFICATE;
     assert.deepEqual(await httpCheck(url, trust)(never), { kind: "pass", detail: "status 200" });
     const otherName = await httpCheck(url.replace("127.0.0.1", "127.0.0.2"), trust)(never);
     assert.equal(otherName.kind, "fail");
+  });
+
+  test("trusts the cluster's CA, the new one as soon as there is one, and its API server on the loopback", async (context) => {
+    const ca = authority("cluster-ca");
+    const apiServer = issueServing(ca);
+    const server = createTlsServer(apiServer, (_, response) => void response.end("ok"));
+    // kubeadm's certificate has the name kubernetes and the node's address, and not 127.0.0.1.
+    const url = `https://127.0.0.1:${await listening(context, server)}/livez`;
+    let current: string | undefined = authority("another-ca").cert;
+    const check = httpCheck(url, () => current);
+    assert.equal((await check(never)).kind, "fail");
+    current = ca.cert;
+    assert.deepEqual(await check(never), { kind: "pass", detail: "status 200" });
+    current = undefined;
+    assert.equal((await check(never)).kind, "fail");
+  });
+
+  test("takes the API server's name for the loopback's alone", async (context) => {
+    const ca = authority("cluster-ca");
+    const other = issueFor(ca, { commonName: "x", names: ["etcd"], ...day() });
+    const server = createTlsServer(other, (_, response) => void response.end("ok"));
+    const port = await listening(context, server);
+    const outcome = await httpCheck(`https://127.0.0.1:${port}/`, () => ca.cert)(never);
+    assert.equal(outcome.kind, "fail");
+    assert.match(outcome.detail, /does not match|altnames/u);
   });
 
   test("is unusable without a URL of http or https", async () => {
@@ -459,6 +528,7 @@ describe("the configured checks", () => {
       balancer: () => world.balancer,
       apiserver: () => world.apiserver,
       neighbours: () => world.neighbours,
+      clusterCa: () => undefined,
       kernel: {
         link: () => world.link,
         onChange(callback: () => void) {
