@@ -2,7 +2,8 @@
 import type { FastPathStatus } from "../../src/fastpath/status.ts";
 import { monotonicMs, sleep } from "../../test/support/lab/clock.ts";
 import type { Attempt } from "../../test/support/lab/probe.ts";
-import type { DemoCluster, NodeName } from "./cluster.ts";
+import type { DemoCluster, NodeName, WatchView } from "./cluster.ts";
+import { explain, explainFault } from "./explain.ts";
 
 export interface NodeView {
   readonly name: NodeName;
@@ -10,6 +11,9 @@ export interface NodeView {
   /** undefined: the agent does not run, or does not answer. */
   readonly state: string | undefined;
   readonly effectivePriority: number | undefined;
+  /** Why it is in FAULT. */
+  readonly faults: readonly string[];
+  readonly hasPower: boolean;
   /** Its kernel has the VIP, whatever its agent believes. */
   readonly hasVip: boolean;
   readonly apiServes: boolean;
@@ -27,9 +31,14 @@ export interface Snapshot {
   readonly startedMs: number;
   readonly nowMs: number;
   readonly vip: string;
-  readonly endpoint: string;
+  /** Where the clients connect to; undefined before they start. */
+  readonly endpoint: string | undefined;
   readonly nodes: readonly NodeView[];
+  /** From the first one that was answered. */
   readonly attempts: readonly Attempt[];
+  readonly watches: readonly WatchView[];
+  /** What needs an explanation on the screen now. */
+  readonly notes: readonly string[];
   readonly events: readonly DemoEvent[];
 }
 
@@ -46,6 +55,7 @@ export class Observer {
   readonly #startedMs = monotonicMs();
   readonly #show: (snapshot: Snapshot) => void;
   #nodes: readonly NodeView[] = [];
+  #notes: readonly string[] = [];
   /** As last said. */
   #fastPath: string | undefined;
   #ended = false;
@@ -61,15 +71,17 @@ export class Observer {
   }
 
   snapshot(): Snapshot {
-    const { vip, endpoint, probe } = this.#cluster;
+    const { vip, clients } = this.#cluster;
     const nowMs = monotonicMs();
     return {
       startedMs: this.#startedMs,
       nowMs,
       vip,
-      endpoint,
+      endpoint: clients?.endpoint,
       nodes: this.#nodes,
-      attempts: probe.attempts(),
+      attempts: clients?.attempts() ?? [],
+      watches: clients?.watches(nowMs) ?? [],
+      notes: this.#notes,
       events: this.events,
     };
   }
@@ -86,6 +98,8 @@ export class Observer {
             priority: node.priority,
             state: status?.election?.state,
             effectivePriority: status?.election?.effectivePriority,
+            faults: status?.election?.faults ?? [],
+            hasPower: node.hasPower,
             hasVip: holders.includes(node.name),
             apiServes: node.apiServes,
             fastPath: fastPathTextOf(status?.fastPath),
@@ -98,6 +112,9 @@ export class Observer {
           this.#nodes.find(({ name }) => name === node.name),
           node,
         );
+      const notes = explain(nodes);
+      for (const note of notes) if (!this.#notes.includes(note)) this.say(note);
+      this.#notes = notes;
       this.#nodes = nodes;
       this.#show(this.snapshot());
       await sleep(EVERY_MS);
@@ -111,7 +128,7 @@ export class Observer {
   #compare(before: NodeView | undefined, now: NodeView): void {
     if (before?.state !== now.state && now.state !== undefined)
       this.say(
-        `${now.name}: ${before?.state ?? "starts as"}${before?.state === undefined ? "" : " ->"} ${now.state}`,
+        `${now.name}: ${before?.state ?? "starts as"}${before?.state === undefined ? "" : " ->"} ${now.state}${now.state === "FAULT" ? `: ${explainFault(now)}` : ""}`,
       );
     if (before !== undefined && before.hasVip !== now.hasVip)
       this.say(`${now.name}: ${now.hasVip ? "has" : "no longer has"} the VIP`);

@@ -2,6 +2,8 @@
 import { styleText } from "node:util";
 import { describeAttempts, longestGap } from "../../test/support/lab/probe.ts";
 import type { Attempt } from "../../test/support/lab/probe.ts";
+import type { WatchView } from "./cluster.ts";
+import { explainFault } from "./explain.ts";
 import type { NodeView, Snapshot } from "./observer.ts";
 
 /** The client's last ten seconds, a mark for every quarter of a second. */
@@ -13,10 +15,33 @@ export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1).padStart(5)} s`;
 }
 
-function stateOf(node: NodeView): string {
-  const text = (node.state ?? "no agent").padEnd(9);
-  if (node.state === "MASTER") return styleText(["bold", "green"], text);
-  return styleText(node.state === "BACKUP" ? "cyan" : "red", text);
+/** Colours a text. {@link styleText} does it for a terminal. */
+export type Paint = (style: Style | readonly Style[], text: string) => string;
+export type Style = "bold" | "green" | "red" | "cyan" | "yellow" | "gray";
+
+const terminal: Paint = (style, text) => styleText([style].flat(), text);
+
+function stateOf(node: NodeView, paint: Paint): string {
+  const text = (node.hasPower ? (node.state ?? "no agent") : "no power").padEnd(9);
+  if (node.state === "MASTER") return paint(["bold", "green"], text);
+  return paint(node.state === "BACKUP" ? "cyan" : "red", text);
+}
+
+/** Why a node is in FAULT, or what its priority has to do with the next move. */
+function remarkOf(node: NodeView): string {
+  return node.state === "FAULT" ? `  ${explainFault(node)}` : "";
+}
+
+/** A mark for each watch, by the API server that answers it. */
+function watchRow(watches: readonly WatchView[], paint: Paint): string {
+  const marks = {
+    alive: paint("green", "\u25cf"),
+    silent: paint("yellow", "\u25cb"),
+    ended: paint("red", "x"),
+  };
+  return [...Map.groupBy(watches, ({ server }) => server)]
+    .map(([server, those]) => `${server} ${those.map(({ state }) => marks[state]).join("")}`)
+    .join("   ");
 }
 
 /** Of the probes sent in the last `windowMs`, those that have ended: how many were answered, in per cent. */
@@ -27,7 +52,7 @@ function successRate(attempts: readonly Attempt[], nowMs: number, windowMs: numb
 }
 
 /** A mark for each quarter of a second: all answered, some, none, nothing known. */
-function strip(attempts: readonly Attempt[], nowMs: number): string {
+function strip(attempts: readonly Attempt[], nowMs: number, paint: Paint): string {
   const cells = Array.from({ length: STRIP_MARKS }, () => ({ ok: 0, failed: 0 }));
   for (const { sentMs, ok } of attempts) {
     const cell = cells[STRIP_MARKS - 1 - Math.floor((nowMs - sentMs) / STRIP_MS)];
@@ -37,45 +62,50 @@ function strip(attempts: readonly Attempt[], nowMs: number): string {
   }
   return cells
     .map(({ ok, failed }) => {
-      if (ok + failed === 0) return styleText("gray", ".");
-      if (failed === 0) return styleText("green", "█");
-      return ok === 0 ? styleText("red", "x") : styleText("yellow", "▒");
+      if (ok + failed === 0) return paint("gray", ".");
+      if (failed === 0) return paint("green", "█");
+      return ok === 0 ? paint("red", "x") : paint("yellow", "▒");
     })
     .join("");
 }
 
-/** One screen, without moving the cursor. */
-export function frame(snapshot: Snapshot, footer: string): string {
-  const { nodes, attempts, events, nowMs, startedMs } = snapshot;
-  const holder = nodes.find((node) => node.hasVip);
+/**
+ * One screen, without moving the cursor.
+ * @param paint how colours are written; default: for a terminal
+ */
+export function frame(snapshot: Snapshot, footer: string, paint: Paint = terminal): string {
+  const { nodes, attempts, events, nowMs, startedMs, endpoint, watches, notes } = snapshot;
+  const holder = nodes.find((node) => node.hasVip && node.hasPower);
   const backends = holder?.backends
-    .map(({ id, grade }) => `${id} ${styleText(grade === "UP" ? "green" : "red", grade)}`)
+    .map(({ id, grade }) => `${id} ${paint(grade === "UP" ? "green" : "red", grade)}`)
     .join("   ");
   const gap = longestGap(attempts).ms;
+  const [note = ""] = notes;
   return [
-    styleText("bold", `Leasehold   VIP ${snapshot.vip}   ${seconds(nowMs - startedMs)}`),
+    paint("bold", `Leasehold   VIP ${snapshot.vip}   ${seconds(nowMs - startedMs)}`),
     "",
     "node  priority      state     VIP   API server",
     ...nodes.map((node) => {
       const priority = `${node.priority}${node.effectivePriority === undefined || node.effectivePriority === node.priority ? "" : ` -> ${node.effectivePriority}`}`;
-      const vip = node.hasVip ? styleText(["bold", "green"], "VIP") : "   ";
-      return `${node.name}    ${priority.padEnd(12)}  ${stateOf(node)} ${vip}   ${node.apiServes ? "serves" : styleText("red", "stopped")}`;
+      const vip = node.hasVip && node.hasPower ? paint(["bold", "green"], "VIP") : "   ";
+      return `${node.name}    ${priority.padEnd(12)}  ${stateOf(node, paint)} ${vip}   ${node.apiServes ? "serves" : paint("red", "stopped")}${remarkOf(node)}`;
     }),
-    "",
+    paint("yellow", note),
     `backends (${holder?.name ?? "no holder"})  ${backends ?? ""}`,
     holder?.fastPath ?? "",
     "",
-    `client -> ${snapshot.endpoint}  last 2 s: ${successRate(attempts, nowMs, 2000)}   all: ${successRate(attempts, nowMs, Infinity)}   longest gap: ${Number.isFinite(gap) ? `${gap.toFixed(0)} ms` : "-"}`,
-    `${strip(attempts, nowMs)}  ${styleText("gray", "10 s")}`,
+    endpoint === undefined
+      ? "clients: not started yet"
+      : `clients -> ${endpoint}  last 2 s: ${successRate(attempts, nowMs, 2000)}   all: ${successRate(attempts, nowMs, Infinity)}   longest gap: ${attempts.length > 0 ? `${gap.toFixed(0)} ms` : "-"}`,
+    `${strip(attempts, nowMs, paint)}  ${paint("gray", "new connections, 10 s")}`,
+    `watches by server   ${watchRow(watches, paint)}   ${paint("gray", "\u25cf alive  \u25cb hears nothing  x ended")}`,
     "",
     ...Array.from({ length: EVENT_LINES }, (_, index) => {
       const event = events.slice(-EVENT_LINES)[index];
-      return event === undefined
-        ? ""
-        : `${styleText("gray", seconds(event.atMs - startedMs))}  ${event.text}`;
+      return event === undefined ? "" : `${paint("gray", seconds(event.atMs - startedMs))}  ${event.text}`;
     }),
     "",
-    styleText("gray", footer),
+    ...footer.split("\n").map((line) => paint("gray", line)),
   ].join("\n");
 }
 
@@ -104,13 +134,14 @@ export function plainView(out: NodeJS.WritableStream): View {
   let printed = 0;
   let reportedMs = 0;
   return {
-    show({ events, startedMs, nowMs, attempts }) {
+    show({ events, startedMs, nowMs, attempts, watches }) {
       for (const event of events.slice(printed))
         out.write(`${seconds(event.atMs - startedMs)}  ${event.text}\n`);
       printed = events.length;
-      if (nowMs - reportedMs < 5000) return;
+      if (nowMs - reportedMs < 5000 || attempts.length === 0) return;
       reportedMs = nowMs;
-      out.write(`${seconds(nowMs - startedMs)}  client: ${describeAttempts(attempts)}\n`);
+      const row = watchRow(watches, (_, text) => text);
+      out.write(`${seconds(nowMs - startedMs)}  clients: ${describeAttempts(attempts)}; watches: ${row}\n`);
     },
     close() {},
   };

@@ -20,5 +20,9 @@ test("the demo without nft and iptables is in proxy mode, and sees all of its cl
   assert.equal(code, 0, `${stdout}${stderr}`);
   assert.match(stdout, /n1: proxy mode: nft cannot be started/);
   assert.equal(stdout.match(/^seen {6}/gm)?.length, 5, stdout);
+  // Without nft no rule leads VIP:6443 to a balancer.
+  assert.match(stdout, /new connections to [\d.]+:8443/);
+  assert.doesNotMatch(stdout, /Infinity/);
+  assert.match(stdout, /n1 preempts n2: its priority is higher, and LEASEHOLD_NOPREEMPT is false/);
   assert.match(stdout, /removed 5 network namespaces/);
 });

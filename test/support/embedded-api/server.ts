@@ -243,7 +243,12 @@ export class EmbeddedServer {
       await this.#send(response, opened.response);
       return;
     }
-    response.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private" });
+    // A client behind a balancer cannot tell otherwise where its connection has gone.
+    response.writeHead(200, {
+      "content-type": "application/json",
+      "cache-control": "no-cache, private",
+      "x-served-by": this.name,
+    });
     response.flushHeaders();
     // What changes between opening and here cannot be: both are in this turn of the loop.
     for (const event of opened.replay) response.write(`${JSON.stringify(event)}\n`);
