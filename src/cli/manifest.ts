@@ -32,7 +32,7 @@ const IMAGE = "image";
 export function manifestHelp(): string {
   return `Usage: leasehold manifest KIND [--SETTING VALUE]... [--image IMAGE]
 
-Prints what Kubernetes needs, as YAML on standard output.
+Prints what Kubernetes needs, as YAML on standard output, or a script for the host.
 
 Kinds:
   pod          static pod of a control-plane node. Needs --vip
@@ -41,6 +41,8 @@ Kinds:
                or --backends for the proxy alone
   worker-rbac  RBAC of the workers: once per cluster that has any
   monitoring   PodMonitor and alerts for the Prometheus operator
+  cli          script for the host, which runs \`leasehold status\` and the others: by crictl exec
+               in the pod's container, or by ctr run while the pod is down
 
 Every setting of \`leasehold --help\` is a flag: LEASEHOLD_NODE_IP is --node-ip. \`--flag value\` and
 \`--flag=value\` are the same, and true may be left out: --nopreempt. LEASEHOLD_* variables of the
@@ -58,6 +60,7 @@ Examples:
   leasehold manifest pod --vip 192.0.2.10 --ops-address 0.0.0.0:10081 --image registry.example/leasehold:0.1.0
   leasehold manifest worker --vip 192.0.2.10
   leasehold manifest rbac --lease-name edge | kubectl apply -f -
+  leasehold manifest cli --vip 192.0.2.10 | install -m 0755 /dev/stdin /usr/local/sbin/leasehold
 
 Without an installation, from the image:
   ctr -n k8s.io run --rm docker.io/library/${DEFAULT_IMAGE} leasehold-manifest \\

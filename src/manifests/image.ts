@@ -22,3 +22,14 @@ export const imageReference: Parser<string> = {
       ? { kind: "ok", value: text }
       : { kind: "wrong", because: "is not the reference of an image" },
 };
+
+/**
+ * The reference as containerd's `ctr` needs it. It knows no short names: leasehold:0.1.0 is
+ * docker.io/library/leasehold:0.1.0.
+ */
+export function fullReference(image: string): string {
+  const [first = "", ...rest] = image.split("/");
+  const hasHost = rest.length > 0 && (/[.:]/.test(first) || first === "localhost");
+  if (hasHost) return image;
+  return rest.length === 0 ? `docker.io/library/${image}` : `docker.io/${image}`;
+}

@@ -4,12 +4,13 @@
  */
 import type { Config } from "../config/config.ts";
 import type { SettingName } from "../config/settings.ts";
+import { hostScript, hostScriptProblems } from "./host-script.ts";
 import { POD_MONITOR, prometheusRule } from "./monitoring.ts";
 import { podMounts, workerMounts } from "./mounts.ts";
 import { controlPlanePod, workerPod } from "./pod.ts";
 import { flowSchema, rbac, WORKER_RBAC } from "./rbac.ts";
 
-export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring"] as const;
+export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli"] as const;
 export type ManifestName = (typeof MANIFESTS)[number];
 
 export interface Wanted {
@@ -45,6 +46,15 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
       return plain({ "rbac.yaml": rbac(config), "flowschema.yaml": flowSchema(config) });
     case "worker-rbac":
       return plain({ "worker-rbac.yaml": WORKER_RBAC });
+    case "cli": {
+      const { mounts, problems, warnings } = podMounts(config);
+      const text = hostScript({ ...wanted, mounts });
+      return {
+        files: { "leasehold.sh": text },
+        problems: [...problems, ...hostScriptProblems(mounts)],
+        warnings,
+      };
+    }
     case "monitoring":
       return plain({
         "monitoring/podmonitor.yaml": POD_MONITOR,

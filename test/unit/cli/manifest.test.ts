@@ -452,7 +452,7 @@ describe("what follows from the settings", () => {
 
 describe("wrong input", () => {
   for (const [words, pattern] of [
-    [[], /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring$/],
+    [[], /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, cli$/],
     [VIP, /^which manifest\?/],
     [["pods", ...VIP], /^"pods" is not a manifest; did you mean pod\?$/],
     [["everything", ...VIP], /^"everything" is not a manifest; use one of pod, rbac/],
