@@ -1,17 +1,19 @@
 /**
 /**
  * Writes what is generated: what the table of settings says into docs/configuration.md and README.md, between
- * their markers; the files of manifests/, as `leasehold manifest` prints them; the simulation's golden
- * timelines and docs/timelines.md; docs/pictures/. `--check` writes nothing and exits 1 when a file is out of
+ * their markers; the table of commands into README.md; the files of manifests/, as `leasehold manifest` prints them; the simulation's golden
+ * timelines and docs/timelines.md; docs/pictures/; what `leasehold status` and `why` print in each situation. `--check` writes nothing and exits 1 when a file is out of
  * date.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { COMMANDS, synopsis } from "../src/cli/commands.ts";
 import { manifest } from "../src/cli/manifest.ts";
 import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../src/config/settings.ts";
 import type { Section, SettingName } from "../src/config/settings.ts";
 import { MANIFESTS } from "../src/manifests/manifests.ts";
 import { goldenFiles } from "../test/sim/golden.ts";
 import { loadProduction } from "../test/sim/production.ts";
+import { goldenCommands } from "../test/unit/cli/golden.ts";
 import { pictures } from "./pictures/all.ts";
 
 const root = new URL("../", import.meta.url);
@@ -29,6 +31,13 @@ function readmeTable(): string {
     (name) => `| \`${PREFIX}${name}\` | ${cell(shown(name))} | ${cell(SETTINGS[name].doc)} |`,
   );
   return ["| variable | default | meaning |", "|---|---|---|", ...rows].join("\n");
+}
+
+function commandTable(): string {
+  const rows = COMMANDS.map(
+    (command) => `| \`leasehold ${cell(synopsis(command))}\` | ${cell(command.summary)} |`,
+  );
+  return ["| command | what it does |", "|---|---|", ...rows].join("\n");
 }
 
 function reference(): string {
@@ -63,12 +72,23 @@ const MARKDOWN = {
   end: "<!-- settings:end -->",
 };
 const TARGETS: readonly Target[] = [
+  {
+    file: "README.md",
+    begin: "<!-- commands:begin (written by scripts/docs.ts) -->",
+    end: "<!-- commands:end -->",
+    text: `\n${commandTable()}\n`,
+  },
   { file: "README.md", ...MARKDOWN, text: `\n${readmeTable()}\n` },
   { file: "docs/configuration.md", ...MARKDOWN, text: `\n${reference()}\n` },
 ];
 
 /** Files that are generated as a whole, by their paths. */
-const WHOLE = [...(await goldenFiles(await loadProduction())), ...pictures(), ...manifests()];
+const WHOLE = [
+  ...(await goldenFiles(await loadProduction())),
+  ...pictures(),
+  ...manifests(),
+  ...goldenCommands(),
+];
 
 const check = process.argv.includes("--check");
 let stale = 0;

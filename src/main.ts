@@ -2,11 +2,15 @@
 import { hostname } from "node:os";
 import { parseArgs } from "./cli/args.ts";
 import { cleanup } from "./cli/cleanup.ts";
+import { completion } from "./cli/completion.ts";
 import { forget } from "./cli/forget.ts";
 import { helpText } from "./cli/help.ts";
-import { manifest, manifestHelp } from "./cli/manifest.ts";
+import { explainNode, status } from "./cli/inspect.ts";
+import type { CommandDeps } from "./cli/inspect.ts";
+import { manifest } from "./cli/manifest.ts";
 import { run } from "./cli/run.ts";
 import { versionText } from "./cli/version.ts";
+import { wish } from "./cli/wish.ts";
 import { systemClock } from "./clock.ts";
 import { bootTimeMs } from "./linux/libc.ts";
 import { VERSION } from "./version.ts";
@@ -15,11 +19,19 @@ async function main(): Promise<number> {
   const command = parseArgs(process.argv.slice(2));
   switch (command.kind) {
     case "help":
-      process.stdout.write(helpText());
+      process.stdout.write(helpText(command.of));
       return 0;
-    case "manifest-help":
-      process.stdout.write(manifestHelp());
+    case "completion":
+      process.stdout.write(completion(command.shell));
       return 0;
+    case "status":
+      return status(command, commandDeps());
+    case "why":
+      return explainNode(command, commandDeps());
+    case "move":
+    case "unpin":
+    case "resign":
+      return wish(command, commandDeps());
     case "manifest": {
       const answer = manifest(command.words, process.env);
       process.stderr.write(answer.message);
@@ -39,23 +51,9 @@ async function main(): Promise<number> {
       process.stderr.write(`${command.message}\n`);
       return 2;
     case "cleanup":
-      return cleanup({
-        env: process.env,
-        hostname: hostname(),
-        clock: systemClock(bootTimeMs),
-        rulesOnly: command.rulesOnly,
-        print: (text) => void process.stdout.write(text),
-        printError: (text) => void process.stderr.write(text),
-      });
+      return cleanup({ ...commandDeps(), rulesOnly: command.rulesOnly });
     case "forget":
-      return forget({
-        env: process.env,
-        hostname: hostname(),
-        clock: systemClock(bootTimeMs),
-        node: command.node,
-        print: (text) => void process.stdout.write(text),
-        printError: (text) => void process.stderr.write(text),
-      });
+      return forget({ ...commandDeps(), node: command.node });
     case "run":
       return run({
         env: process.env,
@@ -75,6 +73,16 @@ async function main(): Promise<number> {
         },
       });
   }
+}
+
+function commandDeps(): CommandDeps {
+  return {
+    env: process.env,
+    hostname: hostname(),
+    clock: systemClock(bootTimeMs),
+    print: (text) => void process.stdout.write(text),
+    printError: (text) => void process.stderr.write(text),
+  };
 }
 
 process.exit(await main());

@@ -1,103 +1,215 @@
-/** Parses the command line into a value. Pure. */
+/** Parses the command line into a value, by the table of commands. Pure. */
+import { duration } from "../config/parsers.ts";
 import { suggest } from "../config/suggest.ts";
 import { shown } from "../config/text.ts";
+import { commandSpec, COMMANDS } from "./commands.ts";
+import type { CommandName, CommandSpec, FlagSpec, Output, Shell } from "./commands.ts";
+
+/** How long a command waits for what it has asked for. */
+export interface Waiting {
+  readonly wait: boolean;
+  readonly timeoutMs: number;
+}
 
 export type Command =
   | { readonly kind: "run" }
+  | { readonly kind: "status"; readonly output: Output; readonly watch: boolean }
+  | {
+      readonly kind: "why";
+      /** undefined: this node. */
+      readonly node: string | undefined;
+      readonly all: boolean;
+      readonly last: number;
+      readonly file: string | undefined;
+      readonly output: Exclude<Output, "wide">;
+    }
+  | ({ readonly kind: "move"; readonly to: string; readonly force: boolean } & Waiting)
+  | { readonly kind: "unpin" }
+  | ({ readonly kind: "resign" } & Waiting)
   /** Removes the kernel's rules, which outlive the agent. */
   | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
   /** Takes a node that is gone for good out of the Lease. */
   | { readonly kind: "forget"; readonly node: string }
   /** Prints a manifest; what `words` mean is in manifest.ts, because it takes every setting. */
   | { readonly kind: "manifest"; readonly words: readonly string[] }
+  | { readonly kind: "completion"; readonly shell: Shell }
   | { readonly kind: "version"; readonly output: "text" | "json" }
-  | { readonly kind: "help" }
-  | { readonly kind: "manifest-help" }
+  /** `of` is the command that is explained; undefined: all of them. */
+  | { readonly kind: "help"; readonly of: CommandName | undefined }
   /** Ends with exit status 2 and this message on standard error. */
   | { readonly kind: "usage-error"; readonly message: string };
 
-export const COMMANDS = ["run", "cleanup", "forget", "manifest", "version", "help"] as const;
-const RULES_ONLY = "--rules-only";
-const FLAGS = ["--help", "-h", "--version", "--output", "-o", RULES_ONLY] as const;
+const TIMEOUT_MS = 30_000;
+const TIMEOUT = duration("1s", "10m");
+const MOST = 1_000;
+const LAST = 5;
+const HELP_FLAGS = ["--help", "-h"];
 
-function usageError(problem: string, near: string | undefined): Command {
+/** A mistake in the command line. */
+class Misuse extends Error {}
+
+function misuse(problem: string, near?: string): Misuse {
   const advice = near === undefined ? "`leasehold --help` lists what there is" : `did you mean ${near}?`;
-  return { kind: "usage-error", message: `leasehold: ${problem}; ${advice}` };
+  return new Misuse(`leasehold: ${problem}; ${advice}`);
 }
 
-const unknownFlag = (flag: string): Command =>
-  usageError(`unknown flag ${shown(flag)}`, suggest(flag, FLAGS));
-
-/** Returns the error of a command without arguments that was given one. */
-function refused(command: string, [extra]: readonly string[]): Command | undefined {
-  if (extra === undefined) return undefined;
-  if (extra.startsWith("-")) return unknownFlag(extra);
-  return usageError(
-    `${command} takes no argument ${shown(extra)}: settings are environment variables`,
-    undefined,
-  );
+/** What the words of one command are. */
+interface Words {
+  readonly argument: string | undefined;
+  /** The value of a flag by its long name; "" for a flag without a value. */
+  readonly flags: ReadonlyMap<string, string>;
 }
 
-/** Parses the words after `forget`. */
-function forgetCommand([node, extra]: readonly string[]): Command {
-  if (node === undefined || node === "")
-    return usageError("forget needs the name of a node, as in `leasehold forget n4`", undefined);
-  for (const word of [node, extra]) if (word?.startsWith("-") === true) return unknownFlag(word);
-  if (extra !== undefined)
-    return usageError(`forget takes one node, and not ${JSON.stringify(extra)} as well`, undefined);
-  return { kind: "forget", node };
-}
-
-/** Parses the words after `version`. */
-function versionCommand(rest: readonly string[]): Command {
-  let output: "text" | "json" = "text";
-  const words = rest.flatMap((arg) =>
-    /^(?:-o|--output)=/.test(arg) ? [arg.slice(0, arg.indexOf("=")), arg.slice(arg.indexOf("=") + 1)] : [arg],
-  );
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? "";
-    if (word !== "-o" && word !== "--output")
-      return word.startsWith("-")
-        ? unknownFlag(word)
-        : usageError(`version takes no argument ${shown(word)}`, undefined);
-    const value = words[++i];
-    if (value !== "json" && value !== "text")
-      return usageError(
-        `${word} is json or text, not ${shown(value ?? "")}`,
-        suggest(value ?? "", ["json", "text"]),
-      );
-    output = value;
+/** @throws {Misuse} */
+function readWords(spec: CommandSpec, words: readonly string[]): Words {
+  const flags = new Map<string, string>();
+  let argument: string | undefined;
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? "";
+    if (!word.startsWith("-") || word === "-") {
+      if (spec.argument === undefined || argument !== undefined) throw surplus(spec, word);
+      argument = checkedValue(spec.argument.name, spec.argument.values, word);
+      continue;
+    }
+    const [written = "", ...rest] = word.split("=");
+    const flag = spec.flags.find(({ name, short }) => name === written || short === written);
+    if (flag === undefined) throw unknownFlag(spec, word);
+    let value = rest.length > 0 ? rest.join("=") : undefined;
+    if (flag.value === undefined) {
+      if (value !== undefined) throw misuse(`${written} takes no value`);
+    } else {
+      value ??= words[++at];
+      if (value === undefined && flag.values === undefined)
+        throw misuse(`${written} needs a value: ${flag.doc}`);
+      checkedValue(written, flag.values, value ?? "");
+    }
+    if (flags.has(flag.name)) throw misuse(`${written} is given twice`);
+    flags.set(flag.name, value ?? "");
   }
-  return { kind: "version", output };
+  if (spec.argument?.required === true && (argument ?? "") === "")
+    throw misuse(`${spec.name} needs ${spec.argument.values?.join(", ") ?? spec.argument.name}`);
+  return { argument, flags };
+}
+
+function surplus({ name, argument }: CommandSpec, word: string): Misuse {
+  return argument === undefined
+    ? misuse(
+        `${name} takes no argument ${shown(word)}${name === "run" || name === "cleanup" ? ": settings are environment variables" : ""}`,
+      )
+    : misuse(`${name} takes one argument, and ${shown(word)} is one too many`);
+}
+
+function unknownFlag({ flags }: { readonly flags: readonly FlagSpec[] }, word: string): Misuse {
+  const known = [...flags.flatMap(({ name, short }) => [name, short ?? name]), "--help"];
+  return misuse(`unknown flag ${shown(word)}`, suggest(word.replace(/=.*/s, ""), known));
+}
+
+function checkedValue(name: string, values: readonly string[] | undefined, value: string): string {
+  if (values === undefined || values.includes(value)) return value;
+  const last = values.at(-1) ?? "";
+  throw misuse(
+    `${name} is ${values.slice(0, -1).join(", ")} or ${last}, not ${shown(value)}`,
+    suggest(value, values),
+  );
+}
+
+function waiting({ flags }: Words): Waiting {
+  const text = flags.get("--timeout");
+  if (text === undefined) return { wait: flags.has("--wait"), timeoutMs: TIMEOUT_MS };
+  const parsed = TIMEOUT.parse(text);
+  if (parsed.kind === "wrong")
+    throw misuse(`--timeout ${shown(text)} ${parsed.because}: use ${TIMEOUT.expects}`);
+  return { wait: flags.has("--wait"), timeoutMs: parsed.value };
+}
+
+function whyCommand({ argument, flags }: Words): Command {
+  const last = flags.get("--last") ?? String(LAST);
+  if (!/^[1-9]\d{0,3}$/.test(last) || Number(last) > MOST)
+    throw misuse(`--last is a number from 1 to ${MOST}, not ${shown(last)}`);
+  return {
+    kind: "why",
+    node: argument,
+    all: flags.has("--all"),
+    last: Number(last),
+    file: flags.get("--file"),
+    output: oneOf(["text", "json", "yaml"], flags.get("--output")),
+  };
+}
+
+function moveCommand(words: Words): Command {
+  const to = words.flags.get("--to") ?? "";
+  if (to === "") throw misuse("move needs the node that shall have the VIP, as in `leasehold move --to n2`");
+  return { kind: "move", to, force: words.flags.has("--force"), ...waiting(words) };
+}
+
+/** The value as one of those that the table allows, which {@link readWords} has checked; the first by default. */
+function oneOf<T extends string>(values: readonly [T, ...T[]], value: string | undefined): T {
+  return values.find((one) => one === value) ?? values[0];
+}
+
+function helpOf({ argument }: Words): Command {
+  const of = argument === undefined ? undefined : commandSpec(argument);
+  if (argument !== undefined && of === undefined) throw unknownCommand(argument);
+  return { kind: "help", of: of?.name };
+}
+
+function unknownCommand(word: string): Misuse {
+  return misuse(
+    `unknown command ${shown(word)}`,
+    suggest(
+      word,
+      COMMANDS.map(({ name }) => name),
+    ),
+  );
+}
+
+function commandOf(name: CommandName, words: Words): Command {
+  const { argument, flags } = words;
+  switch (name) {
+    case "run":
+      return { kind: name };
+    case "status":
+      return {
+        kind: name,
+        output: oneOf(["text", "wide", "json", "yaml"], flags.get("--output")),
+        watch: flags.has("--watch"),
+      };
+    case "why":
+      return whyCommand(words);
+    case "move":
+      return moveCommand(words);
+    case "unpin":
+      return { kind: name };
+    case "resign":
+      return { kind: name, ...waiting(words) };
+    case "cleanup":
+      return { kind: name, rulesOnly: flags.has("--rules-only") };
+    case "forget":
+      return { kind: name, node: argument ?? "" };
+    case "manifest":
+      return { kind: name, words: [] };
+    case "completion":
+      return { kind: name, shell: oneOf(["bash", "zsh", "fish"], argument) };
+    case "version":
+      return { kind: name, output: oneOf(["text", "json"], flags.get("--output")) };
+    case "help":
+      return helpOf(words);
+  }
 }
 
 /** Parses `argv`, which is without the interpreter and the script: `process.argv.slice(2)`. */
 export function parseArgs(argv: readonly string[]): Command {
-  if (argv.includes("--help") || argv.includes("-h"))
-    return { kind: argv[0] === "manifest" ? "manifest-help" : "help" };
   const [first = "run", ...rest] = argv;
-  switch (first) {
-    case "help":
-      if (rest.length === 1 && rest[0] === "manifest") return { kind: "manifest-help" };
-      return refused(first, rest) ?? { kind: first };
-    case "run":
-      return refused(first, rest) ?? { kind: first };
-    case "cleanup":
-      return (
-        refused(
-          first,
-          rest.filter((word) => word !== RULES_ONLY),
-        ) ?? { kind: first, rulesOnly: rest.includes(RULES_ONLY) }
-      );
-    case "forget":
-      return forgetCommand(rest);
-    case "manifest":
-      return { kind: first, words: rest };
-    case "version":
-    case "--version":
-      return versionCommand(rest);
-    default:
-      if (first.startsWith("-")) return unknownFlag(first);
-      return usageError(`unknown command ${shown(first)}`, suggest(first, COMMANDS));
+  if (argv.some((word) => HELP_FLAGS.includes(word))) return { kind: "help", of: commandSpec(first)?.name };
+  try {
+    const spec = commandSpec(first === "--version" ? "version" : first);
+    if (spec === undefined)
+      throw first.startsWith("-") ? unknownFlag({ flags: [] }, first) : unknownCommand(first);
+    // Every setting is a flag of this one.
+    if (spec.name === "manifest") return { kind: spec.name, words: rest };
+    return commandOf(spec.name, readWords(spec, rest));
+  } catch (error) {
+    if (error instanceof Misuse) return { kind: "usage-error", message: error.message };
+    throw error;
   }
 }

@@ -16,10 +16,17 @@ export interface Connection extends AsyncDisposable {
   /** Resolves when the kubeconfigs have been read. */
   readonly ready: Promise<void>;
   readonly api: ApiClient;
+  /** The API servers that are asked, in this order. */
+  servers(): readonly string[];
+  /** What is wrong with the kubeconfigs; null while one is good. */
+  problem(): string | null;
 }
 
-/** Opens the connection, which the caller disposes of. */
-export function connect(config: Config, clock: Clock): Connection {
+/**
+ * Opens the connection, which the caller disposes of.
+ * @param candidates node addresses that are known in another way, such as from the agent
+ */
+export function connect(config: Config, clock: Clock, candidates: readonly string[] = []): Connection {
   const log = silentLogger;
   const remembered = readRemembered(join(config.dataDir, "api-servers.json"), log);
   const credentials = createCredentials({
@@ -39,7 +46,7 @@ export function connect(config: Config, clock: Clock): Connection {
         own: config.nodeIp?.text ?? "127.0.0.1",
         configured: config.apiServers,
         discovered: config.backends,
-        candidates: [],
+        candidates,
         remembered,
         vips: config.vips,
         port: config.backendPort,
@@ -48,6 +55,8 @@ export function connect(config: Config, clock: Clock): Connection {
   return {
     ready: credentials.start(),
     api: createApiClient({ transport, clock, log }),
+    servers: () => transport.servers(),
+    problem: () => credentials.problem(),
     async [Symbol.asyncDispose]() {
       credentials.stop();
       await transport.close();

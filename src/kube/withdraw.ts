@@ -93,7 +93,8 @@ function removalOf(key: string, text: string): Pick<ApiRequest, "contentType" | 
   };
 }
 
-async function ask(api: Pick<ApiClient, "call">, request: ApiRequest): Promise<LeaseRead> {
+/** Sends a request that a Lease answers. Never rejects. */
+export async function ask(api: Pick<ApiClient, "call">, request: ApiRequest): Promise<LeaseRead> {
   const outcome = await api.call(request, TIMEOUT_MS);
   if (outcome.kind === "no-answer") return { kind: "failed", message: outcome.message };
   const { server, status, body } = outcome.response;

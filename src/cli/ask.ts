@@ -1,0 +1,214 @@
+/**
+ * Asks what `status` and `why` show: the agents, this node's kernel, the API and the last recording on disk.
+ * This is the only file of these commands that does I/O. It judges nothing, and every answer may be missing.
+ */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { request } from "node:http";
+import { join } from "node:path";
+import { recordingsDirectory, recordingsIn } from "../agent/recordings.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { LeaseRecord } from "../kube/record.ts";
+import { readLease } from "../kube/withdraw.ts";
+import { readNetwork } from "../linux/links.ts";
+import { hostPort } from "../net.ts";
+import { parseRecording } from "../recorder/recording.ts";
+import type { Recording } from "../recorder/recording.ts";
+import { parseAgentFacts } from "./agent-facts.ts";
+import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
+import { connect } from "./connection.ts";
+
+export type Asking<T> =
+  | { readonly kind: "ok"; readonly value: T }
+  /** `where` was asked, and this is why it did not answer. */
+  | { readonly kind: "failed"; readonly where: string; readonly why: string };
+
+/** What the kernel of this machine says of the VIP. */
+export interface KernelFacts {
+  readonly addresses: readonly { readonly address: string; readonly interface: string | null }[];
+}
+
+export interface Answers {
+  /** Wall-clock time of asking. */
+  readonly at: Date;
+  readonly config: Config;
+  readonly agent: Asking<AgentFacts>;
+  /** The other nodes' agents that were asked, by node. */
+  readonly peers: ReadonlyMap<string, Asking<AgentFacts>>;
+  readonly kernel: Asking<KernelFacts>;
+  /** null: the API has no such Lease. */
+  readonly lease: Asking<LeaseRecord | null>;
+  readonly recording: Asking<Recording>;
+}
+
+/** Milliseconds that an agent on this machine may take. */
+const LOCAL_MS = 2_000;
+const PEER_MS = 1_500;
+/** Most bytes of an answer. A recording has a few MB. */
+const MOST_BYTES = 64 * 1024 * 1024;
+
+/** The candidates as this node's agent knows them; none while it cannot be asked. Never rejects. */
+export async function askCandidates(config: Config): Promise<readonly CandidateFacts[]> {
+  const agent = await askAgent(`${opsUrl(config)}/status`, LOCAL_MS);
+  return agent.kind === "ok" ? (agent.value.election?.candidates ?? []) : [];
+}
+
+function opsUrl({ opsHost, opsPort }: Config): string {
+  return `http://${hostPort(reachable(opsHost), opsPort)}`;
+}
+
+/** Asks everything. Never rejects. Takes some 6 s at most. */
+export async function askAll(config: Config, clock: Clock): Promise<Answers> {
+  const base = opsUrl(config);
+  const [agent, recording] = await Promise.all([
+    askAgent(`${base}/status`, LOCAL_MS),
+    askRecording(`${base}/decisions`, config.dataDir),
+  ]);
+  const known = agent.kind === "ok" ? (agent.value.election?.candidates ?? []) : [];
+  const [lease, peers] = await Promise.all([
+    askLease(
+      config,
+      clock,
+      known.map(({ ip }) => ip),
+    ),
+    askPeers(config, known),
+  ]);
+  return { at: clock.wall(), config, agent, peers, kernel: askKernel(config, agent), lease, recording };
+}
+
+/** An address to connect to where the agent listens on every address. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" ? "::1" : host;
+}
+
+async function askAgent(url: string, timeoutMs: number): Promise<Asking<AgentFacts>> {
+  const where = `the agent at ${url}`;
+  const answer = await get(url, timeoutMs);
+  if (answer.kind === "failed") return { ...answer, where };
+  const value = parseAgentFacts(answer.value);
+  return value === undefined
+    ? { kind: "failed", where, why: "what answers there is not an agent of this version" }
+    : { kind: "ok", value };
+}
+
+/**
+ * The other nodes' agents, where this one listens on every address: then they do so too, by the same manifest.
+ */
+async function askPeers(
+  { opsHost, opsPort, nodeName }: Config,
+  known: readonly { readonly node: string; readonly ip: string }[],
+): Promise<ReadonlyMap<string, Asking<AgentFacts>>> {
+  if (reachable(opsHost) === opsHost) return new Map();
+  const others = known.filter(({ node }) => node !== nodeName);
+  const asked = others.map(
+    async ({ node, ip }) =>
+      [node, await askAgent(`http://${hostPort(ip, opsPort)}/status`, PEER_MS)] as const,
+  );
+  return new Map(await Promise.all(asked));
+}
+
+function askKernel({ vips }: Config, agent: Asking<AgentFacts>): Asking<KernelFacts> {
+  const configured = vips.map(({ text }) => text);
+  const told = agent.kind === "ok" ? (agent.value.vip?.addresses.map(({ address }) => address) ?? []) : [];
+  const wanted = configured.length > 0 ? configured : told;
+  try {
+    const { links, addresses } = readNetwork();
+    return {
+      kind: "ok",
+      value: {
+        addresses: wanted.map((address) => {
+          const entry = addresses.find((one) => one.address.text === address);
+          const link = links.find(({ index }) => index === entry?.linkIndex);
+          return { address, interface: entry === undefined ? null : (link?.name ?? `#${entry.linkIndex}`) };
+        }),
+      },
+    };
+  } catch (error) {
+    return { kind: "failed", where: "this node's kernel", why: messageOf(error) };
+  }
+}
+
+async function askLease(
+  config: Config,
+  clock: Clock,
+  candidates: readonly string[],
+): Promise<Asking<LeaseRecord | null>> {
+  const { leaseNamespace: namespace, leaseName: name } = config;
+  await using connection = connect(config, clock, candidates);
+  await connection.ready;
+  const read = await readLease({ api: connection.api, namespace, name });
+  if (read.kind === "lease") return { kind: "ok", value: read.record };
+  if (read.kind === "unknown") return { kind: "ok", value: null };
+  const problem = connection.problem();
+  return {
+    kind: "failed",
+    where: `the API (${connection.servers().join(", ") || "no API server is known"})`,
+    why: problem === null ? read.message : `${read.message}. ${problem}`,
+  };
+}
+
+/** The agent's decisions, or the last file of them while it cannot be asked. */
+async function askRecording(url: string, dataDir: string): Promise<Asking<Recording>> {
+  const answer = await get(url, LOCAL_MS);
+  if (answer.kind === "ok") {
+    const read = readRecording(`the flight recorder at ${url}`, () => answer.value);
+    if (read.kind === "ok") return read;
+  }
+  const directory = recordingsDirectory(dataDir);
+  return readRecording(`the recordings in ${directory}`, () => {
+    const last = recordingsIn(readdirSync(directory)).at(-1);
+    if (last === undefined) throw new Error("there is none");
+    return bounded(join(directory, last));
+  });
+}
+
+/** Reads a recording from a file that a person named. */
+export function askFile(path: string): Asking<Recording> {
+  return readRecording(path, () => bounded(path));
+}
+
+function bounded(path: string): string {
+  if (statSync(path).size > MOST_BYTES) throw new Error("it is too large for a recording");
+  return readFileSync(path, "utf8");
+}
+
+function readRecording(where: string, text: () => string): Asking<Recording> {
+  try {
+    return { kind: "ok", value: parseRecording(text()) };
+  } catch (error) {
+    return { kind: "failed", where, why: messageOf(error) };
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function get(url: string, timeoutMs: number): Promise<Asking<string>> {
+  return new Promise((resolve) => {
+    const fail = (why: string): void => resolve({ kind: "failed", where: url, why });
+    const sent = request(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      response.on("data", (chunk: Buffer) => {
+        chunks.push(chunk);
+        length += chunk.length;
+        if (length > MOST_BYTES) response.destroy(new Error("the answer is too long"));
+      });
+      response.on("error", (error) => fail(error.message));
+      response.on("end", () => {
+        if (response.statusCode !== 200) fail(`it answered ${response.statusCode}`);
+        else resolve({ kind: "ok", value: Buffer.concat(chunks).toString("utf8") });
+      });
+    });
+    sent.on("error", (error) =>
+      fail(
+        error.name === "AbortError" || error.name === "TimeoutError"
+          ? `no answer in ${timeoutMs} ms`
+          : error.message,
+      ),
+    );
+    sent.end();
+  });
+}

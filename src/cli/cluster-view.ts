@@ -1,0 +1,366 @@
+/**
+ * Makes one picture of the cluster from what the agents, the kernel, the API and the flight recorder said.
+ * Pure. It is what `leasehold status -o json` prints, so the names of its members are public.
+ */
+import { parseCandidate } from "../kube/record-codec.ts";
+import { CANDIDATE_PREFIX, MOVE_TO, OFFER } from "../kube/record.ts";
+import type { LeaseRecord } from "../kube/record.ts";
+import { plainText } from "../kube/plain-text.ts";
+import { duration } from "../recorder/explain.ts";
+import type { Recording } from "../recorder/recording.ts";
+import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
+import type { Answers, Asking } from "./ask.ts";
+
+export interface NodeView {
+  readonly node: string;
+  /** This is the node that was asked. */
+  readonly self: boolean;
+  /** The VRRP state. PROVISIONAL is a MASTER without the Lease. */
+  readonly state: string;
+  readonly base: number;
+  readonly effective: number;
+  readonly eligible: boolean;
+  /** Why it is in this state, or not eligible; "" where nothing is to be said. */
+  readonly why: string;
+  /** Its kernel has the VIP; null: its kernel was not asked. */
+  readonly vipBound: boolean | null;
+  /** How long it has been in this state, ms; null where only its agent knows. */
+  readonly sinceMs: number | null;
+  /** False when its agent is silent; null where that cannot be told. */
+  readonly alive: boolean | null;
+  readonly ip: string;
+  readonly version: string;
+  readonly fastPath: boolean;
+  /** Who says so: its own agent, or the Lease. */
+  readonly from: "agent" | "lease";
+}
+
+export interface MoveView {
+  readonly at: string;
+  readonly agoMs: number;
+  readonly from: string;
+  readonly to: string;
+  readonly reason: string;
+}
+
+/** What could not be asked, and what to type then. */
+export interface Gap {
+  readonly where: string;
+  readonly why: string;
+  readonly type: readonly string[];
+}
+
+export interface ClusterView {
+  readonly at: string;
+  readonly node: string;
+  readonly vips: readonly {
+    readonly address: string;
+    readonly boundHere: boolean | null;
+    readonly interface: string | null;
+  }[];
+  readonly lease: {
+    readonly namespace: string;
+    readonly name: string;
+    /** "" when it names none; null: it could not be read. */
+    readonly holder: string | null;
+    readonly exists: boolean | null;
+    /**
+     * Milliseconds since the last renewal. From the API it is the difference of two clocks, and from the agent
+     * it is measured.
+     */
+    readonly renewedAgoMs: number | null;
+    readonly durationMs: number | null;
+    readonly transitions: number | null;
+    readonly moveTo: string | null;
+    readonly offer: string | null;
+    /** Who told: the API, or the agent's memory, `readAgoMs` old. */
+    readonly from: "api" | "agent" | null;
+    readonly readAgoMs: number | null;
+  };
+  /** Why a node has the VIP without the Lease; null when none has. */
+  readonly provisional: string | null;
+  readonly nodes: readonly NodeView[];
+  readonly apiServers: readonly {
+    readonly seenBy: string;
+    readonly server: string;
+    readonly grade: string;
+    readonly reason: string;
+    readonly sinceMs: number;
+  }[];
+  /** Changes of role of the node that was asked, the last one first. */
+  readonly moves: readonly MoveView[];
+  /** What an operator should know besides, each with what to do. */
+  readonly warnings: readonly string[];
+  readonly notAsked: readonly Gap[];
+}
+
+/** Milliseconds by which the clocks of two nodes may differ before a renewal of the other one looks old. */
+const CLOCKS_MS = 5_000;
+/** Most moves that are shown. */
+const MOST_MOVES = 5;
+
+export function clusterView(answers: Answers): ClusterView {
+  const { at, config, agent, lease, recording } = answers;
+  const local = agent.kind === "ok" ? agent.value : undefined;
+  const record = lease.kind === "ok" ? lease.value : null;
+  const nodes = nodesOf(answers, local, record);
+  const here = nodes.find(({ self }) => self);
+  return {
+    at: at.toISOString(),
+    node: local?.node ?? config.nodeName,
+    vips: vipsOf(answers, local),
+    lease: leaseOf(answers, local, record),
+    provisional: nodes.find(({ state }) => state === "PROVISIONAL")?.why ?? null,
+    nodes,
+    apiServers: agentsOf(answers).flatMap(({ node, apiServers }) =>
+      apiServers.map((server) => ({ seenBy: node, ...server })),
+    ),
+    moves: recording.kind === "ok" ? movesOf(recording.value, at) : [],
+    warnings: [...expiryOf(answers, record), ...warningsOf(local, here, record)],
+    notAsked: gapsOf(answers),
+  };
+}
+
+function agentsOf({ agent, peers }: Answers): readonly AgentFacts[] {
+  return [agent, ...peers.values()].flatMap((asked) => (asked.kind === "ok" ? [asked.value] : []));
+}
+
+function vipsOf({ kernel, config }: Answers, local: AgentFacts | undefined): ClusterView["vips"] {
+  if (kernel.kind === "ok")
+    return kernel.value.addresses.map(({ address, interface: name }) => ({
+      address,
+      boundHere: name !== null,
+      interface: name,
+    }));
+  const told = local?.vip?.addresses.map(({ address }) => address) ?? config.vips.map(({ text }) => text);
+  return told.map((address) => ({ address, boundHere: null, interface: null }));
+}
+
+function leaseOf(
+  { config, lease, at }: Answers,
+  local: AgentFacts | undefined,
+  record: LeaseRecord | null,
+): ClusterView["lease"] {
+  const names = { namespace: config.leaseNamespace, name: config.leaseName };
+  const nothing = { moveTo: null, offer: null, durationMs: null };
+  if (lease.kind === "failed") {
+    const election = local?.election ?? null;
+    return {
+      ...names,
+      ...nothing,
+      holder: election?.holder ?? null,
+      exists: null,
+      renewedAgoMs: election?.renewedAgoMs ?? null,
+      transitions: election?.leaseTransitions ?? null,
+      from: election === null || election.holder === null ? null : "agent",
+      readAgoMs: election?.readAgoMs ?? null,
+    };
+  }
+  const renewedMs = Date.parse(record?.renewTime ?? "");
+  return {
+    ...names,
+    holder: record === null ? "" : plainText(record.holder),
+    exists: record !== null,
+    renewedAgoMs: Number.isNaN(renewedMs) ? null : at.getTime() - renewedMs,
+    durationMs: record?.leaseDurationMs ?? null,
+    transitions: record?.leaseTransitions ?? null,
+    moveTo: annotation(record, MOVE_TO),
+    offer: annotation(record, OFFER),
+    from: "api",
+    readAgoMs: 0,
+  };
+}
+
+function annotation(record: LeaseRecord | null, key: string): string | null {
+  const value = record?.annotations[key] ?? "";
+  return value === "" ? null : plainText(value);
+}
+
+/** The candidates of the Lease as the API has it now, or else as the agent remembers it. */
+function candidatesOf(local: AgentFacts | undefined, record: LeaseRecord | null): readonly CandidateFacts[] {
+  const remembered = local?.election?.candidates ?? [];
+  if (record === null) return remembered;
+  return Object.entries(record.annotations).flatMap(([key, value]) => {
+    const node = key.startsWith(CANDIDATE_PREFIX) ? key.slice(CANDIDATE_PREFIX.length) : "";
+    const candidate = parseCandidate(node, value);
+    if (candidate === undefined) return [];
+    const fresh = remembered.find((one) => one.node === node)?.fresh;
+    return [{ ...candidate, fastPath: candidate.fastPath !== null, fresh }];
+  });
+}
+
+function nodesOf(
+  answers: Answers,
+  local: AgentFacts | undefined,
+  record: LeaseRecord | null,
+): readonly NodeView[] {
+  const { config, agent, kernel, peers } = answers;
+  const selfName = local?.node ?? config.nodeName;
+  const candidates = candidatesOf(local, record);
+  const asked = new Map(agentsOf(answers).map((facts) => [facts.node, facts]));
+  const names = new Set([
+    ...candidates.map(({ node }) => node),
+    ...[...asked.values()].flatMap(({ node, election }) => (election === null ? [] : [node])),
+  ]);
+  const boundHere =
+    kernel.kind === "ok" && kernel.value.addresses.length > 0
+      ? kernel.value.addresses.every((entry) => entry.interface !== null)
+      : null;
+  return [...names].toSorted().flatMap((node): NodeView[] => {
+    const candidate = candidates.find((one) => one.node === node);
+    const facts = asked.get(node);
+    const self = node === selfName;
+    const failed = self ? agent.kind === "failed" : peers.get(node)?.kind === "failed";
+    if (facts !== undefined && facts.election !== null)
+      return [fromAgent(facts, facts.election, candidate, self, self ? boundHere : null)];
+    if (candidate === undefined) return [];
+    const silence =
+      candidate.fresh === false ? "its agent is silent" : failed ? "its agent does not answer" : "";
+    return [{ ...fromLease(candidate, silence), self, vipBound: self ? boundHere : null }];
+  });
+}
+
+function fromAgent(
+  facts: AgentFacts,
+  election: NonNullable<AgentFacts["election"]>,
+  candidate: CandidateFacts | undefined,
+  self: boolean,
+  boundHere: boolean | null,
+): NodeView {
+  const { state, confirmed, reason, base, effective, eligible, faults } = election;
+  const provisional = state === "MASTER" && !confirmed;
+  return {
+    node: facts.node,
+    self,
+    state: provisional ? "PROVISIONAL" : state,
+    base,
+    effective,
+    eligible,
+    why:
+      faults.length > 0
+        ? [`FAULT ${faults.join(", ")}`, detailOf(facts, faults)].filter((part) => part !== "").join(": ")
+        : reason,
+    vipBound: boundHere ?? facts.vip?.addresses.every(({ bound }) => bound) ?? null,
+    sinceMs: election.sinceMs,
+    alive: true,
+    ip: candidate?.ip ?? "",
+    version: facts.version,
+    fastPath: facts.fastPath?.mode === "fast-path",
+    from: "agent",
+  };
+}
+
+function detailOf({ failing, vip }: AgentFacts, faults: readonly string[]): string {
+  const found = failing.find(({ name }) => faults.includes(name))?.detail ?? "";
+  return found !== "" ? found : faults.includes("vip") ? (vip?.failure ?? "") : "";
+}
+
+function fromLease(candidate: CandidateFacts, silence: string): Omit<NodeView, "self" | "vipBound"> {
+  const { node, state, base, effective, eligible, faults, ip, version, fastPath, fresh } = candidate;
+  return {
+    node,
+    state,
+    base,
+    effective,
+    eligible,
+    why:
+      silence !== ""
+        ? silence
+        : faults.length > 0
+          ? `FAULT ${faults.join(", ")}`
+          : eligible || state === "MASTER"
+            ? ""
+            : "not every check has reported",
+    sinceMs: null,
+    alive: silence !== "" ? false : (fresh ?? null),
+    ip,
+    version,
+    fastPath,
+    from: "lease",
+  };
+}
+
+function movesOf({ decisions, writtenAt }: Recording, at: Date): readonly MoveView[] {
+  const behindMs = Math.max(0, at.getTime() - Date.parse(writtenAt)) || 0;
+  return decisions
+    .filter(({ from, to }) => from !== to)
+    .slice(-MOST_MOVES)
+    .toReversed()
+    .map((one) => ({
+      at: plainText(one.at),
+      agoMs: one.agoMs + behindMs,
+      from: plainText(one.from),
+      to: plainText(one.to),
+      reason: plainText(one.reason),
+    }));
+}
+
+/** True where the Lease was not renewed for so long that no clock explains it. */
+export function isExpired({ renewedAgoMs, durationMs }: ClusterView["lease"]): boolean {
+  return renewedAgoMs !== null && durationMs !== null && renewedAgoMs > durationMs + CLOCKS_MS;
+}
+
+function expiryOf(answers: Answers, record: LeaseRecord | null): readonly string[] {
+  const lease = leaseOf(answers, undefined, record);
+  if (lease.holder === null || lease.holder === "" || !isExpired(lease)) return [];
+  return [
+    `${lease.holder} has not renewed the Lease for ${duration(lease.renewedAgoMs ?? 0)}, and no node has claimed it: no agent can write it, or the clocks of the nodes differ.`,
+  ];
+}
+
+function warningsOf(
+  local: AgentFacts | undefined,
+  here: NodeView | undefined,
+  record: LeaseRecord | null,
+): readonly string[] {
+  const warnings: string[] = [];
+  const holder = record?.holder ?? local?.election?.holder ?? "";
+  if (here !== undefined && here.vipBound !== null) {
+    const holds = here.state === "MASTER" || here.state === "PROVISIONAL";
+    if (local?.vip?.foreign === true)
+      warnings.push(
+        "Another program has the VIP bound on this machine: see LH_VIP_FOREIGN in docs/operations.md.",
+      );
+    else if (here.vipBound && !holds)
+      warnings.push(
+        `This kernel has the VIP bound, and ${here.node} is ${here.state}. No running agent refreshes it, or a person bound it: the kernel removes an agent's address within 3 s.`,
+      );
+    else if (!here.vipBound && holds && holder === here.node)
+      warnings.push(
+        `${here.node} holds the Lease, and its kernel does not have the VIP bound: look at the agent's log.`,
+      );
+  }
+  const wish = annotation(record, MOVE_TO);
+  if (wish !== null)
+    warnings.push(
+      `A person wants the VIP on ${wish}. It stays there while that node is fit: \`leasehold unpin\` ends that.`,
+    );
+  if (local === undefined) return warnings;
+  const { noBackend, refusal, credentials, fastPath } = local;
+  if (noBackend !== null) warnings.push(`No API server to balance to: ${noBackend}`);
+  if (refusal !== null) warnings.push(`The API refuses the agent's ${refusal}`);
+  if (credentials !== null) warnings.push(`Credentials: ${credentials}`);
+  if (fastPath !== null && fastPath.mode !== "fast-path" && fastPath.mode !== "starting")
+    warnings.push(`No fast path (${fastPath.mode}): ${fastPath.reason}`);
+  return warnings;
+}
+
+function gapsOf({ agent, peers, kernel, lease, recording, config }: Answers): readonly Gap[] {
+  const gap = (asked: Asking<unknown>, type: readonly string[]): Gap[] =>
+    asked.kind === "ok" ? [] : [{ where: plainText(asked.where), why: plainText(asked.why), type }];
+  const crictl = [
+    "crictl ps -a --name leasehold",
+    "crictl logs $(crictl ps -a --name leasehold -q | head -n 1)",
+  ];
+  return [
+    ...gap(agent, crictl),
+    ...[...peers].flatMap(([node, asked]) => gap(asked, [`ssh ${node} leasehold status`])),
+    ...gap(kernel, ["ip -br address"]),
+    ...gap(lease, [
+      `kubectl --kubeconfig ${config.adminKubeconfig} --server https://NODE:${config.backendPort} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
+      "crictl ps -a --name kube-apiserver",
+    ]),
+    // While the agent is down and was never written, there is one thing to repair and not two.
+    ...(agent.kind === "ok" ? gap(recording, [`ls ${config.dataDir}/decisions`]) : []),
+  ];
+}

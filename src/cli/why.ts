@@ -1,0 +1,180 @@
+/** `leasehold why`: says in sentences why a node holds the VIP or does not. Pure. */
+import { plainText } from "../kube/plain-text.ts";
+import { duration } from "../recorder/explain.ts";
+import type { Recording, ToldDecision } from "../recorder/recording.ts";
+import type { ClusterView, NodeView } from "./cluster-view.ts";
+
+export interface WhyOptions {
+  /** undefined: the node that was asked. */
+  readonly node: string | undefined;
+  readonly all: boolean;
+  readonly last: number;
+}
+
+/** What `leasehold why -o json` prints: the names of its members are public. */
+export interface WhyAnswer {
+  readonly node: string;
+  /** The answer in sentences, the most important first. */
+  readonly now: readonly string[];
+  /** Whose flight recorder told; null: there was none. */
+  readonly recorder: { readonly node: string; readonly writtenAt: string; readonly cause: string } | null;
+  /** The oldest first. */
+  readonly decisions: readonly ToldDecision[];
+}
+
+export function why(view: ClusterView, recording: Recording | undefined, options: WhyOptions): WhyAnswer {
+  const name = options.node ?? view.node;
+  return {
+    node: name,
+    now: [...nowOf(view, name), ...pointer(view, recording, name)],
+    recorder:
+      recording === undefined
+        ? null
+        : { node: recording.node, writtenAt: recording.writtenAt, cause: recording.cause },
+    decisions: recording === undefined ? [] : chosen(recording, name, options),
+  };
+}
+
+function nowOf(view: ClusterView, name: string): readonly string[] {
+  const node = view.nodes.find((one) => one.node === name);
+  const holder = view.nodes.find((one) => one.node === view.lease.holder);
+  if (node === undefined && view.lease.from === null)
+    return [`Neither an agent nor the API could be asked, so nothing is known of ${name} now.`];
+  if (node === undefined) {
+    const names = view.nodes.map((one) => one.node).join(", ");
+    return [
+      `${name} is no candidate, so it cannot hold the VIP: ${names === "" ? "no candidate is known" : `the candidates are ${names}`}. A node becomes one when its agent reaches the API for the first time.`,
+    ];
+  }
+  switch (node.state) {
+    case "MASTER": {
+      const reason = ["", "this node holds the Lease"].includes(node.why) ? "" : `: ${node.why}`;
+      return [`${name} holds the VIP and the Lease${since(node)}${reason}.`, ...holderSays(view, node)];
+    }
+    case "PROVISIONAL":
+      return [
+        `${name} has the VIP provisionally${since(node)}, without the Lease: ${node.why.replace(/^provisional: /, "")}.`,
+        "It holds the Lease as soon as an API server lets it write.",
+      ];
+    case "FAULT":
+      return [
+        `${name} cannot hold the VIP: it is in ${node.why === "" ? "FAULT" : node.why}.`,
+        "docs/architecture.md says what each fault means. The node takes part again when the fault has gone.",
+      ];
+    case "INIT":
+      return [
+        `${name} cannot hold the VIP yet: ${node.why === "" ? "its agent is starting or stopping" : node.why}.`,
+      ];
+    default:
+      return [...silence(node), ...backup(view, node, holder)];
+  }
+}
+
+const since = ({ sinceMs }: NodeView): string => (sinceMs === null ? "" : `, for ${duration(sinceMs)}`);
+
+function silence({ node, alive }: NodeView): readonly string[] {
+  return alive === false ? [`The agent of ${node} is silent, so what the Lease says of it is old.`] : [];
+}
+
+function holderSays({ lease, vips }: ClusterView, { node, self }: NodeView): readonly string[] {
+  const lines: string[] = [];
+  if (lease.renewedAgoMs !== null && lease.renewedAgoMs >= 0)
+    lines.push(`Its last renewal is ${duration(lease.renewedAgoMs)} old.`);
+  if (lease.moveTo === node) lines.push("A person has pinned the VIP to it: `leasehold unpin` ends that.");
+  if (self && vips.some(({ boundHere }) => boundHere === false))
+    lines.push("Its kernel does not have the VIP bound.");
+  return lines;
+}
+
+/** Why a node that is well does not have the VIP. */
+function backup(view: ClusterView, node: NodeView, holder: NodeView | undefined): readonly string[] {
+  const { lease } = view;
+  const name = node.node;
+  if (lease.from === null)
+    return [`${name} is a BACKUP, and neither the API nor an agent could say who holds the Lease.`];
+  if (lease.holder === "" || lease.holder === null)
+    return [
+      `No node holds the Lease.`,
+      node.eligible
+        ? `${name} is eligible, and claims it when no better candidate does, or as soon as the API accepts its claim.`
+        : `${name} is not eligible: ${node.why}.`,
+    ];
+  if (lease.holder === name)
+    return [
+      `The Lease names ${name} as its holder, and ${name} says of itself that it is ${node.state}. It has just claimed the Lease, or its agent has ended.`,
+    ];
+  const lines = [`${name} does not hold the VIP, because ${lease.holder} holds the Lease.`];
+  if (lease.renewedAgoMs !== null && lease.durationMs !== null && lease.renewedAgoMs > lease.durationMs)
+    lines.push(
+      `That Lease was renewed ${duration(lease.renewedAgoMs)} ago and lasts ${duration(lease.durationMs)}: the best eligible node claims it, if the API accepts writes.`,
+    );
+  if (!node.eligible)
+    lines.push(`${name} is not eligible: ${node.why === "" ? "not every check has reported" : node.why}.`);
+  if (lease.moveTo === name)
+    lines.push(
+      node.eligible
+        ? `A person wants the VIP on ${name} (move-to), and ${lease.holder} has not handed over yet.`
+        : `A person wants the VIP on ${name} (move-to). It moves when ${name} is eligible.`,
+    );
+  else if (lease.moveTo === lease.holder)
+    lines.push(`A person has pinned the VIP to ${lease.holder} (move-to): \`leasehold unpin\` ends that.`);
+  else if (holder !== undefined && node.eligible) lines.push(...ranks(node, holder));
+  return lines;
+}
+
+function ranks(node: NodeView, holder: NodeView): readonly string[] {
+  const compared = `${node.node} has the effective priority ${node.effective}, and ${holder.node} ${holder.effective}.`;
+  if (node.effective > holder.effective)
+    return [
+      compared,
+      `A higher priority displaces a healthy holder only with LEASEHOLD_NOPREEMPT=false, after LEASEHOLD_PREEMPT_DELAY. \`leasehold move --to ${node.node}\` moves the VIP.`,
+    ];
+  return [compared, "Only a higher priority displaces a healthy holder."];
+}
+
+/** What to type for the other node's own recorder. */
+function pointer(view: ClusterView, recording: Recording | undefined, name: string): readonly string[] {
+  if (recording === undefined) return ["No flight recorder could be read."];
+  if (recording.node === name || !view.nodes.some(({ node }) => node === name)) return [];
+  return [`The recorder of ${name} itself knows more: run \`leasehold why\` on ${name}.`];
+}
+
+function chosen(recording: Recording, name: string, { all, last }: WhyOptions): readonly ToldDecision[] {
+  const own = recording.node === name;
+  const matters = (one: ToldDecision): boolean =>
+    own ? one.from !== one.to || one.refused.length > 0 : mentions(one, name);
+  return recording.decisions.filter((one) => all || matters(one)).slice(-last);
+}
+
+/** The decision is about that node. Its name may be a part of another one's: n1 and n10. */
+function mentions({ told, did, refused, reason }: ToldDecision, name: string): boolean {
+  const words = [told, reason, ...did, ...refused].flatMap((line) => line.split(/[^a-z0-9.-]+/));
+  return words.some((word) => word.replace(/\.+$/, "") === name);
+}
+
+export function whyText({ now, recorder, decisions }: WhyAnswer): string {
+  const told = decisions.map((one) => decisionText(one)).join("\n");
+  const title =
+    recorder === null
+      ? ""
+      : decisions.length === 0
+        ? `\nThe flight recorder of ${plainText(recorder.node)} has nothing about it.\n`
+        : `\nFrom the flight recorder of ${plainText(recorder.node)}${recorder.cause === "asked" ? "" : ` (${plainText(recorder.cause)}, written ${plainText(recorder.writtenAt)})`}, the last one at the end:\n\n`;
+  return `${now.join("\n")}\n${title}${told}`;
+}
+
+function decisionText(one: ToldDecision): string {
+  const { at, agoMs, from, to, state, told, evidence, rule, did, refused, repeats } = one;
+  const role = from === to ? to : `${from} -> ${to}`;
+  const line = (label: string, text: string): string => `  ${label.padEnd(9)}${plainText(text)}\n`;
+  const lines = (label: string, texts: readonly string[]): string =>
+    texts.map((text, position) => line(position === 0 ? label : "", text)).join("");
+  return [
+    `${plainText(at)} (${duration(agoMs)} ago)  ${plainText(role)} (${plainText(state)})\n`,
+    line("event", `${told}${repeats > 0 ? ` And ${repeats} times more.` : ""}`),
+    lines("knew", evidence),
+    rule === null ? "" : line("rule", `${rule.when} (src/election/${rule.file})`),
+    lines("did", did),
+    lines("refused", refused),
+  ].join("");
+}

@@ -1,0 +1,170 @@
+/** `leasehold move`, `unpin` and `resign`: store a wish in the Lease, and wait until it has come true. */
+import { agentIsPresent } from "../agent/presence.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import { plainText } from "../kube/plain-text.ts";
+import { pin, unpin } from "../kube/pin.ts";
+import { MOVE_TO } from "../kube/record.ts";
+import type { LeaseRecord } from "../kube/record.ts";
+import { readLease } from "../kube/withdraw.ts";
+import type { LeaseRead, WithdrawDeps } from "../kube/withdraw.ts";
+import { duration } from "../recorder/explain.ts";
+import type { Command } from "./args.ts";
+import { askCandidates } from "./ask.ts";
+import { connect } from "./connection.ts";
+import { commandConfig } from "./inspect.ts";
+import type { CommandDeps } from "./inspect.ts";
+import { judgeMove, judgeResign } from "./wishes.ts";
+
+export type WishCommand = Extract<Command, { kind: "move" | "unpin" | "resign" }>;
+
+/** The Lease that is written, and the way to it. */
+type Lease = Omit<WithdrawDeps, "node">;
+
+/** Milliseconds between two looks at the Lease. */
+const LOOK_MS = 250;
+
+const DONE = 0;
+const FAILED = 1;
+const REFUSED = 3;
+
+/** Resolves with the exit status. */
+export async function wish(command: WishCommand, deps: CommandDeps): Promise<number> {
+  const config = commandConfig(deps);
+  if (config === undefined) return 2;
+  const known = await askCandidates(config);
+  await using connection = connect(
+    config,
+    deps.clock,
+    known.map(({ ip }) => ip),
+  );
+  await connection.ready;
+  const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
+  const silent = new Set(known.filter(({ fresh }) => fresh === false).map(({ node }) => node));
+  const before = await readLease(lease);
+  if (before.kind !== "lease") {
+    deps.printError(unreadable(before, config, connection.problem()));
+    return FAILED;
+  }
+  const session: Session = { ...deps, lease, config };
+  switch (command.kind) {
+    case "unpin":
+      return removeWish(session, before.record);
+    case "move": {
+      const verdict = judgeMove(before.record, command.to, command.force, silent);
+      if (verdict.kind === "refused") return refuse(session, verdict.message);
+      const stored = await store(session, verdict.to);
+      if (!stored) return FAILED;
+      if (verdict.note !== "") session.print(`${verdict.note}\n`);
+      session.print(
+        `The wish is stored in the Lease ${nameOf(config)}, as the annotation ${MOVE_TO}=${verdict.to}.\n` +
+          `The VIP stays on ${verdict.to} while that node is fit, until \`leasehold unpin\` or another move.\n`,
+      );
+      if (!command.wait) return DONE;
+      return (await waitFor(session, verdict.to, command.timeoutMs)) ? DONE : FAILED;
+    }
+    case "resign": {
+      const verdict = judgeResign(before.record, silent);
+      if (verdict.kind === "refused") return refuse(session, verdict.message);
+      if (!(await store(session, verdict.to))) return FAILED;
+      session.print(`${plainText(before.record.holder)} resigns, and ${verdict.to} shall have the VIP.\n`);
+      const moved = await waitFor(session, verdict.to, command.timeoutMs);
+      const removed = await unpin(lease, verdict.to);
+      if (removed.kind === "lease") {
+        session.print("The wish was removed from the Lease, so nothing pins the VIP.\n");
+        return moved ? DONE : FAILED;
+      }
+      session.printError(
+        `leasehold: the annotation ${MOVE_TO} could not be removed (${failureOf(removed)}). Run \`leasehold unpin\`.\n`,
+      );
+      return FAILED;
+    }
+  }
+}
+
+interface Session extends CommandDeps {
+  readonly lease: Lease;
+  readonly config: Config;
+}
+
+const nameOf = ({ leaseNamespace, leaseName }: Config): string => `${leaseNamespace}/${leaseName}`;
+
+const failureOf = (read: Exclude<LeaseRead, { kind: "lease" }>): string =>
+  read.kind === "unknown" ? "the Lease is gone" : plainText(read.message);
+
+function unreadable(
+  read: Exclude<LeaseRead, { kind: "lease" }>,
+  config: Config,
+  problem: string | null,
+): string {
+  const what =
+    read.kind === "unknown"
+      ? `there is no Lease ${nameOf(config)}. The first agent that reaches the API creates it.`
+      : `the Lease ${nameOf(config)} could not be read: ${plainText(read.message)}${problem === null ? "" : `. ${plainText(problem)}`}`;
+  const agent = agentIsPresent() ? "" : " No agent runs on this machine.";
+  return (
+    `leasehold: ${what}${agent} Nothing was changed.\n` +
+    "Without the API no wish can be stored. To move the VIP then, stop the holder's agent:\n" +
+    "  mv /etc/kubernetes/manifests/leasehold.yaml /etc/kubernetes/\n"
+  );
+}
+
+function refuse({ printError }: Session, message: string): number {
+  printError(`leasehold: refused: ${message}\n`);
+  return REFUSED;
+}
+
+async function store({ lease, printError }: Session, to: string): Promise<boolean> {
+  const stored = await pin(lease, to);
+  if (stored.kind === "lease") return true;
+  printError(`leasehold: the wish could not be stored: ${failureOf(stored)}. Nothing was changed.\n`);
+  return false;
+}
+
+async function removeWish(
+  { lease, config, print, printError }: Session,
+  record: LeaseRecord,
+): Promise<number> {
+  const node = record.annotations[MOVE_TO];
+  if (node === undefined) {
+    print(`The Lease ${nameOf(config)} has no annotation ${MOVE_TO}: nothing pins the VIP.\n`);
+    return DONE;
+  }
+  const removed = await unpin(lease, node);
+  if (removed.kind !== "lease") {
+    printError(
+      `leasehold: the annotation ${MOVE_TO}=${plainText(node)} could not be removed: ${failureOf(removed)}\n`,
+    );
+    return FAILED;
+  }
+  print(
+    `The annotation ${MOVE_TO}=${plainText(node)} was removed from the Lease ${nameOf(config)}.\n` +
+      `The VIP stays on ${plainText(record.holder) || "its holder"}, unless a node with a higher priority preempts.\n`,
+  );
+  return DONE;
+}
+
+/** Resolves with true when `node` holds the Lease, and with false, after a message, when time is over. */
+async function waitFor(session: Session, node: string, timeoutMs: number): Promise<boolean> {
+  const { clock, lease, print, printError } = session;
+  const sinceMs = clock.now();
+  let last: LeaseRead = { kind: "unknown" };
+  while (clock.now() - sinceMs < timeoutMs) {
+    last = await readLease(lease);
+    if (last.kind === "lease" && last.record.holder === node) {
+      print(`${node} holds the VIP after ${duration(clock.now() - sinceMs)}.\n`);
+      return true;
+    }
+    await pause(clock);
+  }
+  const found =
+    last.kind === "lease" ? `${plainText(last.record.holder) || "no node"} holds the Lease` : failureOf(last);
+  printError(
+    `leasehold: ${node} does not hold the VIP after ${duration(timeoutMs)}: ${found}. \`leasehold why ${node}\` says why.\n`,
+  );
+  return false;
+}
+
+function pause(clock: Clock): Promise<void> {
+  return new Promise((resolve) => void clock.after(LOOK_MS, resolve));
+}

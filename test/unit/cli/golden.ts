@@ -1,0 +1,77 @@
+/** What `status` and `why` print in each situation: `npm run docs` writes it to golden/. */
+import type { Answers } from "../../../src/cli/ask.ts";
+import { clusterView } from "../../../src/cli/cluster-view.ts";
+import { document } from "../../../src/cli/output.ts";
+import { statusExit, statusText } from "../../../src/cli/render-status.ts";
+import { why, whyText } from "../../../src/cli/why.ts";
+import { released } from "../ops/example.ts";
+import { agentOf, answers, failed, leaseOf, ok } from "./answers.ts";
+
+export const NO_AGENT = failed(
+  "the agent at http://127.0.0.1:10081/status",
+  "connect ECONNREFUSED 127.0.0.1:10081",
+);
+export const NO_API = failed("the API (192.0.2.11:6443, 192.0.2.12:6443)", "no answer before the deadline");
+const NO_RECORDING = failed("the recordings in /var/lib/leasehold/decisions", "there is none");
+const NOT_BOUND = ok({ addresses: [{ address: "192.0.2.10", interface: null }] });
+
+const provisional = agentOf({
+  election: {
+    confirmed: false,
+    reason: "provisional: the Lease cannot be renewed, and no other node can claim it",
+    renewedAtMs: null,
+  },
+});
+const foreign = agentOf({
+  election: { state: "FAULT", eligible: false, faults: ["vip"], holder: "n2", renewedAtMs: null },
+  vip: { foreign: true, failure: "192.0.2.10 on eth0 is another program's", addresses: released },
+});
+const peer = agentOf({
+  agent: { node: "n2" },
+  election: { state: "BACKUP", confirmed: false, basePriority: 90, effectivePriority: 90, reason: "waits" },
+  vip: { addresses: released },
+});
+
+/** The situations of a runbook, and what could be asked in each. */
+export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
+  well: {},
+  "no-api": { lease: NO_API },
+  "no-agent": { agent: NO_AGENT, recording: NO_RECORDING, kernel: NOT_BOUND },
+  "nothing-answers": { agent: NO_AGENT, recording: NO_RECORDING, lease: NO_API },
+  provisional: { agent: ok(provisional), lease: NO_API },
+  "vip-of-another-program": {
+    agent: ok(foreign),
+    lease: ok(leaseOf("n2", { "leasehold.dev/move-to": "n1" })),
+  },
+  "no-lease": { lease: ok(null) },
+  "peers-answer": {
+    peers: new Map([
+      ["n2", ok(peer)],
+      ["n3", failed("the agent at http://192.0.2.13:10081/status", "no answer in 1500 ms")],
+    ]),
+  },
+  "expired-lease": { at: new Date("2026-01-01T00:01:00.000Z"), agent: NO_AGENT, kernel: NOT_BOUND },
+};
+
+function printed(name: string, change: Partial<Answers>): string {
+  const heard = answers(change);
+  const view = clusterView(heard);
+  const recording = heard.recording.kind === "ok" ? heard.recording.value : undefined;
+  const asked = [undefined, "n2", "n3", "n9"].map(
+    (node) =>
+      `$ leasehold why${node === undefined ? "" : ` ${node}`}\n${whyText(why(view, recording, { node, all: false, last: 2 }))}\n`,
+  );
+  const more =
+    name === "well"
+      ? `$ leasehold status -o wide\n${statusText(view, true)}\n$ leasehold status -o yaml\n${document(view, "yaml")}\n`
+      : "";
+  return `$ leasehold status\n${statusText(view, false)}exit status ${statusExit(view)}\n\n${more}${asked.join("")}`;
+}
+
+/** Every golden file, by its path below the repository. */
+export function goldenCommands(): readonly (readonly [path: string, text: string])[] {
+  return Object.entries(SITUATIONS).map(([name, change]) => [
+    `test/unit/cli/golden/${name}.txt`,
+    printed(name, change),
+  ]);
+}

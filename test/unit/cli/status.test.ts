@@ -1,0 +1,118 @@
+/** What `leasehold status` and `leasehold why` show: word by word in golden/, and what must hold in any case. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { parseAgentFacts } from "../../../src/cli/agent-facts.ts";
+import type { Answers } from "../../../src/cli/ask.ts";
+import { clusterView } from "../../../src/cli/cluster-view.ts";
+import { document } from "../../../src/cli/output.ts";
+import { statusExit, statusText } from "../../../src/cli/render-status.ts";
+import { why, whyText } from "../../../src/cli/why.ts";
+import { exampleStatus } from "../ops/example.ts";
+import { agentOf, answers, leaseOf, ok, recordingOf } from "./answers.ts";
+import { goldenCommands, NO_AGENT, NO_API } from "./golden.ts";
+
+const viewOf = (change: Partial<Answers> = {}) => clusterView(answers(change));
+const options = { node: undefined, all: false, last: 5 } as const;
+
+describe("status and why", () => {
+  for (const [path, text] of goldenCommands()) {
+    test(`print what ${path} has`, () => {
+      assert.equal(text, readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8"));
+    });
+  }
+});
+
+describe("the exit status of status", () => {
+  const notBound = ok({ addresses: [{ address: "192.0.2.10", interface: null }] });
+  for (const [what, expected, change] of [
+    ["a holder", 0, {}],
+    ["a holder, without the API", 0, { lease: NO_API }],
+    ["a holder, without the agent", 0, { agent: NO_AGENT }],
+    ["no holder", 3, { lease: ok(leaseOf("")) }],
+    ["no Lease", 3, { lease: ok(null) }],
+    ["a holder whose kernel has no VIP", 3, { kernel: notBound }],
+    ["a Lease that has run out", 3, { at: new Date("2026-01-01T00:00:30Z") }],
+    ["nothing", 1, { agent: NO_AGENT, lease: NO_API }],
+  ] as const) {
+    test(`with ${what} is ${expected}`, () => assert.equal(statusExit(viewOf(change)), expected));
+  }
+});
+
+describe("what came from outside", () => {
+  test("of an agent of another version, or of another program, is no agent's status", () => {
+    const good = JSON.stringify(exampleStatus());
+    assert.ok(parseAgentFacts(good) !== undefined);
+    for (const text of ["", "null", "[]", "{}", "<html>", good.replace('"nowMs":1000000', '"nowMs":"x"')])
+      assert.equal(parseAgentFacts(text), undefined, text);
+    fc.assert(
+      fc.property(fc.nat({ max: good.length }), fc.string({ maxLength: 3 }), (at, junk) => {
+        parseAgentFacts(good.slice(0, at) + junk + good.slice(at + junk.length));
+      }),
+    );
+  });
+
+  test("cannot steer the terminal", () => {
+    const evil = "\u001b]0;owned\u0007";
+    const change: Partial<Answers> = {
+      agent: ok(agentOf({ election: { reason: evil, holder: evil }, agent: { noBackend: evil } })),
+      lease: ok(leaseOf(evil, { "leasehold.dev/move-to": evil, "leasehold.dev/offer": evil })),
+      recording: ok({
+        ...recordingOf(),
+        cause: evil,
+        decisions: recordingOf().decisions.map((one) => ({
+          ...one,
+          told: evil,
+          refused: [evil],
+          reason: evil,
+        })),
+      }),
+    };
+    const view = viewOf(change);
+    const { recording } = answers(change);
+    assert.ok(recording.kind === "ok");
+    const shown = statusText(view, true) + whyText(why(view, recording.value, { ...options, all: true }));
+    assert.ok(shown.includes("owned"));
+    // oxlint-disable-next-line no-control-regex -- they are what must not be there
+    assert.doesNotMatch(shown, /[\u0000-\u0009\u000b-\u001f\u007f]/);
+  });
+});
+
+describe("why", () => {
+  const last = (change: Partial<Answers>, node?: string): string =>
+    why(viewOf(change), recordingOf(), { ...options, node }).now.join(" ");
+
+  test("says that a lower holder is displaced only with preemption", () => {
+    const agent = agentOf();
+    const election = agent.election;
+    assert.ok(election !== null);
+    const candidates = election.candidates.map((one) =>
+      one.node === "n2" ? { ...one, effective: 200, fresh: true } : one,
+    );
+    const now = last({ agent: ok({ ...agent, election: { ...election, candidates } }), lease: NO_API }, "n2");
+    assert.match(now, /n2 has the effective priority 200, and n1 100/);
+    assert.match(now, /LEASEHOLD_NOPREEMPT=false.*leasehold move --to n2/);
+  });
+
+  test("says that a person has pinned the VIP, and that a wish waits for its node", () => {
+    assert.match(last({ lease: ok(leaseOf("n1", { "leasehold.dev/move-to": "n1" })) }), /leasehold unpin/);
+    const waits = last({ lease: ok(leaseOf("n1", { "leasehold.dev/move-to": "n2" })) }, "n2");
+    assert.match(waits, /n1 has not handed over yet/);
+  });
+
+  test("of another node tells what this recorder has of that node, and not of one with a longer name", () => {
+    const recording = recordingOf();
+    const told = (node: string) => why(viewOf(), recording, { node, all: false, last: 99 }).decisions.length;
+    assert.ok(told("n2") > 0);
+    assert.equal(told("n"), 0);
+    assert.equal(told("n22"), 0);
+    assert.equal(why(viewOf(), recording, { node: "n22", all: true, last: 2 }).decisions.length, 2);
+  });
+
+  test("for programs is the same in JSON and YAML", () => {
+    const value = why(viewOf(), recordingOf(), options);
+    assert.deepEqual(JSON.parse(document(value, "json")), JSON.parse(JSON.stringify(value)));
+    assert.match(document(value, "yaml"), /^node: n1\nnow:\n {2}- /);
+  });
+});
