@@ -53,7 +53,7 @@ spec:
           annotations:
             summary: No node holds the control plane's virtual IP.
             description: No agent says that it is MASTER. Look at \`kubectl get lease -n ${leaseNamespace} ${leaseName} -o yaml\` and the agents' logs.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdnomaster
         - alert: LeaseholdMultipleMasters
           expr: sum(leasehold_state{state="MASTER"}) > 1
           for: 10s
@@ -61,7 +61,7 @@ spec:
           annotations:
             summary: "{{ $value }} nodes say that they hold the virtual IP."
             description: During a planned move two nodes hold it for a moment. This lasts longer. Check that all agents use the same Lease and that their clocks run.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdmultiplemasters
         - alert: LeaseholdProvisional
           expr: leasehold_confirmed == 0
           for: 1m
@@ -69,14 +69,14 @@ spec:
           annotations:
             summary: "{{ $labels.node }} has the virtual IP without a Lease."
             description: No API server lets it write the Lease. /status and the agent's log give the reason.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdprovisional
         - alert: LeaseholdFlapping
           expr: sum(increase(leasehold_transitions_total{to="MASTER"}[15m])) > 3
           labels: {severity: warning}
           annotations:
             summary: The virtual IP has moved {{ $value | humanize }} times in 15 minutes.
             description: The label \`reason\` of leasehold_transitions_total tells why.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdflapping
         - alert: LeaseholdRenewFailing
           expr: sum by (node) (rate(leasehold_lease_renew_errors_total[1m])) > 0
           for: 1m
@@ -84,7 +84,7 @@ spec:
           annotations:
             summary: Renewals of the Lease fail on {{ $labels.node }}.
             description: The label \`reason\` tells how. The holder lets the VIP go when no renewal succeeds before LEASEHOLD_RENEW_DEADLINE.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdrenewfailing
         - alert: LeaseholdAllBackendsDown
           # An agent that knows of no API server has no leasehold_backend_up at all.
           expr: count by (node) (leasehold_build_info unless on (node) (leasehold_backend_up == 1))
@@ -93,7 +93,7 @@ spec:
           annotations:
             summary: No API server takes connections from the balancer on {{ $labels.node }}.
             description: The balancer there refuses connections. /readyz?verbose and the agent's log name the reason, such as missing credentials.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdallbackendsdown
         - alert: LeaseholdBackendDown
           expr: leasehold_backend_up == 0
           for: 1m
@@ -101,7 +101,7 @@ spec:
           annotations:
             summary: "{{ $labels.node }} finds API server {{ $labels.backend }} unhealthy."
             description: leasehold_backend_grade tells whether it drains or is down. leasehold_backend_checks_total tells why.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdbackenddown
         - alert: LeaseholdDataPlane
           expr: leasehold_data_plane{mode="fast-path"} == 0
           for: 5m
@@ -109,7 +109,7 @@ spec:
           annotations:
             summary: "{{ $labels.node }} carries the virtual IP's connections without the kernel's fast path."
             description: /status of that agent gives the reason under fastPath. If you set LEASEHOLD_FASTPATH=off on purpose, ignore this alert.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholddataplane
         - alert: LeaseholdNetworkDropsVip
           expr: leasehold_fastpath_unheard == 1
           for: 5m
@@ -117,21 +117,21 @@ spec:
           annotations:
             summary: The network drops what {{ $labels.peer }} sends in the virtual IP's name to {{ $labels.node }}.
             description: That node gets no new connections by the fast path. Allow the virtual IP on its switch port or virtual NIC.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdnetworkdropsvip
         - alert: LeaseholdRulesChanged
           expr: increase(leasehold_fastpath_restored_total[10m]) > 2
           labels: {severity: warning}
           annotations:
             summary: Somebody on {{ $labels.node }} removes the agent's nftables rules again and again.
             description: The agent's log names the program. Each time, connections may be reset.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdruleschanged
         - alert: LeaseholdAddressConflict
           expr: increase(leasehold_address_conflicts_total[5m]) > 0
           labels: {severity: critical}
           annotations:
             summary: Another machine answers for the virtual IP of {{ $labels.node }}.
             description: The agent's log names its MAC address.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdaddressconflict
         - alert: LeaseholdFault
           expr: leasehold_state{state=~"FAULT|INIT"} == 1
           for: 1m
@@ -139,7 +139,7 @@ spec:
           annotations:
             summary: The agent on {{ $labels.node }} is in {{ $labels.state }} and cannot take the virtual IP.
             description: leasehold_fault names the checks that failed. In INIT, /readyz of that agent says what it waits for.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdfault
         - alert: LeaseholdCertificateExpiresSoon
           # The agent knows which certificates it relies on, and that the kubelet's live for a short time.
           expr: leasehold_client_certificate_expiration_timestamp_seconds - time() and leasehold_client_certificate_expires_soon == 1
@@ -147,7 +147,7 @@ spec:
           annotations:
             summary: A client certificate of the agent on {{ $labels.node }} expires in {{ $value | humanizeDuration }}.
             description: /status of that agent says under credentials.warning which one it is and what to do. After the end of its own certificate the agent uses admin.conf.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdcertificateexpiressoon
         - alert: LeaseholdAgentDown
           # The second part fires when Prometheus has no agent to ask: the PodMonitor selects none, or no Prometheus
           # selects the PodMonitor.
@@ -157,7 +157,7 @@ spec:
           annotations:
             summary: "Prometheus cannot reach {{ with $labels.node }}the agent on {{ . }}{{ else }}any agent{{ end }}."
             description: Look at the static pod with \`crictl ps -a --name leasehold\` on that node, and at LEASEHOLD_OPS_ADDRESS in its manifest.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdagentdown
         - alert: LeaseholdAgentNotScraped
           # absent() cannot tell that one of three agents is missing. The Lease says how many take part.
           expr: max(leasehold_candidates) > count(leasehold_state{state="MASTER"})
@@ -166,7 +166,7 @@ spec:
           annotations:
             summary: "{{ $value }} agents compete for the virtual IP, and Prometheus is told of fewer."
             description: Compare the candidates in the Lease with Prometheus' targets. Prometheus does not find an agent whose pod lacks the labels or the port.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdagentnotscraped
         - alert: LeaseholdHealthPort
           expr: leasehold_listener_up{listener="health"} == 0
           for: 30s
@@ -174,6 +174,6 @@ spec:
           annotations:
             summary: Another program has the port that the kubelet's probes ask on {{ $labels.node }}.
             description: The kubelet restarts the agent while its probes fail. The agent's log names the port.
-            runbook_url: docs/architecture.md#when-an-alert-fires
+            runbook_url: docs/operations.md#leaseholdhealthport
 `;
 }
