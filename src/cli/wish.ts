@@ -49,7 +49,8 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
   const session: Session = { ...deps, lease, config };
   switch (command.kind) {
     case "unpin":
-      return removeWish(session, before.record);
+      // This must be awaited here, because the connection is closed when this function ends.
+      return await removeWish(session, before.record);
     case "move": {
       const verdict = judgeMove(before.record, command.to, command.force, silent);
       if (verdict.kind === "refused") return refuse(session, verdict.message);
