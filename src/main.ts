@@ -5,7 +5,7 @@ import { cleanup } from "./cli/cleanup.ts";
 import { completion } from "./cli/completion.ts";
 import { forget } from "./cli/forget.ts";
 import { helpText } from "./cli/help.ts";
-import { explainNode, status } from "./cli/inspect.ts";
+import { doctor, explainNode, status } from "./cli/inspect.ts";
 import type { CommandDeps } from "./cli/inspect.ts";
 import { manifest } from "./cli/manifest.ts";
 import { run } from "./cli/run.ts";
@@ -28,6 +28,8 @@ async function main(): Promise<number> {
       return status(command, commandDeps());
     case "why":
       return explainNode(command, commandDeps());
+    case "doctor":
+      return doctor(command, commandDeps());
     case "move":
     case "unpin":
     case "resign":

@@ -26,6 +26,7 @@ export type Command =
   | ({ readonly kind: "move"; readonly to: string; readonly force: boolean } & Waiting)
   | { readonly kind: "unpin" }
   | ({ readonly kind: "resign" } & Waiting)
+  | { readonly kind: "doctor"; readonly output: Exclude<Output, "wide"> }
   /** Removes the kernel's rules, which outlive the agent. */
   | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
   /** Takes a node that is gone for good out of the Lease. */
@@ -182,6 +183,8 @@ function commandOf(name: CommandName, words: Words): Command {
       return { kind: name };
     case "resign":
       return { kind: name, ...waiting(words) };
+    case "doctor":
+      return { kind: name, output: oneOf(["text", "json", "yaml"], flags.get("--output")) };
     case "cleanup":
       return { kind: name, rulesOnly: flags.has("--rules-only") };
     case "forget":

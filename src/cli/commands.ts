@@ -172,6 +172,22 @@ export const COMMANDS = [
     exits: WISH_EXITS,
   },
   {
+    name: "doctor",
+    summary: "check this machine and the API, before and after an installation",
+    details: [
+      "It checks the VIP's interface and subnet, whether another program or another machine has the VIP, the " +
+        "ports, nft, the kubeconfigs and their end, the agent's rights, and the API servers' certificates. Each " +
+        "line says what to do. It changes nothing, and sends nothing but ARP requests or neighbour " +
+        "solicitations for the VIP, and requests to the API.",
+    ],
+    flags: [{ ...OUTPUT, values: ["text", "json", "yaml"], doc: "json and yaml are for programs" }],
+    examples: [
+      ["leasehold doctor", "check this machine"],
+      ["leasehold doctor -o json", "write one JSON document"],
+    ],
+    exits: [[0, "nothing has failed"], USAGE_EXIT, [3, "a check has failed"]],
+  },
+  {
     name: "cleanup",
     summary: "take this node out of the Lease, and its rules out of the kernel",
     details: [

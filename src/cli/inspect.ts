@@ -1,4 +1,4 @@
-/** `leasehold status` and `leasehold why`: ask, make the picture, print it. */
+/** `leasehold status`, `leasehold why` and `leasehold doctor`: ask, make the picture, print it. */
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
@@ -6,6 +6,8 @@ import { PREFIX } from "../config/settings.ts";
 import type { Command } from "./args.ts";
 import { askAll, askFile } from "./ask.ts";
 import { clusterView } from "./cluster-view.ts";
+import { diagnose, diagnosisExit, diagnosisText } from "./diagnose.ts";
+import { examine } from "./examine.ts";
 import { document } from "./output.ts";
 import { gaps, statusExit, statusText } from "./render-status.ts";
 import { why, whyText } from "./why.ts";
@@ -72,4 +74,16 @@ export async function explainNode(
   else deps.print(document(told, output));
   const asked = answers.agent.kind === "ok" || answers.lease.kind === "ok" || file !== undefined;
   return asked ? 0 : 1;
+}
+
+/** Resolves with the exit status. */
+export async function doctor(
+  { output }: Extract<Command, { kind: "doctor" }>,
+  deps: CommandDeps,
+): Promise<number> {
+  const config = commandConfig(deps);
+  if (config === undefined) return 2;
+  const diagnoses = diagnose(await examine(config, deps.clock));
+  deps.print(output === "text" ? diagnosisText(diagnoses) : document({ checks: diagnoses }, output));
+  return diagnosisExit(diagnoses);
 }

@@ -5,12 +5,12 @@ import { parseCandidate } from "../kube/record-codec.ts";
 import { CANDIDATE_PREFIX, MOVE_TO } from "../kube/record.ts";
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 
-export type Verdict =
+export type WishVerdict =
   /** The wish for `to` may be stored. `note` is what a person should know then; "" for nothing. */
   | { readonly kind: "go"; readonly to: string; readonly note: string }
   | { readonly kind: "refused"; readonly message: string };
 
-const refused = (message: string): Verdict => ({ kind: "refused", message });
+const refused = (message: string): WishVerdict => ({ kind: "refused", message });
 
 function candidatesIn(record: LeaseRecord): readonly Candidate[] {
   return Object.entries(record.annotations).flatMap(([key, value]) => {
@@ -38,7 +38,7 @@ export function judgeMove(
   to: string,
   force: boolean,
   silent: ReadonlySet<string>,
-): Verdict {
+): WishVerdict {
   const candidates = candidatesIn(record);
   const target = candidates.find(({ node }) => node === to);
   if (record.holder === to)
@@ -60,7 +60,7 @@ export function judgeMove(
 }
 
 /** To which node may the holder resign? */
-export function judgeResign(record: LeaseRecord, silent: ReadonlySet<string>): Verdict {
+export function judgeResign(record: LeaseRecord, silent: ReadonlySet<string>): WishVerdict {
   const { holder } = record;
   if (holder === "") return refused("no node holds the Lease, so no node can resign.");
   const wish = record.annotations[MOVE_TO] ?? "";
