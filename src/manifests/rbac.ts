@@ -99,8 +99,9 @@ subjects:
     kind: User
     name: leasehold
 ---
-# The agents ask every API server whether it is ready. Kubernetes lets every user do that, by the ClusterRole
-# system:public-info-viewer, and some clusters take that away. An API server that refuses the question counts as ready.
+# The agents ask every API server whether it is ready. Kubernetes lets every user do that, by the ClusterRoles
+# system:public-info-viewer and system:discovery, and some clusters take these away. An API server that refuses the
+# question counts as ready.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
