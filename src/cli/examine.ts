@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { refuseOwn } from "../agent/node-network.ts";
+import { refuseVips } from "../agent/node-network.ts";
 import { agentIsPresent } from "../agent/presence.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
@@ -19,6 +19,7 @@ import { readLease } from "../kube/withdraw.ts";
 import { chooseInterface, chooseNodeIp, readNetwork } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
 import { formatMac } from "../linux/mac.ts";
+import { gateways } from "../linux/routes.ts";
 import { silentLogger } from "../log.ts";
 import { createLinuxWire } from "../sentinel/linux-wire.ts";
 import { createSentinel } from "../sentinel/sentinel.ts";
@@ -104,7 +105,7 @@ function placeOf(config: Config, network: Asking<Network>): Examined["network"] 
   if (network.kind === "failed")
     return { code: "LH_NATIVE", message: network.why, hint: "Run this as root in the host's network." };
   try {
-    refuseOwn(network.value, config.vips);
+    refuseVips(config.vips, { readNetwork: () => network.value, gateways });
     return { interface: chooseInterface(network.value, config.vips, config.interface).name };
   } catch (error) {
     if (error instanceof LeaseholdError)

@@ -1,6 +1,6 @@
 /** Writes a value as JSON or YAML, for programs. Pure. */
-import { dumpYaml } from "@kubernetes/client-node";
+import { dump } from "js-yaml";
 
 export function document(value: unknown, format: "json" | "yaml"): string {
-  return format === "json" ? `${JSON.stringify(value, null, 2)}\n` : dumpYaml(value, { lineWidth: -1 });
+  return format === "json" ? `${JSON.stringify(value, null, 2)}\n` : dump(value, { lineWidth: -1 });
 }

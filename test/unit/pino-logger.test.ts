@@ -52,7 +52,7 @@ describe("the log", () => {
         message: "cannot listen",
         code: "LH_LISTEN",
         stack: "string",
-        hint: "The port is taken, or the address is not this machine's. Stop the other program, or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
+        hint: "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
         cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
       },
     );
