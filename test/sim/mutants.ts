@@ -282,6 +282,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["nothingMovesWhileNobodyCanClaim"],
   },
   {
+    name: "keeps the VIP beyond its deadline where `release` is wished",
+    file: "election/master.ts",
+    from: 'settings.onApiLoss === "release" || facts.stopping !== null',
+    to: "facts.stopping !== null",
+    shows: SCENARIOS.refusedWithRelease,
+    caughtBy: ["theKernelIsTheFence"],
+  },
+  {
     name: "never serves without the Lease once it has seen it",
     file: "election/unwritten.ts",
     from: "if (unableMs === null ||",

@@ -218,7 +218,7 @@ export const theKernelIsTheFence: Invariant = (world) => {
         const until = Math.max(
           granted.get(node) ?? Number.NEGATIVE_INFINITY,
           node.lastRenewedAtMs + RENEW_DEADLINE_MS,
-          unpaperedUntil(node, nowMs),
+          unpaperedUntil(world, node, nowMs),
         );
         granted.set(node, until);
         if (justResumed(world, node)) continue;
@@ -237,7 +237,7 @@ export const theKernelIsTheFence: Invariant = (world) => {
 };
 
 /** Machine's clock. */
-function unpaperedUntil(node: SimNode, nowMs: number): number {
+function unpaperedUntil(world: World, node: SimNode, nowMs: number): number {
   if (node.agent === undefined) return Number.NEGATIVE_INFINITY;
   // Frozen within the very call that binds it.
   if (!awake(node))
@@ -249,6 +249,10 @@ function unpaperedUntil(node: SimNode, nowMs: number): number {
       return node.clock.bootMs(node.agent.roleMs) + RENEW_DEADLINE_MS;
     case "hold":
     case "unwritten":
+      // A person who asked for `release` gets it: the right of the last renewal is all there is.
+      return world.plan.onApiLoss === "release"
+        ? Number.NEGATIVE_INFINITY
+        : node.clock.bootMs(nowMs) + PROVISIONAL_MS;
     case "bootstrap":
       return node.clock.bootMs(nowMs) + PROVISIONAL_MS;
     // A contested one has the right of its last renewal.
