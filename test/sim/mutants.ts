@@ -323,14 +323,6 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
   },
   {
-    name: "does not say that it has the VIP when a cut heals",
-    file: "election/provisional.ts",
-    from: "export function announceNow(step: StepBuilder): void {\n  defendVip(step);\n",
-    to: "export function announceNow(_: StepBuilder): void {\n",
-    shows: SCENARIOS.heardAgain,
-    caughtBy: ["atMostOneSecondInTwoPlaces"],
-  },
-  {
     name: "asks nobody on a link where it has heard nobody",
     file: "election/backup.ts",
     from: 'adopts ? "free" : askWire(step, true);',
