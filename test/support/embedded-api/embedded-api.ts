@@ -54,13 +54,17 @@ export class EmbeddedApi implements AsyncDisposable {
   /**
    * Every server gets certificates of a new CA, and each node's admin.conf follows, as with kubeadm; the
    * agents' own kubeconfigs stay as they are.
-   * @returns writes the agents' kubeconfigs of the new CA
+   * @param follow the kubeconfigs that follow
+   * @returns writes the other kubeconfigs of the new CA
    */
-  async changeAuthority(): Promise<() => Promise<void>> {
+  async changeAuthority(
+    follow: readonly (keyof EmbeddedKubeconfigs)[] = ["admin"],
+  ): Promise<() => Promise<void>> {
     const pki = makeEmbeddedPki(namesOf(this.#options), new Date());
-    await writeKubeconfigs(this, pki, this.#options.dir, ["admin"]);
+    const later = (["admin", "agent"] as const).filter((file) => !follow.includes(file));
+    await writeKubeconfigs(this, pki, this.#options.dir, follow);
     await Promise.all(this.servers.map((server) => server.become(pki)));
-    return async () => void (await writeKubeconfigs(this, pki, this.#options.dir, ["agent"]));
+    return async () => void (await writeKubeconfigs(this, pki, this.#options.dir, later));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

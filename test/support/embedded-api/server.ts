@@ -36,6 +36,24 @@ export interface Faults {
   refuseWrites: boolean;
   /** The store does its part, then the connection is reset in the middle of the answer. */
   resetInAnswer: boolean;
+  /** Answers a request for Leases in place of the store: RBAC, flow control, admission, a full etcd. */
+  refuse: ((request: LeaseRequest) => StoreResponse | undefined) | undefined;
+  /** Changes each Lease that is written, as a mutating webhook does. */
+  mutate: ((lease: Lease) => void) | undefined;
+}
+
+/** A request for Leases as a fault sees it. */
+export interface LeaseRequest {
+  readonly method: string;
+  readonly isWrite: boolean;
+  /** The address that it comes from. */
+  readonly from: string;
+}
+
+/** The members of a Lease that a webhook may change. */
+export interface Lease {
+  metadata: { labels?: Record<string, string>; annotations?: Record<string, string> };
+  spec: Record<string, string | number>;
 }
 
 export interface EmbeddedServerSpec {
@@ -63,6 +81,8 @@ export class EmbeddedServer {
     denyLeaseWrites: false,
     refuseWrites: false,
     resetInAnswer: false,
+    refuse: undefined,
+    mutate: undefined,
   };
   readonly #spec: EmbeddedServerSpec;
   readonly #store: ObjectStore;
@@ -164,7 +184,22 @@ export class EmbeddedServer {
       return;
     }
     const contentType = request.headers["content-type"]?.split(";")[0];
-    await this.#send(response, refusal ?? this.#store.handle({ method, path: url, contentType, body }));
+    await this.#send(response, refusal ?? this.#handle({ method, path: url, contentType, body }));
+  }
+
+  #handle(request: Parameters<ObjectStore["handle"]>[0]): StoreResponse {
+    const answer = this.#store.handle(request);
+    const { mutate } = this.faults;
+    const written = request.method !== "GET" && answer.status < 300 && request.path.includes("/leases");
+    if (mutate === undefined || !written) return answer;
+    const lease: Lease = JSON.parse(JSON.stringify(answer.body));
+    mutate(lease);
+    const path = `${request.path.split("/leases")[0]}/leases/leasehold`;
+    const body = JSON.stringify(lease);
+    return {
+      ...this.#store.handle({ method: "PUT", path, contentType: "application/json", body }),
+      status: answer.status,
+    };
   }
 
   /** What is answered without the store: health, version, faults, no credentials. */
@@ -198,6 +233,11 @@ export class EmbeddedServer {
         "Forbidden",
         {},
       );
+    }
+    if (path.includes("/leases")) {
+      const from = (request.socket.remoteAddress ?? "").replace(/^::ffff:/u, "");
+      const refusal = faults.refuse?.({ method, isWrite: method !== "GET", from });
+      if (refusal !== undefined) return refusal;
     }
     if (faults.refuseWrites && method !== "GET") return failure(500, "etcdserver: request timed out");
     if (path === "/livez/ping") return { status: 200, body: "ok" };
