@@ -111,9 +111,11 @@ function fish(): string {
         const value =
           flag.value === undefined
             ? ""
-            : flag.values === undefined
-              ? " -r"
-              : ` -r -a ${quoted(flag.values.join(" "))}`;
+            : flag.values !== undefined
+              ? ` -x -a ${quoted(flag.values.join(" "))}`
+              : flag.value === "FILE"
+                ? " -r"
+                : " -x";
         return `complete -c leasehold -n ${seen}${short} -l ${flag.name.slice(2)}${value} -d ${quoted(flag.doc)}`;
       }),
     ];
