@@ -37,6 +37,15 @@ export class EmbeddedNode {
     this.agent = await startAgent(this.host, { ...this.#settings, ...env });
   }
 
+  /** The environment of a command that a person runs in the agent's container. */
+  commandEnvironment(): Readonly<Record<string, string>> {
+    return {
+      ...this.host.agentEnvironment(),
+      LEASEHOLD_DATA_DIR: join(this.host.directory, "lib"),
+      ...this.#settings,
+    };
+  }
+
   async endAgent(): Promise<void> {
     await this.agent?.terminate();
     // As after a boot: nothing is adopted.
