@@ -1,5 +1,6 @@
 /** What candidates know of the holder by its wire, and how a holder is lost. */
 import type { SentinelStatus } from "../../src/sentinel/evidence.ts";
+import type { Fault } from "../support/lab/switch.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
 /** The kernel ends the address of a dead agent this long after its last refresh, at most. */
@@ -34,13 +35,14 @@ export async function wireOf(node: ClusterNode): Promise<SentinelStatus | null> 
 
 /**
  * The power fails: no frame comes or goes, and nothing on the node runs on. For the others a frozen server on
- * a cut link is as good as gone, and is back sooner.
+ * a cut link is as good as gone, and is back sooner. Answers the cut.
  */
-export async function lose(cluster: Cluster, node: ClusterNode): Promise<void> {
-  await cluster.lab.isolate(node.host);
+export async function lose(cluster: Cluster, node: ClusterNode): Promise<Fault> {
+  const dark = await cluster.lab.isolate(node.host);
   node.plane.apiServer.stop();
   node.plane.etcd.stop();
   await node.endAgent("SIGKILL");
+  return dark;
 }
 
 /** Undoes what {@link lose} and other accidents did to the network and the servers. */

@@ -76,6 +76,10 @@ interface Sample {
   readonly addresses: ReadonlyMap<string, readonly string[]>;
 }
 
+function same(one: Sample["addresses"], other: Sample["addresses"]): boolean {
+  return [...one].every(([node, all]) => all.join() === other.get(node)?.join());
+}
+
 function holdersIn(sample: Sample, address: string): string[] {
   return [...sample.addresses]
     .filter(([, all]) => all.includes(address))
@@ -111,7 +115,10 @@ export class OwnershipSampler implements AsyncDisposable {
     const dumps = [...this.#readers].map(
       async ([node, reader]) => [node, (await reader.read()) ?? []] as const,
     );
-    this.#samples.push({ atMs, addresses: new Map(await Promise.all(dumps)) });
+    const addresses = new Map(await Promise.all(dumps));
+    // Most samples are as the one before: thousands of them in an hour must not each keep lists of its own.
+    const last = this.#samples.at(-1)?.addresses;
+    this.#samples.push({ atMs, addresses: last !== undefined && same(last, addresses) ? last : addresses });
   }
 
   /** Takes a sample now and answers who has the address. */
