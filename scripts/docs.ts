@@ -1,8 +1,10 @@
 /**
 /**
  * Writes what is generated: what the table of settings says into docs/configuration.md and README.md, between
- * their markers; the table of commands into README.md; the files of manifests/, as `leasehold manifest` prints them; the simulation's golden
- * timelines and docs/timelines.md; docs/pictures/; what `leasehold status` and `why` print in each situation. `--check` writes nothing and exits 1 when a file is out of
+ * their markers; the table of commands into README.md and the soak's bounds into docs/verification.md, likewise;
+ * the files of manifests/, as `leasehold manifest` prints them; the simulation's golden timelines and
+ * docs/timelines.md; docs/pictures/; what `leasehold status` and `why` print in each situation. `--check` writes
+ * nothing and exits 1 when a file is out of
  * date.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -14,6 +16,7 @@ import { MANIFESTS } from "../src/manifests/manifests.ts";
 import { goldenFiles } from "../test/sim/golden.ts";
 import { loadProduction } from "../test/sim/production.ts";
 import { goldenCommands } from "../test/unit/cli/golden.ts";
+import { boundsTable } from "../test/soak/bounds.ts";
 import { pictures } from "./pictures/all.ts";
 
 const root = new URL("../", import.meta.url);
@@ -80,6 +83,12 @@ const TARGETS: readonly Target[] = [
   },
   { file: "README.md", ...MARKDOWN, text: `\n${readmeTable()}\n` },
   { file: "docs/configuration.md", ...MARKDOWN, text: `\n${reference()}\n` },
+  {
+    file: "docs/verification.md",
+    begin: "<!-- soak:begin (written by scripts/docs.ts) -->",
+    end: "<!-- soak:end -->",
+    text: `\n${boundsTable()}\n`,
+  },
 ];
 
 /** Files that are generated as a whole, by their paths. */
