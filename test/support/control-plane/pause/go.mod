@@ -1,0 +1,3 @@
+module leasehold.dev/test/pause
+
+go 1.26.0
