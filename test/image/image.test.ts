@@ -7,10 +7,10 @@ import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import {
-  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -21,6 +21,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { VERSION } from "../../src/version.ts";
+import { blockOf } from "../support/guide/guide.ts";
 import { LAYERS, ROOT } from "../support/runner/layers.ts";
 import { missingTools, TOOL_PATH } from "../support/sandbox/tools.ts";
 
@@ -84,20 +85,9 @@ function succeeds(commands: string): string {
 const inImage = (command: string): string =>
   `ctr -n k8s.io run --rm docker.io/library/leasehold:${VERSION} leasehold-test ${command}`;
 
-/**
- * The README's commands that contain `text`, as they are printed: indented blocks. `here` stands for
- * /etc/kubernetes.
- */
+/** The README's commands that contain `text`, as they are printed. `here` stands for /etc/kubernetes. */
 function readme(text: string, here = etcKubernetes): string {
-  const blocks = readFileSync(join(ROOT, "README.md"), "utf8")
-    .split(/\n(?:\s*\n|(?=\S)| {3}\S)/)
-    .filter((block) => /^ {4}/.test(block));
-  const [found, ...more] = blocks.filter((block) => block.includes(text));
-  assert.ok(
-    found !== undefined && more.length === 0,
-    `the README has ${more.length + 1} blocks with ${text}`,
-  );
-  return found.replaceAll("/etc/kubernetes", here);
+  return blockOf("README.md", { has: text }).text.replaceAll("/etc/kubernetes", here);
 }
 
 before(async () => {
@@ -190,7 +180,7 @@ describe("the image", { skip }, () => {
     );
     assert.equal(status, 2);
     assert.match(stderr, /--vip="192\.0\.2\.300" has "192\.0\.2\.300", which is not a numeric address/);
-    assert.ok(!existsSync(join(elsewhere, "manifests")));
+    assert.deepEqual(readdirSync(join(elsewhere, "manifests")), []);
   });
 
   test(

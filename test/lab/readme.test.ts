@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { findBinaries } from "../support/control-plane/binaries.ts";
 import type { Binaries } from "../support/control-plane/binaries.ts";
 import { output } from "../support/control-plane/process.ts";
+import { blockOf } from "../support/guide/guide.ts";
 import { createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 
@@ -22,17 +22,8 @@ before(async () => {
 after(async () => cluster[Symbol.asyncDispose]());
 afterEach(async () => cluster.reset());
 
-/** The commands of one step of the quick start, as they are printed. */
-function stepOf(number: number): string {
-  const readme = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
-  const step =
-    new RegExp(`^${number}\\. [^]*?(?=^\\d+\\. |^\\S)`, "m").exec(
-      readme.slice(readme.indexOf("## Quick start")),
-    )?.[0] ?? "";
-  const lines = step.split("\n").filter((line) => line.startsWith("       "));
-  assert.ok(lines.length > 0, `step ${number} has no commands`);
-  return lines.join("\n");
-}
+/** The commands of step 5, as they are printed. */
+const STEP_5 = blockOf("README.md", { heading: "Quick start: three kubeadm nodes", step: 5 }).text;
 
 /**
  * Types it on that node, whose /etc/kubernetes is a folder of its own, with `kubeadm.yaml` in the current
@@ -103,7 +94,7 @@ test(
         10_000,
         `${node.name} uses admin.conf and says why`,
       );
-      await type(node, stepOf(5));
+      await type(node, STEP_5);
       await cluster.lab.until(
         async () => (await node.status()).credentials.source === path(node),
         10_000,
@@ -128,18 +119,15 @@ test(
         ]),
         /^leasehold$/,
       );
-      await type(node, stepOf(5));
+      await type(node, STEP_5);
       assert.notEqual(readFileSync(path(node), "utf8"), made);
     }
     await cluster.settled();
 
     // A step that fails leaves the kubeconfig that was there.
     const before = readFileSync(path(first), "utf8");
-    await assert.rejects(
-      type(first, stepOf(5).replace("kubeadm-config", "kubeadm-confiig")),
-      /kubeadm-confiig/,
-    );
-    await assert.rejects(type(first, stepOf(5).replace("--client-name leasehold", "")), /client-name/);
+    await assert.rejects(type(first, STEP_5.replace("kubeadm-config", "kubeadm-confiig")), /kubeadm-confiig/);
+    await assert.rejects(type(first, STEP_5.replace("--client-name leasehold", "")), /client-name/);
     assert.equal(readFileSync(path(first), "utf8"), before);
   },
 );
