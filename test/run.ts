@@ -1,11 +1,13 @@
 /**
- * The test runner: `npm test -- [check|unit|sim|contract|image|lab|long]... [part of a file's path]...`
- * Without a layer all of them but `long`, in this order. Exit code 0 only when every layer passed and
- * at least one test ran. `--no-build` takes dist/ as it is. The last line is `N passed, N failed, N skipped`.
+ * The test runner: `npm test -- [check|unit|sim|contract|image|lab|e2e|long]... [part of a file's path]...`
+ * Without a layer all of them but `long`, in this order. `e2e --all` plays the guides as well. Exit code 0 only
+ * when every layer passed and at least one test ran. `--no-build` takes dist/ as it is. The last line is
+ * `N passed, N failed, N skipped`.
  */
 import { spawnSync } from "node:child_process";
 import { dirname, join, delimiter } from "node:path";
 import { findBinaries } from "./support/control-plane/binaries.ts";
+import { prepareCluster } from "./support/e2e/prepare.ts";
 import { LAYERS, ROOT, filesOf, runLayer } from "./support/runner/layers.ts";
 import type { Layer, Outcome } from "./support/runner/layers.ts";
 import { setUp } from "./support/set-up/set-up.ts";
@@ -20,7 +22,10 @@ const bin = join(ROOT, "node_modules", ".bin");
 process.env["PATH"] = [bin, process.env["PATH"] ?? "/usr/bin:/bin"].join(delimiter);
 
 const build = !process.argv.includes("--no-build");
-const words = process.argv.slice(2).filter((word) => word !== "--no-build");
+const words = process.argv
+  .slice(2)
+  .filter((word) => word !== "--no-build")
+  .map((word) => (word === "--all" ? "e2e-all" : word));
 const isLayer = (word: string): boolean => word === "check" || LAYERS.some((layer) => layer.name === word);
 const chosen = words.filter(isLayer);
 const filters = words.filter((word) => !isLayer(word));
@@ -78,6 +83,13 @@ async function prepareAndRun(layer: Layer, files: readonly string[]): Promise<Ou
         ? `${found.binaries.version} from ${dirname(found.binaries.kubeApiserver)}`
         : found.reason;
     process.stdout.write(`control plane: ${line}\n`);
+  }
+  if (layer.needs.includes("cluster")) {
+    try {
+      await prepareCluster((line) => process.stdout.write(`cluster: ${line}\n`));
+    } catch (error) {
+      return { ...nothing(layer), problems: [error instanceof Error ? error.message : String(error)] };
+    }
   }
   if (build && layer.needs.includes("build") && !call([process.execPath, "scripts/build.ts"], 2 * 60_000)) {
     return { ...nothing(layer), problems: ["the build failed (node scripts/build.ts)"] };

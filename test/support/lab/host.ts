@@ -1,6 +1,6 @@
 /** One machine of the lab: a network namespace with one cable to the switch, and its files. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TOOL_PATH } from "../sandbox/tools.ts";
 import { run } from "./command.ts";
@@ -64,7 +64,8 @@ export class Host {
   /** Makes the namespace, the cable and the addresses: three commands, some 30 ms. */
   async start(): Promise<void> {
     mkdirSync(this.stateDirectory, { recursive: true });
-    writeFileSync(this.machineIdFile, `${randomBytes(16).toString("hex")}\n`);
+    if (!existsSync(this.machineIdFile))
+      writeFileSync(this.machineIdFile, `${randomBytes(16).toString("hex")}\n`);
     const { namespace, ipv4, ipv6, prefix4, prefix6, mac } = this.#spec;
     const port = portOf(this.name);
     await run(["ip", "-batch", "-"], {
@@ -134,6 +135,20 @@ export class Host {
     down: (): Promise<void> => this.#switch.setPort(this.name, "down"),
     up: (): Promise<void> => this.#switch.setPort(this.name, "up"),
   };
+
+  /**
+   * The machine loses power: its link goes first, then its processes, and with its network namespace its
+   * addresses and rules. {@link start} boots it again with its files.
+   */
+  async powerLoss(): Promise<void> {
+    await this.link.down();
+    await this.stop();
+    this.processes.length = 0;
+    // The link is deleted by name. Sockets of dead processes in FIN-WAIT-1, whose FIN no machine acknowledges
+    // any more, would keep the namespace and with it the link for minutes.
+    await this.#switch.execute(["ip", "link", "del", portOf(this.name)]);
+    await run(["ip", "netns", "del", this.namespace]);
+  }
 
   /** Stops this machine's processes; answers how many were still running. */
   async stop(): Promise<number> {

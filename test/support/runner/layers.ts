@@ -4,6 +4,7 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { CGROUP_VARIABLE, startJanitor } from "../e2e/cgroups.ts";
 import { sandboxObstacle, spawnInSandbox } from "../sandbox/sandbox.ts";
 import { LAB_TOOLS, SANDBOX_TOOLS } from "../sandbox/tools.ts";
 import type { TestRecord } from "./counts-reporter.ts";
@@ -20,7 +21,8 @@ export interface Layer {
   readonly limitMs: number;
   /** required: needs namespaces. preferred: leaves nothing behind there, runs without as well. */
   readonly sandbox: "none" | "preferred" | "required";
-  readonly needs: readonly ("build" | "control-plane")[];
+  /** `cluster`: what a kubeadm cluster needs, and cgroups for its nodes. */
+  readonly needs: readonly ("build" | "control-plane" | "cluster")[];
   /** Its scenarios take minutes of waiting: runs when it is named, and is no part of `npm test`. */
   readonly onlyWhenNamed?: boolean;
 }
@@ -52,6 +54,24 @@ export const LAYERS: readonly Layer[] = [
     limitMs: 60 * 60_000,
     sandbox: "required",
     needs: ["control-plane", "build"],
+  },
+  {
+    name: "e2e",
+    concurrency: 1,
+    testTimeoutMs: 15 * 60_000,
+    limitMs: 30 * 60_000,
+    sandbox: "required",
+    needs: ["cluster"],
+  },
+  // `npm run test:e2e -- --all`
+  {
+    name: "e2e-all",
+    concurrency: 1,
+    testTimeoutMs: 30 * 60_000,
+    limitMs: 120 * 60_000,
+    sandbox: "required",
+    needs: ["cluster"],
+    onlyWhenNamed: true,
   },
   {
     name: "long",
@@ -102,14 +122,18 @@ export async function runLayer(layer: Layer, files: readonly string[]): Promise<
       ...files,
     ]; // prettier-ignore
     const sandboxed = layer.sandbox !== "none" && obstacle === undefined;
+    const janitor = layer.needs.includes("cluster") ? startJanitor() : undefined;
+    if (janitor !== undefined) process.env[CGROUP_VARIABLE] = janitor.cgroup;
     const code = await runBounded(argv, sandboxed, layer.limitMs);
+    const problems = (await janitor?.finish()) === false ? ["cgroups are left below /sys/fs/cgroup"] : [];
     // Where no sandbox could be made nothing has run, and nothing was written.
     const written = existsSync(counts) ? readFileSync(counts, "utf8") : "";
     const records = written
       .split("\n")
       .filter((line) => line !== "")
       .map((line): TestRecord => JSON.parse(line));
-    return summarize(layer, code, records);
+    const outcome = summarize(layer, code, records);
+    return { ...outcome, problems: [...outcome.problems, ...problems] };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

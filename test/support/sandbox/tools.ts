@@ -12,6 +12,8 @@ export const TOOL_PATH = [
   "/usr/local/sbin",
   "/usr/sbin",
   "/sbin",
+  // Debian keeps the plugins for pods' networks here.
+  "/usr/lib/cni",
 ].join(delimiter);
 
 const PACKAGES = {
@@ -41,6 +43,7 @@ const PACKAGES = {
   mmdebstrap: "mmdebstrap",
   ctr: "containerd",
   runc: "runc",
+  "host-local": "containernetworking-plugins",
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
@@ -81,6 +84,7 @@ export const PURPOSES = {
       "mmdebstrap",
       "ctr",
       "runc",
+      "host-local",
     ],
     without: "the tests that call them fail",
   },

@@ -1,0 +1,67 @@
+/** The programs of a kubeadm cluster, built once into the cache: Kubernetes, etcd, containerd, crictl, pause. */
+import { join } from "node:path";
+import { findBinaries, KUBERNETES } from "../control-plane/binaries.ts";
+import { cacheFolder, ensure, goModule } from "../control-plane/go-build.ts";
+import type { GoModule, GoProgram } from "../control-plane/go-build.ts";
+
+export interface ClusterPrograms {
+  /** Folders with the programs that a node has on its PATH. */
+  readonly folders: readonly string[];
+  /** Kubernetes' version, e.g. `v1.36.3`. */
+  readonly version: string;
+}
+
+const kubernetes = (name: string): GoProgram => ({ name, package: `k8s.io/kubernetes/cmd/${name}` });
+const containerd = (name: string): GoProgram => ({
+  name,
+  package: `github.com/containerd/containerd/v2/cmd/${name}`,
+});
+
+interface Part {
+  readonly name: string;
+  readonly module: GoModule;
+  readonly programs: readonly GoProgram[];
+}
+
+const PARTS: readonly Part[] = [
+  {
+    name: "kubelet",
+    module: KUBERNETES,
+    programs: ["kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"].map(kubernetes),
+  },
+  // The kubelet of 1.36 needs containerd 2. Debian 12 has 1.6.
+  {
+    name: "containerd",
+    module: goModule("containerd", "github.com/containerd/containerd/v2"),
+    programs: ["containerd", "containerd-shim-runc-v2", "ctr"].map(containerd),
+  },
+  {
+    name: "crictl",
+    module: goModule("crictl", "sigs.k8s.io/cri-tools"),
+    programs: [{ name: "crictl", package: "sigs.k8s.io/cri-tools/cmd/crictl" }],
+  },
+  {
+    name: "pause",
+    module: { folder: join(KUBERNETES.folder, "..", "pause"), version: "v1.0.0" },
+    programs: [{ name: "pause", package: "leasehold.dev/test/pause" }],
+  },
+];
+
+/**
+ * Finds the programs, building what is missing.
+ * @param progress receives one line where something slow begins
+ * @throws Error when one cannot be built
+ */
+export async function findPrograms(progress: (line: string) => void): Promise<ClusterPrograms> {
+  // The programs of KUBEBUILDER_ASSETS may be of another version than the kubelet.
+  const { KUBEBUILDER_ASSETS: _, ...environment } = process.env;
+  const found = await findBinaries(progress, environment);
+  if (found.kind === "unavailable") throw new Error(found.reason);
+  const folders = [join(found.binaries.kubeadm, "..")];
+  for (const { name, module, programs } of PARTS) {
+    const folder = join(cacheFolder(environment), `${name}-${module.version}`);
+    await ensure(module, folder, programs, environment, progress);
+    folders.push(folder);
+  }
+  return { folders, version: found.binaries.version };
+}
