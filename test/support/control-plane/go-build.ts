@@ -9,6 +9,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { withParent } from "./process.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -108,26 +109,25 @@ async function goBuild(
     `github.com/containerd/containerd/v2/version.Version=${module.version}`,
   ];
   const ldflags = `-s -w ${stamps.map((stamp) => `-X ${stamp}`).join(" ")}`;
-  const child = spawn(
-    "go",
-    ["build", "-buildvcs=false", `-ldflags=${ldflags}`, "-o", file, program.package],
-    {
-      cwd: module.folder,
-      env: { ...environment, CGO_ENABLED: "0" },
-      stdio: ["ignore", "ignore", "pipe"],
-      timeout: BUILD_LIMIT_MS,
-    },
-  );
+  const argv = ["go", "build", "-buildvcs=false", `-ldflags=${ldflags}`, "-o", file, program.package];
+  const [command = "go", ...args] = [...withParent, ...argv];
+  const child = spawn(command, args, {
+    cwd: module.folder,
+    env: { ...environment, CGO_ENABLED: "0" },
+    stdio: ["ignore", "ignore", "pipe"],
+    timeout: BUILD_LIMIT_MS,
+  });
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr = (stderr + text).slice(-2000);
   });
+  const absent = new Error("the Go toolchain (go) is not installed; set KUBEBUILDER_ASSETS");
   await new Promise<void>((resolve, reject) => {
-    child.once("error", () =>
-      reject(new Error("the Go toolchain (go) is not installed; set KUBEBUILDER_ASSETS")),
-    );
+    child.once("error", () => reject(absent));
     child.once("close", (code, signal) => {
       if (code === 0) resolve();
+      // setpriv(1) says so where it finds no program to run.
+      else if (/^setpriv: .*go: No such file/m.test(stderr)) reject(absent);
       else reject(new Error(`go build ${program.package} ended with ${code ?? signal}: ${lastLine(stderr)}`));
     });
   });

@@ -29,7 +29,7 @@ process.once("exit", () => {
 
 /** util-linux; makes the kernel end the child when the tests are killed and no exit handler runs. */
 const SETPRIV = "/usr/bin/setpriv";
-const withParent = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL", "--"] : [];
+export const withParent = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL", "--"] : [];
 
 export class ServerProcess {
   readonly name: string;
