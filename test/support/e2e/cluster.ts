@@ -15,7 +15,7 @@ import type { Prepared } from "./prepare.ts";
 
 /** The addresses of the guides: RFC 5737's, so that nothing has to be replaced. */
 const SUBNET = "192.0.2";
-const VIP = `${SUBNET}.10`;
+export const VIP = `${SUBNET}.10`;
 const GATEWAY = `${SUBNET}.254`;
 
 export class Machines implements AsyncDisposable {
@@ -37,8 +37,12 @@ export class Machines implements AsyncDisposable {
     return found;
   }
 
-  /** A new machine with the control plane's images and this repository's manifests, as n1 at .11. */
-  async add(name: string, number: number): Promise<Machine> {
+  /**
+   * A new machine with the control plane's images and this repository's manifests.
+   * @param number 1 for 192.0.2.11
+   * @param before folders with programs that go before the others of their name
+   */
+  async add(name: string, number: number, before: readonly string[] = []): Promise<Machine> {
     const cgroup = process.env[CGROUP_VARIABLE];
     if (cgroup === undefined) throw new Error(`the runner names no ${CGROUP_VARIABLE}`);
     const address = `${SUBNET}.${10 + number}`;
@@ -46,7 +50,7 @@ export class Machines implements AsyncDisposable {
     const machine = new Machine({
       host,
       cgroup,
-      programs: this.prepared.programs.folders,
+      programs: [...before, ...this.prepared.programs.folders],
       pause: this.prepared.images.pause,
       pods: `10.97.${number}.0/24`,
       gateway: GATEWAY,
@@ -101,12 +105,12 @@ export class Machines implements AsyncDisposable {
   }
 
   /** Names of the machines that have the VIP on an interface, as their kernels say. */
-  async holders(): Promise<readonly string[]> {
+  async holders(address = VIP): Promise<readonly string[]> {
     const holding = await Promise.all(
       [...this.#machines.values()].map(async ({ name, host }) => {
         // A machine without power has no network namespace.
         const { stdout } = await attempt(host.inside(["ip", "-o", "addr"]));
-        return stdout.includes(` ${VIP}/`) ? [name] : [];
+        return stdout.includes(` ${address}/`) ? [name] : [];
       }),
     );
     return holding.flat();

@@ -32,18 +32,26 @@ export async function placeManifest(node: Machine): Promise<void> {
 }
 
 /** Step 3: makes the cluster. Returns what stands for the words of `kubeadm join` in the guides. */
-export async function init(first: Machine, version: string): Promise<readonly Replacement[]> {
+export async function init(
+  first: Machine,
+  version: string,
+  others: readonly Replacement[] = [],
+): Promise<readonly Replacement[]> {
   const [write = "", ...rest] = commandsOf(step(3));
   assert.match(write, /^cat > kubeadm\.yaml/);
-  await first.type(write);
+  await first.type(replaced(write, others));
   first.write("kubeadm.yaml", withAdditions(first.read("kubeadm.yaml"), version));
   const printed = await first.type(replaced(rest.join("\n"), [CGROUP_V1]), { timeoutMs: KUBEADM_LIMIT_MS });
   return printedBy(printed);
 }
 
 /** Step 4: joins another control-plane node. */
-export async function join(node: Machine, words: readonly Replacement[]): Promise<void> {
-  await node.type(replaced(step(4), [CGROUP_V1, ...words]), { timeoutMs: KUBEADM_LIMIT_MS });
+export async function join(
+  node: Machine,
+  words: readonly Replacement[],
+  others: readonly Replacement[] = [],
+): Promise<void> {
+  await node.type(replaced(step(4), [CGROUP_V1, ...words, ...others]), { timeoutMs: KUBEADM_LIMIT_MS });
 }
 
 /** Step 5: gives the node's agent its own user. Resolves when the agent uses it. */

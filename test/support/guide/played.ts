@@ -2,6 +2,8 @@
 import type { Block, Where } from "./guide.ts";
 
 const UPGRADE = "docs/guides/upgrade.md";
+const EXISTING = "docs/guides/existing-cluster.md";
+const CHANGE = "docs/guides/change-the-vip.md";
 const REPLACE = "docs/guides/replace-a-node.md";
 
 /** The pages, and their headings whose blocks have to be in the list below; undefined means all of them. */
@@ -12,12 +14,17 @@ export const PAGES: readonly { readonly page: string; readonly headings?: readon
   },
   { page: UPGRADE },
   { page: REPLACE },
+  { page: EXISTING },
+  { page: CHANGE },
 ];
+
+/** A test of test/image, test/e2e or test/e2e-all. */
+export type Story = "image" | "cluster" | "guides" | "existing-cluster";
 
 export interface Played extends Where {
   readonly page: string;
-  /** The layer whose test plays the block, or why no test can. */
-  readonly by: "image" | "e2e" | "e2e-all" | { readonly cannot: string };
+  /** The test that plays the block, or why none can. */
+  readonly by: Story | { readonly cannot: string };
 }
 
 const README = "README.md";
@@ -32,22 +39,26 @@ export const PLAYED: readonly Played[] = [
     by: { cannot: "Docker's registry cannot be reached where the tests run; the release workflow builds so" },
   },
   { page: README, heading: QUICK_START, step: 1, has: "npm run image", by: "image" },
-  { page: README, heading: QUICK_START, step: 1, has: "ssh n1", by: "e2e" },
-  { page: README, heading: QUICK_START, step: 2, by: "e2e" },
-  { page: README, heading: QUICK_START, step: 3, by: "e2e" },
-  { page: README, heading: QUICK_START, step: 4, by: "e2e" },
-  { page: README, heading: QUICK_START, step: 5, by: "e2e" },
-  { page: README, heading: QUICK_START, step: 6, by: "e2e" },
-  { page: README, heading: "Uninstall", has: "leasehold cleanup", by: "e2e" },
-  { page: README, heading: "Uninstall", has: "leasehold forget", by: "e2e-all" },
-  { page: README, heading: "Uninstall", has: "delete -k", by: "e2e" },
-  { page: README, heading: "Workers", has: "manifest worker-rbac", by: "e2e-all" },
-  { page: README, heading: "Workers", has: "manifest worker --vip", by: "e2e-all" },
-  { page: UPGRADE, step: 2, by: "e2e-all" },
-  { page: UPGRADE, step: 3, by: "e2e-all" },
-  { page: REPLACE, has: "kubeadm reset", by: "e2e-all" },
-  { page: REPLACE, has: "delete node", by: "e2e-all" },
-  { page: REPLACE, has: "upload-certs", by: "e2e-all" },
+  { page: README, heading: QUICK_START, step: 1, has: "ssh n1", by: "cluster" },
+  { page: README, heading: QUICK_START, step: 2, by: "cluster" },
+  { page: README, heading: QUICK_START, step: 3, by: "cluster" },
+  { page: README, heading: QUICK_START, step: 4, by: "cluster" },
+  { page: README, heading: QUICK_START, step: 5, by: "cluster" },
+  { page: README, heading: QUICK_START, step: 6, by: "cluster" },
+  { page: README, heading: "Uninstall", has: "leasehold cleanup", by: "cluster" },
+  { page: README, heading: "Uninstall", has: "leasehold forget", by: "guides" },
+  { page: README, heading: "Uninstall", has: "delete -k", by: "cluster" },
+  { page: README, heading: "Workers", has: "manifest worker-rbac", by: "guides" },
+  { page: README, heading: "Workers", has: "manifest worker --vip", by: "guides" },
+  ...[1, 2, 3, 4, 5, 6].map((step): Played => ({ page: EXISTING, step, by: "existing-cluster" })),
+  { page: CHANGE, step: 1, has: "umask", by: "existing-cluster" },
+  { page: CHANGE, step: 1, has: "readyz", by: "existing-cluster" },
+  { page: CHANGE, step: 3, by: "existing-cluster" },
+  { page: UPGRADE, step: 2, by: "guides" },
+  { page: UPGRADE, step: 3, by: "guides" },
+  { page: REPLACE, has: "kubeadm reset", by: "guides" },
+  { page: REPLACE, has: "delete node", by: "guides" },
+  { page: REPLACE, has: "upload-certs", by: "guides" },
 ];
 
 /** `isMeant` says whether an entry of the list means this block. */
@@ -58,4 +69,9 @@ export function isMeant(entry: Played, block: Block): boolean {
     (entry.step === undefined || entry.step === block.step) &&
     (entry.has === undefined || block.text.includes(entry.has))
   );
+}
+
+/** `untyped` returns what a story has to play and has not asked for yet. `asked` is what it has asked for. */
+export function untyped(story: Story, asked: readonly Block[]): readonly Played[] {
+  return PLAYED.filter((entry) => entry.by === story && !asked.some((block) => isMeant(entry, block)));
 }
