@@ -86,7 +86,8 @@ async function prepareAndRun(layer: Layer, files: readonly string[]): Promise<Ou
   }
   if (layer.needs.includes("cluster")) {
     try {
-      await prepareCluster((line) => process.stdout.write(`cluster: ${line}\n`));
+      const older = layer.needs.includes("older-kubeadm");
+      await prepareCluster((line) => process.stdout.write(`cluster: ${line}\n`), { older });
     } catch (error) {
       return { ...nothing(layer), problems: [error instanceof Error ? error.message : String(error)] };
     }

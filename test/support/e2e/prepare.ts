@@ -15,7 +15,7 @@ import { cgroupObstacle } from "./cgroups.ts";
 import { findImages } from "./images.ts";
 import type { ClusterImages } from "./images.ts";
 import { replaced } from "./kubeadm.ts";
-import { findPrograms } from "./programs.ts";
+import { findOlderKubeadm, findPrograms } from "./programs.ts";
 import type { ClusterPrograms } from "./programs.ts";
 
 /** Everything that the tests bring to their machines. */
@@ -24,6 +24,8 @@ export interface Prepared {
   readonly images: ClusterImages;
   /** The archive of Leasehold's image. */
   readonly leasehold: string;
+  /** The folder with kubeadm 1.36.0, for the layer that needs it. */
+  readonly olderKubeadm: string | undefined;
 }
 
 /** Where the runner tells the tests what it has prepared, as JSON. */
@@ -38,15 +40,23 @@ function obstacle(): string | undefined {
 }
 
 /**
- * Prepares a cluster and leaves word of it in this process's environment.
+ * Prepares a cluster and leaves word of it in this process's environment. `older`: kubeadm 1.36.0 as well.
  * @throws Error with one sentence where there can be no cluster
  */
-export async function prepareCluster(progress: (line: string) => void): Promise<void> {
+export async function prepareCluster(
+  progress: (line: string) => void,
+  { older }: { readonly older: boolean },
+): Promise<void> {
   const reason = obstacle();
   if (reason !== undefined) throw new Error(reason);
   const programs = await findPrograms(progress);
   const images = await findImages(programs);
-  const prepared: Prepared = { programs, images, leasehold: buildLeasehold(progress) };
+  const prepared: Prepared = {
+    programs,
+    images,
+    leasehold: buildLeasehold(progress),
+    olderKubeadm: older ? await findOlderKubeadm(progress) : undefined,
+  };
   process.env[VARIABLE] = JSON.stringify(prepared);
 }
 

@@ -48,6 +48,18 @@ const PARTS: readonly Part[] = [
 ];
 
 /**
+ * Finds kubeadm 1.36.0, building it if it is missing. Its `init` waits for the API server through the control
+ * plane's endpoint, the VIP. Later versions wait for the node's own address.
+ * @returns the folder with it
+ */
+export async function findOlderKubeadm(progress: (line: string) => void): Promise<string> {
+  const module = goModule("kubeadm-1.36.0", "k8s.io/kubernetes");
+  const folder = join(cacheFolder(process.env), `kubeadm-${module.version}`);
+  await ensure(module, folder, [kubernetes("kubeadm")], process.env, progress);
+  return folder;
+}
+
+/**
  * Finds the programs, building what is missing.
  * @param progress receives one line where something slow begins
  * @throws Error when one cannot be built

@@ -22,7 +22,7 @@ export interface Layer {
   /** required: needs namespaces. preferred: leaves nothing behind there, runs without as well. */
   readonly sandbox: "none" | "preferred" | "required";
   /** `cluster`: what a kubeadm cluster needs, and cgroups for its nodes. */
-  readonly needs: readonly ("build" | "control-plane" | "cluster")[];
+  readonly needs: readonly ("build" | "control-plane" | "cluster" | "older-kubeadm")[];
   /** Its scenarios take minutes of waiting: runs when it is named, and is no part of `npm test`. */
   readonly onlyWhenNamed?: boolean;
 }
@@ -70,7 +70,7 @@ export const LAYERS: readonly Layer[] = [
     testTimeoutMs: 30 * 60_000,
     limitMs: 120 * 60_000,
     sandbox: "required",
-    needs: ["cluster"],
+    needs: ["cluster", "older-kubeadm"],
     onlyWhenNamed: true,
   },
   {
