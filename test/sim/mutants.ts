@@ -317,7 +317,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes the VIP for want of an API and does not ask who has it",
     file: "election/backup.ts",
-    from: 'const wire = adopts ? "free" : askWire(step, true);',
+    from: 'const wire = adopts ? "free" : askWire(step, true, ASKED_MS);',
     to: 'const wire: string = "free";',
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
@@ -325,8 +325,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks nobody on a link where it has heard nobody",
     file: "election/backup.ts",
-    from: 'adopts ? "free" : askWire(step, true);',
-    to: 'adopts || !linkCarriesFrames(step, role) ? "free" : askWire(step, true);',
+    from: 'adopts ? "free" : askWire(step, true, ASKED_MS);',
+    to: 'adopts || !linkCarriesFrames(step, role) ? "free" : askWire(step, true, ASKED_MS);',
     shows: SCENARIOS.switchedOnWithoutARouter,
     caughtBy: ["servedWhileANodeLives"],
   },
@@ -369,7 +369,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "does not wait longer each time that its link flaps",
     file: "election/flap-damping.ts",
-    from: "Math.min(2 ** level * FIRST_MS, LONGEST_MS)",
+    from: "Math.min(factor * 2 ** level * FIRST_MS, LONGEST_MS)",
     to: "FIRST_MS / 100",
     shows: SCENARIOS.flappingLink,
     caughtBy: ["noFlapping", "healthyHoldersStay"],
