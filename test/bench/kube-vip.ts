@@ -71,6 +71,11 @@ export class KubeVip {
     await running.exited;
   }
 
+  pids(node: ClusterNode): readonly number[] {
+    const running = this.#processes.get(node);
+    return running?.running === true ? [running.pid] : [];
+  }
+
   /** The one node that has the address. */
   async holder(): Promise<ClusterNode> {
     return this.#cluster.lab.until(

@@ -10,7 +10,7 @@ export interface ProcessFigures {
   readonly anonymousKib: number;
   /** Resident, where a page that n processes share counts as 1/n for each. */
   readonly proportionalKib: number;
-  /** How often its threads waited for something until now (voluntary context switches). */
+  /** How often its living threads have waited for something (voluntary context switches). */
   readonly wakeUps: number;
 }
 
