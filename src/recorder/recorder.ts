@@ -135,15 +135,11 @@ export function createRecorder(most = MOST_DECISIONS, mostCharacters = MOST_CHAR
   };
 }
 
-/** Effects of a step that is a change in any case. Every other effect may be repeated for a long time. */
-const CHANGES: ReadonlySet<Effect["kind"]> = new Set([
-  "report",
-  "limit",
-  "unbind",
-  "announce",
-  "defend",
-  "stopped",
-]);
+/**
+ * Effects of a step that is a change in any case. Every other effect may be repeated for a long time: a node
+ * that serves without the Lease announces the VIP again and again.
+ */
+const CHANGES: ReadonlySet<Effect["kind"]> = new Set(["report", "limit", "unbind", "stopped"]);
 
 /**
  * `idle`: the step decided nothing, and nothing that people see has changed. `same`: two steps with the same

@@ -100,7 +100,9 @@ describe("the flight recorder", () => {
     }
     const decisions = recorded(subject).decisions();
     assert.ok(decisions.length < 60, `${decisions.length} decisions`);
-    const failed = decisions.find(({ event }) => event.kind === "read" && event.outcome.kind === "no-answer");
-    assert.ok((failed?.repeats ?? 0) > 100);
+    const failed = decisions.filter(
+      ({ event }) => event.kind === "read" && event.outcome.kind === "no-answer",
+    );
+    assert.ok(failed.some(({ repeats }) => repeats > 100));
   });
 });

@@ -78,7 +78,7 @@ describe("a recording", () => {
     ["a decision's reason", '"reason":"provisional: n2', '"reason":"provisional: n3'],
     ["a setting", '"renewDeadlineMs":4000', '"renewDeadlineMs":3000'],
     ["a time", '"lastAtMs":300,"machine":{"atMs":300', '"lastAtMs":300,"machine":{"atMs":301'],
-    ["an effect", '"kind":"unbind"', '"kind":"announce"'],
+    ["an effect", '"kind":"hold"', '"kind":"limit"'],
   ] as const) {
     test(`shows it when ${what} was edited`, () => {
       const text = recordingOf(takeover());
