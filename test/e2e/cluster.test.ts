@@ -113,14 +113,17 @@ describe("a kubeadm cluster by the README", () => {
     const [other] = nodes.filter((node) => node !== holder);
     assert.ok(other !== undefined);
     await using probe = await machines.probe();
-    await sleep(1000);
+    // An agent that has just started has not heard the other machines for long enough to miss one.
+    await sleep(5000);
     await holder.powerLoss();
     await machines.lab.until(
       async () => (await machines.holders()).some((name) => name !== holder.name),
       2 * UNPLANNED_GAP_MS,
       "another node has the VIP",
     );
-    await sleep(2000);
+    // By then the health checks have found the lost API server as well, and no connection of a node's own is
+    // sent to it any more.
+    await sleep(6000);
     const attempts = await probe.stop();
     watch.lap(`${holder.name} loses power: ${describeAttempts(attempts)}`);
     assert.ok(
