@@ -6,7 +6,6 @@
  * what people are told. Everything that prolongs and ends it is here.
  */
 import type { LeaseRecord } from "../kube/record.ts";
-import { probeWire } from "./address-check.ts";
 import { nobodyCanClaim } from "./api-loss.ts";
 import { candidateAt, selfCandidate } from "./candidates.ts";
 import { defendAgainAt, defendVip } from "./contention.ts";
@@ -119,8 +118,6 @@ function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
   if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null) return role;
   if (ownershipOf(step.settings, record) !== "another") return role;
   announceNow(step);
-  // Or that machine has it behind a cut that has just healed. It answers now, and renews only in a second.
-  probeWire(step, false);
   return { ...role, why: { kind: "bootstrap", seen: record } };
 }
 

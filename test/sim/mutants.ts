@@ -407,10 +407,10 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["theWireFollows"],
   },
   {
-    name: "waits for a renewal of the Lease that it reads for the first time, and asks no wire",
+    name: "waits for a renewal of the Lease that it reads for the first time, and announces nothing",
     file: "election/provisional.ts",
-    from: "  probeWire(step, false);\n",
-    to: "",
+    from: 'if (ownershipOf(step.settings, record) !== "another") return role;\n  announceNow(step);\n',
+    to: 'if (ownershipOf(step.settings, record) !== "another") return role;\n',
     shows: SCENARIOS.bootstrapBehindACut,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },

@@ -210,20 +210,6 @@ describe("a VIP taken at bootstrap", () => {
     );
   });
 
-  test("asks the wire once when it first reads a Lease that names another node, and gives way to the answer", () => {
-    const node = holding();
-    const asked = probes(node);
-    node.wire = null;
-    const old = held("n2", 1, [candidate("n2")]);
-    node.sees(old);
-    assert.equal(probes(node), asked + 1);
-    node.sees(old);
-    assert.equal(probes(node), asked + 1, "the Lease is the same");
-    node.hears({ kind: "probed", owner: null, prober: null });
-    assert.equal(node.bound, true, "no machine answers");
-    assert.equal(node.hears({ kind: "claimed", mac: "02:00:00:00:00:02" }).bound, false);
-  });
-
   test("stays while the Lease names a holder of before the power failure, and claims when it has run out", () => {
     const node = holding();
     const old = held("n2", 1, [candidate("n2")]);
