@@ -101,7 +101,7 @@ function unreadable(
   const what =
     read.kind === "unknown"
       ? `there is no Lease ${nameOf(config)}. The first agent that reaches the API creates it.`
-      : `the Lease ${nameOf(config)} could not be read: ${plainText(read.message)}${problem === null ? "" : `. ${plainText(problem)}`}`;
+      : `the Lease ${nameOf(config)} could not be read: ${plainText(read.message)}${problem === null ? "" : `. ${plainText(problem)}`}.`;
   const agent = agentIsPresent() ? "" : " No agent runs on this machine.";
   return (
     `leasehold: ${what}${agent} Nothing was changed.\n` +

@@ -161,7 +161,7 @@ for (const kind of await targetKinds()) {
       const none = await run({ kind: "move", to: "n2", force: true, ...WAITING });
       assert.equal(none.exit, 1);
       assert.match(none.err, /there is no Lease kube-system\/leasehold/);
-      const away = await run({ kind: "resign", ...WAITING }, { LEASEHOLD_API_SERVERS: "127.0.0.1:9" });
+      const away = await run({ kind: "resign", ...WAITING }, { LEASEHOLD_API_SERVERS: "127.0.0.1:7" });
       assert.equal(away.exit, 1);
       assert.match(away.err, /could not be read: .*\n?.*mv \/etc\/kubernetes\/manifests\/leasehold\.yaml/s);
     });
