@@ -146,6 +146,8 @@ export class World {
         ? []
         : [build(name, `${name}'`, names.length + twin, { ...node, rate: 2 - node.rate })];
     });
+    // What is off answers no frame, so nobody meets it on the wire.
+    for (const twin of this.namesakes) twin.powered = false;
     this.machines = [...this.nodes, ...this.namesakes];
     const foreign: Station = {
       index: undefined,
