@@ -34,6 +34,8 @@ export class Accidents {
   }
 
   begin(fault: Fault): void {
+    // What a node had begun before a fault ends it counts, however short it was.
+    this.#world.hooks.onAccident?.();
     this.#begin(fault);
     this.#world.hooks.onAccident?.();
   }

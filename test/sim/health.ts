@@ -99,7 +99,8 @@ export class Health {
 
   /** When its agent last had the VIP without the Lease. */
   provisionalMs(node: SimNode): number {
-    return at(this.#provisionalMs, node.index);
+    // It may have become so since the last sample.
+    return node.provisional === "" ? at(this.#provisionalMs, node.index) : this.#world.scheduler.nowMs;
   }
 
   unboundMs(node: SimNode): number {

@@ -52,6 +52,11 @@ const SEEDS = [
     seed: "1592590383",
     name: "a second machine of one name is on nobody's wire before it is switched on",
   },
+  {
+    profile: "chaos",
+    seed: "1592590386",
+    name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

@@ -38,7 +38,7 @@ export interface WorldHooks {
   readonly onBug: (text: string) => void;
   /** That node takes the holder for dead. */
   readonly onProof: (node: SimNode) => void;
-  /** A fault has begun, or is about to end: what lasts for less than a sample must be seen as well. */
+  /** A fault is about to begin, has begun, or is about to end: what lasts for less than a sample must be seen as well. */
   readonly onAccident?: () => void;
   /** Gets what every agent asks of kernel, wire and API servers. */
   readonly recorder?: Recorder | undefined;
