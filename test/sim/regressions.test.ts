@@ -57,6 +57,11 @@ const SEEDS = [
     seed: "1592590386",
     name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",
   },
+  {
+    profile: "chaos",
+    seed: "1592590361",
+    name: "a holder that has met nobody on its link since it began does not keep the VIP beyond its right",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

@@ -214,11 +214,17 @@ function isLost(world: World, health: Health, holder: SimNode): boolean {
 const KNOWN_MS = (RENEW_DEADLINE_MS - 1_000) / 1.05 - 200;
 /** And so long nothing else may have happened to it. */
 const CALM_MS = RENEW_DEADLINE_MS + 4_000;
+/** Who is there is asked once a second; then the node has met it. */
+const MET_MS = 2_500;
+
+/** A port of a switch may drop all frames for 30 s, by the slowest clock. */
+const SPANNING_TREE_MS = 30_000 / 0.95;
 
 /**
  * While in truth nobody can claim (all API servers refuse, or etcd has no quorum) the VIP stays where it is,
  * as long as that machine, its agent and its link live, for however long. Frozen, asked to stop, without its
- * link, faced with another claimant or handing over it may let go.
+ * link, faced with another claimant or handing over it may let go. So may one that has met nobody on its link
+ * since it began: until the spanning tree's time is over it does not know that the link carries frames.
  */
 export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
   const wasBound = world.nodes.map(() => false);
@@ -253,6 +259,7 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
         if (world.holderOf(world.plane.table.record) !== node) continue;
         if (node.facts.faults.includes("interface") || !node.kernel.link.carrier || world.disputed(node))
           continue;
+        if (nowMs - node.agent.startedMs < SPANNING_TREE_MS && !hasMet(world, health, node)) continue;
         return `${node.name} let the VIP go though nobody could claim it for ${((nowMs - since) / 1_000).toFixed(1)} s`;
       }
       return undefined;
@@ -260,8 +267,16 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
   };
 };
 
-/** The spanning tree's 30 s on a link where nobody is heard, by the slowest clock; then a probe. */
-const ALONE_MS = 30_000 / 0.95 + 4_000;
+/** Its agent has had the time to meet another machine, or the router, on the VIP's link. */
+function hasMet(world: World, health: Health, node: SimNode): boolean {
+  const metMs = (node.agent?.startedMs ?? 0) + MET_MS;
+  return [...world.machines, world.router].some(
+    (other) => other !== node && health.reachedMs(node.index, other.index) > metMs,
+  );
+}
+
+/** On a link where nobody is heard, by the slowest clock; then a probe. */
+const ALONE_MS = SPANNING_TREE_MS + 4_000;
 /**
  * Where somebody is heard: a failed read, a random second, three probes; and once more if another one asked
  * at the same time.
