@@ -135,8 +135,9 @@ export const SETTINGS = {
   RENEW_DEADLINE: withDefault(parsers.duration("500ms", "10m"), "4s", {
     ...lease,
     doc:
-      "The holder gives up the VIP when its last successful renewal, counted from its sending, is older " +
-      "than this. (RENEW_DEADLINE + address lifetime + 1s) x 1.05 must stay below LEASE_DURATION x 0.95. " +
+      "The holder has the VIP by the Lease for this long after its last successful renewal, counted from its " +
+      "sending. ON_API_LOSS says what happens then. (RENEW_DEADLINE + address lifetime + 1s) x 1.05 must " +
+      "stay below LEASE_DURATION x 0.95. " +
       "The address lifetime is 3 s, or 2 s where 3 s do not fit.",
   }),
   RENEW_INTERVAL: withDefault(parsers.duration("100ms", "1m"), "1s", {

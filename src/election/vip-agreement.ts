@@ -21,8 +21,8 @@ export function compareVips(step: StepBuilder): void {
 /**
  * The list that most candidates were given is the right one, of equally many that of the holder, and then the
  * first in the order of their text. So a VIP can be changed on one node after the other: the VIP moves when
- * half of the nodes have the new one. An agent that is starting or stopping does not count, nor does one that
- * is too old to say.
+ * more than half of the nodes have the new one. An agent that is starting or stopping does not count, nor
+ * does one that is too old to say.
  */
 function mismatchOf({ lease: { view } }: Facts, self: string, own: readonly string[]): VipMismatch | null {
   if (view === null) return null;

@@ -83,7 +83,7 @@ spec:
           labels: {severity: warning}
           annotations:
             summary: Renewals of the Lease fail on {{ $labels.node }}.
-            description: The label \`reason\` tells how. The holder lets the VIP go when no renewal succeeds before LEASEHOLD_RENEW_DEADLINE.
+            description: The label \`reason\` tells how. When no renewal succeeds before LEASEHOLD_RENEW_DEADLINE, the holder has the VIP provisionally, or lets it go (LEASEHOLD_ON_API_LOSS).
             runbook_url: docs/operations.md#leaseholdrenewfailing
         - alert: LeaseholdAllBackendsDown
           # An agent that knows of no API server has no leasehold_backend_up at all.

@@ -42,8 +42,8 @@ rules:
     resources: ["leases"]
     resourceNames: [${quoted(leaseName)}]
     verbs: ["get", "list", "watch", "update", "patch"]
-  # With \`create\` the holder can put back a Lease that somebody deleted. Without it the VIP would go down at the renew
-  # deadline, until this file is applied again. RBAC cannot limit \`create\` to a name.
+  # With \`create\` the holder can put back a Lease that somebody deleted. Without it the holder would have the VIP only
+  # provisionally, until this file is applied again. RBAC cannot limit \`create\` to a name.
   - apiGroups: ["coordination.k8s.io"]
     resources: ["leases"]
     verbs: ["create"]

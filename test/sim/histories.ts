@@ -111,8 +111,9 @@ export const HISTORIES = {
     title: "The API is lost: for all nodes, then for the holder alone",
     lookAt:
       "Compare the two halves. While every API server refuses connections, no other node can claim, so the " +
-      "holder keeps the VIP past its renew deadline. When only the holder is cut off from the API, " +
-      "another node can claim, so the holder lets the VIP go at its renew deadline.",
+      "holder keeps the VIP past its renew deadline. When only the holder is cut off from the API, it keeps " +
+      "the VIP as well, so that clients see no gap. Another node claims the Lease when it has run out, and " +
+      "the holder lets the VIP go when it hears that.",
     incidents: [
       {
         fault: { atMs: SETTLED_MS, kind: "outage", forMs: 30_000 },
