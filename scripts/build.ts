@@ -16,9 +16,9 @@ const outdir = resolve(process.argv[2] ?? `${root}dist`);
 const { version }: { readonly version: string } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
 
 /**
- * What the agent uses of packages that are one CommonJS graph, from which a bundler can leave nothing out. All
- * of undici and prom-client would cost an agent 35 MB of resident memory. An import that is not listed here
- * fails the build.
+ * What the agent uses of packages that are one CommonJS graph, from which a bundler can leave nothing out.
+ * All of undici and prom-client would cost an agent 35 MB of resident memory. An import that is not listed
+ * here fails the build.
  */
 const USED_PARTS: Readonly<Record<string, string>> = {
   undici: 'export { default as Pool } from "undici/lib/dispatcher/pool.js";',

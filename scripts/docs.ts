@@ -1,11 +1,12 @@
 /**
-/**
- * Writes what is generated: what the table of settings says into docs/configuration.md and README.md, between
- * their markers; the table of commands into README.md and the soak's bounds into docs/verification.md, likewise;
- * the files of manifests/, as `leasehold manifest` prints them; the simulation's golden timelines and
- * docs/timelines.md; docs/pictures/; what `leasehold status` and `why` print in each situation. `--check` writes
- * nothing and exits 1 when a file is out of
- * date.
+ * Writes what is generated. `--check` writes nothing, and exits 1 when a file is out of date.
+ *
+ * * the settings in docs/configuration.md and README.md, between their markers
+ * * the table of commands in README.md, and the soak's bounds in docs/verification.md
+ * * the files of manifests/, as `leasehold manifest` prints them
+ * * the simulation's golden timelines, and docs/timelines.md
+ * * docs/pictures/
+ * * what `leasehold status` and `why` print in each situation
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { COMMANDS, synopsis } from "../src/cli/commands.ts";

@@ -1,7 +1,7 @@
 /**
  * The test runner: `npm test -- [check|unit|sim|contract|image|lab|e2e|long]... [part of a file's path]...`
- * Without a layer all of them but `long`, in this order. `e2e --all` plays the guides as well. Exit code 0 only
- * when every layer passed and at least one test ran. `--no-build` takes dist/ as it is. The last line is
+ * Without a layer all of them but `long`, in this order. `e2e --all` plays the guides as well. Exit code 0
+ * only when every layer passed and at least one test ran. `--no-build` takes dist/ as it is. The last line is
  * `N passed, N failed, N skipped`.
  */
 import { spawnSync } from "node:child_process";

@@ -95,13 +95,13 @@ export class DemoNode {
   }
 
   /**
-   * Nothing of the machine is left at once: it sends no packet, its processes are gone, and its kernel forgets
-   * its rules, its addresses' VIP and what is on /run.
+   * Nothing of the machine is left at once: it sends no packet, its processes are gone, and its kernel
+   * forgets its rules, its addresses' VIP and what is on /run.
    */
   async losePower(): Promise<void> {
     this.#hasPower = false;
-    // The agent must not see its cable go: by its own API server, which has the others' store, it would let the
-    // Lease go before it dies.
+    // The agent must not see its cable go: by its own API server, which has the others' store, it would let
+    // the Lease go before it dies.
     this.#agent?.kill("SIGKILL");
     await this.host.link.down();
     await Promise.all([this.killAgent(), this.stopApi()]);

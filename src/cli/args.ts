@@ -143,7 +143,9 @@ function moveCommand(words: Words): Command {
   return { kind: "move", to, force: words.flags.has("--force"), ...waiting(words) };
 }
 
-/** The value as one of those that the table allows, which {@link readWords} has checked; the first by default. */
+/**
+ * The value as one of those that the table allows, which {@link readWords} has checked; the first by default.
+ */
 function oneOf<T extends string>(values: readonly [T, ...T[]], value: string | undefined): T {
   return values.find((one) => one === value) ?? values[0];
 }

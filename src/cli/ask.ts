@@ -93,7 +93,8 @@ async function askAgent(url: string, timeoutMs: number): Promise<Asking<AgentFac
 }
 
 /**
- * The other nodes' agents, where this one listens on every address: then they do so too, by the same manifest.
+ * The other nodes' agents, where this one listens on every address: then they do so too, by the same
+ * manifest.
  */
 async function askPeers(
   { opsHost, opsPort, nodeName }: Config,

@@ -65,8 +65,8 @@ export interface ClusterView {
     readonly holder: string | null;
     readonly exists: boolean | null;
     /**
-     * Milliseconds since the last renewal. From the API it is the difference of two clocks, and from the agent
-     * it is measured.
+     * Milliseconds since the last renewal. From the API it is the difference of two clocks, and from the
+     * agent it is measured.
      */
     readonly renewedAgoMs: number | null;
     readonly durationMs: number | null;

@@ -8,7 +8,9 @@ const HELP: FlagSpec = { name: "--help", short: "-h", doc: "print the help of th
 const flagsOf = (spec: CommandSpec): readonly FlagSpec[] => [...spec.flags, HELP];
 const wordsOf = ({ name, short }: FlagSpec): readonly string[] =>
   short === undefined ? [name] : [short, name];
-/** A text in single quotes for bash, zsh and fish. The tables have neither a quote nor a backslash in them. */
+/**
+ * A text in single quotes for bash, zsh and fish. The tables have neither a quote nor a backslash in them.
+ */
 const quoted = (text: string): string => `'${text.replaceAll(/['\\]/g, "")}'`;
 
 const argumentsOf = (spec: CommandSpec): readonly string[] =>

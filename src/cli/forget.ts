@@ -1,9 +1,10 @@
 /**
- * `leasehold forget NODE` takes a node that is gone for good out of the Lease, where `cleanup` never ran on it.
- * The holder does the same by itself, an hour after the node and its API server were last seen (ADR 0015).
+ * `leasehold forget NODE` takes a node that is gone for good out of the Lease, where `cleanup` never ran on
+ * it. The holder does the same by itself, an hour after the node and its API server were last seen (ADR
+ * 0015).
  *
- * The command refuses a node that may be alive. Other nodes would send that node no more packets, although its
- * rules and its API server are in order.
+ * The command refuses a node that may be alive. Other nodes would send that node no more packets, although
+ * its rules and its API server are in order.
  */
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
@@ -41,8 +42,8 @@ export interface ForgetNodeDeps {
 /** Milliseconds between two looks at the Lease. A living agent writes every 10 s. */
 const LOOK_MS = 2_000;
 /**
- * Milliseconds after which the command no longer waits for others to write. The holder writes every second, so
- * longer silence means that no agent can write.
+ * Milliseconds after which the command no longer waits for others to write. The holder writes every second,
+ * so longer silence means that no agent can write.
  */
 const GIVE_UP_MS = SILENCE_MS + 15_000;
 
@@ -50,8 +51,8 @@ const GIVE_UP_MS = SILENCE_MS + 15_000;
 class Refusal extends Error {}
 
 /**
- * Resolves with the exit status: 0 when the Lease does not name the node, 1 when the node stays in it, 2 for a
- * wrong configuration.
+ * Resolves with the exit status: 0 when the Lease does not name the node, 1 when the node stays in it, 2 for
+ * a wrong configuration.
  */
 export async function forget({ env, hostname, clock, node, print, printError }: ForgetDeps): Promise<number> {
   // The Lease's name and the credentials are needed. The VIP, which only a candidate must have, is not.
@@ -123,7 +124,10 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
     );
   }
 
-  /** Waits until the node has been silent long enough. Answers the Lease then, or undefined if it is out of it. */
+  /**
+   * Waits until the node has been silent long enough. Answers the Lease then, or undefined if it is out of
+   * it.
+   */
   async function watch(before: LeaseRecord, said: string): Promise<LeaseRecord | undefined> {
     const startedMs = clock.now();
     let latest = before;

@@ -262,7 +262,9 @@ export interface Endpoint {
   readonly address: IpAddress;
   /** undefined: the default port of that setting. */
   readonly port: number | undefined;
-  /** Set when an IPv6 address without brackets ends in a decimal number, which may have been meant as a port. */
+  /**
+   * Set when an IPv6 address without brackets ends in a decimal number, which may have been meant as a port.
+   */
   readonly meant?: HostPort;
 }
 

@@ -20,8 +20,8 @@ import { expiry, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
 /**
- * What the wire has answered before it was clear that there is no API server counts for this long. Since then a
- * machine that has the VIP may have come back from behind a cut.
+ * What the wire has answered before it was clear that there is no API server counts for this long. Since then
+ * a machine that has the VIP may have come back from behind a cut.
  */
 const ASKED_MS = 500;
 

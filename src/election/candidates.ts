@@ -68,8 +68,9 @@ function wantsToPreempt(settings: ElectionSettings, facts: Facts, nowMs: number)
 }
 
 /**
- * Several better nodes wait at the same time, and their clocks differ by up to 10 %. The best one must be the first, or
- * the VIP would go to each of them in turn. So a node waits an eighth longer for each better candidate.
+ * Several better nodes wait at the same time, and their clocks differ by up to 10 %. The best one must be the
+ * first, or the VIP would go to each of them in turn. So a node waits an eighth longer for each better
+ * candidate.
  */
 function preemptDelay(settings: ElectionSettings, { lease: { view }, self: { tracking } }: Facts): number {
   const { preemptDelayMs, node, ip } = settings;

@@ -18,8 +18,8 @@ const CLAIM_STEP_MS = 100;
 /** When no candidate has been eligible for this long, a node serves that only has light faults. */
 export const ALL_FAULT_MS = 2_000;
 /**
- * So does it when the eligible candidates have let this much time pass. They may have died with the holder, or
- * have seen the Lease only since they were restarted.
+ * So does it when the eligible candidates have let this much time pass. They may have died with the holder,
+ * or have seen the Lease only since they were restarted.
  */
 const NOT_CLAIMED_MS = 4_000;
 /** These faults do not keep a node from serving when every candidate is in FAULT. */
@@ -87,8 +87,8 @@ function turnOf(
 }
 
 /**
- * The nodes with only light faults, best first. Such a node finds no API server, or has to prove itself. It is
- * as good as a healthy one when no healthy one claims.
+ * The nodes with only light faults, best first. Such a node finds no API server, or has to prove itself. It
+ * is as good as a healthy one when no healthy one claims.
  */
 function lastResorts(step: StepBuilder, role: Backup, view: LeaseView, free: Vacancy): readonly Candidate[] {
   const { settings, facts } = step;

@@ -1,6 +1,6 @@
 /**
- * Nodes that have left the cluster for good. The holder takes their annotations out of the Lease, in a renewal
- * that it sends anyway (ADR 0015).
+ * Nodes that have left the cluster for good. The holder takes their annotations out of the Lease, in a
+ * renewal that it sends anyway (ADR 0015).
  *
  * A node has left when two things have been true for an hour without a break, by this node's own clock. The
  * cluster does not name an API server at the node's addresses, and the node's agent has not written to the
@@ -14,8 +14,8 @@ import type { LeaseView } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
 
 /**
- * Milliseconds. A machine that installs firmware or waits for a person at its console is back within the hour.
- * While it is away, people still find it in the Lease and in /status.
+ * Milliseconds. A machine that installs firmware or waits for a person at its console is back within the
+ * hour. While it is away, people still find it in the Lease and in /status.
  */
 export const DEPARTED_MS = 3_600_000;
 /** What happened between two answers that are further apart than this, ms, is not known. */
@@ -68,8 +68,8 @@ function addressesOf(candidate: Candidate): readonly string[] {
 }
 
 /**
- * Takes the nodes that have left out of this node's count, for a renewal to remove them. If the API refuses that
- * renewal, as an admission webhook may, the next renewals are plain ones, and the hour begins again.
+ * Takes the nodes that have left out of this node's count, for a renewal to remove them. If the API refuses
+ * that renewal, as an admission webhook may, the next renewals are plain ones, and the hour begins again.
  */
 export function takeDeparted(step: StepBuilder, view: LeaseView, record: LeaseRecord): readonly Departed[] {
   const { nowMs } = step;

@@ -13,8 +13,9 @@ const FIRST_MS = 10_000;
 const LONGEST_MS = 600_000;
 
 /**
- * A node preempts only when it was without trouble for this many times as long. It may take a vacant VIP before that.
- * A link that goes down every 15 s, say, would move the VIP at each time that it goes, and at each time that it stays.
+ * A node preempts only when it was without trouble for this many times as long. It may take a vacant VIP
+ * before that. A link that goes down every 15 s, say, would move the VIP at each time that it goes, and at
+ * each time that it stays.
  */
 const PREEMPT_FACTOR = 3;
 

@@ -39,8 +39,8 @@ const UNSTABLE_CALM_MS = 1_000;
 export const LINGER_MS = 200;
 /**
  * A holder whose Lease was taken, because it was dead on the wire or did not renew, is not offered it back
- * before this time is over. It may be alone on the VIP's link and reach the API by another one. Until it has found
- * that out, it says that it is eligible: it asks each of its neighbours once, one in a second.
+ * before this time is over. It may be alone on the VIP's link and reach the API by another one. Until it has
+ * found that out, it says that it is eligible: it asks each of its neighbours once, one in a second.
  */
 const DISPLACED_MS = 15_000;
 /** The time between two tries to withdraw an offer. */

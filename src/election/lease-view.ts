@@ -35,8 +35,8 @@ export interface LeaseView {
   /** The last holder that was not empty; null when this agent has seen none. */
   readonly lastHolder: string | null;
   /**
-   * The last holder whose Lease another node has taken and was not offered, and when that was seen: the holder was
-   * dead, cut off, or could not renew. null: there is none, or it holds the Lease again.
+   * The last holder whose Lease another node has taken and was not offered, and when that was seen: the
+   * holder was dead, cut off, or could not renew. null: there is none, or it holds the Lease again.
    */
   readonly displaced: { readonly node: string; readonly atMs: number } | null;
   /** When the offer took its present value. An old offer is not accepted. */

@@ -98,8 +98,9 @@ function becomeMaster(step: StepBuilder, role: Backup | Provisional, renewedAtMs
 }
 
 /**
- * A node that had the VIP provisionally does not announce it when it becomes MASTER. A claim that it has heard and not
- * answered is answered now. What it said every 1.5 s was no answer, so the next claim is answered at once.
+ * A node that had the VIP provisionally does not announce it when it becomes MASTER. A claim that it has
+ * heard and not answered is answered now. What it said every 1.5 s was no answer, so the next claim is
+ * answered at once.
  */
 function answerClaims(step: StepBuilder): void {
   const { contender, defendedAtMs } = step.facts.wire;

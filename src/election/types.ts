@@ -117,7 +117,9 @@ export type Role =
       readonly kind: "BACKUP";
       /** No claim is sent before this. */
       readonly retryAtMs: number;
-      /** Since when the Lease may be claimed, and this node is none of those that claim it; null: it is one. */
+      /**
+       * Since when the Lease may be claimed, and this node is none of those that claim it; null: it is one.
+       */
       readonly unclaimedSinceMs: number | null;
     }
   /** The node holds the Lease, as far as it knows. */
@@ -375,7 +377,10 @@ export interface ElectionState extends Facts {
   readonly role: Role;
 }
 
-/** A VIP that a previous process has left bound. The kernel keeps it for at least `keptMs`; below 0: it may go at once. */
+/**
+ * A VIP that a previous process has left bound. The kernel keeps it for at least `keptMs`; below 0: it may go
+ * at once.
+ */
 export interface LeftBehind {
   readonly keptMs: number;
 }

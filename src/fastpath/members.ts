@@ -38,8 +38,8 @@ export function createMembers(file: string, self: string, log: Logger): Members 
   let written = textOf(peers);
   let namedByLease = false;
   /**
-   * What each candidate of the first Lease said then. That Lease may name nodes that are gone: only a node that
-   * has written since is alive.
+   * What each candidate of the first Lease said then. That Lease may name nodes that are gone: only a node
+   * that has written since is alive.
    */
   let unproven: Map<string, string> | undefined;
 

@@ -32,7 +32,10 @@ export const MOST_MEMBERS = 16;
 const START_TTL = 200;
 const LOWEST_TTL = START_TTL - (2 * MOST_MEMBERS + 2);
 const WALKED = `${LOWEST_TTL}-${START_TTL - 1}`;
-/** The TTL of a packet that these rules have taken: it has a count, or this node's ingress has just given it one. */
+/**
+ * The TTL of a packet that these rules have taken: it has a count, or this node's ingress has just given it
+ * one.
+ */
 const TAKEN = `${LOWEST_TTL}-${START_TTL}`;
 /**
  * Seconds after which the rules take no packet without a count any more, unless the agent refreshes them (ADR
@@ -296,8 +299,8 @@ function wireChains(
     rules: [`${here} ${ip} daddr ${vips} goto arrived`],
   };
   // A packet with a count is taken in any case, because another node's rules have sent it to this one. Any
-  // other packet is taken while an agent refreshes the set. Afterwards these rules are as good as gone for it,
-  // whatever program this machine is given to.
+  // other packet is taken while an agent refreshes the set. Afterwards these rules are as good as gone for
+  // it, whatever program this machine is given to.
   const arrived: Chain = {
     name: "arrived",
     rules: [`${hops} ${TAKEN} goto taken`, `${ip} daddr @${VIPS_SET} goto taken`],

@@ -47,8 +47,8 @@ export interface CertificateEnd {
   readonly kubeconfig: "own" | "admin";
   readonly expiresAt: Date;
   /**
-   * The certificate has ended or ends soon, and the agent relies on it. It relies on its own kubeconfig always,
-   * and on admin.conf while that one is in force.
+   * The certificate has ended or ends soon, and the agent relies on it. It relies on its own kubeconfig
+   * always, and on admin.conf while that one is in force.
    */
   readonly endsSoon: boolean;
 }
@@ -78,7 +78,9 @@ export interface Credentials {
   problem(): string | null;
   /** Returns the client certificates, our own first. A kubeconfig with a token has none. */
   certificates(): readonly CertificateEnd[];
-  /** Returns which certificates have ended or end soon, and what to do about it, in words. null: none does. */
+  /**
+   * Returns which certificates have ended or end soon, and what to do about it, in words. null: none does.
+   */
   warning(): string | null;
   /**
    * Records that an API server turned these credentials away: with 401 or 403, or in TLS while the other ones

@@ -121,7 +121,10 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
   };
 }
 
-/** A certificate that outlives its CA ends with it: `kubeadm kubeconfig user --validity-period` makes such ones. */
+/**
+ * A certificate that outlives its CA ends with it: `kubeadm kubeconfig user --validity-period` makes such
+ * ones.
+ */
 function endOf(certificate: X509Certificate, authority: X509Certificate): Date {
   const end = certificate.validToDate;
   const last = authority.validToDate;

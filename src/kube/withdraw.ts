@@ -1,6 +1,6 @@
 /**
- * Removes a node's annotation from the Lease when a person asks for it, so that no other node forwards packets
- * to that node any more. What the holder removes by itself is in election/departed.ts.
+ * Removes a node's annotation from the Lease when a person asks for it, so that no other node forwards
+ * packets to that node any more. What the holder removes by itself is in election/departed.ts.
  */
 import type { ApiClient } from "./api.ts";
 import { annotationPath } from "./lease-change.ts";

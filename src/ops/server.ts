@@ -46,8 +46,8 @@ export interface Ops {
 export const HEALTH_HOST = "127.0.0.1";
 
 /**
- * Milliseconds for which the text of /decisions is kept. It may take a tenth of a second to make, and the port
- * may be open to a network.
+ * Milliseconds for which the text of /decisions is kept. It may take a tenth of a second to make, and the
+ * port may be open to a network.
  */
 const KEPT_MS = 1_000;
 

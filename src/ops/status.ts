@@ -60,9 +60,9 @@ export interface AgentStatus {
   readonly api: { readonly lastRefusal: RefusalStatus | null };
   readonly listeners: readonly ListenerStatus[];
   /**
-   * The kubeconfig in use and when its certificate ends. `problem` says what is wrong with the kubeconfigs, each by
-   * its path; null while one is good. `warning` names the certificates that have ended or end soon, and what to
-   * do; null while none does.
+   * The kubeconfig in use and when its certificate ends. `problem` says what is wrong with the kubeconfigs,
+   * each by its path; null while one is good. `warning` names the certificates that have ended or end soon,
+   * and what to do; null while none does.
    */
   readonly credentials: {
     readonly source: string;

@@ -5,8 +5,8 @@
  * not kept.
  *
  * The machine takes some ten steps a second, and most of them decide nothing. Such a step is dropped. A step
- * that decides what an earlier one decided, with no change in between, is counted at the earlier one: a holder
- * that renews for a week has one entry for that.
+ * that decides what an earlier one decided, with no change in between, is counted at the earlier one: a
+ * holder that renews for a week has one entry for that.
  */
 import { eligible, faultsOf, vrrpState } from "../election/eligibility.ts";
 import type {

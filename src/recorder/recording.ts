@@ -32,7 +32,9 @@ export interface RecordingFacts {
 /** One decision as people read it. */
 export interface ToldDecision extends Explanation {
   readonly step: number;
-  /** Wall-clock time, RFC 3339. It is worked out from the time of writing, so a jump of the clock shifts it. */
+  /**
+   * Wall-clock time, RFC 3339. It is worked out from the time of writing, so a jump of the clock shifts it.
+   */
   readonly at: string;
   /** Milliseconds between the decision and the writing of the recording. */
   readonly agoMs: number;

@@ -123,8 +123,8 @@ export function createVip(deps: VipDeps): Vip {
 
   /**
    * Binds until the fence deadline at the latest, in whole seconds: the kernel is the fence of an agent that
-   * dies now. When the process stood still within the call, the kernel counts the seconds from a later time, and
-   * is told again.
+   * dies now. When the process stood still within the call, the kernel counts the seconds from a later time,
+   * and is told again.
    */
   function bind(held: Held): void {
     for (let tries = 0; tries < MOST_BINDS && clock.now() < held.untilMs; tries++) {
@@ -370,8 +370,9 @@ function sameLink(a: LinkState | undefined, b: LinkState | undefined): boolean {
 }
 
 /**
- * For how long at least the kernel keeps a VIP that a predecessor has left bound, in ms; below 0: it may remove
- * it at once. null: not all of its addresses are there. The kernel counts in whole seconds, rounded up.
+ * For how long at least the kernel keeps a VIP that a predecessor has left bound, in ms; below 0: it may
+ * remove it at once. null: not all of its addresses are there. The kernel counts in whole seconds, rounded
+ * up.
  */
 export function keptFor(found: readonly BoundAddress[], vips: readonly IpAddress[]): number | null {
   const present = new Set(found.map(({ address }) => address.text));

@@ -1,4 +1,7 @@
-/** What `leasehold doctor` asks of API servers: the agent's rights, and the names in the servers' certificates. */
+/**
+ * What `leasehold doctor` asks of API servers: the agent's rights, and the names in the servers'
+ * certificates.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { examine } from "../../src/cli/examine.ts";

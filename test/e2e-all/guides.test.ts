@@ -1,4 +1,7 @@
-/** What the guides tell people to do with a cluster that they have: on one kubeadm cluster, one after the other. */
+/**
+ * What the guides tell people to do with a cluster that they have: on one kubeadm cluster, one after the
+ * other.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe } from "node:test";
 import { createMachines } from "../support/e2e/cluster.ts";

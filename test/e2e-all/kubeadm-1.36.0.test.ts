@@ -1,4 +1,7 @@
-/** kubeadm 1.36.0, whose `init` waits for the API server at the VIP: the agent binds it before there is a Lease. */
+/**
+ * kubeadm 1.36.0, whose `init` waits for the API server at the VIP: the agent binds it before there is a
+ * Lease.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMachines } from "../support/e2e/cluster.ts";

@@ -25,7 +25,10 @@ import { untyped } from "../support/guide/played.ts";
 import { sleep } from "../support/lab/clock.ts";
 import { describeAttempts, longestGap, longestPauseMs } from "../support/lab/probe.ts";
 
-/** A planned move has no gap (docs/verification.md). Two cores for three nodes may be busy for a second or two. */
+/**
+ * A planned move has no gap (docs/verification.md). Two cores for three nodes may be busy for a second or
+ * two.
+ */
 const PLANNED_GAP_MS = 4_000;
 /** The promise for a holder that is gone while nobody has proof, and the same pauses. */
 const UNPLANNED_GAP_MS = 15_000;

@@ -1,4 +1,7 @@
-/** `leasehold status`, `why`, `move` and `resign` on a node, next to real agents, with and without what they ask. */
+/**
+ * `leasehold status`, `why`, `move` and `resign` on a node, next to real agents, with and without what they
+ * ask.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { ClusterView } from "../../src/cli/cluster-view.ts";

@@ -1,6 +1,6 @@
 /**
- * What the rules in the kernel do when no agent refreshes them any more: with a short time instead of the hour,
- * and without agents.
+ * What the rules in the kernel do when no agent refreshes them any more: with a short time instead of the
+ * hour, and without agents.
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -36,8 +36,8 @@ function planOf(n: number): RulesetPlan {
 const host = (n: number): Host => nodes[n - 1] ?? assert.fail(`no n${n}`);
 
 /**
- * Agents run on these nodes from now on, and on no others. A node with an agent gets its elements for an hour,
- * so that no slow machine makes it idle. A node without one has them for as long as the set says.
+ * Agents run on these nodes from now on, and on no others. A node with an agent gets its elements for an
+ * hour, so that no slow machine makes it idle. A node without one has them for as long as the set says.
  */
 async function agentsOn(...numbers: readonly number[]): Promise<void> {
   const lasting = (n: number) => (element: string) =>
@@ -133,7 +133,8 @@ for (const family of FAMILIES) {
     assert.ok((later.answers["n2"] ?? 0) > (before.answers["n2"] ?? 0), "old ones on n2 live");
 
     // A client with a stale neighbour entry: n2 does not spread its packets any more, and routes them to the
-    // holder. What the holder gives to n2 does not come about, because n2's conntrack has seen the SYN before.
+    // holder. What the holder gives to n2 does not come about, because n2's conntrack has seen the SYN
+    // before.
     const spread = await spreadBy(2);
     await client.run([
       "ip",

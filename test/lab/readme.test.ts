@@ -101,7 +101,8 @@ test(
         `${node.name} uses its own user`,
       );
       assert.equal(statSync(path(node)).mode & 0o777, 0o600);
-      // kubeadm's own CA lives for ten years less than a minute longer than a certificate that it issues today.
+      // kubeadm's own CA lives for ten years less than a minute longer than a certificate that it issues
+      // today.
       const { expiresAt, warning } = (await node.status()).credentials;
       const years = (Date.parse(expiresAt ?? "") - Date.now()) / (365 * 86_400_000);
       assert.ok(years > 9.9 && years <= 10, `it ends in ${years} years`);

@@ -5,7 +5,9 @@
 
 /** What is demanded while a fault lasts, and until the cluster is well again. All in ms. */
 export interface Bound {
-  /** From the first question for the VIP (ARP, neighbour solicitation) without an answer to the next answer. */
+  /**
+   * From the first question for the VIP (ARP, neighbour solicitation) without an answer to the next answer.
+   */
   readonly answersMs: number;
   /** Likewise for GET /readyz over the VIP, counted only while an API server serves. */
   readonly servesMs: number;
@@ -22,7 +24,9 @@ const NO_GAP_MS = 500;
 const PROOF_MS = 1_000;
 /** LEASEHOLD_LEASE_DURATION + 5 s: the bound where nobody has proof. */
 const LEASE_MS = 15_000;
-/** What a new connection may lose in addition to the VIP: a SYN that the client's kernel repeats after 1 s. */
+/**
+ * What a new connection may lose in addition to the VIP: a SYN that the client's kernel repeats after 1 s.
+ */
 const CONNECT_MS = 2_000;
 /** Until the health checks find an API server DOWN that accepts connections and does not answer. */
 const CHECKS_MS = 6_000;

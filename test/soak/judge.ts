@@ -69,7 +69,9 @@ export interface Evidence {
 
 export type Rule = "answers" | "serves" | "two";
 
-/** A time in which something was not as it should be. It breaks a rule when it counts for more than its bound. */
+/**
+ * A time in which something was not as it should be. It breaks a rule when it counts for more than its bound.
+ */
 export interface Spell {
   readonly rule: Rule;
   readonly vip: string;

@@ -1,6 +1,7 @@
 /**
- * What a soak plays: a seed gives a list of episodes without end. An episode is one fault, or two that overlap
- * on different nodes. It ends when the cluster is well again. Pure: nothing here knows a real cluster.
+ * What a soak plays: a seed gives a list of episodes without end. An episode is one fault, or two that
+ * overlap on different nodes. It ends when the cluster is well again. Pure: nothing here knows a real
+ * cluster.
  */
 import { Random } from "../sim/random.ts";
 import { FAULT_KINDS } from "./bounds.ts";

@@ -1,4 +1,6 @@
-/** Plays the episodes of a plan on a real cluster, and writes down when each fault began and what was so then. */
+/**
+ * Plays the episodes of a plan on a real cluster, and writes down when each fault began and what was so then.
+ */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { BUNDLE } from "../lab/cluster.ts";
@@ -27,8 +29,8 @@ const LOOK_EVERY_MS = 300;
 const PROOF_WAIT_MS = 5_000;
 const STARTED_MS = 30_000;
 /**
- * The kernel keeps a killed agent's address for 2.5 s at least. A machine that takes nearly as long to start a
- * process plays another fault than the planned one.
+ * The kernel keeps a killed agent's address for 2.5 s at least. A machine that takes nearly as long to start
+ * a process plays another fault than the planned one.
  */
 const RESTARTED_MS = 2_000;
 const WATCHES = 6;
@@ -123,7 +125,10 @@ export class Player {
     };
   }
 
-  /** What a cluster without a fault has and this one lacks; undefined when it has all. @param fromMs what the prober saw before then is old */
+  /**
+   * What a cluster without a fault has and this one lacks; undefined when it has all.
+   * @param fromMs what the prober saw before then is old
+   */
   async #unwell(fromMs: number): Promise<string | undefined> {
     this.#prober.read();
     const names = this.#cluster.nodes.map(({ name }) => name);
@@ -175,8 +180,8 @@ export class Player {
   }
 
   /**
-   * Some other candidate would take `node`'s silence for proof of death: it and all others that could claim say
-   * so, and there is a third host, whose answer shows that the link works.
+   * Some other candidate would take `node`'s silence for proof of death: it and all others that could claim
+   * say so, and there is a third host, whose answer shows that the link works.
    */
   async #proofAgainst(node: ClusterNode): Promise<boolean> {
     const suffers = (name: string, kinds: ReadonlySet<FaultKind>): boolean =>

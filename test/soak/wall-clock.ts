@@ -1,7 +1,8 @@
 /**
  * Wall clocks of single processes that a test can set. No namespace has CLOCK_REALTIME (time_namespaces(7)),
  * and the machine's own clock is everybody's. So libfaketime stands between a process and libc. It leaves the
- * monotonic clocks and the times of files alone. Go programs, such as etcd and kube-apiserver, do not use libc.
+ * monotonic clocks and the times of files alone. Go programs, such as etcd and kube-apiserver, do not use
+ * libc.
  */
 import { globSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** A TCP server that says its name to each client, and then gives back what it gets. `greeter.ts ADDRESS PORT NAME` */
+/**
+ * A TCP server that says its name to each client, and then gives back what it gets.
+ * `greeter.ts ADDRESS PORT NAME`
+ */
 import { createServer } from "node:net";
 
 const [address = "", port = "", name = ""] = process.argv.slice(2);

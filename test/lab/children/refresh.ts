@@ -1,4 +1,6 @@
-/** Refreshes set elements as an agent does, by netlink. Standard input is JSON: what `timedElements` returns. */
+/**
+ * Refreshes set elements as an agent does, by netlink. Standard input is JSON: what `timedElements` returns.
+ */
 import { text } from "node:stream/consumers";
 import { createNft } from "../../../src/fastpath/nft.ts";
 import { createNftables } from "../../../src/linux/nftables.ts";

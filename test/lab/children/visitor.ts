@@ -1,8 +1,8 @@
 /**
- * A client of greeter.ts. `visitor.ts open HOST PORT COUNT` makes that many connections one after the other and
- * prints who answered, "failed" for none. `visitor.ts stay HOST PORT COUNT` keeps them, speaks on each of them
- * five times a second, and then prints as JSON how often each server has answered and how many connections have
- * ended.
+ * A client of greeter.ts. `visitor.ts open HOST PORT COUNT` makes that many connections one after the other
+ * and prints who answered, "failed" for none. `visitor.ts stay HOST PORT COUNT` keeps them, speaks on each of
+ * them five times a second, and then prints as JSON how often each server has answered and how many
+ * connections have ended.
  */
 import { connect } from "node:net";
 import type { Socket } from "node:net";

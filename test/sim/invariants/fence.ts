@@ -67,8 +67,9 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
 };
 
 /**
- * When each node's own offer was last taken; undefined: it holds the Lease since, or has lost it otherwise. One that has
- * offered the Lease has promised to be gone in a second, whatever it hears. One that lost it before that has not.
+ * When each node's own offer was last taken; undefined: it holds the Lease since, or has lost it otherwise.
+ * One that has offered the Lease has promised to be gone in a second, whatever it hears. One that lost it
+ * before that has not.
  */
 function takenOffers(world: World): {
   readonly write: (write: Write) => undefined;
@@ -116,8 +117,9 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
  * bound:
  * - an old holder that is killed or frozen between its offer and its successor's claim unbinds nothing any
  *   more; its kernel does so at most 2 s, by its clock,
- *   after the offer was sent (ADR 0007). One that was cut off when it died, was found silent, and whose cut then heals: the whole lifetime and the kernel's
- *   second. So with machines that were suspended (`justResumed`);
+ *   after the offer was sent (ADR 0007). One that was cut off when it died, was found silent, and whose cut
+ *   then heals: the whole lifetime and the kernel's second. So with machines that were suspended
+ *   (`justResumed`);
  * - one that no API server can tell that it has been replaced without an offer of its own: until its right is
  *   over (`theKernelIsTheFence`);
  * - one that was restarted meanwhile and finds its address bound: it lets it be (4 s at most), or keeps it

@@ -127,9 +127,9 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
 };
 
 /**
- * A release finds the address gone already, and an agent that has exited leaves none. One exception: a release
- * is carried out late, when its node has taken the VIP again without the Lease. Then that node gives way to the
- * next holder as to any other claim (`atMostOneSecondInTwoPlaces`).
+ * A release finds the address gone already, and an agent that has exited leaves none. One exception: a
+ * release is carried out late, when its node has taken the VIP again without the Lease. Then that node gives
+ * way to the next holder as to any other claim (`atMostOneSecondInTwoPlaces`).
  */
 export const releasesLeaveNoAddress: Invariant = (world) => ({
   write({ author, change, sentMs }) {

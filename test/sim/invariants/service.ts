@@ -317,8 +317,8 @@ const CORRECTED_MS = 10_000 / 0.95 + 2_000;
 
 /**
  * The neighbours send the VIP's packets to the machine that has it: six seconds after it is alone with it, or
- * has announced it, each knows that one. A machine whose link is dead tells nobody. Where a foreign host claimed the VIP, or a frame left its sender
- * late, the holder hears it too, and says again whose it is.
+ * has announced it, each knows that one. A machine whose link is dead tells nobody. Where a foreign host
+ * claimed the VIP, or a frame left its sender late, the holder hears it too, and says again whose it is.
  */
 export const theWireFollows: Invariant = (world, health) => {
   let undefendedMs = Number.NEGATIVE_INFINITY;

@@ -1,6 +1,6 @@
 /**
- * What the lab needs besides the commands of the guides: this list is the whole difference between what a page
- * says and what the tests type.
+ * What the lab needs besides the commands of the guides: this list is the whole difference between what a
+ * page says and what the tests type.
  */
 
 /** Text of the guides that is replaced when it is typed, with the reason. */
@@ -84,7 +84,10 @@ const ADDITIONS: readonly { readonly document: unknown; readonly because: string
   },
 ];
 
-/** @param text a guide's kubeadm.yaml  @param version Kubernetes' version; kubeadm would ask the internet for the newest */
+/**
+ * @param text a guide's kubeadm.yaml
+ * @param version Kubernetes' version; kubeadm would ask the internet for the newest
+ */
 export function withAdditions(text: string, version: string): string {
   return [
     `${text.trimEnd()}\nkubernetesVersion: ${version}\n`,

@@ -1,4 +1,6 @@
-/** The image of another release, for upgrades: Leasehold's own with another version in its labels and name. */
+/**
+ * The image of another release, for upgrades: Leasehold's own with another version in its labels and name.
+ */
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

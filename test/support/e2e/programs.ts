@@ -1,4 +1,6 @@
-/** The programs of a kubeadm cluster, built once into the cache: Kubernetes, etcd, containerd, crictl, pause. */
+/**
+ * The programs of a kubeadm cluster, built once into the cache: Kubernetes, etcd, containerd, crictl, pause.
+ */
 import { join } from "node:path";
 import { findBinaries, KUBERNETES } from "../control-plane/binaries.ts";
 import { cacheFolder, ensure, goModule } from "../control-plane/go-build.ts";

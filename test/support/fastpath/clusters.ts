@@ -291,10 +291,10 @@ export function anyCaseOf(size: number, rulesOf: RulesOf, rarity: number): fc.Ar
 }
 
 /**
- * Nodes whose agents have been gone for so long that their rules take no packet without a count any more, each
- * of their tables for itself. Such a node is a router for that packet, so its neighbour table has the VIP where
- * a machine has it bound or takes its packets; a network of routers that all know the VIP elsewhere is none of
- * this product's.
+ * Nodes whose agents have been gone for so long that their rules take no packet without a count any more,
+ * each of their tables for itself. Such a node is a router for that packet, so its neighbour table has the
+ * VIP where a machine has it bound or takes its packets; a network of routers that all know the VIP elsewhere
+ * is none of this product's.
  */
 export function withIdle(cases: fc.Arbitrary<Case>): fc.Arbitrary<Case> {
   const anyIdle = fc.oneof(

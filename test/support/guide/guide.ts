@@ -91,7 +91,8 @@ const GOES_ON = /(?:\\|&&|\|\||\||\(|;)$/;
 
 /**
  * `commandsOf` splits a block into the commands that a person types one after the other. A command goes on
- * in the next line after `\`, `&&` or `|`, in a bracket that is still open, and to the end of its here-document.
+ * in the next line after `\`, `&&` or `|`, in a bracket that is still open, and to the end of its
+ * here-document.
  */
 export function commandsOf(text: string): readonly string[] {
   const commands: string[] = [];

@@ -1,4 +1,7 @@
-/** One new connection of a client, to its outcome: what {@link ClientProbe} and the soak's prober do again and again. */
+/**
+ * One new connection of a client, to its outcome: what {@link ClientProbe} and the soak's prober do again and
+ * again.
+ */
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { connect as connectTls } from "node:tls";

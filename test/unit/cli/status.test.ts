@@ -1,4 +1,6 @@
-/** What `leasehold status` and `leasehold why` show: word by word in golden/, and what must hold in any case. */
+/**
+ * What `leasehold status` and `leasehold why` show: word by word in golden/, and what must hold in any case.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";

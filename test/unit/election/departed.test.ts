@@ -21,7 +21,9 @@ interface Life {
   readonly lease?: Partial<LeaseRecord>;
 }
 
-/** A holder that renews every second, with an API that accepts everything. Answers what each renewal removed. */
+/**
+ * A holder that renews every second, with an API that accepts everything. Answers what each renewal removed.
+ */
 class Holder {
   readonly subject: Subject;
   readonly removed: { readonly atMs: number; readonly nodes: readonly string[] }[] = [];

@@ -1,4 +1,7 @@
-/** A seed is only worth printing if it plays the same faults again, and if they leave a cluster that can serve. */
+/**
+ * A seed is only worth printing if it plays the same faults again, and if they leave a cluster that can
+ * serve.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FAULT_KINDS } from "../../soak/bounds.ts";
