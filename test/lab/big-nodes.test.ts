@@ -204,7 +204,11 @@ function insideSandbox(): void {
   });
 
   test("notifications that were lost to it change nothing of ours", async () => {
-    assert.ok(lost > 0, "none was lost: no test of anything");
+    // This process reads nothing until the transaction has ended, and 24,000 messages do not fit its buffer.
+    const other = kubeProxyRuleset(3_000).replaceAll("kube-proxy", "other-proxy");
+    execFileSync("nft", ["-f", "-"], { input: other });
+    await until("a notification is lost", 15_000, () => lost > 0);
+    run("nft", "delete", "table", "ip", "other-proxy");
     assert.deepEqual([await ownRules(), await flows(), fastPath.status().restored], [rules, 100, 1]);
     // The peer does not exist, so its packets are missed as well.
     assert.deepEqual(
