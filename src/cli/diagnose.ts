@@ -68,7 +68,7 @@ export interface Examined {
 }
 
 /** A certificate that ends sooner is a warning. */
-const SOON_MS = 14 * 86_400_000;
+const SOON_MS = 30 * 86_400_000;
 
 const line = (check: string, verdict: Verdict, found: string, todo = ""): Diagnosis => ({
   check,

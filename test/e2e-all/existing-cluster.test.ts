@@ -79,19 +79,30 @@ async function trusted(request: string): Promise<void> {
 }
 
 async function changeManifest(step: number): Promise<void> {
+  const ready = blockOf(CHANGE, { step: 1, has: "readyz" }).text;
   for (const node of nodes) {
     const before = await node.container("leasehold");
     await node.type(blockOf(CHANGE, { step, has: "umask" }).text);
-    const ready = blockOf(CHANGE, { step: 1, has: "readyz" }).text;
     await machines.lab.until(
       async () => {
         const now = await node.container("leasehold");
-        return now !== undefined && now !== before && (await node.type(ready)).includes("check passed");
+        if (now === undefined || now === before) return false;
+        const answer = await node.type(ready);
+        const failed = [...answer.matchAll(/^\[-\](\S+)/gm)].map(([, check]) => check);
+        return (
+          /^readyz check (?:passed|failed)$/m.test(answer) && failed.every((check) => check === "election")
+        );
       },
       PATIENCE_MS,
-      `${node.name} is ready with the other setting`,
+      `${node.name} answers with the other setting`,
     );
   }
+  for (const node of nodes)
+    await machines.lab.until(
+      async () => (await node.type(ready)).includes("check passed"),
+      PATIENCE_MS,
+      `${node.name} agrees with the others`,
+    );
 }
 
 describe("a cluster that is there already", () => {

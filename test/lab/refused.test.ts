@@ -131,6 +131,21 @@ describe("on some nodes", () => {
     assert.equal((await old.status()).election?.state, "BACKUP");
   });
 
+  test("one BACKUP is refused (403): nothing moves", async () => {
+    const holder = await settled();
+    const other = cluster.nodes.find((node) => node !== holder);
+    const fromMs = monotonicMs();
+    refuse(({ from }) => from === other?.host.ipv4, 403, "leases is forbidden", "Forbidden");
+    await sleep(HELD_MS);
+    assert.deepEqual(
+      since(fromMs)
+        .intervals()
+        .map(({ holders }) => holders),
+      [[holder.name]],
+      story(fromMs),
+    );
+  });
+
   test("all but one are refused (403): that one is confirmed", async () => {
     const old = await settled();
     const able = cluster.nodes.find((node) => node !== old) ?? old;
