@@ -90,26 +90,34 @@ describe("only the holder cannot renew", () => {
     await provable(cluster, old);
     const cutMs = monotonicMs();
     const fault = await cluster.lab.isolate(old.host);
-    const next = await cluster.successorOf(old);
-    // Long before the Lease has run out. Its claim may have to wait for another leader of etcd.
+    const [next, goneMs] = await Promise.all([
+      cluster.successorOf(old),
+      cluster.lab.until(
+        async () => ((await cluster.bound()).includes(old.name) ? undefined : monotonicMs() - cutMs),
+        6_000,
+        "the old one lets go",
+      ),
+    ]);
+    // The renew deadline, and what a loaded machine takes to see it.
+    assert.ok(goneMs <= 5_000, `after ${goneMs} ms`);
+    // The VIP moves long before the Lease has run out. A claim may have to wait for another leader of etcd.
     // The agent may say that it is MASTER before the next sample of the kernels' addresses.
-    const bound = await cluster.lab.until(
+    await cluster.lab.until(
       async () =>
         rig
           .since(cutMs)
           .intervals()
-          .find(({ holders }) => holders.includes(next.name)),
+          .some(({ holders }) => holders.includes(next.name)),
       2_000,
       "a sample shows the VIP on its successor",
     );
-    assert.ok(bound.fromMs - cutMs <= 3_000, rig.since(cutMs).describe());
-    await cluster.lab.until(
-      async () => !(await cluster.bound()).includes(old.name),
-      6_000,
-      "the old one lets go",
-    );
-    // The renew deadline, and what a loaded machine takes to see it.
-    assert.ok(monotonicMs() - cutMs <= 5_000, `after ${monotonicMs() - cutMs} ms`);
+    // Clients are served by the first one that takes it, whichever gets the Lease in the end.
+    const taken = rig
+      .since(cutMs)
+      .intervals()
+      .find(({ holders }) => holders.some((name) => name !== old.name));
+    assert.ok(taken !== undefined && taken.fromMs - cutMs <= 3_000, rig.since(cutMs).describe());
+    assert.ok(rig.since(cutMs).longestGapMs() <= 100, rig.since(cutMs).describe());
     await sleep(2_000);
     await fault.heal();
     assert.equal(await cluster.settled(), next);
