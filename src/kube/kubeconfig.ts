@@ -15,6 +15,8 @@ import type { Cluster, User } from "@kubernetes/client-node/dist/config_types.js
 import { load } from "js-yaml";
 import { LeaseholdError } from "../errors.ts";
 import { plainText } from "./plain-text.ts";
+import { isObject } from "./record-codec.ts";
+import type { JsonObject } from "./record-codec.ts";
 
 /**
  * How the agent authenticates, and which CA it trusts. The server's address is not taken from the file: it
@@ -78,7 +80,7 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
   // fails.
   if (text.trim() === "")
     throw broken(path, "is empty: the command that should have written it has failed, or has not ended yet");
-  const { cluster, user } = parse(path, text);
+  const { cluster, user, written } = parse(path, text);
   if (cluster === undefined) throw broken(path, "its current-context names no cluster");
   if (user === undefined) throw broken(path, "its current-context names no user");
   if (cluster.skipTLSVerify) throw broken(path, "insecure-skip-tls-verify is not accepted");
@@ -89,7 +91,6 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
 
   const cert = await read("client-certificate", user.certData, user.certFile);
   const key = await read("client-key", user.keyData, user.keyFile);
-  const written = userAsWritten(text, user.name);
   const token = tokenOf(path, await read("tokenFile", undefined, written["tokenFile"]), user.token);
   const clientCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
   if (written["as"] !== undefined && written["as"] !== null)
@@ -131,21 +132,12 @@ function endOf(certificate: X509Certificate, authority: X509Certificate): Date {
   return last < end && certificate.verify(authority.publicKey) ? last : end;
 }
 
-/**
- * Returns the user's members as they are in the file: client-node leaves some out, `tokenFile` among them. It
- * has read the same text, so this is YAML.
- */
-function userAsWritten(text: string, name: string): Readonly<Record<string, unknown>> {
-  const file: unknown = load(text);
-  const users: unknown = isObject(file) ? file["users"] : undefined;
+/** Returns the user's members as they are in the file: client-node leaves some out, `tokenFile` among them. */
+function asWritten(users: unknown, name: string | undefined): JsonObject {
   const entry: unknown = Array.isArray(users)
     ? users.find((each: unknown) => isObject(each) && each["name"] === name)
     : undefined;
   return isObject(entry) && isObject(entry["user"]) ? entry["user"] : {};
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }
 
 /** The file comes before the token in the kubeconfig, as in client-go. Its content is read again for ever. */
@@ -161,11 +153,7 @@ function tokenOf(path: string, fromFile: string | undefined, inline: unknown): s
 }
 
 /** Says which members the user has that the agent cannot use, and which it could. */
-function whyNoUser(
-  user: Readonly<Record<string, unknown>>,
-  cert: string | undefined,
-  key: string | undefined,
-): string {
+function whyNoUser(user: JsonObject, cert: string | undefined, key: string | undefined): string {
   const supported = "use client-certificate with client-key, token, or tokenFile";
   const has = (member: string): boolean => user[member] !== undefined && user[member] !== null;
   if (has("exec"))
@@ -187,20 +175,22 @@ function commonName(certificate: X509Certificate | undefined): string | undefine
 interface CurrentContext {
   readonly cluster: Cluster | undefined;
   readonly user: User | undefined;
+  /** That user's members, by the names of the file. */
+  readonly written: JsonObject;
 }
 
 function parse(path: string, text: string): CurrentContext {
   try {
     const file = load(text);
-    if (typeof file !== "object" || file === null) throw new Error("a kubeconfig is a YAML mapping");
-    const member = (name: string): unknown => Reflect.get(file, name);
-    const contexts = newContexts(member("contexts"));
-    const clusters = newClusters(member("clusters"));
-    const users = newUsers(member("users"));
-    const current = contexts.find(({ name }) => name === member("current-context"));
+    if (!isObject(file)) throw new Error("a kubeconfig is a YAML mapping");
+    const contexts = newContexts(file["contexts"]);
+    const clusters = newClusters(file["clusters"]);
+    const users = newUsers(file["users"]);
+    const current = contexts.find(({ name }) => name === file["current-context"]);
     return {
       cluster: clusters.find(({ name }) => name === current?.cluster),
       user: users.find(({ name }) => name === current?.user),
+      written: asWritten(file["users"], current?.user),
     };
   } catch (error) {
     throw broken(path, `is not a kubeconfig: ${parseFailure(error)}`);
