@@ -85,7 +85,7 @@ export function formatCandidate(candidate: Candidate): string {
     version,
     counter,
   } = candidate;
-  const said = {
+  return JSON.stringify({
     base,
     effective,
     eligible,
@@ -95,9 +95,12 @@ export function formatCandidate(candidate: Candidate): string {
     ip,
     mac,
     fastPath,
-    ...(vips === null ? {} : { vips }),
-  };
-  return JSON.stringify({ ...said, instance, version, counter });
+    // JSON leaves an undefined member out.
+    vips: vips ?? undefined,
+    instance,
+    version,
+    counter,
+  });
 }
 
 /**
