@@ -26,6 +26,11 @@ export interface Clock {
   every(intervalMs: number, callback: () => void): Timer;
 }
 
+/** Resolves once, not before `delayMs` have passed. */
+export function pause(clock: Pick<Clock, "after">, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(delayMs, resolve));
+}
+
 /** Milliseconds between two points of a grid. A task uses the coarsest grid that divides its interval. */
 const GRIDS_MS = [100, 50] as const;
 /**

@@ -9,6 +9,7 @@
  * back.
  */
 import { agentIsPresent } from "../agent/presence.ts";
+import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
@@ -158,7 +159,7 @@ async function leave(
     const withdrawal = await withdraw({ ...lease, node });
     if (withdrawal.kind === "failed") throw unreachable(withdrawal.message, node, lease);
     print(`${node} has left the Lease. Waiting until the others have heard of it.\n`);
-    await new Promise<void>((resolve) => void clock.after(HEARD_MS, resolve));
+    await pause(clock, HEARD_MS);
     const after = await readLease(lease);
     if (after.kind === "failed") throw unreachable(after.message, node, lease);
     if (after.kind !== "lease" || after.record.annotations[`${CANDIDATE_PREFIX}${node}`] === undefined)

@@ -6,6 +6,7 @@
  * The command refuses a node that may be alive. Other nodes would send that node no more packets, although
  * its rules and its API server are in order.
  */
+import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import { PREFIX } from "../config/settings.ts";
@@ -138,7 +139,7 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
           `nobody has written ${which} for a while, so the silence of ${node} proves nothing. Nothing was changed.\n` +
             `Look at the API servers and the other agents first. ${byHand}`,
         );
-      await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
+      await pause(clock, LOOK_MS);
       const read = await readLease(lease);
       if (read.kind === "unknown") throw new Refusal(`${which} was deleted meanwhile. Nothing was changed`);
       // A server may be starting. GIVE_UP_MS bounds this.

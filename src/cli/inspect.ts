@@ -1,4 +1,5 @@
 /** `leasehold status`, `leasehold why` and `leasehold doctor`: ask, make the picture, print it. */
+import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
@@ -51,7 +52,7 @@ export async function status(
       deps.print(`${watch ? "---\n" : ""}${document(view, output)}`);
     else deps.print(`${watch ? `\n${view.at}\n` : ""}${statusText(view, output === "wide")}`);
     if (!watch) return statusExit(view);
-    await new Promise<void>((resolve) => void deps.clock.after(WATCH_MS, resolve));
+    await pause(deps.clock, WATCH_MS);
   }
 }
 

@@ -1,6 +1,6 @@
 /** `leasehold move`, `unpin` and `resign`: store a wish in the Lease, and wait until it has come true. */
 import { agentIsPresent } from "../agent/presence.ts";
-import type { Clock } from "../clock.ts";
+import { pause } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { pin, unpin } from "../kube/pin.ts";
@@ -156,7 +156,7 @@ async function waitFor(session: Session, node: string, timeoutMs: number): Promi
       print(`${node} holds the VIP after ${duration(clock.now() - sinceMs)}.\n`);
       return true;
     }
-    await pause(clock);
+    await pause(clock, LOOK_MS);
   }
   const found =
     last.kind === "lease" ? `${plainText(last.record.holder) || "no node"} holds the Lease` : failureOf(last);
@@ -164,8 +164,4 @@ async function waitFor(session: Session, node: string, timeoutMs: number): Promi
     `leasehold: ${node} does not hold the VIP after ${duration(timeoutMs)}: ${found}. \`leasehold why ${node}\` says why.\n`,
   );
   return false;
-}
-
-function pause(clock: Clock): Promise<void> {
-  return new Promise((resolve) => void clock.after(LOOK_MS, resolve));
 }
