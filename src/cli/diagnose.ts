@@ -3,6 +3,7 @@
  * it. Pure. Each line says what to do.
  */
 import type { ErrorCode } from "../errors.ts";
+import { ENDS_SOON_MS } from "../kube/credentials.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Asking } from "./ask.ts";
@@ -66,9 +67,6 @@ export interface Examined {
   /** Static pods of other software that binds addresses, by their files. */
   readonly others: readonly { readonly file: string; readonly software: string }[];
 }
-
-/** A certificate that ends sooner is a warning. */
-const SOON_MS = 30 * 86_400_000;
 
 const line = (check: string, verdict: Verdict, found: string, todo = ""): Diagnosis => ({
   check,
@@ -189,7 +187,7 @@ function kubeconfigs({ own, admin, at }: Examined): readonly Diagnosis[] {
         step,
       );
     const ends = `${path} is valid until ${expiresAt.toISOString()}, ${duration(leftMs)} more`;
-    return leftMs < SOON_MS ? line("kubeconfig", "warn", ends, step) : line("kubeconfig", "ok", ends);
+    return leftMs < ENDS_SOON_MS ? line("kubeconfig", "warn", ends, step) : line("kubeconfig", "ok", ends);
   };
   const isGood = ({ problem, expiresAt }: KubeconfigFacts): boolean =>
     problem === null && (expiresAt === null || expiresAt > at);
@@ -223,7 +221,7 @@ function certificates({ certificates: asked, at }: Examined): readonly Diagnosis
         renew,
       );
     const leftMs = expiresAt.getTime() - at.getTime();
-    if (leftMs < SOON_MS)
+    if (leftMs < ENDS_SOON_MS)
       return line(
         "certificate",
         leftMs <= 0 ? "FAIL" : "warn",

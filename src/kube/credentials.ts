@@ -36,7 +36,7 @@ export interface CredentialsDeps {
  * Milliseconds before its end at which a client certificate is called to people's attention. One with a short
  * life is so in the last tenth of it: the kubelet renews its own before that.
  */
-const ENDS_SOON_MS = 30 * 86_400_000;
+export const ENDS_SOON_MS = 30 * 86_400_000;
 const ENDS_SOON_PART = 0.1;
 /** A warning about the same certificate is logged once in this time, ms. */
 const WARN_AGAIN_MS = 86_400_000;
