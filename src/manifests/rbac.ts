@@ -7,6 +7,47 @@ type Health = Pick<Config, "checkPath">;
 
 const HEALTH = "leasehold-health";
 
+const LABELS = `  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+`;
+
+interface Subject {
+  readonly kind: "User" | "Group";
+  readonly name: string;
+}
+
+/** The user of step 5's kubeconfig. */
+const AGENTS: Subject = { kind: "User", name: "leasehold" };
+/** Every kubelet: the Node authorizer puts them into this group. */
+const KUBELETS: Subject = { kind: "Group", name: "system:nodes" };
+
+interface Binding {
+  readonly name: string;
+  /** undefined: the role is a ClusterRole, and holds everywhere. */
+  readonly namespace?: string;
+  readonly role: string;
+  readonly subject: Subject;
+}
+
+/** Gives a role to its only subject. */
+function binding({ name, namespace, role, subject }: Binding): string {
+  const kind = namespace === undefined ? "ClusterRole" : "Role";
+  return `apiVersion: rbac.authorization.k8s.io/v1
+kind: ${kind}Binding
+metadata:
+  name: ${name}
+${namespace === undefined ? "" : `  namespace: ${namespace}\n`}${LABELS}roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ${kind}
+  name: ${role}
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: ${subject.kind}
+    name: ${subject.name}
+`;
+}
+
 /** The URL path that RBAC compares: it does not see what follows the path (`?exclude=etcd`). */
 const pathOf = ({ checkPath }: Health): string => checkPath.replace(/\?.*$/s, "");
 
@@ -23,10 +64,7 @@ kind: Lease
 metadata:
   name: ${name}
   namespace: ${namespace}
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-  annotations:
+${LABELS}  annotations:
     leasehold.dev/description: Who holds the control plane's virtual IP. Written by the leasehold agents.
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -34,10 +72,7 @@ kind: Role
 metadata:
   name: leasehold
   namespace: ${namespace}
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-rules:
+${LABELS}rules:
   - apiGroups: ["coordination.k8s.io"]
     resources: ["leases"]
     resourceNames: [${quoted(leaseName)}]
@@ -51,54 +86,19 @@ rules:
     resources: ["events"]
     verbs: ["create", "patch"]
 ---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: leasehold
-  namespace: ${namespace}
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: leasehold
-subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: User
-    name: leasehold
----
+${binding({ name: "leasehold", namespace: namespace, role: "leasehold", subject: AGENTS })}---
 # The agents read the API servers' addresses from the EndpointSlice \`kubernetes\`, which they find by its label.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
   name: leasehold-endpoints
   namespace: default
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-rules:
+${LABELS}rules:
   - apiGroups: ["discovery.k8s.io"]
     resources: ["endpointslices"]
     verbs: ["get", "list", "watch"]
 ---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: leasehold-endpoints
-  namespace: default
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: leasehold-endpoints
-subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: User
-    name: leasehold
----
+${binding({ name: "leasehold-endpoints", namespace: "default", role: "leasehold-endpoints", subject: AGENTS })}---
 # The agents ask every API server whether it is ready. Kubernetes lets every user do that, by the ClusterRoles
 # system:public-info-viewer and system:discovery, and some clusters take these away. An API server that refuses the
 # question counts as ready.
@@ -106,29 +106,11 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
   name: ${HEALTH}
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-rules:
+${LABELS}rules:
   - nonResourceURLs: [${quoted(pathOf(health))}]
     verbs: ["get"]
 ---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: ${HEALTH}
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: ${HEALTH}
-subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: User
-    name: leasehold
-`;
+${binding({ name: HEALTH, role: HEALTH, subject: AGENTS })}`;
 }
 
 /** `flowSchema` returns the text of manifests/flowschema.yaml, for Leases of that namespace. */
@@ -139,10 +121,7 @@ apiVersion: flowcontrol.apiserver.k8s.io/v1
 kind: FlowSchema
 metadata:
   name: leasehold
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-spec:
+${LABELS}spec:
   priorityLevelConfiguration:
     name: leader-election
   matchingPrecedence: 150
@@ -165,37 +144,6 @@ spec:
 export const WORKER_RBAC = `# For clusters that run the balancer on workers (worker.yaml): run \`kubectl apply -f manifests/worker-rbac.yaml\` once,
 # after \`kubectl apply -k manifests\`. A worker's agent reads the API servers' addresses with the kubelet's own
 # credentials (group system:nodes). The Node authorizer does not let a kubelet read EndpointSlices, so RBAC has to.
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata:
-  name: leasehold-workers
-  namespace: default
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: Role
-  name: leasehold-endpoints
-subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: Group
-    name: system:nodes
----
+${binding({ name: "leasehold-workers", namespace: "default", role: "leasehold-endpoints", subject: KUBELETS })}---
 # A worker's agent asks every API server whether it is ready, as the agents of rbac.yaml do.
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: leasehold-workers-health
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: leasehold-health
-subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: Group
-    name: system:nodes
-`;
+${binding({ name: "leasehold-workers-health", role: HEALTH, subject: KUBELETS })}`;
