@@ -88,6 +88,17 @@ export async function settled(): Promise<EmbeddedNode> {
   return holder;
 }
 
+/** Since then that node has had the VIP, and no other one, without a break. */
+export function assertStayedOn(holder: EmbeddedNode, fromMs: number): void {
+  assert.deepEqual(
+    since(fromMs)
+      .intervals()
+      .map(({ holders }) => holders),
+    [[holder.name]],
+    story(fromMs),
+  );
+}
+
 /** The node that has the VIP now. */
 export async function serving(): Promise<EmbeddedNode> {
   return cluster.lab.until(
@@ -127,13 +138,7 @@ export function refusedEverywhere(cases: readonly Case[]): void {
       const fromMs = monotonicMs();
       begin();
       await sleep(HELD_MS);
-      assert.deepEqual(
-        since(fromMs)
-          .intervals()
-          .map(({ holders }) => holders),
-        [[holder.name]],
-        story(fromMs),
-      );
+      assertStayedOn(holder, fromMs);
       const { election, api } = await holder.status();
       assert.deepEqual([election?.state, election?.confirmed], ["MASTER", false]);
       assert.match(election?.reason ?? "", /provisional: .*cannot/u);
