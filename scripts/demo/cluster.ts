@@ -239,7 +239,7 @@ export class DemoClients {
     );
   }
 
-  /** New watches in place of those of before: some of them have ended, and a real client connects again. */
+  /** Opens new watches and closes the old ones. Some of these have ended, and a real client connects again. */
   async watchAgain(): Promise<void> {
     const before = this.#watches;
     this.#watches = await DemoClients.#open(this.#host, this.#target, (this.#serial += 1));

@@ -86,7 +86,7 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "compact" }
   /** `status`: the answer to every request of this node; {@link DISTRUST}: its TLS handshakes fail. */
   | { readonly kind: "refusal"; readonly node: number; readonly status: number; readonly forMs: number }
-  /** An admission webhook denies every write of the Lease, whoever sends it; reads work. */
+  /** An admission webhook denies every node's write of the Lease. Reads work. */
   | { readonly kind: "admission"; readonly status: number; readonly forMs: number }
   | { readonly kind: "wall"; readonly node: number; readonly byMs: number }
   | { readonly kind: "check"; readonly node: number; readonly check: string; readonly forMs: number }

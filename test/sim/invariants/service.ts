@@ -96,8 +96,8 @@ const LIGHT = new Set(["balancer", "unstable"]);
 /**
  * Always served: while one healthy node lives on the VIP's network, whatever the API servers answer it, some
  * machine answers for the VIP within LEASE_DURATION + 5 s, by the slowest clock. Not where a person asked for
- * `release`. Where a foreign host answers, or frames are lost, nothing is promised; what a person, a late
- * renewal or a change of what the API does to the Lease begins the time anew.
+ * `release`. Where a foreign host answers, or frames are lost, nothing is promised. The time begins again when a
+ * person or a late renewal changes the Lease, or when the API begins to do something else to it.
  */
 export const servedWhileANodeLives: Invariant = (world, health) => {
   let unservedMs: number | undefined;

@@ -324,8 +324,9 @@ export const servesBeforeThereIsAnApi: Invariant = (world, health) => {
 const ASKED_MS = 500;
 
 /**
- * Who takes the VIP for want of an API server, or because it cannot write the Lease, has asked the wire, and
- * nobody who could hear it had the VIP all that time. What a process before it left is no taking.
+ * A node that takes the VIP for want of an API server, or because it cannot write the Lease, has asked the
+ * wire. All that time no machine that could hear it had the VIP. To adopt what an earlier process left bound is
+ * no taking.
  */
 export const asksBeforeItServes: Invariant = (world, health) => {
   const roles = world.machines.map(() => "");
