@@ -22,16 +22,17 @@
  *     BACKUP      → MASTER      the API accepts its claim (master.ts)
  *     BACKUP      → PROVISIONAL the holder is silent on the wire, and two holders do no harm (backup.ts)
  *     BACKUP      → PROVISIONAL no API server lets it read the Lease, and no machine has the VIP (backup.ts)
- *     BACKUP → PROVISIONAL it cannot write the Lease, and no machine renews it or has the VIP (unwritten.ts)
- *     BACKUP → STOPPED it is stopping and has withdrawn its candidacy, or 1 s is over (stopping.ts)
- *     PROVISIONAL → MASTER the API accepts its claim or renewal (master.ts) PROVISIONAL → BACKUP its reason
- *     has ended, its time is over, or it is stopping (provisional.ts) PROVISIONAL → BACKUP it gives way to
- *     another machine that claims the VIP (provisional.ts) MASTER → BACKUP the Lease names another machine
- *     (master.ts) MASTER → BACKUP the renew deadline has passed (fence.ts) MASTER → PROVISIONAL it cannot
- *     renew the Lease, and its link carries frames (master.ts) MASTER → PROVISIONAL another candidate claims
- *     the VIP, and no server confirms this one (master.ts) MASTER → RELEASING it is stopping, and no
- *     candidate has taken its offer (stopping.ts) RELEASING → STOPPED the API has answered the release, or 1
- *     s is over (stopping.ts)
+ *     BACKUP      → PROVISIONAL it cannot write the Lease, and no machine renews it or has the VIP (unwritten.ts)
+ *     BACKUP      → STOPPED     it is stopping and has withdrawn its candidacy, or 1 s is over (stopping.ts)
+ *     PROVISIONAL → MASTER      the API accepts its claim or renewal (master.ts)
+ *     PROVISIONAL → BACKUP      its reason has ended, its time is over, or it is stopping (provisional.ts)
+ *     PROVISIONAL → BACKUP      it gives way to another machine that claims the VIP (provisional.ts)
+ *     MASTER      → BACKUP      the Lease names another machine (master.ts)
+ *     MASTER      → BACKUP      the renew deadline has passed (fence.ts)
+ *     MASTER      → PROVISIONAL it cannot renew the Lease, and its link carries frames (master.ts)
+ *     MASTER      → PROVISIONAL another candidate claims the VIP, and no server confirms this one (master.ts)
+ *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (stopping.ts)
+ *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (stopping.ts)
  *
  * Where each of VRRP's rules is:
  *
