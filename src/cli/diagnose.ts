@@ -3,7 +3,7 @@
  * it. Pure. Each line says what to do.
  */
 import type { ErrorCode } from "../errors.ts";
-import { ENDS_SOON_MS } from "../kube/credentials.ts";
+import { endsSoon } from "../kube/credentials.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Asking } from "./ask.ts";
@@ -31,6 +31,8 @@ export interface KubeconfigFacts {
   readonly path: string;
   /** Why it is of no use; null: it is good. */
   readonly problem: string | null;
+  /** Of the client certificate; null: there is none, or it could not be read. */
+  readonly startsAt: Date | null;
   readonly expiresAt: Date | null;
 }
 
@@ -38,6 +40,7 @@ export interface CertificateFacts {
   readonly server: string;
   /** The VIPs, and `kubernetes`, for which the certificate is not valid. */
   readonly missing: readonly string[];
+  readonly startsAt: Date;
   readonly expiresAt: Date;
 }
 
@@ -169,7 +172,7 @@ function ports({ ports: found, agentRuns }: Examined): readonly Diagnosis[] {
 
 function kubeconfigs({ own, admin, at }: Examined): readonly Diagnosis[] {
   const step = "Do step 5 of the README's quick start on this node.";
-  const one = ({ path, problem, expiresAt }: KubeconfigFacts, usable: boolean): Diagnosis => {
+  const one = ({ path, problem, startsAt, expiresAt }: KubeconfigFacts, usable: boolean): Diagnosis => {
     if (problem !== null)
       return line(
         "kubeconfig",
@@ -187,7 +190,9 @@ function kubeconfigs({ own, admin, at }: Examined): readonly Diagnosis[] {
         step,
       );
     const ends = `${path} is valid until ${expiresAt.toISOString()}, ${duration(leftMs)} more`;
-    return leftMs < ENDS_SOON_MS ? line("kubeconfig", "warn", ends, step) : line("kubeconfig", "ok", ends);
+    return endsSoon(startsAt, expiresAt, at.getTime())
+      ? line("kubeconfig", "warn", ends, step)
+      : line("kubeconfig", "ok", ends);
   };
   const isGood = ({ problem, expiresAt }: KubeconfigFacts): boolean =>
     problem === null && (expiresAt === null || expiresAt > at);
@@ -211,7 +216,7 @@ function certificates({ certificates: asked, at }: Examined): readonly Diagnosis
   if (asked.length === 0) return [line("certificate", "unknown", "no API server is known")];
   return asked.map((one) => {
     if (one.kind === "failed") return line("certificate", "unknown", `${one.where}: ${one.why}`);
-    const { server, missing, expiresAt } = one.value;
+    const { server, missing, startsAt, expiresAt } = one.value;
     const renew = "Put the names into apiServer.certSANs, and renew it: kubeadm init phase certs apiserver.";
     if (missing.length > 0)
       return line(
@@ -220,11 +225,10 @@ function certificates({ certificates: asked, at }: Examined): readonly Diagnosis
         `${server} has a certificate that is not valid for ${missing.join(", ")}`,
         renew,
       );
-    const leftMs = expiresAt.getTime() - at.getTime();
-    if (leftMs < ENDS_SOON_MS)
+    if (endsSoon(startsAt, expiresAt, at.getTime()))
       return line(
         "certificate",
-        leftMs <= 0 ? "FAIL" : "warn",
+        expiresAt <= at ? "FAIL" : "warn",
         `${server} has a certificate that ends on ${expiresAt.toISOString()}`,
         "kubeadm certs renew apiserver",
       );

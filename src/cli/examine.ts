@@ -204,11 +204,16 @@ async function kubeconfig(path: string): Promise<KubeconfigFacts> {
   const read = await readKubeconfig(path);
   switch (read.kind) {
     case "ok":
-      return { path, problem: null, expiresAt: read.credentials.expiresAt };
+      return {
+        path,
+        problem: null,
+        startsAt: read.credentials.startsAt,
+        expiresAt: read.credentials.expiresAt,
+      };
     case "missing":
-      return { path, problem: read.why, expiresAt: null };
+      return { path, problem: read.why, startsAt: null, expiresAt: null };
     case "broken":
-      return { path, problem: read.error.message, expiresAt: null };
+      return { path, problem: read.error.message, startsAt: null, expiresAt: null };
   }
 }
 
@@ -274,7 +279,10 @@ function askCertificate(server: string, { vips }: Config): Promise<Asking<Certif
         ...(certificate.checkHost("kubernetes") === undefined ? ["kubernetes"] : []),
         ...vips.filter(({ text }) => certificate.checkIP(text) === undefined).map(({ text }) => text),
       ];
-      return end({ kind: "ok", value: { server, missing, expiresAt: new Date(certificate.validTo) } });
+      return end({
+        kind: "ok",
+        value: { server, missing, startsAt: certificate.validFromDate, expiresAt: certificate.validToDate },
+      });
     });
   });
 }

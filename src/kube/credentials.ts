@@ -36,8 +36,15 @@ export interface CredentialsDeps {
  * Milliseconds before its end at which a client certificate is called to people's attention. One with a short
  * life is so in the last tenth of it: the kubelet renews its own before that.
  */
-export const ENDS_SOON_MS = 30 * 86_400_000;
+const ENDS_SOON_MS = 30 * 86_400_000;
 const ENDS_SOON_PART = 0.1;
+
+/** The certificate has ended, or ends so soon that people have to see to it. */
+export function endsSoon(startsAt: Date | null, expiresAt: Date, nowMs: number): boolean {
+  const lifeMs = expiresAt.getTime() - (startsAt ?? expiresAt).getTime();
+  return expiresAt.getTime() - nowMs <= Math.min(ENDS_SOON_MS, lifeMs * ENDS_SOON_PART);
+}
+
 /** A warning about the same certificate is logged once in this time, ms. */
 const WARN_AGAIN_MS = 86_400_000;
 
@@ -209,11 +216,15 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     return sources.flatMap((source): readonly CertificateEnd[] => {
       const { startsAt = null, expiresAt = null } = source.credentials ?? {};
       if (expiresAt === null) return [];
-      const lifeMs = expiresAt.getTime() - (startsAt ?? expiresAt).getTime();
-      const soonMs = Math.min(ENDS_SOON_MS, lifeMs * ENDS_SOON_PART);
       const reliedOn = source === own || source.credentials === inForceNow;
-      const endsSoon = reliedOn && expiresAt.getTime() - nowMs <= soonMs;
-      return [{ path: source.path, kubeconfig: source === own ? "own" : "admin", expiresAt, endsSoon }];
+      return [
+        {
+          path: source.path,
+          kubeconfig: source === own ? "own" : "admin",
+          expiresAt,
+          endsSoon: reliedOn && endsSoon(startsAt, expiresAt, nowMs),
+        },
+      ];
     });
   }
 
@@ -225,7 +236,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
 
   function warning(): string | null {
     const nowMs = clock.wall().getTime();
-    const ends = certificates().filter(({ endsSoon }) => endsSoon);
+    const ends = certificates().filter((end) => end.endsSoon);
     if (ends.length === 0) return null;
     return ends
       .map(

@@ -6,6 +6,7 @@ import { failed, ok } from "./answers.ts";
 
 const AT = new Date("2026-01-01T00:00:00Z");
 const LATER = new Date("2026-12-01T00:00:00Z");
+const EARLIER = new Date("2025-01-05T00:00:00Z");
 const SOON = new Date("2026-01-05T00:00:00Z");
 
 const WELL: Examined = {
@@ -20,10 +21,10 @@ const WELL: Examined = {
     { setting: "LEASEHOLD_OPS_ADDRESS", port: 10081, error: null },
   ],
   nft: null,
-  own: { path: "/etc/kubernetes/leasehold/kubeconfig", problem: null, expiresAt: LATER },
-  admin: { path: "/etc/kubernetes/admin.conf", problem: "no such file", expiresAt: null },
+  own: { path: "/etc/kubernetes/leasehold/kubeconfig", problem: null, startsAt: EARLIER, expiresAt: LATER },
+  admin: { path: "/etc/kubernetes/admin.conf", problem: "no such file", startsAt: null, expiresAt: null },
   rights: ok([]),
-  certificates: [ok({ server: "192.0.2.11:6443", missing: [], expiresAt: LATER })],
+  certificates: [ok({ server: "192.0.2.11:6443", missing: [], startsAt: EARLIER, expiresAt: LATER })],
   others: [],
 };
 
@@ -41,7 +42,7 @@ describe("doctor", () => {
     );
   });
 
-  const MISSING = { path: "/k", problem: "no such file", expiresAt: null };
+  const MISSING = { path: "/k", problem: "no such file", startsAt: null, expiresAt: null };
   for (const [what, change, check, verdict, todo] of [
     [
       "no interface",
@@ -101,14 +102,14 @@ describe("doctor", () => {
     ],
     [
       "an API server without the VIP",
-      { certificates: [ok({ server: "s", missing: ["192.0.2.10"], expiresAt: LATER })] },
+      { certificates: [ok({ server: "s", missing: ["192.0.2.10"], startsAt: EARLIER, expiresAt: LATER })] },
       "certificate",
       "FAIL",
       /certSANs/,
     ],
     [
       "an API server's certificate that ends",
-      { certificates: [ok({ server: "s", missing: [], expiresAt: SOON })] },
+      { certificates: [ok({ server: "s", missing: [], startsAt: EARLIER, expiresAt: SOON })] },
       "certificate",
       "warn",
       /kubeadm certs renew/,
