@@ -156,7 +156,8 @@ class Checker {
     this.#wait(again ? SIGNAL_GAP_MS : checkIntervalMs - durationMs, () =>
       again ? this.#signalled() : this.#run(),
     );
-    if (outcome.kind === "ready" && outcome.warning !== this.#warning) {
+    const answered = outcome.kind === "ready" || outcome.kind === "denied";
+    if (answered && outcome.warning !== this.#warning) {
       this.#warning = outcome.warning;
       this.#warn(outcome);
     }
@@ -177,13 +178,13 @@ class Checker {
             path: this.#deps.settings.checkPath,
             hint: "Apply manifests/rbac.yaml (for workers manifests/worker-rbac.yaml too): the agent's user may then read this path. Until then an API server that would answer 500 counts as ready.",
           },
-          "The API server forbids its readiness check, taking it as ready",
+          "The API server forbids its readiness check, taking it as ready unless it has just started",
         );
         return;
       case "unauthorized":
         this.#deps.log.warn(
           fields,
-          "The API server refuses our credentials on its readiness check, taking it as ready",
+          "The API server refuses our credentials on its readiness check, taking it as ready unless it has just started",
         );
         return;
       case "unverified":

@@ -7,7 +7,8 @@ import type { Backend, BackendId, Grade } from "./backend.ts";
 
 /**
  * What one check found, worst last.
- * - `ready`: 200, or 401/403 (our credentials are at fault, not the server).
+ * - `ready`: 200.
+ * - `denied`: 401 or 403. Our credentials are at fault and the server is ready, unless it is starting.
  * - `not-ready`: it answered something else.
  * - `slow`: TCP and TLS work, but the answer did not come in time.
  * - `silent`: TCP or TLS fail too.
@@ -15,7 +16,7 @@ import type { Backend, BackendId, Grade } from "./backend.ts";
  * - `gone`: its machine answers neither ICMP nor TCP. Not a check but the pulse finds this.
  */
 export interface CheckResult {
-  readonly kind: "ready" | "not-ready" | "slow" | "silent" | "refused" | "gone";
+  readonly kind: "ready" | "denied" | "not-ready" | "slow" | "silent" | "refused" | "gone";
   /** The finding in an operator's words: "200", "500", "timeout", "refused", "tls: ...". */
   readonly reason: string;
   readonly durationMs: number;
@@ -59,12 +60,21 @@ export interface Member {
   readonly closed: boolean;
   /** How many times its machine was found gone. */
   readonly gone: number;
-  /**
-   * When it was last found not to run, monotonic ms. undefined once it has been ready since, or has had
-   * {@link START_MS} to become ready.
-   */
-  readonly absentMs: number | undefined;
+  readonly start: Start;
 }
+
+/**
+ * How far a server is with its start. Times are monotonic ms.
+ * - `absent`: it was last found not to run at `sinceMs`, and takes no connections even when no other server is
+ *   left.
+ * - `unproven`: it answers 401 or 403 and may still be starting. It takes connections when no other server is
+ *   left.
+ * - `over`: it has been ready since, or has had {@link START_MS} to become ready.
+ */
+export type Start =
+  | { readonly kind: "absent"; readonly sinceMs: number }
+  | { readonly kind: "unproven"; readonly sinceMs: number }
+  | { readonly kind: "over" };
 
 /** All backends. */
 export interface Pool {
@@ -81,6 +91,12 @@ export const DRAIN_TIMEOUT_MS = 10_000;
  * that was answered 403.
  */
 export const START_MS = 60_000;
+/**
+ * A server that was away and answers 401 or 403 may take connections after this long, if no other server is
+ * left. While `kubeadm init` runs, admin.conf has no permission yet, and the first API server answers 403 to
+ * it however long it has been running.
+ */
+export const DENIED_START_MS = 5_000;
 /**
  * Time from closing the connections of one DOWN backend to closing those of the next. If several fail at
  * once, the fault is probably our own (network, credentials). All clients reconnecting together is also what
@@ -192,7 +208,7 @@ function newMember(backend: Backend, nowMs: number): Member {
     leaving: false,
     closed: false,
     gone: 0,
-    absentMs: undefined,
+    start: { kind: "over" },
   };
 }
 
@@ -201,17 +217,19 @@ function newMember(backend: Backend, nowMs: number): Member {
  * it is ready, is better than none.
  */
 function answers(member: Member): boolean {
-  if (member.absentMs !== undefined) return false;
+  if (member.start.kind === "absent") return false;
   return (
     member.grade === "DRAIN" ||
     member.last === "ready" ||
+    member.last === "denied" ||
     member.last === "not-ready" ||
     member.last === "slow"
   );
 }
 
 function graded(member: Member, result: CheckResult, nowMs: number, settings: PoolSettings): Member {
-  const ok = result.kind === "ready";
+  const start = nextStart(member, result.kind, nowMs);
+  const ok = result.kind === "ready" || (result.kind === "denied" && start.kind === "over");
   const timedOut = result.kind === "slow" || result.kind === "silent";
   const counted: Member = {
     ...member,
@@ -223,9 +241,9 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
     silents: result.kind === "silent" ? member.silents + 1 : 0,
     gone: result.kind === "gone" ? member.gone + 1 : member.gone,
     timeoutsSinceMs: timedOut && member.grade === "DRAIN" ? (member.timeoutsSinceMs ?? nowMs) : undefined,
-    absentMs: absentSince(member, result.kind, nowMs),
+    start,
   };
-  const grade = nextGrade(counted, result.kind, nowMs, settings);
+  const grade = nextGrade(counted, ok ? "ready" : result.kind, nowMs, settings);
   if (grade === member.grade) return counted;
   return {
     ...counted,
@@ -237,10 +255,14 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
   };
 }
 
-function absentSince({ absentMs }: Member, result: CheckResult["kind"], nowMs: number): number | undefined {
-  if (result === "refused" || result === "gone") return nowMs;
-  if (result === "ready" || absentMs === undefined) return undefined;
-  return nowMs - absentMs < START_MS ? absentMs : undefined;
+function nextStart({ start, grade }: Member, result: CheckResult["kind"], nowMs: number): Start {
+  if (result === "refused" || result === "gone") return { kind: "absent", sinceMs: nowMs };
+  if (result === "ready") return { kind: "over" };
+  if (result === "denied" && grade === "UNKNOWN") return { kind: "unproven", sinceMs: nowMs };
+  if (start.kind === "over" || nowMs - start.sinceMs >= START_MS) return { kind: "over" };
+  if (result === "denied" && nowMs - start.sinceMs >= DENIED_START_MS)
+    return { kind: "unproven", sinceMs: start.sinceMs };
+  return start;
 }
 
 /** Returns the next grade. `member` has this result counted already, but still its old grade. */
@@ -266,6 +288,6 @@ function nextGrade(
         : "DRAIN";
     case "DOWN":
       if (member.passes >= settings.rise) return "UP";
-      return result === "ready" || result === "not-ready" ? "DRAIN" : "DOWN";
+      return result === "ready" || result === "denied" || result === "not-ready" ? "DRAIN" : "DOWN";
   }
 }

@@ -160,8 +160,8 @@ export class Probe {
         if (!answer.reusable) this.reset();
         const reason = String(answer.status);
         if (answer.status === 200) return { kind: "ready", reason };
-        if (answer.status === 401) return { kind: "ready", reason, warning: "unauthorized" };
-        if (answer.status === 403) return { kind: "ready", reason, warning: "forbidden" };
+        if (answer.status === 401) return { kind: "denied", reason, warning: "unauthorized" };
+        if (answer.status === 403) return { kind: "denied", reason, warning: "forbidden" };
         return { kind: "not-ready", reason };
       }
       case "malformed":

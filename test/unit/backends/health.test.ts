@@ -41,14 +41,14 @@ describe("one check", () => {
     ["500 is not ready", { kind: "status", status: 500 }, { kind: "not-ready", reason: "500" }],
     ["429 is not ready", { kind: "status", status: 429 }, { kind: "not-ready", reason: "429" }],
     [
-      "401 is ready, with a warning",
+      "401 is a denial, with a warning",
       { kind: "status", status: 401 },
-      { kind: "ready", reason: "401", warning: "unauthorized" },
+      { kind: "denied", reason: "401", warning: "unauthorized" },
     ],
     [
-      "403 is ready, with a warning",
+      "403 is a denial, with a warning",
       { kind: "status", status: 403 },
-      { kind: "ready", reason: "403", warning: "forbidden" },
+      { kind: "denied", reason: "403", warning: "forbidden" },
     ],
     [
       "an answer that comes too late is slow",
@@ -292,7 +292,9 @@ describe("the checks' rhythm", () => {
     const { health, results, warnings } = watch(t, 1);
     health.setBackends([server.backend]);
     await until("five checks", () => results.length >= 5);
-    assert.deepEqual(warnings, ["The API server forbids its readiness check, taking it as ready"]);
+    assert.deepEqual(warnings, [
+      "The API server forbids its readiness check, taking it as ready unless it has just started",
+    ]);
     server.behaviour = { kind: "status", status: 200 };
     await until("ready without a warning", () => results.at(-1)?.result.reason === "200");
     server.behaviour = { kind: "status", status: 401 };

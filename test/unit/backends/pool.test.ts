@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { Backend, Grade } from "../../../src/backends/backend.ts";
 import {
   CLOSE_GAP_MS,
+  DENIED_START_MS,
   DRAIN_TIMEOUT_MS,
   emptyPool,
   forget,
@@ -28,6 +29,7 @@ function result(kind: CheckResult["kind"]): CheckResult {
 
 const LETTERS: Readonly<Record<string, CheckResult["kind"]>> = {
   "+": "ready",
+  d: "denied",
   n: "not-ready",
   s: "slow",
   x: "silent",
@@ -118,6 +120,7 @@ describe("grades", () => {
   test("hold their rules for any sequence of results", () => {
     const kinds = fc.constantFrom<CheckResult["kind"]>(
       "ready",
+      "denied",
       "not-ready",
       "slow",
       "silent",
@@ -133,8 +136,13 @@ describe("grades", () => {
           const after = gradeOf(pool);
           assert.notEqual(after, "UNKNOWN");
           if (kind === "refused" || kind === "gone") assert.equal(after, "DOWN");
-          if (after === "UP") assert.ok(before === "UP" || kind === "ready");
-          if (kind === "ready") assert.notEqual(after, "DOWN");
+          if (after === "UP") assert.ok(before === "UP" || kind === "ready" || kind === "denied");
+          if (kind === "ready" || kind === "denied") assert.notEqual(after, "DOWN");
+          if (kind === "denied" && before !== "UP" && after === "UP") {
+            const away = sequence.slice(0, i).findLastIndex((each) => each === "refused" || each === "gone");
+            const proven = sequence.slice(away + 1, i).includes("ready");
+            assert.ok(proven || (i - Math.max(0, away)) * 1000 >= START_MS);
+          }
           if (before === "UP" && after !== "UP" && kind !== "refused" && kind !== "gone") {
             const last = sequence.slice(Math.max(0, i - settings.fall + 1), i + 1);
             assert.ok(last.length === settings.fall && !last.includes("ready"));
@@ -193,6 +201,28 @@ describe("who serves", () => {
     assert.deepEqual(ids(play(`r${"n".repeat(59)}`)), []);
     assert.deepEqual(ids(play(`r${"n".repeat(60)}`)), [a.id]);
     assert.deepEqual(ids(play(`r${"n".repeat(30)}r${"n".repeat(59)}`)), [], "it was away again");
+  });
+
+  test("not one that denies us as it starts, while another one is ready: it denies clients too", () => {
+    const pool = play(`r${"d".repeat(59)}`, play("+", three, b), a);
+    assert.equal(gradeOf(pool), "DRAIN");
+    assert.deepEqual(ids(pool), [b.id]);
+    assert.deepEqual(ids(play(`r${"d".repeat(61)}`, play("+", three, b), a)), [a.id, b.id], "a minute later");
+    assert.deepEqual(ids(play("rd++", play("+", three, b), a)), [a.id, b.id], "as soon as it is ready");
+    assert.deepEqual(ids(play("d", play("+", three, b), a)), [b.id], "nor if it was never seen before");
+  });
+
+  test("one that denies us, if there is no other: after five seconds, at once if it was not seen starting", () => {
+    assert.equal(DENIED_START_MS, 5_000);
+    assert.deepEqual(ids(play("rdddd")), []);
+    assert.deepEqual(ids(play("rddddd")), [a.id]);
+    assert.deepEqual(ids(play("d")), [a.id]);
+    assert.deepEqual(ids(play("rdddddrdd")), [], "it was away again");
+  });
+
+  test("one that was ready and denies us now: our credentials are at fault", () => {
+    assert.equal(gradeOf(play(`+${"d".repeat(20)}`)), "UP");
+    assert.equal(gradeOf(play("+xxxdd")), "UP", "also after a silence, which is no restart");
   });
 
   test("nobody, if all are refused", () => {
@@ -285,7 +315,7 @@ describe("old connections of a DOWN backend", () => {
   test("never belong to one that serves, and another one always does, whatever happens", () => {
     const step = fc.record({
       backend: fc.constantFrom(a, b, c),
-      kind: fc.constantFrom<CheckResult["kind"]>("ready", "not-ready", "slow", "silent", "refused"),
+      kind: fc.constantFrom<CheckResult["kind"]>("ready", "denied", "not-ready", "slow", "silent", "refused"),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
