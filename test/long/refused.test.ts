@@ -3,8 +3,25 @@
  * admission webhook, a full etcd, certificates that are not trusted. The VIP is served all the same, by the
  * agents that run and by agents that were started since, and the log says why.
  */
-import { describe } from "node:test";
-import { all, refuse, refusedEverywhere, writes } from "../lab/refused-rig.ts";
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { monotonicMs, sleep } from "../support/lab/clock.ts";
+import {
+  HELD_MS,
+  all,
+  assertStayedOn,
+  cluster,
+  deleteLease,
+  everyServer,
+  refuse,
+  refusedEverywhere,
+  restartAll,
+  serving,
+  settled,
+  since,
+  story,
+  writes,
+} from "../lab/refused-rig.ts";
 import type { Case } from "../lab/refused-rig.ts";
 
 const CASES: readonly Case[] = [
@@ -47,4 +64,57 @@ const CASES: readonly Case[] = [
   },
 ];
 
-describe("on every node", () => refusedEverywhere(CASES));
+describe("on every node", () => {
+  refusedEverywhere(CASES);
+
+  test("the Lease is deleted while its writes are refused: the VIP stays, and is served after a restart of all", async () => {
+    const holder = await settled();
+    const fromMs = monotonicMs();
+    refuse(writes, 403, "exceeded quota: leases", "Forbidden");
+    deleteLease();
+    await sleep(HELD_MS);
+    assert.deepEqual(since(fromMs).longestGapMs(), 0, story(fromMs));
+    assert.equal((await serving()).name, holder.name);
+    await restartAll();
+    await serving();
+  });
+
+  test("a policy takes the agents' annotations out of the Lease: the VIP is served after a restart of all", async () => {
+    const holder = await settled();
+    const fromMs = monotonicMs();
+    everyServer((faults) => {
+      faults.mutate = (lease) => {
+        lease.metadata.annotations = { "policy.example.com/checked": "yes" };
+      };
+    });
+    await sleep(HELD_MS);
+    assert.equal((await serving()).name, holder.name, story(fromMs));
+    await restartAll();
+    await serving();
+  });
+
+  test("a policy adds labels and annotations: nothing happens", async () => {
+    everyServer((faults) => {
+      faults.mutate = (lease) => {
+        lease.metadata.labels = { owner: "platform" };
+        lease.metadata.annotations = { ...lease.metadata.annotations, "policy.example.com/checked": "yes" };
+      };
+    });
+    const holder = await settled();
+    const fromMs = monotonicMs();
+    await sleep(HELD_MS);
+    assert.equal((await cluster.holder(1_000)).name, holder.name);
+    assert.equal(since(fromMs).longestGapMs(), 0, story(fromMs));
+  });
+});
+
+describe("on some nodes", () => {
+  test("one BACKUP is refused (403): nothing moves", async () => {
+    const holder = await settled();
+    const other = cluster.nodes.find((node) => node !== holder);
+    const fromMs = monotonicMs();
+    refuse(({ from }) => from === other?.host.ipv4, 403, "leases is forbidden", "Forbidden");
+    await sleep(HELD_MS);
+    assertStayedOn(holder, fromMs);
+  });
+});
