@@ -9,14 +9,13 @@ import { claimOrResortTime, claimTime } from "./claim-order.ts";
 import { eligible, faultsOf } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, deadlineAfter, forgetLeftOver, unbindVip, writeTimeoutMs } from "./fence.ts";
 import { offeredToUs } from "./handover.ts";
-import { termOf } from "./identity.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { BALANCER_FAULT } from "./types.ts";
 import type { Backup, Provisional } from "./types.ts";
 import { serveUnwritten } from "./unwritten.ts";
-import { expiry, vacancy } from "./vacancy.ts";
+import { expiry, holderIsDead, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
 /**
@@ -95,7 +94,7 @@ function dropLeftOver(step: StepBuilder, view: LeaseView | null): void {
  */
 function provenAt({ settings, facts, nowMs }: StepBuilder, view: LeaseView): number | null {
   const { proof, contender } = facts.wire;
-  if (proof === null || view.record === null || proof.term !== termOf(view.record)) return null;
+  if (proof === null || view.record === null || !holderIsDead(facts)) return null;
   // A contender that the Lease does not name may have a claim under way, which will be seen.
   const recent = contender !== null && nowMs < deadlineAfter(settings, contender.atMs);
   const other = recent ? candidateAt(facts, contender.mac) : undefined;

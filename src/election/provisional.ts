@@ -19,7 +19,7 @@ import { compareCandidates } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT } from "./types.ts";
 import type { Backup, Master, Provisional, Report, Why } from "./types.ts";
-import { vacancy } from "./vacancy.ts";
+import { holderIsDead, vacancy } from "./vacancy.ts";
 
 /**
  * A claim or renewal may take this long. It may wait in an API server until etcd is back, and be the first
@@ -80,7 +80,7 @@ export function decideProvisional(step: StepBuilder, role: Provisional): Backup 
     return next;
   }
   if (view === null) return next;
-  const freeAtMs = freeAt(step, next, view);
+  const freeAtMs = freeAt(step, view);
   if (nowMs < freeAtMs) {
     step.wakeAt(freeAtMs);
     return next;
@@ -101,11 +101,12 @@ function writeLease(step: StepBuilder, { why }: Provisional, record: LeaseRecord
 
 /**
  * When the Lease may be written. A Lease that names another node is claimed when it has run out, and that of
- * a dead holder at once.
+ * a dead holder at once. That holds for as long as the holder is silent, also when this node's first claims
+ * have come to nothing.
  */
-function freeAt({ settings }: StepBuilder, { why }: Provisional, view: LeaseView): number {
+function freeAt({ settings, facts }: StepBuilder, view: LeaseView): number {
   const free = vacancy(settings, view, true);
-  return why.kind !== "proof" && free.kind === "held" ? free.freeAtMs : Number.NEGATIVE_INFINITY;
+  return free.kind === "held" && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;
 }
 
 /**

@@ -3,10 +3,10 @@
  * expiry is noted in lease-view.ts.
  */
 import { RELEASED_BY } from "../kube/record.ts";
-import { ownershipOf } from "./identity.ts";
+import { ownershipOf, termOf } from "./identity.ts";
 import { freshCandidates } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
-import type { ElectionSettings } from "./types.ts";
+import type { ElectionSettings, Facts } from "./types.ts";
 
 /**
  * The agents of a new cluster start within moments of each other. The VIP is claimed when no candidate has
@@ -62,6 +62,15 @@ export function vacancy(settings: ElectionSettings, view: LeaseView, resumes: bo
     return { kind: "free", sinceMs: settledAt(view), why: "new" };
   }
   return { kind: "free", sinceMs: afterFence, why: "emptied" };
+}
+
+/**
+ * The holder that the Lease names was found dead on the wire in this term, and has not answered since. Then the
+ * Lease may be claimed before it has run out.
+ */
+export function holderIsDead({ lease: { view }, wire: { proof } }: Facts): boolean {
+  const record = view?.record ?? null;
+  return proof !== null && record !== null && proof.term === termOf(record);
 }
 
 /**

@@ -10,6 +10,7 @@ import { eligible } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
 import type { StepBuilder } from "./step.ts";
 import type { ElectionSettings, Facts, Role } from "./types.ts";
+import { holderIsDead } from "./vacancy.ts";
 
 /** Tells the sentinel what to watch, when that has changed. */
 export function decideWatch(step: StepBuilder, role: Role): void {
@@ -27,7 +28,8 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   if (view === null) return { holder: null, witnesses: [], pace };
   const others = peers(settings, view);
   const holder = others.find((candidate) => candidate.node === view.record?.holder);
-  const claims = role.kind === "PROVISIONAL" && role.why.kind === "proof";
+  // The holder may answer after all. Until then this node may claim its Lease.
+  const claims = role.kind === "PROVISIONAL" && holderIsDead(facts);
   const watching = claims || (role.kind === "BACKUP" && eligible(facts, role));
   const witnesses: Witness[] = [];
   for (const candidate of others) {

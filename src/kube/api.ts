@@ -2,7 +2,14 @@
  * The rules for calling the servers of the API server list. A call asks this node's own server first. It asks
  * the next one at once after an error, and after 500 ms without an answer. No request is cancelled before the
  * deadline, and the first success counts. So a server that is dead, hung or 2 s slow costs half a second
- * once. The clock and the transport are the only sources of asynchrony here.
+ * once.
+ *
+ * When all have been asked, the silent ones are asked once more, 500 ms apart. A write is lost that an etcd
+ * member has passed on to a leader which is dead already, and its API server finds that out only after etcd's
+ * 7 s. The same write succeeds as soon as etcd has another leader, 1 to 2 s after the death. Every write of
+ * this agent may be carried out twice.
+ *
+ * The clock and the transport are the only sources of asynchrony here.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -20,6 +27,8 @@ import type {
 
 /** A request that has no answer after this long is sent to the next server as well. */
 const HEDGE_MS = 500;
+/** Silent servers are asked again this long after the first one was asked, at the earliest. */
+const AGAIN_MS = 1000;
 /**
  * A silent or slow server is asked last for this long. A server that refuses keeps its place: its refusal
  * costs nothing.
@@ -153,13 +162,21 @@ interface CallDeps extends ApiClientDeps {
   readonly resolve: (outcome: CallOutcome) => void;
 }
 
+/** One try: a server, and when it was asked. */
+interface Try {
+  readonly server: string;
+  readonly atMs: number;
+}
+
 /** One request, which is sent to one server after the other. */
 class Call {
   readonly #request: ApiRequest;
   readonly #deps: CallDeps;
   readonly #waiting: string[];
-  /** Servers that were asked and have not answered yet, with the time at which each was asked. */
-  readonly #asked = new Map<string, number>();
+  /** The tries that have no answer yet. A server that was asked twice may have two. */
+  readonly #asked = new Set<Try>();
+  #askedAgain = false;
+  #startMs = 0;
   #endMs = 0;
   #guard: Timer | undefined;
   #hedge: Timer | undefined;
@@ -176,40 +193,63 @@ class Call {
 
   start(timeoutMs: number, urgent: boolean): void {
     const { clock } = this.#deps;
-    this.#endMs = clock.now() + timeoutMs;
+    this.#startMs = clock.now();
+    this.#endMs = this.#startMs + timeoutMs;
     // The transport has the same deadline. This timer keeps the promise even if the transport is late.
     this.#guard = clock.after(timeoutMs, () => this.#giveUp());
     const atOnce = urgent ? Math.max(1, this.#waiting.length) : 1;
     for (let asked = 0; asked < atOnce; asked++) this.#next();
   }
 
-  #next(): void {
-    this.#hedge?.cancel();
-    if (this.#settled) return;
-    const { clock, transport } = this.#deps;
-    const nowMs = clock.now();
-    const server = nowMs < this.#endMs ? this.#waiting.shift() : undefined;
-    if (server === undefined) {
-      if (this.#asked.size === 0) this.#giveUp();
-      return;
+  /** The server that was asked last has been silent for a while. */
+  #hedged(): void {
+    const { clock } = this.#deps;
+    if (this.#waiting.length === 0 && !this.#askedAgain) {
+      const againMs = this.#startMs + AGAIN_MS - clock.now();
+      if (againMs > 0) {
+        this.#hedge = clock.after(againMs, () => this.#hedged());
+        return;
+      }
+      this.#askedAgain = true;
+      this.#waiting.push(...this.#silent());
     }
-    this.#asked.set(server, nowMs);
-    this.#hedge = clock.after(HEDGE_MS, () => this.#next());
-    transport.send(server, this.#request, this.#endMs - nowMs).then(
-      (response) => this.#answered(server, nowMs, response),
-      (error: unknown) => this.#failed(server, nowMs, error),
+    this.#next();
+  }
+
+  /** The servers that have not answered yet, in the order in which they were asked. */
+  #silent(): readonly string[] {
+    return [...new Set(Array.from(this.#asked, ({ server }) => server))];
+  }
+
+  #next(): void {
+    if (this.#settled) return;
+    const nowMs = this.#deps.clock.now();
+    const server = nowMs < this.#endMs ? this.#waiting.shift() : undefined;
+    if (server !== undefined) this.#ask({ server, atMs: nowMs });
+    else if (this.#asked.size === 0) this.#giveUp();
+  }
+
+  #ask(one: Try): void {
+    const { clock, transport } = this.#deps;
+    this.#asked.add(one);
+    this.#hedge?.cancel();
+    this.#hedge = clock.after(HEDGE_MS, () => this.#hedged());
+    transport.send(one.server, this.#request, this.#endMs - one.atMs).then(
+      (response) => this.#answered(one, response),
+      (error: unknown) => this.#failed(one, error),
     );
   }
 
-  #answered(server: string, sentMs: number, response: ApiResponse): void {
-    this.#asked.delete(server);
-    const durationMs = this.#deps.clock.now() - sentMs;
+  #answered(one: Try, response: ApiResponse): void {
+    const { server } = one;
+    this.#asked.delete(one);
+    const durationMs = this.#deps.clock.now() - one.atMs;
     this.#deps.onRequest?.({ server, verb: this.#request.method, code: response.status, durationMs });
     if (durationMs < HEDGE_MS) this.#deps.sound(server);
     if (this.#settled) return;
     if (isFinal(response.status)) {
-      for (const [other, askedMs] of this.#asked) {
-        if (this.#deps.clock.now() - askedMs >= HEDGE_MS) this.#deps.suspect(other);
+      for (const other of this.#asked) {
+        if (this.#deps.clock.now() - other.atMs >= HEDGE_MS) this.#deps.suspect(other.server);
       }
       this.#settle({ kind: "answer", response, uncertain: this.#uncertain || this.#asked.size > 0 });
       return;
@@ -220,13 +260,14 @@ class Call {
     this.#next();
   }
 
-  #failed(server: string, sentMs: number, error: unknown): void {
-    this.#asked.delete(server);
+  #failed(one: Try, error: unknown): void {
+    const { server } = one;
+    this.#asked.delete(one);
     const failure =
       error instanceof ApiNoAnswer
         ? error
         : new ApiNoAnswer(server, "silent", true, `unexpected: ${String(error)}`, { cause: error });
-    const durationMs = this.#deps.clock.now() - sentMs;
+    const durationMs = this.#deps.clock.now() - one.atMs;
     this.#deps.onRequest?.({ server, verb: this.#request.method, code: failure.reason, durationMs });
     if (failure.reason === "silent" || failure.reason === "tls") this.#deps.suspect(server);
     if (this.#settled) return;
@@ -244,7 +285,7 @@ class Call {
       this.#settle({ kind: "answer", response: this.#remembered, uncertain });
       return;
     }
-    for (const server of this.#asked.keys()) this.#deps.suspect(server);
+    for (const server of this.#silent()) this.#deps.suspect(server);
     const message =
       this.#failure?.message ??
       (this.#asked.size > 0 ? "no answer before the deadline" : "no API server is known");

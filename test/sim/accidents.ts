@@ -109,7 +109,7 @@ export class Accidents {
           plane.changed();
         });
       case "leader":
-        return plane.stall(fault.forMs);
+        return plane.stall(fault.forMs, fault.dead);
       case "compact":
         return plane.table.compact();
       case "refusal":
@@ -213,7 +213,8 @@ export class Accidents {
     node.powerOff();
     plane.powered[fault.node] = false;
     // One member in n is the leader.
-    if (this.#random.chance(1 / this.#world.nodes.length)) plane.stall(this.#random.between(1_000, 1_150));
+    if (this.#random.chance(1 / this.#world.nodes.length))
+      plane.stall(this.#random.between(1_000, 1_150), true);
     plane.setMode(fault.node, { kind: "dark" });
     this.#until(fault, fault.forMs, () => {
       node.powerOn();

@@ -17,6 +17,8 @@ import { Watches } from "./watches.ts";
 
 /** kube-apiserver gives etcd this long. */
 const ETCD_TIMEOUT_MS = 7_000;
+/** A member stands for election 1 to 2 s after the last word of the leader, and the first one to do so wins. */
+const LONG_ELECTION_MS = 1_500;
 /** Served from the watch cache: any version will do. */
 const CACHED_PATH = `${LEASE_PATH}?resourceVersion=0`;
 /** What was proposed before may still be committed for so long after. */
@@ -74,6 +76,10 @@ export class ControlPlane {
   quorumFaults = 0;
   /** etcd elects a leader until then. */
   stalledUntilMs = 0;
+  /** What is proposed before that is passed on to a leader that is dead, and is lost. */
+  #lostUntilMs = 0;
+  /** When an election ended that took longer than a request needs to be sent to every server twice. */
+  longElectionMs = 0;
   #waiting: {
     readonly server: number;
     readonly untilMs: number;
@@ -139,9 +145,15 @@ export class ControlPlane {
     this.#watches.tear((one) => one === server);
   }
 
-  /** etcd elects a leader: nothing is written or read for so long. */
-  stall(forMs: number): void {
-    this.stalledUntilMs = Math.max(this.stalledUntilMs, this.#scheduler.nowMs + forMs);
+  /**
+   * etcd elects a leader: nothing is written or read for so long. @param dead the last leader has died: its
+   * followers pass writes on to it until they notice, and these writes are lost
+   */
+  stall(forMs: number, dead: boolean): void {
+    const { nowMs } = this.#scheduler;
+    this.stalledUntilMs = Math.max(this.stalledUntilMs, nowMs + forMs);
+    if (dead) this.#lostUntilMs = this.stalledUntilMs;
+    if (forMs > LONG_ELECTION_MS) this.longElectionMs = this.stalledUntilMs;
   }
 
   /** True when this server's etcd is among a majority of all members that hear each other. */
@@ -330,6 +342,7 @@ export class ControlPlane {
     };
     const known = this.#fromMemory(server, request);
     if (known !== undefined) return answer(known.status, known.body);
+    if (request.method !== "GET" && this.#scheduler.nowMs < this.#lostUntilMs) return this.#lose(answer);
     const workMs = this.#random.logarithmic(1, 8) + Math.max(0, this.stalledUntilMs - this.#scheduler.nowMs);
     this.#scheduler.after(workMs, () => {
       // Killed meanwhile: the client sees its connection end, this one was not carried out.
@@ -339,6 +352,13 @@ export class ControlPlane {
       else this.#wait(server, run, answer);
       if (request.method === "GET") this.#scheduler.nothingHappened();
     });
+  }
+
+  /** etcd tells nobody that a proposal was lost with its leader: it times out. Reads are asked again. */
+  #lose(answer: (status: number, body: unknown) => void): void {
+    this.#scheduler.after(ETCD_TIMEOUT_MS, () =>
+      answer(500, status(500, "etcdserver: request timed out, possibly due to previous leader failure")),
+    );
   }
 
   /**

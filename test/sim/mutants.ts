@@ -112,6 +112,26 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "waits for the Lease to run out when its claim by proof was lost",
+    file: "election/provisional.ts",
+    from: 'return free.kind === "held" && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
+    to: 'return free.kind === "held" && (!holderIsDead(facts) || nowMs > facts.sinceMs + 2_500) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
+    also: {
+      from: "function freeAt({ settings, facts }: StepBuilder",
+      to: "function freeAt({ settings, facts, nowMs }: StepBuilder",
+    },
+    shows: SCENARIOS.claimLostWithTheLeader,
+    caughtBy: ["serverByProofHasTheLease"],
+  },
+  {
+    name: "asks each API server only once",
+    file: "kube/api.ts",
+    from: "this.#waiting.push(...this.#silent());",
+    to: "",
+    shows: SCENARIOS.etcdLosesItsLeader,
+    caughtBy: ["renewsWhereItCan"],
+  },
+  {
     name: "asks its own API server only",
     file: "kube/api.ts",
     from: "this.#hedge = clock.after(HEDGE_MS, () => this.#next());",

@@ -82,7 +82,8 @@ export type Fault = { readonly atMs: number } & (
   /** Every API server is stopped: a control plane that is being made, or upgraded by a careless hand. */
   | { readonly kind: "outage"; readonly forMs: number }
   | { readonly kind: "quorum"; readonly forMs: number }
-  | { readonly kind: "leader"; readonly forMs: number }
+  /** etcd elects another leader. `dead`: what was proposed to the last one is lost. */
+  | { readonly kind: "leader"; readonly dead: boolean; readonly forMs: number }
   | { readonly kind: "compact" }
   /** `status`: the answer to every request of this node; {@link DISTRUST}: its TLS handshakes fail. */
   | { readonly kind: "refusal"; readonly node: number; readonly status: number; readonly forMs: number }
@@ -464,7 +465,12 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
         forMs,
       };
     case "leader":
-      return { atMs, kind, forMs: random.between(1_000, 1_150) };
+      return {
+        atMs,
+        kind,
+        dead: random.fork(`leader ${atMs}`).chance(0.7),
+        forMs: random.between(1_000, 1_150),
+      };
     case "compact":
       return { atMs, kind };
     case "admission":

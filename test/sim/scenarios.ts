@@ -259,7 +259,7 @@ export const SCENARIOS = {
     fastPath: true,
     faults: [
       { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 },
-      { atMs: 80_000, kind: "leader", forMs: 1_150 },
+      { atMs: 80_000, kind: "leader", dead: false, forMs: 1_150 },
     ],
   },
   powerLossWithoutFastPath: {
@@ -314,9 +314,31 @@ export const SCENARIOS = {
     fastPath: true,
     probeMs: 50,
     faults: [
-      { atMs: 79_500, kind: "leader", forMs: 3_000 },
+      { atMs: 79_500, kind: "leader", dead: false, forMs: 3_000 },
       { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 1_500 },
     ],
+  },
+  claimLostWithTheLeader: {
+    name: "one that serves by proof claims the Lease again when its first claim was lost with etcd's leader",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 80_000, kind: "power", node: 0, forMs: 30_000 },
+      { atMs: 80_000, kind: "leader", dead: true, forMs: 3_200 },
+    ],
+  },
+  etcdLosesItsLeader: {
+    name: "a holder whose renewal was lost with etcd's leader sends it again, and stays confirmed",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [0, 1, 2, 3, 4, 5].map((nth) => ({
+      atMs: 40_000 + nth * 15_300,
+      kind: "leader",
+      dead: true,
+      forMs: 1_450,
+    })),
   },
   frozenHolder: {
     name: "a holder whose agent is frozen or killed is not dead: its kernel answers",
@@ -358,7 +380,7 @@ export const SCENARIOS = {
     probeMs: 50,
     faults: [
       { atMs: 60_000, kind: "flap", node: 0, everyMs: 1_000, downMs: 500, forMs: 60_000 },
-      { atMs: 60_000, kind: "leader", forMs: 1_200 },
+      { atMs: 60_000, kind: "leader", dead: false, forMs: 1_200 },
     ],
   },
   allRefuse: {

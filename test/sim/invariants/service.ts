@@ -167,7 +167,7 @@ const PASSED_OVER = 2;
 
 /**
  * A holder that some API server would have written for, all the time since its last renewal, is not
- * provisional for want of one.
+ * provisional for want of one. An election of etcd's leader is no excuse, though renewals are lost in it.
  */
 export const renewsWhereItCan: Invariant = (world, health) => ({
   step() {
@@ -186,7 +186,7 @@ export const renewsWhereItCan: Invariant = (world, health) => ({
         node.clock.resumedMs,
         health.lossMs,
         health.apiChangedBeforeMs,
-        world.plane.stalledUntilMs,
+        world.plane.longElectionMs,
       );
       if ((node.agent?.roleMs ?? nowMs) - sinceMs > RENEWABLE_MS)
         return `${node.name} does not get its Lease renewed, though an API server would`;

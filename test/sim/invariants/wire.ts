@@ -194,6 +194,57 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
   };
 };
 
+/** Its claim is sent again to a silent server. */
+const CLAIM_AGAIN_MS = 2_500 / 0.95;
+/** So much longer for each API server that is passed over twice. */
+const PASSED_OVER_MS = 500 / 0.95;
+
+/**
+ * A node that serves by proof of death has the Lease soon: from when the holder is dead in truth, and an API
+ * server would write for this node, until an accepted claim. A claim that is lost is no reason to wait until
+ * the Lease has run out.
+ */
+export const serverByProofHasTheLease: Invariant = (world, health) => {
+  /** Since when each has served by proof, in true ms; NaN: it does not. */
+  const servingMs = new Float64Array(world.machines.length).fill(Number.NaN);
+  let lostMs = Number.NaN;
+  return {
+    step() {
+      const { nowMs } = world.scheduler;
+      const holder = world.holderOf(world.plane.table.record);
+      if (holder === undefined || holder.kernel.bound || !isLost(world, health, holder)) lostMs = Number.NaN;
+      else if (Number.isNaN(lostMs)) lostMs = nowMs;
+      const unclear =
+        world.plane.admission !== 0 ||
+        world.plane.modes.some(({ kind }) => kind === "slow" || kind === "mute" || kind === "failing");
+      for (const node of world.nodes) {
+        const { index, agent } = node;
+        if (node.provisional === "proof") servingMs[index] = agent?.roleMs ?? nowMs;
+        else if (node.provisional !== "unwritten") servingMs[index] = Number.NaN;
+        const usableMs = health.usableSince(node);
+        const awakeMs = health.awakeSince(node);
+        if (unclear || usableMs === undefined || awakeMs === undefined || world.disputed(node)) continue;
+        const waitedMs =
+          nowMs -
+          Math.max(
+            servingMs[index] ?? Number.NaN,
+            lostMs,
+            usableMs,
+            awakeMs,
+            node.clock.resumedMs,
+            health.lossMs,
+            health.apiChangedMs,
+            world.disturbedUntilMs,
+            world.plane.stalledUntilMs,
+          );
+        if (waitedMs > CLAIM_AGAIN_MS + health.badServers() * PASSED_OVER_MS)
+          return `${node.label} serves by proof for ${waitedMs.toFixed(0)} ms, and has not got the Lease of ${holder?.label}`;
+      }
+      return undefined;
+    },
+  };
+};
+
 function steadyMs(world: World): number {
   return CALIBRATION_TURNS * turnMs(world) + 15_000;
 }

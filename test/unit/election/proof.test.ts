@@ -125,6 +125,26 @@ describe("provisional by proof", () => {
     assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, false);
   });
 
+  test("claims again when its first claim was lost, long before the Lease has run out", () => {
+    const subject = backup().to(300).hears(silent);
+    const lost = { kind: "no-answer", ambiguous: true, message: "etcd's leader has died" } as const;
+    subject.to(4_300).answer("claim", lost);
+    assert.equal(subject.to(4_799).sent("claim").length, 0);
+    assert.equal(subject.to(4_800).sent("claim").length, 1);
+    assert.equal(subject.bound, true);
+    subject.answer("claim", { kind: "ok", record: held("n1", 2, all) });
+    assert.equal(subject.state.role.kind, "MASTER");
+  });
+
+  test("does not claim again before the Lease has run out, when the holder has answered meanwhile", () => {
+    const subject = backup().to(300).hears(silent).to(3_000);
+    assert.equal(watchTarget(subject.settings, subject.state, subject.state.role).holder?.tenure, tenure);
+    subject.hears({ kind: "answering", tenure });
+    subject.to(4_300).answer("claim", { kind: "no-answer", ambiguous: true, message: "no answer" });
+    assert.equal(subject.to(9_999).sent("claim").length, 0);
+    assert.equal(subject.to(10_000).sent("claim").length, 1);
+  });
+
   test("ends after the renew deadline where `release` is wished", () => {
     const subject = backup({ onApiLoss: "release" }).to(300).hears(silent);
     assert.equal(subject.to(4_299).bound, true);

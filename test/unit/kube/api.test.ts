@@ -94,17 +94,61 @@ describe("call rules", () => {
     transport.done();
   });
 
-  test("a slow server that answers before the hedged one wins: it was not cancelled", async () => {
+  test("asks the silent ones once more: a write is lost with the etcd leader that it was passed on to", async () => {
     const { transport, call, clock } = setUp();
     transport.expect(
-      { server: A, method: "PATCH", reply: { status: 200, afterMs: 2000 } },
-      { server: B, method: "PATCH", reply: { hang: true } },
+      { server: A, method: "PATCH", reply: { hang: true } },
+      { server: B, method: "PATCH", reply: { fail: "refused", sent: false } },
+      { server: C, method: "PATCH", reply: { hang: true } },
+      { server: A, method: "PATCH", reply: { hang: true } },
       { server: C, method: "PATCH", reply: { hang: true } },
     );
     const state = call(PATCH);
-    await pass(clock, 2000);
+    await pass(clock, 4000);
+    assert.deepEqual(
+      transport.requests.map(({ server, atMs }) => [server, atMs - 1_000_000]),
+      [
+        [A, 0],
+        [B, 500],
+        [C, 500],
+        [A, 1000],
+        [C, 1500],
+      ],
+    );
+    assert.equal(state.outcome?.kind === "no-answer" && state.outcome.uncertain, true);
+    transport.done();
+  });
+
+  test("and not before a second is over, for a single server may just be slow", async () => {
+    const { transport, call, clock } = setUp([A]);
+    transport.expect(
+      { server: A, method: "PATCH", reply: { hang: true } },
+      { server: A, method: "PATCH", reply: { status: 200, afterMs: 5 } },
+    );
+    const state = call(PATCH);
+    await pass(clock, 1500);
+    assert.deepEqual(
+      transport.requests.map(({ atMs }) => atMs - 1_000_000),
+      [0, 1000],
+    );
+    assert.equal(state.outcome?.kind === "answer" && state.outcome.uncertain, true);
+    await pass(clock, 4000);
+    assert.equal(clock.pendingTimers, 0);
+    transport.done();
+  });
+
+  test("a slow server that answers before the hedged one wins: it was not cancelled", async () => {
+    const { transport, call, clock } = setUp();
+    transport.expect(
+      { server: A, method: "PATCH", reply: { status: 200, afterMs: 1900 } },
+      { server: B, method: "PATCH", reply: { hang: true } },
+      { server: C, method: "PATCH", reply: { hang: true } },
+      { server: A, method: "PATCH", reply: { hang: true } },
+    );
+    const state = call(PATCH);
+    await pass(clock, 1900);
     assert.equal(state.outcome?.kind === "answer" && state.outcome.response.server, A);
-    assert.equal(state.atMs, 2000);
+    assert.equal(state.atMs, 1900);
     transport.done();
   });
 
@@ -162,7 +206,10 @@ describe("call rules", () => {
 
   test("no answer by the deadline: silent, and uncertain because the request had been sent", async () => {
     const { transport, call, clock } = setUp([A]);
-    transport.expect({ server: A, method: "PATCH", reply: { hang: true } });
+    transport.expect(
+      { server: A, method: "PATCH", reply: { hang: true } },
+      { server: A, method: "PATCH", reply: { hang: true } },
+    );
     const state = call(PATCH, 1500);
     await pass(clock, 1500);
     assert.equal(state.atMs, 1500);

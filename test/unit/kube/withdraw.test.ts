@@ -49,7 +49,14 @@ describe("a node that leaves the Lease", () => {
   });
 
   for (const [what, steps, message] of [
-    ["nobody answers", [{ method: "GET", reply: { hang: true } }], /.+/],
+    [
+      "nobody answers",
+      [
+        { method: "GET", reply: { hang: true } },
+        { method: "GET", reply: { hang: true } },
+      ],
+      /.+/,
+    ],
     ["there are no credentials", [{ method: "GET", reply: { fail: "credentials", sent: false } }], /.+/],
     [
       "it may not read",
