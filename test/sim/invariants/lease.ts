@@ -128,34 +128,42 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
 
 /**
  * A release finds the address gone already, and an agent that has exited leaves none. One exception: a
- * release is carried out late, when its node has taken the VIP again without the Lease. Then that node gives
- * way to the next holder as to any other claim (`atMostOneSecondInTwoPlaces`).
+ * release is carried out late, when its node has bound the VIP again without the Lease. Then that node gives
+ * way to the next holder as to any other claim (`atMostOneSecondInTwoPlaces`). If its agent was killed
+ * meanwhile, the kernel removes what it has left.
  */
-export const releasesLeaveNoAddress: Invariant = (world) => ({
-  write({ author, change, sentMs }) {
-    const node = world.machines[author];
-    if (
-      node === undefined ||
-      !change.changed ||
-      world.holderOf(change.before) !== node ||
-      change.after?.holder !== ""
-    )
-      return undefined;
-    const { agent } = node;
-    // Copies of one release go to further servers until its time-out, RENEW_DEADLINE_MS after the first.
-    const late =
-      agent !== undefined &&
-      node.provisional !== "" &&
-      sentMs < node.clock.bootMs(agent.roleMs) + RENEW_DEADLINE_MS;
-    return node.kernel.bound && !late
-      ? `${node.name} released the Lease with the VIP still bound`
-      : undefined;
-  },
-  step() {
-    const left = world.nodes.find((node) => node.exited && node.agent === undefined && node.kernel.bound);
-    return left === undefined ? undefined : `${left.name} has exited and left the VIP bound`;
-  },
-});
+export const releasesLeaveNoAddress: Invariant = (world) => {
+  /** By machine, when it bound the VIP without the Lease, in true ms; NaN: it did not, or has unbound it. */
+  const boundMs = new Float64Array(world.machines.length).fill(Number.NaN);
+  const had = world.machines.map(() => false);
+  return {
+    write({ author, change, sentMs }) {
+      const node = world.machines[author];
+      if (
+        node === undefined ||
+        !change.changed ||
+        world.holderOf(change.before) !== node ||
+        change.after?.holder !== ""
+      )
+        return undefined;
+      // Copies of one release go to further servers until its time-out, RENEW_DEADLINE_MS after the first.
+      const late = sentMs < node.clock.bootMs(boundMs[author] ?? Number.NaN) + RENEW_DEADLINE_MS;
+      return node.kernel.bound && !late
+        ? `${node.name} released the Lease with the VIP still bound`
+        : undefined;
+    },
+    step() {
+      for (const node of world.machines) {
+        const { index, kernel } = node;
+        if (!kernel.bound) boundMs[index] = Number.NaN;
+        else if (had[index] === false && node.provisional !== "") boundMs[index] = world.scheduler.nowMs;
+        had[index] = kernel.bound;
+      }
+      const left = world.nodes.find((node) => node.exited && node.agent === undefined && node.kernel.bound);
+      return left === undefined ? undefined : `${left.name} has exited and left the VIP bound`;
+    },
+  };
+};
 
 /**
  * Whoever still holds the Lease in the tenure that its request names can renew it, whatever candidates and
