@@ -3,13 +3,14 @@
  * that the VIP is free. Its cable may end in a switch that still blocks the port (spanning tree: 30 s), or in
  * nothing.
  */
+import type { IpAddress } from "../net.ts";
 import type { Asked } from "./arp-budget.ts";
 
 /** Milliseconds without a frame after which this node begins to ask, and between two questions. */
 const QUIET_MS = 1_000;
 /** Milliseconds without a frame, while this node asks, after which nobody is there. */
 const DESERTED_MS = 3_000;
-/** The unanswered questions that it takes as well as the time. */
+/** The unanswered questions that it takes as well as the time. Each known neighbour must be among those asked. */
 const LEAST_ASKED = 2;
 
 /** The presence of other hosts on the link. */
@@ -24,10 +25,9 @@ export interface LinkPresence {
 
 export interface LinkPresenceDeps {
   readonly nowMs: number;
-  /** Asks for the next known neighbour. Answers undefined when none is known. */
-  readonly ask: () => Asked | undefined;
-  /** Answers how many neighbours are asked in turn. */
-  readonly known: () => number;
+  /** Answers the neighbours that may be asked, which change with the holder. */
+  readonly known: () => readonly IpAddress[];
+  readonly ask: (neighbour: IpAddress) => Asked;
   readonly changed: (heard: boolean) => void;
 }
 
@@ -37,11 +37,38 @@ export function createLinkPresence({ nowMs, ask, known, changed }: LinkPresenceD
   let quietMs = nowMs;
   let asked = 0;
   let askedMs: number | undefined;
+  /** When each neighbour was last asked. */
+  let askedEachMs: ReadonlyMap<string, number> = new Map();
   let tickMs = nowMs;
 
   function restart(nowMs: number): void {
     quietMs = nowMs;
     asked = 0;
+  }
+
+  function lastAskedMs({ text }: IpAddress): number {
+    return askedEachMs.get(text) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  function isDeserted(nowMs: number): boolean {
+    return (
+      nowMs - quietMs >= DESERTED_MS &&
+      asked >= LEAST_ASKED &&
+      known().every((neighbour) => lastAskedMs(neighbour) >= quietMs)
+    );
+  }
+
+  /** Asks for the neighbour that was not asked for the longest time. undefined: none is known. */
+  function askNext(nowMs: number): Asked | undefined {
+    const neighbours = known();
+    const [first] = neighbours.toSorted((a, b) => lastAskedMs(a) - lastAskedMs(b));
+    if (first === undefined) return undefined;
+    const how = ask(first);
+    if (how === "sent")
+      askedEachMs = new Map(
+        neighbours.map((one) => [one.text, one === first ? nowMs : lastAskedMs(one)] as const),
+      );
+    return how;
   }
 
   return {
@@ -55,7 +82,7 @@ export function createLinkPresence({ nowMs, ask, known, changed }: LinkPresenceD
       // After a pause of this process, frames that came meanwhile may have been lost.
       if (provesNothing || nowMs - tickMs >= QUIET_MS) restart(nowMs);
       tickMs = nowMs;
-      if (state === true && asked >= Math.max(LEAST_ASKED, known()) && nowMs - quietMs >= DESERTED_MS) {
+      if (state === true && isDeserted(nowMs)) {
         state = false;
         // The listener may stop the sentinel.
         changed(false);
@@ -63,7 +90,7 @@ export function createLinkPresence({ nowMs, ask, known, changed }: LinkPresenceD
       }
       if (state === true && nowMs - quietMs < QUIET_MS) return;
       if (askedMs !== undefined && nowMs - askedMs < QUIET_MS) return;
-      const how = ask();
+      const how = askNext(nowMs);
       if (how === undefined || how === "later") return;
       askedMs = nowMs;
       if (how === "sent") asked++;

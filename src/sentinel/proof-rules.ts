@@ -178,6 +178,14 @@ export function isDue(state: ProofState, nowMs: number, rules: ProofRules): bool
   return nowMs - state.turnMs >= turnLength(state, rules) - earlyMs(rules);
 }
 
+/**
+ * True when the machine has missed nothing lately: its kernel has every address. Another term of that same
+ * machine changes nothing of what is known of its answers.
+ */
+export function answersNow({ kind, targets }: ProofState): boolean {
+  return kind !== "silent" && targets.every(({ misses }) => misses === 0);
+}
+
 /** Answers the misses in a row that every address has. */
 export function missedOf({ targets }: Pick<ProofState, "targets">): number {
   return targets.reduce((least, { misses }) => Math.min(least, misses), targets[0]?.misses ?? 0);

@@ -14,7 +14,16 @@ import type { BackOff } from "./back-off.ts";
 import { createClaimDedup } from "./claim-dedup.ts";
 import type { Evidence, Sentinel, SentinelStatus, Watched } from "./evidence.ts";
 import { createLinkPresence } from "./link-presence.ts";
-import { ageOf, initialProof, isBlind, isDue, isRecent, judgeTurn, missedOf } from "./proof-rules.ts";
+import {
+  ageOf,
+  answersNow,
+  initialProof,
+  isBlind,
+  isDue,
+  isRecent,
+  judgeTurn,
+  missedOf,
+} from "./proof-rules.ts";
 import type { ProofRules, ProofState, ProofTurn } from "./proof-rules.ts";
 import type { Heard, Wire } from "./wire.ts";
 import { createWitnesses } from "./witnesses.ts";
@@ -71,11 +80,8 @@ export function createSentinel({
   const claimDedup = createClaimDedup();
   const presence = createLinkPresence({
     nowMs: clock.now(),
-    ask: () => {
-      const address = witnesses.next();
-      return address === undefined ? undefined : arp.ask(address);
-    },
-    known: () => witnesses.size,
+    known: () => watched.witnesses.map(({ address }) => address).filter(({ text }) => witnesses.has(text)),
+    ask: (neighbour) => arp.ask(neighbour),
     changed: (heard) => tell({ kind: "neighbours", heard }),
   });
   const probe = createAddressProbe({
@@ -248,12 +254,15 @@ export function createSentinel({
     },
     watch(next) {
       const { holder } = next;
-      const same = holder?.tenure === watched.holder?.tenure && holder?.mac === watched.holder?.mac;
+      const sameMachine = holder?.mac === watched.holder?.mac;
+      const same = sameMachine && holder?.tenure === watched.holder?.tenure;
+      const goesOn = sameMachine && proof !== null && answersNow(proof);
       watched = next;
       rules = { intervalMs: next.pace === "fast" ? intervalMs : intervalMs * SLOWER, misses };
       // The VIP itself is no third host, even if it is named as a witness.
       witnesses.set(next.witnesses.filter(({ address }) => !indexes.has(address.text)));
-      if (!same) {
+      // A machine that claims its own Lease again, as a restarted agent does, has not stopped answering.
+      if (!same && !goesOn) {
         proof = holder === null ? null : initialProof(clock.now(), addresses.length);
         forget();
       }

@@ -42,8 +42,6 @@ export interface Witnesses {
     readonly answered: boolean;
     readonly reserve: number;
   }): void;
-  /** Answers the witness whose turn it is. */
-  next(): IpAddress | undefined;
 }
 
 export function createWitnesses(wire: Wire, arp: ArpBudget, identifier: number): Witnesses {
@@ -84,6 +82,5 @@ export function createWitnesses(wire: Wire, arp: ArpBudget, identifier: number):
       const asked = rotate(unclear);
       if (asked !== undefined && arp.ask(asked.address, reserve) === "sent") asked.askedIn = sequence;
     },
-    next: () => rotate(entries)?.address,
   };
 }

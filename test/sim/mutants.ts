@@ -132,6 +132,26 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["renewsWhereItCan"],
   },
   {
+    name: "has to get to know a holder again whose agent was restarted",
+    file: "sentinel/sentinel.ts",
+    from: "const goesOn = sameMachine && proof !== null && answersNow(proof);",
+    to: "const goesOn = sameMachine && proof !== null && answersNow(proof) && watched.holder === holder;",
+    shows: SCENARIOS.lostAfterARestart,
+    caughtBy: ["provenDeathIsReplacedFast"],
+  },
+  {
+    name: "takes its link for deserted when it has asked often enough, whomever",
+    file: "sentinel/link-presence.ts",
+    from: "known().every((neighbour) => lastAskedMs(neighbour) >= quietMs)",
+    to: "asked >= known().length",
+    also: {
+      from: "const [first] = neighbours.toSorted((a, b) => lastAskedMs(a) - lastAskedMs(b));",
+      to: "const first = neighbours[Math.floor(nowMs / QUIET_MS) % Math.max(1, neighbours.length)];",
+    },
+    shows: SCENARIOS.cutFromTheRouter,
+    caughtBy: ["noFlapping"],
+  },
+  {
     name: "asks its own API server only",
     file: "kube/api.ts",
     from: "this.#hedge = clock.after(HEDGE_MS, () => this.#next());",

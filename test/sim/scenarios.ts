@@ -340,6 +340,24 @@ export const SCENARIOS = {
       forMs: 1_450,
     })),
   },
+  lostAfterARestart: {
+    name: "a holder that is lost just after its agent was restarted is replaced as fast as any other",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 80_000, kind: "crash", node: 0, forMs: 1_000 },
+      { atMs: 81_400, kind: "power", node: 0, forMs: 20_000 },
+    ],
+  },
+  cutFromTheRouter: {
+    name: "a node that is cut off with one other asks it before it says that nobody is on its link",
+    bases: [150, 78, 97],
+    nopreempt: false,
+    profile: "persistent",
+    faults: [{ atMs: 60_000, kind: "partition", mask: 5, layer: "segment", forMs: 300_000 }],
+  },
   frozenHolder: {
     name: "a holder whose agent is frozen or killed is not dead: its kernel answers",
     bases: [100, 90, 80],

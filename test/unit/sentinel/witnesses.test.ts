@@ -106,7 +106,7 @@ test("neighbours are missed after two questions in vain, all asked since our lin
   const neighbours = createLinkPresence({
     nowMs: clock.now(),
     ask: () => (linkUp ? "sent" : "failed"),
-    known: () => 1,
+    known: () => [A],
     changed: (heard) => void told.push(heard),
   });
   const timer = clock.every(100, () => neighbours.tick(clock.now(), false));
@@ -120,4 +120,31 @@ test("neighbours are missed after two questions in vain, all asked since our lin
   clock.advance(2_000);
   assert.deepEqual(told, [true, false]);
   timer.cancel();
+});
+
+test("nobody is missed before each known neighbour was asked, though the list changes with the holder", () => {
+  const clock = new FakeClock();
+  const told: boolean[] = [];
+  const questions: string[] = [];
+  let known: readonly IpAddress[] = [A, B, C];
+  const neighbours = createLinkPresence({
+    nowMs: clock.now(),
+    ask: ({ text }) => {
+      questions.push(text);
+      return "sent";
+    },
+    known: () => known,
+    changed: (heard) => void told.push(heard),
+  });
+  neighbours.heard(clock.now());
+  clock.every(100, () => neighbours.tick(clock.now(), false));
+  clock.advance(2_100);
+  assert.deepEqual(questions, [A.text, B.text]);
+  // B is the holder now, which is watched in another way. C has not been asked yet.
+  known = [A, C];
+  clock.advance(900);
+  assert.deepEqual(told, [true]);
+  clock.advance(300);
+  assert.deepEqual(questions, [A.text, B.text, C.text]);
+  assert.deepEqual(told, [true, false]);
 });
