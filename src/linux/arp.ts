@@ -1,5 +1,5 @@
 /** Encodes and parses ARP (RFC 826) as whole Ethernet frames. Pure. */
-import { concatBytes, viewOf } from "./bytes.ts";
+import { concatBytes, sameBytes, viewOf } from "./bytes.ts";
 import { ETHERNET_HEADER_BYTES, ETHERTYPE, ethernetHeader } from "./ip-header.ts";
 import { isOneMachine } from "./mac.ts";
 
@@ -40,28 +40,20 @@ function broadcast(
 }
 
 /**
- * What a frame says about a machine. Bytes point into the frame. `sourceMac` sent the frame, and `mac` is the
- * machine that it is about. They are nearly always the same.
+ * What the machine at `mac` says of itself. Bytes point into the frame. A frame in another machine's name,
+ * whose Ethernet source is not the machine that it speaks of, is no evidence of anything: any host on the
+ * segment can send it without leaving its own switch port.
  */
 export type NeighbourFrame =
   /** "`ip` is at `mac`." */
-  | {
-      readonly kind: "owner";
-      readonly ip: Uint8Array;
-      readonly mac: Uint8Array;
-      readonly sourceMac: Uint8Array;
-    }
+  | { readonly kind: "owner"; readonly ip: Uint8Array; readonly mac: Uint8Array }
   /** "Does a machine have `ip`? I would like to." */
-  | {
-      readonly kind: "probe";
-      readonly ip: Uint8Array;
-      readonly mac: Uint8Array;
-      readonly sourceMac: Uint8Array;
-    };
+  | { readonly kind: "probe"; readonly ip: Uint8Array; readonly mac: Uint8Array };
 
 /**
- * Parses an ARP frame. Returns undefined for a frame of neither kind and for a malformed one. A request says
- * as much about its sender as a reply does (RFC 826, RFC 5227 section 2.4).
+ * Parses an ARP frame. Returns undefined for a frame of neither kind, for a malformed one, and for one in
+ * another machine's name. A request says as much about its sender as a reply does (RFC 826, RFC 5227 section
+ * 2.4).
  */
 export function parseArp(frame: Uint8Array): NeighbourFrame | undefined {
   if (frame.length < ETHERNET_HEADER_BYTES + 28 || viewOf(frame).getUint16(12) !== ETHERTYPE.arp)
@@ -70,15 +62,12 @@ export function parseArp(frame: Uint8Array): NeighbourFrame | undefined {
   if (!FIXED.every((byte, index) => arp[index] === byte)) return undefined;
   const operation = viewOf(arp).getUint16(6);
   if (operation !== OPERATION.request && operation !== OPERATION.reply) return undefined;
-  const sourceMac = frame.subarray(6, 12);
   const mac = arp.subarray(8, 14);
   const sender = arp.subarray(14, 18);
   const target = arp.subarray(24, 28);
-  if (!isOneMachine(mac) || !isOneMachine(sourceMac)) return undefined;
-  if (isSet(sender)) return { kind: "owner", ip: sender, mac, sourceMac };
-  return operation === OPERATION.request && isSet(target)
-    ? { kind: "probe", ip: target, mac, sourceMac }
-    : undefined;
+  if (!isOneMachine(mac) || !sameBytes(mac, frame.subarray(6, 12))) return undefined;
+  if (isSet(sender)) return { kind: "owner", ip: sender, mac };
+  return operation === OPERATION.request && isSet(target) ? { kind: "probe", ip: target, mac } : undefined;
 }
 
 function isSet(ip: Uint8Array): boolean {

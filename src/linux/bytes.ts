@@ -11,3 +11,8 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   }
   return result;
 }
+
+/** True when both have the same length and the same bytes. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}

@@ -1,7 +1,7 @@
 /** Encodes and parses neighbour discovery (RFC 4861) as whole Ethernet frames. Pure. */
 import { ipFromBytes } from "../net.ts";
 import type { NeighbourFrame } from "./arp.ts";
-import { concatBytes } from "./bytes.ts";
+import { concatBytes, sameBytes } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
 import { ICMPV6, ipFrame, parseIcmpv6, pseudoHeader } from "./ip-header.ts";
 import { isOneMachine } from "./mac.ts";
@@ -87,7 +87,7 @@ function multicast(
 
 /**
  * Parses a neighbour advertisement, or a solicitation without sender, that passes the checks of sections
- * 7.1.1 and 7.1.2; undefined for anything else. A solicitation with a sender also tells that sender's MAC.
+ * 7.1.1 and 7.1.2; undefined for anything else, and for an advertisement in another machine's name. A solicitation with a sender also tells that sender's MAC.
  * But it does not say who has the target, and this node did not ask its sender, so it is left out.
  */
 export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
@@ -105,11 +105,11 @@ export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
       return undefined;
     // Only an answer to a unicast question may leave the option out. Then the frame's own source counts.
     const mac = options.get(OPTION_TARGET_LINK_LAYER_ADDRESS) ?? sourceMac;
-    return isOneMachine(mac) ? { kind: "owner", ip, mac, sourceMac } : undefined;
+    return sameBytes(mac, sourceMac) ? { kind: "owner", ip, mac } : undefined;
   }
   if (message[0] !== NEIGHBOR_SOLICITATION || options.has(OPTION_SOURCE_LINK_LAYER_ADDRESS)) return undefined;
-  return equal(source, UNSPECIFIED) && equal(destination, solicitedNode(ip))
-    ? { kind: "probe", ip, mac: sourceMac, sourceMac }
+  return sameBytes(source, UNSPECIFIED) && sameBytes(destination, solicitedNode(ip))
+    ? { kind: "probe", ip, mac: sourceMac }
     : undefined;
 }
 
@@ -131,8 +131,4 @@ function parseOptions(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> | unde
 
 function isMulticast(ip: Uint8Array): boolean {
   return ip[0] === 0xff;
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

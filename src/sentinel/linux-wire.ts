@@ -265,7 +265,5 @@ function echo(frame: Uint8Array, ownMac: string): Heard | undefined {
 function neighbour(frame: NeighbourFrame | undefined, ownMac: string): Heard | undefined {
   if (frame === undefined) return undefined;
   const mac = formatMac(frame.mac);
-  return mac === ownMac || formatMac(frame.sourceMac) === ownMac
-    ? undefined
-    : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
+  return mac === ownMac ? undefined : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
 }
