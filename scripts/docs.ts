@@ -5,6 +5,7 @@
  * * the table of commands in README.md, and the soak's bounds in docs/verification.md
  * * the files of manifests/, as `leasehold manifest` prints them
  * * the simulation's golden timelines, and docs/timelines.md
+ * * the files of docs/guides/files that hold what `leasehold manifest` prints
  * * docs/pictures/
  * * what `leasehold status` and `why` print in each situation
  */
@@ -18,6 +19,7 @@ import { goldenFiles } from "../test/sim/golden.ts";
 import { loadProduction } from "../test/sim/production.ts";
 import { goldenCommands } from "../test/unit/cli/golden.ts";
 import { boundsTable } from "../test/soak/bounds.ts";
+import { guideFiles } from "./guides/files.ts";
 import { pictures } from "./pictures/all.ts";
 
 const root = new URL("../", import.meta.url);
@@ -97,6 +99,7 @@ const WHOLE = [
   ...(await goldenFiles(await loadProduction())),
   ...pictures(),
   ...manifests(),
+  ...guideFiles(),
   ...goldenCommands(),
 ];
 

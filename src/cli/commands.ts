@@ -215,9 +215,9 @@ export const COMMANDS = [
     argument: {
       name: "KIND",
       required: true,
-      values: ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli"],
+      values: ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "systemd"],
     },
-    summary: "print the YAML that Kubernetes needs, or a script for the host",
+    summary: "print the YAML that Kubernetes needs, or a script or a unit for the host",
     // The parser of this command takes every setting as a flag: manifest.ts has it, and the help.
     details: [],
     flags: [],

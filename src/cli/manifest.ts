@@ -1,4 +1,4 @@
-/** `leasehold manifest`: prints the static pods, RBAC and monitoring, with every setting as a flag. Pure. */
+/** `leasehold manifest`: prints the static pods, RBAC and the rest, with every setting as a flag. Pure. */
 import { adviseNear, nearSetting, parseConfig, unknownVariables } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
 import { boolean } from "../config/parsers.ts";
@@ -32,7 +32,7 @@ const IMAGE = "image";
 export function manifestHelp(): string {
   return `Usage: leasehold manifest KIND [--SETTING VALUE]... [--image IMAGE]
 
-Prints what Kubernetes needs, as YAML on standard output, or a script for the host.
+Prints what Kubernetes needs, as YAML on standard output, or a script or a unit for the host.
 
 Kinds:
   pod          static pod of a control-plane node. Needs --vip
@@ -43,6 +43,8 @@ Kinds:
   monitoring   PodMonitor and alerts for the Prometheus operator
   cli          script for the host, which runs \`leasehold status\` and the others: by crictl exec
                in the pod's container, or by ctr run while the pod is down
+  systemd      unit that runs the agent in containerd, where the kubelet runs no static pods.
+               Needs --vip
 
 Every setting of \`leasehold --help\` is a flag: LEASEHOLD_NODE_IP is --node-ip. \`--flag value\` and
 \`--flag=value\` are the same, and true may be left out: --nopreempt. LEASEHOLD_* variables of the
@@ -81,6 +83,8 @@ const FLAGS: ReadonlyMap<string, SettingName> = new Map(
 );
 const KINDS = MANIFESTS.join(", ");
 const isKind = (word: string): word is ManifestName => MANIFESTS.some((kind) => kind === word);
+/** True for what runs an agent. */
+const isAgent = (kind: ManifestName): boolean => kind === "pod" || kind === "worker" || kind === "systemd";
 const isBoolean = (name: SettingName): boolean => SETTINGS[name].parser === boolean;
 
 /**
@@ -162,7 +166,7 @@ function kindProblems(kind: ManifestName, config: Config): string[] {
   if (kind === "pod" && worker) return [`${role} is a worker's; use \`leasehold manifest worker\``];
   if (kind === "worker" && !worker) return [`${role} is not a worker's; use \`leasehold manifest pod\``];
   if (
-    kind === "worker" &&
+    (kind === "worker" || (kind === "systemd" && worker)) &&
     config.vips.length === 0 &&
     config.apiServers.length === 0 &&
     config.backends.length === 0
@@ -179,7 +183,7 @@ function kindProblems(kind: ManifestName, config: Config): string[] {
  * where no agent is made.
  */
 function judged(kind: ManifestName, given: ReadonlyMap<SettingName, string>): Record<string, string> {
-  const runsNoAgent = kind !== "pod" && kind !== "worker";
+  const runsNoAgent = !isAgent(kind);
   const hasRightRole = SETTINGS.ROLE.parser.parse(given.get("ROLE") ?? "control-plane").kind === "ok";
   const values = {
     ...(kind === "worker" ? { ROLE: "balancer", KUBECONFIG: KUBELET_CONF } : {}),
@@ -223,8 +227,7 @@ export function manifest(words: readonly string[], env: Environment): ManifestAn
   problems.push(...[...kindProblems(chosen, parsed.config), ...printed.problems].map(named));
   if (problems.length > 0 || kind === undefined) return refused(problems);
   // The other kinds run no agent.
-  const warnings =
-    kind === "pod" || kind === "worker" ? [...parsed.warnings, ...printed.warnings].map(named) : [];
+  const warnings = isAgent(kind) ? [...parsed.warnings, ...printed.warnings].map(named) : [];
   const message = warnings.map((warning) => `leasehold: warning: ${warning}\n`).join("");
   return { kind: "ok", text: Object.values(printed.files).join("---\n"), message, files: printed.files };
 }

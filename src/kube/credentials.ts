@@ -111,6 +111,15 @@ interface Source {
   warned: { readonly fingerprint: string; readonly ended: boolean; readonly atMs: number } | undefined;
 }
 
+/** Says how a certificate that ends is renewed, by the place of its kubeconfig. It ends a sentence. */
+export function renewalAdvice({ kubeconfig, path }: Pick<CertificateEnd, "kubeconfig" | "path">): string {
+  if (path.startsWith("/etc/rancher/")) return "k3s and RKE2 renew it when they are restarted";
+  if (kubeconfig === "admin" || path.endsWith("/admin.conf"))
+    return "renew it with `kubeadm certs renew admin.conf`";
+  if (path.endsWith("kubelet.conf")) return "the kubelet renews it: look at the kubelet's log";
+  return "make a new one by step 5 of the README's quick start";
+}
+
 /** Creates the credentials, which are empty until {@link Credentials.start} has read the files. */
 export function createCredentials(deps: CredentialsDeps): Credentials {
   const { clock, log } = deps;
@@ -228,12 +237,6 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     });
   }
 
-  function adviceFor({ kubeconfig, path }: CertificateEnd): string {
-    if (kubeconfig === "admin") return "renew it with `kubeadm certs renew admin.conf`";
-    if (path.endsWith("kubelet.conf")) return "the kubelet renews it: look at the kubelet's log";
-    return "make a new one by step 5 of the README's quick start";
-  }
-
   function warning(): string | null {
     const nowMs = clock.wall().getTime();
     const ends = certificates().filter((end) => end.endsSoon);
@@ -241,7 +244,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     return ends
       .map(
         (end) =>
-          `${end.path}: the client certificate ${end.expiresAt.getTime() <= nowMs ? "ended" : "ends"} at ${end.expiresAt.toISOString()}; ${adviceFor(end)}`,
+          `${end.path}: the client certificate ${end.expiresAt.getTime() <= nowMs ? "ended" : "ends"} at ${end.expiresAt.toISOString()}; ${renewalAdvice(end)}`,
       )
       .join("; ");
   }
@@ -264,7 +267,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
         path: end.path,
         expiresAt: end.expiresAt.toISOString(),
         daysLeft: Math.floor(leftMs / 86_400_000),
-        hint: adviceFor(end),
+        hint: renewalAdvice(end),
       },
       ended ? "The client certificate has ended" : "The client certificate ends soon",
     );

@@ -57,8 +57,8 @@ ${env.join("")}  ${word(fullReference(image))} "leasehold-cli-$$" leasehold "$@"
 `;
 }
 
-/** One sentence for each mount that the script cannot name. */
-export function hostScriptProblems(mounts: readonly Mount[]): readonly string[] {
+/** One sentence for each mount that cannot be a word of `ctr run`. */
+export function ctrProblems(mounts: readonly Mount[]): readonly string[] {
   return mounts
     .filter(({ path }) => !/^[\w./@+-]+$/.test(path))
     .map(({ path }) => `${JSON.stringify(path)} cannot be mounted by ctr; use a path of letters, digits and ._@+-/`);

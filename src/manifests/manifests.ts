@@ -4,13 +4,14 @@
  */
 import type { Config } from "../config/config.ts";
 import type { SettingName } from "../config/settings.ts";
-import { hostScript, hostScriptProblems } from "./host-script.ts";
+import { ctrProblems, hostScript } from "./host-script.ts";
 import { POD_MONITOR, prometheusRule } from "./monitoring.ts";
 import { podMounts, workerMounts } from "./mounts.ts";
-import { controlPlanePod, workerPod } from "./pod.ts";
+import { agentCapabilities, controlPlanePod, graceSeconds, workerPod } from "./pod.ts";
 import { flowSchema, rbac, WORKER_RBAC } from "./rbac.ts";
+import { systemdUnit } from "./systemd-unit.ts";
 
-export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli"] as const;
+export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "systemd"] as const;
 export type ManifestName = (typeof MANIFESTS)[number];
 
 export interface Wanted {
@@ -51,7 +52,24 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
       const text = hostScript({ ...wanted, mounts });
       return {
         files: { "leasehold.sh": text },
-        problems: [...problems, ...hostScriptProblems(mounts)],
+        problems: [...problems, ...ctrProblems(mounts)],
+        warnings,
+      };
+    }
+    case "systemd": {
+      const { mounts, problems, warnings } =
+        config.role === "balancer"
+          ? workerMounts(config, (setting) => given.has(setting))
+          : podMounts(config);
+      const text = systemdUnit({
+        ...wanted,
+        mounts,
+        capabilities: agentCapabilities(config),
+        graceSeconds: graceSeconds(config),
+      });
+      return {
+        files: { "leasehold.service": text },
+        problems: [...problems, ...ctrProblems(mounts)],
         warnings,
       };
     }

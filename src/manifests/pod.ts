@@ -26,7 +26,6 @@ interface Kind {
   readonly probes: string;
   readonly resources: readonly string[];
   readonly rights: readonly string[];
-  readonly capabilities: readonly string[];
 }
 
 /** Seconds that a hand-over may take at most. */
@@ -126,7 +125,6 @@ export function controlPlanePod(options: PodOptions): string {
       "Addresses, nftables rules and raw frames need NET_ADMIN and NET_RAW, which uid 0 gets. Only uid 0, its owner,",
       "can read admin.conf. Workers have their own manifest, worker.yaml.",
     ],
-    capabilities: ["NET_ADMIN", "NET_RAW"],
   });
 }
 
@@ -185,7 +183,6 @@ export function workerPod(options: PodOptions): string {
     probes: "The probes ask their own port on loopback (LEASEHOLD_HEALTH_PORT).",
     resources: [],
     rights: vip === undefined ? PROXYS_RIGHTS : WORKERS_RIGHTS,
-    capabilities: vip === undefined ? ["NET_RAW"] : ["NET_ADMIN", "NET_RAW"],
   });
 }
 
@@ -224,8 +221,17 @@ function pathScalar(path: string): string {
   return /^\/[\w./-]*$/.test(path) ? path : quoted(path);
 }
 
+/** Seconds that the agent has for its end, before it is killed. */
+export function graceSeconds({ drainTimeoutMs }: Config): number {
+  return Math.max(10, HANDOVER_SECONDS + Math.ceil(drainTimeoutMs / 1_000) + SPARE_SECONDS);
+}
+
+/** The capabilities that the agent needs: without a VIP it is only the proxy, and writes no rules. */
+export function agentCapabilities({ vips }: Config): readonly string[] {
+  return vips.length === 0 ? ["NET_RAW"] : ["NET_ADMIN", "NET_RAW"];
+}
+
 function pod({ config, image, mounts }: PodOptions, kind: Kind): string {
-  const grace = Math.max(10, HANDOVER_SECONDS + Math.ceil(config.drainTimeoutMs / 1_000) + SPARE_SECONDS);
   const lines = [
     ...comments(0, kind.header),
     "apiVersion: v1",
@@ -252,7 +258,7 @@ function pod({ config, image, mounts }: PodOptions, kind: Kind): string {
     "  enableServiceLinks: false",
     "  automountServiceAccountToken: false",
     `  # ${kind.grace}`,
-    `  terminationGracePeriodSeconds: ${grace}`,
+    `  terminationGracePeriodSeconds: ${graceSeconds(config)}`,
     "  securityContext:",
     "    seccompProfile:",
     "      type: RuntimeDefault",
@@ -300,7 +306,7 @@ function pod({ config, image, mounts }: PodOptions, kind: Kind): string {
     "        readOnlyRootFilesystem: true",
     "        capabilities:",
     '          drop: ["ALL"]',
-    `          add: [${kind.capabilities.map(quoted).join(", ")}]`,
+    `          add: [${agentCapabilities(config).map(quoted).join(", ")}]`,
     "      volumeMounts:",
     ...mounts.flatMap(volumeMount),
     "  volumes:",

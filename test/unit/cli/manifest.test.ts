@@ -58,6 +58,8 @@ describe("leasehold manifest", () => {
       [["rbac"], ["rbac.yaml", "flowschema.yaml"]],
       [["worker-rbac"], ["worker-rbac.yaml"]],
       [["monitoring"], ["monitoring/podmonitor.yaml", "monitoring/prometheusrule.yaml"]],
+      [["cli", ...VIP], ["leasehold.sh"]],
+      [["systemd", ...VIP], ["leasehold.service"]],
     ] as const)
       assert.equal(printed(words), files.map(committed).join("---\n"), words.join(" "));
   });
@@ -452,7 +454,7 @@ describe("what follows from the settings", () => {
 
 describe("wrong input", () => {
   for (const [words, pattern] of [
-    [[], /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, cli$/],
+    [[], /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, cli, systemd$/],
     [VIP, /^which manifest\?/],
     [["pods", ...VIP], /^"pods" is not a manifest; did you mean pod\?$/],
     [["everything", ...VIP], /^"everything" is not a manifest; use one of pod, rbac/],
@@ -462,6 +464,9 @@ describe("wrong input", () => {
     [["pod", "--vip"], /^--vip has no value; use a numeric IPv4/],
     [["pod", "--vip", "--priority", "7"], /^--vip has no value/],
     [["worker"], /^--vip is not set; .*set --api-servers$/],
+    [["systemd"], /^--vip is not set; use a numeric IPv4/],
+    [["systemd", "--role", "balancer"], /^--vip is not set; .*set --api-servers$/],
+    [["systemd", ...VIP, "--state-dir", "/srv/a b"], /^"\/srv\/a b" cannot be mounted by ctr/],
     [
       ["pod", ...VIP, "--role", "balancer"],
       /^--role="balancer" is a worker's; use `leasehold manifest worker`$/,

