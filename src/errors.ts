@@ -32,7 +32,7 @@ export const ERRORS = {
     "Give every node the same LEASEHOLD_VIP. This node is no candidate until it agrees with most of them.",
   LH_LISTEN:
     "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another " +
-    "LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
+    "LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS, LEASEHOLD_HEALTH_PORT or LEASEHOLD_PEER_PORT.",
   LH_LISTEN_ADDRESS:
     "This machine does not have the address to listen on. Set LEASEHOLD_OPS_ADDRESS to an address of this machine, " +
     "or to 0.0.0.0 or [::] for all of them.",

@@ -42,16 +42,24 @@ export function writeRememberedItems(
   log: Logger,
 ): void {
   const text = `${JSON.stringify({ version: VERSION, [what]: items })}\n`;
-  const temporary = `${path}.new`;
   try {
-    mkdirSync(dirname(path), { recursive: true });
-    syncing(temporary, "w", (fd) => void writeSync(fd, text));
-    renameSync(temporary, path);
-    // The rename itself is an entry of the directory, so the directory is synced too.
-    syncing(dirname(path), "r", () => {});
+    replaceFile(path, text);
   } catch (error) {
     log.warn({ path, what, err: error }, "Remembered file cannot be written");
   }
+}
+
+/**
+ * Replaces the file in one step, and makes its directory. Only its owner may read it.
+ * @throws {Error} when it cannot be written
+ */
+export function replaceFile(path: string, text: string): void {
+  const temporary = `${path}.new`;
+  mkdirSync(dirname(path), { recursive: true });
+  syncing(temporary, "w", (fd) => void writeSync(fd, text));
+  renameSync(temporary, path);
+  // The rename itself is an entry of the directory, so the directory is synced too.
+  syncing(dirname(path), "r", () => {});
 }
 
 function syncing(path: string, flags: string, write: (fd: number) => void): void {

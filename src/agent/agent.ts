@@ -7,7 +7,7 @@ import type { Backend, BalancerStatus } from "../backends/backend.ts";
 import type { CheckTls } from "../backends/probe.ts";
 import { openHostLiveness } from "../backends/host-liveness.ts";
 import { readRemembered, writeRemembered } from "../backends/remembered.ts";
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
@@ -27,6 +27,10 @@ import type { HostPort } from "../net.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { createOps } from "../ops/server.ts";
+import { peerIdentity } from "../peers/identity.ts";
+import type { PeerIdentity } from "../peers/identity.ts";
+import { createKnownPeers } from "../peers/known-peers.ts";
+import type { KnownPeers } from "../peers/known-peers.ts";
 import type { AgentStatus } from "../ops/status.ts";
 import { createBalancer } from "../proxy/balancer.ts";
 import type { Balancer } from "../proxy/balancer.ts";
@@ -69,6 +73,9 @@ export interface Agent {
   abandon(): void;
 }
 
+/** Milliseconds between two looks at the Lease's candidates for new keys. */
+const PEERS_MS = 1_000;
+
 /** The parts that need to know the node's place on the network. */
 interface Parts {
   readonly transport: UndiciTransport;
@@ -77,8 +84,19 @@ interface Parts {
   readonly candidacy: Candidacy | undefined;
   /** undefined without a VIP (role balancer). */
   readonly fastPath: NodeFastPath | undefined;
+  /** undefined with role balancer, and where LEASEHOLD_PEER_PORT is off. */
+  readonly peers: Peers | undefined;
   /** Asks the cluster for its API servers until closed. */
   discover(): Endpoints;
+}
+
+/** How the other nodes' agents and this one know each other. */
+interface Peers {
+  /** This node's own address. */
+  readonly host: string;
+  readonly port: number;
+  readonly identity: PeerIdentity;
+  readonly known: KnownPeers;
 }
 
 export function createAgent(deps: AgentDeps): Agent {
@@ -100,6 +118,7 @@ export function createAgent(deps: AgentDeps): Agent {
   let discovery: Endpoints | undefined;
   let presence: { close(): void } | undefined;
   let report: { close(): void } | undefined;
+  let peerTimer: Timer | undefined;
   let stopping: Promise<void> | undefined;
   let waiting: string | null = null;
 
@@ -123,6 +142,10 @@ export function createAgent(deps: AgentDeps): Agent {
     parts = createParts(deps, nodeNetwork, metrics);
     // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
+    if (parts.peers !== undefined) {
+      await ops.meetPeers(parts.peers);
+      peerTimer = clock.every(PEERS_MS, learnPeers);
+    }
     await parts.credentials.start();
     // The election does not wait for the listener. A taken port is the balancer's fault, and its check
     // reports it.
@@ -138,6 +161,7 @@ export function createAgent(deps: AgentDeps): Agent {
     // The VIP goes first. Then nothing new arrives, and open connections may finish.
     await parts?.candidacy?.stop();
     report?.close();
+    peerTimer?.cancel();
     discovery?.close();
     parts?.fastPath?.stop();
     await parts?.balancer.stop();
@@ -147,6 +171,10 @@ export function createAgent(deps: AgentDeps): Agent {
     await parts?.transport.close();
     await ops.stop();
     presence?.close();
+  }
+
+  function learnPeers(): void {
+    parts?.peers?.known.observe(parts.candidacy?.electionStatus());
   }
 
   function noBackend(): string | null {
@@ -239,6 +267,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     return { id: hostPort(host, port), host, port, local: host === own?.text };
   }
 
+  const peers = nodeNetwork === undefined ? undefined : openPeers(config, nodeNetwork, log);
   const credentials = createCredentials({
     clock,
     log,
@@ -292,6 +321,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
           log,
           version,
           nodeNetwork,
+          peer: peers && { port: peers.port, key: peers.identity.id },
           instance: machineInstance(config.machineIdFile, config.stateDir, log),
           api,
           balancer,
@@ -342,6 +372,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     balancer,
     candidacy,
     fastPath,
+    peers,
     discover: () =>
       watchEndpoints({
         api,
@@ -355,6 +386,18 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
           applyBackends();
         },
       }),
+  };
+}
+
+function openPeers(config: Config, { nodeIp }: NodeNetwork, log: Logger): Peers | undefined {
+  if (config.peerPort === undefined) return undefined;
+  const identity = peerIdentity(config.dataDir, config.nodeName, log);
+  const self = { node: config.nodeName, key: identity.id };
+  return {
+    host: nodeIp.text,
+    port: config.peerPort,
+    identity,
+    known: createKnownPeers(join(config.dataDir, "peers.json"), self, log),
   };
 }
 

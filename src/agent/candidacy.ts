@@ -8,7 +8,7 @@ import { VIP_FAULT } from "../election/types.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { createLeaseStore } from "../kube/lease-store.ts";
-import type { FastPathOffer } from "../kube/record.ts";
+import type { FastPathOffer, PeerOffer } from "../kube/record.ts";
 import type { RefusalStatus } from "../kube/refusals.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
@@ -41,6 +41,8 @@ export interface CandidacyDeps {
   readonly nodeNetwork: NodeNetwork;
   /** Hash of the machine id, see {@link machineInstance}. */
   readonly instance: string;
+  /** How the other nodes' agents can ask this one; undefined: they cannot. */
+  readonly peer: PeerOffer | undefined;
   readonly api: ApiClient;
   readonly balancer: Balancer;
   /** The cluster's CA as PEM; undefined while there is no kubeconfig. */
@@ -163,6 +165,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       instance,
       ip: nodeNetwork.nodeIp.text,
       vips: config.vips.map(({ text }) => text).toSorted(),
+      ...(deps.peer === undefined ? {} : { peer: deps.peer }),
       version,
       base: config.priority,
       leaseDurationMs: config.leaseDurationMs,

@@ -77,6 +77,8 @@ export interface Config {
   readonly opsPort: number;
   /** Port of 127.0.0.1. */
   readonly healthPort: number;
+  /** Port of the node's own address for the other nodes' agents; undefined: none is opened. */
+  readonly peerPort: number | undefined;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "json" | "text";
   /** Directory on a tmpfs: its content must not outlive a reboot. */
@@ -280,6 +282,7 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     opsHost: values.OPS_ADDRESS.host,
     opsPort: values.OPS_ADDRESS.port,
     healthPort: values.HEALTH_PORT,
+    peerPort: values.PEER_PORT,
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
     stateDir: values.STATE_DIR,

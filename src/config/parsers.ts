@@ -52,6 +52,12 @@ export const priority: Parser<number> = wholeNumber(1, 254, {
 
 export const port: Parser<number> = { ...wholeNumber(1, 65_535), expects: "a port from 1 to 65535" };
 
+/** A port, or undefined for `off`. */
+export const portOrOff: Parser<number | undefined> = {
+  expects: "a port from 1 to 65535, or off",
+  parse: (text) => (text.toLowerCase() === "off" ? ok(undefined) : port.parse(text)),
+};
+
 /** A weight in keepalived's range. */
 export const weight: Parser<number> = wholeNumber(-253, 253);
 

@@ -115,12 +115,16 @@ interface PortClaim {
 }
 
 function portClaims({ values }: Facts): readonly PortClaim[] {
-  const { ROLE, OPS_ADDRESS: ops } = values;
-  const claim = (name: "BACKEND_PORT" | "BALANCER_PORT" | "HEALTH_PORT", words: string): PortClaim => {
-    const shown = `${PREFIX}${name}="${values[name]}"`;
+  const { ROLE, OPS_ADDRESS: ops, PEER_PORT: peerPort } = values;
+  const claim = (
+    name: "BACKEND_PORT" | "BALANCER_PORT" | "HEALTH_PORT" | "PEER_PORT",
+    words: string,
+    port: number = Number(values[name]),
+  ): PortClaim => {
+    const shown = `${PREFIX}${name}="${port}"`;
     return {
       name,
-      port: values[name],
+      port,
       shown,
       words: `${words} (${shown})`,
       usual: Number(SETTINGS[name].fallback),
@@ -141,6 +145,10 @@ function portClaims({ values }: Facts): readonly PortClaim[] {
       withPort: (port) => hostPort(ops.host, port),
     },
     claim("HEALTH_PORT", "the probes' port"),
+    // A worker has no peers.
+    ...(ROLE === "control-plane" && peerPort !== undefined
+      ? [claim("PEER_PORT", "the port for the other nodes' agents", peerPort)]
+      : []),
   ];
 }
 
@@ -226,11 +234,14 @@ export const RULES: readonly Rule[] = [
       check: (facts) => withoutBrackets(name, facts),
     },
     {
-      uses: [name, "BACKEND_PORT", "BALANCER_PORT", "OPS_ADDRESS", "HEALTH_PORT", "NODE_IP"],
+      uses: [name, "BACKEND_PORT", "BALANCER_PORT", "OPS_ADDRESS", "HEALTH_PORT", "PEER_PORT", "NODE_IP"],
       check: (facts) => noLoop(name, facts),
     },
   ]),
-  { uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "HEALTH_PORT", "ROLE"], check: portsApart },
+  {
+    uses: ["BALANCER_PORT", "BACKEND_PORT", "OPS_ADDRESS", "HEALTH_PORT", "PEER_PORT", "ROLE"],
+    check: portsApart,
+  },
   { uses: ["VIP", "OPS_ADDRESS"], check: opsNotOnVip },
 ];
 

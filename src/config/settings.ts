@@ -356,6 +356,15 @@ export const SETTINGS = {
       "OPS_ADDRESS is. The probes in the pod's manifest ask it: `leasehold manifest pod` writes it in both " +
       "places. While the port is taken, the agent keeps trying.",
   }),
+  PEER_PORT: withDefault(parsers.portOrOff, "10085", {
+    section: "Operations",
+    electionOnly: true,
+    doc:
+      "Port of this node's own address where the other control-plane nodes' agents ask this one for /status, " +
+      "/metrics and /decisions, and nothing else. It accepts only keys that the Lease names " +
+      "(docs/adr/0017). `off` opens no such port: `leasehold status` and the page then show this node alone " +
+      "while no API server answers. While the port is taken, the agent keeps trying.",
+  }),
   LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"], LEVELS), "info", {
     section: "Operations",
     doc: "The least severe level that the agent logs.",
@@ -419,6 +428,8 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   HEALTH_CHECK_PORT: "HEALTH_PORT",
   HEALTHZ_PORT: "HEALTH_PORT",
   PROBE_PORT: "HEALTH_PORT",
+  PEERS_PORT: "PEER_PORT",
+  PEER_ADDRESS: "PEER_PORT",
   LEASE_RENEW_DURATION: "RENEW_DEADLINE",
   LEASE_RETRY: "RENEW_INTERVAL",
   PROMETHEUS_HTTP_SERVER: "OPS_ADDRESS",

@@ -28,6 +28,7 @@ export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Rol
     mac,
     fastPath: fastPath === undefined ? lastFastPath(settings, facts) : fastPath,
     vips: settings.vips,
+    ...(settings.peer === undefined ? {} : { peer: settings.peer }),
     instance: settings.instance,
     version: settings.version,
     counter: facts.lease.publish.counter,

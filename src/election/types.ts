@@ -1,5 +1,5 @@
 /** The vocabulary of the election machine: settings, facts, events and effects. */
-import type { FastPathOffer, LeaseRecord } from "../kube/record.ts";
+import type { FastPathOffer, LeaseRecord, PeerOffer } from "../kube/record.ts";
 import type { LeaseWrite, ReadOutcome, Survey, WriteOutcome } from "../kube/store.ts";
 import type { Evidence, Watched } from "../sentinel/evidence.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -33,6 +33,8 @@ export interface ElectionSettings {
   readonly ip: string;
   /** The VIPs that this node was given, canonical text, sorted. */
   readonly vips: readonly string[];
+  /** How the other nodes' agents can ask this one; absent while they cannot. */
+  readonly peer?: PeerOffer;
   readonly version: string;
   /** The configured priority, 1-254. */
   readonly base: number;

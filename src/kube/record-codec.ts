@@ -5,7 +5,7 @@
  */
 import { parseIp } from "../net.ts";
 import { plainText } from "./plain-text.ts";
-import type { Candidate, FastPathOffer, LeaseRecord, VrrpState } from "./record.ts";
+import type { Candidate, FastPathOffer, LeaseRecord, PeerOffer, VrrpState } from "./record.ts";
 
 /** A JSON object whose members are not checked yet. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -81,6 +81,7 @@ export function formatCandidate(candidate: Candidate): string {
     mac,
     fastPath,
     vips,
+    peer,
     instance,
     version,
     counter,
@@ -97,6 +98,7 @@ export function formatCandidate(candidate: Candidate): string {
     fastPath,
     // JSON leaves an undefined member out.
     vips: vips ?? undefined,
+    peer,
     instance,
     version,
     counter,
@@ -126,6 +128,7 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
   if (typeof counter !== "number" || !Number.isSafeInteger(counter) || counter < 0) return undefined;
   const fastPath = parseFastPathOffer(json["fastPath"]);
   const vips = parseVips(json["vips"]);
+  const peer = parsePeerOffer(json["peer"]);
   return {
     node,
     base,
@@ -138,6 +141,7 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
     mac,
     fastPath,
     vips,
+    ...(peer === undefined ? {} : { peer }),
     instance,
     version,
     counter,
@@ -160,6 +164,19 @@ export function parseFastPathOffer(value: unknown): FastPathOffer | null {
   return texts.length === addresses.length && families.size === texts.length
     ? { version, addresses: texts }
     : null;
+}
+
+const KEY = /^[0-9a-f]{64}$/;
+
+/**
+ * Parses what a candidate says of its listener for the peers. Older agents say nothing, and the election does
+ * not depend on it. So what does not fit counts as nothing.
+ */
+export function parsePeerOffer(value: unknown): PeerOffer | undefined {
+  if (!isObject(value)) return undefined;
+  const { port, key } = value;
+  const isPort = typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65_535;
+  return isPort && typeof key === "string" && KEY.test(key) ? { port, key } : undefined;
 }
 
 const MAX_VIPS = 8;

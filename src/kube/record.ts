@@ -47,6 +47,14 @@ export interface FastPathOffer {
   readonly addresses: readonly string[];
 }
 
+/** What a node writes so that the other nodes' agents can ask its agent (docs/adr/0017). */
+export interface PeerOffer {
+  /** Port of the agent's listener for its peers, on the candidate's `ip`. */
+  readonly port: number;
+  /** SHA-256 of the public key that proves who answers there and who asks from there, 64 hex digits. */
+  readonly key: string;
+}
+
 /** What one agent says about itself: the value of `leasehold.dev/candidate.<node>`, compact JSON. */
 export interface Candidate {
   readonly node: string;
@@ -69,6 +77,8 @@ export interface Candidate {
   readonly fastPath: FastPathOffer | null;
   /** The VIPs that it serves, canonical text, sorted; null: an older agent, which does not say. */
   readonly vips: readonly string[] | null;
+  /** Absent from an older agent, which its peers cannot ask. */
+  readonly peer?: PeerOffer;
   /** Hash of the machine id, which tells apart two machines of one name. */
   readonly instance: string;
   /** Version of the agent. */

@@ -4,13 +4,18 @@
  * many connections, the one that has waited longest without a complete request is closed. A probe sends its
  * request as it connects, so idle connections, half requests and slow readers never cost it its place.
  */
+import { constants } from "node:crypto";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
+import { keyIdOf } from "../peers/certificate.ts";
+import type { PeerIdentity } from "../peers/identity.ts";
 import { listenCode, listenReason } from "../proxy/listen-failure.ts";
 import type { ListenerStatus } from "./status.ts";
 
@@ -33,6 +38,20 @@ export interface ListenerDeps {
   readonly clock: Clock;
   /** Most connections at one time, default {@link MAX_CONNECTIONS}. */
   readonly maxConnections?: number;
+  /** Mutual TLS; absent: plain HTTP for everybody who reaches the port. */
+  readonly tls?: MutualTls;
+}
+
+/** TLS where both sides show a key, and the server knows the keys that it answers. */
+export interface MutualTls {
+  readonly identity: PeerIdentity;
+  /** Says whether a client with this key gets an answer; see {@link keyIdOf}. */
+  readonly hasKey: (keyId: string) => boolean;
+  /**
+   * Says whether a client with this numeric address may show its key. A handshake takes a millisecond of the
+   * thread that renews the Lease, so a stranger must not be able to ask for many.
+   */
+  readonly hasAddress: (ip: string) => boolean;
 }
 
 export interface Listener {
@@ -86,6 +105,23 @@ async function isRead(request: IncomingMessage): Promise<boolean> {
   }
 }
 
+const otherEnd = ({ remoteAddress = "", remotePort = 0 }: Socket): string =>
+  hostPort(remoteAddress, remotePort);
+
+function tlsOptions({ identity }: MutualTls) {
+  return {
+    key: identity.key,
+    cert: identity.cert,
+    requestCert: true,
+    // No authority has signed a peer's certificate. The listener compares its key, before the first request.
+    rejectUnauthorized: false,
+    minVersion: "TLSv1.3" as const,
+    handshakeTimeout: REQUEST_TIMEOUT_MS,
+    // Every connection proves its key again, so a key that is no longer known cannot resume a session.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  };
+}
+
 export function createListener(deps: ListenerDeps): Listener {
   const { name, log, clock, maxConnections = MAX_CONNECTIONS } = deps;
   const address = hostPort(deps.host, deps.port);
@@ -100,31 +136,53 @@ export function createListener(deps: ListenerDeps): Listener {
   let retryMs = FIRST_RETRY_MS;
   let stopping: Promise<void> | undefined;
 
-  const server: Server = createServer(
-    {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: REQUEST_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
-    },
-    (request, response) => {
-      respond(request, response).catch((error: unknown) => {
-        log.error({ err: error, listener: name, path: request.url }, "Ops request failed");
-        response.destroy();
-      });
-    },
-  );
+  const limits = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
+  };
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    respond(request, response).catch((error: unknown) => {
+      log.error({ err: error, listener: name, path: request.url }, "Ops request failed");
+      response.destroy();
+    });
+  };
+  const server: Server =
+    deps.tls === undefined
+      ? createServer(limits, onRequest)
+      : createTlsServer({ ...limits, ...tlsOptions(deps.tls) }, onRequest);
+  /** With TLS: the connections by their other end, because a request names the stream that TLS put on it. */
+  const underTls = new Map<string, Socket>();
+  // HTTP begins with the event that Node's own listener gets after this one.
+  server.prependListener("secureConnection", (socket: TLSSocket) => {
+    if (!isKnown(socket)) socket.destroy();
+  });
   // A connection that is kept alive would be an idle one. Requests after the first in a pipeline are dropped.
   server.maxRequestsPerSocket = 1;
   server.on("connection", admit);
 
+  function isKnown(socket: Socket): boolean {
+    if (deps.tls === undefined) return true;
+    const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+    const id = certificate && keyIdOf(certificate);
+    return id !== undefined && deps.tls.hasKey(id);
+  }
+
   function admit(socket: Socket): void {
+    if (deps.tls?.hasAddress(socket.remoteAddress ?? "") === false) {
+      socket.destroy();
+      return;
+    }
+    const end = otherEnd(socket);
     asking.add(socket);
-    const end = clock.after(CONNECTION_LIFE_MS, () => socket.destroy());
+    if (deps.tls !== undefined) underTls.set(end, socket);
+    const timer = clock.after(CONNECTION_LIFE_MS, () => socket.destroy());
     socket.once("close", () => {
-      end.cancel();
+      timer.cancel();
       asking.delete(socket);
       answering.delete(socket);
+      if (underTls.get(end) === socket) underTls.delete(end);
     });
     if (asking.size + answering.size <= maxConnections) return;
     // Clients that do not read their answer get no more than half of the places.
@@ -133,11 +191,12 @@ export function createListener(deps: ListenerDeps): Listener {
   }
 
   async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!(await isRead(request))) {
+    if (!isKnown(request.socket) || !(await isRead(request))) {
       request.socket.destroy();
       return;
     }
-    if (asking.delete(request.socket)) answering.add(request.socket);
+    const socket = underTls.get(otherEnd(request.socket)) ?? request.socket;
+    if (asking.delete(socket)) answering.add(socket);
     const { status, type, body, headers } = await deps.answer(request);
     response.writeHead(status, {
       "content-type": type,

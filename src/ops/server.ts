@@ -1,15 +1,22 @@
 /**
  * Serves health, metrics and status over HTTP. It reads the agent's state and never changes it. The probes
- * have their own port on loopback, because the kubelet's manifest cannot follow LEASEHOLD_OPS_ADDRESS.
+ * have their own port on loopback, because the kubelet's manifest cannot follow LEASEHOLD_OPS_ADDRESS. So have
+ * the other nodes' agents, on this node's address, with mutual TLS (docs/adr/0017).
  */
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import { hostPort } from "../net.ts";
 import { healthText, liveness, readiness } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
+import { askPeer } from "../peers/ask-peer.ts";
+import type { PeerIdentity } from "../peers/identity.ts";
+import type { KnownPeers } from "../peers/known-peers.ts";
 import { createListener } from "./listener.ts";
-import type { Answer } from "./listener.ts";
+import type { Answer, Listener } from "./listener.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import { createPeerDesk, isPeerPath } from "./peers.ts";
+import type { PeerDesk } from "./peers.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
 
 export interface OpsDeps {
@@ -27,16 +34,32 @@ export interface OpsDeps {
   readonly clock: Clock;
 }
 
+/** What is known once the node's place on the network is known. */
+export interface OpsPeers {
+  /** Numeric address of this node: peers are answered there and asked from there. */
+  readonly host: string;
+  /** 0 means any free port. */
+  readonly port: number;
+  readonly identity: PeerIdentity;
+  readonly known: KnownPeers;
+}
+
 export interface Ops {
   /** Resolves after both ports were tried once. A port that is taken is tried again, and is no error. */
   start(): Promise<void>;
-  /** Stops both listeners. Answers under way get half a second. Idempotent. */
+  /**
+   * Begins to answer the other nodes' agents, and to ask them. Resolves after the port was tried once. It is
+   * called once at most.
+   */
+  meetPeers(peers: OpsPeers): Promise<void>;
+  /** Stops the listeners. Answers under way get half a second. Idempotent. */
   stop(): Promise<void>;
-  /** Says for the status whether the agent has the two ports. */
+  /** Says for the status whether the agent has its ports. */
   listeners(): readonly ListenerStatus[];
   /** The ports in use; 0 while there is none. */
   port(): number;
   healthPort(): number;
+  peerPort(): number;
 }
 
 /**
@@ -51,12 +74,17 @@ export const HEALTH_HOST = "127.0.0.1";
  */
 const KEPT_MS = 1_000;
 
+/** Every other node may ask for a few paths at a time. */
+const MOST_PEER_CONNECTIONS = 128;
+
 type Route = (query: URLSearchParams) => Answer | Promise<Answer>;
 type Routes = ReadonlyMap<string, Route>;
 
 const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
 
-async function route(routes: Routes, request: IncomingMessage): Promise<Answer> {
+const json = (body: string): Answer => ({ status: 200, type: "application/json", body });
+
+async function route(find: (path: string) => Route | undefined, request: IncomingMessage): Promise<Answer> {
   const target = request.url ?? "";
   // Only the path counts. The origin given here is never used.
   const url =
@@ -64,10 +92,19 @@ async function route(routes: Routes, request: IncomingMessage): Promise<Answer> 
       ? new URL(`http://ops${target}`)
       : undefined;
   if (url === undefined) return text(400, "400 bad request\n");
-  const found = routes.get(url.pathname);
+  const found = find(url.pathname);
   if (found === undefined) return text(404, "404 page not found\n");
   if (request.method === "GET" || request.method === "HEAD") return found(url.searchParams);
   return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
+}
+
+function isJson(body: string): boolean {
+  try {
+    JSON.parse(body);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function createOps(deps: OpsDeps): Ops {
@@ -101,8 +138,8 @@ export function createOps(deps: OpsDeps): Ops {
     health("readyz", readiness),
     health("healthz", liveness),
   ]);
-  const all: Routes = new Map<string, Route>([
-    ...probes,
+  /** What the other nodes' agents are told. */
+  const told: Routes = new Map<string, Route>([
     [
       "/metrics",
       async () => ({
@@ -111,12 +148,31 @@ export function createOps(deps: OpsDeps): Ops {
         body: await metrics.render(status(), clock.wall().getTime()),
       }),
     ],
-    [
-      "/status",
-      () => ({ status: 200, type: "application/json", body: `${JSON.stringify(status(), null, 2)}\n` }),
-    ],
-    ["/decisions", async () => ({ status: 200, type: "application/json", body: await decisions() })],
+    ["/status", () => json(`${JSON.stringify(status(), null, 2)}\n`)],
+    ["/decisions", async () => json(await decisions())],
   ]);
+  let desk: PeerDesk | undefined;
+  let forPeers: Listener | undefined;
+
+  function peerList(): Answer {
+    const peers = desk?.all().map(({ node, ip, port }) => ({ node, address: hostPort(ip, port) })) ?? [];
+    return json(`${JSON.stringify({ peers }, null, 2)}\n`);
+  }
+
+  /** Finds `/peers/NODE/PATH`. */
+  function peerRoute(path: string): Route | undefined {
+    const [, node = "", rest = ""] = /^\/peers\/([^/]+)(\/.*)$/.exec(path) ?? [];
+    if (!isPeerPath(rest) || desk?.all().every((peer) => peer.node !== node) !== false) return undefined;
+    return async () => {
+      const answer = await desk?.ask(node, rest);
+      if (answer === undefined) return text(404, "404 page not found\n");
+      if (answer.kind === "failed") return text(502, `${answer.why}\n`);
+      if (rest === "/metrics") return { status: 200, type: metrics.contentType, body: answer.text };
+      return isJson(answer.text) ? json(answer.text) : text(502, `${node} did not answer with JSON\n`);
+    };
+  }
+
+  const all: Routes = new Map<string, Route>([...probes, ...told, ["/peers", peerList]]);
 
   const forProbes = createListener({
     name: "health",
@@ -124,7 +180,7 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.healthPort,
     log,
     clock,
-    answer: (request) => route(probes, request),
+    answer: (request) => route((path) => probes.get(path), request),
   });
   const forAll = createListener({
     name: "ops",
@@ -132,19 +188,42 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.port,
     log,
     clock,
-    answer: (request) => route(all, request),
+    answer: (request) => route((path) => all.get(path) ?? peerRoute(path), request),
   });
-  const both = [forProbes, forAll];
+  const listeners = (): readonly Listener[] => [
+    forProbes,
+    forAll,
+    ...(forPeers === undefined ? [] : [forPeers]),
+  ];
 
   return {
     async start() {
-      await Promise.all(both.map((listener) => listener.start()));
+      await Promise.all(listeners().map((listener) => listener.start()));
+    },
+    meetPeers({ host, port, identity, known }) {
+      desk = createPeerDesk({
+        clock,
+        known,
+        ask: (peer, path, options) => askPeer(identity, peer, path, { ...options, from: host }),
+      });
+      forPeers = createListener({
+        name: "peers",
+        host,
+        port,
+        log,
+        clock,
+        maxConnections: MOST_PEER_CONNECTIONS,
+        tls: { identity, hasKey: (id) => known.hasKey(id), hasAddress: (ip) => known.hasAddress(ip) },
+        answer: (request) => route((path) => told.get(path), request),
+      });
+      return forPeers.start();
     },
     async stop() {
-      await Promise.all(both.map((listener) => listener.stop()));
+      await Promise.all(listeners().map((listener) => listener.stop()));
     },
-    listeners: () => both.map((listener) => listener.status()),
+    listeners: () => listeners().map((listener) => listener.status()),
     port: () => forAll.port(),
     healthPort: () => forProbes.port(),
+    peerPort: () => forPeers?.port() ?? 0,
   };
 }

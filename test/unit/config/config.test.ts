@@ -381,9 +381,27 @@ describe("a configuration", () => {
     );
     refusedOnce(
       { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084", LEASEHOLD_HEALTH_PORT: "10084" },
-      /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="127\.0\.0\.1:10084"; use another such as 10085$/,
+      /LEASEHOLD_HEALTH_PORT="10084" has the port of LEASEHOLD_OPS_ADDRESS="127\.0\.0\.1:10084"; use another such as 10086$/,
     );
     refusedOnce({ LEASEHOLD_HEALTH_PORT: "127.0.0.1:10084" }, /a port from 1 to 65535/);
+    for (const [port, words] of [
+      ["6443", /port of this node's own API server/],
+      ["8443", /the balancer's port/],
+      ["10081", /the port of LEASEHOLD_OPS_ADDRESS=/],
+      ["10084", /the probes' port/],
+    ] as const)
+      refusedOnce(
+        { LEASEHOLD_PEER_PORT: port },
+        new RegExp(`LEASEHOLD_PEER_PORT="${port}" has .*${words.source}.*; use another such as 10085$`),
+      );
+    refusedOnce(
+      { LEASEHOLD_HEALTH_PORT: "10085" },
+      /LEASEHOLD_HEALTH_PORT="10085" has the port for the other nodes' agents .*; use another such as 10084$/,
+    );
+    refusedOnce({ LEASEHOLD_PEER_PORT: "0" }, /a port from 1 to 65535, or off/);
+    assert.equal(accepted({ LEASEHOLD_PEER_PORT: "off" }).config.peerPort, undefined);
+    // A worker has no peers, so nothing is taken from it.
+    accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "10085" });
     assert.equal(
       accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "6443" }).config.healthPort,
       6443,
@@ -394,7 +412,8 @@ describe("a configuration", () => {
     for (const [port, words, advice] of [
       ["8443", /the balancer's port \(LEASEHOLD_BALANCER_PORT="8443"\)/, ["LEASEHOLD_BALANCER_PORT", "8444"]],
       ["10081", /the port of LEASEHOLD_OPS_ADDRESS=/, ["LEASEHOLD_OPS_ADDRESS", "127.0.0.1:10082"]],
-      ["10084", /the probes' port/, ["LEASEHOLD_HEALTH_PORT", "10085"]],
+      ["10084", /the probes' port/, ["LEASEHOLD_HEALTH_PORT", "10086"]],
+      ["10085", /the port for the other nodes' agents/, ["LEASEHOLD_PEER_PORT", "10086"]],
     ] as const) {
       const [problem = "", ...more] = refused({ LEASEHOLD_BACKEND_PORT: port });
       assert.deepEqual(more, []);
@@ -418,6 +437,8 @@ describe("a configuration", () => {
       { LEASEHOLD_BACKEND_PORT: "10081" },
       { LEASEHOLD_BACKEND_PORT: "10084" },
       { LEASEHOLD_BACKEND_PORT: "8443" },
+      { LEASEHOLD_BALANCER_PORT: "10085" },
+      { LEASEHOLD_BACKEND_PORT: "10085" },
       { LEASEHOLD_OPS_ADDRESS: "127.0.0.1:10084" },
     ]) {
       const [problem = "", ...more] = refused(env);

@@ -122,6 +122,32 @@ describe("candidate annotations", () => {
       assert.deepEqual(parseCandidate("n1", text(value)), candidate(), JSON.stringify(value));
   });
 
+  test("an offer to the peers is read back, and one that does not fit is none and hides nothing else", () => {
+    const text = (peer: unknown): string =>
+      JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), peer });
+    const offer = { port: 10_085, key: "0f".repeat(32) };
+    assert.deepEqual(parseCandidate("n1", formatCandidate({ ...candidate(), peer: offer }))?.peer, offer);
+    assert.deepEqual(parseCandidate("n1", text({ ...offer, another: 1 }))?.peer, offer);
+    const odd: readonly unknown[] = [
+      undefined,
+      null,
+      10_085,
+      [offer],
+      {},
+      { key: offer.key },
+      { ...offer, port: 0 },
+      { ...offer, port: 65_536 },
+      { ...offer, port: "10085" },
+      { ...offer, port: 1.5 },
+      { ...offer, key: "0F".repeat(32) },
+      { ...offer, key: `${offer.key}\n` },
+      { ...offer, key: "0f".repeat(31) },
+      { ...offer, key: ["0f".repeat(32)] },
+    ];
+    for (const value of odd)
+      assert.deepEqual(parseCandidate("n1", text(value)), candidate(), JSON.stringify(value));
+  });
+
   test("a newer agent's additional members do not hide it", () => {
     const text = JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), another: 2 });
     assert.deepEqual(parseCandidate("n1", text), candidate());

@@ -1,0 +1,124 @@
+/**
+ * Asks another node's agent. The connection counts only when the key at its other end is the one that the
+ * Lease named for that node: nothing is sent before that is known. What comes back is bounded in bytes and in
+ * time, and stays a text that is not trusted.
+ */
+import { request } from "node:http";
+import { connect } from "node:tls";
+import type { TLSSocket } from "node:tls";
+import { hostPort } from "../net.ts";
+import { keyIdOf } from "./certificate.ts";
+import type { PeerIdentity } from "./identity.ts";
+import type { Peer } from "./known-peers.ts";
+
+export type PeerAnswer =
+  | { readonly kind: "ok"; readonly text: string }
+  /** Why there is no answer, as the end of the sentence "the agent of NODE at ADDRESS: ...". */
+  | { readonly kind: "failed"; readonly why: string };
+
+export interface AskOptions {
+  /** Numeric address to ask from: a peer answers only at known addresses. Default: the kernel's choice. */
+  readonly from?: string;
+  readonly timeoutMs: number;
+  readonly mostBytes: number;
+}
+
+/** Gets `path` from the peer. Never rejects. */
+export async function askPeer(
+  identity: PeerIdentity,
+  peer: Peer,
+  path: string,
+  { timeoutMs, mostBytes, from }: AskOptions,
+): Promise<PeerAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  let socket: TLSSocket | undefined;
+  try {
+    socket = await connected(identity, peer, from, signal);
+    return { kind: "ok", text: await answer(socket, peer, path, mostBytes, signal) };
+  } catch (error) {
+    return { kind: "failed", why: signal.aborted ? `no answer in ${timeoutMs} ms` : reasonOf(error) };
+  } finally {
+    socket?.destroy();
+  }
+}
+
+function connected(
+  { key, cert }: PeerIdentity,
+  peer: Peer,
+  from: string | undefined,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: peer.ip,
+      port: peer.port,
+      ...(from === undefined ? {} : { localAddress: from }),
+      key,
+      cert,
+      minVersion: "TLSv1.3",
+      // No authority has signed the certificate. Its key is compared below, which says more.
+      rejectUnauthorized: false,
+    });
+    const give = (error: Error): void => {
+      socket.destroy();
+      reject(error);
+    };
+    const late = (): void => give(new Error("too late"));
+    signal.addEventListener("abort", late, { once: true });
+    if (signal.aborted) return late();
+    // The error of a connection that has ended already is told by its request.
+    socket.on("error", give);
+    socket.once("secureConnect", () => {
+      signal.removeEventListener("abort", late);
+      const certificate = socket.getPeerX509Certificate();
+      if (certificate !== undefined && keyIdOf(certificate) === peer.key) resolve(socket);
+      else give(new Error("what answers there has another key than the Lease names for this node"));
+    });
+  });
+}
+
+function answer(
+  socket: TLSSocket,
+  peer: Peer,
+  path: string,
+  mostBytes: number,
+  signal: AbortSignal,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      {
+        createConnection: () => socket,
+        path,
+        headers: { host: hostPort(peer.ip, peer.port), connection: "close" },
+        maxHeaderSize: 8 * 1_024,
+        signal,
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        response.on("data", (chunk: Buffer) => {
+          length += chunk.length;
+          if (length <= mostBytes) return void chunks.push(chunk);
+          reject(new Error("the answer is too long"));
+          response.destroy();
+        });
+        response.on("error", reject);
+        response.on("aborted", () => reject(new Error("the answer ended early")));
+        response.on("end", () => {
+          if (response.statusCode === 200) resolve(Buffer.concat(chunks).toString("utf8"));
+          else reject(new Error(`it answered ${response.statusCode}`));
+        });
+      },
+    );
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // A peer ends the connection of a client that it does not know, before or after the handshake.
+  return "code" in error && error.code === "ECONNRESET"
+    ? "it closed the connection, which it does when it does not know this node's key or address yet"
+    : error.message;
+}

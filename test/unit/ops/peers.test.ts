@@ -1,0 +1,152 @@
+/** What one agent tells of the others: two real ops servers that know each other, and some that do not. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import type { TestContext } from "node:test";
+import { silentLogger } from "../../../src/log.ts";
+import { createMetrics } from "../../../src/ops/metrics.ts";
+import { createPeerDesk } from "../../../src/ops/peers.ts";
+import { createOps } from "../../../src/ops/server.ts";
+import type { Ops } from "../../../src/ops/server.ts";
+import { peerIdentity } from "../../../src/peers/identity.ts";
+import { createKnownPeers } from "../../../src/peers/known-peers.ts";
+import type { KnownPeers } from "../../../src/peers/known-peers.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { exampleStatus } from "./example.ts";
+
+interface Agent {
+  readonly node: string;
+  readonly ops: Ops;
+  readonly clock: FakeClock;
+  readonly known: KnownPeers;
+  readonly key: string;
+  get(path: string, init?: RequestInit): Promise<Response>;
+}
+
+async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Agent> {
+  const directory = mkdtempSync(join(tmpdir(), "leasehold-desk-"));
+  const clock = new FakeClock();
+  const identity = peerIdentity(directory, node, silentLogger);
+  const self = { node, key: identity.id };
+  const known = createKnownPeers(join(directory, "peers.json"), self, silentLogger);
+  const ops = createOps({
+    host: "127.0.0.1",
+    port: 0,
+    healthPort: 0,
+    status: () => exampleStatus({ agent: { node } }),
+    decisions: () => Promise.resolve(decisions),
+    metrics: createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" }),
+    log: silentLogger,
+    clock,
+  });
+  await ops.start();
+  await ops.meetPeers({ host: "127.0.0.1", port: 0, identity, known });
+  t.after(async () => {
+    const stopped = ops.stop();
+    clock.advance(1_000);
+    await stopped;
+    rmSync(directory, { recursive: true });
+  });
+  const get = (path: string, init?: RequestInit): Promise<Response> =>
+    fetch(`http://127.0.0.1:${ops.port()}${path}`, { redirect: "manual", ...init });
+  return { node, ops, clock, known, key: identity.id, get };
+}
+
+function introduce(agents: readonly Agent[]): void {
+  const candidates = agents.map(({ node, ops, key }) => ({
+    node,
+    ip: "127.0.0.1",
+    peer: { port: ops.peerPort(), key },
+  }));
+  for (const { known } of agents) known.observe({ holder: "n1", candidates });
+}
+
+describe("through one node", () => {
+  test("a person sees the status, the metrics and the decisions of another one", async (t) => {
+    const [n1, n2] = [await agent(t, "n1"), await agent(t, "n2", '{"of":"n2"}')];
+    assert.deepEqual(await (await n1.get("/peers")).json(), { peers: [] });
+    introduce([n1, n2]);
+    assert.deepEqual(await (await n1.get("/peers")).json(), {
+      peers: [{ node: "n2", address: `127.0.0.1:${n2.ops.peerPort()}` }],
+    });
+    const status = await n1.get("/peers/n2/status");
+    assert.deepEqual([status.status, status.headers.get("content-type")], [200, "application/json"]);
+    assert.deepEqual(
+      await status.json(),
+      JSON.parse(JSON.stringify(exampleStatus({ agent: { node: "n2" } }))),
+    );
+    const metrics = await n1.get("/peers/n2/metrics");
+    assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+    assert.match(await metrics.text(), /^leader_election_master_status/m);
+    assert.equal(await (await n1.get("/peers/n2/decisions")).text(), '{"of":"n2"}');
+  });
+
+  test("only known peers are asked, and only for what there is", async (t) => {
+    const [n1, n2] = [await agent(t, "n1"), await agent(t, "n2")];
+    introduce([n1, n2]);
+    for (const path of [
+      "/peers/n1/status",
+      "/peers/n3/status",
+      "/peers/127.0.0.1/status",
+      "/peers/__proto__/status",
+      "/peers/n2/livez",
+      "/peers/n2/peers",
+      "/peers/n2/peers/n1/status",
+      "/peers/n2/../n2/status/x",
+      "/peers/n2%2fstatus",
+      "/peers//status",
+    ])
+      assert.equal((await n1.get(path)).status, 404, path);
+    assert.equal((await n1.get("/peers/n2/status", { method: "POST" })).status, 405);
+  });
+
+  test("a peer that does not answer is said to, with its address, and asked again", async (t) => {
+    const [n1, n2] = [await agent(t, "n1"), await agent(t, "n2")];
+    introduce([n1, n2]);
+    n2.known.observe({ holder: "n2", candidates: [{ node: "n2", ip: "127.0.0.1" }] });
+    const refused = await n1.get("/peers/n2/status");
+    assert.equal(refused.status, 502);
+    assert.match(await refused.text(), /^the agent of n2 at 127\.0\.0\.1:\d+: it closed the connection/);
+    introduce([n1, n2]);
+    assert.equal((await n1.get("/peers/n2/status")).status, 502);
+    n1.clock.advance(1_000);
+    assert.equal((await n1.get("/peers/n2/status")).status, 200);
+  });
+
+  test("what is no JSON is not passed on as JSON", async (t) => {
+    const [n1, n2] = [await agent(t, "n1"), await agent(t, "n2", "<script>")];
+    introduce([n1, n2]);
+    const answer = await n1.get("/peers/n2/decisions");
+    assert.deepEqual([answer.status, await answer.text()], [502, "n2 did not answer with JSON\n"]);
+  });
+});
+
+test("an answer is asked for once in half a second, however many people want it", async () => {
+  const clock = new FakeClock();
+  const asked: string[] = [];
+  const peer = { node: "n2", ip: "192.0.2.12", port: 10_085, key: "" };
+  const desk = createPeerDesk({
+    clock,
+    known: { all: () => [peer], find: (node) => (node === "n2" ? peer : undefined) },
+    ask: async ({ node }, path) => {
+      asked.push(node + path);
+      return { kind: "failed", why: "a\u001b[2Jb" };
+    },
+  });
+  const answers = await Promise.all([
+    desk.ask("n2", "/status"),
+    desk.ask("n2", "/status"),
+    desk.ask("n2", "/metrics"),
+  ]);
+  assert.deepEqual(asked, ["n2/status", "n2/metrics"]);
+  assert.deepEqual(answers[0], {
+    kind: "failed",
+    why: "the agent of n2 at 192.0.2.12:10085: a\\u{1b}[2Jb",
+  });
+  assert.equal(desk.ask("n3", "/status"), undefined);
+  clock.advance(500);
+  await desk.ask("n2", "/status");
+  assert.equal(asked.length, 3);
+});
