@@ -83,6 +83,26 @@ export function parseAgentFacts(text: string): AgentFacts | undefined {
   }
 }
 
+const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
+/** Most peers that are asked. */
+const MOST_PEERS = 64;
+
+/** Reads an agent's `/peers`; none when it is not such a list. */
+export function parsePeerList(text: string): readonly { readonly node: string; readonly address: string }[] {
+  try {
+    const value: unknown = JSON.parse(text);
+    return list(object(value)["peers"], (one) => {
+      const { node, address } = object(one);
+      // The name becomes a part of a path.
+      if (!NODE_NAME.test(string(node))) throw new Unreadable();
+      return { node: string(node), address: string(address) };
+    }).slice(0, MOST_PEERS);
+  } catch (error) {
+    if (error instanceof Unreadable || error instanceof SyntaxError) return [];
+    throw error;
+  }
+}
+
 function agentFacts(status: JsonObject): AgentFacts {
   const nowMs = number(status["nowMs"]);
   const refusal = nullable(object(status["api"])["lastRefusal"], object);

@@ -8,13 +8,14 @@ import { join } from "node:path";
 import { recordingsDirectory, recordingsIn } from "../agent/recordings.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { plainText } from "../kube/plain-text.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import { readNetwork } from "../linux/links.ts";
 import { hostPort } from "../net.ts";
 import { parseRecording } from "../recorder/recording.ts";
 import type { Recording } from "../recorder/recording.ts";
-import { parseAgentFacts } from "./agent-facts.ts";
+import { parseAgentFacts, parsePeerList } from "./agent-facts.ts";
 import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
 
@@ -43,7 +44,8 @@ export interface Answers {
 
 /** Milliseconds that an agent on this machine may take. */
 const LOCAL_MS = 2_000;
-const PEER_MS = 1_500;
+/** Milliseconds that this node's agent may take to ask another one: it gives up sooner. */
+const PEER_MS = 2_500;
 /** Most bytes of an answer. A recording has a few MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
@@ -71,7 +73,7 @@ export async function askAll(config: Config, clock: Clock): Promise<Answers> {
       clock,
       known.map(({ ip }) => ip),
     ),
-    askPeers(config, known),
+    agent.kind === "ok" ? askPeers(base) : new Map<string, Asking<AgentFacts>>(),
   ]);
   return { at: clock.wall(), config, agent, peers, kernel: askKernel(config, agent), lease, recording };
 }
@@ -93,21 +95,25 @@ async function askAgent(url: string, timeoutMs: number): Promise<Asking<AgentFac
 }
 
 /**
- * The other nodes' agents, where this one listens on every address: then they do so too, by the same
- * manifest.
+ * The other nodes' agents, which this node's agent asks for us: it knows their keys, also while no API server
+ * answers. An agent that knows none, or is too old to ask, has no peers.
  */
-async function askPeers(
-  { opsHost, opsPort, nodeName }: Config,
-  known: readonly { readonly node: string; readonly ip: string }[],
-): Promise<ReadonlyMap<string, Asking<AgentFacts>>> {
-  if (reachable(opsHost) === opsHost) return new Map();
-  const others = known.filter(({ node }) => node !== nodeName);
-  const asked = others.map(
-    async ({ node, ip }) =>
-      [node, await askAgent(`http://${hostPort(ip, opsPort)}/status`, PEER_MS)] as const,
-  );
+async function askPeers(base: string): Promise<ReadonlyMap<string, Asking<AgentFacts>>> {
+  const listed = await get(`${base}/peers`, LOCAL_MS);
+  const peers = listed.kind === "ok" ? parsePeerList(listed.value) : [];
+  const asked = peers.map(async ({ node, address }) => {
+    const where = `the agent of ${node} at ${address}`;
+    const answer = await askAgent(`${base}/peers/${node}/status`, PEER_MS);
+    return [
+      node,
+      answer.kind === "ok" ? answer : { ...answer, where, why: withoutPlace(answer.why, where) },
+    ] as const;
+  });
   return new Map(await Promise.all(asked));
 }
+
+/** The agent's words name the peer, as the line before them does. */
+const withoutPlace = (why: string, where: string): string => why.replace(`${where}: `, "");
 
 function askKernel({ vips }: Config, agent: Asking<AgentFacts>): Asking<KernelFacts> {
   const configured = vips.map(({ text }) => text);
@@ -199,8 +205,11 @@ function get(url: string, timeoutMs: number): Promise<Asking<string>> {
       });
       response.on("error", (error) => fail(error.message));
       response.on("end", () => {
-        if (response.statusCode !== 200) fail(`it answered ${response.statusCode}`);
-        else resolve({ kind: "ok", value: Buffer.concat(chunks).toString("utf8") });
+        const text = Buffer.concat(chunks).toString("utf8");
+        if (response.statusCode === 200) resolve({ kind: "ok", value: text });
+        // The agent says in words what a peer did not do.
+        else
+          fail(response.statusCode === 502 ? plainText(text.trim()) : `it answered ${response.statusCode}`);
       });
     });
     sent.on("error", (error) =>

@@ -81,8 +81,8 @@ export const COMMANDS = [
     summary: "show who holds the VIP, and every node",
     details: [
       "It asks this node's agent, this node's kernel and the API, and says what it could not ask and what to " +
-        "type then. Without the API it shows what the agent knows, and without the agent what the Lease says. " +
-        "Where LEASEHOLD_OPS_ADDRESS is not loopback it asks the other nodes' agents too.",
+        "type then. This node's agent asks the other nodes' agents, also while no API server answers. Without " +
+        "the agent it shows what the Lease says.",
     ],
     flags: [OUTPUT, { name: "--watch", short: "-w", doc: "show it again every 2 s until interrupted" }],
     examples: [
