@@ -1,7 +1,8 @@
 #!/bin/sh
 # `leasehold` on a host, as root. `leasehold manifest cli` prints it. Put it into /usr/local/sbin/leasehold, mode 0755.
 # While the pod runs, the command runs in its container (crictl exec), with the pod's settings. Otherwise it runs in a
-# container of its own (ctr run), with the settings that were given to `leasehold manifest cli`.
+# container of its own (ctr run), with the settings that were given to `leasehold manifest cli`. `leasehold doctor`
+# always has a container of its own, because it looks at the machine's processes: with the pod's settings while it runs.
 set -eu
 
 usage() {
@@ -16,7 +17,7 @@ case "$1" in
 esac
 
 container=$(crictl ps --state Running --name '^leasehold$' --quiet 2>/dev/null | head -n 1) || container=
-if [ -n "$container" ]; then
+if [ -n "$container" ] && [ "$1" != doctor ]; then
   # --sync passes the exit status on, and shows the output at the end.
   sync=--sync
   for argument; do
@@ -25,13 +26,30 @@ if [ -n "$container" ]; then
   exec crictl exec $sync "$container" leasehold "$@"
 fi
 
-echo 'leasehold: the pod does not run, so this is a container of its own' >&2
 binds=
+mount() {
+  [ ! -e "$1" ] || binds="$binds --mount type=bind,src=$1,dst=$2,options=rbind:ro"
+}
 for path in '/etc/kubernetes' '/run/leasehold' '/var/lib/leasehold' '/etc/machine-id'; do
-  [ ! -e "$path" ] || binds="$binds --mount type=bind,src=$path,dst=$path,options=rbind:ro"
+  mount "$path" "$path"
 done
+if [ "$1" = doctor ]; then
+  for path in /proc:/host/proc /var/lib/kubelet/kubeadm-flags.env:/var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet:/etc/default/kubelet /etc/sysconfig/kubelet:/etc/sysconfig/kubelet /etc/keepalived:/etc/keepalived; do
+    mount "${path%%:*}" "${path#*:}"
+  done
+fi
+set -- 'docker.io/library/leasehold:0.1.0' "leasehold-cli-$$" leasehold "$@"
+if [ -n "$container" ]; then
+  settings=$(crictl exec --sync "$container" env | grep '^LEASEHOLD_') || settings=
+  while IFS= read -r setting; do
+    [ -z "$setting" ] || set -- --env "$setting" "$@"
+  done <<EOF
+$settings
+EOF
+else
+  echo 'leasehold: the pod does not run, so this is a container of its own' >&2
+  set -- --env 'LEASEHOLD_VIP=192.0.2.10' "$@"
+fi
 # The paths have no blank and no comma: `leasehold manifest cli` has checked them.
 # shellcheck disable=SC2086
-exec ctr -n k8s.io run --rm --net-host --cap-add CAP_NET_ADMIN --cap-add CAP_NET_RAW $binds \
-  --env 'LEASEHOLD_VIP=192.0.2.10' \
-  'docker.io/library/leasehold:0.1.0' "leasehold-cli-$$" leasehold "$@"
+exec ctr -n k8s.io run --rm --net-host --cap-add CAP_NET_ADMIN --cap-add CAP_NET_RAW $binds "$@"

@@ -175,17 +175,21 @@ export const COMMANDS = [
     name: "doctor",
     summary: "check this machine and the API, before and after an installation",
     details: [
-      "It checks the VIP's interface and subnet, whether another program or another machine has the VIP, the " +
-        "ports, nft, the kubeconfigs and their end, the agent's rights, and the API servers' certificates. Each " +
-        "line says what to do. It changes nothing, and sends nothing but ARP requests or neighbour " +
-        "solicitations for the VIP, and requests to the API.",
+      "It checks this machine: the VIP's interface and subnet, whether another program or another machine has the " +
+        "VIP, the ports, sysctls, nft and the kernel's modules, the firewall, the kubelet's --node-ip, and other " +
+        "software that gives out addresses. It checks the cluster: the kubeconfigs and their end, the agent's " +
+        "rights, the API servers' certificates, the clocks, each other node on the wire and on its ports, the " +
+        "versions, and that every node has the same VIPs.",
+      "Each line has a verdict: ok, warn, FAIL, or unknown where it could not be found out. Below each that is not " +
+        "ok stands what to do. It changes nothing. It sends ARP requests or neighbour solicitations and echo " +
+        "requests, connects to ports of the other nodes, and asks the API.",
     ],
     flags: [{ ...OUTPUT, values: ["text", "json", "yaml"], doc: "json and yaml are for programs" }],
     examples: [
       ["leasehold doctor", "check this machine"],
       ["leasehold doctor -o json", "write one JSON document"],
     ],
-    exits: [[0, "nothing has failed"], USAGE_EXIT, [3, "a check has failed"]],
+    exits: [[0, "no line is FAIL"], USAGE_EXIT, [3, "a line is FAIL"]],
   },
   {
     name: "cleanup",

@@ -2,162 +2,145 @@
  * `leasehold doctor`: judges what was found on this machine and at the API, before an installation and after
  * it. Pure. Each line says what to do.
  */
-import type { ErrorCode } from "../errors.ts";
-import { endsSoon } from "../kube/credentials.ts";
-import { plainText } from "../kube/plain-text.ts";
-import { duration } from "../recorder/explain.ts";
-import type { Asking } from "./ask.ts";
+import { parseIp } from "../net.ts";
+import { diagnoseCluster } from "./diagnose-cluster.ts";
+import { line, noVip } from "./diagnosis.ts";
+import type { Diagnosis } from "./diagnosis.ts";
+import type { Examined } from "./examined.ts";
 import { table } from "./render-status.ts";
 
-/** `unknown`: it could not be found out. */
-export type Verdict = "ok" | "warn" | "FAIL" | "unknown";
-
-export interface Diagnosis {
-  readonly check: string;
-  readonly verdict: Verdict;
-  readonly found: string;
-  /** What to do; "" for nothing. */
-  readonly todo: string;
-}
-
-/** A problem that the agent itself would have. */
-export interface Complaint {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly hint: string;
-}
-
-export interface KubeconfigFacts {
-  readonly path: string;
-  /** Why it is of no use; null: it is good. */
-  readonly problem: string | null;
-  /** Of the client certificate; null: there is none, or it could not be read. */
-  readonly startsAt: Date | null;
-  readonly expiresAt: Date | null;
-}
-
-export interface CertificateFacts {
-  readonly server: string;
-  /** The VIPs, and `kubernetes`, for which the certificate is not valid. */
-  readonly missing: readonly string[];
-  readonly startsAt: Date;
-  readonly expiresAt: Date;
-}
-
-/** What was found. */
-export interface Examined {
-  readonly at: Date;
-  readonly vips: readonly string[];
-  readonly agentRuns: boolean;
-  /** The interface with the VIP's subnet, or what is wrong with the network. */
-  readonly network: { readonly interface: string } | Complaint;
-  /** Addresses on this machine that equal the VIP and that no agent has bound, with their interface. */
-  readonly foreign: readonly string[];
-  /** The MAC of a machine that answers for the VIP, and the candidate that has it; null: none answers. */
-  readonly wire: Asking<{ readonly mac: string; readonly node: string | null } | null>;
-  readonly ports: readonly {
-    readonly setting: string;
-    readonly port: number;
-    readonly error: string | null;
-  }[];
-  /** Why nft cannot be used; null: it can. */
-  readonly nft: string | null;
-  readonly own: KubeconfigFacts;
-  readonly admin: KubeconfigFacts;
-  /** The rights that the agent lacks, each as kubectl's words. */
-  readonly rights: Asking<readonly string[]>;
-  readonly certificates: readonly Asking<CertificateFacts>[];
-  /** Static pods of other software that binds addresses, by their files. */
-  readonly others: readonly { readonly file: string; readonly software: string }[];
-}
-
-const line = (check: string, verdict: Verdict, found: string, todo = ""): Diagnosis => ({
-  check,
-  verdict,
-  found: plainText(found),
-  todo,
-});
+/** The oldest kernel and the oldest nft that load the rules (docs/fast-path.md). */
+const OLDEST_KERNEL = [5, 10] as const;
+const OLDEST_NFT = [1, 0, 6] as const;
 
 export function diagnose(examined: Examined): readonly Diagnosis[] {
   return [
     agent(examined),
     network(examined),
     address(examined),
-    wire(examined),
-    ...others(examined),
+    ...wire(examined),
+    ...software(examined),
     ...ports(examined),
-    examined.nft === null
-      ? line("nft", "ok", "nft works, and the kernel has nf_tables")
-      : line(
-          "nft",
-          "FAIL",
-          examined.nft,
-          "See LH_NFT in docs/operations.md. Without nft there is no fast path.",
-        ),
-    ...kubeconfigs(examined),
-    rights(examined),
-    ...certificates(examined),
+    sysctls(examined),
+    nft(examined),
+    ...firewall(examined),
+    ...kubelet(examined),
+    ...diagnoseCluster(examined),
   ];
 }
 
-function agent({ agentRuns }: Examined): Diagnosis {
-  return agentRuns
-    ? line("agent", "ok", "an agent runs on this machine")
-    : line(
+function agent({ agent: found }: Examined): Diagnosis {
+  switch (found.kind) {
+    case "none":
+      return line(
         "agent",
         "warn",
         "no agent runs on this machine",
         "After the installation: crictl ps -a --name leasehold",
       );
+    case "silent":
+      return line(
+        "agent",
+        "FAIL",
+        `an agent runs, and 127.0.0.1:${found.port} does not answer for it: ${found.why}`,
+        "See LeaseholdHealthPort in docs/operations.md, or set LEASEHOLD_HEALTH_PORT as the pod has it.",
+      );
+    case "answers":
+      return found.failing.length === 0
+        ? line("agent", "ok", "an agent runs on this machine and is ready")
+        : line("agent", "FAIL", `the agent is not ready: ${found.failing.join("; ")}`, "leasehold why");
+  }
 }
 
 function network({ network: found, vips }: Examined): Diagnosis {
-  if (vips.length === 0)
-    return line("interface", "unknown", "LEASEHOLD_VIP is not set", "Set it, as the pod has it.");
+  if (vips.length === 0) return noVip("interface");
   if ("code" in found) return line("interface", "FAIL", `${found.code}: ${found.message}`, found.hint);
   return line("interface", "ok", `${found.interface} has the subnet of ${vips.join(", ")}`);
 }
 
-function address({ foreign }: Examined): Diagnosis {
-  return foreign.length === 0
+function address({ foreign, vips }: Examined): Diagnosis {
+  if (vips.length === 0) return noVip("address");
+  if (foreign.kind === "failed")
+    return line(
+      "address",
+      "unknown",
+      `${foreign.where}: ${foreign.why}`,
+      "Run this as root in the host's network.",
+    );
+  return foreign.value.length === 0
     ? line("address", "ok", "no other program has the VIP bound on this machine")
     : line(
         "address",
         "FAIL",
-        `bound here, and not by an agent: ${foreign.join(", ")}`,
+        `bound here, and not by an agent: ${foreign.value.join(", ")}`,
         "See LH_VIP_FOREIGN in docs/operations.md.",
       );
 }
 
-function wire({ wire: asked, vips }: Examined): Diagnosis {
-  const vip = vips.join(", ");
-  if (asked.kind === "failed") return line("wire", "unknown", `${asked.where}: ${asked.why}`);
-  if (asked.value === null) return line("wire", "ok", `no other machine answers for ${vip}`);
-  const { mac, node } = asked.value;
-  if (node !== null) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
-  return line(
-    "wire",
-    "FAIL",
-    `the machine ${mac}, which is no candidate, answers for ${vip}`,
-    "See LH_VIP_CONFLICT in docs/operations.md. Find it in the switch's table, and stop it or choose another VIP.",
-  );
+function wire({ wire: asked, vips }: Examined): readonly Diagnosis[] {
+  if (vips.length === 0) return [noVip("wire")];
+  return asked.map(({ vip, owner }) => {
+    if (owner.kind === "failed")
+      return line(
+        "wire",
+        "unknown",
+        `${vip}: ${owner.why}`,
+        "Mend what the line `interface` says, or run this as root with NET_RAW.",
+      );
+    if (owner.value === null) return line("wire", "ok", `no other machine answers for ${vip}`);
+    const { mac, node } = owner.value;
+    if (node !== null) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
+    return line(
+      "wire",
+      "FAIL",
+      `the machine ${mac}, which is no candidate, answers for ${vip}`,
+      "See LH_VIP_CONFLICT in docs/operations.md. Find it in the switch's table, and stop it or choose another VIP.",
+    );
+  });
 }
 
-function others({ others: found }: Examined): readonly Diagnosis[] {
-  return found.map(({ file, software }) =>
+function software({ others, othersUnseen }: Examined): readonly Diagnosis[] {
+  const found = others.map(({ software: name, where, hasVip }) =>
     line(
       "software",
-      "warn",
-      `${file} runs ${software}`,
-      `If ${software} has the same VIP, move that file away on every node before the agent takes it.`,
+      hasVip ? "FAIL" : "warn",
+      `${name}: ${where}${hasVip ? ", and it has the VIP" : ""}`,
+      hasVip
+        ? `Stop ${name} on every node before the agents take the VIP, or take the VIP out of its configuration.`
+        : `See that ${name} does not have the VIP too. If it has, stop it on every node first.`,
     ),
   );
+  if (othersUnseen !== null)
+    return [
+      ...found,
+      line(
+        "software",
+        "unknown",
+        othersUnseen,
+        "On the host: pgrep -a 'keepalived|kube-vip|speaker'. Or run this by the script of `leasehold manifest cli`.",
+      ),
+    ];
+  return found.length > 0
+    ? found
+    : [line("software", "ok", "no other software that gives out addresses was found")];
 }
 
-function ports({ ports: found, agentRuns }: Examined): readonly Diagnosis[] {
-  // The agent has them itself, and its status says if it lacks one.
-  if (agentRuns)
-    return [line("ports", "ok", "the agent has its ports, or says in `leasehold status` which one it lacks")];
+function ports({ ports: found, agent: running }: Examined): readonly Diagnosis[] {
+  if (running.kind === "answers") {
+    const failing = running.failing.filter((text) => /^(?:listener|ops-port|health-port) /.test(text));
+    return failing.length === 0
+      ? [line("ports", "ok", "the agent has all of its ports")]
+      : failing.map((text) => line("ports", "FAIL", text, "`ss -ltnp` names the program that has the port."));
+  }
+  if (running.kind === "silent")
+    return [
+      line(
+        "ports",
+        "unknown",
+        "the agent runs and cannot be asked for its ports",
+        "`ss -ltnp` names the program that has 127.0.0.1's probe port.",
+      ),
+    ];
   return found.map(({ setting, port, error }) =>
     error === null
       ? line("ports", "ok", `${setting}: port ${port} is free`)
@@ -170,77 +153,171 @@ function ports({ ports: found, agentRuns }: Examined): readonly Diagnosis[] {
   );
 }
 
-function kubeconfigs({ own, admin, at }: Examined): readonly Diagnosis[] {
-  const step = "Do step 5 of the README's quick start on this node.";
-  const one = ({ path, problem, startsAt, expiresAt }: KubeconfigFacts, usable: boolean): Diagnosis => {
-    if (problem !== null)
-      return line(
-        "kubeconfig",
-        usable ? "warn" : "FAIL",
-        `${path}: ${problem}`,
-        usable ? step : `${step} Before \`kubeadm init\` this is as it must be.`,
-      );
-    if (expiresAt === null) return line("kubeconfig", "ok", `${path} has a token`);
-    const leftMs = expiresAt.getTime() - at.getTime();
-    if (leftMs <= 0)
-      return line(
-        "kubeconfig",
-        usable ? "warn" : "FAIL",
-        `${path} expired on ${expiresAt.toISOString()}`,
-        step,
-      );
-    const ends = `${path} is valid until ${expiresAt.toISOString()}, ${duration(leftMs)} more`;
-    return endsSoon(startsAt, expiresAt, at.getTime())
-      ? line("kubeconfig", "warn", ends, step)
-      : line("kubeconfig", "ok", ends);
-  };
-  const isGood = ({ problem, expiresAt }: KubeconfigFacts): boolean =>
-    problem === null && (expiresAt === null || expiresAt > at);
-  // admin.conf is the fallback. Where the own one is good, it need not be there.
-  return isGood(own) ? [one(own, true)] : [one(own, isGood(admin)), one(admin, false)];
-}
-
-function rights({ rights: asked }: Examined): Diagnosis {
-  if (asked.kind === "failed") return line("rights", "unknown", `${asked.where}: ${asked.why}`);
-  return asked.value.length === 0
-    ? line("rights", "ok", "the agent's user may do all that it needs")
+function sysctls({ sysctls: found, vips }: Examined): Diagnosis {
+  if (vips.length === 0) return noVip("sysctl");
+  if (found.kind === "failed")
+    return line("sysctl", "unknown", `${found.where}: ${found.why}`, "Mend the line `interface` first.");
+  return found.value.length === 0
+    ? line("sysctl", "ok", "the kernel's settings are as the fast path needs them")
     : line(
-        "rights",
+        "sysctl",
         "FAIL",
-        `the agent's user may not: ${asked.value.join(", ")}`,
-        "leasehold manifest rbac | kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f -",
+        found.value.join("; "),
+        "sysctl -w NAME=VALUE, and the same in a file of /etc/sysctl.d. Without it there is no fast path.",
       );
 }
 
-function certificates({ certificates: asked, at }: Examined): readonly Diagnosis[] {
-  if (asked.length === 0) return [line("certificate", "unknown", "no API server is known")];
-  return asked.map((one) => {
-    if (one.kind === "failed") return line("certificate", "unknown", `${one.where}: ${one.why}`);
-    const { server, missing, startsAt, expiresAt } = one.value;
-    const renew = "Put the names into apiServer.certSANs, and renew it: kubeadm init phase certs apiserver.";
-    if (missing.length > 0)
-      return line(
-        "certificate",
+/** True when the version is known and older. Suffixes such as -13-amd64 do not count. */
+function isOlder(version: string, oldest: readonly number[]): boolean {
+  const numbers = /^\d+(?:\.\d+)*/.exec(version)?.[0].split(".").map(Number) ?? [];
+  if (numbers.length === 0) return false;
+  for (const [at, least] of oldest.entries()) {
+    const here = numbers[at] ?? 0;
+    if (here !== least) return here < least;
+  }
+  return false;
+}
+
+function nft({ nft: { version, kernel, lacks } }: Examined): Diagnosis {
+  const old = [
+    ...(isOlder(kernel, OLDEST_KERNEL)
+      ? [`Linux is ${kernel}, and ${OLDEST_KERNEL.join(".")} is the oldest that works`]
+      : []),
+    ...(isOlder(version, OLDEST_NFT)
+      ? [`nft is ${version}, and ${OLDEST_NFT.join(".")} is the oldest that works`]
+      : []),
+  ];
+  const problems = [...old, ...lacks];
+  return problems.length === 0
+    ? line("nft", "ok", `nft ${version} works, and Linux ${kernel} has all that the rules need`)
+    : line(
+        "nft",
         "FAIL",
-        `${server} has a certificate that is not valid for ${missing.join(", ")}`,
-        renew,
+        problems.join("; "),
+        "See LH_NFT in docs/operations.md, and load the modules that are named: modprobe NAME. Without them there is no fast path.",
       );
-    if (endsSoon(startsAt, expiresAt, at.getTime()))
-      return line(
-        "certificate",
-        expiresAt <= at ? "FAIL" : "warn",
-        `${server} has a certificate that ends on ${expiresAt.toISOString()}`,
-        "kubeadm certs renew apiserver",
-      );
-    return line("certificate", "ok", `${server} has a certificate for the VIP and for kubernetes`);
+}
+
+/** How to open a port with the program that made the rules. */
+const OPENERS: Readonly<Record<string, string>> = {
+  firewalld: "firewall-cmd --permanent --add-port=PORT/tcp && firewall-cmd --reload",
+  ufw: "ufw allow PORT/tcp",
+  Calico: "a GlobalNetworkPolicy or a failsafe inbound port (FELIX_FAILSAFEINBOUNDHOSTPORTS)",
+};
+
+function firewall({ firewall: { verdicts, by, legacy }, vips }: Examined): readonly Diagnosis[] {
+  if (vips.length === 0) return [noVip("firewall")];
+  const old = legacy
+    ? [
+        line(
+          "firewall",
+          "unknown",
+          "iptables-legacy has a filter table in the kernel, whose rules nft cannot show",
+          "iptables-legacy -S INPUT, and ip6tables-legacy -S INPUT",
+        ),
+      ]
+    : [];
+  if (verdicts.kind === "failed")
+    return [
+      line(
+        "firewall",
+        "unknown",
+        `${verdicts.where}: ${verdicts.why}`,
+        "nft list ruleset, as root in the host's network",
+      ),
+      ...old,
+    ];
+  const opener = by === null ? "" : ` (${by}: ${OPENERS[by] ?? ""})`;
+  const bad = verdicts.value.flatMap(({ what, passing }) => {
+    // An echo that is dropped costs time when a node dies, and nothing else.
+    const isEcho = what.startsWith("ICMP");
+    const open = isEcho ? "Let ICMP echo requests in from the nodes." : `Open the port${opener}.`;
+    if (passing.kind === "dropped")
+      return [line("firewall", isEcho ? "warn" : "FAIL", `${what}: dropped by ${passing.by}`, open)];
+    if (passing.kind === "unsure")
+      return [
+        line(
+          "firewall",
+          "warn",
+          `${what}: dropped by ${passing.by}, unless ${passing.unless} accepts it, which cannot be told from here`,
+          `${open} Look with: nft -a list ruleset, iptables -S`,
+        ),
+      ];
+    return [];
   });
+  return bad.length > 0 || old.length > 0
+    ? [...bad, ...old]
+    : [line("firewall", "ok", "the rules of this machine let clients and nodes in")];
 }
 
+function kubelet({ kubelet: { nodeIp, node }, vips }: Examined): readonly Diagnosis[] {
+  if (vips.length === 0) return [noVip("kubelet")];
+  const set =
+    "Set --node-ip to this node's own address in /var/lib/kubelet/kubeadm-flags.env (KUBELET_KUBEADM_ARGS), ";
+  const todo = `${set}and restart the kubelet. With kubeadm: nodeRegistration.kubeletExtraArgs, name node-ip.`;
+  const lines: Diagnosis[] = [];
+  if (node.kind === "ok") {
+    const wrong = node.value.filter((text) => vips.includes(parseIp(text)?.text ?? text));
+    if (wrong.length > 0)
+      lines.push(
+        line("kubelet", "FAIL", `the Node has the VIP ${wrong.join(", ")} as its own address`, todo),
+      );
+  }
+  if (nodeIp.kind === "failed") {
+    if (node.kind === "ok")
+      return lines.length > 0
+        ? lines
+        : [line("kubelet", "ok", `the Node's own address is ${node.value.join(", ")}`)];
+    return [
+      line(
+        "kubelet",
+        "unknown",
+        `${nodeIp.where}: ${nodeIp.why}; ${node.where}: ${node.why}`,
+        "On the host: grep -r node-ip /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet",
+      ),
+    ];
+  }
+  if (nodeIp.value !== null) {
+    const { addresses, from } = nodeIp.value;
+    const wrong = addresses.filter((text) => vips.includes(text));
+    if (wrong.length > 0)
+      lines.push(line("kubelet", "FAIL", `--node-ip is the VIP ${wrong.join(", ")} (${from})`, todo));
+    // "::" and "0.0.0.0" choose a family, and leave the address to the kernel.
+    const open = addresses.filter((text) => text === "::");
+    if (open.length > 0 && vips.some((vip) => vip.includes(":")))
+      lines.push(
+        line(
+          "kubelet",
+          "warn",
+          `--node-ip=:: (${from}) lets the kubelet take the IPv6 VIP for the node's address`,
+          todo,
+        ),
+      );
+    return lines.length > 0
+      ? lines
+      : [line("kubelet", "ok", `--node-ip is ${addresses.join(", ")} (${from})`)];
+  }
+  if (lines.length > 0) return lines;
+  const six = vips.find((vip) => vip.includes(":"));
+  return [
+    six === undefined
+      ? line("kubelet", "ok", "--node-ip is not set, and an IPv4 VIP does not become the node's address")
+      : line(
+          "kubelet",
+          "warn",
+          `--node-ip is not set, and the kubelet may take the VIP ${six} for the node's address, because it stands first on the interface`,
+          todo,
+        ),
+  ];
+}
+
+/** One line for each check, and below it what to do. */
 export function diagnosisText(diagnoses: readonly Diagnosis[]): string {
-  return table(
-    ["CHECK", "VERDICT", "FOUND", "TO-DO"],
-    diagnoses.map(({ check, verdict, found, todo }) => [check, verdict, found, todo]),
-  );
+  const rows = diagnoses.flatMap(({ check, verdict, found, todo }) => [
+    [check, verdict, found],
+    ...(todo === "" ? [] : [["", "", `-> ${todo}`]]),
+  ]);
+  return table(["CHECK", "VERDICT", "FOUND, AND WHAT TO DO"], rows);
 }
 
 /** The exit status of `leasehold doctor`. */

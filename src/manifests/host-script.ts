@@ -11,17 +11,31 @@ export interface HostScriptOptions {
   readonly mounts: readonly Mount[];
 }
 
+/**
+ * What `leasehold doctor` looks at beyond the pod's own mounts, each with its place in the container: every
+ * process of the machine, and the files of the kubelet and of keepalived. All of it is read-only.
+ */
+const DOCTORS: readonly (readonly [source: string, place: string])[] = [
+  ["/proc", "/host/proc"],
+  ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/kubeadm-flags.env"],
+  ["/etc/default/kubelet", "/etc/default/kubelet"],
+  ["/etc/sysconfig/kubelet", "/etc/sysconfig/kubelet"],
+  ["/etc/keepalived", "/etc/keepalived"],
+];
+
 /** A word of a POSIX shell that stands for itself. */
 const word = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 /** The text of the script. */
 export function hostScript({ given, image, mounts }: HostScriptOptions): string {
-  const env = [...given].map(([name, value]) => `  --env ${word(`${PREFIX}${name}=${value}`)} \\\n`);
+  const env = [...given].map(([name, value]) => ` --env ${word(`${PREFIX}${name}=${value}`)}`).join("");
   const paths = mounts.map(({ path }) => word(path));
+  const doctors = DOCTORS.map(([source, place]) => `${source}:${place}`);
   return `#!/bin/sh
 # \`leasehold\` on a host, as root. \`leasehold manifest cli\` prints it. Put it into /usr/local/sbin/leasehold, mode 0755.
 # While the pod runs, the command runs in its container (crictl exec), with the pod's settings. Otherwise it runs in a
-# container of its own (ctr run), with the settings that were given to \`leasehold manifest cli\`.
+# container of its own (ctr run), with the settings that were given to \`leasehold manifest cli\`. \`leasehold doctor\`
+# always has a container of its own, because it looks at the machine's processes: with the pod's settings while it runs.
 set -eu
 
 usage() {
@@ -36,7 +50,7 @@ case "$1" in
 esac
 
 container=$(crictl ps --state Running --name '^leasehold$' --quiet 2>/dev/null | head -n 1) || container=
-if [ -n "$container" ]; then
+if [ -n "$container" ] && [ "$1" != doctor ]; then
   # --sync passes the exit status on, and shows the output at the end.
   sync=--sync
   for argument; do
@@ -45,15 +59,32 @@ if [ -n "$container" ]; then
   exec crictl exec $sync "$container" leasehold "$@"
 fi
 
-echo 'leasehold: the pod does not run, so this is a container of its own' >&2
 binds=
+mount() {
+  [ ! -e "$1" ] || binds="$binds --mount type=bind,src=$1,dst=$2,options=rbind:ro"
+}
 for path in ${paths.join(" ")}; do
-  [ ! -e "$path" ] || binds="$binds --mount type=bind,src=$path,dst=$path,options=rbind:ro"
+  mount "$path" "$path"
 done
+if [ "$1" = doctor ]; then
+  for path in ${doctors.join(" ")}; do
+    mount "\${path%%:*}" "\${path#*:}"
+  done
+fi
+set -- ${word(fullReference(image))} "leasehold-cli-$$" leasehold "$@"
+if [ -n "$container" ]; then
+  settings=$(crictl exec --sync "$container" env | grep '^${PREFIX}') || settings=
+  while IFS= read -r setting; do
+    [ -z "$setting" ] || set -- --env "$setting" "$@"
+  done <<EOF
+$settings
+EOF
+else
+  echo 'leasehold: the pod does not run, so this is a container of its own' >&2
+${env === "" ? "" : `  set --${env} "$@"\n`}fi
 # The paths have no blank and no comma: \`leasehold manifest cli\` has checked them.
 # shellcheck disable=SC2086
-exec ctr -n k8s.io run --rm --net-host --cap-add CAP_NET_ADMIN --cap-add CAP_NET_RAW $binds \\
-${env.join("")}  ${word(fullReference(image))} "leasehold-cli-$$" leasehold "$@"
+exec ctr -n k8s.io run --rm --net-host --cap-add CAP_NET_ADMIN --cap-add CAP_NET_RAW $binds "$@"
 `;
 }
 

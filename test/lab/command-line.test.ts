@@ -3,9 +3,11 @@
  * ask.
  */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { ClusterView } from "../../src/cli/cluster-view.ts";
-import type { Diagnosis } from "../../src/cli/diagnose.ts";
+import type { Diagnosis } from "../../src/cli/diagnosis.ts";
 import type { WhyAnswer } from "../../src/cli/why.ts";
 import { BUNDLE } from "./cluster.ts";
 import { createEmbeddedCluster } from "./embedded-cluster.ts";
@@ -144,6 +146,12 @@ describe("doctor", () => {
       "nft",
       "kubeconfig",
       "certificate",
+      "sysctl",
+      "firewall",
+      "clock",
+      "peers",
+      "versions",
+      "vips",
     ])
       assert.equal(verdicts.get(check), "ok", out);
     assert.match(checks.find(({ check }) => check === "wire")?.found ?? "", new RegExp(`^${holder.name} `));
@@ -160,7 +168,120 @@ describe("doctor", () => {
     await node.host.run(["ip", "address", "add", `${FREE}/32`, "dev", "eth0"]);
     const { status, out } = await leasehold(node, env, "doctor");
     await node.host.run(["ip", "address", "del", `${FREE}/32`, "dev", "eth0"]);
+    await cluster.client.run(["ip", "address", "del", `${FREE}/32`, "dev", "eth0"]);
     assert.equal(status, 3, out);
     assert.match(out, /^address +FAIL +bound here, and not by an agent/m);
+  });
+
+  test("finds every one of many things that are broken at once, and says of each what to do", async () => {
+    holder = await cluster.holder(30_000);
+    const node = another();
+    const peer = cluster.nodes.find((one) => one !== node && one !== holder) ?? holder;
+    await node.endAgent();
+    // A machine that is no candidate has the VIP that this command is given, and so has this machine.
+    await cluster.client.run(["ip", "address", "add", `${FREE}/32`, "dev", "eth0"]);
+    await node.host.run(["sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward"]);
+    const rules = (text: string): { readonly input: string } => ({
+      input: `table inet wall { chain input { type filter hook input priority 0; ${text} }; }`,
+    });
+    await node.host.run(
+      ["nft", "-f", "-"],
+      rules("policy drop; ct state established,related accept; tcp dport 22 accept; iifname lo accept;"),
+    );
+    await peer.host.run(
+      ["nft", "-f", "-"],
+      rules("iifname eth0 tcp dport 8443 drop; icmp type echo-request drop;"),
+    );
+    const listener = `require("net").createServer().listen(8443, "::", () => console.log("listens"))`;
+    const taken = await node.host.spawn([process.execPath, "-e", listener], { name: "taken" });
+    const conf = join(node.host.directory, "keepalived.conf");
+    writeFileSync(
+      conf,
+      `vrrp_instance VI_1 {\n  state MASTER\n  interface eth0\n  virtual_router_id 51\n  priority 100\n  version 3\n` +
+        `  advert_int 0.1\n  virtual_ipaddress {\n    ${FREE}\n  }\n}\n`,
+    );
+    const pid = (name: string): string => join(node.host.directory, `${name}.pid`);
+    const keepalived = await node.host.spawn(
+      [
+        "keepalived",
+        "--dont-fork",
+        "--log-console",
+        "--vrrp",
+        "-f",
+        conf,
+        "-p",
+        pid("keepalived"),
+        "-r",
+        pid("vrrp"),
+      ],
+      { name: "keepalived" },
+    );
+    const kubelet = await node.host.spawn(["bash", "-c", "exec -a /usr/bin/kubelet sleep 60"], {
+      name: "kubelet",
+    });
+    try {
+      await cluster.lab.until(
+        async () =>
+          (await node.host.run(["ss", "-Hltn"])).includes(":8443 ") &&
+          (await node.host.run(["ip", "-o", "address"])).includes(` ${FREE}/32 `),
+        10_000,
+        "the programs run",
+      );
+      const { status, out } = await leasehold(
+        node,
+        { LEASEHOLD_VIP: `${FREE},fd77::177`, LEASEHOLD_KUBECONFIG: "/nonexistent/kubeconfig" },
+        "doctor",
+        "-o",
+        "json",
+      );
+      assert.equal(status, 3, out);
+      const { checks }: { readonly checks: readonly Diagnosis[] } = JSON.parse(out);
+      const lines = checks.map(
+        ({ check, verdict, found, todo }) => `${check} ${verdict} ${found} -> ${todo}`,
+      );
+      for (const expected of [
+        /^agent warn no agent runs/,
+        /^interface ok eth0 has the subnet/,
+        new RegExp(`^address FAIL bound here, and not by an agent: ${FREE}/32 on eth0 -> See LH_VIP_FOREIGN`),
+        new RegExp(`^wire FAIL the machine ${cluster.client.mac}, .*${FREE} -> See LH_VIP_CONFLICT`),
+        /^wire ok no other machine answers for fd77::177/,
+        /^software FAIL keepalived: it runs on this machine, and it has the VIP -> Stop keepalived/,
+        /^ports FAIL LEASEHOLD_BALANCER_PORT: port 8443: .*EADDRINUSE.* -> `ss -ltnp`/,
+        /^ports ok LEASEHOLD_HEALTH_PORT/,
+        /^sysctl FAIL net\.ipv4\.ip_forward is 0, set it to 1 -> sysctl -w/,
+        /^nft ok /,
+        new RegExp(
+          `^firewall FAIL TCP from clients to ${node.host.ipv4}:6443: dropped by the policy of chain input in table inet wall -> Open the port`,
+        ),
+        new RegExp(`^firewall FAIL TCP from clients to \\[${node.host.ipv6}\\]:8443: dropped`),
+        new RegExp(`^firewall warn ICMP echo requests to ${FREE}: dropped .*-> Let ICMP`),
+        /^kubelet warn --node-ip is not set, .*fd77::177 .*-> Set --node-ip/,
+        /^kubeconfig warn \/nonexistent\/kubeconfig: no such file -> Do step 5/,
+        /^rights unknown \/nonexistent\/kubeconfig: no such file -> Mend/,
+        new RegExp(
+          `^certificate FAIL ${holder.host.ipv4}:6443 has a certificate that is not valid for ${FREE}, fd77::177 -> Put the names`,
+        ),
+        /^clock ok /,
+        new RegExp(
+          `^peers FAIL ${peer.name} \\(${peer.host.ipv4}\\): a firewall drops TCP from this node to port 8443 -> Run`,
+        ),
+        new RegExp(`^peers warn ${peer.name} \\(${peer.host.ipv4}\\) does not answer ICMP`),
+        new RegExp(`^peers ok ${holder.name} `),
+        /^versions ok /,
+        new RegExp(
+          `^vips FAIL this command was given ${FREE}, fd77::177, and .*${holder.name} has ${cluster.lab.vip4}`,
+        ),
+      ])
+        assert.ok(
+          lines.some((text) => expected.test(text)),
+          `${expected}\n${lines.join("\n")}`,
+        );
+    } finally {
+      await Promise.all([taken, keepalived, kubelet].map((program) => program.terminate()));
+      for (const one of [node, peer]) await one.host.run(["nft", "delete", "table", "inet", "wall"]);
+      await node.host.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]);
+      await cluster.client.run(["ip", "address", "del", `${FREE}/32`, "dev", "eth0"]);
+      await node.startAgent();
+    }
   });
 });

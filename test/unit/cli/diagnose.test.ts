@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { diagnose, diagnosisExit, diagnosisText } from "../../../src/cli/diagnose.ts";
-import type { Examined } from "../../../src/cli/diagnose.ts";
+import type { Examined } from "../../../src/cli/examined.ts";
 import { failed, ok } from "./answers.ts";
 
 const AT = new Date("2026-01-01T00:00:00Z");
@@ -9,24 +9,585 @@ const LATER = new Date("2026-12-01T00:00:00Z");
 const EARLIER = new Date("2025-01-05T00:00:00Z");
 const SOON = new Date("2026-01-05T00:00:00Z");
 
+const SERVER = { server: "192.0.2.11:6443", missing: [], startsAt: EARLIER, expiresAt: LATER, skewMs: 400 };
+const PEER = {
+  node: "n2",
+  ip: "192.0.2.12",
+  mac: "02:00:00:00:00:02",
+  heard: "02:00:00:00:00:02",
+  echo: true,
+  ports: [
+    { port: 6443, answer: "open" },
+    { port: 8443, answer: "open" },
+  ],
+} as const;
+const CANDIDATES = ["n1", "n2"].map((node) => ({
+  node,
+  version: "0.1.0",
+  fastPath: 1,
+  vips: ["192.0.2.10"],
+}));
+
 const WELL: Examined = {
   at: AT,
+  node: "n1",
+  version: "0.1.0",
   vips: ["192.0.2.10"],
-  agentRuns: false,
+  agent: { kind: "none" },
   network: { interface: "eth0" },
-  foreign: [],
-  wire: ok(null),
+  foreign: ok([]),
+  wire: [{ vip: "192.0.2.10", owner: ok(null) }],
   ports: [
     { setting: "LEASEHOLD_BALANCER_PORT", port: 8443, error: null },
     { setting: "LEASEHOLD_OPS_ADDRESS", port: 10081, error: null },
   ],
-  nft: null,
-  own: { path: "/etc/kubernetes/leasehold/kubeconfig", problem: null, startsAt: EARLIER, expiresAt: LATER },
-  admin: { path: "/etc/kubernetes/admin.conf", problem: "no such file", startsAt: null, expiresAt: null },
-  rights: ok([]),
-  certificates: [ok({ server: "192.0.2.11:6443", missing: [], startsAt: EARLIER, expiresAt: LATER })],
+  sysctls: ok([]),
+  nft: { version: "1.0.6", kernel: "6.1.0-13-amd64", lacks: [] },
+  firewall: {
+    verdicts: ok([{ what: "TCP from clients to 192.0.2.11:6443", passing: { kind: "passes" } }]),
+    by: null,
+    legacy: false,
+  },
+  kubelet: {
+    nodeIp: ok({ addresses: ["192.0.2.11"], from: "the running kubelet" }),
+    node: ok(["192.0.2.11"]),
+  },
   others: [],
+  othersUnseen: null,
+  own: {
+    path: "/etc/kubernetes/leasehold/kubeconfig",
+    problem: null,
+    isMissing: false,
+    startsAt: EARLIER,
+    expiresAt: LATER,
+  },
+  admin: {
+    path: "/etc/kubernetes/admin.conf",
+    problem: "no such file",
+    isMissing: true,
+    startsAt: null,
+    expiresAt: null,
+  },
+  rights: ok([]),
+  servers: [ok(SERVER)],
+  holderClock: { node: "n2", skewMs: -900 },
+  candidates: ok(CANDIDATES),
+  peers: ok([PEER]),
 };
+
+const SIX: Partial<Examined> = { vips: ["2001:db8::10"], candidates: ok([]) };
+const DROPPED = { kind: "dropped", by: "the policy of chain INPUT in table ip filter" } as const;
+const MISSING = { path: "/k", problem: "no such file", isMissing: true, startsAt: null, expiresAt: null };
+
+/** What was found, the check that must see it, its verdict, and what the line must say. */
+const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegExp, RegExp])[] = [
+  ["an agent that is ready", { agent: { kind: "answers", failing: [] } }, "agent", "ok", /ready/, /^$/],
+  [
+    "an agent that is not ready",
+    { agent: { kind: "answers", failing: ["election failed: FAULT: vip"] } },
+    "agent",
+    "FAIL",
+    /FAULT: vip/,
+    /leasehold why/,
+  ],
+  [
+    "an agent that is silent",
+    { agent: { kind: "silent", port: 10084, why: "ECONNREFUSED" } },
+    "agent",
+    "FAIL",
+    /127\.0\.0\.1:10084/,
+    /LeaseholdHealthPort/,
+  ],
+  [
+    "no interface",
+    { network: { code: "LH_INTERFACE", message: "no interface", hint: "Set LEASEHOLD_INTERFACE" } },
+    "interface",
+    "FAIL",
+    /LH_INTERFACE/,
+    /LEASEHOLD_INTERFACE/,
+  ],
+  [
+    "a foreign address",
+    { foreign: ok(["192.0.2.10/32 on eth0"]) },
+    "address",
+    "FAIL",
+    /eth0/,
+    /LH_VIP_FOREIGN/,
+  ],
+  ["no netlink", { foreign: failed("the network", "EPERM") }, "address", "unknown", /EPERM/, /root/],
+  [
+    "a stranger",
+    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:09", node: null }) }] },
+    "wire",
+    "FAIL",
+    /02:00:00:00:00:09/,
+    /LH_VIP_CONFLICT/,
+  ],
+  [
+    "the holder",
+    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: "n2" }) }] },
+    "wire",
+    "ok",
+    /^n2 /,
+    /^$/,
+  ],
+  [
+    "a stranger on the second of two VIPs",
+    {
+      wire: [
+        { vip: "192.0.2.10", owner: ok(null) },
+        { vip: "192.0.2.20", owner: ok({ mac: "02:00:00:00:00:09", node: null }) },
+      ],
+    },
+    "wire",
+    "FAIL",
+    /192\.0\.2\.20/,
+    /LH_VIP_CONFLICT/,
+  ],
+  [
+    "no raw sockets",
+    { wire: [{ vip: "192.0.2.10", owner: failed("the wire", "EPERM") }] },
+    "wire",
+    "unknown",
+    /EPERM/,
+    /NET_RAW/,
+  ],
+  [
+    "a taken port",
+    { ports: [{ setting: "LEASEHOLD_BALANCER_PORT", port: 8443, error: "listen EADDRINUSE" }] },
+    "ports",
+    "FAIL",
+    /8443/,
+    /ss -ltnp/,
+  ],
+  [
+    "a port that the running agent lacks",
+    { agent: { kind: "answers", failing: ["ops-port failed: cannot listen on 127.0.0.1:10081"] } },
+    "ports",
+    "FAIL",
+    /10081/,
+    /ss -ltnp/,
+  ],
+  [
+    "a sysctl",
+    { sysctls: ok(["net.ipv4.ip_forward is 0, set it to 1"]) },
+    "sysctl",
+    "FAIL",
+    /ip_forward/,
+    /sysctl -w/,
+  ],
+  [
+    "no nft",
+    { nft: { version: "", kernel: "6.1", lacks: ["spawn nft ENOENT"] } },
+    "nft",
+    "FAIL",
+    /ENOENT/,
+    /LH_NFT/,
+  ],
+  [
+    "an old kernel",
+    { nft: { version: "1.0.6", kernel: "5.9.16", lacks: [] } },
+    "nft",
+    "FAIL",
+    /Linux is 5\.9\.16/,
+    /LH_NFT/,
+  ],
+  [
+    "an old nft",
+    { nft: { version: "1.0.5", kernel: "5.10", lacks: [] } },
+    "nft",
+    "FAIL",
+    /nft is 1\.0\.5/,
+    /LH_NFT/,
+  ],
+  [
+    "the oldest of both",
+    { nft: { version: "1.0.6", kernel: "5.10.0", lacks: [] } },
+    "nft",
+    "ok",
+    /1\.0\.6/,
+    /^$/,
+  ],
+  ["newer ones", { nft: { version: "1.1", kernel: "6.0", lacks: [] } }, "nft", "ok", /1\.1/, /^$/],
+  [
+    "a missing module",
+    { nft: { version: "1.0.6", kernel: "6.1", lacks: ["nft_fib: No such file"] } },
+    "nft",
+    "FAIL",
+    /nft_fib/,
+    /modprobe/,
+  ],
+  [
+    "a firewall that drops the API",
+    {
+      firewall: {
+        verdicts: ok([{ what: "TCP from clients to 192.0.2.11:6443", passing: DROPPED }]),
+        by: "ufw",
+        legacy: false,
+      },
+    },
+    "firewall",
+    "FAIL",
+    /INPUT/,
+    /ufw allow/,
+  ],
+  [
+    "a firewall that drops echoes alone",
+    {
+      firewall: {
+        verdicts: ok([{ what: "ICMP echo requests to 192.0.2.10", passing: DROPPED }]),
+        by: null,
+        legacy: false,
+      },
+    },
+    "firewall",
+    "warn",
+    /ICMP/,
+    /Let ICMP/,
+  ],
+  [
+    "a firewall that may let the API in",
+    {
+      firewall: {
+        verdicts: ok([
+          { what: "TCP", passing: { kind: "unsure", by: "the policy", unless: "rule 5 of chain INPUT" } },
+        ]),
+        by: null,
+        legacy: false,
+      },
+    },
+    "firewall",
+    "warn",
+    /unless rule 5/,
+    /iptables -S/,
+  ],
+  [
+    "rules of iptables-legacy",
+    { firewall: { verdicts: ok([]), by: null, legacy: true } },
+    "firewall",
+    "unknown",
+    /legacy/,
+    /iptables-legacy -S/,
+  ],
+  [
+    "rules that cannot be listed",
+    { firewall: { verdicts: failed("the rules", "EPERM"), by: null, legacy: false } },
+    "firewall",
+    "unknown",
+    /EPERM/,
+    /nft list ruleset/,
+  ],
+  [
+    "a Node that has the VIP",
+    { kubelet: { ...WELL.kubelet, node: ok(["192.0.2.10"]) } },
+    "kubelet",
+    "FAIL",
+    /192\.0\.2\.10/,
+    /kubeadm-flags\.env/,
+  ],
+  [
+    "an IPv6 VIP and no --node-ip",
+    { ...SIX, kubelet: { nodeIp: ok(null), node: failed("/a", "no such file") } },
+    "kubelet",
+    "warn",
+    /stands first/,
+    /--node-ip/,
+  ],
+  [
+    "an IPv6 VIP and --node-ip=::",
+    { ...SIX, kubelet: { nodeIp: ok({ addresses: ["::"], from: "f" }), node: failed("/a", "no such file") } },
+    "kubelet",
+    "warn",
+    /--node-ip=::/,
+    /kubeadm-flags/,
+  ],
+  [
+    "an IPv4 VIP and no --node-ip",
+    { kubelet: { nodeIp: ok(null), node: failed("/a", "no such file") } },
+    "kubelet",
+    "ok",
+    /not set/,
+    /^$/,
+  ],
+  [
+    "--node-ip with the VIP",
+    { kubelet: { ...WELL.kubelet, nodeIp: ok({ addresses: ["192.0.2.10"], from: "f" }) } },
+    "kubelet",
+    "FAIL",
+    /--node-ip is the VIP/,
+    /restart the kubelet/,
+  ],
+  [
+    "neither the kubelet nor the Node",
+    { kubelet: { nodeIp: failed("the kubelet", "unseen"), node: failed("/a", "no such file") } },
+    "kubelet",
+    "unknown",
+    /unseen/,
+    /grep/,
+  ],
+  [
+    "keepalived in a static pod",
+    { others: [{ software: "keepalived", where: "the static pod /k.yaml", hasVip: false }] },
+    "software",
+    "warn",
+    /k\.yaml/,
+    /stop it on every node/,
+  ],
+  [
+    "keepalived with the VIP",
+    { others: [{ software: "keepalived", where: "it runs on this machine", hasVip: true }] },
+    "software",
+    "FAIL",
+    /has the VIP/,
+    /Stop keepalived/,
+  ],
+  ["a container", { othersUnseen: "from this container" }, "software", "unknown", /container/, /pgrep/],
+  [
+    "a certificate that ends soon",
+    { own: { ...WELL.own, expiresAt: SOON } },
+    "kubeconfig",
+    "warn",
+    /valid until/,
+    /step 5/,
+  ],
+  [
+    "no kubeconfig before the installation",
+    { own: MISSING },
+    "kubeconfig",
+    "warn",
+    /neither/,
+    /as it must be/,
+  ],
+  [
+    "no kubeconfig",
+    { own: MISSING, agent: { kind: "answers", failing: [] } },
+    "kubeconfig",
+    "FAIL",
+    /no such file/,
+    /step 5/,
+  ],
+  [
+    "a damaged kubeconfig",
+    { own: { ...MISSING, isMissing: false, problem: "it is empty" } },
+    "kubeconfig",
+    "FAIL",
+    /empty/,
+    /step 5/,
+  ],
+  [
+    "admin.conf alone",
+    { own: MISSING, admin: { ...WELL.own, path: "/a" } },
+    "kubeconfig",
+    "warn",
+    /no such file/,
+    /step 5/,
+  ],
+  [
+    "an expired kubeconfig",
+    { own: { ...WELL.own, expiresAt: new Date("2025-01-01") } },
+    "kubeconfig",
+    "FAIL",
+    /expired/,
+    /step 5/,
+  ],
+  [
+    "a missing right that is needed",
+    { rights: ok([{ right: "patch leases/leasehold in kube-system", needed: true }]) },
+    "rights",
+    "FAIL",
+    /patch leases/,
+    /manifest rbac/,
+  ],
+  [
+    "a missing right that is not needed",
+    { rights: ok([{ right: "patch events in kube-system", needed: false }]) },
+    "rights",
+    "warn",
+    /patch events/,
+    /manifest rbac/,
+  ],
+  [
+    "no rights to ask for",
+    { rights: failed("/k", "no such file") },
+    "rights",
+    "unknown",
+    /no such file/,
+    /Mend/,
+  ],
+  [
+    "an API server without the VIP",
+    { servers: [ok({ ...SERVER, missing: ["192.0.2.10"] })] },
+    "certificate",
+    "FAIL",
+    /192\.0\.2\.10/,
+    /certSANs/,
+  ],
+  [
+    "an API server's certificate that ends",
+    { servers: [ok({ ...SERVER, expiresAt: SOON })] },
+    "certificate",
+    "warn",
+    /ends on/,
+    /kubeadm certs renew/,
+  ],
+  [
+    "an API server's certificate that has ended",
+    { servers: [ok({ ...SERVER, expiresAt: EARLIER })] },
+    "certificate",
+    "FAIL",
+    /ends on/,
+    /kubeadm certs renew/,
+  ],
+  [
+    "an API server's certificate of the future",
+    { servers: [ok({ ...SERVER, startsAt: LATER })] },
+    "certificate",
+    "FAIL",
+    /valid from/,
+    /clock/,
+  ],
+  ["no API server", { servers: [] }, "certificate", "unknown", /no API server/, /kubeadm init/],
+  [
+    "a silent API server",
+    { servers: [failed("s", "no answer")] },
+    "certificate",
+    "unknown",
+    /no answer/,
+    /crictl/,
+  ],
+  [
+    "a clock that is off",
+    { servers: [ok({ ...SERVER, skewMs: -12_000 })] },
+    "clock",
+    "warn",
+    /12 s behind/,
+    /NTP/,
+  ],
+  [
+    "a clock that is far off",
+    { servers: [ok({ ...SERVER, skewMs: 90_000 })] },
+    "clock",
+    "FAIL",
+    /90 s ahead/,
+    /NTP/,
+  ],
+  [
+    "a holder's clock",
+    { holderClock: { node: "n2", skewMs: 20_000 } },
+    "clock",
+    "warn",
+    /n2, by its last/,
+    /NTP/,
+  ],
+  [
+    "no clock",
+    { servers: [ok({ ...SERVER, skewMs: null })], holderClock: null },
+    "clock",
+    "unknown",
+    /told a time/,
+    /timedatectl/,
+  ],
+  ["no other node", { peers: ok([]) }, "peers", "unknown", /no other node/, /installation/],
+  ["a Lease that cannot be read", { peers: failed("the Lease", "403") }, "peers", "unknown", /403/, /Mend/],
+  [
+    "a peer that is dead",
+    { peers: ok([{ ...PEER, heard: null, echo: false, ports: [{ port: 6443, answer: "silent" }] }]) },
+    "peers",
+    "FAIL",
+    /does not answer ARP/,
+    /cable/,
+  ],
+  [
+    "a peer behind a router",
+    { peers: ok([{ ...PEER, heard: null }]) },
+    "peers",
+    "FAIL",
+    /a router/,
+    /layer-2/,
+  ],
+  [
+    "a peer with another MAC address",
+    { peers: ok([{ ...PEER, heard: "02:00:00:00:00:99" }]) },
+    "peers",
+    "FAIL",
+    /02:00:00:00:00:99/,
+    /Two machines/,
+  ],
+  [
+    "a peer's firewall that drops",
+    { peers: ok([{ ...PEER, ports: [{ port: 6443, answer: "silent" }] }]) },
+    "peers",
+    "FAIL",
+    /drops TCP .* port 6443/,
+    /Open the port/,
+  ],
+  [
+    "a peer's firewall that rejects",
+    { peers: ok([{ ...PEER, ports: [{ port: 8443, answer: "rejected" }] }]) },
+    "peers",
+    "FAIL",
+    /rejects TCP .* port 8443/,
+    /Open the port/,
+  ],
+  [
+    "a peer without an API server",
+    { peers: ok([{ ...PEER, ports: [{ port: 6443, answer: "refused" }] }]) },
+    "peers",
+    "warn",
+    /nothing listens on port 6443/,
+    /crictl/,
+  ],
+  [
+    "a peer that drops echoes",
+    { peers: ok([{ ...PEER, echo: false }]) },
+    "peers",
+    "warn",
+    /ICMP/,
+    /Let ICMP/,
+  ],
+  [
+    "another version",
+    { candidates: ok(CANDIDATES.map((one, at) => (at === 0 ? one : { ...one, version: "0.2.0" }))) },
+    "versions",
+    "warn",
+    /n2 0\.2\.0/,
+    /upgrade/,
+  ],
+  [
+    "another fast path",
+    { candidates: ok(CANDIDATES.map((one, at) => (at === 0 ? one : { ...one, fastPath: 2 }))) },
+    "versions",
+    "warn",
+    /different fast paths/,
+    /upgrade/,
+  ],
+  [
+    "a command of another version",
+    { version: "0.3.0" },
+    "versions",
+    "warn",
+    /this command is 0\.3\.0/,
+    /upgrade/,
+  ],
+  ["no Lease", { candidates: ok([]) }, "versions", "unknown", /names no node/, /installation/],
+  ["no API", { candidates: failed("the Lease", "no answer") }, "versions", "unknown", /no answer/, /API/],
+  [
+    "other VIPs",
+    { candidates: ok(CANDIDATES.map((one, at) => (at === 0 ? one : { ...one, vips: ["192.0.2.99"] }))) },
+    "vips",
+    "FAIL",
+    /n2 has 192\.0\.2\.99/,
+    /LH_VIP_MISMATCH/,
+  ],
+  [
+    "agents that do not say their VIPs",
+    { candidates: ok(CANDIDATES.map((one) => ({ ...one, vips: null }))) },
+    "vips",
+    "unknown",
+    /no node has said/,
+    /installation/,
+  ],
+];
 
 describe("doctor", () => {
   test("finds nothing on a machine that is well", () => {
@@ -36,99 +597,55 @@ describe("doctor", () => {
       [["agent", "warn"]],
     );
     assert.equal(diagnosisExit(diagnoses), 0);
-    assert.equal(
-      diagnosisText(diagnoses).split("\n")[2],
-      "interface     ok        eth0 has the subnet of 192.0.2.10",
-    );
+    const lines = diagnosisText(diagnoses).split("\n");
+    assert.match(lines[2] ?? "", /^ +-> After the installation/);
+    assert.match(lines[3] ?? "", /^interface +ok +eth0 has the subnet of 192\.0\.2\.10$/);
   });
 
-  const MISSING = { path: "/k", problem: "no such file", startsAt: null, expiresAt: null };
-  for (const [what, change, check, verdict, todo] of [
-    [
-      "no interface",
-      { network: { code: "LH_INTERFACE", message: "no interface", hint: "Set LEASEHOLD_INTERFACE" } },
-      "interface",
-      "FAIL",
-      /LEASEHOLD_INTERFACE/,
-    ],
-    ["no VIP", { vips: [] }, "interface", "unknown", /as the pod has it/],
-    ["a foreign address", { foreign: ["192.0.2.10/32 on eth0"] }, "address", "FAIL", /LH_VIP_FOREIGN/],
-    ["a stranger", { wire: ok({ mac: "02:00:00:00:00:09", node: null }) }, "wire", "FAIL", /LH_VIP_CONFLICT/],
-    ["the holder", { wire: ok({ mac: "02:00:00:00:00:09", node: "n2" }) }, "wire", "ok", /^$/],
-    ["no raw sockets", { wire: failed("the wire", "EPERM") }, "wire", "unknown", /^$/],
-    [
-      "a taken port",
-      { ports: [{ setting: "LEASEHOLD_BALANCER_PORT", port: 8443, error: "listen EADDRINUSE" }] },
-      "ports",
-      "FAIL",
-      /ss -ltnp/,
-    ],
-    ["no nft", { nft: "spawn nft ENOENT" }, "nft", "FAIL", /LH_NFT/],
-    [
-      "keepalived",
-      { others: [{ file: "/etc/kubernetes/manifests/k.yaml", software: "keepalived" }] },
-      "software",
-      "warn",
-      /move that file away/,
-    ],
-    [
-      "a certificate that ends soon",
-      { own: { ...WELL.own, expiresAt: SOON } },
-      "kubeconfig",
-      "warn",
-      /step 5/,
-    ],
-    ["no kubeconfig", { own: MISSING }, "kubeconfig", "FAIL", /step 5/],
-    [
-      "admin.conf alone",
-      { own: MISSING, admin: { ...WELL.own, path: "/a" } },
-      "kubeconfig",
-      "warn",
-      /step 5/,
-    ],
-    [
-      "an expired kubeconfig",
-      { own: { ...WELL.own, expiresAt: new Date("2025-01-01") } },
-      "kubeconfig",
-      "FAIL",
-      /step 5/,
-    ],
-    [
-      "a missing right",
-      { rights: ok(["patch leases/leasehold in kube-system"]) },
-      "rights",
-      "FAIL",
-      /manifest rbac/,
-    ],
-    [
-      "an API server without the VIP",
-      { certificates: [ok({ server: "s", missing: ["192.0.2.10"], startsAt: EARLIER, expiresAt: LATER })] },
-      "certificate",
-      "FAIL",
-      /certSANs/,
-    ],
-    [
-      "an API server's certificate that ends",
-      { certificates: [ok({ server: "s", missing: [], startsAt: EARLIER, expiresAt: SOON })] },
-      "certificate",
-      "warn",
-      /kubeadm certs renew/,
-    ],
-    ["no API server", { certificates: [] }, "certificate", "unknown", /^$/],
-  ] as const) {
+  for (const [what, change, check, verdict, found, todo] of CASES) {
     test(`finds ${what}, and says what to do`, () => {
       const diagnoses = diagnose({ ...WELL, ...change });
-      const found = diagnoses.find((one) => one.check === check);
-      assert.ok(found !== undefined);
-      assert.equal(found.verdict, verdict, found.found);
-      assert.match(found.todo, todo);
+      const lines = diagnoses.filter((one) => one.check === check);
+      // Of several lines of one check the worst is meant.
+      const line = lines.find((one) => one.verdict === verdict);
+      assert.ok(line !== undefined, JSON.stringify(lines));
+      assert.match(line.found, found);
+      assert.match(line.todo, todo);
       assert.equal(diagnosisExit(diagnoses), diagnoses.some((one) => one.verdict === "FAIL") ? 3 : 0);
+      if (verdict === "ok") assert.ok(lines.every((one) => one.verdict === "ok"));
     });
   }
 
+  test("calls nothing well that depends on a VIP which is not set", () => {
+    const diagnoses = diagnose({ ...WELL, vips: [], wire: [] });
+    for (const check of [
+      "interface",
+      "address",
+      "wire",
+      "sysctl",
+      "firewall",
+      "kubelet",
+      "certificate",
+      "vips",
+    ]) {
+      const lines = diagnoses.filter((one) => one.check === check);
+      assert.deepEqual([...new Set(lines.map(({ verdict }) => verdict))], ["unknown"], check);
+      for (const { found, todo } of lines) {
+        assert.match(found, /LEASEHOLD_VIP is not set/);
+        assert.match(todo, /Set it, as the pod has it/);
+      }
+    }
+  });
+
+  test("says for each line that is not well what to do", () => {
+    for (const [what, change] of CASES)
+      for (const { verdict, check, todo } of diagnose({ ...WELL, ...change }))
+        assert.equal(verdict === "ok", todo === "", `${what}: ${check}`);
+  });
+
   test("does not try the ports that the agent itself has", () => {
     const taken = { setting: "LEASEHOLD_BALANCER_PORT", port: 8443, error: "listen EADDRINUSE" };
-    const diagnoses = diagnose({ ...WELL, agentRuns: true, ports: [taken] });
+    const diagnoses = diagnose({ ...WELL, agent: { kind: "answers", failing: [] }, ports: [taken] });
     assert.equal(diagnosisExit(diagnoses), 0);
   });
 });

@@ -37,7 +37,12 @@ function run(context: TestContext, script: string, args: readonly string[], host
   program("id", `echo ${host.uid ?? 0}`);
   program("ctr", record);
   if (host.container !== undefined)
-    program("crictl", `if [ "$1" = ps ]; then printf '${host.container}'; exit 0; fi\n${record}`);
+    program(
+      "crictl",
+      `if [ "$1" = ps ]; then printf '${host.container}'; exit 0; fi
+case "$*" in *' env') printf 'PATH=/bin\\nLEASEHOLD_VIP=192.0.2.77\\nLEASEHOLD_TRACK_EXEC=/bin/a b $HOME\\n'; exit 0 ;; esac
+${record}`,
+    );
   const file = join(directory, "leasehold");
   writeFileSync(file, script);
   const ran = spawnSync("sh", [file, ...args], {
@@ -79,6 +84,23 @@ describe("leasehold on a host", () => {
       assert.ok(!called.some((word) => word.includes("src=/var/lib/leasehold,")));
     });
   }
+
+  test("gives doctor a container that sees the machine, with the pod's settings while it runs", (t) => {
+    const mounts = (called: readonly string[]): readonly string[] =>
+      called.filter((word) => word.startsWith("type=bind,src=/proc,"));
+    const { called, stderr } = run(t, SCRIPT, ["doctor", "-o", "json"], { container: "abc\\n", status: 3 });
+    assert.deepEqual(called.slice(0, 4), ["ctr", "-n", "k8s.io", "run"]);
+    assert.deepEqual(mounts(called), ["type=bind,src=/proc,dst=/host/proc,options=rbind:ro"]);
+    for (const word of ["LEASEHOLD_VIP=192.0.2.77", "LEASEHOLD_TRACK_EXEC=/bin/a b $HOME"])
+      assert.ok(called.includes(word), word);
+    for (const word of ["LEASEHOLD_VIP=192.0.2.10", "PATH=/bin"]) assert.ok(!called.includes(word), word);
+    assert.deepEqual(called.slice(-4), ["leasehold", "doctor", "-o", "json"]);
+    assert.equal(stderr, "");
+    const down = run(t, SCRIPT, ["doctor"], { container: "" });
+    assert.equal(mounts(down.called).length, 1);
+    assert.ok(down.called.includes("LEASEHOLD_VIP=192.0.2.10"));
+    assert.deepEqual(mounts(run(t, SCRIPT, ["status"], { container: "" }).called), []);
+  });
 
   test("never runs an agent, and without a command prints the help", (t) => {
     const agent = run(t, SCRIPT, ["run"], { container: "abc\\n" });

@@ -1,0 +1,188 @@
+/**
+ * Asks the wire and the other candidates, for `leasehold doctor`: ARP or neighbour solicitations, echo requests
+ * and TCP connections that are closed at once.
+ */
+import { connect } from "node:net";
+import { pause } from "../clock.ts";
+import type { Clock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import type { Candidate } from "../kube/record.ts";
+import { chooseInterface, ownAddress } from "../linux/links.ts";
+import type { Network } from "../linux/links.ts";
+import { formatMac } from "../linux/mac.ts";
+import { silentLogger } from "../log.ts";
+import { parseIp } from "../net.ts";
+import type { IpAddress } from "../net.ts";
+import { createLinuxWire } from "../sentinel/linux-wire.ts";
+import { createSentinel } from "../sentinel/sentinel.ts";
+import type { Asking } from "./ask.ts";
+import type { Examined, PeerFacts, PortAnswer } from "./examined.ts";
+import { failed } from "./examine-machine.ts";
+
+/** The wire is asked three times within a second; see the sentinel. */
+const WIRE_MS = 4_000;
+const CONNECT_MS = 2_000;
+/** Most candidates that are asked. */
+const MOST_PEERS = 32;
+/** Each peer is asked this often by ARP and by echo, and answers once at least. */
+const ROUNDS = 5;
+const ROUND_MS = 200;
+const ECHO_IDENTIFIER = 0x1eaf;
+
+/** The MAC of another machine that answers for the VIP; null: none does. */
+export async function askWire(
+  { interface: configured, vips }: Config,
+  vip: IpAddress,
+  clock: Clock,
+  network: Asking<Network>,
+  place: Examined["network"],
+): Promise<Asking<string | null>> {
+  const where = "the wire";
+  if (network.kind === "failed") return failed(where, network.why);
+  if ("code" in place) return failed(where, "the VIP's interface is not known");
+  try {
+    const link = chooseInterface(network.value, vips, configured);
+    if (!link.up || !link.carrier) return failed(where, `${link.name} is down or has no carrier`);
+    const wire = createLinuxWire({
+      interfaceName: link.name,
+      log: silentLogger,
+      own: ownAddresses(network.value, vips, link),
+      families: [vip.family],
+    });
+    const sentinel = createSentinel({
+      clock,
+      log: silentLogger,
+      wire,
+      ownMac: () => formatMac(link.macBytes),
+      addresses: [vip],
+      intervalMs: 1_000,
+      misses: 3,
+      random: Math.random,
+    });
+    return await new Promise((resolve) => {
+      const end = (answer: Asking<string | null>): void => {
+        limit.cancel();
+        sentinel.stop();
+        resolve(answer);
+      };
+      const limit = clock.after(WIRE_MS, () => end(failed(where, "nothing could be sent")));
+      sentinel.start((evidence) => {
+        if (evidence.kind === "probed") end({ kind: "ok", value: evidence.owner });
+      });
+      sentinel.probe(false);
+    });
+  } catch (error) {
+    return failed(where, error);
+  }
+}
+
+function ownAddresses(
+  network: Network,
+  vips: readonly IpAddress[],
+  link: Network["links"][number],
+): readonly IpAddress[] {
+  return ([4, 6] as const).flatMap((family) => ownAddress(network, link, vips, family) ?? []);
+}
+
+/** Asks every other candidate. Takes some 2 s. */
+export async function askPeers(
+  config: Config,
+  candidates: readonly Candidate[],
+  clock: Clock,
+  network: Asking<Network>,
+  place: Examined["network"],
+): Promise<Asking<readonly PeerFacts[]>> {
+  const where = "the other nodes";
+  if (network.kind === "failed") return failed(where, network.why);
+  if ("code" in place) return failed(where, "the VIP's interface is not known");
+  const others = candidates.filter(({ node }) => node !== config.nodeName).slice(0, MOST_PEERS);
+  const [heard, ports] = await Promise.all([
+    hear(config, others, clock, network.value),
+    Promise.all(
+      others.map(({ ip }) =>
+        Promise.all(
+          [config.backendPort, config.balancerPort].map(async (port) => ({
+            port,
+            answer: await tryConnect(ip, port, clock),
+          })),
+        ),
+      ),
+    ),
+  ]);
+  if (heard.kind === "failed") return heard;
+  return {
+    kind: "ok",
+    value: others.map(({ node, ip, mac }, at) => ({
+      node,
+      ip,
+      mac,
+      heard: heard.value.macs.get(ip) ?? null,
+      echo: heard.value.echoes.has(ip),
+      ports: ports[at] ?? [],
+    })),
+  };
+}
+
+interface OnWire {
+  readonly macs: ReadonlyMap<string, string>;
+  readonly echoes: ReadonlySet<string>;
+}
+
+async function hear(
+  { vips, interface: configured }: Config,
+  peers: readonly Candidate[],
+  clock: Clock,
+  network: Network,
+): Promise<Asking<OnWire>> {
+  const macs = new Map<string, string>();
+  const echoes = new Set<string>();
+  const addresses = peers.flatMap(({ ip }) => parseIp(ip) ?? []);
+  try {
+    const link = chooseInterface(network, vips, configured);
+    if (!link.up || !link.carrier) return failed("the wire", `${link.name} is down or has no carrier`);
+    const wire = createLinuxWire({
+      interfaceName: link.name,
+      log: silentLogger,
+      own: ownAddresses(network, vips, link),
+      families: [...new Set(addresses.map(({ family }) => family))],
+    });
+    try {
+      for (let round = 1; round <= ROUNDS; round++) {
+        for (const address of addresses) {
+          const mac = macs.get(address.text);
+          if (mac === undefined) wire.ask(address, "node");
+          else if (!echoes.has(address.text)) wire.echo(address, mac, ECHO_IDENTIFIER, round);
+        }
+        await pause(clock, ROUND_MS);
+        for (const one of wire.drain().heard) {
+          if (one.kind === "owner") macs.set(one.address.text, one.mac);
+          if (one.kind === "echo" && one.identifier === ECHO_IDENTIFIER) echoes.add(one.address.text);
+        }
+      }
+    } finally {
+      wire.close();
+    }
+    return { kind: "ok", value: { macs, echoes } };
+  } catch (error) {
+    return failed("the wire", error);
+  }
+}
+
+function tryConnect(host: string, port: number, clock: Clock): Promise<PortAnswer> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    const end = (answer: PortAnswer): void => {
+      limit.cancel();
+      socket.destroy();
+      resolve(answer);
+    };
+    const limit = clock.after(CONNECT_MS, () => end("silent"));
+    socket.on("connect", () => end("open"));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      // ICMP "administratively prohibited" is EHOSTUNREACH or EACCES. EHOSTUNREACH is also a missing ARP answer,
+      // which takes longer than the limit here.
+      if (error.code === "ECONNREFUSED" || error.code === "ECONNRESET") end("refused");
+      else end(error.code === "ETIMEDOUT" ? "silent" : "rejected");
+    });
+  });
+}
