@@ -95,8 +95,10 @@ function dropLeftOver(step: StepBuilder, view: LeaseView | null): void {
 function provenAt({ settings, facts, nowMs }: StepBuilder, view: LeaseView): number | null {
   const { proof, contender } = facts.wire;
   if (proof === null || view.record === null || !holderIsDead(facts)) return null;
-  // A contender that the Lease does not name may have a claim under way, which will be seen.
-  const recent = contender !== null && nowMs < deadlineAfter(settings, contender.atMs);
+  // A contender that the Lease does not name may have a claim under way, which will be seen within a renew
+  // deadline. One that goes on claiming for longer, and never gets the Lease, is a program or a forger that
+  // has nothing to do with it.
+  const recent = contender !== null && nowMs < deadlineAfter(settings, contender.sinceMs);
   const other = recent ? candidateAt(facts, contender.mac) : undefined;
   return other !== undefined && other.node !== view.record.holder ? null : proof.atMs;
 }

@@ -3,11 +3,13 @@
  * role.
  */
 import type { Evidence } from "../sentinel/evidence.ts";
+import { candidateAt } from "./candidates.ts";
 import { contestMaster } from "./contention.ts";
+import { deadlineAfter } from "./fence.ts";
 import { termOf } from "./identity.ts";
 import { announceNow, contestProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
-import type { Role } from "./types.ts";
+import type { Role, WireState } from "./types.ts";
 
 /** Returns the role after it. */
 export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence): Role {
@@ -44,8 +46,17 @@ function foundSilent(step: StepBuilder, term: string): void {
   step.effect({ kind: "report", report: { kind: "proof", holder: record.holder } });
 }
 
+function contenderAfter({ facts, settings, nowMs }: StepBuilder, mac: string): WireState["contender"] {
+  const before = facts.wire.contender;
+  const goesOn =
+    before !== null &&
+    nowMs < deadlineAfter(settings, before.atMs) &&
+    candidateAt(facts, before.mac) !== undefined;
+  return { mac, atMs: nowMs, sinceMs: goesOn ? before.sinceMs : nowMs };
+}
+
 function heardClaim(step: StepBuilder, role: Role, mac: string): Role {
-  step.setWire({ contender: { mac, atMs: step.nowMs }, answeredAtMs: step.nowMs });
+  step.setWire({ contender: contenderAfter(step, mac), answeredAtMs: step.nowMs });
   // This is what the wire says now, whatever it has answered before.
   if (step.facts.wire.probed !== null)
     step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });

@@ -5,6 +5,7 @@
  * A right to the VIP counts from before the write was sent that gave it. The kernel removes the address at
  * about the same time by itself (ADR 0007), so the fence also holds where this process is dead or frozen.
  */
+import { dispute } from "./flap-damping.ts";
 import type { StepBuilder } from "./step.ts";
 import type { Backup, ElectionEvent, ElectionSettings, Master, Provisional, Report, Role } from "./types.ts";
 
@@ -95,8 +96,14 @@ export function unbindVip(step: StepBuilder): void {
 export function letGo(step: StepBuilder, role: Master | Provisional, reason: string, cause?: Report): Backup {
   unbindVip(step);
   if (role.kind === "PROVISIONAL") step.setWire({ proof: null });
+  if (isContested(role)) dispute(step, null);
   if (cause !== undefined) step.effect({ kind: "report", report: cause });
   return step.become(role, { kind: "BACKUP", retryAtMs: step.nowMs, unclaimedSinceMs: null }, reason);
+}
+
+/** Another candidate has claimed the VIP, and no renewal that was sent after that was accepted. */
+function isContested(role: Master | Provisional): boolean {
+  return role.kind === "MASTER" ? role.contestedAtMs !== null : role.why.kind === "contested";
 }
 
 /**

@@ -1,8 +1,13 @@
 /**
  * Flap damping (RFC 2439): a node that brings trouble waits before it may become holder again. Trouble is a
- * link that flaps, or a mastership that another candidate contests. Each further time doubles the wait, so
- * that a link that flaps every second moves the VIP once and not every second.
+ * link that flaps, or a contested mastership that the Lease then gives to another node. Each further time
+ * doubles the wait, so that a link that flaps every second moves the VIP once and not every second.
+ *
+ * A claim on the wire alone is no trouble: any host on the segment can forge it.
  */
+import type { LeaseRecord } from "../kube/record.ts";
+import { ownershipOf } from "./identity.ts";
+import { sameRenewal } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT } from "./types.ts";
 import type { Damping, Facts, Role, SelfFacts } from "./types.ts";
@@ -40,6 +45,25 @@ function shyUntil({ level, lastAtMs }: Damping): number {
 
 export function penalize(step: StepBuilder): void {
   step.setSelf({ damping: penalized(step.facts.self.damping, step.nowMs) });
+}
+
+/** This node lets the VIP go because another machine claims it. @param seen see {@link SelfState.disputed} */
+export function dispute(step: StepBuilder, seen: LeaseRecord | null): void {
+  step.setSelf({ disputed: { seen } });
+}
+
+/** The Lease has decided: trouble is charged when another node has renewed or claimed it since. */
+export function settleDispute(step: StepBuilder, role: Role): void {
+  const { self, lease } = step.facts;
+  if (self.disputed === null) return;
+  const record = lease.view?.record ?? null;
+  const isAnothers = record !== null && ownershipOf(step.settings, record) === "another";
+  const decided = isAnothers && !sameRenewal(self.disputed.seen, record);
+  if (decided) {
+    penalize(step);
+    settleHoldOff(step);
+  }
+  if (decided || role.kind === "MASTER") step.setSelf({ disputed: null });
 }
 
 /**

@@ -110,7 +110,7 @@ function version({ resourceVersion }: LeaseRecord): number | bigint {
  * The Lease has neither been renewed nor changed its holder in between. The expiry of the Lease counts from
  * the last time that it did.
  */
-function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
+export function sameRenewal(a: LeaseRecord | null, b: LeaseRecord | null): boolean {
   if (a === null || b === null) return a === b;
   return a.holder === b.holder && a.renewTime === b.renewTime && a.leaseTransitions === b.leaseTransitions;
 }

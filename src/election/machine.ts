@@ -73,7 +73,7 @@ import { departedAnswered, serversAnswered } from "./departed.ts";
 import { learnTracking } from "./eligibility.ts";
 import { learnEvidence } from "./evidence.ts";
 import { adoptLeftOver, enforceFence } from "./fence.ts";
-import { settleHoldOff } from "./flap-damping.ts";
+import { settleDispute, settleHoldOff } from "./flap-damping.ts";
 import { offerAnswered } from "./handover.ts";
 import { settleNamesake } from "./identity.ts";
 import * as traffic from "./lease-traffic.ts";
@@ -116,11 +116,13 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       met: false,
       stranger: null,
       defendedAtMs: NEVER_MS,
+      defendPauseMs: 0,
       watched: null,
     },
     self: {
       tracking: { ...NOTHING_KNOWN, effective: settings.base },
       damping: null,
+      disputed: null,
       holdOff: false,
       linkWasGood: false,
       outrankingSinceMs: null,
@@ -241,6 +243,7 @@ function decide(step: StepBuilder, before: Role): Role {
     role = decideRole(step, role);
     if (role.kind === kind) break;
   }
+  settleDispute(step, role);
   traffic.decidePublish(step, role);
   traffic.decideRead(step, role);
   traffic.decideSurvey(step, role);

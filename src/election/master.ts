@@ -5,7 +5,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { linkCarriesFrames } from "./address-check.ts";
-import { decideDefence, defendVip } from "./contention.ts";
+import { askAllServers, decideDefence, defendVip, isUrgent } from "./contention.ts";
 import { takeDeparted } from "./departed.ts";
 import {
   UNWRITTEN_HOLD_MS,
@@ -18,7 +18,6 @@ import {
   overdueAfter,
   validUntil,
 } from "./fence.ts";
-import { penalize } from "./flap-damping.ts";
 import { decideHandover, linger, withdrawOffer } from "./handover.ts";
 import { ownershipOf } from "./identity.ts";
 import type { Ownership } from "./identity.ts";
@@ -27,10 +26,6 @@ import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import type { Backup, Master, Provisional, Role } from "./types.ts";
 
-/**
- * Another candidate claims the VIP: a renewal at all API servers at once has this long to confirm this node.
- */
-const CONTESTED_MS = 500;
 /**
  * When the API servers are back, every balancer finds that out by itself, some a health check later than
  * others. A holder that has kept the VIP through it does not hand over for this long because its own balancer
@@ -72,8 +67,7 @@ function renewed(step: StepBuilder, role: Master, sentAtMs: number, record: Leas
   };
   // A renewal that was under way when another candidate claimed the VIP does not confirm this node against
   // that one.
-  if (role.contestedAtMs !== null && sentAtMs < role.contestedAtMs)
-    return { ...next, nextRenewAtMs: step.nowMs };
+  if (role.contestedAtMs !== null && sentAtMs < role.contestedAtMs) return askAllServers(step, next);
   return { ...next, contestedAtMs: null };
 }
 
@@ -91,6 +85,7 @@ function becomeMaster(step: StepBuilder, role: Backup | Provisional, renewedAtMs
     offered: null,
     calmUntilMs: step.nowMs + (wasApiLoss ? API_BACK_CALM_MS : 0),
     contestedAtMs: null,
+    urgentAtMs: Number.NEGATIVE_INFINITY,
     linkLoss: null,
   };
   if (role.kind === "PROVISIONAL") answerClaims(step);
@@ -130,8 +125,7 @@ export function decideMaster(step: StepBuilder, role: Master): Role {
   if (kept.linkLoss === null) decideDefence(step, kept);
   // 6. What is to be written?
   const next = withdrawOffer(step, kept);
-  decideRenewal(step, next);
-  return next;
+  return decideRenewal(step, next);
 }
 
 /** Why this machine is not the holder any more; null: it is. */
@@ -161,49 +155,54 @@ function decideApiLoss(step: StepBuilder, role: Master): Master | Provisional {
   const { settings, facts, nowMs } = step;
   if (role.offered !== null || role.handover !== null || role.linkLoss !== null) return role;
   const validUntilMs = validUntil(settings, role);
-  if (role.contestedAtMs !== null) {
-    if (nowMs >= role.contestedAtMs + CONTESTED_MS) {
-      penalize(step);
-      return becomeProvisional(step, role, { kind: "contested", validUntilMs }, validUntilMs);
-    }
-    step.wakeAt(role.contestedAtMs + CONTESTED_MS);
-  }
   const decideAtMs = decideBy(settings, validUntilMs);
   if (nowMs < decideAtMs) {
     step.wakeAt(decideAtMs);
     return role;
   }
+  if (role.contestedAtMs !== null)
+    return becomeProvisional(step, role, { kind: "contested", validUntilMs }, validUntilMs);
   if (settings.onApiLoss === "release" || facts.stopping !== null || !linkCarriesFrames(step, role))
     return role;
   return becomeProvisional(step, role, { kind: "api-loss", validUntilMs }, nowMs + UNWRITTEN_HOLD_MS);
 }
 
-function decideRenewal(step: StepBuilder, role: Master): void {
+/** Returns the role after it: it remembers when it asked all API servers at once. */
+function decideRenewal(step: StepBuilder, role: Master): Master {
   const { settings, nowMs } = step;
   const { view, write, offerInFlight } = step.facts.lease;
   // One at a time: an offer names the renewTime that it was made at. An offer takes 1 s at most.
-  if (write !== null || offerInFlight || view === null) return;
-  if (nowMs < role.nextRenewAtMs) return step.wakeAt(role.nextRenewAtMs);
+  if (write !== null || offerInFlight || view === null) return role;
+  if (nowMs < role.nextRenewAtMs) {
+    step.wakeAt(role.nextRenewAtMs);
+    return role;
+  }
   const timeoutMs = deadlineAfter(settings, role.renewedAtMs) - nowMs;
-  if (timeoutMs <= 0) return;
+  if (timeoutMs <= 0) return role;
   // Another node may have the VIP, and its claim tests the renewTime that it has seen. A renewal now would
   // make the claim fail.
   const overdueAtMs = overdueAfter(settings, role.renewedAtMs);
   const waits = role.linkLoss !== null && role.linkLoss.askedAtMs !== null;
-  if (waits && nowMs < overdueAtMs) return step.wakeAt(overdueAtMs);
+  if (waits && nowMs < overdueAtMs) {
+    step.wakeAt(overdueAtMs);
+    return role;
+  }
   const { record } = view;
   if (record !== null && record.holder === settings.node) {
     // A renewal that must not be held up carries nothing else.
     const calm = role.contestedAtMs === null && nowMs < overdueAtMs;
     const departed = calm ? takeDeparted(step, view, record) : [];
-    return step.send(
+    const urgent = isUrgent(step, role);
+    step.send(
       departed.length === 0 ? { kind: "renew", held: record } : { kind: "renew", held: record, departed },
       timeoutMs,
-      role.contestedAtMs !== null,
+      urgent,
     );
+    return urgent ? { ...role, urgentAtMs: nowMs } : role;
   }
   // A person has deleted or emptied the Lease. No other node may claim before this node's fence has run out,
   // so it is still this node's to write.
   step.effect({ kind: "report", report: { kind: "recreate" } });
   step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
+  return role;
 }

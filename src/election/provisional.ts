@@ -11,7 +11,7 @@ import { candidateAt, selfCandidate } from "./candidates.ts";
 import { defendAgainAt, defendVip } from "./contention.ts";
 import { faultsOf } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
-import { penalize } from "./flap-damping.ts";
+import { dispute } from "./flap-damping.ts";
 import { ownershipOf, termOf } from "./identity.ts";
 import { RETRY_MS } from "./lease-traffic.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -290,7 +290,8 @@ function yieldsToStranger(step: StepBuilder, role: Provisional): boolean {
 function yieldTo(step: StepBuilder, role: Provisional, mac: string): Backup {
   const node = candidateAt(step.facts, mac)?.node ?? null;
   const conflict: Report = { kind: "conflict", mac, node, outcome: "yielded" };
-  // To be replaced is how a node ends that cannot renew. It is no sign of trouble to come.
-  if (role.why.kind === "proof" || role.why.kind === "contested") penalize(step);
+  // To be replaced is how a node ends that cannot renew. It is no sign of trouble to come. One that took the
+  // VIP by proof may have been wrong about the holder.
+  if (role.why.kind === "proof") dispute(step, step.facts.lease.view?.record ?? null);
   return letGo(step, role, `${node ?? mac} claims the VIP as well`, conflict);
 }

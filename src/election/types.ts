@@ -13,7 +13,7 @@ export const VIP_FAULT = "vip";
 /** A fault of a node whose balancer has no API server. */
 export const BALANCER_FAULT = "balancer";
 /**
- * A fault, for a while, of a node whose link has flapped or whose mastership was contested; see
+ * A fault, for a while, of a node whose link has flapped, or which has lost a contested mastership; see
  * flap-damping.ts.
  */
 export const UNSTABLE_FAULT = "unstable";
@@ -139,6 +139,8 @@ export type Role =
        * after that. null: no candidate claims the VIP.
        */
       readonly contestedAtMs: number | null;
+      /** When such a claim last made this node renew at all API servers at once. */
+      readonly urgentAtMs: number;
       readonly linkLoss: LinkLoss | null;
     }
   /** The node has the VIP bound and does not hold the Lease, for a reason that ends; see provisional.ts. */
@@ -275,9 +277,9 @@ export interface WireState {
   readonly proof: { readonly term: string; readonly atMs: number } | null;
   /**
    * The machine that was last heard to claim the VIP, apart from this node and the holder that the Lease
-   * names.
+   * names. `sinceMs`: since when candidates have claimed it without a pause of a renew deadline.
    */
-  readonly contender: { readonly mac: string; readonly atMs: number } | null;
+  readonly contender: { readonly mac: string; readonly atMs: number; readonly sinceMs: number } | null;
   readonly probed: Probed | null;
   /** When another machine was last heard to have the VIP. The holder that is watched does not count here. */
   readonly answeredAtMs: number;
@@ -289,6 +291,8 @@ export interface WireState {
   readonly stranger: string | null;
   /** When this node last defended the VIP, and reported the conflict. */
   readonly defendedAtMs: number;
+  /** How long this node waits after that before it defends the VIP against a candidate again, ms. */
+  readonly defendPauseMs: number;
   /** What the sentinel was last told to watch; null before the first time. */
   readonly watched: Watched | null;
 }
@@ -304,8 +308,14 @@ export interface WireState {
  */
 export interface SelfState {
   readonly tracking: SelfFacts;
-  /** The link flapped, or the mastership was contested; null: never. */
+  /** The link flapped, or another node took a contested mastership; null: never. */
   readonly damping: Damping | null;
+  /**
+   * This node let the VIP go to another machine that claimed it, and the Lease has not said yet whether that
+   * machine is the holder. `seen`: the Lease as it was then, where it named another node; null: it named this
+   * one.
+   */
+  readonly disputed: { readonly seen: LeaseRecord | null } | null;
   /** The node waits before it may become holder. */
   readonly holdOff: boolean;
   /** The VIP's link has been good before. */

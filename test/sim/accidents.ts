@@ -57,6 +57,8 @@ export class Accidents {
         return this.#suspend(fault);
       case "foreign":
         return this.#until(fault, fault.forMs, this.#world.segment.foreignHost(fault.everyMs));
+      case "forged":
+        return this.#until(fault, fault.forMs, this.#world.forge(fault.node, fault.everyMs));
       case "namesake":
         return this.#namesake(fault);
       case "stall":

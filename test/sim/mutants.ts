@@ -495,6 +495,22 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["asksBeforeItServes"],
   },
   {
+    name: "gives up being MASTER when a claim was not answered by the API within half a second",
+    file: "election/master.ts",
+    from: "  const validUntilMs = validUntil(settings, role);\n  const decideAtMs = decideBy(settings, validUntilMs);",
+    to: "  const validUntilMs = validUntil(settings, role);\n  const decideAtMs = role.contestedAtMs === null ? decideBy(settings, validUntilMs) : role.contestedAtMs + 500;",
+    shows: SCENARIOS.forgedClaims,
+    caughtBy: ["claimsAloneMoveNothing"],
+  },
+  {
+    name: "waits for ever for the claim of a candidate that goes on claiming the VIP and never claims the Lease",
+    file: "election/backup.ts",
+    from: "deadlineAfter(settings, contender.sinceMs)",
+    to: "deadlineAfter(settings, contender.atMs)",
+    shows: SCENARIOS.forgedClaimsAndPowerLoss,
+    caughtBy: ["provenDeathIsReplacedFast"],
+  },
+  {
     name: "forgets the claims that it has not answered when it is confirmed again",
     file: "election/master.ts",
     from: "if (contender !== null && contender.atMs > defendedAtMs) defendVip(step);",

@@ -35,6 +35,8 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "suspend"; readonly node: number; readonly forMs: number }
   /** A host that is none of ours claims the VIP: it answers, and announces every `everyMs`. */
   | { readonly kind: "foreign"; readonly everyMs: number; readonly forMs: number }
+  /** A host sends frames in this node's name, its MAC address included: "the VIP is here". */
+  | { readonly kind: "forged"; readonly node: number; readonly everyMs: number; readonly forMs: number }
   /** Another machine of this node's name is switched on, and off again. */
   | { readonly kind: "namesake"; readonly node: number; readonly forMs: number }
   /** SIGKILL; started again after `forMs`, on the same boot. */
@@ -408,6 +410,8 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
       return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(100, 60_000)) };
     case "foreign":
       return { atMs, kind, everyMs: random.logarithmic(500, 30_000), forMs };
+    case "forged":
+      return { atMs, kind, node, everyMs: random.logarithmic(100, 5_000), forMs };
     case "namesake":
       return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(2_000, 120_000)) };
     case "stall":

@@ -193,6 +193,35 @@ export const SCENARIOS = {
       { atMs: 110_000, kind: "compact" },
     ],
   },
+  forgedClaims: {
+    name: "frames in another candidate's name take nothing from a holder whose renewals succeed, however slow the API is",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    faults: [
+      ...[0, 1, 2].map((server): Fault => ({
+        atMs: 30_000,
+        kind: "server",
+        server,
+        how: "slow",
+        ms: 700,
+        forMs: 70_000,
+      })),
+      { atMs: 40_000, kind: "forged", node: 1, everyMs: 200, forMs: 60_000 },
+    ],
+  },
+  forgedClaimsAndPowerLoss: {
+    name: "frames in the other candidates' names that have gone on for long do not keep a lost holder from being replaced by proof",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    gateway: true,
+    faults: [
+      { atMs: 40_000, kind: "forged", node: 1, everyMs: 200, forMs: 60_000 },
+      { atMs: 40_100, kind: "forged", node: 2, everyMs: 200, forMs: 60_000 },
+      { atMs: 60_000, kind: "power", node: 0, forMs: 60_000 },
+    ],
+  },
   frozenAnnouncement: {
     name: "a node that thaws in the middle of an announcement, long replaced, lets go at once, and the neighbours are led back",
     bases: [100, 90, 80],

@@ -216,6 +216,21 @@ export class World {
     if (mayNotHear && holder.index !== by) this.unheardMs = this.scheduler.nowMs;
   }
 
+  /**
+   * Frames in a machine's name that it did not send. They come from another switch port, so they get to
+   * every machine. Gives the end of it.
+   */
+  forge(index: number, everyMs: number): () => void {
+    let goesOn = true;
+    const send = (): void => {
+      if (!goesOn) return;
+      this.ether.announced({ index: undefined, mac: this.stationAt(index).mac, up: true, has: () => false });
+      this.scheduler.after(everyMs, send);
+    };
+    send();
+    return () => void (goesOn = false);
+  }
+
   #proved(index: number): void {
     const node = this.machines[index];
     if (node !== undefined) this.hooks.onProof(node);

@@ -3,6 +3,7 @@
  * nobody can claim, and who serves before there is an API.
  */
 import type { Health } from "../health.ts";
+import { UNSTABLE_FAULT } from "../../../src/election/types.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, MISSES, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
@@ -411,6 +412,24 @@ export const asksBeforeItServes: Invariant = (world, health) => {
             nowMs - Math.max(unboundMs[other.index] ?? 0, health.cutMs(node.index, other.index)) > ASKED_MS,
         );
         if (has !== undefined) return `${node.label} took the VIP though ${has.label} has it, and answers`;
+      }
+      return undefined;
+    },
+  };
+};
+
+/**
+ * A frame in another candidate's name is no more than a frame. Where the API carries out what the nodes
+ * write, no such frame makes a holder provisional, and none is charged to a node as trouble.
+ */
+export const claimsAloneMoveNothing: Invariant = (world) => {
+  if (!world.plan.faults.some(({ kind }) => kind === "forged")) return {};
+  return {
+    step() {
+      for (const node of world.nodes) {
+        if (node.provisional === "contested") return `${node.label} is provisional for a forged frame`;
+        if (node.status()?.faults.includes(UNSTABLE_FAULT) === true)
+          return `${node.label} is charged with trouble for a forged frame`;
       }
       return undefined;
     },

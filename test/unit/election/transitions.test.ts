@@ -82,7 +82,7 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
   "it cannot renew the Lease, and its link carries frames": () => withoutApi(["refusing", "refusing"]),
   "another candidate claims the VIP, and no server confirms this one": () => {
     const subject = new Subject().master([n2]).to(300).hears({ kind: "claimed", mac: n2.mac });
-    return subject.to(800);
+    return subject.to(3_700);
   },
   "it is stopping, and no candidate has taken its offer": () => stopped(new Subject().master()),
   "the API has answered the release, or 1 s is over": () =>
