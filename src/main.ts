@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "./cli/args.ts";
 import { cleanup } from "./cli/cleanup.ts";
 import { completion } from "./cli/completion.ts";
+import { drain } from "./cli/drain.ts";
 import { forget } from "./cli/forget.ts";
 import { helpText } from "./cli/help.ts";
 import { doctor, explainNode, status } from "./cli/inspect.ts";
@@ -34,6 +35,9 @@ async function main(): Promise<number> {
     case "unpin":
     case "resign":
       return wish(command, commandDeps());
+    case "drain":
+    case "undrain":
+      return drain(command, commandDeps());
     case "manifest": {
       const answer = manifest(command.words, process.env);
       process.stderr.write(answer.message);

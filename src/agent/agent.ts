@@ -38,6 +38,8 @@ import { formatRecording } from "../recorder/recording.ts";
 import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
+import { createDrains } from "./drains.ts";
+import type { Drains } from "./drains.ts";
 import type { NodeFastPath } from "./fast-path.ts";
 import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
@@ -86,6 +88,7 @@ interface Parts {
   readonly fastPath: NodeFastPath | undefined;
   /** undefined with role balancer, and where LEASEHOLD_PEER_PORT is off. */
   readonly peers: Peers | undefined;
+  readonly drains: Drains;
   /** Asks the cluster for its API servers until closed. */
   discover(): Endpoints;
 }
@@ -116,6 +119,7 @@ export function createAgent(deps: AgentDeps): Agent {
   });
   let parts: Parts | undefined;
   let discovery: Endpoints | undefined;
+  let drainPoll: { close(): void } | undefined;
   let presence: { close(): void } | undefined;
   let report: { close(): void } | undefined;
   let peerTimer: Timer | undefined;
@@ -151,6 +155,7 @@ export function createAgent(deps: AgentDeps): Agent {
     // reports it.
     parts.candidacy?.start();
     discovery = parts.discover();
+    if (parts.candidacy === undefined) drainPoll = parts.drains.poll();
     report = reportBackends({ clock, log, why: noBackend });
     parts.fastPath?.start();
     await parts.balancer.start();
@@ -163,6 +168,7 @@ export function createAgent(deps: AgentDeps): Agent {
     report?.close();
     peerTimer?.cancel();
     discovery?.close();
+    drainPoll?.close();
     parts?.fastPath?.stop();
     await parts?.balancer.stop();
     parts?.fastPath?.close();
@@ -203,6 +209,7 @@ export function createAgent(deps: AgentDeps): Agent {
       wire: parts?.candidacy?.wireStatus() ?? null,
       balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
       noBackend: noBackend(),
+      drained: parts?.drains.current() ?? [],
       fastPath: parts?.fastPath?.status() ?? null,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
@@ -312,6 +319,13 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     }),
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
+  const drains = createDrains({
+    config,
+    clock,
+    log,
+    api,
+    onChange: (servers) => balancer.setDrained(servers),
+  });
   const candidacy: Candidacy | undefined =
     nodeNetwork === undefined
       ? undefined
@@ -328,6 +342,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
           clusterCa: () => credentials.current()?.ca,
           metrics,
           fastPathOffer: () => fastPath?.offer(),
+          onLease: (record) => drains.observe(record),
           onReleased: () => fastPath?.released(),
           events: createEventRecorder({
             api,
@@ -373,6 +388,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     candidacy,
     fastPath,
     peers,
+    drains,
     discover: () =>
       watchEndpoints({
         api,

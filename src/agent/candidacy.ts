@@ -8,7 +8,7 @@ import { VIP_FAULT } from "../election/types.ts";
 import type { ApiClient } from "../kube/api.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { createLeaseStore } from "../kube/lease-store.ts";
-import type { FastPathOffer, PeerOffer } from "../kube/record.ts";
+import type { FastPathOffer, LeaseRecord, PeerOffer } from "../kube/record.ts";
 import type { RefusalStatus } from "../kube/refusals.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
@@ -51,6 +51,8 @@ export interface CandidacyDeps {
   readonly events: EventRecorder;
   /** Returns what this node tells the others about its fast path. */
   readonly fastPathOffer: () => FastPathOffer | null | undefined;
+  /** Called with each new version of the Lease that the election accepts; null: it does not exist. */
+  readonly onLease: (record: LeaseRecord | null) => void;
   /** Called synchronously when no program has the VIP bound on this machine any more. */
   readonly onReleased: () => void;
 }
@@ -186,6 +188,8 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
     onStep: (taken) => {
       recorder.note(taken);
+      const record = taken.next.state.lease.view?.record;
+      if (record !== undefined && record !== taken.before.lease.view?.record) deps.onLease(record);
       const move = unplannedMove(taken);
       if (move !== null) recordings.soon(move);
     },

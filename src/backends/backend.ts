@@ -26,6 +26,8 @@ export interface BackendStatus extends Backend {
   readonly grade: Grade;
   /** True if it takes new connections. False before its first check. */
   readonly serving: boolean;
+  /** True if a person has drained it. It serves all the same while no other backend is fit. */
+  readonly drained: boolean;
   /** True if TCP or TLS failed in its last check, or its machine was found gone. */
   readonly silent: boolean;
   /** How many times its machine was found gone. */

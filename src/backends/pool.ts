@@ -79,6 +79,8 @@ export type Start =
 /** All backends. */
 export interface Pool {
   readonly members: readonly Member[];
+  /** The backends that a person has drained. They need not be members. */
+  readonly drained: ReadonlySet<BackendId>;
   /** When the old connections of a DOWN backend were last closed, monotonic ms. */
   readonly lastCloseMs: number;
 }
@@ -105,7 +107,11 @@ export const DENIED_START_MS = 5_000;
 export const CLOSE_GAP_MS = 1000;
 
 /** A pool without any backend. */
-export const emptyPool: Pool = { members: [], lastCloseMs: Number.NEGATIVE_INFINITY };
+export const emptyPool: Pool = {
+  members: [],
+  drained: new Set(),
+  lastCloseMs: Number.NEGATIVE_INFINITY,
+};
 
 /**
  * Sets the list, as configured or discovered. `local` (undefined on a worker) is in the pool whatever the
@@ -136,6 +142,11 @@ export function forget(pool: Pool, id: BackendId): Pool {
   return { ...pool, members: pool.members.filter((member) => member.backend.id !== id || !member.leaving) };
 }
 
+/** Sets which backends get no new connections, because a person wants that. Their old ones live on. */
+export function withDrained(pool: Pool, drained: readonly BackendId[]): Pool {
+  return { ...pool, drained: new Set(drained) };
+}
+
 /** Returns the pool with one more result of a check, which may change the backend's grade. */
 export function withResult(
   pool: Pool,
@@ -154,12 +165,17 @@ export function withResult(
  * Returns the members that take new connections: those that are UP. If none is, it returns all that answer
  * and those that are not checked yet. A fault of /readyz in the whole cluster, as when etcd stumbles, must
  * not take the address away. Members that are starting are left out: clients repeat a refused connection, but
- * believe a wrong answer.
+ * believe a wrong answer. A drained member that is UP serves while no other one is: a wish must not take the
+ * address away either.
  */
 export function serving(pool: Pool): readonly Member[] {
   const present = pool.members.filter((member) => !member.leaving);
   const up = present.filter((member) => member.grade === "UP");
-  return up.length > 0 ? up : present.filter((member) => member.grade === "UNKNOWN" || answers(member));
+  const fit = up.length > 0 ? up : present.filter((member) => member.grade === "UNKNOWN" || answers(member));
+  const wanted = fit.filter((member) => !pool.drained.has(member.backend.id));
+  // A server that is not checked yet may be away, so it does not stand in for a drained one that is UP.
+  const isEnough = up.length > 0 ? wanted.length > 0 : wanted.some(({ grade }) => grade !== "UNKNOWN");
+  return isEnough ? wanted : fit;
 }
 
 /** Tells whether any checked member is fit to take connections. If so, the balancer works. */
@@ -189,7 +205,7 @@ export function withClosed(pool: Pool, id: BackendId, nowMs: number): Pool {
   const members = pool.members.map((member) =>
     member.backend.id === id ? { ...member, closed: true } : member,
   );
-  return { members, lastCloseMs: nowMs };
+  return { ...pool, members, lastCloseMs: nowMs };
 }
 
 function newMember(backend: Backend, nowMs: number): Member {

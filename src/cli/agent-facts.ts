@@ -24,6 +24,12 @@ export interface CandidateFacts {
 export interface ApiServerFacts {
   readonly server: string;
   readonly grade: string;
+  /** It gets new connections from that node. */
+  readonly serving: boolean;
+  /** A person has drained it, and the agent knows. */
+  readonly drained: boolean;
+  /** Connections to it through that node's proxy. Those of the fast path are in no program. */
+  readonly active: number;
   readonly reason: string;
   readonly sinceMs: number;
 }
@@ -61,6 +67,8 @@ export interface AgentFacts {
   } | null;
   readonly apiServers: readonly ApiServerFacts[];
   readonly noBackend: string | null;
+  /** The API servers that shall get no new connections, as the agent read it in the Lease. */
+  readonly drained: readonly string[];
   readonly fastPath: { readonly mode: string; readonly reason: string } | null;
   /** The checks that fail, with what they found. */
   readonly failing: readonly { readonly name: string; readonly weight: number; readonly detail: string }[];
@@ -114,15 +122,20 @@ function agentFacts(status: JsonObject): AgentFacts {
     election: nullable(status["election"], (value) => election(object(value), nowMs)),
     vip: nullable(status["vip"], (value) => vip(object(value))),
     apiServers: list(object(status["balancer"])["backends"], (value) => {
-      const { id, grade, reason, sinceMs } = object(value);
+      const { id, grade, serving, drained, active, reason, sinceMs } = object(value);
       return {
         server: string(id),
         grade: string(grade),
+        serving: boolean(serving),
+        // An agent before drains has no such member.
+        drained: drained === true,
+        active: number(active),
         reason: string(reason),
         sinceMs: nowMs - number(sinceMs),
       };
     }),
     noBackend: nullable(status["noBackend"], string),
+    drained: list(status["drained"] ?? [], string),
     fastPath: nullable(status["fastPath"], (value) => {
       const { mode, reason } = object(value);
       return { mode: string(mode), reason: string(reason) };

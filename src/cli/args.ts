@@ -26,6 +26,8 @@ export type Command =
   | ({ readonly kind: "move"; readonly to: string; readonly force: boolean } & Waiting)
   | { readonly kind: "unpin" }
   | ({ readonly kind: "resign" } & Waiting)
+  /** `server` is a node's name, an address, or an address with a port, as a person wrote it. */
+  | ({ readonly kind: "drain" | "undrain"; readonly server: string } & Waiting)
   | { readonly kind: "doctor"; readonly output: Exclude<Output, "wide"> }
   /** Removes the kernel's rules, which outlive the agent. */
   | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
@@ -185,6 +187,9 @@ function commandOf(name: CommandName, words: Words): Command {
       return { kind: name };
     case "resign":
       return { kind: name, ...waiting(words) };
+    case "drain":
+    case "undrain":
+      return { kind: name, server: argument ?? "", ...waiting(words) };
     case "doctor":
       return { kind: name, output: oneOf(["text", "json", "yaml"], flags.get("--output")) };
     case "cleanup":

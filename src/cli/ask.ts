@@ -55,6 +55,14 @@ export async function askCandidates(config: Config): Promise<readonly CandidateF
   return agent.kind === "ok" ? (agent.value.election?.candidates ?? []) : [];
 }
 
+/** This node's agent, and the others' where they can be asked, by node; "" is an agent that does not answer. Never rejects. */
+export async function askAgents(config: Config): Promise<ReadonlyMap<string, Asking<AgentFacts>>> {
+  const agent = await askAgent(`${opsUrl(config)}/status`, LOCAL_MS);
+  if (agent.kind === "failed") return new Map([[config.nodeName, agent]]);
+  const peers = await askPeers(opsUrl(config));
+  return new Map([[agent.value.node, agent], ...peers]);
+}
+
 function opsUrl({ opsHost, opsPort }: Config): string {
   return `http://${hostPort(reachable(opsHost), opsPort)}`;
 }

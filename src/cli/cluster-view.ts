@@ -2,6 +2,7 @@
  * Makes one picture of the cluster from what the agents, the kernel, the API and the flight recorder said.
  * Pure. It is what `leasehold status -o json` prints, so the names of its members are public.
  */
+import { drainedServers, parseServer } from "../kube/drain.ts";
 import { parseCandidate } from "../kube/record-codec.ts";
 import { CANDIDATE_PREFIX, MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
@@ -72,6 +73,8 @@ export interface ClusterView {
     readonly durationMs: number | null;
     readonly transitions: number | null;
     readonly moveTo: string | null;
+    /** The API servers that a person has drained. */
+    readonly drained: readonly string[];
     readonly offer: string | null;
     /** Who told: the API, or the agent's memory, `readAgoMs` old. */
     readonly from: "api" | "agent" | null;
@@ -84,6 +87,9 @@ export interface ClusterView {
     readonly seenBy: string;
     readonly server: string;
     readonly grade: string;
+    readonly serving: boolean;
+    readonly drained: boolean;
+    readonly active: number;
     readonly reason: string;
     readonly sinceMs: number;
   }[];
@@ -116,7 +122,11 @@ export function clusterView(answers: Answers): ClusterView {
       apiServers.map((server) => ({ seenBy: node, ...server })),
     ),
     moves: recording.kind === "ok" ? movesOf(recording.value, at) : [],
-    warnings: [...expiryOf(answers, record), ...warningsOf(local, here, record)],
+    warnings: [
+      ...expiryOf(answers, record),
+      ...warningsOf(local, here, record),
+      ...drainsOf(local, record, candidatesOf(local, record)),
+    ],
     notAsked: gapsOf(answers),
   };
 }
@@ -142,7 +152,7 @@ function leaseOf(
   record: LeaseRecord | null,
 ): ClusterView["lease"] {
   const names = { namespace: config.leaseNamespace, name: config.leaseName };
-  const nothing = { moveTo: null, offer: null, durationMs: null };
+  const nothing = { moveTo: null, drained: local?.drained ?? [], offer: null, durationMs: null };
   if (lease.kind === "failed") {
     const election = local?.election ?? null;
     return {
@@ -165,6 +175,7 @@ function leaseOf(
     durationMs: record?.leaseDurationMs ?? null,
     transitions: record?.leaseTransitions ?? null,
     moveTo: annotation(record, MOVE_TO),
+    drained: record === null ? (local?.drained ?? []) : drainedServers(record),
     offer: annotation(record, OFFER),
     from: "api",
     readAgoMs: 0,
@@ -343,6 +354,25 @@ function warningsOf(
   if (fastPath !== null && fastPath.mode !== "fast-path" && fastPath.mode !== "starting")
     warnings.push(`No fast path (${fastPath.mode}): ${fastPath.reason}`);
   return warnings;
+}
+
+/** One sentence for each API server that a person has drained. */
+function drainsOf(
+  local: AgentFacts | undefined,
+  record: LeaseRecord | null,
+  candidates: readonly CandidateFacts[],
+): readonly string[] {
+  const drained = record === null ? (local?.drained ?? []) : drainedServers(record);
+  return drained.map((server) => {
+    const node = candidates.find(({ ip }) => parseServer(server)?.host === ip)?.node;
+    const name = node === undefined ? server : `${server} (${node})`;
+    const seen = local?.apiServers.find((one) => one.server === server);
+    if (local !== undefined && seen === undefined)
+      return `The API server ${name} is drained, and ${local.node} knows no such server: \`leasehold undrain ${server}\` ends that.`;
+    return seen?.serving === true && seen.drained
+      ? `The API server ${name} is drained, and gets connections all the same, because no other one is UP.`
+      : `The API server ${name} is drained: it gets no new connections until \`leasehold undrain ${node ?? server}\`.`;
+  });
 }
 
 function gapsOf({ agent, peers, kernel, lease, recording, config }: Answers): readonly Gap[] {

@@ -172,6 +172,35 @@ export const COMMANDS = [
     exits: WISH_EXITS,
   },
   {
+    name: "drain",
+    argument: { name: "API_SERVER", required: true },
+    summary: "send no new connections to an API server",
+    details: [
+      "API_SERVER is the name of its node, its address, or its address and port. The wish is stored in the Lease, " +
+        "as the annotation leasehold.dev/drain.SERVER. Every node obeys it, in the kernel's rules and in the proxy, " +
+        "and every worker within 10 s. Open connections live on.",
+      "It ends with `leasehold undrain`, or when the server's node leaves the Lease: by `leasehold cleanup`, by " +
+        "`leasehold forget`, or an hour after it has left the cluster. While no other API server is UP, the drained " +
+        "one gets connections all the same.",
+      "It is refused when no other API server takes connections.",
+    ],
+    flags: [WAIT, TIMEOUT],
+    examples: [
+      ["leasehold drain n2 --wait", "before the API server of n2 is stopped"],
+      ["leasehold drain 192.0.2.12:6443", "by its address"],
+    ],
+    exits: WISH_EXITS,
+  },
+  {
+    name: "undrain",
+    argument: { name: "API_SERVER", required: true },
+    summary: "end the wish of `leasehold drain`",
+    details: ["It removes the annotation leasehold.dev/drain.SERVER from the Lease."],
+    flags: [WAIT, TIMEOUT],
+    examples: [["leasehold undrain n2", "n2 gets new connections again"]],
+    exits: WISH_EXITS,
+  },
+  {
     name: "doctor",
     summary: "check this machine and the API, before and after an installation",
     details: [

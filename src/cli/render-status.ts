@@ -55,6 +55,7 @@ function leaseLine({ lease, provisional }: ClusterView): string {
   if (lease.durationMs !== null) parts.push(`lasts ${duration(lease.durationMs)}`);
   if (lease.transitions !== null) parts.push(`${lease.transitions} transitions`);
   if (lease.moveTo !== null) parts.push(`pinned to ${lease.moveTo}`);
+  if (lease.drained.length > 0) parts.push(`drained: ${lease.drained.join(" ")}`);
   if (lease.offer !== null) parts.push(`offered to ${lease.offer}`);
   if (lease.from === "agent")
     parts.push(
@@ -83,10 +84,11 @@ function servers({ apiServers }: ClusterView): string {
   if (apiServers.length === 0) return "";
   return table(
     ["API-SERVER", "SEEN-BY", "GRADE", "SINCE", "ANSWER"],
-    apiServers.map(({ server, seenBy, grade, sinceMs, reason }) => [
+    apiServers.map(({ server, seenBy, grade, drained, sinceMs, reason }) => [
       server,
       seenBy,
-      grade,
+      // As kubectl writes Ready,SchedulingDisabled.
+      drained ? `${grade},drained` : grade,
       duration(sinceMs),
       reason,
     ]),

@@ -88,12 +88,12 @@ interface Session extends CommandDeps {
   readonly config: Config;
 }
 
-const nameOf = ({ leaseNamespace, leaseName }: Config): string => `${leaseNamespace}/${leaseName}`;
+export const nameOf = ({ leaseNamespace, leaseName }: Config): string => `${leaseNamespace}/${leaseName}`;
 
-const failureOf = (read: Exclude<LeaseRead, { kind: "lease" }>): string =>
+export const failureOf = (read: Exclude<LeaseRead, { kind: "lease" }>): string =>
   read.kind === "unknown" ? "the Lease is gone" : plainText(read.message);
 
-function unreadable(
+export function unreadable(
   read: Exclude<LeaseRead, { kind: "lease" }>,
   config: Config,
   problem: string | null,
@@ -110,7 +110,7 @@ function unreadable(
   );
 }
 
-function refuse({ printError }: Session, message: string): number {
+export function refuse({ printError }: Pick<CommandDeps, "printError">, message: string): number {
   printError(`leasehold: refused: ${message}\n`);
   return REFUSED;
 }

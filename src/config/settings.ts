@@ -125,9 +125,14 @@ export const SETTINGS = {
 
   LEASE_NAME: withDefault(parsers.dnsSubdomain, "leasehold", {
     ...lease,
-    doc: "Name of the Lease that the agents compete for. The Role in RBAC names it too: `leasehold manifest rbac` writes both.",
+    electionOnly: false,
+    doc: "Name of the Lease that the agents compete for. The Role in RBAC names it too: `leasehold manifest rbac` writes both. A worker reads in it which API servers are drained.",
   }),
-  LEASE_NAMESPACE: withDefault(parsers.dnsLabel, "kube-system", { ...lease, doc: "Namespace of the Lease." }),
+  LEASE_NAMESPACE: withDefault(parsers.dnsLabel, "kube-system", {
+    ...lease,
+    electionOnly: false,
+    doc: "Namespace of the Lease.",
+  }),
   LEASE_DURATION: withDefault(parsers.wholeSeconds("2s", "10m"), "10s", {
     ...lease,
     doc: "How long another node waits, after it last saw the Lease change, before it may claim the Lease.",

@@ -16,6 +16,8 @@ export interface PlanBackend {
   readonly grade: Grade;
   /** True when it accepts new connections; false before its first check. */
   readonly serving: boolean;
+  /** True when a person has drained it. */
+  readonly drained: boolean;
   /** True when not even TCP answers, so that the machine may be gone and not only the process. */
   readonly silent: boolean;
 }
@@ -91,6 +93,7 @@ function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
   // A node that is left out may hold the VIP all the same. It then sends everything to the members.
   const peers = members.filter((member) => member !== self);
   const gradeOf = (member: FastPathNode): PlanBackend | undefined => backendOf(member, facts.backends);
+  const own = gradeOf(self);
   const inRing = [self, ...peers]
     .filter((member) => (gradeOf(member)?.grade ?? "UNKNOWN") !== "DOWN")
     .map((member) => member.name);
@@ -114,6 +117,7 @@ function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
     leftOut,
     inRing,
     acceptsNew,
+    passesOn: own?.drained === true && !own.serving,
     deliverTo: proxied && anyServes ? (node.balancerPort ?? node.backendPort) : node.backendPort,
     listener: node.wildcardListener ? node.backendPort : undefined,
     hasIngress: node.hasIngress,

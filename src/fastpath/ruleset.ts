@@ -383,9 +383,9 @@ function wireChains(
 function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
   const rules: string[] = wire.shortConntrackTimeouts ? [`${SYN} ct timeout set "${ENDED}"`] : [];
   const alive = wire.inRing.includes(wire.self.name);
-  if (!alive) {
-    // This node's API server is gone, so the others try first. As the last of the ring this node gives the
-    // connection to its proxy.
+  if (!alive || wire.passesOn) {
+    // This node's API server is gone or drained, so the others try first. As the last of the ring this node
+    // gives the connection to its proxy, or to its API server that is drained.
     rules.push(`${SYN} goto ring`);
   } else if (wire.listener !== undefined && plan.ports.includes(wire.listener)) {
     // The kernel knows before any check whether a process listens. This holds only for the API server's own

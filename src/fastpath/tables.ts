@@ -44,6 +44,11 @@ export interface WirePlan {
    */
   readonly acceptsNew: readonly string[];
   /**
+   * True when this node's API server is drained, and another one serves. A new connection that another node has sent
+   * here all the same goes on to the next node of the ring.
+   */
+  readonly passesOn: boolean;
+  /**
    * The port to which this node delivers: that of its API server, or of its proxy while the API server is
    * DOWN.
    */

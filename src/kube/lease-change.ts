@@ -3,11 +3,12 @@
  * are derived from it: the JSON Patch (the normal way), the edited object (for when a patch cannot apply),
  * and the verdict on a record that was read after an unclear outcome. Pure.
  */
+import { drainsThatEnd } from "./drain.ts";
 import { isObject } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
 import { CANDIDATE_PREFIX, INSTANCE, OFFER, RELEASED_BY } from "./record.ts";
 import type { LeaseRecord } from "./record.ts";
-import type { LeaseWrite } from "./store.ts";
+import type { Departed, LeaseWrite } from "./store.ts";
 
 /** A change of the Lease: what is tested and what is set. */
 export interface LeaseChange {
@@ -78,10 +79,19 @@ export function leaseChange(write: ChangingWrite, context: WriteContext): LeaseC
     tests,
     spec: { renewTime: now, ...(repair ? { leaseDurationSeconds } : {}) },
     annotations: {},
-    forgets: Object.fromEntries(
-      (write.departed ?? []).map(({ node: name, text }) => [`${CANDIDATE_PREFIX}${name}`, text]),
-    ),
+    forgets: forgotten(from, write.departed ?? []),
   };
+}
+
+/** The annotations of the nodes that have left, and the drains of their API servers. */
+function forgotten(from: LeaseRecord, departed: readonly Departed[]): Readonly<Record<string, string>> {
+  if (departed.length === 0) return {};
+  const candidates = departed.map(({ node, text }) => [`${CANDIDATE_PREFIX}${node}`, text] as const);
+  const drains = drainsThatEnd(
+    from,
+    departed.map(({ node }) => node),
+  );
+  return { ...Object.fromEntries(candidates), ...drains };
 }
 
 function claim(

@@ -1,7 +1,8 @@
 /**
- * Writes and removes a person's wish for the VIP's place: the Lease's annotation `leasehold.dev/move-to`. The
- * agents read it and never change it.
+ * Writes and removes a person's wishes, which are annotations of the Lease: for the VIP's place
+ * (`leasehold.dev/move-to`), and for API servers that get no new connections (`leasehold.dev/drain.SERVER`).
  */
+import { drainKey } from "./drain.ts";
 import { leasePath } from "./record-codec.ts";
 import { MOVE_TO } from "./record.ts";
 import { ask } from "./withdraw.ts";
@@ -13,12 +14,30 @@ type Which = Omit<WithdrawDeps, "node">;
 const POINTER = `/metadata/annotations/${MOVE_TO.replace("/", "~1")}`;
 
 /** Sets the wish to `node`, whatever it was. Never rejects. */
-export function pin({ api, namespace, name }: Which, node: string): Promise<LeaseRead> {
+export function pin(which: Which, node: string): Promise<LeaseRead> {
+  return annotate(which, { [MOVE_TO]: node });
+}
+
+/** Asks that the API server, a canonical `ip:port`, gets no new connections. Never rejects. */
+export function drain(which: Which, server: string): Promise<LeaseRead> {
+  return annotate(which, { [drainKey(server)]: server });
+}
+
+/** Removes annotations, which are wishes of {@link drain}, by their keys. Absent ones do not count. Never rejects. */
+export function undrain(which: Which, keys: readonly string[]): Promise<LeaseRead> {
+  return annotate(which, Object.fromEntries(keys.map((key) => [key, null])));
+}
+
+/** RFC 7396: null removes a member. */
+function annotate(
+  { api, namespace, name }: Which,
+  annotations: Readonly<Record<string, string | null>>,
+): Promise<LeaseRead> {
   return ask(api, {
     method: "PATCH",
     path: leasePath(namespace, name),
     contentType: "application/merge-patch+json",
-    body: { metadata: { annotations: { [MOVE_TO]: node } } },
+    body: { metadata: { annotations } },
   });
 }
 

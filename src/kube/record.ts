@@ -8,6 +8,11 @@ export const ANNOTATION_PREFIX = "leasehold.dev/";
 export const CANDIDATE_PREFIX = `${ANNOTATION_PREFIX}candidate.`;
 /** Annotation by which an operator asks for a move of the VIP to a node. */
 export const MOVE_TO = `${ANNOTATION_PREFIX}move-to`;
+/**
+ * Prefix of the annotations by which an operator asks that an API server gets no new connections. Their value
+ * is the server (see drain.ts).
+ */
+export const DRAIN_PREFIX = `${ANNOTATION_PREFIX}drain.`;
 /** Annotation with the node to which the holder offers the Lease. */
 export const OFFER = `${ANNOTATION_PREFIX}offer`;
 /**

@@ -27,8 +27,8 @@ export type LeaseWrite =
     }
   /**
    * Renews the Lease of this node. `test`s holderIdentity, acquireTime and leaseTransitions of `held`, but
-   * not renewTime. It also removes the annotations of `departed`, each only while it has that text. An
-   * annotation that has changed stays, and the renewal succeeds all the same.
+   * not renewTime. It also removes the annotations of `departed`, each only while it has that text, and the
+   * drains of their API servers. An annotation that has changed stays, and the renewal succeeds all the same.
    */
   | { readonly kind: "renew"; readonly held: LeaseRecord; readonly departed?: readonly Departed[] }
   /**

@@ -1,8 +1,9 @@
 /**
  * Removes a node's annotation from the Lease when a person asks for it, so that no other node forwards
- * packets to that node any more. What the holder removes by itself is in election/departed.ts.
+ * packets to that node any more. A drain of its API server ends with it. What the holder removes by itself is in election/departed.ts.
  */
 import type { ApiClient } from "./api.ts";
+import { drainsThatEnd } from "./drain.ts";
 import { annotationPath } from "./lease-change.ts";
 import { leasePath, parseLease, statusMessage } from "./record-codec.ts";
 import type { LeaseRecord } from "./record.ts";
@@ -55,10 +56,13 @@ export async function withdraw(deps: WithdrawDeps): Promise<Withdrawal> {
   const text = before.record.annotations[key];
   if (text === undefined) return { kind: "unknown" };
   if (expected !== undefined && text !== expected) return { kind: "changed" };
+  const drains = drainsThatEnd(before.record, [node]);
   const after = await ask(api, {
     method: "PATCH",
     path,
-    ...(expected === undefined ? removal(key) : removalOf(key, expected)),
+    ...(expected === undefined
+      ? removal([key, ...Object.keys(drains)])
+      : removalOf({ [key]: expected, ...drains })),
   });
   if (after.kind === "failed" && expected !== undefined) {
     // A `test` that failed is answered with 422. Whether it did shows a read, as after a lost answer.
@@ -74,22 +78,21 @@ export async function withdraw(deps: WithdrawDeps): Promise<Withdrawal> {
 }
 
 /** RFC 7396: null removes a member. The patch needs no test, because nothing has to stay as it was. */
-function removal(key: string): Pick<ApiRequest, "contentType" | "body"> {
+function removal(keys: readonly string[]): Pick<ApiRequest, "contentType" | "body"> {
   return {
     contentType: "application/merge-patch+json",
-    body: { metadata: { annotations: { [key]: null } } },
+    body: { metadata: { annotations: Object.fromEntries(keys.map((key) => [key, null])) } },
   };
 }
 
 /** A JSON Patch (RFC 6902), whose `test` compares and swaps. */
-function removalOf(key: string, text: string): Pick<ApiRequest, "contentType" | "body"> {
-  const path = annotationPath(key);
+function removalOf(texts: Readonly<Record<string, string>>): Pick<ApiRequest, "contentType" | "body"> {
   return {
     contentType: "application/json-patch+json",
-    body: [
-      { op: "test", path, value: text },
-      { op: "remove", path },
-    ],
+    body: Object.entries(texts).flatMap(([key, value]) => [
+      { op: "test", path: annotationPath(key), value },
+      { op: "remove", path: annotationPath(key) },
+    ]),
   };
 }
 

@@ -8,7 +8,7 @@ import { ctrProblems, hostScript } from "./host-script.ts";
 import { POD_MONITOR, prometheusRule } from "./monitoring.ts";
 import { podMounts, workerMounts } from "./mounts.ts";
 import { agentCapabilities, controlPlanePod, graceSeconds, workerPod } from "./pod.ts";
-import { flowSchema, rbac, WORKER_RBAC } from "./rbac.ts";
+import { flowSchema, rbac, workerRbac } from "./rbac.ts";
 import { systemdUnit } from "./systemd-unit.ts";
 
 export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "systemd"] as const;
@@ -46,7 +46,7 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
     case "rbac":
       return plain({ "rbac.yaml": rbac(config), "flowschema.yaml": flowSchema(config) });
     case "worker-rbac":
-      return plain({ "worker-rbac.yaml": WORKER_RBAC });
+      return plain({ "worker-rbac.yaml": workerRbac(config) });
     case "cli": {
       const { mounts, problems, warnings } = podMounts(config);
       const text = hostScript({ ...wanted, mounts });

@@ -140,10 +140,26 @@ ${LABELS}spec:
 `;
 }
 
-/** The text of manifests/worker-rbac.yaml. */
-export const WORKER_RBAC = `# For clusters that run the balancer on workers (worker.yaml): run \`kubectl apply -f manifests/worker-rbac.yaml\` once,
+/** `workerRbac` returns the text of manifests/worker-rbac.yaml, for the Lease of that name. */
+export function workerRbac({ leaseName, leaseNamespace }: Lease): string {
+  const namespace = scalar(leaseNamespace);
+  return `# For clusters that run the balancer on workers (worker.yaml): run \`kubectl apply -f manifests/worker-rbac.yaml\` once,
 # after \`kubectl apply -k manifests\`. A worker's agent reads the API servers' addresses with the kubelet's own
 # credentials (group system:nodes). The Node authorizer does not let a kubelet read EndpointSlices, so RBAC has to.
 ${binding({ name: "leasehold-workers", namespace: "default", role: "leasehold-endpoints", subject: KUBELETS })}---
 # A worker's agent asks every API server whether it is ready, as the agents of rbac.yaml do.
-${binding({ name: "leasehold-workers-health", role: HEALTH, subject: KUBELETS })}`;
+${binding({ name: "leasehold-workers-health", role: HEALTH, subject: KUBELETS })}---
+# A worker's agent reads in the Lease which API servers a person has drained.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: leasehold-workers-lease
+  namespace: ${namespace}
+${LABELS}rules:
+  - apiGroups: ["coordination.k8s.io"]
+    resources: ["leases"]
+    resourceNames: [${quoted(leaseName)}]
+    verbs: ["get"]
+---
+${binding({ name: "leasehold-workers-lease", namespace, role: "leasehold-workers-lease", subject: KUBELETS })}`;
+}

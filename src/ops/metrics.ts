@@ -167,6 +167,11 @@ function declare(registry: Registry) {
       "Connections refused because of the limit or for want of a backend.",
     ),
     backendUp: gauge("leasehold_backend_up", "1 while the backend takes new connections.", ["backend"]),
+    backendDrained: gauge(
+      "leasehold_backend_drained",
+      "1 while a person has drained the backend, so that it gets no new connections.",
+      ["backend"],
+    ),
     backendGrade: gauge("leasehold_backend_grade", "1 for the backend's grade, 0 for the others.", [
       "backend",
       "grade",
@@ -334,6 +339,7 @@ function showBalancer(metrics: Declared, balancer: BalancerStatus): void {
   total(metrics.refused, {}, balancer.refused);
   for (const { id: backend, ...stats } of balancer.backends) {
     metrics.backendUp.set({ backend }, flag(stats.grade === "UP"));
+    metrics.backendDrained.set({ backend }, flag(stats.drained));
     for (const grade of GRADES) metrics.backendGrade.set({ backend, grade }, flag(stats.grade === grade));
     total(metrics.backendGone, { backend }, stats.gone);
     metrics.active.set({ backend }, stats.active);
@@ -391,6 +397,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.readded,
     metrics.refused,
     metrics.backendUp,
+    metrics.backendDrained,
     metrics.backendGrade,
     metrics.backendGone,
     metrics.active,

@@ -52,6 +52,8 @@ export interface AgentStatus {
    * while there is one, or nothing is known yet.
    */
   readonly noBackend: string | null;
+  /** The API servers that a person has drained, as canonical `ip:port`, whether this agent knows them or not. */
+  readonly drained: readonly string[];
   /** null without a VIP (role balancer), and while the agent waits for the network. */
   readonly fastPath: FastPathStatus | null;
   readonly checks: readonly CheckStatus[];

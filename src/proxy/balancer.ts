@@ -12,6 +12,7 @@ import {
   serving,
   withBackends,
   withClosed,
+  withDrained,
   withResult,
   type CheckResult,
   type Member,
@@ -74,6 +75,8 @@ export interface Balancer {
    * Sets the whole list, as configured or discovered. Sessions to backends that are no longer in it live on.
    */
   setBackends(list: readonly Backend[]): void;
+  /** Sets which backends get no new connections, because a person wants that. Sessions to them live on. */
+  setDrained(ids: readonly BackendId[]): void;
   status(): BalancerStatus;
   /** Calls back after a grade, the list or the listener has changed. Returns a function that ends this. */
   onChange(callback: () => void): () => void;
@@ -205,6 +208,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
       apply(withBackends(pool, list, deps.local, clock.now()), before);
       if (sweep !== undefined) watch();
     },
+    setDrained: (ids) => apply(withDrained(pool, ids), pool),
     status() {
       const { connections, refused, backends } = threads.counters();
       const takesNew = new Set(serving(pool).map((member) => member.backend.id));
@@ -222,6 +226,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
             ...member.backend,
             grade: member.grade,
             serving: member.grade !== "UNKNOWN" && takesNew.has(member.backend.id),
+            drained: pool.drained.has(member.backend.id),
             silent: member.last === "silent" || member.last === "gone",
             gone: member.gone,
             reason: member.reason,
@@ -278,9 +283,11 @@ function proxyBackends(pool: Pool, nowMs: number): readonly ProxyBackend[] {
 /** Returns what others act on. The durations and counts of each check are not news. */
 function signature(pool: Pool): string {
   const servingIds = new Set(serving(pool).map((member) => member.backend.id));
-  return pool.members.map((member) => describe(member, servingIds.has(member.backend.id))).join(" ");
+  return pool.members
+    .map((member) => describe(member, servingIds.has(member.backend.id), pool.drained.has(member.backend.id)))
+    .join(" ");
 }
 
-function describe({ backend, grade, leaving }: Member, takesNew: boolean): string {
-  return `${backend.id}/${String(backend.local)}/${grade}/${String(leaving)}/${String(takesNew)}`;
+function describe({ backend, grade, leaving }: Member, takesNew: boolean, isDrained: boolean): string {
+  return [backend.id, backend.local, grade, leaving, takesNew, isDrained].join("/");
 }

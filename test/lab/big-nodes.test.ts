@@ -125,7 +125,9 @@ function insideSandbox(): void {
         balancerPort: 8443,
         wildcardListener: true,
       }),
-      backends: () => [{ host: addressIn(1, 4).text, port: 6443, grade: "UP", serving: true, silent: false }],
+      backends: () => [
+        { host: addressIn(1, 4).text, port: 6443, grade: "UP", serving: true, drained: false, silent: false },
+      ],
       lease: () => undefined,
       members: {
         observe: () => {},

@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 import type { ClusterView } from "../../src/cli/cluster-view.ts";
 import type { Diagnosis } from "../../src/cli/diagnosis.ts";
 import type { WhyAnswer } from "../../src/cli/why.ts";
-import { BUNDLE } from "./cluster.ts";
+import { leasehold } from "./commands.ts";
 import { createEmbeddedCluster } from "./embedded-cluster.ts";
 import type { EmbeddedCluster, EmbeddedNode } from "./embedded-cluster.ts";
 
@@ -25,32 +25,6 @@ before(async () => {
   holder = await cluster.holder(30_000);
 });
 after(async () => cluster[Symbol.asyncDispose]());
-
-/** Runs a command as the pod's container would, and returns its output with its exit status at the end. */
-async function leasehold(
-  node: EmbeddedNode,
-  ...rest: readonly (string | Readonly<Record<string, string>>)[]
-): Promise<{ readonly status: number; readonly out: string }> {
-  const words = rest.filter((word) => typeof word === "string");
-  const more = rest.filter((word) => typeof word !== "string");
-  // Of two values of one variable env takes the last one.
-  const env = [node.commandEnvironment(), ...more].flatMap((variables) =>
-    Object.entries(variables).map(([name, value]) => `${name}=${value}`),
-  );
-  const out = await node.host.run([
-    "env",
-    ...env,
-    "sh",
-    "-c",
-    '"$@" 2>&1; echo "exit $?"',
-    "sh",
-    process.execPath,
-    BUNDLE,
-    ...words,
-  ]);
-  const [, text = "", status = ""] = /^(.*)exit (\d+)\n?$/s.exec(out) ?? [];
-  return { status: Number(status), out: text };
-}
 
 async function view(node: EmbeddedNode): Promise<ClusterView> {
   return JSON.parse((await leasehold(node, "status", "-o", "json")).out);

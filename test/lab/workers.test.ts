@@ -9,6 +9,7 @@ import { after, afterEach, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { loadYaml } from "@kubernetes/client-node";
 import type { V1Pod } from "@kubernetes/client-node";
+import type { AgentStatus } from "../../src/ops/status.ts";
 import { findBinaries } from "../support/control-plane/binaries.ts";
 import { output } from "../support/control-plane/process.ts";
 import { Fetcher } from "../support/lab/fetcher.ts";
@@ -132,6 +133,28 @@ test(
       "the worker has rules",
     );
     await allServed(cluster, worker);
+
+    // It reads in the Lease which servers are drained.
+    const [out] = cluster.nodes;
+    assert.ok(out !== undefined);
+    const drained = `${out.host.ipv4}:6443`;
+    const annotate = (change: string): Promise<string> =>
+      cluster.kubectl(["annotate", "lease", "-n", "kube-system", "leasehold", change]);
+    const serves = (expected: boolean): Promise<unknown> =>
+      cluster.lab.until(
+        async () => {
+          const status: AgentStatus = JSON.parse((await fetcher.get("http://127.0.0.1:10081/status")).body);
+          const targets = status.fastPath?.own.map(({ backend }) => backend) ?? [];
+          const backend = status.balancer.backends.find(({ id }) => id === drained);
+          return backend?.serving === expected && targets.includes(drained) === expected;
+        },
+        20_000,
+        `the worker ${expected ? "sends" : "does not send"} new connections to ${drained}`,
+      );
+    await annotate(`leasehold.dev/drain.${out.host.ipv4}-6443=${drained}`);
+    await serves(false);
+    await annotate(`leasehold.dev/drain.${out.host.ipv4}-6443-`);
+    await serves(true);
 
     // The kubelet renews its certificate: the agent takes the new one, without a word of complaint.
     const read = (): number =>

@@ -57,6 +57,7 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
       leftOut: [],
       inRing: ["n1", "n2", "n3"],
       acceptsNew: ["n2", "n3"],
+      passesOn: false,
       deliverTo: port,
       listener: port,
       hasIngress: true,

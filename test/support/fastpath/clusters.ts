@@ -105,6 +105,8 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
             port: 6443,
             grade,
             serving: serving && grade !== "DOWN",
+            // A server that is UP and does not serve is drained.
+            drained: !serving && grade === "UP",
             silent: false,
           })),
           peers: peers.flatMap(({ member, mac, address: known, fresh }, index): readonly PlanPeer[] =>

@@ -14,6 +14,7 @@ import {
   START_MS,
   withBackends,
   withClosed,
+  withDrained,
   withResult,
   type CheckResult,
   type Pool,
@@ -331,5 +332,44 @@ describe("old connections of a DOWN backend", () => {
         });
       }),
     );
+  });
+});
+
+describe("a drained backend", () => {
+  const three = withBackends(emptyPool, [a, b, c], undefined, 0);
+  const up = [a, b, c].reduce((pool, backend) => play("+", pool, backend), three);
+
+  test("keeps its grade, gets no new connections, and gets them again", () => {
+    const drained = withDrained(up, [b.id]);
+    assert.deepEqual(ids(drained), [a.id, c.id]);
+    assert.equal(gradeOf(drained, b), "UP");
+    assert.deepEqual(ids(withDrained(drained, [])), [a.id, b.id, c.id]);
+  });
+
+  test("stays drained when the list or a grade changes, and when it joins later", () => {
+    const later = withBackends(withDrained(emptyPool, [b.id]), [a, b], undefined, 0);
+    const checked = [a, b].reduce((pool, backend) => play("+", pool, backend), later);
+    assert.deepEqual(ids(checked), [a.id]);
+    assert.deepEqual(ids(withClosed(play("r+++", checked, b), b.id, 9_000)), [a.id]);
+  });
+
+  test("serves while no other one is UP: a wish must not take the address away", () => {
+    const drained = withDrained(up, [a.id, b.id]);
+    assert.deepEqual(ids(drained), [c.id]);
+    assert.deepEqual(ids(play("r", drained, c)), [a.id, b.id]);
+    assert.deepEqual(ids(withDrained(up, [a.id, b.id, c.id])), [a.id, b.id, c.id]);
+  });
+
+  test("is left out among those that only answer, unless it is the only one that was checked", () => {
+    const ailing = [a, b, c].reduce((pool, backend) => play("+nnn", pool, backend), three);
+    assert.deepEqual(ids(withDrained(ailing, [b.id])), [a.id, c.id]);
+    const lone = play("n", withBackends(emptyPool, [a, b], undefined, 0), b);
+    assert.deepEqual(ids(withDrained(lone, [b.id])), [a.id, b.id]);
+  });
+
+  test("has its old connections closed only when it is DOWN", () => {
+    const drained = withDrained(up, [b.id]);
+    assert.equal(nextToClose(drained, 5_000), undefined);
+    assert.equal(nextToClose(play("r", drained, b), 5_000)?.id, b.id);
   });
 });

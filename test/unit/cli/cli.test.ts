@@ -170,7 +170,7 @@ COMP_WORDS=(leasehold "$@"); COMP_CWORD=$#; _leasehold; printf '%s\\n' "\${COMPR
     assert.deepEqual(offered("move", "--t"), ["--to", "--timeout"]);
     assert.deepEqual(offered("move", "--to", ""), []);
     assert.deepEqual(offered("completion", "z"), ["zsh"]);
-    assert.deepEqual(offered("help", "un"), ["unpin"]);
+    assert.deepEqual(offered("help", "un"), ["unpin", "undrain"]);
   });
 
   test("of every shell has every command and flag of the table", () => {

@@ -4,7 +4,7 @@ import { clusterView } from "../../../src/cli/cluster-view.ts";
 import { document } from "../../../src/cli/output.ts";
 import { statusExit, statusText } from "../../../src/cli/render-status.ts";
 import { why, whyText } from "../../../src/cli/why.ts";
-import { released } from "../ops/example.ts";
+import { backend, released } from "../ops/example.ts";
 import { agentOf, answers, failed, leaseOf, ok } from "./answers.ts";
 
 export const NO_AGENT = failed(
@@ -42,6 +42,32 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
   "vip-of-another-program": {
     agent: ok(foreign),
     lease: ok(leaseOf("n2", { "leasehold.dev/move-to": "n1" })),
+  },
+  drained: {
+    agent: ok(
+      agentOf({
+        agent: { drained: ["192.0.2.12:6443"] },
+        balancer: {
+          backends: [
+            backend,
+            {
+              ...backend,
+              id: "192.0.2.12:6443",
+              host: "192.0.2.12",
+              local: false,
+              serving: false,
+              drained: true,
+            },
+          ],
+        },
+      }),
+    ),
+    lease: ok(
+      leaseOf("n1", {
+        "leasehold.dev/drain.192.0.2.12-6443": "192.0.2.12:6443",
+        "leasehold.dev/drain.192.0.2.99-6443": "192.0.2.99:6443",
+      }),
+    ),
   },
   "no-lease": { lease: ok(null) },
   "peers-answer": {

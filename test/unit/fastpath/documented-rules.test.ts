@@ -37,6 +37,7 @@ function loaded(): readonly string[] {
         port: 6443,
         grade: "UP",
         serving: true,
+        drained: false,
         silent: false,
       })),
       peers: [2, 3].map((n) => ({

@@ -4,7 +4,15 @@ import { FAST_PATH_VERSION } from "../../../src/fastpath/ruleset.ts";
 import { addressIn, macOf } from "../../support/fastpath/plans.ts";
 
 export function backend(n: number, changes: Partial<PlanBackend> = {}): PlanBackend {
-  return { host: addressIn(n, 4).text, port: 6443, grade: "UP", serving: true, silent: false, ...changes };
+  return {
+    host: addressIn(n, 4).text,
+    port: 6443,
+    grade: "UP",
+    serving: true,
+    drained: false,
+    silent: false,
+    ...changes,
+  };
 }
 
 export const dead = { grade: "DOWN", serving: false, silent: true } as const;

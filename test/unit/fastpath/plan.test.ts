@@ -6,7 +6,7 @@ import { FAST_PATH_VERSION, MOST_MEMBERS } from "../../../src/fastpath/ruleset.t
 import type { RulesetPlan, WirePlan } from "../../../src/fastpath/tables.ts";
 import type { Family } from "../../../src/net.ts";
 import { addressIn, macOf, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
-import { backend, peer } from "./facts.ts";
+import { backend, dead, peer } from "./facts.ts";
 
 const node: PlanNode = {
   name: "n1",
@@ -176,6 +176,23 @@ describe("who takes new connections", () => {
         ["n1", "n2", "n3"],
       ],
     );
+  });
+
+  test("not one that is drained; it stays in the ring, and passes on what another node sends it all the same", () => {
+    const drained = { serving: false, drained: true };
+    const wire = wireOf({ backends: [backend(1), backend(2, drained), backend(3)] });
+    assert.deepEqual(wire.acceptsNew, ["n1", "n3"]);
+    assert.deepEqual(wire.inRing, ["n1", "n2", "n3"]);
+    assert.equal(wire.passesOn, false);
+    const own = wireOf({ backends: [backend(1, drained), backend(2), backend(3)] });
+    assert.deepEqual([own.acceptsNew, own.passesOn, own.deliverTo], [["n2", "n3"], true, 6443]);
+  });
+
+  test("a drained one that serves, because no other one is UP, and that keeps what comes", () => {
+    const wire = wireOf({
+      backends: [backend(1, { drained: true }), backend(2, { ...dead }), backend(3, { ...dead })],
+    });
+    assert.deepEqual([wire.acceptsNew, wire.passesOn], [["n1"], false]);
   });
 
   test("not one that is DOWN, which is not in the ring either but stays a member", () => {

@@ -217,6 +217,13 @@ describe("the second chance", () => {
     assert.doesNotMatch(own.join("\n"), /socket/);
   });
 
+  test("sends every SYN on while the own API server is drained, and keeps what it has", () => {
+    const own = rules(withWire({ acceptsNew: ["n2", "n3"], passesOn: true }), "ip", "wire");
+    assert.equal(own[3], `${SYN} goto ring`);
+    assert.doesNotMatch(own.join("\n"), /socket/);
+    assert.deepEqual(own.slice(4), rules(three, "ip", "wire").slice(5));
+  });
+
   test("takes a SYN unasked where the listener is not on a wildcard address, or not at one of the VIP's ports", () => {
     for (const plan of [withWire({ listener: undefined }), withWire({ listener: 7443 })])
       assert.doesNotMatch(rules(plan, "ip", "wire").join("\n"), /== syn (?!ct timeout)/);

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createApiClient } from "../../../src/kube/api.ts";
+import { formatCandidate } from "../../../src/kube/record-codec.ts";
 import { withdraw } from "../../../src/kube/withdraw.ts";
 import type { Withdrawal } from "../../../src/kube/withdraw.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { candidate } from "../election/harness.ts";
 import { A, held, lease, NOT_FOUND, PATH } from "./lease-fixture.ts";
 import { pass, ScriptedTransport } from "./scripted-transport.ts";
 import type { Step } from "./scripted-transport.ts";
@@ -39,6 +41,25 @@ describe("a node that leaves the Lease", () => {
       reply: { status: 200, body: lease(held("n1"), THEIRS, "8") },
     };
     assert.deepEqual(await outcome(read({ ...THEIRS, [OURS]: "{}" }), patch), { kind: "withdrawn" });
+  });
+
+  test("takes the drain of its API server with it, and no other", async () => {
+    const ours = formatCandidate(candidate("n3", { ip: "10.0.0.3" }));
+    const drains = {
+      "leasehold.dev/drain.10.0.0.3-6443": "10.0.0.3:6443",
+      "leasehold.dev/drain.10.0.0.1-6443": "10.0.0.1:6443",
+    };
+    const patch: Step = {
+      method: "PATCH",
+      path: PATH,
+      body: JSON.stringify({
+        metadata: { annotations: { [OURS]: null, "leasehold.dev/drain.10.0.0.3-6443": null } },
+      }),
+      reply: { status: 200, body: lease(held("n1"), THEIRS, "8") },
+    };
+    assert.deepEqual(await outcome(read({ ...THEIRS, ...drains, [OURS]: ours }), patch), {
+      kind: "withdrawn",
+    });
   });
 
   test("writes nothing where it is not named, or where there is no Lease", async () => {

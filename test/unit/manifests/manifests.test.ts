@@ -243,8 +243,13 @@ describe("the worker's static pod", () => {
   });
 
   test("comes with the rights that the kubelet lacks, for nodes alone", () => {
-    const [binding, health, ...more]: readonly V1RoleBinding[] = loadAllYaml(read("worker-rbac.yaml"));
+    const text = read("worker-rbac.yaml");
+    const [binding, health, role, lease, ...more]: readonly V1RoleBinding[] = loadAllYaml(text);
     assert.equal(more.length, 0);
+    assert.deepEqual(plain(lease?.subjects), plain(binding?.subjects));
+    assert.equal(lease?.roleRef.name, role?.metadata?.name);
+    // A kubelet reads the one Lease, and writes none.
+    assert.match(text, /resourceNames: \["leasehold"\]\n +verbs: \["get"\]/);
     assert.equal(
       health?.roleRef.name,
       named(read("rbac.yaml"), "ClusterRole", "leasehold-health").metadata?.name,

@@ -18,6 +18,7 @@ export const backend: BackendStatus = {
   local: true,
   grade: "UP",
   serving: true,
+  drained: false,
   silent: false,
   gone: 0,
   reason: "200",
@@ -120,6 +121,7 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     wire: { proof: "none", by: "icmp", missed: 0, neighbours: true },
     balancer: { ...balancer, ...changes.balancer },
     noBackend: null,
+    drained: [],
     fastPath: null,
     checks: [
       { name: "balancer", ok: true, weight: 0, contribution: 0, detail: "", sinceMs: 1 },
