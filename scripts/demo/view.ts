@@ -23,7 +23,7 @@ const terminal: Paint = (style, text) => styleText([style].flat(), text);
 
 function stateOf(node: NodeView, paint: Paint): string {
   const text = (node.hasPower ? (node.state ?? "no agent") : "no power").padEnd(9);
-  if (node.state === "MASTER") return paint(["bold", "green"], text);
+  if (node.state === "MASTER" || node.state === "PROVISIONAL") return paint(["bold", "green"], text);
   return paint(node.state === "BACKUP" ? "cyan" : "red", text);
 }
 

@@ -16,6 +16,7 @@ import { watchEndpoints } from "../kube/endpoints.ts";
 import type { Endpoints } from "../kube/endpoints.ts";
 import { createEventRecorder } from "../kube/events.ts";
 import type { ClientCredentials } from "../kube/kubeconfig.ts";
+import { createServerAnswers } from "../kube/server-answers.ts";
 import { apiServerList } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
 import type { UndiciTransport } from "../kube/undici-transport.ts";
@@ -299,11 +300,15 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
         lastResort: nodeNetwork === undefined ? throughVip(config) : [],
       }),
   });
+  const serverAnswers = createServerAnswers({ clock });
   const api = createApiClient({
     transport,
     clock,
     log,
-    onRequest: ({ server, verb, code, durationMs }) => metrics.apiRequest(server, verb, code, durationMs),
+    onRequest(request) {
+      metrics.apiRequest(request.server, request.verb, request.code, request.durationMs);
+      serverAnswers.note(request);
+    },
   });
   const balancer = createBalancer({
     clock,
@@ -343,6 +348,8 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
           metrics,
           fastPathOffer: () => fastPath?.offer(),
           onLease: (record) => drains.observe(record),
+          failingApiServers: () => serverAnswers.failures(transport.servers()),
+          onState: () => {},
           onReleased: () => fastPath?.released(),
           events: createEventRecorder({
             api,

@@ -3,6 +3,8 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createElector } from "../election/elector.ts";
 import { deadlineAfter } from "../election/fence.ts";
+import { hasVip } from "../election/states.ts";
+import type { AgentState } from "../election/states.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import { VIP_FAULT } from "../election/types.ts";
 import type { ApiClient } from "../kube/api.ts";
@@ -28,10 +30,12 @@ import { createVipKernel } from "../vip/linux-kernel.ts";
 import { vipStatus } from "../vip/status.ts";
 import type { VipStatus } from "../vip/status.ts";
 import { createVip, keptFor } from "../vip/vip.ts";
+import { reportApiServers } from "./api-server-events.ts";
 import { createPersistence } from "./persistence.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { createRecordings, inPieces } from "./recordings.ts";
 import { createReporter } from "./reporter.ts";
+import { holderAnswers, reportVacancy, whatIsMissing } from "./vacancy.ts";
 
 export interface CandidacyDeps {
   readonly config: Config;
@@ -53,6 +57,10 @@ export interface CandidacyDeps {
   readonly fastPathOffer: () => FastPathOffer | null | undefined;
   /** Called with each new version of the Lease that the election accepts; null: it does not exist. */
   readonly onLease: (record: LeaseRecord | null) => void;
+  /** Returns how each API server failed that did not answer well, by its `ip:port`. */
+  readonly failingApiServers: () => Readonly<Record<string, string>>;
+  /** Called after each change of the state that people see. */
+  readonly onState: (state: AgentState) => void;
   /** Called synchronously when no program has the VIP bound on this machine any more. */
   readonly onReleased: () => void;
 }
@@ -184,9 +192,10 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     sentinel: { watch, probe: (spread) => sentinel.probe(spread), poll: () => sentinel.poll() },
     memory,
     log,
-    onReport: (what) => report(what),
+    onReport: (what) => reporter.report(what),
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
     onStep: (taken) => {
+      reporter.observe();
       recorder.note(taken);
       const record = taken.next.state.lease.view?.record;
       if (record !== undefined && record !== taken.before.lease.view?.record) deps.onLease(record);
@@ -203,6 +212,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       close: balancer.onChange(() => {
         tracker.poke("balancer");
         tracker.poke("apiserver");
+        compareApiServers();
       }),
     },
   ];
@@ -211,14 +221,25 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   let watched: Watched = { holder: null, witnesses: [], pace: "slow" };
   /** True when an agent or another program had the VIP bound here. */
   let wasHere = false;
-  const report = createReporter({
+  const reporter = createReporter({
     node,
     log,
     metrics,
     events,
-    state: () => elector.status().state,
+    now: () => elector.now(),
     leaseUid: () => elector.leaseUid(),
+    apiServers: deps.failingApiServers,
+    onState: deps.onState,
   });
+  const compareApiServers = reportApiServers({
+    node,
+    events,
+    backends: () => balancer.status().backends,
+    hasVip: () => hasVip(elector.now().state),
+    leaseUid: () => elector.leaseUid(),
+    nodeAt: (host) => elector.status().candidates.find(({ ip }) => ip === host)?.node,
+  });
+  let vacancy: { close(): void } | undefined;
 
   function decisions(cause: string): Promise<string> {
     const facts = { node, agent: version, cause, wall: clock.wall(), nowMs: clock.now() };
@@ -243,6 +264,19 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       log.debug({ err: error }, "Default routes not read");
       return [];
     }
+  }
+
+  function vacantSinceMs(): number | null {
+    return holderAnswers(sentinel.status()) ? null : elector.vacantSinceMs();
+  }
+
+  function missing(): readonly string[] {
+    return whatIsMissing({
+      node,
+      election: elector.status(),
+      checks: tracker.statuses(),
+      apiServers: deps.failingApiServers(),
+    });
   }
 
   function learn(evidence: Evidence): void {
@@ -298,8 +332,10 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     start() {
       tracker.start();
       update();
+      vacancy = reportVacancy({ clock, log, sinceMs: vacantSinceMs, missing });
     },
     async stop() {
+      vacancy?.close();
       await elector.stop();
       tracker.stop();
       await recordings.close();

@@ -1,8 +1,12 @@
-/** Reports what the election does: in the log, in metrics, and as Events on the Lease. */
+/**
+ * Reports what the election does: in the log, in metrics, as Events on the Lease and on the Node, and to the
+ * notify hooks.
+ */
+import { hasVip } from "../election/states.ts";
+import type { AgentState } from "../election/states.ts";
 import type { Report } from "../election/types.ts";
 import { LeaseholdError } from "../errors.ts";
-import type { EventRecorder } from "../kube/events.ts";
-import type { VrrpState } from "../kube/record.ts";
+import type { EventRecorder, KubeEvent } from "../kube/events.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../ops/metrics.ts";
 
@@ -11,9 +15,20 @@ export interface ReporterDeps {
   readonly log: Logger;
   readonly metrics: Pick<Metrics, "transition" | "holderSilent" | "addressConflict">;
   readonly events: EventRecorder;
-  /** Returns this node's state as of now. */
-  readonly state: () => VrrpState;
+  /** Returns this node's state and its faults as of now. */
+  readonly now: () => { readonly state: AgentState; readonly faults: readonly string[] };
   readonly leaseUid: () => string | undefined;
+  /** Returns how each API server failed that did not answer well, by its `ip:port`. */
+  readonly apiServers: () => Readonly<Record<string, string>>;
+  /** Called after each change of the state that people see. */
+  readonly onState: (state: AgentState) => void;
+}
+
+export interface Reporter {
+  /** Takes a report of the machine, while its effects run. */
+  readonly report: (what: Report) => void;
+  /** Looks at the state after a step: INIT, BACKUP and FAULT are one role, and differ in the facts only. */
+  readonly observe: () => void;
 }
 
 const CONFLICT_OUTCOMES = {
@@ -23,29 +38,51 @@ const CONFLICT_OUTCOMES = {
 } as const;
 const CONFLICT_ACTIONS = { refused: "RefuseVIP", defended: "DefendVIP", yielded: "YieldVIP" } as const;
 
-export function createReporter({
-  node,
-  log,
-  metrics,
-  events,
-  state,
-  leaseUid,
-}: ReporterDeps): (what: Report) => void {
-  let seen: VrrpState = "INIT";
+const HANDOVER_REASONS = {
+  stop: "the agent is stopping",
+  fault: "this node has a fault",
+  "move-to": "a person has asked for it (leasehold.dev/move-to)",
+  preempt: "a better node preempts this one",
+} as const;
+
+export function createReporter(deps: ReporterDeps): Reporter {
+  const { node, log, metrics, events, leaseUid } = deps;
+  let seen: AgentState = "INIT";
   let leading = false;
+  /** The node that was offered the VIP last, while this node has the VIP. */
+  let offeredTo: string | null = null;
+
+  function onLease(event: KubeEvent): void {
+    events.record(event, { kind: "Lease", uid: leaseUid() });
+  }
+
+  function onNode(event: KubeEvent): void {
+    events.record(event, { kind: "Node", name: node });
+  }
+
+  function onBoth(event: KubeEvent): void {
+    onLease(event);
+    onNode(event);
+  }
 
   function report(what: Report): void {
     switch (what.kind) {
       case "transition":
-        log.info({ state: what.to, prevState: what.from, reason: what.reason }, "State changed");
-        // The state is MASTER with or without a Lease, so a change between the two is no change of the
-        // holder.
-        if (seen !== state()) metrics.transition(state(), what.reason);
-        seen = state();
+        // A role BACKUP is INIT, BACKUP or FAULT, which the facts after this step tell.
+        change(what.to === "BACKUP" ? afterStep() : what.to, what.reason);
         return announceLeader(what.to);
       case "handover":
-        if (what.to === null) log.warn({ reason: what.reason }, "No successor took the VIP, it stays here");
-        else log.info({ reason: what.reason, successor: what.to }, "Offering the VIP");
+        offeredTo = what.to;
+        if (what.to === null)
+          log.warn(
+            { reason: what.reason },
+            "No candidate took the offer, so the VIP stays on this node: see why the others are not eligible (leasehold status)",
+          );
+        else
+          log.info(
+            { reason: what.reason, why: HANDOVER_REASONS[what.reason], successor: what.to },
+            "Offering the VIP to another node",
+          );
         return;
       case "namesake":
         log.error(
@@ -55,7 +92,7 @@ export function createReporter({
               `another machine (instance ${what.instance}) uses the node name ${node}`,
             ),
           },
-          "Node name is in use",
+          "Another machine uses this node's name",
         );
         return;
       case "vip-mismatch":
@@ -70,24 +107,122 @@ export function createReporter({
         );
         return;
       case "recreate":
-        log.warn({}, "The Lease was deleted or emptied by a client other than the agents, writing it again");
+        log.warn(
+          {},
+          "A client other than the agents deleted or emptied the Lease, this node writes it again",
+        );
         return;
       case "proof":
         metrics.holderSilent();
         log.warn(
           { holder: what.holder },
-          "The holder's kernel does not answer for the VIP, and others do answer: taking it for dead",
+          "The holder's kernel does not answer for the VIP, and others do answer: this node takes the holder for dead",
         );
         return;
       case "departed":
         log.info(
           { nodes: what.nodes },
-          "Nodes that left the cluster were taken out of the Lease; a node that comes back joins by itself",
+          "This node took nodes that left the cluster out of the Lease; a node that comes back joins by itself",
         );
         return;
       case "conflict":
         return reportConflict(what);
+      case "taken":
+        log.warn(
+          { mac: what.mac },
+          "A machine has the VIP, and no API server tells this node whether it is a node of the cluster: this node does not take the VIP. Unless it is, find the machine by its MAC address",
+        );
+        return;
     }
+  }
+
+  function afterStep(): AgentState {
+    const { state } = deps.now();
+    return state === "INIT" || state === "FAULT" ? state : "BACKUP";
+  }
+
+  function observe(): void {
+    const { state, faults } = deps.now();
+    if (state === seen || hasVip(state) || hasVip(seen)) return;
+    change(state, facts(state, faults));
+  }
+
+  function facts(state: AgentState, faults: readonly string[]): string {
+    if (state === "FAULT") return `this node has a fault: ${faults.join(", ")}`;
+    return seen === "FAULT" ? "this node has no fault any more" : "every check has reported";
+  }
+
+  function change(to: AgentState, reason: string): void {
+    const from = seen;
+    if (to === from) return;
+    seen = to;
+    // A change between MASTER and PROVISIONAL moves no VIP.
+    if (!(hasVip(from) && hasVip(to))) metrics.transition(to, reason);
+    tell(from, to, reason);
+    if (!hasVip(to)) offeredTo = null;
+    deps.onState(to);
+  }
+
+  function tell(from: AgentState, to: AgentState, reason: string): void {
+    const fields = { state: to, prevState: from, reason };
+    if (to === "PROVISIONAL") {
+      log.warn(
+        { ...fields, apiServers: deps.apiServers() },
+        "State changed: this node has the VIP provisionally",
+      );
+      onBoth({
+        type: "Warning",
+        reason: "VIPProvisional",
+        action: "ServeProvisionally",
+        note: `${node} has the VIP and not the Lease: ${reason.replace(/^provisional: /, "")}`,
+      });
+    } else if (hasVip(from) && !hasVip(to)) tellLoss(from, to, reason);
+    else if (to === "FAULT") {
+      const { faults } = deps.now();
+      log.warn({ ...fields, faults }, "State changed");
+      onNode({
+        type: "Warning",
+        reason: "VIPFault",
+        action: "StandAside",
+        note: `${node} cannot take the VIP: ${faults.join(", ")}`,
+      });
+    } else log.info(fields, "State changed");
+    if (hasVip(to) && !hasVip(from) && to === "MASTER")
+      onNode({
+        type: "Normal",
+        reason: "VIPAcquired",
+        action: "BindVIP",
+        note: `${node} has the VIP: ${reason}`,
+      });
+  }
+
+  /** A loss is planned where a successor took an offer, and where the agent stops. */
+  function tellLoss(from: AgentState, to: AgentState, reason: string): void {
+    const fields = { state: to, prevState: from, reason };
+    const stops = to === "RELEASING" || to === "STOPPED" || reason === "the agent is stopping";
+    const handed =
+      offeredTo !== null &&
+      (reason === `${offeredTo} holds the Lease` || reason === "the successor has taken the Lease");
+    if (stops || handed) {
+      log.info(fields, "State changed");
+      const successor = handed ? ` to ${offeredTo}` : "";
+      onNode({
+        type: "Normal",
+        reason: "VIPReleased",
+        action: "ReleaseVIP",
+        note: `${node} has given the VIP away${successor}: ${reason}`,
+      });
+      return;
+    }
+    const apiServers = deps.apiServers();
+    log.warn({ ...fields, apiServers }, "State changed: this node lost the VIP");
+    const servers = Object.entries(apiServers).map(([server, how]) => `${server} ${how}`);
+    onBoth({
+      type: "Warning",
+      reason: "VIPLost",
+      action: "ReleaseVIP",
+      note: `${node} lost the VIP: ${reason}${servers.length === 0 ? "" : ` (${servers.join(", ")})`}`,
+    });
   }
 
   function reportConflict({ mac: other, node: peer, outcome }: Extract<Report, { kind: "conflict" }>): void {
@@ -97,15 +232,12 @@ export function createReporter({
     // Two candidates settle it by the election's rules.
     if (peer !== null) return log.warn(fields, "Another candidate claims the VIP");
     log.error({ ...fields, err: new LeaseholdError("LH_VIP_CONFLICT", message) }, "Address conflict");
-    events.record(
-      {
-        type: "Warning",
-        reason: "VIPConflict",
-        action: CONFLICT_ACTIONS[outcome],
-        note: `${node}: ${message}`,
-      },
-      leaseUid(),
-    );
+    onBoth({
+      type: "Warning",
+      reason: "VIPConflict",
+      action: CONFLICT_ACTIONS[outcome],
+      note: `${node}: ${message}`,
+    });
   }
 
   /**
@@ -118,8 +250,8 @@ export function createReporter({
     const [action, note] = leading
       ? ["BecomeLeader", `${node} became leader`]
       : ["StopLeading", `${node} stopped leading`];
-    events.record({ type: "Normal", reason: "LeaderElection", action, note }, leaseUid());
+    onLease({ type: "Normal", reason: "LeaderElection", action, note });
   }
 
-  return report;
+  return { report, observe };
 }

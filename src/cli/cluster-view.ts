@@ -239,6 +239,7 @@ function fromAgent(
   boundHere: boolean | null,
 ): NodeView {
   const { state, confirmed, reason, base, effective, eligible, faults } = election;
+  // Agents of version 0.1.0 and earlier call it MASTER, with `confirmed: false`.
   const provisional = state === "MASTER" && !confirmed;
   return {
     node: facts.node,

@@ -7,10 +7,12 @@ import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Logger } from "../log.ts";
 import type { Evidence, Sentinel } from "../sentinel/evidence.ts";
 import { candidateAt } from "./candidates.ts";
-import { eligible, faultsOf, vrrpState } from "./eligibility.ts";
+import { eligible, faultsOf } from "./eligibility.ts";
 import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./lease-traffic.ts";
 import { isFresh } from "./lease-view.ts";
 import { initialState, step } from "./machine.ts";
+import { agentState } from "./states.ts";
+import type { AgentState } from "./states.ts";
 import type { ElectionStatus } from "./status.ts";
 import type {
   Effect,
@@ -22,6 +24,7 @@ import type {
   SelfFacts,
   StepTaken,
 } from "./types.ts";
+import { vacancy } from "./vacancy.ts";
 
 /**
  * The VIP as the election steers it; see vip/vip.ts. Every call is synchronous: letting go waits for nothing.
@@ -74,6 +77,13 @@ export interface Elector {
   /** Hands over or releases, and then resolves. It takes about 2 s at most, whatever the API does. */
   stop(): Promise<void>;
   status(): ElectionStatus;
+  /**
+   * Since when no node holds the Lease and no machine was heard to have the VIP, monotonic ms; null: one has
+   * it, as far as this node knows.
+   */
+  vacantSinceMs(): number | null;
+  /** This node's state and its faults, as people see them. */
+  now(): { readonly state: AgentState; readonly faults: readonly string[] };
   /** The uid of the Lease that was last seen, for Events about it. */
   leaseUid(): string | undefined;
 }
@@ -223,8 +233,28 @@ export function createElector(deps: ElectorDeps): Elector {
       return stopping;
     },
     status: () => electionStatus(settings, state, clock.now()),
+    vacantSinceMs: () => vacantSince(settings, state, clock.now()),
+    now: () => ({ state: agentState(state, state.role), faults: faultsOf(state, state.role) }),
     leaseUid: () => state.lease.view?.record?.uid,
   };
+}
+
+/** Before the Lease was first read, what people have to know is why it cannot be read. */
+function reasonOf({ role, reason, lease }: ElectionState): string {
+  if (role.kind !== "BACKUP" || lease.view !== null || lease.read.failure === null) return reason;
+  return `this node cannot read the Lease: ${lease.read.failure}`;
+}
+
+/** Since when no machine is known to have the VIP, as {@link Elector.vacantSinceMs} tells it. */
+function vacantSince(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {
+  if (state.role.kind !== "BACKUP") return null;
+  const { view } = state.lease;
+  const free = view === null ? null : vacancy(settings, view, true);
+  const leaseMs =
+    free === null ? state.startedAtMs : free.kind === "held" ? free.freeAtMs : view?.changedAtMs;
+  // A machine that has the VIP without the Lease says so every 1.5 s.
+  const sinceMs = Math.max(leaseMs ?? state.startedAtMs, state.wire.answeredAtMs + settings.leaseDurationMs);
+  return nowMs < sinceMs ? null : sinceMs;
 }
 
 function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs: number): ElectionStatus {
@@ -232,9 +262,9 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
   const { view } = state.lease;
   const { contender } = state.wire;
   return {
-    state: vrrpState(state, role),
+    state: agentState(state, role),
     confirmed: role.kind === "MASTER",
-    reason: state.reason,
+    reason: reasonOf(state),
     sinceMs: state.sinceMs,
     basePriority: settings.base,
     effectivePriority: state.self.tracking.effective,

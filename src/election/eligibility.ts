@@ -34,7 +34,7 @@ export function eligible(facts: Facts, role: Role): boolean {
   return facts.stopping === null && facts.self.tracking.ready && faultsOf(facts, role).length === 0;
 }
 
-/** The VRRP state that people see. */
+/** The VRRP state, as a candidate's annotation on the Lease has it. states.ts has what people see. */
 export function vrrpState(facts: Facts, role: Role): VrrpState {
   switch (role.kind) {
     case "MASTER":

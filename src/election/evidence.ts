@@ -22,6 +22,7 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       if (facts.wire.proof?.term === evidence.tenure) step.setWire({ proof: null });
       return role;
     case "probed":
+      noteUnknownOwner(step, evidence.owner);
       step.setWire({
         probingSinceMs: null,
         probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober },
@@ -55,7 +56,18 @@ function contenderAfter({ facts, settings, nowMs }: StepBuilder, mac: string): W
   return { mac, atMs: nowMs, sinceMs: goesOn ? before.sinceMs : nowMs };
 }
 
+/**
+ * Before there is an API server, no Lease tells which machine has the VIP. The operator has to know that one
+ * has it, and is told once for each machine.
+ */
+function noteUnknownOwner(step: StepBuilder, owner: string | null): void {
+  const { lease, wire } = step.facts;
+  if (lease.view !== null || owner === null || owner === wire.probed?.owner) return;
+  step.effect({ kind: "report", report: { kind: "taken", mac: owner } });
+}
+
 function heardClaim(step: StepBuilder, role: Role, mac: string): Role {
+  if (role.kind === "BACKUP" && step.facts.wire.probed !== null) noteUnknownOwner(step, mac);
   step.setWire({ contender: contenderAfter(step, mac), answeredAtMs: step.nowMs });
   // This is what the wire says now, whatever it has answered before.
   if (step.facts.wire.probed !== null)

@@ -3,7 +3,8 @@
  * surveys while renewals are overdue. The answers become facts here.
  */
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
-import type { WriteOutcome } from "../kube/store.ts";
+import { refusalText } from "../kube/refusal-text.ts";
+import type { ReadOutcome, WriteOutcome } from "../kube/store.ts";
 import { judgeSurvey } from "./api-loss.ts";
 import { selfCandidate } from "./candidates.ts";
 import { overdueAfter, writeTimeoutMs } from "./fence.ts";
@@ -30,6 +31,9 @@ const SURVEY_MS = 500;
  */
 export const SURVEY_TIMEOUT_MS = 500;
 
+/** Why something failed, as people see it, where no API server has answered. */
+export const NO_ANSWER = "no API server answers";
+
 /** A record of the Lease has come. It is the new view if it is newer. */
 export function seeRecord(step: StepBuilder, record: LeaseRecord | null, source: Source): void {
   const before = step.facts.lease.view;
@@ -55,7 +59,7 @@ export function readAnswered(
   switch (outcome.kind) {
     case "ok":
       if (step.facts.lease.read.failingSinceMs !== null)
-        step.setRead({ failingSinceMs: null, goodSinceMs: nowMs });
+        step.setRead({ failingSinceMs: null, failure: null, goodSinceMs: nowMs });
       step.setRead({ nextAtMs: nowMs + READ_INTERVAL_MS, okAtMs: nowMs });
       return seeRecord(step, outcome.record, { kind: "read", sentAtMs });
     case "rejected":
@@ -63,6 +67,7 @@ export function readAnswered(
       return step.setRead({
         nextAtMs: nowMs + RETRY_MS,
         failingSinceMs: step.facts.lease.read.failingSinceMs ?? nowMs,
+        failure: failureOf(outcome),
       });
   }
 }
@@ -91,14 +96,14 @@ function noteUnwritten(step: StepBuilder, outcome: WriteOutcome): void {
     case "conflict":
       return step.setLease({ unwritten: null });
     case "rejected":
-      return step.setLease({ unwritten: { sinceMs, why: refusalOf(outcome.status) } });
     case "no-answer":
-      return step.setLease({ unwritten: { sinceMs, why: "no API server answers" } });
+      return step.setLease({ unwritten: { sinceMs, why: failureOf(outcome) } });
   }
 }
 
-function refusalOf(status: number): string {
-  return status < 300 ? "the API changes what it writes" : `the API answers ${status}`;
+/** Why the API did not do it, as people see it. */
+function failureOf(outcome: Extract<ReadOutcome | WriteOutcome, { kind: "rejected" | "no-answer" }>): string {
+  return outcome.kind === "rejected" ? refusalText(outcome) : NO_ANSWER;
 }
 
 export function publishAnswered(step: StepBuilder, outcome: WriteOutcome, sentAtMs: number): void {

@@ -13,7 +13,7 @@ import { faultsOf } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
 import { dispute } from "./flap-damping.ts";
 import { ownershipOf, termOf } from "./identity.ts";
-import { RETRY_MS } from "./lease-traffic.ts";
+import { NO_ANSWER, RETRY_MS } from "./lease-traffic.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { compareCandidates } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
@@ -50,7 +50,7 @@ function reasonFor(step: StepBuilder, why: Why): string {
     case "proof":
       return `provisional: ${holder} does not answer on the wire, and this node claims the Lease`;
     case "bootstrap":
-      return "provisional: no API server lets this node read the Lease, and no machine answers for the VIP";
+      return `provisional: no API server lets this node read the Lease${refusedBecause(step)}, and no machine answers for the VIP`;
     case "api-loss":
       return `provisional: this node cannot renew the Lease (${unwrittenBecause(step)}), and no other machine claims the VIP`;
     case "unwritten":
@@ -60,8 +60,14 @@ function reasonFor(step: StepBuilder, why: Why): string {
   }
 }
 
+/** That no server answers is no news where none is there yet. That one refuses is for the operator to mend. */
+function refusedBecause({ facts: { lease } }: StepBuilder): string {
+  const { failure } = lease.read;
+  return failure === null || failure === NO_ANSWER ? "" : ` (${failure})`;
+}
+
 function unwrittenBecause({ facts: { lease } }: StepBuilder): string {
-  return lease.unwritten?.why ?? "no API server lets it read";
+  return lease.unwritten?.why ?? lease.read.failure ?? NO_ANSWER;
 }
 
 /** Returns the role after it. */

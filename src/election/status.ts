@@ -1,13 +1,11 @@
 /** What an elector tells of itself. It is a part of `/status`, of the metrics and of the health checks. */
-import type { Candidate, VrrpState } from "../kube/record.ts";
+import type { Candidate } from "../kube/record.ts";
+import type { AgentState } from "./states.ts";
 
 /** The election as it is at the moment when this is asked for. */
 export interface ElectionStatus {
-  readonly state: VrrpState;
-  /**
-   * The node holds the Lease. A MASTER that does not hold it is provisional: it has the VIP for the reason
-   * given.
-   */
+  readonly state: AgentState;
+  /** The node holds the Lease, which is the state MASTER. */
   readonly confirmed: boolean;
   /** Why the agent is in this state: one sentence that an operator can act on. */
   readonly reason: string;

@@ -113,7 +113,7 @@ export interface LinkLoss {
 export type Role =
   /**
    * The node does not have the VIP. This covers VRRP's INIT, BACKUP and FAULT, which differ in the facts
-   * only; see `vrrpState`.
+   * only; see states.ts.
    */
   | {
       readonly kind: "BACKUP";
@@ -208,6 +208,8 @@ export interface ReadState {
   readonly okAtMs: number | null;
   /** Since when every read has failed; null: the last one succeeded, or none was answered yet. */
   readonly failingSinceMs: number | null;
+  /** Why the last read has failed, as people see it; null: it has not. */
+  readonly failure: string | null;
   /** When the first read succeeded after one that had failed. */
   readonly goodSinceMs: number;
 }
@@ -478,6 +480,8 @@ export type Report =
       readonly vips: readonly string[];
       readonly nodes: readonly string[];
     }
+  /** A machine has the VIP, and this node has not read the Lease yet, which would tell which one it is. */
+  | { readonly kind: "taken"; readonly mac: string }
   /** A person has deleted or emptied the Lease, and the holder writes it again. */
   | { readonly kind: "recreate" }
   | { readonly kind: "proof"; readonly holder: string }

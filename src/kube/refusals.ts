@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import { refusalText } from "./refusal-text.ts";
 import type { LeaseWrite } from "./store.ts";
 
 /** A request of the agent on the Lease. */
@@ -92,7 +93,7 @@ export function createRefusals({ clock, log }: { readonly clock: Clock; readonly
       reasons.set(key, { toldMs: nowMs, untold: 0 });
       spell.told = true;
       log.warn(
-        { ...refusal, count: (untold?.untold ?? 0) + 1 },
+        { ...refusal, count: (untold?.untold ?? 0) + 1, meaning: refusalText(refusal) },
         "The API refuses the agent's request on the Lease",
       );
     },

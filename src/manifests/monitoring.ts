@@ -46,16 +46,16 @@ spec:
     - name: leasehold
       rules:
         - alert: LeaseholdNoMaster
-          # No agent reports that it is MASTER: every agent is in another state, or Prometheus can ask none.
-          expr: absent(leasehold_state{state="MASTER"} == 1)
+          # No agent reports that it has the VIP: every agent is in another state, or Prometheus can ask none.
+          expr: absent(leasehold_state{state=~"MASTER|PROVISIONAL"} == 1)
           for: 30s
           labels: {severity: critical}
           annotations:
             summary: No node holds the control plane's virtual IP.
-            description: No agent says that it is MASTER. Look at \`kubectl get lease -n ${leaseNamespace} ${leaseName} -o yaml\` and the agents' logs.
+            description: No agent says that it is MASTER or PROVISIONAL. Look at \`kubectl get lease -n ${leaseNamespace} ${leaseName} -o yaml\` and the agents' logs.
             runbook_url: docs/operations.md#leaseholdnomaster
         - alert: LeaseholdMultipleMasters
-          expr: sum(leasehold_state{state="MASTER"}) > 1
+          expr: sum(leasehold_state{state=~"MASTER|PROVISIONAL"}) > 1
           for: 10s
           labels: {severity: critical}
           annotations:
@@ -71,7 +71,7 @@ spec:
             description: No API server lets it write the Lease. /status and the agent's log give the reason.
             runbook_url: docs/operations.md#leaseholdprovisional
         - alert: LeaseholdFlapping
-          expr: sum(increase(leasehold_transitions_total{to="MASTER"}[15m])) > 3
+          expr: sum(increase(leasehold_transitions_total{to=~"MASTER|PROVISIONAL"}[15m])) > 3
           labels: {severity: warning}
           annotations:
             summary: The virtual IP has moved {{ $value | humanize }} times in 15 minutes.

@@ -87,6 +87,18 @@ ${LABELS}rules:
     verbs: ["create", "patch"]
 ---
 ${binding({ name: "leasehold", namespace: namespace, role: "leasehold", subject: AGENTS })}---
+# The agents write Events on the Nodes too, which \`kubectl describe node\` shows. The API keeps those in this namespace.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: leasehold-events
+  namespace: default
+${LABELS}rules:
+  - apiGroups: ["events.k8s.io", ""]
+    resources: ["events"]
+    verbs: ["create", "patch"]
+---
+${binding({ name: "leasehold-events", namespace: "default", role: "leasehold-events", subject: AGENTS })}---
 # The agents read the API servers' addresses from the EndpointSlice \`kubernetes\`, which they find by its label.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role

@@ -24,9 +24,10 @@ export function neededRights({
     ...["get", "watch", "patch"].map((verb) => onResource({ ...lease, name: leaseName, verb }, true)),
     ...["list", "update"].map((verb) => onResource({ ...lease, name: leaseName, verb }, false)),
     onResource({ ...lease, verb: "create" }, true),
-    ...["events.k8s.io", ""].flatMap((group) =>
-      ["create", "patch"].map((verb) =>
-        onResource({ group, resource: "events", namespace: leaseNamespace, verb }, false),
+    // Events on a Node are in `default`, those on the Lease in its own namespace.
+    ...[...new Set([leaseNamespace, "default"])].flatMap((namespace) =>
+      ["events.k8s.io", ""].flatMap((group) =>
+        ["create", "patch"].map((verb) => onResource({ group, resource: "events", namespace, verb }, false)),
       ),
     ),
     onResource({ ...slices, verb: "list" }, true),

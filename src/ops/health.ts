@@ -3,6 +3,7 @@
  * an API server: in an outage kubelet would restart every agent just when it is needed.
  */
 import type { ElectionStatus } from "../election/status.ts";
+import { hasVip } from "../election/states.ts";
 import type { VipStatus } from "../vip/status.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
 
@@ -56,23 +57,26 @@ export function liveness(status: AgentStatus): readonly HealthCheck[] {
 function election({ state, faults, reason }: ElectionStatus): HealthCheck {
   switch (state) {
     case "MASTER":
+    case "PROVISIONAL":
     case "BACKUP":
       return passed("election");
     case "FAULT":
       return failed("election", `FAULT: ${faults.join(", ")}`);
     case "INIT":
-      return failed("election", `INIT: ${reason}`);
+    case "RELEASING":
+    case "STOPPED":
+      return failed("election", `${state}: ${reason}`);
   }
 }
 
-/** Checks that a MASTER has every address bound, and all other states none. */
+/** Checks that a node that says it has the VIP has every address bound, and all other nodes none. */
 function role(state: ElectionStatus["state"], vip: VipStatus): HealthCheck {
-  const master = state === "MASTER";
-  const odd = vip.addresses.filter(({ bound }) => bound !== master).map(({ address }) => address);
+  const has = hasVip(state);
+  const odd = vip.addresses.filter(({ bound }) => bound !== has).map(({ address }) => address);
   return check(
     "vip",
     odd.length === 0,
-    `${state}, yet ${odd.join(", ")} ${master ? "is not bound" : "is bound"}`,
+    `${state}, yet ${odd.join(", ")} ${has ? "is not bound" : "is bound"}`,
   );
 }
 

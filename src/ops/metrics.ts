@@ -4,9 +4,10 @@
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { BalancerStatus } from "../backends/backend.ts";
+import { AGENT_STATES, hasVip } from "../election/states.ts";
+import type { AgentState } from "../election/states.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
-import type { VrrpState } from "../kube/record.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { VipStatus } from "../vip/status.ts";
 import { collectProcessMetrics } from "./process-metrics.ts";
@@ -15,7 +16,7 @@ import type { AgentStatus } from "./status.ts";
 /** The parts of the agent call these when something happens. Durations are in milliseconds. */
 export interface Metrics {
   /** Counts a change of role. `reason` becomes a label: beyond 32 different ones it is counted as "other". */
-  transition(to: VrrpState | "STOPPED", reason: string): void;
+  transition(to: AgentState, reason: string): void;
   /** Counts one finished write to the Lease, with its outcome. */
   leaseWrite(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void;
   /** Counts one try of a request at one API server. `code` is the HTTP status or why there was none. */
@@ -41,7 +42,8 @@ export interface MetricsOptions {
   readonly leaseName: string;
 }
 
-const STATES: readonly VrrpState[] = ["INIT", "BACKUP", "MASTER", "FAULT"];
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys of a constant
+const STATES = Object.keys(AGENT_STATES) as readonly AgentState[];
 const FAST_PATH_MODES: readonly FastPathStatus["mode"][] = ["starting", "fast-path", "proxy", "off"];
 const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
@@ -88,13 +90,8 @@ function declare(registry: Registry) {
       "Writes to the Lease that met a conflict and had to read first.",
       ["name"],
     ),
-    confirmed: gauge(
-      "leasehold_confirmed",
-      "1 on a MASTER that holds the Lease, 0 on one that has the VIP provisionally; absent on the others.",
-    ),
-    state: gauge("leasehold_state", "1 for the VRRP state that the agent is in, 0 for the others.", [
-      "state",
-    ]),
+    confirmed: gauge("leasehold_confirmed", "1 on a MASTER, 0 on a PROVISIONAL node; absent on the others."),
+    state: gauge("leasehold_state", "1 for the state that the agent is in, 0 for the others.", ["state"]),
     priority: gauge(
       "leasehold_priority",
       "Base (configured) and effective (after tracking weights) priority.",
@@ -106,7 +103,11 @@ function declare(registry: Registry) {
       "leasehold_candidates",
       "Candidates that this node knows to be alive, itself included.",
     ),
-    transitions: counter("leasehold_transitions_total", "Changes of this agent's role.", ["to", "reason"]),
+    transitions: counter(
+      "leasehold_transitions_total",
+      "Changes of this agent's state, except those between MASTER and PROVISIONAL.",
+      ["to", "reason"],
+    ),
     leaseTransitions: gauge(
       "leasehold_lease_transitions",
       "How often the Lease has changed its holder, as the Lease says.",
@@ -306,7 +307,7 @@ function showElection(
   name: string,
 ): void {
   metrics.master.set({ name }, flag(election.confirmed));
-  if (election.state === "MASTER") metrics.confirmed.set(flag(election.confirmed));
+  if (hasVip(election.state)) metrics.confirmed.set(flag(election.confirmed));
   for (const state of STATES) metrics.state.set({ state }, flag(election.state === state));
   metrics.priority.set({ type: "base" }, election.basePriority);
   metrics.priority.set({ type: "effective" }, election.effectivePriority);

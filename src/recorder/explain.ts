@@ -298,6 +298,8 @@ function reported(report: Extract<Effect, { kind: "report" }>["report"]): readon
       return [`It removed ${report.nodes.map((node) => plainText(node)).join(", ")} from the Lease.`];
     case "proof":
       return [`It took ${plainText(report.holder)} for dead.`];
+    case "taken":
+      return [`It heard that ${report.mac} has the VIP, before it had read the Lease.`];
     case "conflict":
       return [
         {

@@ -585,6 +585,31 @@ for (const kind of kinds) {
       }
     });
 
+    test("Events about a Node are taken in the namespace default, and counted by a merge patch", async () => {
+      const name = freshName();
+      const nodes = "/apis/events.k8s.io/v1/namespaces/default/events";
+      const event = {
+        metadata: { name },
+        regarding: { apiVersion: "v1", kind: "Node", name: "n1", uid: "n1" },
+        reason: "VIPAcquired",
+        note: "n1 has the VIP: this node holds the Lease",
+        type: "Normal",
+        eventTime: "2026-01-01T00:00:00.000000Z",
+        reportingController: "leasehold.dev/agent",
+        reportingInstance: "n1",
+        action: "BindVIP",
+      };
+      assert.equal((await client.call("POST", nodes, event)).status, 201);
+      const series = { count: 7, lastObservedTime: "2026-01-01T00:01:00.000000Z" };
+      const counted = await client.call(
+        "PATCH",
+        `${nodes}/${name}`,
+        { series },
+        "application/merge-patch+json",
+      );
+      assert.equal(counted.status, 200, JSON.stringify(counted.body));
+    });
+
     // Last: the real server is restarted.
     test("a watch from a resourceVersion that is forgotten gets 410 Expired as its only event", async () => {
       const { metadata } = await create();

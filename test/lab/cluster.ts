@@ -95,14 +95,8 @@ export class ClusterNode {
     return this.#fetcher.get(`${OPS}${path}`);
   }
 
-  /** The VRRP state; "PROVISIONAL" for a MASTER that has no Lease to show. */
   async state(): Promise<string> {
-    const { election } = await this.status();
-    return election === null
-      ? "none"
-      : election.state === "MASTER" && !election.confirmed
-        ? "PROVISIONAL"
-        : election.state;
+    return (await this.status()).election?.state ?? "none";
   }
 }
 

@@ -8,7 +8,7 @@ interface Entry {
   readonly ts: string;
   readonly level: string;
   readonly msg: string;
-  /** Of "State changed": the role, PROVISIONAL told apart from MASTER. */
+  /** Of "State changed": the state, as /status has it. */
   readonly state?: string;
   readonly prevState?: string;
   readonly reason?: string;
@@ -35,10 +35,10 @@ export class Journal {
       );
   }
 
-  /** The roles that the node took, in order. */
+  /** The states that the node took, in order. */
   roles(node: ClusterNode): readonly string[] {
     return this.of(node).flatMap(({ msg, state }) =>
-      msg === "State changed" && state !== undefined ? [state] : [],
+      msg.startsWith("State changed") && state !== undefined ? [state] : [],
     );
   }
 

@@ -140,7 +140,7 @@ export function refusedEverywhere(cases: readonly Case[]): void {
       await sleep(HELD_MS);
       assertStayedOn(holder, fromMs);
       const { election, api } = await holder.status();
-      assert.deepEqual([election?.state, election?.confirmed], ["MASTER", false]);
+      assert.deepEqual([election?.state, election?.confirmed], ["PROVISIONAL", false]);
       assert.match(election?.reason ?? "", /provisional: .*cannot/u);
       assert.equal(api.lastRefusal?.status, status);
       assert.match(api.lastRefusal?.message ?? "", says);

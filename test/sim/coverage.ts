@@ -33,6 +33,7 @@ const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
   recreate: ["recreate"],
   proof: ["proof"],
   departed: ["departed"],
+  taken: ["taken"],
   conflict: ["conflict: refused", "conflict: defended", "conflict: yielded"],
 };
 
@@ -180,6 +181,7 @@ function nameOfReport(report: Report): string {
     case "recreate":
     case "proof":
     case "departed":
+    case "taken":
       return report.kind;
   }
 }

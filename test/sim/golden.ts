@@ -19,8 +19,8 @@ write to the Lease 5 ms. So this page shows the order of events. How long a fail
 * **VIP** names the machines that answer for the VIP, as a client's router sees them, once the event of that line has
   happened. \`-\` means that no machine answers.
 * **who** is the machine, the person or the part that does something.
-* The states are VRRP's, as \`/status\` shows them. **PROVISIONAL** is a MASTER with \`confirmed: false\`: it has the VIP
-  and does not hold the Lease.
+* The states are those that \`/status\` shows ([their meaning](architecture.md#states)). **PROVISIONAL** has the VIP and
+  does not hold the Lease.
 * Renewals, the candidates' annotations and repeated announcements are left out.
 
 \`npm run docs\` plays the histories and writes \`test/sim/golden/\` and this page. A test fails while either differs from

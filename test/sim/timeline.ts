@@ -213,8 +213,7 @@ class Teller {
     if (!told.bound && this.#announcer === label) this.#announcer = undefined;
     const status = node.status();
     if (status === undefined) return;
-    const { faults, reason } = status;
-    const state = status.state === "MASTER" && !status.confirmed ? "PROVISIONAL" : status.state;
+    const { faults, reason, state } = status;
     const named = state === "FAULT" ? `FAULT (${faults.join(", ")})` : state;
     if (state !== "FAULT" && !told.state.startsWith("FAULT")) {
       const begun = faults.filter((one) => !told.faults.includes(one));

@@ -382,6 +382,8 @@ describe("what follows from the settings", () => {
         "Lease null/123",
         "Role null/leasehold",
         "RoleBinding null/leasehold",
+        "Role default/leasehold-events",
+        "RoleBinding default/leasehold-events",
         "Role default/leasehold-endpoints",
         "RoleBinding default/leasehold-endpoints",
         "ClusterRole /leasehold-health",

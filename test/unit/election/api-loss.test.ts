@@ -71,7 +71,7 @@ describe("at the renew deadline the holder stays, and gives way to a worse candi
         "while it hears no claim",
       );
       if (refusal !== undefined)
-        assert.ok(subject.state.reason.includes(`the API answers ${refusal}`), subject.state.reason);
+        assert.ok(subject.state.reason.includes(`${refusal} on the Lease`), subject.state.reason);
       subject.hears(claimedByWorse);
       assert.equal(subject.bound, stays);
       assert.equal(subject.state.self.damping, null, "to be replaced is no trouble");

@@ -43,7 +43,7 @@ describe("a BACKUP that cannot write the Lease", () => {
       assert.equal(subject.bound, false);
       cannotWrite(subject, 12_000, read);
       assert.deepEqual([subject.bound, subject.state.role.kind], [true, "PROVISIONAL"]);
-      assert.ok(subject.state.reason.includes("the API answers 403"), subject.state.reason);
+      assert.ok(subject.state.reason.includes("403 on the Lease"), subject.state.reason);
       assert.equal(cannotWrite(subject, 120_000, read).bound, true, "for as long as it takes");
       assert.ok(subject.boundUntilMs <= 123_000);
     });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { refusalText } from "../../../src/kube/refusal-text.ts";
 import { createRefusals } from "../../../src/kube/refusals.ts";
 import type { Refusal } from "../../../src/kube/refusals.ts";
 import { silentLogger } from "../../../src/log.ts";
@@ -30,10 +31,12 @@ describe("refusals", () => {
       refusals.refused(DENIED);
       clock.advance(1000);
     }
+    const meaning = refusalText(DENIED);
+    assert.match(meaning, /^403 on the Lease for user leasehold: /);
     assert.deepEqual(lines, [
-      ["warn", { ...DENIED, count: 1 }],
-      ["warn", { ...DENIED, count: 30 }],
-      ["warn", { ...DENIED, count: 30 }],
+      ["warn", { ...DENIED, count: 1, meaning }],
+      ["warn", { ...DENIED, count: 30, meaning }],
+      ["warn", { ...DENIED, count: 30, meaning }],
     ]);
     assert.deepEqual(refusals.last(), { ...DENIED, atMs: clock.now() - 1000, count: 61, over: false });
   });

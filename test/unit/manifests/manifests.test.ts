@@ -274,8 +274,10 @@ describe("the cluster's part", () => {
       "FlowSchema /leasehold",
       "Lease kube-system/leasehold",
       "Role default/leasehold-endpoints",
+      "Role default/leasehold-events",
       "Role kube-system/leasehold",
       "RoleBinding default/leasehold-endpoints",
+      "RoleBinding default/leasehold-events",
       "RoleBinding kube-system/leasehold",
     ]);
     assert.deepEqual(names(resources(await kubectl("kustomize", "manifests/monitoring"))), [

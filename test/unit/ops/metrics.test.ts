@@ -31,6 +31,9 @@ describe("/metrics", () => {
       'leasehold_state{state="FAULT"} 0',
       'leasehold_state{state="INIT"} 0',
       'leasehold_state{state="MASTER"} 1',
+      'leasehold_state{state="PROVISIONAL"} 0',
+      'leasehold_state{state="RELEASING"} 0',
+      'leasehold_state{state="STOPPED"} 0',
     ]);
     assert.deepEqual(lines(text, "leasehold_vip_bound"), [
       'leasehold_vip_bound{vip="192.0.2.10",interface="eth0"} 1',
