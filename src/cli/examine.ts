@@ -135,7 +135,8 @@ async function rightsOf(config: Config, own: KubeconfigFacts, clock: Clock): Pro
   if (own.problem !== null) return failed(own.path, own.problem);
   await using connection = connect({ ...config, adminKubeconfig: config.kubeconfig }, clock);
   await connection.ready;
-  return askRights(config, connection.api);
+  // The connection is closed when this function is left.
+  return await askRights(config, connection.api);
 }
 
 /** What only admin.conf may read. */
