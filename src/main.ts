@@ -6,6 +6,7 @@ import { completion } from "./cli/completion.ts";
 import { drain } from "./cli/drain.ts";
 import { forget } from "./cli/forget.ts";
 import { helpText } from "./cli/help.ts";
+import { importCommand } from "./cli/import.ts";
 import { doctor, explainNode, status } from "./cli/inspect.ts";
 import type { CommandDeps } from "./cli/inspect.ts";
 import { manifest } from "./cli/manifest.ts";
@@ -31,6 +32,8 @@ async function main(): Promise<number> {
       return explainNode(command, commandDeps());
     case "doctor":
       return doctor(command, commandDeps());
+    case "import":
+      return importCommand(command, commandDeps());
     case "move":
     case "unpin":
     case "resign":

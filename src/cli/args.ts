@@ -29,6 +29,7 @@ export type Command =
   /** `server` is a node's name, an address, or an address with a port, as a person wrote it. */
   | ({ readonly kind: "drain" | "undrain"; readonly server: string } & Waiting)
   | { readonly kind: "doctor"; readonly output: Exclude<Output, "wide"> }
+  | { readonly kind: "import"; readonly files: readonly string[]; readonly output: Exclude<Output, "wide"> }
   /** Removes the kernel's rules, which outlive the agent. */
   | { readonly kind: "cleanup"; readonly rulesOnly: boolean }
   /** Takes a node that is gone for good out of the Lease. */
@@ -59,6 +60,8 @@ function misuse(problem: string, near?: string): Misuse {
 /** What the words of one command are. */
 interface Words {
   readonly argument: string | undefined;
+  /** All of them, where there may be several. */
+  readonly all: readonly string[];
   /** The value of a flag by its long name; "" for a flag without a value. */
   readonly flags: ReadonlyMap<string, string>;
 }
@@ -66,12 +69,13 @@ interface Words {
 /** @throws {Misuse} */
 function readWords(spec: CommandSpec, words: readonly string[]): Words {
   const flags = new Map<string, string>();
-  let argument: string | undefined;
+  const all: string[] = [];
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? "";
     if (!word.startsWith("-") || word === "-") {
-      if (spec.argument === undefined || argument !== undefined) throw surplus(spec, word);
-      argument = checkedValue(spec.argument.name, spec.argument.values, word);
+      if (spec.argument === undefined || (all.length > 0 && spec.argument.many !== true))
+        throw surplus(spec, word);
+      all.push(checkedValue(spec.argument.name, spec.argument.values, word));
       continue;
     }
     const [written = "", ...rest] = word.split("=");
@@ -89,9 +93,10 @@ function readWords(spec: CommandSpec, words: readonly string[]): Words {
     if (flags.has(flag.name)) throw misuse(`${written} is given twice`);
     flags.set(flag.name, value ?? "");
   }
+  const [argument] = all;
   if (spec.argument?.required === true && (argument ?? "") === "")
     throw misuse(`${spec.name} needs ${spec.argument.values?.join(", ") ?? spec.argument.name}`);
-  return { argument, flags };
+  return { argument, all, flags };
 }
 
 function surplus({ name, argument }: CommandSpec, word: string): Misuse {
@@ -192,6 +197,12 @@ function commandOf(name: CommandName, words: Words): Command {
       return { kind: name, server: argument ?? "", ...waiting(words) };
     case "doctor":
       return { kind: name, output: oneOf(["text", "json", "yaml"], flags.get("--output")) };
+    case "import":
+      return {
+        kind: name,
+        files: words.all,
+        output: oneOf(["text", "json", "yaml"], flags.get("--output")),
+      };
     case "cleanup":
       return { kind: name, rulesOnly: flags.has("--rules-only") };
     case "forget":

@@ -18,6 +18,8 @@ export interface FlagSpec {
 export interface ArgumentSpec {
   readonly name: string;
   readonly required: boolean;
+  /** There may be several. */
+  readonly many?: true;
   /** The values that there are. */
   readonly values?: readonly string[];
 }
@@ -221,6 +223,30 @@ export const COMMANDS = [
     exits: [[0, "no line is FAIL"], USAGE_EXIT, [3, "a line is FAIL"]],
   },
   {
+    name: "import",
+    argument: { name: "FILE", required: true, many: true },
+    summary: "say keepalived's and HAProxy's configuration in this program's settings",
+    details: [
+      "It reads keepalived.conf and haproxy.cfg, each as often as there are files, and prints the LEASEHOLD_* " +
+        "variables that do the same, with the lines that they come from. Comments below name every line that it " +
+        "left out, with the reason. What it prints can be read by a shell, and by `leasehold manifest pod` from the " +
+        "environment. It changes nothing.",
+      "A file that cannot be parsed is reported with the number of the line, and nothing is printed.",
+    ],
+    flags: [{ ...OUTPUT, values: ["text", "json", "yaml"], doc: "json and yaml are for programs" }],
+    examples: [
+      [
+        "leasehold import /etc/keepalived/keepalived.conf /etc/haproxy/haproxy.cfg > leasehold.env",
+        "take both over",
+      ],
+      ["(set -a; . ./leasehold.env; leasehold manifest pod)", "print the static pod with these settings"],
+    ],
+    exits: [
+      [0, "printed"],
+      [2, "wrong usage, or a file that cannot be read or parsed"],
+    ],
+  },
+  {
     name: "cleanup",
     summary: "take this node out of the Lease, and its rules out of the kernel",
     details: [
@@ -299,7 +325,10 @@ export function commandSpec(name: string): (CommandSpec & { readonly name: Comma
 
 /** A command as a person writes it: its name, argument and flags. */
 export function synopsis({ name, argument, flags }: CommandSpec): string {
-  const values = argument?.values === undefined ? argument?.name : argument.values.join("|");
+  const values =
+    argument?.values === undefined
+      ? argument && `${argument.name}${argument.many === true ? "..." : ""}`
+      : argument.values.join("|");
   const words = flags.map(({ name: flag, short, value, required }) => {
     const shown = value === undefined ? (short ?? flag) : `${short ?? flag} ${value}`;
     return required === true ? shown : `[${shown}]`;

@@ -35,7 +35,8 @@ export function hostScript({ given, image, mounts }: HostScriptOptions): string 
 # \`leasehold\` on a host, as root. \`leasehold manifest cli\` prints it. Put it into /usr/local/sbin/leasehold, mode 0755.
 # While the pod runs, the command runs in its container (crictl exec), with the pod's settings. Otherwise it runs in a
 # container of its own (ctr run), with the settings that were given to \`leasehold manifest cli\`. \`leasehold doctor\`
-# always has a container of its own, because it looks at the machine's processes: with the pod's settings while it runs.
+# always has a container of its own, because it looks at the machine's processes, and so has \`leasehold import\`, because
+# it reads the machine's files. They have the pod's settings while it runs.
 set -eu
 
 usage() {
@@ -50,13 +51,14 @@ case "$1" in
 esac
 
 container=$(crictl ps --state Running --name '^leasehold$' --quiet 2>/dev/null | head -n 1) || container=
-if [ -n "$container" ] && [ "$1" != doctor ]; then
+case "$1" in doctor | import) inside= ;; *) inside=$container ;; esac
+if [ -n "$inside" ]; then
   # --sync passes the exit status on, and shows the output at the end.
   sync=--sync
   for argument; do
     case "$argument" in -w | --watch) sync= ;; esac
   done
-  exec crictl exec $sync "$container" leasehold "$@"
+  exec crictl exec $sync "$inside" leasehold "$@"
 fi
 
 binds=
@@ -69,6 +71,15 @@ done
 if [ "$1" = doctor ]; then
   for path in ${doctors.join(" ")}; do
     mount "\${path%%:*}" "\${path#*:}"
+  done
+elif [ "$1" = import ]; then
+  # The files that are named. ctr takes neither a blank nor a comma in a path.
+  for path; do
+    case "$path" in
+      *[!A-Za-z0-9._/@+-]*) ;;
+      /*) [ ! -f "$path" ] || mount "$path" "$path" ;;
+      *) [ ! -f "$path" ] || usage "leasehold: name $path by its whole path: $(pwd)/$path" ;;
+    esac
   done
 fi
 set -- ${word(fullReference(image))} "leasehold-cli-$$" leasehold "$@"

@@ -102,6 +102,17 @@ describe("leasehold on a host", () => {
     assert.deepEqual(mounts(run(t, SCRIPT, ["status"], { container: "" }).called), []);
   });
 
+  test("gives import the files that it is to read, by their whole paths", (t) => {
+    const { called } = run(t, SCRIPT, ["import", "/etc/hostname", "/nonexistent"], { container: "abc\\n" });
+    assert.equal(called[0], "ctr");
+    assert.ok(called.includes("type=bind,src=/etc/hostname,dst=/etc/hostname,options=rbind:ro"));
+    assert.ok(!called.some((word) => word.includes("src=/nonexistent")));
+    assert.deepEqual(called.slice(-4), ["leasehold", "import", "/etc/hostname", "/nonexistent"]);
+    const relative = run(t, SCRIPT, ["import", "package.json"], { container: "abc\\n" });
+    assert.deepEqual([relative.status, relative.called], [2, []]);
+    assert.match(relative.stderr, /name package\.json by its whole path: \//);
+  });
+
   test("never runs an agent, and without a command prints the help", (t) => {
     const agent = run(t, SCRIPT, ["run"], { container: "abc\\n" });
     assert.deepEqual([agent.status, agent.called], [2, []]);
