@@ -117,16 +117,73 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
   ];
 }
 
-/** Writes the text that Kubernetes' own components answer with. */
+/**
+ * Checks that there are only in some states of the agent. To exclude one that there is not, or to ask for it, is
+ * no mistake: kube-apiserver's checks are always the same, and scripts rely on it.
+ */
+const SOMETIMES: Readonly<Record<string, string>> = {
+  network: "",
+  election: "the agent waits for the VIP's interface",
+  vip: "the agent waits for the VIP's interface",
+};
+
+/** How a client asks for health: what stands behind the path, and in the query. */
+export interface HealthQuery {
+  readonly verbose: boolean;
+  /** Names of checks that do not count, as often as `exclude=` was given. */
+  readonly excluded: readonly string[];
+}
+
+export function healthQuery(query: URLSearchParams): HealthQuery {
+  return { verbose: query.has("verbose"), excluded: query.getAll("exclude") };
+}
+
+/**
+ * Writes the text that kube-apiserver answers with (k8s.io/apiserver/pkg/server/healthz). An excluded check is
+ * not asked and counts as passed. A name that there is no check of is said in the verbose text, and refuses
+ * nothing.
+ */
 export function healthText(
   endpoint: string,
   checks: readonly HealthCheck[],
-  verbose: boolean,
+  { verbose, excluded }: HealthQuery,
 ): { readonly ok: boolean; readonly text: string } {
-  const ok = checks.every((each) => each.ok);
+  const without = new Set(excluded);
+  const ok = checks.every((each) => each.ok || without.has(each.name));
   if (ok && !verbose) return { ok, text: "ok" };
-  const lines = checks.map((each) =>
-    each.ok ? `[+]${each.name} ok` : `[-]${each.name} failed: ${each.detail}`,
-  );
+  const lines = checks.map((each) => {
+    if (without.has(each.name)) return `[+]${each.name} excluded: ok`;
+    return each.ok ? `[+]${each.name} ok` : `[-]${each.name} failed: ${each.detail}`;
+  });
+  const unknown = [...without]
+    .filter((name) => !checks.some((each) => each.name === name) && !Object.hasOwn(SOMETIMES, name))
+    .toSorted()
+    .slice(0, MOST_UNKNOWN);
+  if (unknown.length > 0)
+    lines.push(
+      `warn: some health checks cannot be excluded: no matches for ${unknown.map((name) => JSON.stringify(name)).join(",")}`,
+    );
   return { ok, text: `${[...lines, `${endpoint} check ${ok ? "passed" : "failed"}`].join("\n")}\n` };
+}
+
+/** Most names of an exclusion that are given back. */
+const MOST_UNKNOWN = 16;
+
+/**
+ * Answers for one check by its name, as kube-apiserver does at /readyz/NAME; undefined: there is none of that
+ * name.
+ */
+export function oneCheckText(
+  checks: readonly HealthCheck[],
+  name: string,
+): { readonly ok: boolean; readonly text: string } | undefined {
+  const found = checks.find((each) => each.name === name);
+  if (found?.ok === true) return { ok: true, text: "ok" };
+  if (found !== undefined) return { ok: false, text: `internal server error: ${found.detail}\n` };
+  // Where the endpoint has the one, it may have the other at another time.
+  if (!checks.some((each) => each.name === "listener") || !Object.hasOwn(SOMETIMES, name)) return undefined;
+  const waiting = checks.some((each) => each.name === "network");
+  return waiting
+    ? { ok: false, text: `internal server error: ${SOMETIMES[name] ?? ""}\n` }
+    : { ok: true, text: "ok" };
 }

@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
-import { healthText, liveness, readiness } from "./health.ts";
+import { healthQuery, healthText, liveness, oneCheckText, readiness } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
 import { askPeer } from "../peers/ask-peer.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
@@ -77,12 +77,21 @@ const KEPT_MS = 1_000;
 /** Every other node may ask for a few paths at a time. */
 const MOST_PEER_CONNECTIONS = 128;
 
-type Route = (query: URLSearchParams) => Answer | Promise<Answer>;
+/** @param rest what follows the path of a route that ends in "/" */
+type Route = (query: URLSearchParams, rest: string) => Answer | Promise<Answer>;
+/** By path. A path that ends in "/" stands for those with one more part. */
 type Routes = ReadonlyMap<string, Route>;
 
 const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
 
 const json = (body: string): Answer => ({ status: 200, type: "application/json", body });
+
+/** Finds the route of the path itself, or else of the folder that it is in. */
+function routeOf(routes: Routes, path: string): Route | undefined {
+  const [, folder = "", rest = ""] = /^(\/[^/]+\/)([^/]+)$/.exec(path) ?? [];
+  const parent = routes.get(folder);
+  return routes.get(path) ?? (parent === undefined ? undefined : (query) => parent(query, rest));
+}
 
 async function route(find: (path: string) => Route | undefined, request: IncomingMessage): Promise<Answer> {
   const target = request.url ?? "";
@@ -94,7 +103,7 @@ async function route(find: (path: string) => Route | undefined, request: Incomin
   if (url === undefined) return text(400, "400 bad request\n");
   const found = find(url.pathname);
   if (found === undefined) return text(404, "404 page not found\n");
-  if (request.method === "GET" || request.method === "HEAD") return found(url.searchParams);
+  if (request.method === "GET" || request.method === "HEAD") return found(url.searchParams, "");
   return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
 }
 
@@ -113,13 +122,19 @@ export function createOps(deps: OpsDeps): Ops {
   function health(
     endpoint: string,
     judge: (status: AgentStatus) => readonly HealthCheck[],
-  ): readonly [string, Route] {
+  ): readonly (readonly [string, Route])[] {
+    const all: Route = (query) => {
+      const verdict = healthText(endpoint, judge(status()), healthQuery(query));
+      return text(verdict.ok ? 200 : 500, verdict.text);
+    };
+    const one: Route = (_query, name) => {
+      const verdict = oneCheckText(judge(status()), name);
+      if (verdict === undefined) return text(404, "404 page not found\n");
+      return text(verdict.ok ? 200 : 500, verdict.text);
+    };
     return [
-      `/${endpoint}`,
-      (query) => {
-        const verdict = healthText(endpoint, judge(status()), query.has("verbose"));
-        return text(verdict.ok ? 200 : 500, verdict.text);
-      },
+      [`/${endpoint}`, all],
+      [`/${endpoint}/`, one],
     ];
   }
 
@@ -134,9 +149,9 @@ export function createOps(deps: OpsDeps): Ops {
 
   // healthz is the older name, and probes that use it are liveness probes.
   const probes: Routes = new Map([
-    health("livez", liveness),
-    health("readyz", readiness),
-    health("healthz", liveness),
+    ...health("livez", liveness),
+    ...health("readyz", readiness),
+    ...health("healthz", liveness),
   ]);
   /** What the other nodes' agents are told. */
   const told: Routes = new Map<string, Route>([
@@ -180,7 +195,7 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.healthPort,
     log,
     clock,
-    answer: (request) => route((path) => probes.get(path), request),
+    answer: (request) => route((path) => routeOf(probes, path), request),
   });
   const forAll = createListener({
     name: "ops",
@@ -188,7 +203,7 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.port,
     log,
     clock,
-    answer: (request) => route((path) => all.get(path) ?? peerRoute(path), request),
+    answer: (request) => route((path) => routeOf(all, path) ?? peerRoute(path), request),
   });
   const listeners = (): readonly Listener[] => [
     forProbes,
@@ -214,7 +229,7 @@ export function createOps(deps: OpsDeps): Ops {
         clock,
         maxConnections: MOST_PEER_CONNECTIONS,
         tls: { identity, hasKey: (id) => known.hasKey(id), hasAddress: (ip) => known.hasAddress(ip) },
-        answer: (request) => route((path) => told.get(path), request),
+        answer: (request) => route((path) => routeOf(told, path), request),
       });
       return forPeers.start();
     },

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { HealthCheck } from "../../../src/ops/health.ts";
-import { healthText, liveness, readiness } from "../../../src/ops/health.ts";
+import { healthText, liveness, oneCheckText, readiness } from "../../../src/ops/health.ts";
 import { backend, exampleStatus, released } from "./example.ts";
+
+const PLAIN = { verbose: false, excluded: [] };
+const VERBOSE = { verbose: true, excluded: [] };
 
 const failing = (checks: readonly HealthCheck[]): readonly string[] =>
   checks.filter(({ ok }) => !ok).map(({ name }) => name);
@@ -123,7 +126,7 @@ test("a node without a backend is told what is missing", () => {
     agent: { noBackend: "no API server is known: there are no credentials" },
   });
   assert.match(
-    healthText("readyz", readiness(status), true).text,
+    healthText("readyz", readiness(status), VERBOSE).text,
     /\[-\]backends failed: no API server is known: there are no credentials\n/,
   );
 });
@@ -161,16 +164,68 @@ describe("the answer", () => {
     { name: "vip", ok: false, detail: "is not bound" },
   ];
   test("is ok in a word, or every check when asked", () => {
-    assert.deepEqual(healthText("livez", checks.slice(0, 1), false), { ok: true, text: "ok" });
-    assert.deepEqual(healthText("livez", checks.slice(0, 1), true), {
+    assert.deepEqual(healthText("livez", checks.slice(0, 1), PLAIN), { ok: true, text: "ok" });
+    assert.deepEqual(healthText("livez", checks.slice(0, 1), VERBOSE), {
       ok: true,
       text: "[+]ping ok\nlivez check passed\n",
     });
   });
   test("lists every check when one fails", () => {
-    assert.deepEqual(healthText("readyz", checks, false), {
+    assert.deepEqual(healthText("readyz", checks, PLAIN), {
       ok: false,
       text: "[+]ping ok\n[-]vip failed: is not bound\nreadyz check failed\n",
     });
+  });
+});
+
+describe("a check that is excluded", () => {
+  const CHECKS = [
+    { name: "ping", ok: true, detail: "" },
+    { name: "backends", ok: false, detail: "no backend" },
+    { name: "ops-port", ok: false, detail: "taken" },
+  ];
+  test("does not count, and the others do", () => {
+    const both = { verbose: false, excluded: ["backends", "ops-port"] };
+    assert.deepEqual(healthText("readyz", CHECKS, both), { ok: true, text: "ok" });
+    assert.deepEqual(healthText("readyz", CHECKS, { verbose: true, excluded: ["backends"] }), {
+      ok: false,
+      text: "[+]ping ok\n[+]backends excluded: ok\n[-]ops-port failed: taken\nreadyz check failed\n",
+    });
+  });
+  test("but does not exist is said as kube-apiserver says it, and refuses nothing", () => {
+    const excluded = ["zebra", "backends", "ops-port", 'a"b', "zebra"];
+    assert.deepEqual(healthText("readyz", CHECKS, { verbose: true, excluded }), {
+      ok: true,
+      text:
+        "[+]ping ok\n[+]backends excluded: ok\n[+]ops-port excluded: ok\n" +
+        'warn: some health checks cannot be excluded: no matches for "a\\"b","zebra"\nreadyz check passed\n',
+    });
+    assert.deepEqual(healthText("readyz", CHECKS, { verbose: false, excluded }), { ok: true, text: "ok" });
+  });
+  test("and there is only while the agent waits is no mistake", () => {
+    const checks = readiness(exampleStatus());
+    assert.ok(!checks.some(({ name }) => name === "network"));
+    assert.doesNotMatch(healthText("readyz", checks, { verbose: true, excluded: ["network"] }).text, /warn/);
+  });
+});
+
+describe("one check", () => {
+  const checks = readiness(exampleStatus({ balancer: { listening: false } }));
+  test("answers for itself alone", () => {
+    assert.deepEqual(oneCheckText(checks, "election"), { ok: true, text: "ok" });
+    const listener = oneCheckText(checks, "listener");
+    assert.equal(listener?.ok, false);
+    assert.match(listener.text, /^internal server error: .*\n$/);
+    assert.equal(oneCheckText(checks, "zebra"), undefined);
+    assert.equal(oneCheckText(liveness(exampleStatus()), "election"), undefined);
+  });
+  test("has the same name in every state", () => {
+    const waiting = readiness(exampleStatus({ election: null, vip: null, agent: { waiting: "no eth0" } }));
+    for (const name of ["network", "election", "vip", "listener", "backends"]) {
+      assert.equal(oneCheckText(readiness(exampleStatus()), name)?.ok, true, name);
+      assert.ok(oneCheckText(waiting, name) !== undefined, name);
+    }
+    for (const name of ["network", "election", "vip"])
+      assert.equal(oneCheckText(waiting, name)?.ok, false, name);
   });
 });

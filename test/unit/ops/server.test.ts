@@ -51,6 +51,32 @@ function raw(port: number, request: string): Promise<string> {
 }
 
 describe("the ops server", () => {
+  test("answers for one check, and without those that are excluded", async (t) => {
+    const get = await started(t, () =>
+      exampleStatus({ balancer: { listening: false, listenFailure: "taken" } }),
+    );
+    const answer = async (path: string, init?: RequestInit): Promise<string> => {
+      const { status, text } = await get(path, init).then(async (one) => ({
+        status: one.status,
+        text: await one.text(),
+      }));
+      return `${status} ${text}`;
+    };
+    assert.equal(await answer("/readyz/election"), "200 ok");
+    assert.equal(await answer("/readyz/listener"), "500 internal server error: taken\n");
+    assert.equal(await answer("/livez/ping"), "200 ok");
+    assert.equal(await answer("/healthz/worker"), "200 ok");
+    for (const path of ["/readyz/zebra", "/livez/election", "/readyz/", "/readyz/election/x", "/metrics/x"])
+      assert.equal(await answer(path), "404 404 page not found\n", path);
+    assert.match(await answer("/readyz/election", { method: "POST" }), /^405 /);
+    assert.match(await answer("/readyz?exclude=election"), /^500 \[\+\]election excluded: ok\n/);
+    assert.equal(await answer("/readyz?exclude=listener&exclude=ops-port"), "200 ok");
+    assert.match(
+      await answer("/readyz?verbose&exclude=listener&exclude=x%0Ay"),
+      /^200 [^]*no matches for "x\\ny"\nreadyz check passed\n$/,
+    );
+  });
+
   test("answers the probes as Kubernetes' components do", async (t) => {
     const get = await started(t);
     for (const path of ["/livez", "/readyz", "/healthz"]) {
