@@ -63,6 +63,27 @@ function plainValue(value: unknown, around: readonly object[]): unknown {
   return members(Object.entries(value), within);
 }
 
+/** Codes of the kernel (ENOENT), of a connection (UND_ERR_SOCKET, CERT_HAS_EXPIRED), and of TLS. */
+const CONDITION =
+  /^(?:E[A-Z0-9]+|UND_ERR_\w+|HPE_\w+|CERT_\w+|CRL_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+|ERR_TLS_\w+|ERR_SSL_\S+|ERR_OSSL_\S+|ABORT_ERR)$/;
+
+/**
+ * A condition of the machine or the network is told by its message and its code, and nobody looks for it in
+ * the source. A stack would hide the lines around it. An error of the program itself has one.
+ */
+function isExpected(error: Error): boolean {
+  if (error instanceof LeaseholdError) return !isBug(error.cause);
+  if (error.name === "AbortError" || error.name === "TimeoutError") return true;
+  return "code" in error && typeof error.code === "string" && CONDITION.test(error.code);
+}
+
+/** A mistake in the source, which an error with a code may wrap. */
+function isBug(cause: unknown): boolean {
+  return cause instanceof TypeError || cause instanceof ReferenceError || cause instanceof RangeError
+    ? !("code" in cause)
+    : false;
+}
+
 function errorFields(error: unknown, depth = 0): ErrorFields {
   if (!isError(error)) return strangeFields(error);
   const nested = (value: unknown): ErrorFields => errorFields(value, depth + 1);
@@ -74,7 +95,7 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
     ...("code" in error && { code: error.code }),
     ...(error instanceof LeaseholdError && { hint: error.hint }),
     // One stack is enough: the causes' stacks share most of their lines with it.
-    ...(depth === 0 && error.stack !== undefined && { stack: error.stack }),
+    ...(depth === 0 && error.stack !== undefined && !isExpected(error) && { stack: error.stack }),
     ...(deeper && error.cause !== undefined && { cause: nested(error.cause) }),
     ...(deeper && Array.isArray(gathered) && { errors: gathered.slice(0, MAX_GATHERED).map(nested) }),
     ...(deeper &&

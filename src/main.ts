@@ -14,7 +14,8 @@ import { run } from "./cli/run.ts";
 import { versionText } from "./cli/version.ts";
 import { wish } from "./cli/wish.ts";
 import { systemClock } from "./clock.ts";
-import { bootTimeMs } from "./linux/libc.ts";
+import { bootTimeMs, sendNow, setNonBlocking } from "./linux/libc.ts";
+import { openWithoutWaiting } from "./log-output.ts";
 import { VERSION } from "./version.ts";
 
 async function main(): Promise<number> {
@@ -70,6 +71,7 @@ async function main(): Promise<number> {
         clock: systemClock(bootTimeMs),
         nodeVersion: process.version,
         printError: (text) => void process.stderr.write(text),
+        writeLog: openWithoutWaiting(1, { sendNow, setNonBlocking }).write,
         onSignal(callback) {
           for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => callback("stop"));
           process.on("SIGHUP", () => callback("reload"));

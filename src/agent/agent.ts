@@ -56,6 +56,8 @@ export interface AgentDeps {
   readonly nodeVersion: string;
   /** The balancer's worker: `proxy/worker.ts` next to the sources, `proxy-worker.js` next to the bundle. */
   readonly workerUrl: URL;
+  /** Returns how many lines of the log could not be written. */
+  readonly droppedLines: () => number;
 }
 
 export interface Agent {
@@ -107,7 +109,12 @@ export function createAgent(deps: AgentDeps): Agent {
   const { config, clock, log, version } = deps;
   const startedMs = clock.now();
   const stopped = new AbortController();
-  const metrics = createMetrics({ version, nodeVersion: deps.nodeVersion, leaseName: config.leaseName });
+  const metrics = createMetrics({
+    version,
+    nodeVersion: deps.nodeVersion,
+    leaseName: config.leaseName,
+    droppedLines: deps.droppedLines,
+  });
   const ops = createOps({
     host: config.opsHost,
     port: config.opsPort,

@@ -1,10 +1,15 @@
 /** `leasehold run` runs one agent, from a checked configuration to its clean end. */
 import { createAgent } from "../agent/agent.ts";
+import { watchLogLevel } from "../agent/log-level.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { ErrorCode } from "../errors.ts";
+import { createLogOutput } from "../log-output.ts";
+import type { WriteBytes } from "../log-output.ts";
 import { createLogger } from "../pino-logger.ts";
+import type { LevelLogger } from "../pino-logger.ts";
 import { PROXY_WORKER, VERSION } from "../version.ts";
 
 export interface RunDeps {
@@ -13,6 +18,8 @@ export interface RunDeps {
   readonly clock: Clock;
   readonly nodeVersion: string;
   readonly printError: (text: string) => void;
+  /** Writes bytes of the log and never waits, see log-output.ts. */
+  readonly writeLog: WriteBytes;
   /** Calls back for SIGTERM and SIGINT ("stop"), for SIGHUP ("reload") and for SIGUSR1 ("record"). */
   readonly onSignal: (callback: (signal: "stop" | "reload" | "record") => void) => void;
   /** Calls back when an error was thrown and not caught. The process must end. */
@@ -40,13 +47,45 @@ export async function run(deps: RunDeps): Promise<number> {
     return 2;
   }
   const { config } = parsed;
-  const log = createLogger({
+  const output = createLogOutput({
+    clock,
+    write: deps.writeLog,
+    notice(dropped, forMs) {
+      // The lines that say so go through the logger, so that they look like all others.
+      const lines: string[] = [];
+      const told = createLogger({ ...logging, write: (line) => void lines.push(line) });
+      told.warn(
+        { dropped, forMs: Math.round(forMs) },
+        "Lines of the log were dropped, because standard output was not read or could not be written",
+      );
+      told.close();
+      return lines.join("");
+    },
+  });
+  const logging = {
     level: config.logLevel,
     format: config.logFormat,
     base: { node: config.nodeName },
-    wall: () => clock.wall(),
-  });
-  for (const warning of parsed.warnings) log.warn({ warning }, "Configuration");
+    clock,
+  };
+  const log = createLogger({ ...logging, write: (line) => output.line(line) });
+  const exitStatus = await runAgent(deps, config, parsed.warnings, log, () => output.dropped());
+  log.close();
+  await output.close();
+  return exitStatus;
+}
+
+function runAgent(
+  deps: RunDeps,
+  config: Config,
+  warnings: readonly string[],
+  log: LevelLogger,
+  droppedLines: () => number,
+): Promise<number> {
+  const { clock } = deps;
+  const levelFile = watchLogLevel({ clock, log, dataDir: config.dataDir, configured: config.logLevel });
+  void levelFile.look();
+  for (const warning of warnings) log.warn({ warning }, "Configuration");
   const agent = createAgent({
     config,
     clock,
@@ -54,13 +93,15 @@ export async function run(deps: RunDeps): Promise<number> {
     version: VERSION,
     nodeVersion: deps.nodeVersion,
     workerUrl: PROXY_WORKER,
+    droppedLines,
   });
 
   return new Promise((resolve) => {
     let stops = 0;
     deps.onSignal((signal) => {
       if (signal === "reload") {
-        log.info({}, "Reading files again");
+        log.info({}, "SIGHUP: reading the kubeconfigs and the log level again, and running every check");
+        void levelFile.look();
         agent.reload();
         return;
       }
@@ -88,7 +129,9 @@ export async function run(deps: RunDeps): Promise<number> {
     deps.onFatal((error) => {
       // The kernel would remove the VIP in a few seconds. This is sooner.
       agent.abandon();
-      log.error({ err: error }, "Unexpected error, ending");
+      // The stack is shown whatever the error is: no code has caught it.
+      const stack = error instanceof Error && "code" in error ? error.stack : undefined;
+      log.error({ err: error, stack }, "The agent met an error that it does not handle, and ends: report it");
       resolve(1);
     });
     log.info({ version: VERSION, role: config.role }, "Starting");

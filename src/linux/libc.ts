@@ -61,6 +61,8 @@ const c = {
   ),
   getsockopt: libc.func("int getsockopt(int fd, int level, int option, void *value, void *length)"),
   getsockname: libc.func("int getsockname(int fd, void *address, void *length)"),
+  send: libc.func("long send(int fd, const void *data, size_t length, int flags)"),
+  fcntl: libc.func("int fcntl(int fd, int command, ...)"),
   close: libc.func("int close(int fd)"),
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
 } satisfies Record<string, (...args: never[]) => unknown>;
@@ -224,6 +226,36 @@ export function onReadable(fd: Fd, callback: () => void): { close(): void } {
       handle.close();
     },
   };
+}
+
+const MSG_NOSIGNAL = 0x4000;
+
+/**
+ * Sends to a connected socket without waiting. Returns the number of bytes that were taken, 0 when the socket
+ * has no room.
+ * @throws {SystemCallError}
+ */
+export function sendNow(fd: Fd, data: Uint8Array): number {
+  for (;;) {
+    const length = Number(c.send(fd, data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL));
+    if (length >= 0) return length;
+    const errno = koffi.errno();
+    if (errno === ERRNO["EAGAIN"]) return 0;
+    if (errno !== ERRNO["EINTR"]) throw new SystemCallError("send", errno);
+  }
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
+
+/**
+ * Sets O_NONBLOCK on the open file, which other processes may share.
+ * @throws {SystemCallError}
+ */
+export function setNonBlocking(fd: Fd): void {
+  const flags = check("fcntl", () => c.fcntl(fd, F_GETFL, "int", 0));
+  check("fcntl", () => c.fcntl(fd, F_SETFL, "int", flags | O_NONBLOCK));
 }
 
 const CLOCK_BOOTTIME = 7;

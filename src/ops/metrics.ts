@@ -40,6 +40,8 @@ export interface MetricsOptions {
   readonly nodeVersion: string;
   /** Label `name` of `leader_election_master_status`. */
   readonly leaseName: string;
+  /** Returns how many lines of the log were dropped since the start. Default: none. */
+  readonly droppedLines?: () => number;
 }
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys of a constant
@@ -80,6 +82,10 @@ function declare(registry: Registry) {
       "version",
       "node_version",
     ]),
+    logDropped: counter(
+      "leasehold_log_lines_dropped_total",
+      "Lines of the log that were dropped, because standard output was not read or could not be written.",
+    ),
     uptime: gauge("leasehold_uptime_seconds", "Time since the agent started."),
 
     master: gauge("leader_election_master_status", "1 on the node that holds the Lease, 0 on the others.", [
@@ -388,6 +394,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
 
   /** Metrics that are reset at each scrape, so that a label that is no longer true disappears. */
   const snapshots: readonly { reset(): void }[] = [
+    metrics.logDropped,
     metrics.master,
     metrics.state,
     metrics.priority,
@@ -437,6 +444,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     // reset() leaves a metric without labels at 0, which would be a statement. remove() leaves none.
     for (const metric of sometimes) metric.remove();
     metrics.uptime.set(status.uptimeMs / 1_000);
+    metrics.logDropped.inc(options.droppedLines?.() ?? 0);
     if (status.election !== null)
       showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
     if (status.vip !== null) showVip(metrics, status.vip);

@@ -2,16 +2,21 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { runInNewContext } from "node:vm";
 import { LeaseholdError } from "../../src/errors.ts";
-import type { Logger } from "../../src/log.ts";
 import { createLogger } from "../../src/pino-logger.ts";
+import type { LevelLogger } from "../../src/pino-logger.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
-function make(level: "info" | "debug", format: "json" | "text"): { log: Logger; lines: string[] } {
+function make(level: "info" | "debug", format: "json" | "text") {
   const lines: string[] = [];
-  const wall = (): Date => new Date("2026-01-02T03:04:05.678Z");
-  return {
-    log: createLogger({ level, format, base: { node: "n1" }, wall, write: (line) => lines.push(line) }),
-    lines,
-  };
+  const clock = new FakeClock(0, new Date("2026-01-02T03:04:05.678Z"));
+  const log: LevelLogger = createLogger({
+    level,
+    format,
+    base: { node: "n1" },
+    clock,
+    write: (line) => lines.push(line),
+  });
+  return { log, lines, clock };
 }
 
 describe("the log", () => {
@@ -45,17 +50,13 @@ describe("the log", () => {
     const cause = Object.assign(new Error("listen EADDRINUSE"), { code: "EADDRINUSE" });
     log.error({ err: new LeaseholdError("LH_LISTEN", "cannot listen", { cause }) }, "start failed");
     const { err } = JSON.parse(lines[0] ?? "");
-    assert.deepEqual(
-      { ...err, stack: typeof err.stack },
-      {
-        type: "LeaseholdError",
-        message: "cannot listen",
-        code: "LH_LISTEN",
-        stack: "string",
-        hint: "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
-        cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
-      },
-    );
+    assert.deepEqual(err, {
+      type: "LeaseholdError",
+      message: "cannot listen",
+      code: "LH_LISTEN",
+      hint: "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
+      cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
+    });
   });
 
   test("survives an error that is its own cause, and one that is no error", () => {
@@ -90,7 +91,7 @@ describe("the log", () => {
       log.warn({ [key]: value }, "failed");
       assert.match(lines[0] ?? "", /the reason/, key);
       lines.length = 0;
-      log.child({ err: value }).warn({}, "failed");
+      log.child({ err: value }).warn({}, `failed ${key}`);
       assert.match(lines[0] ?? "", /the reason/, `${key} under err, of a child`);
     }
     lines.length = 0;
@@ -144,11 +145,88 @@ describe("the log", () => {
     assert.match(lines[2] ?? "", /status: 503/);
   });
 
+  test("shows the stack of what nobody expected, and of nothing else", () => {
+    const { log, lines } = make("info", "json");
+    const coded = (code: string): Error => Object.assign(new Error("it failed"), { code });
+    for (const error of [
+      coded("ENOSPC"),
+      coded("ECONNREFUSED"),
+      coded("UND_ERR_SOCKET"),
+      coded("CERT_HAS_EXPIRED"),
+      new LeaseholdError("LH_NFT", "nft failed", { cause: coded("ENOENT") }),
+      new DOMException("too late", "TimeoutError"),
+    ])
+      log.error({ err: error }, error.message);
+    for (const error of [
+      new Error("a bug"),
+      new TypeError("x is not a function"),
+      Object.assign(new TypeError("bad argument"), { code: "ERR_INVALID_ARG_TYPE" }),
+      new LeaseholdError("LH_NFT", "nft failed", { cause: new TypeError("x is undefined") }),
+    ])
+      log.error({ err: error }, error.message);
+    const stacks = lines.map((line) => JSON.parse(line).err.stack !== undefined);
+    assert.deepEqual(stacks, [...Array<boolean>(6).fill(false), ...Array<boolean>(4).fill(true)]);
+  });
+
+  test("changes its level while it is in use, also for a part that has a logger of its own", () => {
+    const { log, lines } = make("info", "json");
+    const part = log.child({ part: "vip" });
+    part.debug({}, "one");
+    log.setLevel("debug");
+    part.debug({}, "two");
+    log.setLevel("error");
+    part.warn({}, "three");
+    part.error({}, "four");
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line).msg),
+      ["two", "four"],
+    );
+  });
+
+  test("counts a warning that repeats, and says the count at the end of half a minute", () => {
+    const { log, lines, clock } = make("info", "json");
+    for (let flush = 0; flush < 60; flush++) {
+      log.warn({ program: "nft", pid: 1000 + flush }, "Another program changed the rules");
+      clock.advance(233);
+    }
+    log.warn({ program: "firewalld", pid: 7 }, "Another program changed the rules");
+    assert.equal(lines.length, 4, "three, and the one about another program");
+    clock.advance(30_000);
+    const last = JSON.parse(lines.at(-1) ?? "");
+    assert.deepEqual([lines.length, last.repeated, last.program], [5, 57, "nft"]);
+    log.warn({ program: "nft", pid: 1 }, "Another program changed the rules");
+    assert.equal(lines.length, 6, "a new half minute");
+    log.close();
+    assert.equal(clock.pendingTimers, 0);
+  });
+
   test("for people is still one line, whatever the values hold", () => {
     const { log, lines } = make("debug", "text");
     log.warn({ holder: "n2", detail: "two\nlines", count: 3 }, "lease lost");
     assert.deepEqual(lines, [
       '2026-01-02T03:04:05.678Z WARN  lease lost  node=n1  holder=n2  detail="two\\nlines"  count=3\n',
     ]);
+  });
+
+  test("for people shows an error as its message, its code, what to do and its cause, without JSON", () => {
+    const { log, lines } = make("debug", "text");
+    const cause = Object.assign(new Error("listen EADDRINUSE: address already in use"), {
+      code: "EADDRINUSE",
+    });
+    log.error({ err: new LeaseholdError("LH_LISTEN", "cannot listen on 8443", { cause }) }, "No port");
+    const [line = ""] = lines;
+    assert.match(
+      line,
+      /^\S+ ERROR No port {2}node=n1 {2}err="cannot listen on 8443" {2}err\.code=LH_LISTEN {2}err\.hint="The port is taken, .*" {2}err\.cause="listen EADDRINUSE: address already in use"\n$/,
+    );
+    log.warn({ nodes: ["n1", "n2"], vip: { address: "192.0.2.10", bound: true }, none: [] }, "Nested");
+    assert.match(
+      lines[1] ?? "",
+      /nodes=\[n1, n2\] {2}vip\.address=192\.0\.2\.10 {2}vip\.bound=true {2}none=\[\]\n$/,
+    );
+    log.error({ err: new TypeError("x is not a function") }, "A bug");
+    assert.match(lines[2] ?? "", /^.*err="x is not a function"\n( {4}at .*\n)+$/);
+    log.warn({ from: "a\u001b[2Jb \u202e" }, "Sent by somebody");
+    assert.match(lines[3] ?? "", /from="a\\u\{1b\}\[2Jb \\u\{202e\}"\n$/);
   });
 });

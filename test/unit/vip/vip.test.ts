@@ -520,7 +520,7 @@ describe("what others do to the machine", () => {
       level: "debug",
       format: "json",
       base: {},
-      wall: () => new Date(0),
+      clock,
       write: (line) => lines.push(line),
     });
     const vip = createVip({ clock, kernel, log, addresses: [V4], lifetimeSeconds: 3 });
