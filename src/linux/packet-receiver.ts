@@ -16,7 +16,7 @@ import {
   SystemCallError,
 } from "./libc.ts";
 import { LITTLE_ENDIAN } from "./netlink.ts";
-import { packetFilter, type PacketKind } from "./packet-filter.ts";
+import { packetFilter, type PacketInterest, type PacketKind } from "./packet-filter.ts";
 import { openRawPacketSocket, packetAddress } from "./sockets.ts";
 
 const SOL_SOCKET = 1;
@@ -28,6 +28,7 @@ const PACKET_STATISTICS = 6;
  * its whole buffer).
  */
 const RECEIVE_BUFFER_BYTES = 64 * 1024;
+const FEW_FRAMES_BYTES = 4 * 1024;
 /** Far fewer frames than fill the buffer, whatever their size. */
 const FEW = 16;
 /**
@@ -48,19 +49,30 @@ export interface PacketReceiver {
    * that the link went down or away. If it went down, the socket can be used again.
    */
   drain(take: (frame: Uint8Array) => void): "all" | "lost" | "down";
+  /**
+   * Lets other frames through from now on. Those that wait in the socket stay there.
+   * @throws {SystemCallError}
+   */
+  retune(interest: PacketInterest): void;
   close(): void;
 }
 
 /**
- * Opens a socket that receives frames of one kind.
+ * Opens a socket that receives frames of one kind. One that only shows that the link carries frames has room
+ * for a few, and loses the others.
  * @throws {SystemCallError} EPERM without NET_RAW, ENODEV
  */
-export function openPacketReceiver(kind: PacketKind, linkIndex: number): PacketReceiver {
+export function openPacketReceiver(
+  kind: PacketKind,
+  linkIndex: number,
+  interest: PacketInterest,
+): PacketReceiver {
   // With protocol 0 the socket gets nothing until it is bound, so it gets no frame that passed no filter.
   const fd = openRawPacketSocket();
   try {
-    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(RECEIVE_BUFFER_BYTES).buffer));
-    attachFilter(fd, packetFilter(kind, linkIndex));
+    const room = interest.kind === "hosts" ? FEW_FRAMES_BYTES : RECEIVE_BUFFER_BYTES;
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(room).buffer));
+    attachFilter(fd, packetFilter(kind, linkIndex, interest));
     bindSocket(fd, packetAddress(ETHERTYPE[kind], linkIndex));
   } catch (error) {
     closeSocket(fd);
@@ -95,6 +107,7 @@ export function openPacketReceiver(kind: PacketKind, linkIndex: number): PacketR
       }
       return "lost";
     },
+    retune: (next) => attachFilter(fd, packetFilter(kind, linkIndex, next)),
     close: () => closeSocket(fd),
   };
 }

@@ -9,6 +9,7 @@ import type { AgentState } from "../election/states.ts";
 import type { ElectionStatus } from "../election/status.ts";
 import type { FastPathStatus } from "../fastpath/status.ts";
 import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
+import type { SentinelStatus } from "../sentinel/evidence.ts";
 import type { VipStatus } from "../vip/status.ts";
 import { collectProcessMetrics } from "./process-metrics.ts";
 import type { AgentStatus } from "./status.ts";
@@ -157,6 +158,14 @@ function declare(registry: Registry) {
     holderSilent: counter(
       "leasehold_holder_silent_total",
       "Times that the holder's kernel was found silent, and a third host was not.",
+    ),
+    wireFlooded: gauge(
+      "leasehold_wire_flooded",
+      "1 when frames about the VIP were lost within the last minute, because more came than the agent can read.",
+    ),
+    proofReady: gauge(
+      "leasehold_proof_ready",
+      "1 while this node would find the holder dead by its silence, 0 while it would wait for the Lease to expire; absent where it watches no holder.",
     ),
     neighbours: gauge(
       "leasehold_neighbours_heard",
@@ -325,6 +334,12 @@ function showElection(
   if (election.renewedAtMs !== null) metrics.lastRenew.set((wallMs - (nowMs - election.renewedAtMs)) / 1_000);
 }
 
+function showWire(metrics: Declared, { neighbours, flooded, proof }: SentinelStatus): void {
+  if (neighbours !== null) metrics.neighbours.set(flag(neighbours));
+  metrics.wireFlooded.set(flag(flooded));
+  if (proof !== "none") metrics.proofReady.set(flag(proof === "ready" || proof === "silent"));
+}
+
 function showVip(metrics: Declared, vip: VipStatus): void {
   for (const { address, bound } of vip.addresses) {
     metrics.vipBound.set({ vip: address, interface: vip.interface }, flag(bound));
@@ -432,6 +447,8 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     metrics.eligible,
     metrics.confirmed,
     metrics.neighbours,
+    metrics.wireFlooded,
+    metrics.proofReady,
     metrics.candidates,
     metrics.leaseTransitions,
     metrics.leaseReadAge,
@@ -448,8 +465,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
     if (status.election !== null)
       showElection(metrics, status.election, status.nowMs, wallMs, options.leaseName);
     if (status.vip !== null) showVip(metrics, status.vip);
-    if (status.wire?.neighbours !== null && status.wire?.neighbours !== undefined)
-      metrics.neighbours.set(flag(status.wire.neighbours));
+    if (status.wire !== null) showWire(metrics, status.wire);
     showBalancer(metrics, status.balancer);
     if (status.fastPath !== null) showFastPath(metrics, status.fastPath);
     for (const { name: listener, listening } of status.listeners)

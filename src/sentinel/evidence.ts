@@ -49,15 +49,21 @@ export interface Watched {
 export interface SentinelStatus {
   /**
    * Says whether the holder's silence would be proof, and if not, why not. `no-witness`: no third host is
-   * named, or none answered when it was needed.
+   * named, or none answered when it was needed. `flooded`: answers of the holder may have been lost in the
+   * last second.
    */
-  readonly proof: "none" | "calibrating" | "ready" | "no-witness" | "backing-off" | "silent";
+  readonly proof: "none" | "calibrating" | "ready" | "no-witness" | "backing-off" | "flooded" | "silent";
   /** The means by which the holder is asked. */
   readonly by: "icmp" | "arp";
   /** The answers in a row that every address has missed. */
   readonly missed: number;
   /** False when no other host was heard for 3 s; null before the first one was heard. */
   readonly neighbours: boolean | null;
+  /**
+   * True when frames were lost within the last minute, because more came than the sockets hold. What other
+   * machines claim may then be noticed late. Where answers of the holder are lost, its silence is no proof.
+   */
+  readonly flooded: boolean;
 }
 
 /** Listens and asks on the VIP's wire. */

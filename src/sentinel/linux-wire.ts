@@ -9,13 +9,13 @@ import { SystemCallError } from "../linux/libc.ts";
 import { findLink } from "../linux/links.ts";
 import { formatMac, parseMac } from "../linux/mac.ts";
 import { neighbourSolicitation, parseNeighbour, solicitedNode } from "../linux/ndp.ts";
-import type { PacketKind } from "../linux/packet-filter.ts";
+import type { PacketInterest, PacketKind } from "../linux/packet-filter.ts";
 import { openPacketReceiver, type PacketReceiver } from "../linux/packet-receiver.ts";
 import { RTMGRP_LINK, type LinkEntry } from "../linux/rtnetlink.ts";
 import { openPacketSocket, openRouteSocket, subscribe } from "../linux/sockets.ts";
 import type { Logger } from "../log.ts";
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
-import type { Heard, Wire } from "./wire.ts";
+import type { Heard, Listening, Wire } from "./wire.ts";
 
 export interface LinuxWireDeps {
   /** The name of the VIP's interface. An interface that is deleted and created again is found again. */
@@ -29,8 +29,27 @@ export interface LinuxWireDeps {
 
 interface Listener {
   readonly kind: PacketKind;
+  readonly interest: PacketInterest["kind"];
   readonly receiver: PacketReceiver;
 }
+
+/**
+ * The sockets for each family. The echo replies have one with the answers in IPv6, and their own in IPv4, by
+ * its EtherType.
+ */
+const SOCKETS: Readonly<Record<Family, readonly Pick<Listener, "kind" | "interest">[]>> = {
+  4: [
+    { kind: "ipv4", interest: "answers" },
+    { kind: "arp", interest: "answers" },
+    { kind: "arp", interest: "claims" },
+    { kind: "arp", interest: "hosts" },
+  ],
+  6: [
+    { kind: "ipv6", interest: "answers" },
+    { kind: "ipv6", interest: "claims" },
+    { kind: "ipv6", interest: "hosts" },
+  ],
+};
 
 /**
  * What is open on one link. Sockets and memberships end with the link's index, not with its MAC address or
@@ -50,9 +69,8 @@ type Attachment =
 /** Opens the sockets. The interface need not exist yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
 export function createLinuxWire(deps: LinuxWireDeps): Wire {
   const { interfaceName, log, own, families } = deps;
-  const kinds: readonly PacketKind[] = families.flatMap((family) =>
-    family === 4 ? (["ipv4", "arp"] as const) : (["ipv6"] as const),
-  );
+  let listening: Listening = { identifier: 0, macs: [], vips: [], others: [] };
+  let interests = interestsOf(listening);
   const resources: { close(): void }[] = [];
   const keep = <T extends { close(): void }>(resource: T): T => {
     resources.push(resource);
@@ -66,8 +84,8 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
    * more, not even from a new link with the same index.
    */
   let doubtful = false;
-  /** Frames may have been missed since the last drain. */
-  let missed = false;
+  /** What may be missing since the last drain. */
+  let missing = { answers: false, claims: false };
   let failing = false;
   let lastMac: { readonly text: string; readonly bytes: Uint8Array | undefined } = {
     text: "",
@@ -103,7 +121,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     if (attachment.kind === "attached") {
       for (const { receiver } of attachment.listeners) receiver.close();
       attachment.memberships.close();
-      missed = true;
+      missing = { answers: true, claims: true };
     }
     attachment = { kind: "detached" };
   }
@@ -139,7 +157,10 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     detach();
     const listeners: Listener[] = [];
     try {
-      for (const kind of kinds) listeners.push({ kind, receiver: openPacketReceiver(kind, link.index) });
+      for (const { kind, interest } of families.flatMap((family) => SOCKETS[family])) {
+        const receiver = openPacketReceiver(kind, link.index, interests[interest]);
+        listeners.push({ kind, interest, receiver });
+      }
     } catch (error) {
       for (const { receiver } of listeners) receiver.close();
       throw error;
@@ -211,39 +232,85 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       if (sender === undefined) out.memberships.join(solicitedNode(address.bytes));
       return send(out.link, neighbourSolicitation(mac, sender, address.bytes));
     },
+    listen(next) {
+      if (sameListening(listening, next)) return;
+      listening = next;
+      interests = interestsOf(next);
+      if (attachment.kind !== "attached") return;
+      try {
+        for (const { interest, receiver } of attachment.listeners)
+          if (interest !== "hosts") receiver.retune(interests[interest]);
+      } catch (error) {
+        if (!(error instanceof SystemCallError)) throw error;
+        // The kernel has no memory for a filter. The sockets are opened again, with the new ones.
+        log.warn({ err: error, interface: interfaceName }, "Listening on the VIP's interface failed");
+        detach();
+        stale = true;
+      }
+    },
     drain() {
       const now = current();
       const heard: Heard[] = [];
+      let flooded = false;
       if (now.kind === "attached") {
-        for (const { kind, receiver } of now.listeners) {
+        for (const { kind, interest, receiver } of now.listeners) {
           const outcome = receiver.drain((frame) => {
-            const word = understand(kind, frame, now.ownMac);
+            const word = understand(kind, interest, frame, now.ownMac);
             if (word !== undefined) heard.push(word);
           });
-          if (outcome !== "all") missed = true;
-          if (outcome === "down") stale = doubtful = true;
+          if (outcome === "down") {
+            stale = doubtful = true;
+            missing = { answers: true, claims: true };
+          }
+          if (outcome === "lost" && interest !== "hosts") {
+            flooded = true;
+            missing = { ...missing, [interest]: true };
+          }
         }
       }
-      const overrun = missed;
-      missed = false;
-      return { heard, overrun };
+      const result = { heard, missing, flooded };
+      missing = { answers: false, claims: false };
+      return result;
     },
     close,
   };
+}
+
+type Interests = { readonly [K in PacketInterest["kind"]]: Extract<PacketInterest, { readonly kind: K }> };
+
+function interestsOf({ identifier, macs, vips, others }: Listening): Interests {
+  const bytesOf = (addresses: readonly IpAddress[]): readonly Uint8Array[] =>
+    addresses.map(({ bytes }) => bytes);
+  return {
+    answers: { kind: "answers", identifier, macs: macs.flatMap((mac) => parseMac(mac) ?? []) },
+    claims: { kind: "claims", vips: bytesOf(vips), addresses: bytesOf([...vips, ...others]) },
+    hosts: { kind: "hosts" },
+  };
+}
+
+function sameListening(a: Listening, b: Listening): boolean {
+  const textOf = ({ identifier, macs, vips, others }: Listening): string =>
+    [identifier, ...macs, "", ...vips.map(({ text }) => text), "", ...others.map(({ text }) => text)].join();
+  return textOf(a) === textOf(b);
 }
 
 /**
  * Reads a frame. Answers undefined for a frame that is malformed, of no interest, or from this machine
  * itself: there is a loop in the network, or a host repeats this machine's frames.
  */
-function understand(kind: PacketKind, frame: Uint8Array, ownMac: string): Heard | undefined {
+function understand(
+  kind: PacketKind,
+  interest: PacketInterest["kind"],
+  frame: Uint8Array,
+  ownMac: string,
+): Heard | undefined {
   switch (kind) {
     case "arp":
-      return neighbour(parseArp(frame), ownMac);
+      return neighbour(parseArp(frame), interest, ownMac);
     case "ipv4":
       return echo(frame, ownMac);
     case "ipv6":
-      return echo(frame, ownMac) ?? neighbour(parseNeighbour(frame), ownMac);
+      return echo(frame, ownMac) ?? neighbour(parseNeighbour(frame), interest, ownMac);
   }
 }
 
@@ -262,8 +329,15 @@ function echo(frame: Uint8Array, ownMac: string): Heard | undefined {
       };
 }
 
-function neighbour(frame: NeighbourFrame | undefined, ownMac: string): Heard | undefined {
+function neighbour(
+  frame: NeighbourFrame | undefined,
+  interest: PacketInterest["kind"],
+  ownMac: string,
+): Heard | undefined {
   if (frame === undefined) return undefined;
   const mac = formatMac(frame.mac);
-  return mac === ownMac ? undefined : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
+  if (mac === ownMac) return undefined;
+  return interest === "hosts"
+    ? { kind: "host", mac }
+    : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
 }

@@ -25,7 +25,7 @@ import {
   missedOf,
 } from "./proof-rules.ts";
 import type { ProofRules, ProofState, ProofTurn } from "./proof-rules.ts";
-import type { Heard, Wire } from "./wire.ts";
+import type { Heard, HeardOnWire, Wire } from "./wire.ts";
 import { createWitnesses } from "./witnesses.ts";
 
 export interface SentinelDeps {
@@ -52,6 +52,11 @@ export interface SentinelDeps {
 const DRAIN_MS = 100;
 /** How many times longer a turn is where a false alarm costs connections. */
 const SLOWER = 10;
+
+/** Milliseconds after a lost answer in which the holder's silence is no proof, as far as the status goes. */
+const ANSWERS_LOST_MS = 1_000;
+/** Milliseconds for which the status says that frames were lost, and in which the log does not say it again. */
+const FLOODED_MS = 60_000;
 
 /** What one address has shown since the turn began. The turn's end reads it as {@link AddressSigns}. */
 interface SignsSoFar {
@@ -99,7 +104,12 @@ export function createSentinel({
   let backOff: BackOff | null = null;
   let seen: readonly SignsSoFar[] = [];
   let witnessed = false;
+  /** Answers were lost since the turn began. */
   let overrun = false;
+  /** When an answer may have been lost for the last time. */
+  let answersLostMs = Number.NEGATIVE_INFINITY;
+  /** When more frames came than could be read, for the last time. */
+  let floodedMs = Number.NEGATIVE_INFINITY;
   let listener: ((evidence: Evidence) => void) | undefined;
   let timer: Timer | undefined;
   let timerMs = 0;
@@ -110,19 +120,44 @@ export function createSentinel({
 
   /** Reads the frames that have come. Answers true when some were lost. */
   function drain(): boolean {
-    const drained = wire.drain();
-    if (drained.overrun) {
+    const { heard: words, missing, flooded } = wire.drain();
+    const lost = missing.answers || missing.claims;
+    if (flooded) noteFlood(missing);
+    if (missing.answers) {
       overrun = true;
-      probe.overran();
+      answersLostMs = clock.now();
     }
-    for (const heard of drained.heard) hear(heard);
-    return drained.overrun;
+    // The owner's answer to a probe may be among them.
+    if (lost) probe.overran();
+    for (const heard of words) hear(heard);
+    return lost;
+  }
+
+  function noteFlood(missing: HeardOnWire["missing"]): void {
+    if (!isFlooded())
+      log.warn(
+        { missing },
+        "Frames about the VIP are lost, because more come than this node can read: a host floods the VIP's network",
+      );
+    floodedMs = clock.now();
+  }
+
+  function isFlooded(): boolean {
+    return clock.now() - floodedMs < FLOODED_MS;
+  }
+
+  /** The holder's and the witnesses' frames are kept apart from those of all other machines. */
+  function listen(): void {
+    const { addresses: others, macs } = witnesses.known();
+    const holder = watched.holder === null ? [] : [watched.holder.mac];
+    wire.listen({ identifier, macs: [...holder, ...macs], vips: addresses, others });
   }
 
   function hear(heard: Heard): void {
     const own = ownMac();
     if (heard.mac === own) return;
     presence.heard(clock.now());
+    if (heard.kind === "host") return;
     const index = indexes.get(heard.address.text);
     const third = heard.mac !== watched.holder?.mac;
     switch (heard.kind) {
@@ -141,6 +176,7 @@ export function createSentinel({
       case "owner": {
         if (index === undefined) {
           const asked = witnesses.owner(heard.address.text, heard.mac, proof?.sequence ?? 0);
+          listen();
           if (asked && third) witnessed = true;
           return;
         }
@@ -242,6 +278,7 @@ export function createSentinel({
     if (proof === null) return "none";
     if (proof.kind === "silent") return "silent";
     if (isBackingOff(backOff, clock.now())) return "backing-off";
+    if (clock.now() - answersLostMs < ANSWERS_LOST_MS) return "flooded";
     // Witnesses are asked only when they are needed. One failure counts until the next calibration.
     if (witnesses.size === 0 || isBlind(proof)) return "no-witness";
     return proof.kind === "watching" ? "ready" : "calibrating";
@@ -250,6 +287,7 @@ export function createSentinel({
   return {
     start(onEvidence) {
       listener = onEvidence;
+      listen();
       arm();
     },
     watch(next) {
@@ -261,6 +299,7 @@ export function createSentinel({
       rules = { intervalMs: next.pace === "fast" ? intervalMs : intervalMs * SLOWER, misses };
       // The VIP itself is no third host, even if it is named as a witness.
       witnesses.set(next.witnesses.filter(({ address }) => !indexes.has(address.text)));
+      listen();
       // A machine that claims its own Lease again, as a restarted agent does, has not stopped answering.
       if (!same && !goesOn) {
         proof = holder === null ? null : initialProof(clock.now(), addresses.length);
@@ -279,6 +318,7 @@ export function createSentinel({
       by: proof?.by ?? "icmp",
       missed: proof === null ? 0 : missedOf(proof),
       neighbours: presence.state(),
+      flooded: isFlooded(),
     }),
     stop() {
       listener = undefined;

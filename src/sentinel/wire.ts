@@ -26,15 +26,35 @@ export type Heard =
    * "Does anybody have `address`? I would like to": an ARP probe (sender 0.0.0.0) or duplicate address
    * detection (RFC 4862 section 5.4.2).
    */
-  | { readonly kind: "probe"; readonly address: IpAddress; readonly mac: string };
+  | { readonly kind: "probe"; readonly address: IpAddress; readonly mac: string }
+  /** Some ARP or neighbour discovery: another machine is on this link. */
+  | { readonly kind: "host"; readonly mac: string };
+
+/** What the wire listens for. It leaves all other frames to the kernel, which drops them without a copy. */
+export interface Listening {
+  /** The identifier of the echo replies, 16 bits. */
+  readonly identifier: number;
+  /**
+   * The MAC addresses of the machines whose answers prove something. Their frames are kept apart, so that a
+   * flood in other names does not drive them out.
+   */
+  readonly macs: readonly string[];
+  /** The VIPs. Probes for them are heard, and who has them. */
+  readonly vips: readonly IpAddress[];
+  /** The addresses of which it matters who has them, apart from the VIPs. */
+  readonly others: readonly IpAddress[];
+}
 
 /**
- * The frames since the last call. `overrun`: more came than one turn may take, or the kernel dropped some, so
- * an answer may be missing.
+ * The frames since the last call, and whether some are missing, because more came than one turn may take or
+ * the kernel dropped some. `answers`: one of a machine in {@link Listening.macs}, or an echo reply, may be
+ * missing. `claims`: what another machine said of an address may be missing.
  */
 export interface HeardOnWire {
   readonly heard: readonly Heard[];
-  readonly overrun: boolean;
+  readonly missing: { readonly answers: boolean; readonly claims: boolean };
+  /** Some are missing because too many came, and not because the link went away. */
+  readonly flooded: boolean;
 }
 
 /** The VIP's wire. */
@@ -52,6 +72,8 @@ export interface Wire {
    * asks as a probe.
    */
   ask(address: IpAddress, as: "node" | "probe"): boolean;
+  /** Sets what is heard from now on. Before the first call no echo and no address is heard. */
+  listen(listening: Listening): void;
   /** Reads the frames that came since the last call. */
   drain(): HeardOnWire;
   close(): void;

@@ -26,6 +26,8 @@ interface KnownWitness {
 export interface Witnesses {
   readonly size: number;
   set(witnesses: readonly Witness[]): void;
+  /** Answers their addresses, and the MAC addresses that their annotations name. */
+  known(): { readonly addresses: readonly IpAddress[]; readonly macs: readonly string[] };
   has(address: string): boolean;
   /**
    * Notes that `address` is at `mac`. True when it was asked for in the turn of `sequence` or the one before.
@@ -64,6 +66,11 @@ export function createWitnesses(wire: Wire, arp: ArpBudget, identifier: number):
         return { address, given: mac, heard: before?.heard, askedIn: before?.askedIn };
       });
     },
+    // A MAC address that was heard is whatever machine sent that frame.
+    known: () => ({
+      addresses: entries.map(({ address }) => address),
+      macs: entries.flatMap(({ given }) => given ?? []),
+    }),
     has: (address) => entries.some((entry) => entry.address.text === address),
     owner(address, mac, sequence) {
       const entry = entries.find((each) => each.address.text === address);
@@ -72,10 +79,11 @@ export function createWitnesses(wire: Wire, arp: ArpBudget, identifier: number):
       return entry.askedIn !== undefined && isRecent(sequence, entry.askedIn);
     },
     ask({ sequence, not, answered, reserve }) {
-      const usable = entries.filter(({ heard, given }) => !not.includes(heard ?? given ?? ""));
+      const usable = entries.filter(({ heard, given }) => !not.includes(given ?? heard ?? ""));
       for (const { address, heard, given } of usable) {
-        const mac = heard ?? given;
-        if (mac !== undefined) wire.echo(address, mac, identifier, sequence);
+        // Any machine can say that the address is at its own MAC address, and then not answer.
+        for (const mac of new Set([heard, given]))
+          if (mac !== undefined && !not.includes(mac)) wire.echo(address, mac, identifier, sequence);
       }
       // A silent witness may drop echoes, or may have another network card now.
       const unclear = answered ? usable.filter(({ heard, given }) => (heard ?? given) === undefined) : usable;

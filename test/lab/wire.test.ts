@@ -20,6 +20,9 @@ const MAC = "02:00:00:00:00:0a";
 const PEER_MAC = "02:00:00:00:00:0b";
 const OWN = [ip("192.0.2.1"), ip("2001:db8::1")];
 const PEER = [ip("192.0.2.2"), ip("2001:db8::2")];
+const IDENTIFIER = 0xabcd;
+const ALL = { answers: true, claims: true };
+const NONE = { answers: false, claims: false };
 const VIPS = [ip("192.0.2.100"), ip("2001:db8::100")];
 
 function ip(text: string): IpAddress {
@@ -83,6 +86,27 @@ function peerWire(statement: string): void {
   run("ip", "netns", "exec", "peer", process.execPath, "--input-type=module-typescript", "-e", script);
 }
 
+/** Frames of the neighbour's machine, whatever they say. `script` has `send` and the builders of frames. */
+function peerRaw(script: string): void {
+  const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
+  const module = `import { arpAnnouncement, arpRequest } from ${source("linux/arp.ts")};
+    import { neighbourSolicitation, unsolicitedAdvertisement } from ${source("linux/ndp.ts")};
+    import { findLink } from ${source("linux/links.ts")};
+    import { openPacketSocket, openRouteSocket } from ${source("linux/sockets.ts")};
+    const { index } = findLink(openRouteSocket(), "v1");
+    const socket = openPacketSocket();
+    const send = (frame) => socket.send(index, frame);
+    ${script}
+    process.exit(0);`;
+  run("ip", "netns", "exec", "peer", process.execPath, "--input-type=module-typescript", "-e", module);
+}
+
+const macBytesText = (mac: string): string =>
+  `Uint8Array.of(${mac
+    .split(":")
+    .map((octet) => `0x${octet}`)
+    .join()})`;
+
 interface Ear {
   /**
    * What has been heard since the last call of `fresh`: "owner 192.0.2.2 02:00:00:00:00:0b", "echo 192.0.2.2
@@ -93,9 +117,10 @@ interface Ear {
 }
 
 function listen(wire: Wire, ear: Ear): void {
-  const { heard, overrun } = wire.drain();
-  if (overrun) ear.overruns++;
+  const { heard, missing } = wire.drain();
+  if (missing.answers || missing.claims) ear.overruns++;
   for (const word of heard) {
+    if (word.kind === "host") continue;
     const what = `${word.kind} ${word.address.text} ${word.mac}`;
     ear.words.push(word.kind === "echo" ? `${what} ${word.identifier} ${word.sequence}` : what);
   }
@@ -138,6 +163,13 @@ function insideSandbox(): void {
       families: [4, 6],
       ...deps,
     });
+    wire.listen({
+      identifier: IDENTIFIER,
+      macs: [PEER_MAC],
+      vips: [...VIPS, ip("2001:db8::300")],
+      others: PEER,
+    });
+    wire.drain();
     open.push(wire);
     return wire;
   }
@@ -163,13 +195,13 @@ function insideSandbox(): void {
     const wire = openWire();
     bindVip("add");
     const targets = [...PEER, ...VIPS];
-    targets.forEach((target, index) => assert.equal(wire.echo(target, PEER_MAC, 0xabcd, index), true));
+    targets.forEach((target, index) => assert.equal(wire.echo(target, PEER_MAC, IDENTIFIER, index), true));
     await hear(
       wire,
-      targets.map((target, index) => `echo ${target.text} ${PEER_MAC} 43981 ${index}`),
+      targets.map((target, index) => `echo ${target.text} ${PEER_MAC} ${IDENTIFIER} ${index}`),
     );
     bindVip("delete");
-    for (const vip of VIPS) assert.equal(wire.echo(vip, PEER_MAC, 0xabcd, 9), true);
+    for (const vip of VIPS) assert.equal(wire.echo(vip, PEER_MAC, IDENTIFIER, 9), true);
     assert.deepEqual(
       (await overhear(wire)).words.filter((word) => word.startsWith("echo")),
       [],
@@ -202,11 +234,11 @@ function insideSandbox(): void {
       // What any ordinary program sends goes all the way.
       for (const vip of VIPS) run("ping", "-c", "1", "-w", "3", vip.text);
       const wire = openWire();
-      for (const target of [...VIPS, ...PEER]) wire.echo(target, PEER_MAC, 1, 1);
+      for (const target of [...VIPS, ...PEER]) wire.echo(target, PEER_MAC, IDENTIFIER, 1);
       const { words } = await overhear(wire);
       assert.deepEqual(
         words.filter((word) => word.startsWith("echo")).toSorted(),
-        PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} 1 1`).toSorted(),
+        PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} ${IDENTIFIER} 1`).toSorted(),
       );
     } finally {
       run("ip", "netns", "delete", "third");
@@ -281,10 +313,10 @@ function insideSandbox(): void {
       wire,
       PEER.map((peer) => `owner ${peer.text} ${PEER_MAC}`),
     );
-    for (const peer of PEER) wire.echo(peer, PEER_MAC, 1, 2);
+    for (const peer of PEER) wire.echo(peer, PEER_MAC, IDENTIFIER, 2);
     await hear(
       wire,
-      PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} 1 2`),
+      PEER.map((peer) => `echo ${peer.text} ${PEER_MAC} ${IDENTIFIER} 2`),
     );
   });
 
@@ -295,15 +327,18 @@ function insideSandbox(): void {
     wire.drain();
     run("ip", "link", "delete", "v0");
     // Before the news of it can have been read.
-    assert.equal(wire.echo(peer4, PEER_MAC, 1, 1), false);
+    assert.equal(wire.echo(peer4, PEER_MAC, IDENTIFIER, 1), false);
     assert.equal(wire.ask(peer6, "probe"), false);
-    assert.deepEqual(wire.drain(), { heard: [], overrun: true });
-    assert.deepEqual(wire.drain(), { heard: [], overrun: false });
+    assert.deepEqual(wire.drain(), { heard: [], missing: ALL, flooded: false });
+    assert.deepEqual(wire.drain(), { heard: [], missing: NONE, flooded: false });
     makeLink();
     await sleep(50);
-    assert.equal(wire.echo(peer4, PEER_MAC, 1, 2), true);
-    assert.equal(wire.echo(peer6, PEER_MAC, 1, 3), true);
-    await hear(wire, [`echo 192.0.2.2 ${PEER_MAC} 1 2`, `echo 2001:db8::2 ${PEER_MAC} 1 3`]);
+    assert.equal(wire.echo(peer4, PEER_MAC, IDENTIFIER, 2), true);
+    assert.equal(wire.echo(peer6, PEER_MAC, IDENTIFIER, 3), true);
+    await hear(wire, [
+      `echo 192.0.2.2 ${PEER_MAC} ${IDENTIFIER} 2`,
+      `echo 2001:db8::2 ${PEER_MAC} ${IDENTIFIER} 3`,
+    ]);
 
     run("ip", "link", "set", "v0", "address", "02:00:00:00:00:0d");
     await sleep(50);
@@ -339,7 +374,7 @@ function insideSandbox(): void {
     run("ip", "link", "set", "v0", "up");
     inPeer("ip address add 192.0.2.2/24 dev v1");
     inPeer("ip link set v1 up");
-    assert.equal(wire.drain().overrun, true);
+    assert.deepEqual(wire.drain().missing, ALL);
     await sleep(50);
     wire.drain();
     assert.equal(wire.ask(ip("192.0.2.2"), "probe"), true);
@@ -355,10 +390,10 @@ function insideSandbox(): void {
     ] as const) {
       run("sh", "-c", down);
       await sleep(50);
-      assert.equal(wire.echo(peer, PEER_MAC, 1, 1), false);
+      assert.equal(wire.echo(peer, PEER_MAC, IDENTIFIER, 1), false);
       assert.equal(wire.ask(peer, "probe"), false);
       await overhear(wire);
-      assert.deepEqual(wire.drain(), { heard: [], overrun: false });
+      assert.deepEqual(wire.drain(), { heard: [], missing: NONE, flooded: false });
       run("sh", "-c", up);
       await sleep(50);
       wire.drain();
@@ -372,13 +407,17 @@ function insideSandbox(): void {
     for (const interfaceName of ["v0", "lo", "nope"]) {
       const wire = openWire({ interfaceName });
       assert.deepEqual(
-        [wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1), wire.ask(ip("192.0.2.2"), "node"), wire.drain()],
-        [false, false, { heard: [], overrun: false }],
+        [
+          wire.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1),
+          wire.ask(ip("192.0.2.2"), "node"),
+          wire.drain(),
+        ],
+        [false, false, { heard: [], missing: NONE, flooded: false }],
       );
     }
     run("ip", "link", "set", "v0", "arp", "on");
     const only4 = openWire({ families: [4], own: [] });
-    assert.equal(only4.echo(ip("192.0.2.2"), PEER_MAC, 1, 1), false, "no own address");
+    assert.equal(only4.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1), false, "no own address");
     assert.equal(only4.ask(ip("2001:db8::2"), "probe"), false, "not of the VIP's family");
     assert.equal(openWire().echo(ip("192.0.2.2"), "ff:ff:ff:ff:ff:ff", 1, 1), false, "no machine's MAC");
     assert.equal(only4.ask(ip("192.0.2.2"), "node"), true, "as a probe");
@@ -407,7 +446,7 @@ function insideSandbox(): void {
     for (const vip of VIPS) {
       wire.ask(vip, "node");
       wire.ask(vip, "probe");
-      wire.echo(vip, PEER_MAC, 1, 1);
+      wire.echo(vip, PEER_MAC, IDENTIFIER, 1);
     }
     assert.deepEqual((await overhear(wire)).words, []);
     assert.ok(received() - before >= 6, "they did come back");
@@ -449,27 +488,74 @@ function insideSandbox(): void {
       [],
     );
     assert.equal(ear.overruns, 0);
-    wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1);
-    await hear(wire, [`echo 192.0.2.2 ${PEER_MAC} 1 1`]);
+    wire.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1);
+    await hear(wire, [`echo 192.0.2.2 ${PEER_MAC} ${IDENTIFIER} 1`]);
   });
 
   test("a flood of frames like ours fills no memory and takes no turn for itself; it is reported, and over when it is over", async () => {
     const wire = openWire();
     run("ping", "-q", "-f", "-s", "0", "-c", "3000", "192.0.2.2");
+    assert.deepEqual(wire.drain().missing, NONE, "the answers to another program's echoes");
+    for (let i = 0; i < 3_000; i++) wire.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, i);
     const first = wire.drain();
-    assert.equal(first.overrun, true);
+    assert.deepEqual([first.missing, first.flooded], [{ answers: true, claims: false }, true]);
     assert.ok(first.heard.length > 40 && first.heard.length <= 3 * 256, `${first.heard.length} frames`);
     for (let i = 0; i < 3; i++) wire.drain();
-    wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1);
-    await hear(wire, [`echo 192.0.2.2 ${PEER_MAC} 1 1`]);
-    assert.equal(wire.drain().overrun, false);
+    wire.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1);
+    await hear(wire, [`echo 192.0.2.2 ${PEER_MAC} ${IDENTIFIER} 1`]);
+    assert.deepEqual(wire.drain().missing, NONE);
+  });
+
+  test("5,000 frames of any kind from other machines drive out no answer of the machines that matter", async () => {
+    const flood = (frames: string): void =>
+      peerRaw(`const frames = ${frames}; for (let i = 0; i < 5000; i++) send(frames[i % frames.length]);`);
+    const ATTACKER = "Uint8Array.of(2, 0, 0, 0, 0, 0x66)";
+    const bytesOf = (address: IpAddress): string => `Uint8Array.of(${address.bytes.join()})`;
+    const forged = (frame: string): string => `(() => { const f = ${frame}; f[11] ^= 4; return f; })()`;
+    const [vip4, vip6] = VIPS.map(bytesOf);
+    const kinds = {
+      "about other addresses": `[arpAnnouncement("request", ${ATTACKER}, ${bytesOf(ip("192.0.2.77"))}), unsolicitedAdvertisement(${ATTACKER}, ${bytesOf(ip("2001:db8::77"))}, false)]`,
+      "in the holder's name, from another source": `[${forged(`arpAnnouncement("reply", ${macBytesText(PEER_MAC)}, ${vip4})`)}, ${forged(`unsolicitedAdvertisement(${macBytesText(PEER_MAC)}, ${vip6}, false)`)}]`,
+      "that claim the VIP": `[arpAnnouncement("reply", ${ATTACKER}, ${vip4}), unsolicitedAdvertisement(${ATTACKER}, ${vip6}, false)]`,
+      "that ask for the VIP": `[arpRequest(${ATTACKER}, undefined, ${vip4}), neighbourSolicitation(${ATTACKER}, undefined, ${vip6})]`,
+    };
+    bindVip("add");
+    for (const [what, frames] of Object.entries(kinds)) {
+      const wire = openWire();
+      for (const vip of VIPS) wire.ask(vip, "node");
+      flood(frames);
+      for (const vip of VIPS) {
+        wire.echo(vip, PEER_MAC, IDENTIFIER, 7);
+        wire.ask(vip, "node");
+      }
+      const { heard, missing, flooded } = wire.drain();
+      const claims = what.includes("the VIP");
+      assert.deepEqual([missing, flooded], [{ answers: false, claims }, claims], what);
+      for (const vip of VIPS)
+        for (const kind of ["owner", "echo"])
+          assert.ok(
+            heard.some(
+              (word) =>
+                word.kind !== "host" &&
+                word.kind === kind &&
+                word.mac === PEER_MAC &&
+                word.address.text === vip.text,
+            ),
+            `${what}: ${kind} ${vip.text}`,
+          );
+      assert.ok(
+        heard.some(({ kind }) => kind === "host"),
+        "the link carries frames",
+      );
+      wire.close();
+    }
   });
 
   test("after its end it says nothing and takes nothing", () => {
     const wire = openWire();
     wire.close();
-    assert.equal(wire.echo(ip("192.0.2.2"), PEER_MAC, 1, 1), false);
-    assert.deepEqual(wire.drain(), { heard: [], overrun: true });
+    assert.equal(wire.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1), false);
+    assert.deepEqual(wire.drain(), { heard: [], missing: ALL, flooded: false });
   });
 
   test("the gateways on a link are the next hops of its default routes", () => {

@@ -102,6 +102,7 @@ export class Tap {
         this.#note("frame", `ask ${address.text} ${as}`);
         return inner.ask(address, as);
       },
+      listen: (listening) => inner.listen(listening),
       drain: () => inner.drain(),
       close: () => inner.close(),
     };

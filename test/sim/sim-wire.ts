@@ -4,7 +4,7 @@
  * until its time has come and somebody drains it, so that a question costs no event.
  */
 import type { IpAddress } from "../../src/net.ts";
-import type { Heard, Wire } from "../../src/sentinel/wire.ts";
+import type { Heard, HeardOnWire, Wire } from "../../src/sentinel/wire.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import type { Random } from "./random.ts";
@@ -35,7 +35,9 @@ interface Socket {
   overrun: boolean;
 }
 
-const NOTHING = { heard: [], overrun: false } as const;
+const NOTHING_MISSING = { answers: false, claims: false } as const;
+const ALL_MISSING = { answers: true, claims: true } as const;
+const NOTHING = { heard: [], missing: NOTHING_MISSING, flooded: false } as const;
 
 export class Ether {
   readonly #scheduler: Scheduler;
@@ -85,6 +87,8 @@ export class Ether {
           this.#arrives(socket, { kind: "echo", address, mac, identifier, sequence }, 2);
         }),
       ask: (address, as) => send(() => this.#ask(station, socket, address, as === "probe" ? undefined : own)),
+      // Every frame here is about an address of interest.
+      listen: () => {},
       drain: () => drain(socket),
       close: () => {
         if (this.#sockets.get(station.index) === socket) this.#sockets.delete(station.index);
@@ -157,7 +161,7 @@ export class Ether {
   }
 }
 
-function drain(socket: Socket): { readonly heard: readonly Heard[]; readonly overrun: boolean } {
+function drain(socket: Socket): HeardOnWire {
   if (socket.frames.length === 0 && !socket.overrun) return NOTHING;
   const nowMs = socket.process.trueMs;
   const due: Frame[] = [];
@@ -167,5 +171,9 @@ function drain(socket: Socket): { readonly heard: readonly Heard[]; readonly ove
   const { overrun } = socket;
   socket.overrun = false;
   if (due.length > 1) due.sort((a, b) => a.atMs - b.atMs);
-  return { heard: due.map(({ heard }) => heard), overrun };
+  return {
+    heard: due.map(({ heard }) => heard),
+    missing: overrun ? ALL_MISSING : NOTHING_MISSING,
+    flooded: overrun,
+  };
 }

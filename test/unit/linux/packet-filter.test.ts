@@ -9,7 +9,7 @@ import { arpAnnouncement, arpRequest, parseArp } from "../../../src/linux/arp.ts
 import { viewOf } from "../../../src/linux/bytes.ts";
 import { echoRequestFrame, parseEchoReplyFrame } from "../../../src/linux/echo-frame.ts";
 import { neighbourSolicitation, parseNeighbour, unsolicitedAdvertisement } from "../../../src/linux/ndp.ts";
-import { packetFilter, type PacketKind } from "../../../src/linux/packet-filter.ts";
+import { packetFilter, type PacketInterest, type PacketKind } from "../../../src/linux/packet-filter.ts";
 import { strayAck, udpFrame } from "../../../src/linux/tcp-frame.ts";
 import { parseIp, type IpAddress } from "../../../src/net.ts";
 
@@ -55,6 +55,7 @@ function run(
   const view = viewOf(program);
   const data = viewOf(frame);
   let accumulator = 0;
+  let index = 0;
   let steps = 0;
   for (let at = 0; ; at++) {
     steps++;
@@ -81,6 +82,12 @@ function run(
       case 0x15:
         jump(accumulator === value);
         break;
+      case 0x07:
+        index = accumulator;
+        break;
+      case 0x1d:
+        jump(accumulator === index);
+        break;
       case 0x25:
         jump(accumulator > value);
         break;
@@ -95,25 +102,38 @@ function run(
   }
 }
 
+const VIPS = [V4.destination.bytes, V6.destination.bytes];
+const OTHERS = [V4.source.bytes, V6.source.bytes];
+const ANSWERS: PacketInterest = { kind: "answers", identifier: 0x1234, macs: [MAC, hex("02000000000c")] };
+const CLAIMS: PacketInterest = { kind: "claims", vips: VIPS, addresses: [...VIPS, ...OTHERS] };
+const HOSTS: PacketInterest = { kind: "hosts" };
+const INTERESTS = [ANSWERS, CLAIMS, HOSTS];
+
+/** The interests whose filter lets the frame through. */
+const takers = (kind: PacketKind, frame: Uint8Array, arrival?: Arrival): readonly string[] =>
+  INTERESTS.filter((interest) => run(packetFilter(kind, LINK, interest), frame, arrival).accepted).map(
+    (interest) => interest.kind,
+  );
 const accepts = (kind: PacketKind, frame: Uint8Array, arrival?: Arrival): boolean =>
-  run(packetFilter(kind, LINK), frame, arrival).accepted;
+  takers(kind, frame, arrival).length > 0;
 
 describe("a packet filter", () => {
-  test("lets answers, owners and probes through", () => {
-    const wanted: readonly (readonly [PacketKind, Uint8Array])[] = [
-      ["arp", arpAnnouncement("reply", MAC, V4.destination.bytes)],
-      ["arp", arpRequest(MAC, undefined, V4.destination.bytes)],
-      ["ipv4", REPLY4],
-      ["ipv4", change(REPLY4, 20, 0x40)],
-      ["ipv6", REPLY6],
-      ["ipv6", unsolicitedAdvertisement(MAC, V6.destination.bytes, false)],
-      ["ipv6", neighbourSolicitation(MAC, undefined, V6.destination.bytes)],
+  test("lets answers, owners and probes through, each to the sockets that want them", () => {
+    const wanted: readonly (readonly [PacketKind, Uint8Array, readonly string[]])[] = [
+      ["arp", arpAnnouncement("reply", MAC, V4.destination.bytes), ["answers", "claims", "hosts"]],
+      ["arp", arpRequest(MAC, V4.source.bytes, V4.destination.bytes), ["answers", "claims", "hosts"]],
+      ["arp", arpRequest(MAC, undefined, V4.destination.bytes), ["answers", "claims", "hosts"]],
+      ["ipv4", REPLY4, ["answers"]],
+      ["ipv4", change(REPLY4, 20, 0x40), ["answers"]],
+      ["ipv6", REPLY6, ["answers"]],
+      ["ipv6", unsolicitedAdvertisement(MAC, V6.destination.bytes, false), ["answers", "claims", "hosts"]],
+      ["ipv6", neighbourSolicitation(MAC, undefined, V6.destination.bytes), ["claims", "hosts"]],
     ];
-    for (const [kind, frame] of wanted) {
+    for (const [kind, frame, by] of wanted) {
       for (const packetType of [0, 1, 2])
-        assert.equal(
-          accepts(kind, frame, { linkIndex: LINK, packetType }),
-          true,
+        assert.deepEqual(
+          takers(kind, frame, { linkIndex: LINK, packetType }),
+          by,
           Buffer.from(frame).toString("hex"),
         );
       for (const packetType of [3, 4, 5])
@@ -128,6 +148,59 @@ describe("a packet filter", () => {
         "for a VLAN or bridge above the link",
       );
     }
+  });
+
+  test("keeps what other machines say of other addresses from the sockets that matter", () => {
+    const other4 = ip("198.51.100.7").bytes;
+    const other6 = ip("2001:db8::107").bytes;
+    const another = hex("0200000000ee");
+    for (const [kind, frame] of [
+      ["arp", arpAnnouncement("request", another, other4)],
+      ["arp", arpRequest(another, other4, V4.destination.bytes)],
+      ["arp", arpRequest(another, undefined, other4)],
+      ["ipv6", unsolicitedAdvertisement(another, other6, false)],
+      ["ipv6", neighbourSolicitation(another, undefined, other6)],
+    ] as const)
+      assert.deepEqual(takers(kind, frame), ["hosts"], Buffer.from(frame).toString("hex"));
+    assert.deepEqual(takers("arp", arpAnnouncement("request", another, V4.destination.bytes)), [
+      "claims",
+      "hosts",
+    ]);
+    assert.deepEqual(takers("ipv4", change(REPLY4, 39, 0x35)), [], "the answer to another program's echo");
+    assert.deepEqual(takers("ipv6", change(REPLY6, 59, 0x35)), [], "the answer to another program's echo");
+  });
+
+  test("keeps out what a machine says in another one's name", () => {
+    for (let at = 6; at < 12; at++) {
+      const forge = (frame: Uint8Array): Uint8Array => change(frame, at, (frame[at] ?? 0) ^ 4);
+      assert.deepEqual(takers("arp", forge(arpAnnouncement("reply", MAC, V4.destination.bytes))), []);
+      assert.deepEqual(takers("arp", forge(arpRequest(MAC, undefined, V4.destination.bytes))), []);
+      const advertisement = unsolicitedAdvertisement(MAC, V6.destination.bytes, false);
+      assert.ok(!takers("ipv6", forge(advertisement)).includes("claims"));
+      assert.ok(!takers("ipv6", forge(advertisement)).includes("answers"));
+    }
+  });
+
+  test("names up to 64 addresses and machines, and fits into what the kernel takes", () => {
+    const many = (bytes: number): readonly Uint8Array[] =>
+      Array.from({ length: 500 }, (_, index) =>
+        Uint8Array.from({ length: bytes }, (__, at) =>
+          at === bytes - 1 ? index : at === 0 ? 2 : index >> 8,
+        ),
+      );
+    const [MACS, V4S, V6S] = [many(6), many(4), many(16)];
+    for (const interest of [
+      { ...ANSWERS, macs: MACS },
+      { ...CLAIMS, vips: [...V4S, ...V6S], addresses: [...V4S, ...V6S] },
+    ])
+      for (const kind of ["arp", "ipv4", "ipv6"] as const)
+        assert.ok(packetFilter(kind, LINK, interest).length / 8 <= 4_096, `${kind} ${interest.kind}`);
+    const last = { ...CLAIMS, addresses: V6S };
+    assert.equal(
+      run(packetFilter("ipv6", LINK, last), unsolicitedAdvertisement(MAC, V6S[63] ?? assert.fail(), false))
+        .accepted,
+      true,
+    );
   });
 
   test("keeps everything else out", () => {
@@ -158,14 +231,12 @@ describe("a packet filter", () => {
 
   test("lets go of TCP and UDP after one look at the protocol", () => {
     for (const frame of [strayAck(V4), udpFrame({ ...V4, payload: new Uint8Array(9) })]) {
-      assert.deepEqual(run(packetFilter("ipv4", LINK), frame), { accepted: false, steps: 3 });
+      for (const interest of INTERESTS)
+        assert.deepEqual(run(packetFilter("ipv4", LINK, interest), frame), { accepted: false, steps: 3 });
     }
     for (const frame of [strayAck(V6), udpFrame({ ...V6, payload: new Uint8Array(9) })]) {
-      assert.deepEqual(
-        run(packetFilter("ipv6", LINK), frame),
-        { accepted: false, steps: 7 },
-        "one look for each of three kinds",
-      );
+      for (const interest of INTERESTS)
+        assert.deepEqual(run(packetFilter("ipv6", LINK, interest), frame), { accepted: false, steps: 3 });
     }
   });
 

@@ -118,7 +118,7 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     waiting: null,
     election: changes.election === null ? null : { ...election, ...changes.election },
     vip: changes.vip === null ? null : { ...vip, ...changes.vip },
-    wire: { proof: "none", by: "icmp", missed: 0, neighbours: true },
+    wire: { proof: "none", by: "icmp", missed: 0, neighbours: true, flooded: false },
     balancer: { ...balancer, ...changes.balancer },
     noBackend: null,
     drained: [],

@@ -92,7 +92,7 @@ describe("/metrics", () => {
     assert.deepEqual(lines(confirmed, "leasehold_confirmed"), ["leasehold_confirmed 1"]);
     metrics.holderSilent();
     metrics.addressConflict();
-    const wire = { proof: "silent", by: "icmp", missed: 3, neighbours: false } as const;
+    const wire = { proof: "silent", by: "icmp", missed: 3, neighbours: false, flooded: true } as const;
     const provisional = await metrics.render(
       exampleStatus({ election: { confirmed: false }, agent: { wire } }),
       WALL_MS,
@@ -108,12 +108,17 @@ describe("/metrics", () => {
       "leasehold_address_conflicts_total 1",
     ]);
     assert.deepEqual(lines(provisional, "leasehold_neighbours_heard"), ["leasehold_neighbours_heard 0"]);
+    assert.deepEqual(lines(provisional, "leasehold_wire_flooded"), ["leasehold_wire_flooded 1"]);
+    assert.deepEqual(lines(provisional, "leasehold_proof_ready"), ["leasehold_proof_ready 1"]);
+    assert.deepEqual(lines(confirmed, "leasehold_wire_flooded"), ["leasehold_wire_flooded 0"]);
+    assert.deepEqual(lines(confirmed, "leasehold_proof_ready"), [], "this node watches no holder");
     const backup = await metrics.render(
       exampleStatus({ election: { state: "BACKUP", confirmed: false }, agent: { wire: null } }),
       WALL_MS,
     );
     assert.deepEqual(lines(backup, "leasehold_confirmed"), []);
     assert.deepEqual(lines(backup, "leasehold_neighbours_heard"), []);
+    assert.deepEqual(lines(backup, "leasehold_wire_flooded"), []);
   });
 
   test("keeps nothing of the last scrape that is no longer true", async () => {

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import type { IpAddress } from "../../../src/net.ts";
-import type { Heard, HeardOnWire, Wire } from "../../../src/sentinel/wire.ts";
+import type { Heard, HeardOnWire, Listening, Wire } from "../../../src/sentinel/wire.ts";
 import type { FakeClock } from "../../support/fake-clock.ts";
 
 export interface FakeHost {
@@ -34,7 +34,11 @@ export class FakeWire implements Wire {
   linkUp = true;
   /** The cable ends in nothing: all that is sent is lost. */
   cut = false;
+  /** Both kinds of frames are lost. */
   overrun = false;
+  /** Only what other machines claim is lost. */
+  claimsLost = false;
+  listening: Listening | undefined;
   closed = false;
   lost: (frame: Sent) => boolean = () => false;
   #waiting: { readonly atMs: number; readonly heard: Heard }[] = [];
@@ -85,7 +89,12 @@ export class FakeWire implements Wire {
       .sort((one, other) => one.atMs - other.atMs)
       .map((each) => each.heard);
     this.#waiting = this.#waiting.filter(({ atMs }) => atMs > nowMs);
-    return { heard, overrun: this.overrun };
+    const claims = this.overrun || this.claimsLost;
+    return { heard, missing: { answers: this.overrun, claims }, flooded: claims };
+  }
+
+  listen(listening: Listening): void {
+    this.listening = listening;
   }
 
   close(): void {

@@ -257,6 +257,42 @@ describe("a holder", () => {
     }
   });
 
+  test("is silent though a flood of other machines' claims fills the socket for those, and the status says so", () => {
+    const { clock, wire, holder, kinds, sentinel } = watching();
+    assert.equal(sentinel.status().flooded, false);
+    wire.claimsLost = true;
+    clock.advance(5_000);
+    assert.deepEqual([sentinel.status().proof, sentinel.status().flooded], ["ready", true]);
+    holder.alive = false;
+    clock.advance(300);
+    assert.deepEqual(kinds(), ["silent"]);
+    wire.claimsLost = false;
+    clock.advance(59_000);
+    assert.equal(sentinel.status().flooded, true);
+    clock.advance(2_000);
+    assert.equal(sentinel.status().flooded, false);
+  });
+
+  test("whose answers are lost in a flood is not found dead, and the status says why", () => {
+    const { clock, wire, holder, kinds, sentinel } = watching();
+    wire.overrun = true;
+    holder.alive = false;
+    clock.advance(5_000);
+    assert.deepEqual([kinds(), sentinel.status().proof], [[], "flooded"]);
+    wire.overrun = false;
+    clock.advance(1_300);
+    assert.deepEqual(kinds(), ["silent"]);
+  });
+
+  test("is heard apart from all machines but the witnesses that the Lease names", () => {
+    const { wire, sentinel } = watching([V4, V6]);
+    assert.deepEqual(wire.listening?.macs, [HOLDER, PEER_MAC]);
+    assert.deepEqual(wire.listening?.vips, [V4, V6]);
+    assert.deepEqual(wire.listening?.others, [GATEWAY, PEER]);
+    sentinel.watch({ ...WATCHED, holder: { tenure: "t2", mac: STRANGER }, witnesses: [] });
+    assert.deepEqual(wire.listening?.macs, [STRANGER]);
+  });
+
   test("whose answers come late, but come, is alive", () => {
     const { clock, holder, kinds } = watching();
     holder.delayMs = 120;
@@ -288,7 +324,13 @@ describe("a holder", () => {
     sentinel.watch({ ...WATCHED, holder: { tenure: "t3", mac: HOLDER } });
     assert.equal(sentinel.status().proof, "ready", "however often it is said");
     sentinel.watch({ ...WATCHED, holder: null });
-    assert.deepEqual(sentinel.status(), { proof: "none", by: "icmp", missed: 0, neighbours: true });
+    assert.deepEqual(sentinel.status(), {
+      proof: "none",
+      by: "icmp",
+      missed: 0,
+      neighbours: true,
+      flooded: false,
+    });
   });
 
   test("watched slowly is silent after 1.5 to 2 s", () => {
