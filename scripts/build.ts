@@ -56,7 +56,17 @@ const result = await build({
   format: "esm",
   external: ["koffi"],
   plugins: [usedParts],
-  define: { LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version) },
+  define: {
+    LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version),
+    LEASEHOLD_BUNDLE_PAGE: JSON.stringify(
+      Object.fromEntries(
+        ["page.html", "page.css", "page.js"].map((name) => [
+          name,
+          readFileSync(`${root}src/ops/${name}`, "utf8"),
+        ]),
+      ),
+    ),
+  },
   // CommonJS dependencies ask for Node's own modules with require, which an ES module does not have.
   banner: {
     js: 'import { createRequire as bundleRequire } from "node:module"; const require = bundleRequire(import.meta.url);',

@@ -27,6 +27,9 @@ import { hostPort } from "../net.ts";
 import type { HostPort } from "../net.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
+import { MOST_MOVES } from "../ops/page-facts.ts";
+import type { PageSetting } from "../ops/page-facts.ts";
+import type { PictureInput } from "../ops/page.ts";
 import { createOps } from "../ops/server.ts";
 import { peerIdentity } from "../peers/identity.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
@@ -58,6 +61,10 @@ export interface AgentDeps {
   readonly workerUrl: URL;
   /** Returns how many lines of the log could not be written. */
   readonly droppedLines: () => number;
+  /** The settings as the page shows them. */
+  readonly settings: readonly PageSetting[];
+  /** Makes the page's table of the cluster; see {@link OpsPage}. */
+  readonly picture: (input: PictureInput) => object;
 }
 
 export interface Agent {
@@ -122,6 +129,12 @@ export function createAgent(deps: AgentDeps): Agent {
     status,
     decisions,
     metrics,
+    page: {
+      node: config.nodeName,
+      settings: deps.settings,
+      moves: () => parts?.candidacy?.moves(MOST_MOVES) ?? [],
+      picture: deps.picture,
+    },
     log,
     clock,
   });

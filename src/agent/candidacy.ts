@@ -16,6 +16,8 @@ import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Balancer } from "../proxy/balancer.ts";
+import { roleChanges } from "../recorder/changes.ts";
+import type { RoleChange } from "../recorder/changes.ts";
 import { unplannedMove } from "../recorder/moves.ts";
 import { createRecorder } from "../recorder/recorder.ts";
 import { recordingParts } from "../recorder/recording.ts";
@@ -93,7 +95,9 @@ export interface Candidacy {
   lastRefusal(): RefusalStatus | null;
   /** Returns the flight recorder's last decisions as the text of a recording. */
   decisions(cause: string): Promise<string>;
-  /** Writes them to the data directory. Resolves when they are written, or that has failed (logged). */
+  /** Returns the last `most` changes of this node's role, the last one first. */
+  moves(most: number): readonly RoleChange[];
+  /** Writes the decisions to the data directory. Resolves when they are written, or that has failed (logged). */
   record(cause: string): Promise<void>;
 }
 
@@ -366,6 +370,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     checks: () => tracker.statuses(),
     lastRefusal: () => store.lastRefusal(),
     decisions,
+    moves: (most) => roleChanges(recorder.decisions(), { wall: clock.wall(), nowMs: clock.now() }, most),
     record: (cause) => recordings.now(cause),
   };
 }

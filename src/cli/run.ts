@@ -4,12 +4,14 @@ import { watchLogLevel } from "../agent/log-level.ts";
 import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
+import { shownSettings } from "../config/shown.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { ErrorCode } from "../errors.ts";
 import { createLogOutput } from "../log-output.ts";
 import type { WriteBytes } from "../log-output.ts";
 import { createLogger } from "../pino-logger.ts";
 import type { LevelLogger } from "../pino-logger.ts";
+import { pagePicture } from "./page-picture.ts";
 import { PROXY_WORKER, VERSION } from "../version.ts";
 
 export interface RunDeps {
@@ -94,6 +96,8 @@ function runAgent(
     nodeVersion: deps.nodeVersion,
     workerUrl: PROXY_WORKER,
     droppedLines,
+    settings: shownSettings(deps.env),
+    picture: (input) => pagePicture(config, input),
   });
 
   return new Promise((resolve) => {

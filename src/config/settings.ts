@@ -350,7 +350,8 @@ export const SETTINGS = {
   OPS_ADDRESS: withDefault(parsers.listenAddress, "127.0.0.1:10081", {
     section: "Operations",
     doc:
-      "Where the agent serves /livez, /readyz, /healthz, /metrics, /status and /decisions. There is no " +
+      "Where the agent serves the page (docs/page.md), /livez, /readyz, /healthz, /metrics, /status and " +
+      "/decisions. There is no " +
       "authentication: leave it on loopback unless you trust the network. `0.0.0.0:10081` lets Prometheus " +
       "in; manifests/monitoring expects that port. While the port is taken, the agent keeps trying.",
   }),
@@ -367,7 +368,7 @@ export const SETTINGS = {
     doc:
       "Port of this node's own address where the other control-plane nodes' agents ask this one for /status, " +
       "/metrics and /decisions, and nothing else. It accepts only keys that the Lease names " +
-      "(docs/adr/0017). `off` opens no such port: `leasehold status` and the page then show this node alone " +
+      "(docs/page.md). `off` opens no such port: `leasehold status` and the page then show this node alone " +
       "while no API server answers. While the port is taken, the agent keeps trying.",
   }),
   LOG_LEVEL: withDefault(parsers.oneOf(["error", "warn", "info", "debug"], LEVELS), "info", {

@@ -26,6 +26,17 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** An answer that goes on until either side ends it, in ten minutes at most. */
+export interface Stream {
+  readonly type: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /**
+   * Begins to send. It must not throw.
+   * @param ended aborts when no more is wanted
+   */
+  readonly begin: (send: (chunk: string) => void, ended: AbortSignal) => void;
+}
+
 export interface ListenerDeps {
   readonly name: ListenerStatus["name"];
   /** Numeric address to listen on. */
@@ -33,7 +44,7 @@ export interface ListenerDeps {
   /** Port to listen on. 0 means any free port, see {@link Listener.port}. */
   readonly port: number;
   /** Answers a request whose body has been read and dropped. */
-  readonly answer: (request: IncomingMessage) => Promise<Answer>;
+  readonly answer: (request: IncomingMessage) => Promise<Answer | Stream>;
   readonly log: Logger;
   readonly clock: Clock;
   /** Most connections at one time, default {@link MAX_CONNECTIONS}. */
@@ -80,6 +91,9 @@ const BACKLOG = 4_096;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** Milliseconds from the first packet to the last, for clients that send or read a byte at a time. */
 const CONNECTION_LIFE_MS = 10_000;
+const STREAM_LIFE_MS = 600_000;
+/** Most bytes of a stream that wait for a reader. One that does not read loses its stream. */
+const MAX_UNREAD_BYTES = 1_024 * 1_024;
 const MAX_HEADER_BYTES = 8 * 1_024;
 const MAX_BODY_BYTES = 256 * 1_024;
 const STOP_GRACE_MS = 500;
@@ -89,6 +103,8 @@ const FIRST_RETRY_MS = 500;
  * port that is free again must be taken long before.
  */
 const LONGEST_RETRY_MS = 5_000;
+
+const FIXED_HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
 /** Reads a request's body up to the limit. Returns false when it is too long or the client has left. */
 async function isRead(request: IncomingMessage): Promise<boolean> {
@@ -131,6 +147,8 @@ export function createListener(deps: ListenerDeps): Listener {
    */
   const asking = new Set<Socket>();
   const answering = new Set<Socket>();
+  /** When each connection ends. */
+  const lives = new WeakMap<Socket, Timer>();
   let failure: NodeJS.ErrnoException | undefined;
   let retry: Timer | undefined;
   let retryMs = FIRST_RETRY_MS;
@@ -177,9 +195,12 @@ export function createListener(deps: ListenerDeps): Listener {
     const end = otherEnd(socket);
     asking.add(socket);
     if (deps.tls !== undefined) underTls.set(end, socket);
-    const timer = clock.after(CONNECTION_LIFE_MS, () => socket.destroy());
+    lives.set(
+      socket,
+      clock.after(CONNECTION_LIFE_MS, () => socket.destroy()),
+    );
     socket.once("close", () => {
-      timer.cancel();
+      lives.get(socket)?.cancel();
       asking.delete(socket);
       answering.delete(socket);
       if (underTls.get(end) === socket) underTls.delete(end);
@@ -197,16 +218,45 @@ export function createListener(deps: ListenerDeps): Listener {
     }
     const socket = underTls.get(otherEnd(request.socket)) ?? request.socket;
     if (asking.delete(socket)) answering.add(socket);
-    const { status, type, body, headers } = await deps.answer(request);
+    const answer = await deps.answer(request);
+    if ("begin" in answer) {
+      lives.get(socket)?.cancel();
+      lives.set(
+        socket,
+        clock.after(STREAM_LIFE_MS, () => socket.destroy()),
+      );
+      stream(answer, request, response);
+      return;
+    }
+    const { status, type, body, headers } = answer;
     response.writeHead(status, {
       "content-type": type,
       "content-length": Buffer.byteLength(body),
       connection: "close",
-      "cache-control": "no-store",
-      "x-content-type-options": "nosniff",
+      ...FIXED_HEADERS,
       ...headers,
     });
     response.end(request.method === "HEAD" ? undefined : body);
+  }
+
+  function stream(
+    { type, headers, begin }: Stream,
+    { method }: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    response.writeHead(200, { "content-type": type, connection: "close", ...FIXED_HEADERS, ...headers });
+    if (method === "HEAD") {
+      response.end();
+      return;
+    }
+    const ended = new AbortController();
+    response.on("close", () => ended.abort());
+    response.flushHeaders();
+    begin((chunk) => {
+      if (ended.signal.aborted) return;
+      response.write(chunk);
+      if (response.writableLength > MAX_UNREAD_BYTES) response.destroy();
+    }, ended.signal);
   }
 
   /** Tries once. Resolves with undefined when the agent has the port. */

@@ -29,6 +29,8 @@ const PEER_PATHS = {
   "/status": { timeoutMs: 1_500, mostBytes: MIB },
   "/metrics": { timeoutMs: 2_000, mostBytes: 4 * MIB },
   "/decisions": { timeoutMs: 5_000, mostBytes: 32 * MIB },
+  "/moves": { timeoutMs: 1_500, mostBytes: MIB },
+  "/page": { timeoutMs: 2_000, mostBytes: 4 * MIB },
 } as const satisfies Readonly<Record<string, AskOptions>>;
 
 export type PeerPath = keyof typeof PEER_PATHS;

@@ -4,7 +4,7 @@
  * the other nodes' agents, on this node's address, with mutual TLS (docs/adr/0017).
  */
 import type { IncomingMessage } from "node:http";
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
 import { healthQuery, healthText, liveness, oneCheckText, readiness } from "./health.ts";
@@ -13,11 +13,27 @@ import { askPeer } from "../peers/ask-peer.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import type { KnownPeers } from "../peers/known-peers.ts";
 import { createListener } from "./listener.ts";
-import type { Answer, Listener } from "./listener.ts";
+import type { Answer, Listener, Stream } from "./listener.ts";
+import { createHistory, SAMPLE_MS, sampleOf } from "./history.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import { createPage } from "./page.ts";
+import type { PictureInput } from "./page.ts";
+import type { Move, PageSetting } from "./page-facts.ts";
+import { PAGE_FILES } from "./page-files.ts";
 import { createPeerDesk, isPeerPath } from "./peers.ts";
-import type { PeerDesk } from "./peers.ts";
+import type { PeerDesk, PeerPath } from "./peers.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
+
+/** What the page needs besides the status. */
+export interface OpsPage {
+  /** This node. */
+  readonly node: string;
+  readonly settings: readonly PageSetting[];
+  /** The last changes of this node's role, the last one first. */
+  readonly moves: () => readonly Move[];
+  /** Makes the table of the cluster, as JSON, from what the nodes say. */
+  readonly picture: (input: PictureInput) => object;
+}
 
 export interface OpsDeps {
   /** Numeric address where everything is served. */
@@ -30,6 +46,7 @@ export interface OpsDeps {
   /** Returns the election's last decisions as JSON. It is asked once a second at most. */
   readonly decisions: () => Promise<string>;
   readonly metrics: AgentMetrics;
+  readonly page: OpsPage;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -77,8 +94,9 @@ const KEPT_MS = 1_000;
 /** Every other node may ask for a few paths at a time. */
 const MOST_PEER_CONNECTIONS = 128;
 
+type Reply = Answer | Stream;
 /** @param rest what follows the path of a route that ends in "/" */
-type Route = (query: URLSearchParams, rest: string) => Answer | Promise<Answer>;
+type Route = (query: URLSearchParams, rest: string) => Reply | Promise<Reply>;
 /** By path. A path that ends in "/" stands for those with one more part. */
 type Routes = ReadonlyMap<string, Route>;
 
@@ -93,7 +111,7 @@ function routeOf(routes: Routes, path: string): Route | undefined {
   return routes.get(path) ?? (parent === undefined ? undefined : (query) => parent(query, rest));
 }
 
-async function route(find: (path: string) => Route | undefined, request: IncomingMessage): Promise<Answer> {
+async function route(find: (path: string) => Route | undefined, request: IncomingMessage): Promise<Reply> {
   const target = request.url ?? "";
   // Only the path counts. The origin given here is never used.
   const url =
@@ -103,7 +121,7 @@ async function route(find: (path: string) => Route | undefined, request: Incomin
   if (url === undefined) return text(400, "400 bad request\n");
   const found = find(url.pathname);
   if (found === undefined) return text(404, "404 page not found\n");
-  if (request.method === "GET" || request.method === "HEAD") return found(url.searchParams, "");
+  if (request.method === "GET" || request.method === "HEAD") return await found(url.searchParams, "");
   return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
 }
 
@@ -154,18 +172,25 @@ export function createOps(deps: OpsDeps): Ops {
     ...health("healthz", liveness),
   ]);
   /** What the other nodes' agents are told. */
-  const told: Routes = new Map<string, Route>([
-    [
-      "/metrics",
+  const tells: Readonly<Record<PeerPath, () => string | Promise<string>>> = {
+    "/metrics": () => metrics.render(status(), clock.wall().getTime()),
+    "/status": () => `${JSON.stringify(status(), null, 2)}\n`,
+    "/decisions": () => decisions(),
+    "/moves": () => JSON.stringify({ moves: deps.page.moves() }),
+    "/page": () => JSON.stringify({ samples: history.samples(), settings: deps.page.settings }),
+  };
+  const told: Routes = new Map(
+    Object.entries(tells).map(([path, tell]): [string, Route] => [
+      path,
       async () => ({
         status: 200,
-        type: metrics.contentType,
-        body: await metrics.render(status(), clock.wall().getTime()),
+        type: path === "/metrics" ? metrics.contentType : "application/json",
+        body: await tell(),
       }),
-    ],
-    ["/status", () => json(`${JSON.stringify(status(), null, 2)}\n`)],
-    ["/decisions", async () => json(await decisions())],
-  ]);
+    ]),
+  );
+  const history = createHistory();
+  let sampling: Timer | undefined;
   let desk: PeerDesk | undefined;
   let forPeers: Listener | undefined;
 
@@ -174,10 +199,28 @@ export function createOps(deps: OpsDeps): Ops {
     return json(`${JSON.stringify({ peers }, null, 2)}\n`);
   }
 
+  const page = createPage({
+    clock,
+    log,
+    node: deps.page.node,
+    files: PAGE_FILES,
+    own: async (path) => tells[path](),
+    desk: () => desk,
+    picture: deps.page.picture,
+  });
+
+  function pageRoute(node: string, path: string): Route | undefined {
+    const found = page.find(node, path);
+    return found === undefined ? undefined : () => found;
+  }
+
   /** Finds `/peers/NODE/PATH`. */
   function peerRoute(path: string): Route | undefined {
-    const [, node = "", rest = ""] = /^\/peers\/([^/]+)(\/.*)$/.exec(path) ?? [];
-    if (!isPeerPath(rest) || desk?.all().every((peer) => peer.node !== node) !== false) return undefined;
+    const [, node = "", rest = ""] = /^\/peers\/([^/]+)(\/.*)?$/.exec(path) ?? [];
+    if (desk?.all().every((peer) => peer.node !== node) !== false) return undefined;
+    // The page's own paths are relative.
+    if (rest === "") return () => ({ ...text(308, ""), headers: { location: `${node}/` } });
+    if (!isPeerPath(rest)) return pageRoute(node, rest);
     return async () => {
       const answer = await desk?.ask(node, rest);
       if (answer === undefined) return text(404, "404 page not found\n");
@@ -203,7 +246,8 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.port,
     log,
     clock,
-    answer: (request) => route((path) => routeOf(all, path) ?? peerRoute(path), request),
+    answer: (request) =>
+      route((path) => routeOf(all, path) ?? pageRoute(deps.page.node, path) ?? peerRoute(path), request),
   });
   const listeners = (): readonly Listener[] => [
     forProbes,
@@ -213,6 +257,7 @@ export function createOps(deps: OpsDeps): Ops {
 
   return {
     async start() {
+      sampling = clock.every(SAMPLE_MS, () => history.note(sampleOf(status(), clock.wall().getTime())));
       await Promise.all(listeners().map((listener) => listener.start()));
     },
     meetPeers({ host, port, identity, known }) {
@@ -234,6 +279,8 @@ export function createOps(deps: OpsDeps): Ops {
       return forPeers.start();
     },
     async stop() {
+      sampling?.cancel();
+      page.stop();
       await Promise.all(listeners().map((listener) => listener.stop()));
     },
     listeners: () => listeners().map((listener) => listener.status()),

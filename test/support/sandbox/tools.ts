@@ -45,6 +45,7 @@ const PACKAGES = {
   ctr: "containerd",
   runc: "runc",
   "host-local": "containernetworking-plugins",
+  chromium: "chromium",
 } as const;
 
 export type Tool = keyof typeof PACKAGES;
@@ -87,6 +88,7 @@ export const PURPOSES = {
       "ctr",
       "runc",
       "host-local",
+      "chromium",
     ],
     without: "the tests that call them fail",
   },

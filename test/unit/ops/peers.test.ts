@@ -22,7 +22,7 @@ interface Agent {
   readonly clock: FakeClock;
   readonly known: KnownPeers;
   readonly key: string;
-  get(path: string, init?: RequestInit): Promise<Response>;
+  readonly get: (path: string, init?: RequestInit) => Promise<Response>;
 }
 
 async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Agent> {
@@ -38,6 +38,7 @@ async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Ag
     status: () => exampleStatus({ agent: { node } }),
     decisions: () => Promise.resolve(decisions),
     metrics: createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" }),
+    page: { node: node, settings: [], moves: () => [], picture: () => ({}) },
     log: silentLogger,
     clock,
   });

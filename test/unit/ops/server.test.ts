@@ -21,6 +21,7 @@ function make(status: () => AgentStatus = () => exampleStatus(), options: Partia
     status,
     decisions: () => Promise.resolve("{}"),
     metrics,
+    page: { node: "n1", settings: [], moves: () => [], picture: () => ({}) },
     log: silentLogger,
     clock: new FakeClock(),
     ...options,
