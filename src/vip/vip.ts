@@ -14,6 +14,7 @@ import type { IpAddress } from "../net.ts";
 import { createAnnouncer } from "./announcer.ts";
 import { createForeign } from "./foreign.ts";
 import type { BoundAddress, LinkState, VipKernel } from "./kernel.ts";
+import { standingFirst } from "./order.ts";
 import { ownerOf } from "./owner.ts";
 import type { Vip, VipDeps } from "./types.ts";
 
@@ -25,6 +26,11 @@ const CHECK_MS = 1000;
 const STOOD_STILL_MS = 100;
 /** A process that is stopped again and again does not bind for ever. */
 const MOST_BINDS = 3;
+/**
+ * Milliseconds until a VIP that stands first is bound again once more: another program may put it there each
+ * time.
+ */
+const MOVE_AGAIN_MS = 10_000;
 /** Milliseconds until a failed removal is tried again. */
 const RETRY_MS = 100;
 
@@ -52,6 +58,8 @@ export function createVip(deps: VipDeps): Vip {
   const counters = { announcements: 0, readded: 0, fenced: 0, strays: 0 };
   const foreign = createForeign(log, texts);
   let state: State = { kind: "idle" };
+  /** When the VIP was last put behind the machine's own addresses. */
+  let movedMs = Number.NEGATIVE_INFINITY;
   let refreshTimer: Timer | undefined;
   let deadlineTimer: Timer | undefined;
   let retryTimer: Timer | undefined;
@@ -199,9 +207,27 @@ export function createVip(deps: VipDeps): Vip {
       // Refreshing on each report would cause a report for each refresh, so only a difference leads to a
       // refresh.
       if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
+      else if (link !== undefined) standBehind(held, link);
     } catch (error) {
       failed(held, error);
     }
+  }
+
+  /**
+   * Binds an IPv4 VIP again that has come to stand before the machine's own address, which puts it behind.
+   * Connections outlive the microseconds without it.
+   */
+  function standBehind(held: Held, link: LinkState): void {
+    const first = standingFirst(kernel.addresses(), link.index, texts);
+    if (first.length === 0 || clock.now() < movedMs + MOVE_AGAIN_MS) return;
+    movedMs = clock.now();
+    log.info(
+      { addresses: first.map(({ address }) => address.text) },
+      "The VIP stands before the machine's own address, binding it again behind that",
+    );
+    kernel.unbind(first.map(({ address }) => address));
+    if (mayHold(held)) bind(held);
+    mayHold(held);
   }
 
   function lookAdoptable(): void {

@@ -4,6 +4,7 @@
  */
 import { strict as assert } from "node:assert";
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -624,6 +625,71 @@ function insideSandbox(): void {
       child.kill("SIGKILL");
       await exited;
     }
+  });
+
+  describe("among the addresses of its interface", () => {
+    /** The IPv4 addresses in the kernel's order, as programs find them that take the first one. */
+    const order = (): readonly string[] =>
+      run("ip", "-o", "-4", "address", "show", "dev", "v0")
+        .split("\n")
+        .flatMap((line) => /inet (\S+)/.exec(line)?.[1] ?? []);
+    /** What the network's daemon does when it is told to configure the interface again. */
+    const reconfigure = (own: string): void => {
+      run("ip", "address", "flush", "dev", "v0", "to", "192.0.2.1");
+      run("ip", "address", "add", own, "dev", "v0");
+      run("ip", "route", "replace", "default", "dev", "v0");
+    };
+    /** The address that a connection would come from. */
+    const sourceTo = async (address: string): Promise<string> => {
+      const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+      try {
+        await new Promise<void>((resolve) => socket.connect(9, address, resolve));
+        return socket.address().address;
+      } finally {
+        socket.close();
+      }
+    };
+    afterEach(() => {
+      run(
+        "sh",
+        "-c",
+        "ip route del default dev v0 2>/dev/null; ip -6 route del default dev v0 2>/dev/null; true",
+      );
+    });
+
+    for (const own of ["192.0.2.1/24", "192.0.2.1/32"]) {
+      test(`an IPv4 VIP is behind the machine's own ${own}, and no source, also after that was put back`, async () => {
+        const vip = openVip([V4, V6]);
+        vip.hold(clock.now() + 60_000);
+        assert.deepEqual(order(), ["192.0.2.1/24", "192.0.2.100/32"]);
+        reconfigure(own);
+        assert.deepEqual(order(), ["192.0.2.100/32", own], "the kernel puts what is new behind");
+        await until("the VIP is behind", 2_000, () => order().join() === `${own},192.0.2.100/32`);
+        assert.equal(await sourceTo("203.0.113.5"), "192.0.2.1");
+        assert.equal(vip.status().readded, 0);
+        await sleep(1_500);
+        assert.deepEqual(order(), [own, "192.0.2.100/32"], "and stays there");
+      });
+    }
+
+    test("an IPv4 VIP in front would be the source: what a bind alone leaves", async () => {
+      openKernel().bind([V4], 3);
+      reconfigure("192.0.2.1/24");
+      assert.equal(await sourceTo("203.0.113.5"), "192.0.2.100");
+    });
+
+    test("an IPv6 VIP stands where the kernel puts it, and is never a source", async () => {
+      const vip = openVip([V6]);
+      vip.hold(clock.now() + 60_000);
+      const shown = run("ip", "-o", "-6", "address", "show", "dev", "v0", "scope", "global");
+      assert.match(shown, /2001:db8::100\/128 .*deprecated/);
+      run("ip", "-6", "route", "add", "default", "dev", "v0");
+      assert.equal(await sourceTo("2001:db8:1::5"), "2001:db8::1");
+      run("ip", "-6", "address", "del", "2001:db8::1/64", "dev", "v0");
+      run("ip", "-6", "address", "add", "2001:db8::1/64", "dev", "v0", "nodad");
+      run("ip", "-6", "route", "replace", "default", "dev", "v0");
+      assert.equal(await sourceTo("2001:db8:1::5"), "2001:db8::1");
+    });
   });
 
   test("the interface and the node's address are found by the VIP's subnet", () => {

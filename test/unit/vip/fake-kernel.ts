@@ -110,19 +110,20 @@ export class FakeKernel implements VipKernel {
   ): void {
     // An address can be on several interfaces, and an IPv4 one with several prefixes; the same one is
     // refreshed.
-    this.#entries = this.#entries.filter(
-      (entry) =>
-        entry.address.text !== address.text ||
-        entry.linkIndex !== linkIndex ||
-        (address.family === 4 && entry.prefixLength !== prefixLength),
-    );
-    this.#entries.push({
+    const isSame = (entry: Entry): boolean =>
+      entry.address.text === address.text &&
+      entry.linkIndex === linkIndex &&
+      (address.family === 6 || entry.prefixLength === prefixLength);
+    const entry = {
       address,
       prefixLength,
       linkIndex,
       ours,
       endsMs: this.#clock.now() + lifetimeSeconds * 1000,
-    });
+    };
+    const index = this.#entries.findIndex(isSame);
+    // What is refreshed keeps its place.
+    this.#entries = index < 0 ? [...this.#entries, entry] : this.#entries.with(index, entry);
   }
 
   /** Whosever it is. */

@@ -681,6 +681,52 @@ describe("at start", () => {
   });
 });
 
+describe("an IPv4 VIP that has come to stand before the machine's own address", () => {
+  const OWN = ip("192.0.2.11");
+  const texts = (kernel: FakeKernel): readonly string[] =>
+    kernel.addresses().map(({ address }) => address.text);
+  const reconfigured = (): Bench => {
+    const b = bench();
+    b.kernel.put(OWN, Infinity, 2, false, 24);
+    b.vip.hold(b.clock.now() + 60_000);
+    assert.deepEqual(texts(b.kernel), [OWN.text, V4.text, V6.text]);
+    b.kernel.remove(OWN);
+    b.kernel.put(OWN, Infinity, 2, false, 24);
+    b.kernel.report();
+    return b;
+  };
+
+  test("is bound again behind it, at once, and nothing is announced or counted for it", () => {
+    const { kernel, vip, clock } = reconfigured();
+    const { announcements, readded } = vip.status();
+    assert.deepEqual([announcements, readded], [1, 0]);
+    clock.advance(1_000);
+    assert.deepEqual(texts(kernel), [V6.text, OWN.text, V4.text]);
+  });
+
+  test("is moved once in ten seconds, whatever puts it there", () => {
+    const { kernel, clock } = reconfigured();
+    const moves = kernel.unboundMs.length;
+    for (let n = 0; n < 8; n += 1) {
+      kernel.remove(OWN);
+      kernel.put(OWN, Infinity, 2, false, 24);
+      kernel.report();
+      clock.advance(1_000);
+    }
+    assert.equal(kernel.unboundMs.length, moves);
+    clock.advance(3_000);
+    assert.equal(kernel.unboundMs.length, moves + 1);
+  });
+
+  test("stays where no other address is on its interface, or another program has bound it", () => {
+    const { kernel, vip, clock } = bench();
+    kernel.put(OWN, Infinity, 3, false, 24);
+    vip.hold(clock.now() + 60_000);
+    clock.advance(1_000);
+    assert.deepEqual(kernel.unboundMs, []);
+  });
+});
+
 describe("addresses that are not ours", () => {
   const listed = (kernel: FakeKernel): readonly string[] =>
     kernel
