@@ -20,7 +20,9 @@ import { createServerAnswers } from "../kube/server-answers.ts";
 import { apiServerList } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
 import type { UndiciTransport } from "../kube/undici-transport.ts";
+import { closeSocket } from "../linux/libc.ts";
 import { readNetwork } from "../linux/links.ts";
+import { openPendingListener } from "../linux/listener.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
@@ -38,6 +40,7 @@ import type { KnownPeers } from "../peers/known-peers.ts";
 import type { AgentStatus } from "../ops/status.ts";
 import { createBalancer } from "../proxy/balancer.ts";
 import type { Balancer } from "../proxy/balancer.ts";
+import { BACKLOG } from "../proxy/proxy.ts";
 import { formatRecording } from "../recorder/recording.ts";
 import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
@@ -335,6 +338,12 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     log,
     settings: config,
     workerUrl: deps.workerUrl,
+    // Without the kernel's rules the proxy carries the VIP's connections, and must not be started by them.
+    openPending:
+      config.vips.length === 0 || config.fastPath === "off"
+        ? undefined
+        : (port) => openPendingListener(port, BACKLOG),
+    closeListener: closeSocket,
     local,
     tls: () => checkTls(credentials.current()),
     hostLiveness: openHostLiveness({
@@ -393,7 +402,11 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
           election: () => candidacy?.electionStatus(),
           link: () => candidacy?.link(),
           holdsVip: () => candidacy?.holdsVip() ?? false,
-          onChange: () => candidacy?.update(),
+          onChange: () => {
+            const mode = fastPath?.status().mode;
+            if (mode === "proxy" || mode === "off") balancer.wake();
+            candidacy?.update();
+          },
         });
   balancer.onChange(() => fastPath?.update());
 

@@ -48,6 +48,7 @@ const libc = koffi.load(null);
 const c = {
   socket: libc.func("int socket(int domain, int type, int protocol)"),
   bind: libc.func("int bind(int fd, const void *address, uint32_t length)"),
+  listen: libc.func("int listen(int fd, int backlog)"),
   sendto: libc.func(
     "long sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)",
   ),
@@ -94,6 +95,11 @@ export function openSocket(domain: number, type: number, protocol: number): Fd {
 /** Binds a socket. `address` is a `struct sockaddr_*` as bytes. */
 export function bindSocket(fd: Fd, address: Uint8Array): void {
   check("bind", () => c.bind(fd, address, address.length));
+}
+
+/** Makes a bound stream socket a listener with room for `backlog` connections that nobody has accepted yet. */
+export function listenSocket(fd: Fd, backlog: number): void {
+  check("listen", () => c.listen(fd, backlog));
 }
 
 /** Fills `address`, a `struct sockaddr_*` as bytes, with the address that the socket is bound to. */

@@ -24,7 +24,7 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { Logger } from "../log.ts";
 import type { ProxyBackend } from "./messages.ts";
-import { ProxyThreads, workersFor } from "./threads.ts";
+import { ProxyThreads, workersFor, type ProxyThreadsDeps } from "./threads.ts";
 
 /** The settings that the balancer uses. */
 export type BalancerSettings = Pick<
@@ -43,7 +43,7 @@ export type BalancerSettings = Pick<
   | "checkFall"
 >;
 
-export interface BalancerDeps {
+export interface BalancerDeps extends Pick<ProxyThreadsDeps, "openPending" | "closeListener"> {
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: BalancerSettings;
@@ -85,6 +85,11 @@ export interface Balancer {
    * backend serves.
    */
   working(): { readonly ok: boolean; readonly detail: string };
+  /**
+   * Starts the worker threads now, if they wait for the first client. Clients are about to come, and none of
+   * them shall wait for the start of a thread.
+   */
+  wake(): void;
   /** Tells that the credentials have changed. The checks use the new ones at once. */
   updateTls(): void;
   /** Stops accepting, lets sessions go on until the drain time-out at most, then ends them. */
@@ -117,6 +122,8 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     },
     workers: settings.balancerWorkers ?? workersFor(availableParallelism()),
     workerUrl: deps.workerUrl,
+    openPending: deps.openPending,
+    closeListener: deps.closeListener,
     backends: () => proxyBackends(pool, clock.now()),
     onConnectFailed: (id) => health.probeNow(id),
     onChange: notify,
@@ -256,6 +263,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
         return { ok: false, detail: `the proxy has not answered for ${Math.round(ageMs)} ms` };
       return { ok: true, detail: `${serving(pool).length} of ${pool.members.length} backends serve` };
     },
+    wake: () => threads.wake(),
     updateTls: () => health.updateTls(),
     async stop() {
       closing?.cancel();

@@ -17,6 +17,8 @@ export interface ProxySettings {
 export interface ProxyWorkerData {
   readonly settings: ProxySettings;
   readonly share: ConnectionCountShare;
+  /** A listening socket whose first clients wait. The worker takes it over in place of one of its own. */
+  readonly listener: number | undefined;
 }
 
 /** A backend as a worker needs to know it. */

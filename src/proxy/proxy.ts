@@ -23,7 +23,8 @@ const CLOSE_GRACE_MS = 1000;
  * of the failure, has decided.
  */
 const SUSPECT_MS = 1000;
-const BACKLOG = 4096;
+/** Most clients that wait to be accepted. */
+export const BACKLOG = 4096;
 /**
  * A session gets its TCP keepalive within this time. It is little compared with the 30 s until the first
  * probe.
@@ -50,6 +51,8 @@ type Listener =
 export interface ProxyDeps {
   readonly clock: Clock;
   readonly settings: ProxySettings;
+  /** A listening socket to take over, once. undefined: the proxy opens its own. */
+  readonly listener?: number | undefined;
   readonly connections: ConnectionCount;
   readonly random: () => number;
   readonly post: (message: FromProxy) => void;
@@ -64,6 +67,8 @@ export class Proxy {
   /** The backends that serve, as a list: every connection chooses from it. */
   #serving: readonly Entry[] = [];
   #listener: Listener = { kind: "idle" };
+  /** The listening socket that is still to be taken over. */
+  #given: number | undefined;
   #grace: Timer | undefined;
   #turn: number;
   #refused = 0;
@@ -75,6 +80,7 @@ export class Proxy {
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
+    this.#given = deps.listener;
     // If all workers began with the first backend, they would give it one connection each.
     this.#turn = deps.connections.slot;
     this.#host = {
@@ -232,7 +238,11 @@ export class Proxy {
       const timer = this.#deps.clock.after(retryMs(++this.#listenFailures), () => this.#open());
       this.#listener = { kind: "waiting", timer };
     });
-    server.listen({ host, port: this.#deps.settings.port, backlog: BACKLOG, reusePort: true });
+    const { port } = this.#deps.settings;
+    const fd = this.#given;
+    this.#given = undefined;
+    if (fd === undefined) server.listen({ host, port, backlog: BACKLOG, reusePort: true });
+    else server.listen({ fd, backlog: BACKLOG });
   }
 
   #close(): void {

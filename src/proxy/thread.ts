@@ -29,6 +29,8 @@ export interface ProxyThreadDeps {
   readonly workerUrl: URL;
   /** Returns the list for a worker that has just started. */
   readonly backends: () => readonly ProxyBackend[];
+  /** Closes a listening socket that a worker was given and did not take over. */
+  readonly closeListener?: ((fd: number) => void) | undefined;
   readonly onConnectFailed: (id: BackendId) => void;
   readonly onChange: () => void;
 }
@@ -57,6 +59,8 @@ export class ProxyThread {
   /** The counts of workers that have ended, because counters never go back. */
   #earlier: ProxyCounters = noCounters;
   #started: PromiseWithResolvers<void> | undefined;
+  /** The listening socket that the worker was given and has not yet said that it listens on. */
+  #handedOver: number | undefined;
 
   constructor(deps: ProxyThreadDeps) {
     this.#deps = deps;
@@ -64,7 +68,8 @@ export class ProxyThread {
 
   /** The port while the listener accepts, otherwise undefined. */
   get listening(): number | undefined {
-    return this.#listening;
+    // What was handed over is open, and its clients wait for the worker that is being started.
+    return this.#handedOver === undefined ? this.#listening : this.#deps.settings.port;
   }
 
   /** Why the listener cannot be opened. undefined while it is open or not wanted. */
@@ -81,12 +86,12 @@ export class ProxyThread {
   }
 
   /**
-   * Starts the worker. Resolves once the listener accepts, or once it is known that it cannot yet: the worker
+   * Starts the worker. `listener` is a listening socket for the worker to take over. Resolves once the listener accepts, or once it is known that it cannot yet: the worker
    * goes on trying, and a worker that ends is started again.
    */
-  async start(): Promise<void> {
+  async start(listener?: number): Promise<void> {
     this.#started = Promise.withResolvers();
-    this.#run();
+    this.#run(listener);
     await this.#started.promise;
   }
 
@@ -117,8 +122,10 @@ export class ProxyThread {
     this.#state = { kind: "stopped" };
   }
 
-  #run(): void {
-    const workerData: ProxyWorkerData = { settings: this.#deps.settings, share: this.#deps.share };
+  #run(listener?: number): void {
+    this.#handedOver = listener;
+    const { settings, share } = this.#deps;
+    const workerData: ProxyWorkerData = { settings, share, listener };
     const worker = new Worker(this.#deps.workerUrl, { workerData, name: "proxy" });
     this.#state = { kind: "running", worker, sinceMs: this.#deps.clock.now() };
     this.#heartbeatMs = this.#deps.clock.now();
@@ -135,6 +142,9 @@ export class ProxyThread {
     this.#counters = noCounters;
     this.#listening = undefined;
     this.#failure = undefined;
+    // Otherwise its clients would wait for a worker that is gone.
+    if (this.#handedOver !== undefined) this.#deps.closeListener?.(this.#handedOver);
+    this.#handedOver = undefined;
     if (this.#state.kind !== "running" || this.#state.worker !== worker) return;
     const error = new LeaseholdError("LH_WORKER", `the proxy's worker thread ended with code ${code}`, {
       cause,
@@ -160,6 +170,7 @@ export class ProxyThread {
         this.#counters = message.counters;
         return;
       case "listening":
+        this.#handedOver = undefined;
         this.#listening = message.port;
         this.#failure = undefined;
         this.#started?.resolve();

@@ -3,6 +3,9 @@
  * kernel spreads connections over them by a hash of their addresses. The threads share nothing but the limit
  * of connections. A thread that dies takes its own sessions with it, and the others accept the connections
  * that come meanwhile.
+ *
+ * Where the kernel carries the VIP's connections, most nodes' proxies never see a client. So no thread runs
+ * there until the first client waits: a thread costs 11 to 20 MiB and two wake-ups a second.
  */
 import { createServer } from "node:net";
 import type { Timer } from "../clock.ts";
@@ -13,9 +16,24 @@ import type { ListenFailure } from "./listen-failure.ts";
 import type { ProxyCounters, ProxySettings, ToProxy } from "./messages.ts";
 import { ProxyThread, type ProxyThreadDeps } from "./thread.ts";
 
+/** A listening socket whose clients wait until a worker takes it over (`linux/listener.ts`). */
+export interface PendingListener {
+  readonly port: number;
+  /** Calls back once, when the first client waits. */
+  onClient(callback: () => void): void;
+  /** Ends the watch and returns the descriptor, which belongs to the caller from now on. */
+  release(): number;
+  close(): void;
+}
+
 export interface ProxyThreadsDeps extends Omit<ProxyThreadDeps, "settings" | "share"> {
   readonly settings: ProxySettings;
   readonly workers: number;
+  /**
+   * Opens the port for clients that wait until the threads run. undefined: the threads run from the start.
+   * @throws {Error} when the port cannot be opened
+   */
+  readonly openPending?: ((port: number) => PendingListener) | undefined;
 }
 
 /**
@@ -34,6 +52,8 @@ const REPEAT_MS = 60_000;
 type State =
   | { readonly kind: "idle" }
   | { readonly kind: "waiting"; readonly failure: ListenFailure; readonly timer: Timer }
+  /** The port is open, and no client has come yet. */
+  | { readonly kind: "asleep"; readonly listener: PendingListener }
   | { readonly kind: "running" }
   | { readonly kind: "stopped" };
 
@@ -43,6 +63,8 @@ export class ProxyThreads {
   #state: State = { kind: "idle" };
   #threads: readonly ProxyThread[] = [];
   #wasListening = false;
+  /** The threads may not wait for a first client any more. */
+  #awake = false;
   #told: { readonly detail: string; readonly atMs: number } | undefined;
 
   constructor(deps: ProxyThreadsDeps) {
@@ -51,6 +73,7 @@ export class ProxyThreads {
 
   /** The port while at least one listener accepts, otherwise undefined. */
   get listening(): number | undefined {
+    if (this.#state.kind === "asleep") return this.#state.listener.port;
     return this.#threads.find(({ listening }) => listening !== undefined)?.listening;
   }
 
@@ -69,7 +92,7 @@ export class ProxyThreads {
    */
   heartbeatAgeMs(): number {
     // No worker hangs, because none has been started.
-    if (this.#state.kind === "waiting") return 0;
+    if (this.#state.kind === "waiting" || this.#state.kind === "asleep") return 0;
     const accepting = this.#threads.filter(({ listening }) => listening !== undefined);
     const asked = accepting.length > 0 ? accepting : this.#threads;
     return asked.length === 0
@@ -90,7 +113,7 @@ export class ProxyThreads {
   }
 
   async #tryPort(attempt: number): Promise<void> {
-    const { clock, settings, workers } = this.#deps;
+    const { clock, settings } = this.#deps;
     const found = await freeToUs(settings.port);
     if (this.#state.kind === "stopped") return;
     if (typeof found !== "number") {
@@ -99,19 +122,56 @@ export class ProxyThreads {
       this.#changed();
       return;
     }
+    if (!this.#sleep(found)) await this.#runThreads(found);
+  }
+
+  /** Waits for the first client, if the threads need not run at once. Returns false if they have to. */
+  #sleep(port: number): boolean {
+    const listener = this.#needed() ? undefined : this.#openPending(port);
+    if (listener === undefined) return false;
+    this.#state = { kind: "asleep", listener };
+    listener.onClient(() => this.wake());
+    this.#changed();
+    return true;
+  }
+
+  /** With no backend that serves, the workers close their listeners, and open them again when one does. */
+  #needed(): boolean {
+    return this.#awake || !this.#deps.backends().some(({ serving }) => serving);
+  }
+
+  #openPending(port: number): PendingListener | undefined {
+    try {
+      return this.#deps.openPending?.(port);
+    } catch {
+      // The workers try the port again, and say why it cannot be opened.
+      return undefined;
+    }
+  }
+
+  /** Starts the threads if they wait for the first client, and lets them run from the start otherwise. */
+  wake(): void {
+    this.#awake = true;
+    if (this.#state.kind !== "asleep") return;
+    const { listener } = this.#state;
+    void this.#runThreads(listener.port, listener.release());
+  }
+
+  async #runThreads(port: number, listener?: number): Promise<void> {
     this.#state = { kind: "running" };
+    const { settings, workers } = this.#deps;
     const memory = connectionCountMemory(workers);
     this.#threads = Array.from(
       { length: workers },
       (_, slot) =>
         new ProxyThread({
           ...this.#deps,
-          settings: { ...settings, port: found },
+          settings: { ...settings, port },
           share: { memory, slot },
           onChange: () => this.#changed(),
         }),
     );
-    await Promise.all(this.#threads.map((thread) => thread.start()));
+    await Promise.all(this.#threads.map((thread, slot) => thread.start(slot === 0 ? listener : undefined)));
   }
 
   /**
@@ -119,12 +179,14 @@ export class ProxyThreads {
    * ProxyThreadDeps.backends} when it starts.
    */
   post(message: ToProxy): void {
+    if (this.#state.kind === "asleep" && this.#needed()) this.wake();
     for (const thread of this.#threads) thread.post(message);
   }
 
   /** Stops accepting, gives sessions `drainMs` to end, then ends the threads. */
   async stop(drainMs: number): Promise<void> {
     if (this.#state.kind === "waiting") this.#state.timer.cancel();
+    if (this.#state.kind === "asleep") this.#state.listener.close();
     this.#state = { kind: "stopped" };
     await Promise.all(this.#threads.map((thread) => thread.stop(drainMs)));
   }

@@ -7,10 +7,11 @@ import { Proxy } from "./proxy.ts";
 
 if (parentPort === null) throw new Error("the proxy runs in a worker thread");
 const port = parentPort;
-const { settings, share }: ProxyWorkerData = workerData;
+const { settings, share, listener }: ProxyWorkerData = workerData;
 const proxy = new Proxy({
   clock: systemClock(() => performance.now()),
   settings,
+  listener,
   connections: new ConnectionCount(share),
   random: Math.random,
   post: (message: FromProxy) => port.postMessage(message),

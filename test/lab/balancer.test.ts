@@ -111,7 +111,8 @@ test("no backend left: connections are refused; one again: they are served", asy
       { host: other.host.ipv4, port: 8443, intervalMs: 20, timeoutMs: 500 },
       `refused-${(serial += 1)}`,
     );
-    await sleep(300);
+    // The client is a process of its own, which takes long to start on a busy machine.
+    await cluster.lab.until(() => client.attempts().length >= 10, 10_000, "the client has tried");
     const attempts = await client.stop();
     return attempts.length > 0 && attempts.every((attempt) => attempt.error === "ECONNREFUSED");
   };

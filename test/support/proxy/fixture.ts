@@ -107,7 +107,7 @@ export interface ProxyUnderTest {
 export async function startProxy(
   backends: readonly Backend[],
   changes: Partial<ProxySettings> = {},
-  deps: Partial<Pick<ProxyThreadsDeps, "workers" | "workerUrl">> = {},
+  deps: Partial<Pick<ProxyThreadsDeps, "workers" | "workerUrl" | "openPending" | "closeListener">> = {},
 ): Promise<ProxyUnderTest> {
   const failed: BackendId[] = [];
   let current = backends;

@@ -6,10 +6,12 @@ import { createServer } from "node:net";
 import type { Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import type { Backend } from "../../../src/backends/backend.ts";
+import { closeSocket } from "../../../src/linux/libc.ts";
+import { openPendingListener } from "../../../src/linux/listener.ts";
 import { ConnectionCount, connectionCountMemory } from "../../../src/proxy/connection-count.ts";
 import { sum, withoutSessions } from "../../../src/proxy/counters.ts";
 import type { FromProxy, ProxySettings } from "../../../src/proxy/messages.ts";
-import { Proxy } from "../../../src/proxy/proxy.ts";
+import { BACKLOG, Proxy } from "../../../src/proxy/proxy.ts";
 import { workersFor } from "../../../src/proxy/threads.ts";
 import { startServer, type TestServer } from "../../support/backends/servers.ts";
 import {
@@ -318,4 +320,97 @@ test("a session that lasts gets a TCP keepalive on both sides", async (t) => {
   await until("both have a timer", () => ends.every((end) => timersTowards(end).join() === "02"));
   for (const tick of ticks) tick();
   assert.equal(await say(client, "still here"), "still here");
+});
+
+describe("threads that wait for the first client", () => {
+  type Asleep = ProxyUnderTest & { readonly handedOver: () => number };
+
+  async function asleep(t: TestContext, backends: readonly Backend[], workerUrl = mortal): Promise<Asleep> {
+    let handedOver = 0;
+    const under = await startProxy(
+      backends,
+      {},
+      {
+        workers: 1,
+        workerUrl,
+        closeListener: closeSocket,
+        openPending: (port) => {
+          const listener = openPendingListener(port, BACKLOG);
+          return { ...listener, release: () => (handedOver++, listener.release()) };
+        },
+      },
+    );
+    t.after(() => under.stop());
+    return { ...under, handedOver: () => handedOver };
+  }
+
+  test("run from the first client on, which is served, and so are those that came while they started", async (t) => {
+    const backend = await named(t, "a");
+    const under = await asleep(t, [backend.backend]);
+    assert.deepEqual(
+      [under.threads.listening, under.threads.heartbeatAgeMs(), under.handedOver()],
+      [under.port, 0, 0],
+    );
+    const answers = await Promise.all(Array.from({ length: CLIENTS }, () => exchange(under.port, "x")));
+    assert.deepEqual(
+      answers.map(({ bytes }) => bytes.toString()),
+      answers.map(() => "ax"),
+    );
+    assert.equal(under.handedOver(), 1);
+    assert.equal(under.threads.listening, under.port);
+    kill(0);
+    await until("it is known to be dead", () => under.threads.listening === undefined);
+    await until("it has been started again", () => under.threads.listening === under.port);
+    assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
+  });
+
+  test("never say meanwhile that the port is closed", async (t) => {
+    const backend = await named(t, "a");
+    const under = await asleep(t, [backend.backend]);
+    const client = exchange(under.port, "x");
+    const seen = new Set<number | undefined>();
+    await until("they run", () => {
+      seen.add(under.threads.listening);
+      return under.threads.counters().backends.length > 0;
+    });
+    assert.deepEqual([...seen], [under.port]);
+    assert.equal((await client).bytes.toString(), "ax");
+  });
+
+  test("run before a client comes when they are told to", async (t) => {
+    const backend = await named(t, "a");
+    const under = await asleep(t, [backend.backend]);
+    under.threads.wake();
+    assert.equal(under.handedOver(), 1);
+    under.threads.wake();
+    assert.equal(under.handedOver(), 1);
+    assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
+  });
+
+  test("run when no backend is left, and close the port then", async (t) => {
+    const backend = await named(t, "a");
+    const under = await asleep(t, [backend.backend]);
+    under.serve([]);
+    await until("the port is closed", () => under.threads.listening === undefined);
+    assert.equal((await exchange(under.port, "x")).end, "ECONNREFUSED");
+    under.serve([backend.backend]);
+    await until("it is open again", () => under.threads.listening === under.port);
+    assert.equal((await exchange(under.port, "x")).bytes.toString(), "ax");
+  });
+
+  test("close the port when they are stopped before a client has come", async (t) => {
+    const backend = await named(t, "a");
+    const under = await asleep(t, [backend.backend]);
+    await under.stop();
+    assert.equal((await exchange(under.port, "x")).end, "ECONNREFUSED");
+    assert.equal(under.handedOver(), 0);
+  });
+
+  test("reset the first client if they cannot start: it is not left waiting", async (t) => {
+    const backend = await named(t, "a");
+    const broken = new URL("data:text/javascript,throw new Error('a bug in the proxy')");
+    const under = await asleep(t, [backend.backend], broken);
+    assert.equal((await exchange(under.port, "x")).end, "ECONNRESET");
+    assert.equal(under.threads.listening, undefined);
+  });
 });
