@@ -119,6 +119,15 @@ export function createReporter(deps: ReporterDeps): Reporter {
           "The holder's kernel does not answer for the VIP, and others do answer: this node takes the holder for dead",
         );
         return;
+      case "prober":
+        if (what.outcome === "waits")
+          log.info({ mac: what.mac }, "Another machine asks for the VIP as well, waiting for it to take it");
+        else
+          log.warn(
+            { mac: what.mac },
+            "A machine goes on asking for the VIP and does not take it: this node does not wait for it any longer",
+          );
+        return;
       case "departed":
         log.info(
           { nodes: what.nodes },

@@ -6,12 +6,17 @@ import { candidateAt } from "./candidates.ts";
 import { faultsOf } from "./eligibility.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT, VIP_FAULT } from "./types.ts";
-import type { Role } from "./types.ts";
+import type { Probed, Role } from "./types.ts";
 
 /** A verdict of the wire counts for this long. The claim that it is for comes within seconds. */
 const PROBED_FRESH_MS = 10_000;
 /** After the verdict "taken" the wire is asked again this much later. */
 const PROBE_AGAIN_MS = 2_000;
+/**
+ * A machine that asks for the VIP has this long to take it. Its three questions take 1.6 s at most. Another
+ * one may ask after it, and spanning tree may let it be heard late.
+ */
+const PROBER_MS = 10_000;
 /** When there is no verdict for this long, the wire has no say: the link has no ARP, or there is no link. */
 const NO_VERDICT_MS = 5_000;
 
@@ -42,12 +47,14 @@ type Verdict = "free" | "taken" | "unknown";
  * claimant too
  * @param freshMs a verdict "free" counts for this long
  * @param sinceMs a verdict "free" from before this time does not count
+ * @param readyMs this node waits for something else until then. Another machine that asks may do so too
  */
 export function askWire(
   step: StepBuilder,
   alone: boolean,
   freshMs = PROBED_FRESH_MS,
   sinceMs = Number.NEGATIVE_INFINITY,
+  readyMs = sinceMs,
 ): Verdict {
   const { nowMs } = step;
   const { probed, probingSinceMs } = step.facts.wire;
@@ -56,11 +63,7 @@ export function askWire(
     step.wakeAt(probingSinceMs + NO_VERDICT_MS);
     return "unknown";
   }
-  // Of several machines that ask at once, the one with the lowest MAC goes on. When each gave way to each, a
-  // cluster that was switched on as a whole asked for 15 s, as was measured.
-  const { mac } = step.facts.self.tracking;
-  const taken =
-    probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));
+  const taken = probed !== null && (probed.owner !== null || (alone && givesWay(step, probed, readyMs)));
   const outdated = probed === null || (!taken && probed.atMs < sinceMs);
   const untilMs = outdated ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : freshMs);
   if (nowMs < untilMs) {
@@ -71,6 +74,24 @@ export function askWire(
   probeWire(step, alone);
   step.wakeAt(nowMs + NO_VERDICT_MS);
   return "unknown";
+}
+
+/**
+ * Of several machines that ask at once, the one with the lowest MAC goes on. When each gave way to each, a
+ * cluster that was switched on as a whole asked for 15 s, as was measured. A machine that goes on has the VIP
+ * soon, and answers. One that only asks, again and again, keeps the VIP from everybody.
+ */
+function givesWay(step: StepBuilder, probed: Probed, readyMs: number): boolean {
+  const { wire, self } = step.facts;
+  if (probed.prober === null || probed.prober >= self.tracking.mac) return false;
+  const sinceMs = wire.prober?.sinceMs ?? probed.atMs;
+  const ignored = step.nowMs >= Math.max(sinceMs, readyMs) + PROBER_MS;
+  if (wire.prober?.ignored !== ignored) {
+    step.setWire({ prober: { mac: probed.prober, sinceMs, ignored } });
+    const outcome = ignored ? "ignored" : "waits";
+    step.effect({ kind: "report", report: { kind: "prober", mac: probed.prober, outcome } });
+  }
+  return !ignored;
 }
 
 /**

@@ -28,6 +28,7 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
         probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober },
       });
       if (evidence.owner !== null) step.setWire({ answeredAtMs: nowMs });
+      if (evidence.owner !== null || evidence.prober === null) step.setWire({ prober: null });
       return role;
     case "claimed":
       return heardClaim(step, role, evidence.mac);

@@ -119,6 +119,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       contender: null,
       probed: null,
       answeredAtMs: NEVER_MS,
+      prober: null,
       probingSinceMs: null,
       met: false,
       stranger: null,

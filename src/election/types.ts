@@ -285,6 +285,11 @@ export interface WireState {
   readonly probed: Probed | null;
   /** When another machine was last heard to have the VIP. The holder that is watched does not count here. */
   readonly answeredAtMs: number;
+  /**
+   * A machine with a lower MAC address asks for the VIP as this node does, and no machine has it. This node
+   * gives way to it for a while. `ignored`: that while is over. null: no such machine asks.
+   */
+  readonly prober: { readonly mac: string; readonly sinceMs: number; readonly ignored: boolean } | null;
   /** Since when a verdict of the wire is awaited. */
   readonly probingSinceMs: number | null;
   /** Another machine has been heard on the VIP's link: the link carries frames. */
@@ -485,6 +490,11 @@ export type Report =
   /** A person has deleted or emptied the Lease, and the holder writes it again. */
   | { readonly kind: "recreate" }
   | { readonly kind: "proof"; readonly holder: string }
+  /**
+   * Another machine (`mac`) asks for the VIP as well, by ARP probes or duplicate address detection. `waits`:
+   * this node gives way to it. `ignored`: it has asked for too long, and this node goes on.
+   */
+  | { readonly kind: "prober"; readonly mac: string; readonly outcome: "waits" | "ignored" }
   /** This node has taken nodes that left the cluster out of the Lease. */
   | { readonly kind: "departed"; readonly nodes: readonly string[] }
   /**

@@ -84,6 +84,7 @@ function isQuiet(step: StepBuilder, role: Backup, dueAtMs: number, provenMs: num
   const quietAtMs = wasDead ? provenMs : answeredAtMs + settings.leaseDurationMs;
   const isOver = nowMs >= quietAtMs;
   if (!isOver) step.wakeAt(quietAtMs);
-  const verdict = askWire(step, true, ASK_MS, isOver ? Math.max(dueAtMs, quietAtMs) : dueAtMs);
+  const readyMs = Math.max(dueAtMs, quietAtMs);
+  const verdict = askWire(step, true, ASK_MS, isOver ? readyMs : dueAtMs, readyMs);
   return isOver && verdict === "free";
 }

@@ -296,6 +296,12 @@ function reported(report: Extract<Effect, { kind: "report" }>["report"]): readon
       return [`It was given the VIPs ${report.own.join(", ")}, and most nodes ${report.vips.join(", ")}.`];
     case "departed":
       return [`It removed ${report.nodes.map((node) => plainText(node)).join(", ")} from the Lease.`];
+    case "prober":
+      return [
+        report.outcome === "waits"
+          ? `It waited, because ${report.mac} asked for the VIP as well.`
+          : `It waited no longer for ${report.mac}, which asked for the VIP and did not take it.`,
+      ];
     case "proof":
       return [`It took ${plainText(report.holder)} for dead.`];
     case "taken":

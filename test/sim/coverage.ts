@@ -34,6 +34,7 @@ const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
   proof: ["proof"],
   departed: ["departed"],
   taken: ["taken"],
+  prober: ["prober: waits", "prober: ignored"],
   conflict: ["conflict: refused", "conflict: defended", "conflict: yielded"],
 };
 
@@ -174,7 +175,8 @@ function nameOfReport(report: Report): string {
     case "handover":
       return report.to === null ? "handover over, untaken" : `handover: ${report.reason}`;
     case "conflict":
-      return `conflict: ${report.outcome}`;
+    case "prober":
+      return `${report.kind}: ${report.outcome}`;
     case "transition":
     case "namesake":
     case "vip-mismatch":

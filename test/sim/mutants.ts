@@ -340,7 +340,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "serves without the Lease, and does not ask whether another machine has the VIP",
     file: "election/unwritten.ts",
-    from: "const verdict = askWire(step, true, ASK_MS, isOver ? Math.max(dueAtMs, quietAtMs) : dueAtMs);",
+    from: "const verdict = askWire(step, true, ASK_MS, isOver ? readyMs : dueAtMs, readyMs);",
     to: 'const verdict: string = "free";',
     shows: SCENARIOS.misledUnheard,
     caughtBy: ["atMostOneSecondInTwoPlaces", "asksBeforeItServes"],

@@ -220,6 +220,16 @@ test("different VIPs are an error that names both lists and the nodes", () => {
   assert.equal(error.message, "this node serves 10.88.0.101, and n2, n3 serve 10.88.0.100, fd00::100");
 });
 
+test("a machine that asks for the VIP as well is told, and when it is not waited for any longer", () => {
+  const { report, said } = setUp();
+  report({ kind: "prober", mac: "02:00:00:00:00:01", outcome: "waits" });
+  report({ kind: "prober", mac: "02:00:00:00:00:01", outcome: "ignored" });
+  assert.deepEqual(
+    said.map((line) => line.split(":")[0]),
+    ["info", "warn"],
+  );
+});
+
 test("a dead holder is told and counted", () => {
   const { report, said, counted } = setUp();
   report({ kind: "proof", holder: "n2" });

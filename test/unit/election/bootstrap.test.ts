@@ -79,6 +79,37 @@ describe("a node that no API server lets read the Lease", () => {
     }
   });
 
+  test("waits 10 s for one that only goes on asking, says so, and then takes the VIP", () => {
+    const node = booted();
+    node.wire = { owner: null, prober: "02:00:00:00:00:00" };
+    const told = (): readonly string[] =>
+      node.log.flatMap((effect) =>
+        effect.kind === "report" && effect.report.kind === "prober"
+          ? [`${effect.report.mac} ${effect.report.outcome}`]
+          : [],
+      );
+    assert.equal(node.fails().failing(9_500).bound, false);
+    assert.deepEqual(told(), ["02:00:00:00:00:00 waits"]);
+    // It may be another one each time.
+    node.wire = { owner: null, prober: "00:16:3e:00:00:01" };
+    assert.equal(node.failing(13_000).bound, true);
+    assert.deepEqual(
+      told().map((text) => text.split(" ")[1]),
+      ["waits", "ignored"],
+    );
+  });
+
+  test("waits again for one that asks after a time in which no machine asked", () => {
+    const node = booted();
+    node.wire = { owner: null, prober: "02:00:00:00:00:00" };
+    node.fails().failing(6_000);
+    node.wire = { owner: "02:00:00:00:00:09", prober: null };
+    node.failing(15_000);
+    node.wire = { owner: null, prober: "02:00:00:00:00:00" };
+    assert.equal(node.failing(22_000).bound, false);
+    assert.equal(node.failing(29_000).bound, true);
+  });
+
   test("trusts the silence of a link where nobody was ever heard only after 30 s", () => {
     const node = new Node();
     node.event({ kind: "start", resume: null, found: null });

@@ -88,7 +88,9 @@ describe("a BACKUP that cannot write the Lease", () => {
   test("gives way to another machine that asks, if its MAC is lower", () => {
     const subject = backup();
     subject.wire = { owner: null, prober: "02:00:00:00:00:00" };
-    assert.equal(cannotWrite(subject, 20_000).bound, false);
+    // It would have taken the VIP when the Lease had run out.
+    assert.equal(cannotWrite(subject, 19_500).bound, false);
+    assert.equal(cannotWrite(subject, 26_000).bound, true, "that one only goes on asking");
   });
 
   test("does not wait for the Lease where the holder is dead on the wire", () => {
