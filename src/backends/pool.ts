@@ -67,8 +67,8 @@ export interface Member {
  * How far a server is with its start. Times are monotonic ms.
  * - `absent`: it was last found not to run at `sinceMs`, and takes no connections even when no other server is
  *   left.
- * - `unproven`: it answers 401 or 403 and may still be starting. It takes connections when no other server is
- *   left.
+ * - `unproven`: it is new here, or was away and answers 401 or 403. It may still be starting, so such an answer
+ *   does not make it ready. It takes connections when no other server is left.
  * - `over`: it has been ready since, or has had {@link START_MS} to become ready.
  */
 export type Start =
@@ -224,7 +224,7 @@ function newMember(backend: Backend, nowMs: number): Member {
     leaving: false,
     closed: false,
     gone: 0,
-    start: { kind: "over" },
+    start: { kind: "unproven", sinceMs: nowMs },
   };
 }
 
@@ -271,10 +271,9 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
   };
 }
 
-function nextStart({ start, grade }: Member, result: CheckResult["kind"], nowMs: number): Start {
+function nextStart({ start }: Member, result: CheckResult["kind"], nowMs: number): Start {
   if (result === "refused" || result === "gone") return { kind: "absent", sinceMs: nowMs };
   if (result === "ready") return { kind: "over" };
-  if (result === "denied" && grade === "UNKNOWN") return { kind: "unproven", sinceMs: nowMs };
   if (start.kind === "over" || nowMs - start.sinceMs >= START_MS) return { kind: "over" };
   if (result === "denied" && nowMs - start.sinceMs >= DENIED_START_MS)
     return { kind: "unproven", sinceMs: start.sinceMs };

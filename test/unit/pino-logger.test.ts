@@ -54,7 +54,7 @@ describe("the log", () => {
       type: "LeaseholdError",
       message: "cannot listen",
       code: "LH_LISTEN",
-      hint: "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS or LEASEHOLD_HEALTH_PORT.",
+      hint: "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS, LEASEHOLD_HEALTH_PORT or LEASEHOLD_PEER_PORT.",
       cause: { type: "Error", message: "listen EADDRINUSE", code: "EADDRINUSE" },
     });
   });
