@@ -3,7 +3,7 @@ import { linesOf, wordsOf, WrongText } from "./foreign-text.ts";
 import type { Line } from "./foreign-text.ts";
 
 /** A section with its lines; `words` are those of its first line. */
-export interface Section extends Line {
+export interface HaproxySection extends Line {
   readonly kind: string;
   /** "" where it has none. */
   readonly name: string;
@@ -37,8 +37,8 @@ const QUOTING = { comments: "#", quotes: '"', strongQuotes: "'", escapes: true }
 export const isSection = (word: string): boolean => KINDS.has(word);
 
 /** @throws {WrongText} the file is not in HAProxy's format */
-export function parseHaproxy(file: string, text: string): readonly Section[] {
-  const sections: (Section & { readonly lines: Line[] })[] = [];
+export function parseHaproxy(file: string, text: string): readonly HaproxySection[] {
+  const sections: (HaproxySection & { readonly lines: Line[] })[] = [];
   linesOf(file, text).forEach((raw, index) => {
     const line = index + 1;
     const words = wordsOf(file, line, raw, QUOTING);

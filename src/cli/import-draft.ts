@@ -7,7 +7,7 @@ import { PREFIX } from "../config/settings.ts";
 import type { SettingName } from "../config/settings.ts";
 import type { Line } from "./foreign-text.ts";
 
-export interface Setting {
+export interface DraftSetting {
   readonly name: string;
   readonly value: string;
   /** Where it comes from, as `keepalived.conf:12: priority 101`. */
@@ -24,7 +24,7 @@ export interface LeftOut {
 }
 
 export interface Imported {
-  readonly settings: readonly Setting[];
+  readonly settings: readonly DraftSetting[];
   readonly leftOut: readonly LeftOut[];
   /** What a person has to do before the settings are whole. */
   readonly todo: readonly string[];
@@ -41,7 +41,7 @@ function textOf({ words }: Line): string {
 }
 
 export class Draft {
-  readonly #settings = new Map<SettingName, Setting>();
+  readonly #settings = new Map<SettingName, DraftSetting>();
   readonly #leftOut: LeftOut[] = [];
   readonly #todo: string[] = [];
 

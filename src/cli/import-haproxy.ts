@@ -2,7 +2,7 @@
 import { SETTINGS } from "../config/settings.ts";
 import { hostPort, parseIp } from "../net.ts";
 import type { Line } from "./foreign-text.ts";
-import type { Section } from "./haproxy-cfg.ts";
+import type { HaproxySection } from "./haproxy-cfg.ts";
 import type { Draft } from "./import-draft.ts";
 
 const OTHER = "it is another service's than the API servers'";
@@ -49,7 +49,7 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^fullconn|^maxqueue/, EQUAL],
 ];
 
-export function importHaproxy(sections: readonly Section[], draft: Draft): void {
+export function importHaproxy(sections: readonly HaproxySection[], draft: Draft): void {
   const services = servicesOf(sections);
   const chosen = services.filter(isApi);
   const [service] = chosen.length === 0 && services.length === 1 ? services : chosen;
@@ -80,15 +80,15 @@ export function importHaproxy(sections: readonly Section[], draft: Draft): void 
 
 /** A listen section, or a frontend with its default backend. */
 interface Service {
-  readonly parts: readonly Section[];
+  readonly parts: readonly HaproxySection[];
   readonly binds: readonly Line[];
   readonly servers: readonly Line[];
 }
 
-const linesWith = (parts: readonly Section[], keyword: string): readonly Line[] =>
+const linesWith = (parts: readonly HaproxySection[], keyword: string): readonly Line[] =>
   parts.flatMap(({ lines }) => lines.filter(({ words: [word] }) => word === keyword));
 
-function servicesOf(sections: readonly Section[]): readonly Service[] {
+function servicesOf(sections: readonly HaproxySection[]): readonly Service[] {
   return sections.flatMap((section) => {
     if (section.kind !== "listen" && section.kind !== "frontend") return [];
     const backends =

@@ -10,7 +10,7 @@ import { shown } from "../config/text.ts";
 import type { Command } from "./args.ts";
 import { WrongText } from "./foreign-text.ts";
 import { isSection, parseHaproxy } from "./haproxy-cfg.ts";
-import type { Section } from "./haproxy-cfg.ts";
+import type { HaproxySection } from "./haproxy-cfg.ts";
 import { Draft } from "./import-draft.ts";
 import type { Imported } from "./import-draft.ts";
 import { importHaproxy } from "./import-haproxy.ts";
@@ -44,7 +44,7 @@ function formatOf(text: string): "keepalived" | "haproxy" | undefined {
 export function importFiles(files: readonly ForeignFile[]): ImportAnswer {
   const problems: string[] = [];
   const statements: Statement[] = [];
-  const sections: Section[] = [];
+  const sections: HaproxySection[] = [];
   for (const { name, text } of files) {
     const format = formatOf(text);
     try {
