@@ -53,7 +53,7 @@ export async function findImages(programs: ClusterPrograms): Promise<ClusterImag
   const images: readonly ScratchImage[] = [
     // CoreDNS is not installed (see kubeadm.ts), but kubeadm wants its image to be there.
     { names: [named("pause"), named("coredns")], entrypoint: ["/pause"], files: { "/pause": path("pause") } },
-    program("etcd"),
+    program("etcd", { "/usr/local/bin/etcdctl": path("etcdctl") }),
     program("kube-apiserver"),
     program("kube-controller-manager"),
     program("kube-scheduler"),

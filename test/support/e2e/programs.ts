@@ -1,5 +1,6 @@
 /**
- * The programs of a kubeadm cluster, built once into the cache: Kubernetes, etcd, containerd, crictl, pause.
+ * The programs of a kubeadm cluster, built once into the cache: Kubernetes, etcd, etcdctl, containerd, crictl,
+ * pause.
  */
 import { join } from "node:path";
 import { findBinaries, KUBERNETES } from "../control-plane/binaries.ts";
@@ -41,6 +42,12 @@ const PARTS: readonly Part[] = [
     name: "crictl",
     module: goModule("crictl", "sigs.k8s.io/cri-tools"),
     programs: [{ name: "crictl", package: "sigs.k8s.io/cri-tools/cmd/crictl" }],
+  },
+  // Of the version of etcd in binaries/go.mod. It goes into etcd's image, as in the released one.
+  {
+    name: "etcdctl",
+    module: goModule("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
+    programs: [{ name: "etcdctl", package: "go.etcd.io/etcd/etcdctl/v3" }],
   },
   {
     name: "pause",

@@ -5,6 +5,8 @@ const UPGRADE = "docs/guides/upgrade.md";
 const EXISTING = "docs/guides/existing-cluster.md";
 const CHANGE = "docs/guides/change-the-vip.md";
 const REPLACE = "docs/guides/replace-a-node.md";
+const QUORUM = "docs/guides/quorum-lost.md";
+const SYSTEMD = "docs/guides/systemd.md";
 
 /** The pages, and their headings whose blocks have to be in the list below; undefined means all of them. */
 export const PAGES: readonly { readonly page: string; readonly headings?: readonly string[] }[] = [
@@ -16,6 +18,8 @@ export const PAGES: readonly { readonly page: string; readonly headings?: readon
   { page: REPLACE },
   { page: EXISTING },
   { page: CHANGE },
+  { page: QUORUM },
+  { page: SYSTEMD },
 ];
 
 /** A test of test/image, test/e2e or test/e2e-all. */
@@ -57,8 +61,17 @@ export const PLAYED: readonly Played[] = [
   { page: UPGRADE, step: 2, by: "guides" },
   { page: UPGRADE, step: 3, by: "guides" },
   { page: REPLACE, has: "kubeadm reset", by: "guides" },
+  { page: REPLACE, has: "member remove", by: "guides" },
   { page: REPLACE, has: "delete node", by: "guides" },
   { page: REPLACE, has: "upload-certs", by: "guides" },
+  { page: QUORUM, step: 1, by: "guides" },
+  { page: QUORUM, step: 2, by: "guides" },
+  { page: QUORUM, step: 3, has: "sed", by: "guides" },
+  { page: QUORUM, step: 3, has: "get lease", by: "guides" },
+  { page: SYSTEMD, step: 1, by: "guides" },
+  { page: SYSTEMD, step: 2, by: "guides" },
+  { page: SYSTEMD, step: 3, by: "guides" },
+  { page: SYSTEMD, has: "leasehold cleanup", by: "guides" },
 ];
 
 /** `isMeant` says whether an entry of the list means this block. */
