@@ -142,24 +142,36 @@ export function adviseNear(near: NearSetting, write: (name: SettingName) => stri
     : `did you mean ${written}?`;
 }
 
+const isSetting = (name: string): boolean => Object.hasOwn(SETTINGS, name);
+
 /**
- * `unknownVariables` returns a sentence for each `LEASEHOLD_*` variable that is not a setting. {@link
- * parseConfig} reports them as well.
+ * Returns what follows the prefix in a variable that is meant for this program, in upper case: also where
+ * the prefix is written otherwise (`leasehold_vip`, `LEASEHOLD-VIP`, `LEASEHOLDVIP`). undefined: the variable
+ * is another program's.
+ */
+function afterPrefix(variable: string): string | undefined {
+  const [, separator, rest = ""] = /^leasehold([^a-z\d])?(.*)$/is.exec(visible(variable)) ?? [];
+  const name = rest.toUpperCase();
+  return separator !== undefined || isSetting(name) ? name : undefined;
+}
+
+/**
+ * `unknownVariables` returns a sentence for each `LEASEHOLD_*` variable that is not a setting, and for each
+ * whose prefix is written otherwise. {@link parseConfig} reports them as well.
  */
 export function unknownVariables(env: Environment): string[] {
   return Object.keys(env)
-    .filter((name) => name.startsWith(PREFIX))
-    .map((name) => name.slice(PREFIX.length))
-    .filter((name) => !Object.hasOwn(SETTINGS, name))
+    .filter((name) => afterPrefix(name) !== undefined)
+    .filter((name) => !name.startsWith(PREFIX) || !isSetting(name.slice(PREFIX.length)))
     .toSorted()
     .map((name) => {
-      const text = env[PREFIX + name] ?? "";
-      const near = nearSetting(visible(name), text);
+      const text = env[name] ?? "";
+      const near = nearSetting(afterPrefix(name) ?? "", text);
       const advice =
         near === undefined
           ? "`leasehold --help` lists all of them"
           : adviseNear(near, (setting) => PREFIX + setting);
-      return `${PREFIX}${shown(name).slice(1, -1)}=${shown(text)} is not a setting; ${advice}`;
+      return `${shown(name).slice(1, -1)}=${shown(text)} is not a setting; ${advice}`;
     });
 }
 

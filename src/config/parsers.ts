@@ -167,6 +167,17 @@ export function oneOf<const T extends string>(
   };
 }
 
+/**
+ * True for an IPv4 address in an IPv6 one: mapped (::ffff:0:0/96), the old compatible form (::/96), or for a
+ * translator (64:ff9b::/96). RFC 4291 section 2.5.5, RFC 6052.
+ */
+function embedsIpv4({ bytes }: IpAddress): boolean {
+  const prefix = Buffer.from(bytes.subarray(0, 12)).toString("hex");
+  return ["00000000000000000000ffff", "000000000000000000000000", "0064ff9b0000000000000000"].includes(
+    prefix,
+  );
+}
+
 /** Says why no host can have an address; undefined when one can. */
 function notAHost(address: IpAddress): string | undefined {
   const [first = 0, second = 0] = address.bytes;
@@ -179,14 +190,36 @@ function notAHost(address: IpAddress): string | undefined {
     return undefined;
   }
   if (address.text === "::1") return "is a loopback address";
-  if (address.text.startsWith("::ffff:")) return "is an IPv4 address in IPv6 form";
+  if (embedsIpv4(address)) return "is an IPv4 address in IPv6 form";
   if (first === 0xff) return "is a multicast address";
   if (first === 0xfe && (second & 0xc0) === 0x80) return "is a link-local address";
   return undefined;
 }
 
+/** Says why `text` is no address, where a person may have meant one; undefined when nothing is known. */
+function nearlyAnAddress(text: string): string | undefined {
+  const [head = "", prefix] = text.split("/");
+  if (prefix !== undefined && parseIp(head) !== undefined)
+    return "has a prefix, and this is one machine's address; leave the prefix out";
+  if (text.includes("%") && parseIp(text.replace(/%.*$/s, "")) !== undefined)
+    return "is not a numeric address alone: it has a zone, which only one machine knows";
+  if (/^\w+:\/\//.test(text)) return "is a URL; use the address alone";
+  if (/^[\d.]+$/.test(text) && /(?:^|\.)0\d/.test(text))
+    return "has a number that begins with 0, which some programs read as octal; leave the 0 out";
+  const parts = text.split(/[\s,;|]+/);
+  if (parts.length > 1 && parts.every((part) => parseIp(part) !== undefined))
+    return text.includes(",")
+      ? "is a list, and this is one address"
+      : "is several addresses; separate them by commas";
+  if (/^(?:localhost|[a-z\d-]+(?:\.[a-z\d-]+)*\.[a-z]+)(?::\d+)?$/i.test(text))
+    return "is not a numeric address but a name, and a name server may be down when it is needed";
+  return undefined;
+}
+
 /** Says why `text` is no address by itself. */
 function notAnAddress(text: string): string {
+  const near = nearlyAnAddress(text);
+  if (near !== undefined) return near;
   if (/^\[[^\]]*\]$/.test(text)) return "has brackets, which belong only before a port; leave them out";
   return readsAsPort(text) !== undefined || /^(?:[\d.]+|\[[^\]]*\]):\d+$/.test(text)
     ? "has a port, and this is an address alone; leave the port out"
@@ -222,6 +255,7 @@ export function isApiServersPort(port: number): boolean {
 const vip: Parser<IpAddress> = {
   expects: hostAddress.expects,
   parse(text) {
+    if (text.includes("://")) return hostAddress.parse(text);
     const [head = "", prefix, ...rest] = text.split("/");
     const parsed = hostAddress.parse(head);
     const meant = readsAsPort(head);
@@ -289,7 +323,7 @@ const endpoint: Parser<Endpoint> = {
     if (address === undefined)
       return wrong(
         meant === undefined
-          ? "is not a numeric address with or without a port"
+          ? (nearlyAnAddress(text) ?? "is not a numeric address with or without a port")
           : `is an IPv6 address with a port but without brackets, as in ${hostPort(meant.host, meant.port)}`,
       );
     if (match?.[1] !== undefined && address.family === 4) return wrong("has brackets round an IPv4 address");
@@ -346,6 +380,15 @@ export const absolutePath: Parser<string> = matching(
   "is not an absolute path",
 );
 
+/** The absolute path of a file. */
+export const filePath: Parser<string> = {
+  expects: "the absolute path of a file",
+  parse(text) {
+    const parsed = absolutePath.parse(text);
+    return parsed.kind === "ok" && text.endsWith("/") ? wrong("is a directory, and this is a file") : parsed;
+  },
+};
+
 /** A label or subdomain of RFC 1123, as Kubernetes names things. */
 export const dnsLabel: Parser<string> = matching(
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
@@ -382,10 +425,15 @@ const kernelName: Parser<string> = matching(
 
 export const interfaceName: Parser<string> = {
   expects: kernelName.expects,
-  parse: (text) =>
-    text === "lo"
-      ? wrong("is the loopback interface, which no other machine can reach")
-      : kernelName.parse(text),
+  parse(text) {
+    if (text === "lo") return wrong("is the loopback interface, which no other machine can reach");
+    // The kernel would take these as names, but nobody gives them.
+    if (parseIp(text) !== undefined) return wrong("is an address, and this is the interface's name");
+    if (text.includes(",")) return wrong("is a list, and the VIP is bound on one interface");
+    const [, own = ""] = /^([^@]+)@/.exec(text) ?? [];
+    if (own !== "") return wrong(`is what \`ip addr\` shows of ${shown(own)}; leave out what follows the @`);
+    return kernelName.parse(text);
+  },
 };
 
 /** A path with a query, in the characters that a URL may have (RFC 3986 section 3.3 and 3.4). */

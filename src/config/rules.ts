@@ -101,6 +101,18 @@ function withoutBrackets(name: "BACKENDS" | "API_SERVERS", { values }: Facts): r
   );
 }
 
+/** One API server that a list has twice: once with its port, and once with the port that is meant without. */
+function noneTwice(name: "BACKENDS" | "API_SERVERS", { values }: Facts): readonly string[] {
+  const list = (values[name] ?? []).map(({ address, port = values.BACKEND_PORT }) =>
+    hostPort(address.text, port),
+  );
+  const twice = new Set(list.filter((each, index) => list.indexOf(each) < index));
+  return [...twice].map(
+    (each) =>
+      `${PREFIX}${name} names ${each} twice, because an entry without a port has ${PREFIX}BACKEND_PORT="${values.BACKEND_PORT}"; name each API server once`,
+  );
+}
+
 /** A port that one setting takes, with the words for it and its usual value. */
 interface PortClaim {
   readonly name: SettingName;
@@ -201,6 +213,17 @@ function opsNotOnVip({ values: { VIP, OPS_ADDRESS: ops } }: Facts): readonly str
   ];
 }
 
+const withoutSlash = (path: string): string => path.replace(/\/+$/, "");
+
+/** Refuses a check that asks the VIP: it would ask whichever node has it, and fail on every node at once. */
+function checkNotOnVip({ values: { VIP, TRACK_HTTP: url } }: Facts): readonly string[] {
+  const host = url === undefined ? "" : new URL(url).hostname.replace(/^\[|\]$/g, "");
+  if (VIP?.some((vip) => vip.text === host) !== true) return [];
+  return [
+    `${PREFIX}TRACK_HTTP="${url}" asks the VIP, which another node may have; use an address of this node, such as 127.0.0.1`,
+  ];
+}
+
 export const RULES: readonly Rule[] = [
   {
     uses: ["VIP", "ROLE"],
@@ -233,6 +256,7 @@ export const RULES: readonly Rule[] = [
       uses: [name, "BACKEND_PORT", "BALANCER_PORT", "VIP_PORTS"],
       check: (facts) => withoutBrackets(name, facts),
     },
+    { uses: [name, "BACKEND_PORT"], check: (facts) => noneTwice(name, facts) },
     {
       uses: [name, "BACKEND_PORT", "BALANCER_PORT", "OPS_ADDRESS", "HEALTH_PORT", "PEER_PORT", "NODE_IP"],
       check: (facts) => noLoop(name, facts),
@@ -243,6 +267,16 @@ export const RULES: readonly Rule[] = [
     check: portsApart,
   },
   { uses: ["VIP", "OPS_ADDRESS"], check: opsNotOnVip },
+  {
+    uses: ["STATE_DIR", "DATA_DIR"],
+    check: ({ values: { STATE_DIR: state, DATA_DIR: data } }) =>
+      `${withoutSlash(data)}/`.startsWith(`${withoutSlash(state)}/`)
+        ? [
+            `${PREFIX}STATE_DIR="${state}" contains ${PREFIX}DATA_DIR="${data}": a reboot must empty the one and must leave the other; use a directory on a tmpfs for STATE_DIR, such as ${SETTINGS.STATE_DIR.fallback}, and one on disk for DATA_DIR, such as ${SETTINGS.DATA_DIR.fallback}`,
+          ]
+        : [],
+  },
+  { uses: ["VIP", "TRACK_HTTP"], check: checkNotOnVip },
 ];
 
 function weightUnderNopreempt({ values, isSet }: Facts): readonly string[] {

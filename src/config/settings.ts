@@ -211,7 +211,7 @@ export const SETTINGS = {
     ...tracking,
     doc: "Weight of the check that the VIP's interface is up and has a carrier.",
   }),
-  TRACK_FILE: optional(parsers.absolutePath, "none", {
+  TRACK_FILE: optional(parsers.filePath, "none", {
     ...tracking,
     doc:
       "A file that contains a number. With weight 0, any number other than 0 means FAULT. With another " +
@@ -250,14 +250,14 @@ export const SETTINGS = {
     doc: "Number of failures in a row after which a good check counts as failed.",
   }),
 
-  KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/leasehold/kubeconfig", {
+  KUBECONFIG: withDefault(parsers.filePath, "/etc/kubernetes/leasehold/kubeconfig", {
     section: "Kubernetes",
     doc:
       "Kubeconfig of the agent's own user: a client certificate with its key, a token, or a tokenFile. The " +
       "file may appear after the agent has started, and the agent reads it and the files that it names again " +
       "when they change.",
   }),
-  ADMIN_KUBECONFIG: withDefault(parsers.absolutePath, "/etc/kubernetes/admin.conf", {
+  ADMIN_KUBECONFIG: withDefault(parsers.filePath, "/etc/kubernetes/admin.conf", {
     section: "Kubernetes",
     doc:
       "Kubeconfig that the agent uses, with a warning, while KUBECONFIG is missing, expired, " +
@@ -392,7 +392,7 @@ export const SETTINGS = {
       "cluster starts cold, nothing else can name them. It also keeps the last ten recordings of its " +
       "decisions there, in decisions/.",
   }),
-  MACHINE_ID_FILE: withDefault(parsers.absolutePath, "/etc/machine-id", {
+  MACHINE_ID_FILE: withDefault(parsers.filePath, "/etc/machine-id", {
     section: "Operations",
     doc:
       "File by which two machines with the same node name are told apart. Only a hash of it leaves the " +
@@ -415,6 +415,9 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   ADVERT_INT: "RENEW_INTERVAL",
   RETRY_PERIOD: "RENEW_INTERVAL",
   PORT: "BALANCER_PORT",
+  API_PORT: "BACKEND_PORT",
+  APISERVER_PORT: "BACKEND_PORT",
+  API_SERVER_PORT: "BACKEND_PORT",
   VIP_PORT: "VIP_PORTS",
   FAST_PATH: "FASTPATH",
   SERVERS: "BACKENDS",
@@ -429,6 +432,9 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   BALANCE: "ALGORITHM",
   MAXCONN: "MAX_CONNECTIONS",
   METRICS_ADDRESS: "OPS_ADDRESS",
+  METRICS_PORT: "OPS_ADDRESS",
+  OPS_PORT: "OPS_ADDRESS",
+  LISTEN: "OPS_ADDRESS",
   PROMETHEUS_SERVER: "OPS_ADDRESS",
   HEALTH_ADDRESS: "HEALTH_PORT",
   HEALTH_CHECK_PORT: "HEALTH_PORT",
@@ -444,6 +450,20 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   IFNAME: "INTERFACE",
   NIC: "INTERFACE",
   VIRTUAL_IPADDRESS: "VIP",
+  VIRTUAL_IP: "VIP",
+  IP: "VIP",
+  HOSTNAME: "NODE_NAME",
+  HOST_NAME: "NODE_NAME",
+  HOST_IP: "NODE_IP",
+  // keepalived's `state` says who begins as the master. Here the priority alone decides.
+  STATE: "PRIORITY",
+  // What tells one group of agents from another is the Lease.
+  VRID: "LEASE_NAME",
+  VIRTUAL_ROUTER_ID: "LEASE_NAME",
+  ROUTER_ID: "NODE_NAME",
+  TRACK_SCRIPT: "TRACK_EXEC",
+  VRRP_SCRIPT: "TRACK_EXEC",
+  CHECK_SCRIPT: "TRACK_EXEC",
 };
 
 /** Names that say by true and false what a setting here says by another value. */
@@ -453,4 +473,7 @@ export const OTHER_MEANING: Readonly<
   PREEMPT: { name: "NOPREEMPT", whenTrue: "false", whenFalse: "true" },
   NO_FASTPATH: { name: "FASTPATH", whenTrue: "off", whenFalse: "auto" },
   DISABLE_FASTPATH: { name: "FASTPATH", whenTrue: "off", whenFalse: "auto" },
+  DEBUG: { name: "LOG_LEVEL", whenTrue: "debug", whenFalse: "info" },
+  VERBOSE: { name: "LOG_LEVEL", whenTrue: "debug", whenFalse: "info" },
+  QUIET: { name: "LOG_LEVEL", whenTrue: "warn", whenFalse: "info" },
 };

@@ -293,8 +293,13 @@ describe("what follows from the settings", () => {
         },
       ],
       [
-        ["--state-dir", "/run/lh", "--data-dir", "/run/lh"],
-        { ...etc, "/run/lh": "DirectoryOrCreate rw", "/etc/machine-id": "FileOrCreate ro" },
+        ["--data-dir", "/srv/lh", "--state-dir", "/srv/lh/run"],
+        {
+          ...etc,
+          "/srv/lh/run": "DirectoryOrCreate rw",
+          "/srv/lh": "DirectoryOrCreate rw",
+          "/etc/machine-id": "FileOrCreate ro",
+        },
       ],
       // What the agent writes to is mounted once, writable, whatever else lies in there.
       [["--kubeconfig", "/var/lib/leasehold/config"], { ...etc, ...standard }],

@@ -75,7 +75,7 @@ describe("a configuration", () => {
     });
     assert.deepEqual(problems, [
       'LEASEHOLD_PRIORTY="1" is not a setting; did you mean LEASEHOLD_PRIORITY?',
-      'LEASEHOLD_NODE_IP="n1.example" is not a numeric address; use a numeric IPv4 or IPv6 address such as 192.0.2.11 or 2001:db8::11',
+      'LEASEHOLD_NODE_IP="n1.example" is not a numeric address but a name, and a name server may be down when it is needed; use a numeric IPv4 or IPv6 address such as 192.0.2.11 or 2001:db8::11',
       'LEASEHOLD_LEASE_DURATION="10" has no unit; use a duration such as 250ms, 1s or 1m30s, from 2s to 10m, in whole seconds',
       'LEASEHOLD_PRIORITY="abc" is not a whole number; use a whole number from 1 to 254',
       'LEASEHOLD_LOG_LEVEL="wran" is not known (did you mean warn?); use one of error, warn, info, debug',
@@ -95,6 +95,31 @@ describe("a configuration", () => {
     refusedOnce({ LEASEHOLD_PRESERVE_ON_LEADERSHIP_LOSS: "true" }, /did you mean LEASEHOLD_ON_API_LOSS\?/);
     refusedOnce({ LEASEHOLD_QWERTZUIOP: "1" }, /`leasehold --help` lists all of them/);
     refusedOnce({ LEASEHOLD_constructor: "1" }, /is not a setting/);
+    // keepalived's `state` does not mean STATE_DIR.
+    refusedOnce({ LEASEHOLD_STATE: "MASTER" }, /did you mean LEASEHOLD_PRIORITY\?/);
+    refusedOnce({ LEASEHOLD_API_PORT: "6443" }, /did you mean LEASEHOLD_BACKEND_PORT\?/);
+    refusedOnce({ LEASEHOLD_METRICS_PORT: "10081" }, /did you mean LEASEHOLD_OPS_ADDRESS\?/);
+    refusedOnce({ LEASEHOLD_HOSTNAME: "n1" }, /did you mean LEASEHOLD_NODE_NAME\?/);
+    refusedOnce({ LEASEHOLD_DEBUG: "true" }, /use LEASEHOLD_LOG_LEVEL=debug$/);
+  });
+
+  test("knows its prefix where it is written otherwise, and no other program's variable", () => {
+    for (const name of [
+      "leasehold_priority",
+      "Leasehold_PRIORITY",
+      "LEASEHOLD-PRIORITY",
+      "LEASEHOLDPRIORITY",
+    ])
+      refusedOnce(
+        { [name]: "150" },
+        new RegExp(`^${name}="150" is not a setting; did you mean LEASEHOLD_PRIORITY\\?$`),
+      );
+    accepted({
+      LEASEHOLDER: "Doe",
+      LEASEHOLDERS_VIP: "Doe",
+      VIP: "192.0.2.1",
+      MY_LEASEHOLD_VIP: "192.0.2.1",
+    });
   });
 
   test("turns a setting that says the opposite round", () => {
@@ -207,9 +232,16 @@ describe("a configuration", () => {
     ["255.255.255.255", /broadcast/],
     ["fe80::1", /link-local/],
     ["::ffff:192.0.2.1", /IPv4 address in IPv6 form/],
-    ["fe80::1%eth0", /not a numeric address/],
-    ["api.example.com", /not a numeric address/],
-    ["https://192.0.2.10", /not a numeric address/],
+    ["::192.0.2.1", /IPv4 address in IPv6 form/],
+    ["64:ff9b::192.0.2.1", /IPv4 address in IPv6 form/],
+    ["fe80::1%eth0", /not a numeric address alone: it has a zone/],
+    ["api.example.com", /not a numeric address but a name/],
+    ["localhost", /not a numeric address but a name/],
+    ["https://192.0.2.10", /is a URL; use the address alone/],
+    ["192.0.2.010", /begins with 0/],
+    ["192.0.2.10 192.0.2.20", /is several addresses; separate them by commas/],
+    ["192.0.2.10;192.0.2.20", /is several addresses; separate them by commas/],
+    ["192.0.2", /not a numeric address/],
   ] as const) {
     test(`refuses ${vip} as the VIP`, () => refusedOnce({ LEASEHOLD_VIP: vip }, reason, /LEASEHOLD_VIP="/));
   }
@@ -222,6 +254,49 @@ describe("a configuration", () => {
   test("keeps the VIP out of the backends and the API servers", () => {
     refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.11,192.0.2.10" }, /LEASEHOLD_BACKENDS has the VIP/);
     refusedOnce({ LEASEHOLD_API_SERVERS: "192.0.2.10:6443" }, /LEASEHOLD_API_SERVERS has the VIP/);
+  });
+
+  test("says what is wrong with an address that is nearly one", () => {
+    refusedOnce({ LEASEHOLD_NODE_IP: "192.0.2.11/24" }, /has a prefix, .* leave the prefix out/);
+    refusedOnce({ LEASEHOLD_NODE_IP: "192.0.2.11,192.0.2.12" }, /is a list, and this is one address/);
+    refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.11/24" }, /has a prefix/);
+    refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.11 192.0.2.12" }, /separate them by commas/);
+    refusedOnce({ LEASEHOLD_API_SERVERS: "https://192.0.2.11:6443" }, /is a URL/);
+    refusedOnce({ LEASEHOLD_API_SERVERS: "api.example.com:6443" }, /but a name/);
+  });
+
+  test("refuses an API server that a list names twice, with its port and without", () => {
+    for (const name of ["BACKENDS", "API_SERVERS"]) {
+      const list = "192.0.2.11,192.0.2.12,192.0.2.11:7443";
+      refusedOnce(
+        { [`LEASEHOLD_${name}`]: list, LEASEHOLD_BACKEND_PORT: "7443" },
+        new RegExp(`^LEASEHOLD_${name} names 192\\.0\\.2\\.11:7443 twice`),
+      );
+      accepted({ [`LEASEHOLD_${name}`]: list });
+    }
+  });
+
+  test("refuses what is no interface's name though the kernel would take it", () => {
+    refusedOnce({ LEASEHOLD_INTERFACE: "eth0,eth1" }, /is a list/);
+    refusedOnce({ LEASEHOLD_INTERFACE: "eth0@if3" }, /shows of "eth0"; leave out what follows the @/);
+    refusedOnce({ LEASEHOLD_INTERFACE: "192.0.2.11" }, /is an address, and this is the interface's name/);
+  });
+
+  test("refuses a directory where a file is meant, and one directory for two purposes", () => {
+    for (const name of ["KUBECONFIG", "ADMIN_KUBECONFIG", "TRACK_FILE", "MACHINE_ID_FILE"])
+      refusedOnce({ [`LEASEHOLD_${name}`]: "/etc/kubernetes/" }, /is a directory, and this is a file/);
+    refusedOnce({ LEASEHOLD_STATE_DIR: "/var/lib/leasehold/" }, /contains LEASEHOLD_DATA_DIR/);
+    refusedOnce({ LEASEHOLD_DATA_DIR: "/run/leasehold/data" }, /contains LEASEHOLD_DATA_DIR/);
+    accepted({ LEASEHOLD_DATA_DIR: "/run/leasehold-data" });
+  });
+
+  test("does not check the VIP, which another node may have", () => {
+    refusedOnce({ LEASEHOLD_TRACK_HTTP: "https://192.0.2.10:6443/livez" }, /asks the VIP/);
+    refusedOnce(
+      { LEASEHOLD_VIP: "2001:db8::10", LEASEHOLD_TRACK_HTTP: "https://[2001:db8:0::10]/" },
+      /asks the VIP/,
+    );
+    accepted({ LEASEHOLD_TRACK_HTTP: "https://127.0.0.1:6443/livez" });
   });
 
   test("reads backends with and without a port", () => {
