@@ -24,7 +24,6 @@ interface Kind {
   readonly grace: string;
   readonly env: readonly string[];
   readonly probes: string;
-  readonly resources: readonly string[];
   readonly rights: readonly string[];
 }
 
@@ -120,7 +119,6 @@ export function controlPlanePod(options: PodOptions): string {
     ],
     probes:
       "The probes ask their own port on loopback (LEASEHOLD_HEALTH_PORT), whatever LEASEHOLD_OPS_ADDRESS is.",
-    resources: ["No CPU limit: a throttled agent renews late."],
     rights: [
       "Addresses, nftables rules and raw frames need NET_ADMIN and NET_RAW, which uid 0 gets. Only uid 0, its owner,",
       "can read admin.conf. Workers have their own manifest, worker.yaml.",
@@ -181,10 +179,15 @@ export function workerPod(options: PodOptions): string {
       "        # docs/configuration.md lists every other setting.",
     ],
     probes: "The probes ask their own port on loopback (LEASEHOLD_HEALTH_PORT).",
-    resources: [],
     rights: vip === undefined ? PROXYS_RIGHTS : WORKERS_RIGHTS,
   });
 }
+
+/** What the request is for: docs/configuration.md, "What the pod asks for". */
+const RESOURCES = [
+  "An idle agent takes 20m. The request is also its share of a node with too little CPU: with 25m it would wait for half",
+  "a second there, and find a dead holder late. No CPU limit: a throttled agent renews late.",
+];
 
 function probe(name: string, port: number, path: string, rest: readonly string[]): string[] {
   const lines = [
@@ -292,9 +295,9 @@ function pod({ config, image, mounts }: PodOptions, kind: Kind): string {
       "failureThreshold: 24",
     ]),
     "      resources:",
-    ...comments(8, kind.resources),
+    ...comments(8, RESOURCES),
     "        requests:",
-    "          cpu: 25m",
+    "          cpu: 100m",
     "          memory: 96Mi",
     "        limits:",
     "          memory: 512Mi",

@@ -67,7 +67,11 @@ describe("the static pod", () => {
     assert.equal(pod.spec?.priorityClassName, "system-node-critical");
     assert.equal(pod.spec?.enableServiceLinks, false);
     assert.equal(pod.spec?.securityContext?.seccompProfile?.type, "RuntimeDefault");
-    assert.equal(container?.resources?.limits?.["cpu"], undefined);
+    // As etcd's and the scheduler's own pods of kubeadm.
+    assert.deepEqual(plain(container?.resources), {
+      requests: { cpu: "100m", memory: "96Mi" },
+      limits: { memory: "512Mi" },
+    });
   });
 
   test("is accepted by the agent, with the VIP as the only setting of a person", () => {
