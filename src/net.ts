@@ -93,3 +93,41 @@ export function ipNumber(address: IpAddress): bigint {
 export function hostPort(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** A subnet: every address whose first `prefixLength` bits are those of `address`. */
+export interface Subnet {
+  readonly address: IpAddress;
+  readonly prefixLength: number;
+}
+
+/** True when both have the same first `bits` bits. The addresses are of one family. */
+export function samePrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean {
+  const whole = bits >> 3;
+  for (let i = 0; i < whole; i++) if (a[i] !== b[i]) return false;
+  const mask = (0xff << (8 - (bits & 7))) & 0xff;
+  return ((a[whole] ?? 0) & mask) === ((b[whole] ?? 0) & mask);
+}
+
+/**
+ * True for an address that one machine on a network may have. It is false for an unspecified, loopback,
+ * multicast, broadcast or reserved address (RFC 6890), and for an IPv4 address in IPv6's form.
+ */
+export function isMachineAddress({ family, bytes }: IpAddress): boolean {
+  const first = bytes[0] ?? 0;
+  if (family === 4) return first !== 0 && first !== 127 && first < 224;
+  // Unspecified, loopback and IPv4's addresses begin with 80 zero bits.
+  return first !== 0xff && bytes.subarray(0, 10).some((byte) => byte !== 0);
+}
+
+/**
+ * True for an address that one machine in `subnet` may have: neither the subnet's own address (IPv6: the
+ * anycast address of its routers, RFC 4291 section 2.6.1) nor its broadcast address.
+ */
+export function isHostOf({ address: net, prefixLength }: Subnet, address: IpAddress): boolean {
+  if (net.family !== address.family || !samePrefix(net.bytes, address.bytes, prefixLength)) return false;
+  const size = hostPrefix(address);
+  // Subnets of two addresses have neither (RFC 3021, RFC 6164).
+  if (prefixLength >= size - 1) return true;
+  const host = ipNumber(address) & ((1n << BigInt(size - prefixLength)) - 1n);
+  return host !== 0n && (address.family === 6 || host !== (1n << BigInt(size - prefixLength)) - 1n);
+}

@@ -106,6 +106,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
         interfaceName: nodeNetwork.interfaceName,
         interfaceIndex: link.index,
         addresses: nodeNetwork.addresses,
+        subnets: nodeNetwork.subnets,
         mac: link.mac,
         backendPort: config.backendPort,
         balancerPort: proxyCannotListen() ? undefined : config.balancerPort,

@@ -9,11 +9,12 @@ import {
   holds,
   ownAddress,
   reservedAs,
+  subnetsOf,
   wrongNodeIp,
 } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
 import type { Logger } from "../log.ts";
-import type { Family, IpAddress } from "../net.ts";
+import type { Family, IpAddress, Subnet } from "../net.ts";
 import { foreignOwner } from "../vip/vip.ts";
 
 /** The VIP's interface on this node, with the node's own addresses. */
@@ -22,6 +23,8 @@ export interface NodeNetwork {
   readonly nodeIp: IpAddress;
   /** The node's own addresses on that interface, at most one of each family. */
   readonly addresses: readonly IpAddress[];
+  /** The subnets on that interface that contain a VIP. Empty where the VIP is reached by a route alone. */
+  readonly subnets: readonly Subnet[];
 }
 
 /** How the machine's network is read. */
@@ -111,7 +114,8 @@ function look(config: NetworkSettings, reader: NetworkReader): Found {
   );
   // Both families count, whatever the VIPs' families are: an API server is known by an address of one
   // family, and clients may ask for it by the other.
-  return { kind: "found", nodeNetwork: { interfaceName: link.name, nodeIp, addresses } };
+  const subnets = subnetsOf(network, link, vips);
+  return { kind: "found", nodeNetwork: { interfaceName: link.name, nodeIp, addresses, subnets } };
 }
 
 function ownNodeIp(config: NetworkSettings, network: Network, link: Network["links"][number]): IpAddress {

@@ -149,8 +149,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   function readInputs(): PlanInputs {
-    if (!deps.isWorker) deps.members.observe(deps.lease());
-    const inputs = { peers: deps.isWorker ? [] : deps.members.current(), backends: deps.backends() };
+    const backends = deps.backends();
+    if (!deps.isWorker)
+      deps.members.observe(
+        deps.lease(),
+        backends.map(({ host }) => host),
+      );
+    const inputs = { peers: deps.isWorker ? [] : deps.members.current(), backends };
     deaths.observe(inputs.backends);
     proofs.observe(inputs.peers ?? [], inputs.backends);
     return inputs;

@@ -22,9 +22,15 @@ export interface LeaseMembers {
 }
 
 export interface Members {
-  /** Takes over what the Lease says. Writes the members to disk when they have changed. */
-  observe(lease: LeaseMembers | undefined): void;
-  /** Answers the other nodes. It is undefined while neither the Lease nor the disk has named any. */
+  /**
+   * Takes over what the Lease says. Writes the members to disk when they have changed.
+   * @param servers are the addresses of the cluster's API servers
+   */
+  observe(lease: LeaseMembers | undefined, servers: readonly string[]): void;
+  /**
+   * Answers the other nodes, the longest known first. It is undefined while neither the Lease nor the disk
+   * has named any.
+   */
   current(): readonly PlanPeer[] | undefined;
 }
 
@@ -53,20 +59,27 @@ export function createMembers(file: string, self: string, log: Logger): Members 
   }
 
   return {
-    observe(lease) {
+    observe(lease, servers) {
       // The candidates of a Lease that a person emptied or deleted come back within a second. Until then
       // nobody has left.
       namedByLease = lease !== undefined && lease.holder !== null && lease.candidates.length > 0;
       if (lease === undefined || !namedByLease) return;
       unproven ??= new Map(lease.candidates.map((candidate) => [candidate.node, saidBy(candidate)]));
       const unheard = unproven;
+      const before = new Map(peers.map((peer, index) => [peer.node, { peer, index }]));
+      const age = ({ node }: { readonly node: string }): number => before.get(node)?.index ?? peers.length;
       peers = lease.candidates
         .filter(({ node }) => node !== self)
+        .toSorted((a, b) => age(a) - age(b))
         .map((candidate) => {
           const { node, fastPath, mac } = candidate;
           const said = saidBy(candidate);
           if (unheard.get(node) !== said) unheard.delete(node);
-          return { node, fastPath, mac, fresh: candidate.fresh && !unheard.has(node), said };
+          const known = before.get(node)?.peer;
+          const served =
+            (known?.served === true && sameOffer(known.fastPath, fastPath)) ||
+            fastPath?.addresses.some((address) => servers.includes(address)) === true;
+          return { node, fastPath, mac, fresh: candidate.fresh && !unheard.has(node), served, said };
         });
       remember();
     },
@@ -79,7 +92,11 @@ function saidBy({ instance, counter }: LeaseMembers["candidates"][number]): stri
   return `${instance}/${counter}`;
 }
 
+function sameOffer(a: FastPathOffer | null, b: FastPathOffer | null): boolean {
+  return a?.addresses.join() === b?.addresses.join();
+}
+
 /** What is written to disk, to find out whether it has changed. */
 function textOf(peers: readonly PlanPeer[]): string {
-  return JSON.stringify(peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })));
+  return JSON.stringify(peers.map(({ node, fastPath, mac, served }) => ({ node, fastPath, mac, served })));
 }

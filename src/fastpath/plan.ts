@@ -4,8 +4,8 @@
  */
 import type { Grade } from "../backends/backend.ts";
 import type { FastPathOffer } from "../kube/record.ts";
-import { parseIp } from "../net.ts";
-import type { IpAddress } from "../net.ts";
+import { isHostOf, isMachineAddress, parseIp } from "../net.ts";
+import type { IpAddress, Subnet } from "../net.ts";
 import { FAST_PATH_VERSION, MOST_MEMBERS } from "./ruleset.ts";
 import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
 
@@ -32,6 +32,11 @@ export interface PlanPeer {
    * API server of the cluster.
    */
   readonly fresh: boolean;
+  /**
+   * One of the addresses that it offers is an API server's, or was. An API server that is being restarted is
+   * not in the cluster's list for a while.
+   */
+  readonly served: boolean;
   /** A text that changes each time that its agent writes. */
   readonly said: string;
 }
@@ -39,6 +44,7 @@ export interface PlanPeer {
 /** What the plan rests on. */
 export interface PlanFacts {
   readonly backends: readonly PlanBackend[];
+  /** The longest known comes first. */
   readonly peers: readonly PlanPeer[];
   /** The MAC addresses of peers whose packets in the VIP's name do not arrive here. */
   readonly unheard: ReadonlySet<string>;
@@ -53,6 +59,8 @@ export interface PlanNode {
   /** The index of the link that has this name now. */
   readonly interfaceIndex: number;
   readonly addresses: readonly IpAddress[];
+  /** The subnets of its interface that contain a VIP. Peers have their addresses there. */
+  readonly subnets: readonly Subnet[];
   readonly mac: string;
   readonly backendPort: number;
   /**
@@ -79,17 +87,18 @@ export interface PlanSettings {
 /** Makes the plan. All nodes that read the same facts agree on members and slots. */
 export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan {
   const { vips, ports, node } = settings;
+  const others = node === undefined ? [] : partners(node, vips, facts);
   return {
     vips,
     ports,
-    wire: node === undefined ? undefined : wirePlan(node, vips, facts),
-    own: ownTargets(settings, facts),
+    wire: node === undefined ? undefined : wirePlan(node, others, facts),
+    own: ownTargets(settings, others, facts),
   };
 }
 
-function wirePlan(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): RulesetPlan["wire"] {
+function wirePlan(node: PlanNode, others: readonly FastPathNode[], facts: PlanFacts): RulesetPlan["wire"] {
   const self: FastPathNode = { name: node.name, addresses: node.addresses, mac: node.mac };
-  const { members, leftOut } = chooseMembers([self, ...partners(node, vips, facts)], facts.backends);
+  const { members, leftOut } = chooseMembers([self, ...others], facts.backends);
   // A node that is left out may hold the VIP all the same. It then sends everything to the members.
   const peers = members.filter((member) => member !== self);
   const gradeOf = (member: FastPathNode): PlanBackend | undefined => backendOf(member, facts.backends);
@@ -144,8 +153,10 @@ function chooseMembers(
 }
 
 /**
- * Answers every other node that offers these rules in the Lease, in this version. A node that neither is an
- * API server of the cluster nor has written lately has left.
+ * Answers every other node that offers these rules in the Lease, in this version. Whoever may write the Lease
+ * can offer anything there, and packets to the VIP are sent to what is offered. So a node's addresses are
+ * those of one machine in the VIP's subnet, and one of them is an API server's. A node that is none any more
+ * and has not written lately has left.
  */
 function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts): readonly FastPathNode[] {
   const seen = new Set([node.mac, ""]);
@@ -153,20 +164,28 @@ function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
   // machine. The node that writes is right. The VIP is the address of no node.
   const addressesSeen = new Set([...node.addresses, ...vips].map((address) => address.text));
   const result: FastPathNode[] = [];
-  for (const peer of [...facts.peers].sort(
-    (a, b) => Number(b.fresh) - Number(a.fresh) || (a.node < b.node ? -1 : 1),
-  )) {
+  // A new name does not displace a node that is known and alive. The sort is stable.
+  for (const peer of facts.peers.toSorted((a, b) => Number(b.fresh) - Number(a.fresh))) {
     if (peer.node === node.name || peer.fastPath?.version !== FAST_PATH_VERSION || seen.has(peer.mac))
       continue;
     const addresses = peer.fastPath.addresses.flatMap((text) => parseIp(text) ?? []);
     const partner: FastPathNode = { name: peer.node, addresses, mac: peer.mac };
+    if (!addresses.every((address) => isInSubnet(node, address))) continue;
     if (addresses.some((address) => addressesSeen.has(address.text))) continue;
-    if (!peer.fresh && backendOf(partner, facts.backends) === undefined) continue;
+    if (backendOf(partner, facts.backends) === undefined && !(peer.fresh && peer.served)) continue;
     seen.add(peer.mac);
     for (const address of addresses) addressesSeen.add(address.text);
     result.push(partner);
   }
   return result.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Where the VIP is reached by a route alone, no subnet says which machines are on the VIP's network. */
+function isInSubnet({ subnets }: PlanNode, address: IpAddress): boolean {
+  const sameFamily = subnets.filter((subnet) => subnet.address.family === address.family);
+  return (
+    isMachineAddress(address) && (sameFamily.length === 0 || sameFamily.some((one) => isHostOf(one, address)))
+  );
 }
 
 function backendOf(member: FastPathNode, backends: readonly PlanBackend[]): PlanBackend | undefined {
@@ -178,14 +197,18 @@ function backendOf(member: FastPathNode, backends: readonly PlanBackend[]): Plan
  * on the other side. For a VIP of a family in which no API server has an address, the node's own proxy is the
  * target.
  */
-function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarget[] {
+function ownTargets(
+  settings: PlanSettings,
+  others: readonly FastPathNode[],
+  facts: PlanFacts,
+): readonly OwnTarget[] {
   const { node } = settings;
   const serving = facts.backends.filter((backend) => backend.serving);
   if (serving.length === 0) return [];
   const families = new Set(settings.vips.map((vip) => vip.family));
   return [...families].flatMap((family) => {
     const targets = serving.flatMap((backend): readonly OwnTarget[] => {
-      const address = [backend.host, ...alsoKnownAs(backend, settings, facts)]
+      const address = [backend.host, ...alsoKnownAs(backend, settings, others)]
         .flatMap((text) => parseIp(text) ?? [])
         .find((known) => known.family === family);
       return address === undefined ? [] : [{ address, port: backend.port }];
@@ -199,11 +222,12 @@ function ownTargets(settings: PlanSettings, facts: PlanFacts): readonly OwnTarge
 }
 
 /** Answers the other addresses of the node that this API server runs on. */
-function alsoKnownAs(backend: PlanBackend, { node }: PlanSettings, facts: PlanFacts): readonly string[] {
-  const own = node?.addresses.map((address) => address.text) ?? [];
-  if (own.includes(backend.host)) return own;
-  return (
-    facts.peers.find((peer) => peer.fastPath?.addresses.includes(backend.host) === true)?.fastPath
-      ?.addresses ?? []
-  );
+function alsoKnownAs(
+  backend: PlanBackend,
+  { node }: PlanSettings,
+  others: readonly FastPathNode[],
+): readonly string[] {
+  const nodes = [...(node === undefined ? [] : [node]), ...others];
+  const texts = nodes.map(({ addresses }) => addresses.map(({ text }) => text));
+  return texts.find((known) => known.includes(backend.host)) ?? [];
 }

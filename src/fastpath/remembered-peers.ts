@@ -3,15 +3,17 @@
  * starts while no API server answers keeps the fast path as it was.
  */
 import { parseFastPathOffer } from "../kube/record-codec.ts";
+import { isMacText } from "../linux/mac.ts";
 import type { Logger } from "../log.ts";
 import { isRecord, readRememberedItems, writeRememberedItems } from "../remembered-file.ts";
 import type { PlanPeer } from "./plan.ts";
 
 const WHAT = "peers";
-/** A MAC address becomes a part of rules, so nothing else may be in it. */
-const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
 
-/** Reads the peers. They are not fresh, because nothing is known of their agents. */
+/**
+ * Reads the peers, the longest known first. They are not fresh, because nothing is known of their agents. An
+ * older agent wrote only nodes that took part.
+ */
 export function readPeers(path: string, log: Logger): readonly PlanPeer[] {
   return readRememberedItems(path, WHAT, parsePeer, log);
 }
@@ -21,7 +23,7 @@ export function writePeers(path: string, peers: readonly PlanPeer[], log: Logger
   writeRememberedItems(
     path,
     WHAT,
-    peers.map(({ node, fastPath, mac }) => ({ node, fastPath, mac })),
+    peers.map(({ node, fastPath, mac, served }) => ({ node, fastPath, mac, served })),
     log,
   );
 }
@@ -30,7 +32,7 @@ function parsePeer(item: unknown): PlanPeer | undefined {
   if (!isRecord(item)) return undefined;
   const { node, mac } = item;
   const fastPath = parseFastPathOffer(item["fastPath"]);
-  if (typeof node !== "string" || typeof mac !== "string" || !MAC.test(mac) || fastPath === null)
+  if (typeof node !== "string" || typeof mac !== "string" || !isMacText(mac) || fastPath === null)
     return undefined;
-  return { node, fastPath, mac, fresh: false, said: "" };
+  return { node, fastPath, mac, fresh: false, served: item["served"] !== false, said: "" };
 }

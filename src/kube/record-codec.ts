@@ -3,7 +3,8 @@
  * agent, another version of it, or a person with kubectl. So every member is checked, and input that does not
  * fit is ignored as a whole.
  */
-import { parseIp } from "../net.ts";
+import { isMacText } from "../linux/mac.ts";
+import { isMachineAddress, parseIp } from "../net.ts";
 import { plainText } from "./plain-text.ts";
 import type { Candidate, FastPathOffer, LeaseRecord, PeerOffer, VrrpState } from "./record.ts";
 
@@ -64,7 +65,6 @@ function hasOnlyText(value: JsonObject): value is Readonly<Record<string, string
 const MAX_CANDIDATE_LENGTH = 2048;
 const MAX_FAULTS = 16;
 const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
-const MAC = /^(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5})?$/;
 /** Form of check names, instance and version: printable, without surprises in a log or a terminal. */
 const WORD = /^[\w.:+-]{1,64}$/;
 
@@ -122,8 +122,9 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
   if (!isPriority(base) || !isPriority(effective)) return undefined;
   if (typeof eligible !== "boolean" || typeof preempt !== "boolean" || !isVrrpState(state)) return undefined;
   if (!Array.isArray(faults) || faults.length > MAX_FAULTS || !faults.every(isWord)) return undefined;
-  if (typeof ip !== "string" || parseIp(ip)?.text !== ip) return undefined;
-  if (typeof mac !== "string" || !MAC.test(mac)) return undefined;
+  // Frames are sent to these two, so they have to be one machine's.
+  if (!isMachine(ip)) return undefined;
+  if (typeof mac !== "string" || !(mac === "" || isMacText(mac))) return undefined;
   if (!isWord(instance) || !isWord(version)) return undefined;
   if (typeof counter !== "number" || !Number.isSafeInteger(counter) || counter < 0) return undefined;
   const fastPath = parseFastPathOffer(json["fastPath"]);
@@ -157,9 +158,7 @@ export function parseFastPathOffer(value: unknown): FastPathOffer | null {
   const { version, addresses } = value;
   if (typeof version !== "number" || !Number.isSafeInteger(version) || version < 1) return null;
   if (!Array.isArray(addresses) || addresses.length === 0 || addresses.length > 2) return null;
-  const texts = addresses.filter(
-    (text): text is string => typeof text === "string" && parseIp(text)?.text === text,
-  );
+  const texts = addresses.filter(isMachine);
   const families = new Set(texts.map((text) => parseIp(text)?.family));
   return texts.length === addresses.length && families.size === texts.length
     ? { version, addresses: texts }
@@ -188,6 +187,12 @@ function parseVips(value: unknown): readonly string[] | null {
     (text): text is string => typeof text === "string" && parseIp(text)?.text === text,
   );
   return texts.length === value.length ? texts.toSorted() : null;
+}
+
+/** The canonical text of an address that one machine may have. */
+function isMachine(value: unknown): value is string {
+  const address = typeof value === "string" ? parseIp(value) : undefined;
+  return address !== undefined && address.text === value && isMachineAddress(address);
 }
 
 function isPriority(value: unknown): value is number {

@@ -3,7 +3,7 @@
  * the kernel's lists.
  */
 import { LeaseholdError } from "../errors.ts";
-import { hostPrefix, type Family, type IpAddress } from "../net.ts";
+import { hostPrefix, samePrefix, type Family, type IpAddress, type Subnet } from "../net.ts";
 import { SystemCallError } from "./libc.ts";
 import {
   IFA_F_DADFAILED,
@@ -209,6 +209,13 @@ export function ownAddress(
   return (pool.find((entry) => (entry.flags & lesser) === 0) ?? pool[0])?.address;
 }
 
+/** Lists the subnets of the link that contain one of `vips`. A host address is no subnet. */
+export function subnetsOf(network: Network, link: LinkEntry, vips: readonly IpAddress[]): readonly Subnet[] {
+  return vips.flatMap((vip) =>
+    onSubnet(network, link, vip).map(({ address, prefixLength }) => ({ address, prefixLength })),
+  );
+}
+
 /**
  * Lists the link's usable addresses whose subnet contains `vip`. A VIP bound by an agent (a host address) is
  * no subnet.
@@ -235,15 +242,6 @@ function own(network: Network, link: LinkEntry, family: Family): readonly Addres
 /** True for fe80::/10. Every interface has such an address, so it says nothing. */
 function isLinkLocal(address: IpAddress): boolean {
   return address.family === 6 && address.bytes[0] === 0xfe && ((address.bytes[1] ?? 0) & 0xc0) === 0x80;
-}
-
-function samePrefix(a: Uint8Array, b: Uint8Array, prefixLength: number): boolean {
-  for (let i = 0; i < a.length; i++) {
-    const bits = Math.min(8, Math.max(0, prefixLength - i * 8));
-    const mask = (0xff00 >> bits) & 0xff;
-    if ((((a[i] ?? 0) ^ (b[i] ?? 0)) & mask) !== 0) return false;
-  }
-  return true;
 }
 
 /**

@@ -25,6 +25,11 @@ export function parseMac(text: string): Uint8Array | undefined {
   return bytes !== undefined && isOneMachine(bytes) ? bytes : undefined;
 }
 
+/** True for the MAC of one machine as {@link formatMac} writes it. It may become a part of rules. */
+export function isMacText(text: string): boolean {
+  return text === text.toLowerCase() && parseMac(text) !== undefined;
+}
+
 /** True for a MAC that is neither a group (the first byte is odd) nor unknown (zero). */
 export function isOneMachine(mac: Uint8Array): boolean {
   return mac.length === 6 && ((mac[0] ?? 0) & 1) === 0 && mac.some((byte) => byte !== 0);

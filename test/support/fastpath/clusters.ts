@@ -91,6 +91,7 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
             interfaceName: "eth0",
             interfaceIndex: 2,
             addresses: FAMILIES.map((family) => addressIn(address, family)),
+            subnets: [],
             mac: macOf(self),
             backendPort: 6443,
             balancerPort: 8443,
@@ -116,6 +117,7 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
                     node: `n${others[index]}`,
                     mac,
                     fresh,
+                    served: true,
                     said: "",
                     fastPath: {
                       version: FAST_PATH_VERSION,

@@ -23,6 +23,7 @@ export function peer(n: number, changes: Partial<PlanPeer> = {}): PlanPeer {
     fastPath: { version: FAST_PATH_VERSION, addresses: [addressIn(n, 4).text] },
     mac: macOf(n),
     fresh: true,
+    served: true,
     said: "a/1",
     ...changes,
   };

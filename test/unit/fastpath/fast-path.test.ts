@@ -90,6 +90,7 @@ class Bench {
           interfaceName: "eth0",
           interfaceIndex: this.link.index,
           addresses: [addressIn(1, 4)],
+          subnets: [],
           mac: macOf(1),
           backendPort: 6443,
           balancerPort: 8443,

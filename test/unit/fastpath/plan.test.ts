@@ -13,6 +13,10 @@ const node: PlanNode = {
   interfaceName: "eth0",
   interfaceIndex: 2,
   addresses: [addressIn(1, 4)],
+  subnets: [
+    { address: addressIn(1, 4), prefixLength: 24 },
+    { address: addressIn(1, 6), prefixLength: 64 },
+  ],
   mac: macOf(1),
   backendPort: 6443,
   balancerPort: 8443,
@@ -92,24 +96,58 @@ describe("who takes part", () => {
       "one that claims this node's address",
       peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] } }),
     ],
+    ["one that has the address of no API server", peer(4, { served: false })],
+    ...[
+      "255.255.255.255",
+      "10.88.0.255",
+      "10.88.0.0",
+      "10.88.1.12",
+      "224.0.0.1",
+      "127.0.0.1",
+      "0.0.0.0",
+      "fd88::",
+      "fd89::12",
+      "ff02::1",
+      "::1",
+      "::",
+      "::ffff:10.88.0.12",
+    ].map((text): readonly [string, PlanPeer] => [
+      `one that offers ${text} next to the address of an API server`,
+      peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", text] } }),
+    ]),
     ["one that has left: silent, and no API server of the cluster", peer(4, { fresh: false })],
   ];
   for (const [what, stranger] of strangers)
     test(`not ${what}`, () => assert.deepEqual(names(wireOf({ peers: [stranger] })), []));
 
   test("of two with one MAC only one", () =>
-    assert.deepEqual(names(wireOf({ peers: [peer(3, { mac: macOf(2) }), peer(2)] })), ["n2"]));
+    assert.deepEqual(names(wireOf({ peers: [peer(2), peer(3, { mac: macOf(2) })] })), ["n2"]));
 
   test("of two with one address the one whose agent writes: the other was replaced by it", () => {
     const replaced = peer(3, { node: "n0", mac: macOf(9), fresh: false });
     assert.deepEqual(names(wireOf({ peers: [replaced, peer(2), peer(3)] })), ["n2", "n3"]);
   });
 
+  test("of two living ones with one address or one MAC the one that was known first", () => {
+    const newcomer = peer(3, { node: "a", mac: macOf(9) });
+    assert.deepEqual(names(wireOf({ peers: [peer(2), peer(3), newcomer] })), ["n2", "n3"]);
+    const sameMac = peer(5, { node: "a", mac: macOf(3) });
+    const backends = [1, 2, 3, 5].map((n) => backend(n));
+    assert.deepEqual(names(wireOf({ peers: [peer(2), peer(3), sameMac], backends })), ["n2", "n3"]);
+  });
+
+  test("one that any subnet may have, where the VIP is reached by a route alone", () => {
+    const far = peer(2, { fastPath: { version: FAST_PATH_VERSION, addresses: ["192.0.2.12"] } });
+    const backends = [backend(1), backend(2, { host: "192.0.2.12" })];
+    assert.deepEqual(names(wireOf({ node: { subnets: [] }, peers: [far], backends })), ["n2"]);
+    assert.deepEqual(names(wireOf({ peers: [far], backends })), []);
+  });
+
   test("one whose agent is silent, while its API server is in the list: rules outlive an agent", () => {
     assert.deepEqual(names(wireOf({ peers: [peer(2, { fresh: false })] })), ["n2"]);
   });
 
-  test("one that joins, before its API server is in the list: as a part of the ring", () => {
+  test("one whose API server has left the list for a restart: as a part of the ring", () => {
     const wire = wireOf({ peers: [peer(4)] });
     assert.deepEqual(
       [names(wire), wire.inRing.includes("n4"), wire.acceptsNew.includes("n4")],
@@ -156,6 +194,22 @@ describe("more than 16 nodes", () => {
     );
     assert.deepEqual([wire.inRing.includes("n9"), wire.deliverTo], [true, 6443]);
     assert.deepEqual(seenFrom(1, everyone).leftOut.includes("n9"), true);
+  });
+
+  test("are not displaced by new names, however many a client writes into the Lease", () => {
+    const peers = everyone.slice(1, 16).map((n) => peer(n, { mac: mac(n) }));
+    const backends = everyone.slice(0, 16).map((n) => backend(n));
+    const forged = everyone.map((n) =>
+      peer(n + 40, {
+        node: `a${n}`,
+        mac: `02:00:00:00:02:${n.toString(16).padStart(2, "0")}`,
+        served: false,
+      }),
+    );
+    const names16 = names(wireOf({ peers, backends }));
+    assert.equal(names16.length, 15);
+    const wire = wireOf({ peers: [...peers, ...forged], backends });
+    assert.deepEqual([names(wire), wire.leftOut], [names16, []]);
   });
 
   test("are no more than 16 when there are 16: nobody is left out", () => {
@@ -294,6 +348,16 @@ describe("where a node's own clients go", () => {
       "fd88::11 6443",
       "fd88::12 6443",
     ]);
+  });
+
+  test("not to an address that a node offers next to an API server's and that is not in the VIP's subnet", () => {
+    const both = { version: FAST_PATH_VERSION, addresses: ["10.88.0.12", "2001:db8::66"] };
+    const plan = planOf({
+      families: [4, 6],
+      node: { addresses: [addressIn(1, 4), addressIn(1, 6)] },
+      peers: [peer(2, { fastPath: both })],
+    });
+    assert.ok(!own(plan).some((target) => target.includes("2001:db8::66")));
   });
 
   test("to the own proxy for a family in which no API server has an address", () => {

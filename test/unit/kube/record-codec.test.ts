@@ -9,6 +9,7 @@ import {
 } from "../../../src/kube/record-codec.ts";
 import type { Candidate } from "../../../src/kube/record.ts";
 import { candidate, held, lease } from "./lease-fixture.ts";
+import { isMachineAddress, parseIp } from "../../../src/net.ts";
 
 const priority = fc.integer({ min: 1, max: 254 });
 const word = fc.stringMatching(/^[\w.:+-]{1,64}$/);
@@ -22,10 +23,13 @@ const anyCandidate: fc.Arbitrary<Candidate> = fc.record(
     state: fc.constantFrom("INIT", "BACKUP", "MASTER", "FAULT"),
     faults: fc.array(word, { maxLength: 8 }),
     preempt: fc.boolean(),
-    ip: fc.oneof(fc.ipV4(), fc.constant("2001:db8::1")),
+    ip: fc.oneof(
+      fc.ipV4().filter((text) => isMachineAddress(parseIp(text) ?? assert.fail())),
+      fc.constant("2001:db8::1"),
+    ),
     mac: fc.oneof(
       fc.constant(""),
-      fc.array(hex, { minLength: 6, maxLength: 6 }).map((bytes) => bytes.join(":")),
+      fc.array(hex, { minLength: 5, maxLength: 5 }).map((bytes) => ["02", ...bytes].join(":")),
     ),
     fastPath: fc.option(
       fc.record(
@@ -75,6 +79,16 @@ describe("candidate annotations", () => {
       ["ip", "192.0.2.1/24"],
       ["ip", "2001:DB8::1"],
       ["ip", "fe80::1%eth0"],
+      ["ip", "255.255.255.255"],
+      ["ip", "224.0.0.1"],
+      ["ip", "127.0.0.1"],
+      ["ip", "0.0.0.0"],
+      ["ip", "ff02::1"],
+      ["ip", "::1"],
+      ["mac", "00:00:00:00:00:00"],
+      ["mac", "ff:ff:ff:ff:ff:ff"],
+      ["mac", "01:00:5e:00:00:01"],
+      ["mac", "02:00:00:00:00:0A"],
       ["mac", "02:00:00:00:00"],
       ["mac", "02-00-00-00-00-01"],
       ["mac", "02:00:00:00:00:0G"],
