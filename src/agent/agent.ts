@@ -10,6 +10,7 @@ import { readRemembered, writeRemembered } from "../backends/remembered.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createApiClient } from "../kube/api.ts";
+import type { ApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import { watchEndpoints } from "../kube/endpoints.ts";
@@ -32,7 +33,9 @@ import type { Metrics } from "../ops/metrics.ts";
 import { MOST_MOVES } from "../ops/page-facts.ts";
 import type { PageSetting } from "../ops/page-facts.ts";
 import type { PictureInput } from "../ops/page.ts";
-import { createOps } from "../ops/server.ts";
+import { createOps, isLoopback } from "../ops/server.ts";
+import { createAccess } from "../ops/access.ts";
+import type { ReviewAnswer } from "../ops/access.ts";
 import { peerIdentity } from "../peers/identity.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import { createKnownPeers } from "../peers/known-peers.ts";
@@ -88,6 +91,8 @@ export interface Agent {
   abandon(): void;
 }
 
+/** Milliseconds that the API may take to say who a client of the ops port is. */
+const REVIEW_MS = 3_000;
 /** Milliseconds between two looks at the Lease's candidates for new keys. */
 const PEERS_MS = 1_000;
 
@@ -102,6 +107,7 @@ interface Parts {
   /** undefined with role balancer, and where LEASEHOLD_PEER_PORT is off. */
   readonly peers: Peers | undefined;
   readonly drains: Drains;
+  readonly api: ApiClient;
   /** Asks the cluster for its API servers until closed. */
   discover(): Endpoints;
 }
@@ -119,6 +125,11 @@ export function createAgent(deps: AgentDeps): Agent {
   const { config, clock, log, version } = deps;
   const startedMs = clock.now();
   const stopped = new AbortController();
+  const isRemote = !isLoopback(config.opsHost);
+  const identity =
+    isRemote || config.peerPort !== undefined
+      ? peerIdentity(config.dataDir, config.nodeName, log)
+      : undefined;
   const metrics = createMetrics({
     version,
     nodeVersion: deps.nodeVersion,
@@ -138,6 +149,18 @@ export function createAgent(deps: AgentDeps): Agent {
       moves: () => parts?.candidacy?.moves(MOST_MOVES) ?? [],
       picture: deps.picture,
     },
+    ...(isRemote && identity !== undefined
+      ? {
+          remote: {
+            identity,
+            access: createAccess({
+              clock,
+              clusterCa: () => parts?.credentials.current()?.ca,
+              review: (path, body) => review(path, body),
+            }),
+          },
+        }
+      : {}),
     log,
     clock,
   });
@@ -167,7 +190,7 @@ export function createAgent(deps: AgentDeps): Agent {
         { interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text },
         "Interface for the VIP found",
       );
-    parts = createParts(deps, nodeNetwork, metrics);
+    parts = createParts(deps, nodeNetwork, metrics, identity);
     // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
     if (parts.peers !== undefined) {
@@ -201,6 +224,17 @@ export function createAgent(deps: AgentDeps): Agent {
     await parts?.transport.close();
     await ops.stop();
     presence?.close();
+  }
+
+  /** Asks the API who a client of the ops port is, or what it may do. */
+  async function review(path: string, body: object): Promise<ReviewAnswer> {
+    const outcome = await parts?.api.call(
+      { method: "POST", path, contentType: "application/json", body },
+      REVIEW_MS,
+    );
+    return outcome?.kind === "answer"
+      ? { status: outcome.response.status, body: outcome.response.body }
+      : undefined;
   }
 
   function learnPeers(): void {
@@ -282,7 +316,12 @@ export function createAgent(deps: AgentDeps): Agent {
   };
 }
 
-function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metrics: Metrics): Parts {
+function createParts(
+  deps: AgentDeps,
+  nodeNetwork: NodeNetwork | undefined,
+  metrics: Metrics,
+  identity: PeerIdentity | undefined,
+): Parts {
   const { config, clock, log, version } = deps;
   const own = nodeNetwork?.nodeIp ?? config.nodeIp;
   const local =
@@ -298,7 +337,10 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     return { id: hostPort(host, port), host, port, local: host === own?.text };
   }
 
-  const peers = nodeNetwork === undefined ? undefined : openPeers(config, nodeNetwork, log);
+  const peers =
+    nodeNetwork === undefined || identity === undefined
+      ? undefined
+      : openPeers(config, nodeNetwork, identity, log);
   const credentials = createCredentials({
     clock,
     log,
@@ -429,6 +471,7 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
     fastPath,
     peers,
     drains,
+    api,
     discover: () =>
       watchEndpoints({
         api,
@@ -445,9 +488,13 @@ function createParts(deps: AgentDeps, nodeNetwork: NodeNetwork | undefined, metr
   };
 }
 
-function openPeers(config: Config, { nodeIp }: NodeNetwork, log: Logger): Peers | undefined {
+function openPeers(
+  config: Config,
+  { nodeIp }: NodeNetwork,
+  identity: PeerIdentity,
+  log: Logger,
+): Peers | undefined {
   if (config.peerPort === undefined) return undefined;
-  const identity = peerIdentity(config.dataDir, config.nodeName, log);
   const self = { node: config.nodeName, key: identity.id };
   return {
     host: nodeIp.text,

@@ -86,10 +86,10 @@ export async function askAll(config: Config, clock: Clock): Promise<Answers> {
   return { at: clock.wall(), config, agent, peers, kernel: askKernel(config, agent), lease, recording };
 }
 
-/** An address to connect to where the agent listens on every address. */
+/** The address of loopback where the agent serves this machine's programs, whatever other machines see. */
 function reachable(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  return host === "::" ? "::1" : host;
+  if (host.startsWith("127.")) return host;
+  return host === "::" || host === "::1" ? "::1" : "127.0.0.1";
 }
 
 async function askAgent(url: string, timeoutMs: number): Promise<Asking<AgentFacts>> {

@@ -373,7 +373,7 @@ export const WARNINGS: readonly Rule[] = [
       ops.host.startsWith("127.") || ops.host === "::1"
         ? []
         : [
-            `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" is reachable from other machines, and nothing there asks for a password`,
+            `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" is reachable from other machines: it speaks TLS there, and asks the API who may read (docs/page.md)`,
           ],
   },
   {

@@ -351,9 +351,10 @@ export const SETTINGS = {
     section: "Operations",
     doc:
       "Where the agent serves the page (docs/page.md), /livez, /readyz, /healthz, /metrics, /status and " +
-      "/decisions. There is no " +
-      "authentication: leave it on loopback unless you trust the network. `0.0.0.0:10081` lets Prometheus " +
-      "in; manifests/monitoring expects that port. While the port is taken, the agent keeps trying.",
+      "/decisions. Programs of this machine need no right on loopback, which is always served. Other " +
+      "machines are served by TLS, and with a bearer token or a client certificate that the API lets read " +
+      "the path. `0.0.0.0:10081` lets Prometheus in; manifests/monitoring expects that port. While the port " +
+      "is taken, the agent keeps trying.",
   }),
   HEALTH_PORT: withDefault(parsers.port, "10084", {
     section: "Operations",

@@ -5,7 +5,7 @@
 import type { Config } from "../config/config.ts";
 import type { SettingName } from "../config/settings.ts";
 import { ctrProblems, hostScript } from "./host-script.ts";
-import { POD_MONITOR, prometheusRule } from "./monitoring.ts";
+import { MONITORING_RBAC, POD_MONITOR, prometheusRule } from "./monitoring.ts";
 import { podMounts, workerMounts } from "./mounts.ts";
 import { agentCapabilities, controlPlanePod, graceSeconds, workerPod } from "./pod.ts";
 import { flowSchema, rbac, workerRbac } from "./rbac.ts";
@@ -77,6 +77,7 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
       return plain({
         "monitoring/podmonitor.yaml": POD_MONITOR,
         "monitoring/prometheusrule.yaml": prometheusRule(config),
+        "monitoring/rbac.yaml": MONITORING_RBAC,
       });
   }
 }

@@ -17,12 +17,91 @@ spec:
       app.kubernetes.io/name: leasehold
   podMetricsEndpoints:
     # manifests/leasehold.yaml names this port. Prometheus reaches it once LEASEHOLD_OPS_ADDRESS is set as shown there.
+    # Each agent has made its own certificate, as kubeadm's controller manager has. rbac.yaml makes the token.
     - port: metrics
       path: /metrics
+      scheme: https
+      tlsConfig:
+        insecureSkipVerify: true
+      authorization:
+        credentials:
+          name: leasehold-metrics
+          key: token
       interval: 5s
       relabelings:
         - sourceLabels: [__meta_kubernetes_pod_node_name]
           targetLabel: node
+`;
+
+/** The text of manifests/monitoring/rbac.yaml. */
+export const MONITORING_RBAC = `# The agents may ask the API who a client of their ops port is, and what it may do.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: leasehold-auth-delegator
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:auth-delegator
+subjects:
+  - apiGroup: rbac.authorization.k8s.io
+    kind: User
+    name: leasehold
+---
+# Whoever has this role may read the agents' metrics. Add "/", "/page.css", "/page.js", "/events" and "/peers/*" for the
+# page.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: leasehold-metrics
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+rules:
+  - nonResourceURLs: ["/metrics"]
+    verbs: ["get"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: leasehold-metrics
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: leasehold-metrics
+subjects:
+  - kind: ServiceAccount
+    name: leasehold-metrics
+    namespace: kube-system
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: leasehold-metrics
+  namespace: kube-system
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
+automountServiceAccountToken: false
+---
+# The API fills this in with a token that does not end. podmonitor.yaml names it.
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata:
+  name: leasehold-metrics
+  namespace: kube-system
+  annotations:
+    kubernetes.io/service-account.name: leasehold-metrics
+  labels:
+    app.kubernetes.io/name: leasehold
+    app.kubernetes.io/part-of: control-plane
 `;
 
 /**

@@ -79,14 +79,14 @@ function opsAddress(given: PodOptions["given"]): string[] {
   if (text !== undefined)
     return [
       ...comments(8, [
-        "Prometheus asks the agent here. Every machine that reaches this address may do so. See manifests/monitoring.",
+        "Prometheus asks the agent here, by TLS and with a token. See manifests/monitoring.",
       ]),
       `        - ${entry("OPS_ADDRESS", text)}`,
     ];
   return [
     ...comments(8, [
-      'To let Prometheus reach the agent, take away the first "# " of this line. Every machine that reaches the node',
-      'then reaches the agent too. If the nodes\' addresses are IPv6, use "[::]:10081". See manifests/monitoring.',
+      'To let Prometheus reach the agent, by TLS and with a token, take away the first "# " of this line. If the nodes\'',
+      'addresses are IPv6, use "[::]:10081". See manifests/monitoring.',
     ]),
     `        # - ${entry("OPS_ADDRESS", "0.0.0.0:10081")}`,
   ];

@@ -5,16 +5,15 @@
  * request as it connects, so idle connections, half requests and slow readers never cost it its place.
  */
 import { constants } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import { createServer as createTlsServer } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
-import { keyIdOf } from "../peers/certificate.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import { listenCode, listenReason } from "../proxy/listen-failure.ts";
 import type { ListenerStatus } from "./status.ts";
@@ -49,20 +48,22 @@ export interface ListenerDeps {
   readonly clock: Clock;
   /** Most connections at one time, default {@link MAX_CONNECTIONS}. */
   readonly maxConnections?: number;
-  /** Mutual TLS; absent: plain HTTP for everybody who reaches the port. */
-  readonly tls?: MutualTls;
+  /** TLS; absent: plain HTTP for everybody who reaches the port. */
+  readonly tls?: ListenerTls;
 }
 
-/** TLS where both sides show a key, and the server knows the keys that it answers. */
-export interface MutualTls {
+/** TLS with a key of our own, which no authority has signed. The client may show a certificate. */
+export interface ListenerTls {
   readonly identity: PeerIdentity;
-  /** Says whether a client with this key gets an answer; see {@link keyIdOf}. */
-  readonly hasKey: (keyId: string) => boolean;
+  /** Says whether a connection speaks TLS. Others speak plain HTTP. Default: all do. */
+  readonly covers?: (socket: Socket) => boolean;
   /**
-   * Says whether a client with this numeric address may show its key. A handshake takes a millisecond of the
-   * thread that renews the Lease, so a stranger must not be able to ask for many.
+   * Says whether a client with this numeric address may begin TLS. A handshake takes a millisecond of the
+   * thread that renews the Lease, so a stranger must not be able to ask for many. Default: 50 a second may.
    */
-  readonly hasAddress: (ip: string) => boolean;
+  readonly hasAddress?: (ip: string) => boolean;
+  /** Says whether a client with this certificate may make a request. Default: every one may. */
+  readonly admits?: (certificate: X509Certificate | undefined) => boolean;
 }
 
 export interface Listener {
@@ -91,6 +92,8 @@ const BACKLOG = 4_096;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** Milliseconds from the first packet to the last, for clients that send or read a byte at a time. */
 const CONNECTION_LIFE_MS = 10_000;
+/** Most handshakes that strangers may begin in a second. */
+const MOST_HANDSHAKES = 50;
 const STREAM_LIFE_MS = 600_000;
 /** Most bytes of a stream that wait for a reader. One that does not read loses its stream. */
 const MAX_UNREAD_BYTES = 1_024 * 1_024;
@@ -124,12 +127,12 @@ async function isRead(request: IncomingMessage): Promise<boolean> {
 const otherEnd = ({ remoteAddress = "", remotePort = 0 }: Socket): string =>
   hostPort(remoteAddress, remotePort);
 
-function tlsOptions({ identity }: MutualTls) {
+function tlsOptions({ identity }: ListenerTls) {
   return {
     key: identity.key,
     cert: identity.cert,
     requestCert: true,
-    // No authority has signed a peer's certificate. The listener compares its key, before the first request.
+    // Who may ask is decided by {@link ListenerTls.admits} or by the answer itself, and not by an authority.
     rejectUnauthorized: false,
     minVersion: "TLSv1.3" as const,
     handshakeTimeout: REQUEST_TIMEOUT_MS,
@@ -154,47 +157,65 @@ export function createListener(deps: ListenerDeps): Listener {
   let retryMs = FIRST_RETRY_MS;
   let stopping: Promise<void> | undefined;
 
-  const limits = {
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: REQUEST_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
-  };
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    respond(request, response).catch((error: unknown) => {
-      log.error({ err: error, listener: name, path: request.url }, "Ops request failed");
-      response.destroy();
-    });
-  };
-  const server: Server =
-    deps.tls === undefined
-      ? createServer(limits, onRequest)
-      : createTlsServer({ ...limits, ...tlsOptions(deps.tls) }, onRequest);
-  /** With TLS: the connections by their other end, because a request names the stream that TLS put on it. */
+  const server: Server = createServer(
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
+    },
+    (request, response) => {
+      respond(request, response).catch((error: unknown) => {
+        log.error({ err: error, listener: name, path: request.url }, "Ops request failed");
+        response.destroy();
+      });
+    },
+  );
+  /** Connections of this listener that speak TLS, by their other end: a request names the stream above it. */
   const underTls = new Map<string, Socket>();
-  // HTTP begins with the event that Node's own listener gets after this one.
-  server.prependListener("secureConnection", (socket: TLSSocket) => {
-    if (!isKnown(socket)) socket.destroy();
-  });
+  const tlsServer = deps.tls && createTlsServer(tlsOptions(deps.tls));
+  if (tlsServer !== undefined) {
+    // Node's own listener begins HTTP on a connection. Here TLS may come before that.
+    const begin = server.listeners("connection");
+    server.removeAllListeners("connection");
+    const beginHttp = (socket: Socket): void =>
+      begin.forEach((listener) => void listener.call(server, socket));
+    server.on("connection", (socket: Socket) => {
+      if (deps.tls?.covers?.(socket) === false) return beginHttp(socket);
+      if (!mayBeginTls(socket)) return void socket.destroy();
+      const end = otherEnd(socket);
+      underTls.set(end, socket);
+      socket.once("close", () => {
+        if (underTls.get(end) === socket) underTls.delete(end);
+      });
+      tlsServer.emit("connection", socket);
+    });
+    tlsServer.on("secureConnection", (socket) => {
+      if (deps.tls?.admits?.(socket.getPeerX509Certificate()) === false) socket.destroy();
+      else beginHttp(socket);
+    });
+    tlsServer.on("tlsClientError", (_, socket) => socket.destroy());
+  }
   // A connection that is kept alive would be an idle one. Requests after the first in a pipeline are dropped.
   server.maxRequestsPerSocket = 1;
   server.on("connection", admit);
 
-  function isKnown(socket: Socket): boolean {
-    if (deps.tls === undefined) return true;
-    const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-    const id = certificate && keyIdOf(certificate);
-    return id !== undefined && deps.tls.hasKey(id);
+  /** Handshakes that strangers have begun in this second. */
+  let handshakes = 0;
+  let secondMs = Number.NEGATIVE_INFINITY;
+
+  function mayBeginTls({ remoteAddress = "" }: Socket): boolean {
+    if (deps.tls?.hasAddress !== undefined) return deps.tls.hasAddress(remoteAddress);
+    if (clock.now() - secondMs >= 1_000) {
+      handshakes = 0;
+      secondMs = clock.now();
+    }
+    handshakes += 1;
+    return handshakes <= MOST_HANDSHAKES;
   }
 
   function admit(socket: Socket): void {
-    if (deps.tls?.hasAddress(socket.remoteAddress ?? "") === false) {
-      socket.destroy();
-      return;
-    }
-    const end = otherEnd(socket);
     asking.add(socket);
-    if (deps.tls !== undefined) underTls.set(end, socket);
     lives.set(
       socket,
       clock.after(CONNECTION_LIFE_MS, () => socket.destroy()),
@@ -203,7 +224,6 @@ export function createListener(deps: ListenerDeps): Listener {
       lives.get(socket)?.cancel();
       asking.delete(socket);
       answering.delete(socket);
-      if (underTls.get(end) === socket) underTls.delete(end);
     });
     if (asking.size + answering.size <= maxConnections) return;
     // Clients that do not read their answer get no more than half of the places.
@@ -212,7 +232,7 @@ export function createListener(deps: ListenerDeps): Listener {
   }
 
   async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!isKnown(request.socket) || !(await isRead(request))) {
+    if (!(await isRead(request))) {
       request.socket.destroy();
       return;
     }

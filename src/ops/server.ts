@@ -4,12 +4,16 @@
  * the other nodes' agents, on this node's address, with mutual TLS (docs/adr/0017).
  */
 import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import { hostPort } from "../net.ts";
+import { hostPort, parseIp } from "../net.ts";
+import type { Access } from "./access.ts";
 import { healthQuery, healthText, liveness, oneCheckText, readiness } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
 import { askPeer } from "../peers/ask-peer.ts";
+import { keyIdOf } from "../peers/certificate.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import type { KnownPeers } from "../peers/known-peers.ts";
 import { createListener } from "./listener.ts";
@@ -47,8 +51,16 @@ export interface OpsDeps {
   readonly decisions: () => Promise<string>;
   readonly metrics: AgentMetrics;
   readonly page: OpsPage;
+  /** How other machines are served: by TLS, and by right. It is needed unless `host` is on loopback. */
+  readonly remote?: OpsRemote;
   readonly log: Logger;
   readonly clock: Clock;
+}
+
+export interface OpsRemote {
+  /** The key of the port, which no authority has signed. */
+  readonly identity: PeerIdentity;
+  readonly access: Access;
 }
 
 /** What is known once the node's place on the network is known. */
@@ -111,13 +123,37 @@ function routeOf(routes: Routes, path: string): Route | undefined {
   return routes.get(path) ?? (parent === undefined ? undefined : (query) => parent(query, rest));
 }
 
-async function route(find: (path: string) => Route | undefined, request: IncomingMessage): Promise<Reply> {
-  const target = request.url ?? "";
+/** Says whether a numeric address is on loopback: only programs of this machine reach it. */
+export function isLoopback(address: string): boolean {
+  return /^(?:::ffff:)?127\./.test(address) || address === "::1";
+}
+
+/**
+ * Says whether a plain request comes from elsewhere than a program of this machine. A stranger's web page may
+ * have a name that leads to 127.0.0.1, and read there with the reader's own browser: on loopback nobody has a
+ * reason to use another name than localhost. And kube-proxy may let the neighbours send packets to loopback
+ * (CVE-2020-8558).
+ */
+function isFromElsewhere({ headers, socket }: IncomingMessage): boolean {
+  if (!isLoopback(socket.remoteAddress ?? "")) return true;
+  const name = (headers.host ?? "").replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  return name !== "" && name.toLowerCase() !== "localhost" && parseIp(name) === undefined;
+}
+
+/** The text of the status, by kind of verdict. */
+const REFUSALS = { unauthenticated: 401, forbidden: 403, unknown: 503 } as const;
+/** Anybody may ask for these, as of Kubernetes' own components. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(["/livez", "/readyz", "/healthz"]);
+
+function urlOf({ url: target = "" }: IncomingMessage): URL | undefined {
   // Only the path counts. The origin given here is never used.
-  const url =
-    target.startsWith("/") && URL.canParse(`http://ops${target}`)
-      ? new URL(`http://ops${target}`)
-      : undefined;
+  return target.startsWith("/") && URL.canParse(`http://ops${target}`)
+    ? new URL(`http://ops${target}`)
+    : undefined;
+}
+
+async function route(find: (path: string) => Route | undefined, request: IncomingMessage): Promise<Reply> {
+  const url = urlOf(request);
   if (url === undefined) return text(400, "400 bad request\n");
   const found = find(url.pathname);
   if (found === undefined) return text(404, "404 page not found\n");
@@ -240,18 +276,63 @@ export function createOps(deps: OpsDeps): Ops {
     clock,
     answer: (request) => route((path) => routeOf(probes, path), request),
   });
+  const served = (request: IncomingMessage): Promise<Reply> =>
+    route((path) => routeOf(all, path) ?? pageRoute(deps.page.node, path) ?? peerRoute(path), request);
+
+  /** Serves a program of this machine, or another machine's by right. */
+  async function answer(request: IncomingMessage): Promise<Reply> {
+    const { socket, headers } = request;
+    const path = urlOf(request)?.pathname;
+    // A request without a path is answered as what it is.
+    if (path === undefined) return served(request);
+    if (!(socket instanceof TLSSocket))
+      return isFromElsewhere(request)
+        ? text(421, "421 misdirected request: ask from this machine, at localhost or an address\n")
+        : served(request);
+    if (deps.remote === undefined || OPEN_PATHS.has(path)) return served(request);
+    const [, token] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "") ?? [];
+    const verdict = await deps.remote.access.judge(
+      { certificate: socket.getPeerX509Certificate(), token },
+      path,
+    );
+    if (verdict.kind === "allowed") return served(request);
+    const status = REFUSALS[verdict.kind];
+    return {
+      ...text(status, `${status} ${verdict.why}\n`),
+      ...(status === 401 ? { headers: { "www-authenticate": "Bearer" } } : {}),
+    };
+  }
+
+  const { remote } = deps;
+  const isRemote = !isLoopback(deps.host);
+  if (isRemote && remote === undefined)
+    throw new RangeError(`${deps.host} is reachable from other machines, and nothing says who may read`);
   const forAll = createListener({
     name: "ops",
     host: deps.host,
     port: deps.port,
     log,
     clock,
-    answer: (request) =>
-      route((path) => routeOf(all, path) ?? pageRoute(deps.page.node, path) ?? peerRoute(path), request),
+    ...(isRemote && remote !== undefined
+      ? {
+          tls: {
+            identity: remote.identity,
+            covers: ({ localAddress = "" }: Socket) => !isLoopback(localAddress),
+          },
+        }
+      : {}),
+    answer,
   });
+  // A wildcard address has loopback in it. Where the port is on one address of the node, loopback is served as
+  // well, because `leasehold status` and a person on the machine need no right.
+  const forLocal =
+    isRemote && deps.host !== "0.0.0.0" && deps.host !== "::"
+      ? createListener({ name: "local", host: HEALTH_HOST, port: deps.port, log, clock, answer })
+      : undefined;
   const listeners = (): readonly Listener[] => [
     forProbes,
     forAll,
+    ...(forLocal === undefined ? [] : [forLocal]),
     ...(forPeers === undefined ? [] : [forPeers]),
   ];
 
@@ -273,7 +354,11 @@ export function createOps(deps: OpsDeps): Ops {
         log,
         clock,
         maxConnections: MOST_PEER_CONNECTIONS,
-        tls: { identity, hasKey: (id) => known.hasKey(id), hasAddress: (ip) => known.hasAddress(ip) },
+        tls: {
+          identity,
+          hasAddress: (ip) => known.hasAddress(ip),
+          admits: (certificate) => certificate !== undefined && known.hasKey(keyIdOf(certificate) ?? ""),
+        },
         answer: (request) => route((path) => routeOf(told, path), request),
       });
       return forPeers.start();

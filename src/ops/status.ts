@@ -10,10 +10,11 @@ import type { VipStatus } from "../vip/status.ts";
 /** One of the agent's own HTTP ports. */
 export interface ListenerStatus {
   /**
-   * `health` serves the probes, on loopback. `ops` serves everything, at LEASEHOLD_OPS_ADDRESS. `peers` serves
-   * the other nodes' agents, at LEASEHOLD_PEER_PORT.
+   * `health` serves the probes, on loopback. `ops` serves everything, at LEASEHOLD_OPS_ADDRESS, and `local`
+   * the same on loopback where that address is not. `peers` serves the other nodes' agents, at
+   * LEASEHOLD_PEER_PORT.
    */
-  readonly name: "health" | "ops" | "peers";
+  readonly name: "health" | "ops" | "local" | "peers";
   /** Address and port as configured. */
   readonly address: string;
   readonly listening: boolean;

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { loadYaml } from "@kubernetes/client-node";
 import { DemoCluster } from "../../scripts/demo/cluster.ts";
+import { SCRAPER_TOKEN } from "../support/embedded-api/server.ts";
 import { Fetcher } from "../support/lab/fetcher.ts";
 import { HeldConnections } from "../support/lab/hold.ts";
 import type { Host } from "../support/lab/host.ts";
@@ -54,7 +55,7 @@ async function startPrometheus(host: Host, targets: readonly Target[]): Promise<
     JSON.stringify({
       global: { scrape_interval: "1s", evaluation_interval: "1s" },
       rule_files: ["rules.json"],
-      scrape_configs: scrapeConfigs(podMonitor(), "targets.json"),
+      scrape_configs: scrapeConfigs(podMonitor(), "targets.json", SCRAPER_TOKEN),
     }),
   );
   await host.run(["promtool", "check", "config", join(directory, "prometheus.json")]);
@@ -127,7 +128,7 @@ test(
     }>("targets?state=active");
     assert.deepEqual(
       activeTargets.map(({ scrapeUrl }) => scrapeUrl).toSorted(),
-      cluster.nodes.map(({ host }) => `http://${host.ipv4}:10081/metrics`),
+      cluster.nodes.map(({ host }) => `https://${host.ipv4}:10081/metrics`),
     );
     assert.deepEqual(
       activeTargets
@@ -140,7 +141,11 @@ test(
       ],
     );
     // Each kind of metric came through, and no alert asks for what is not there.
-    assert.deepEqual(await query("leasehold_listener_up", "listener"), { health: "1", ops: "1" });
+    assert.deepEqual(await query("leasehold_listener_up", "listener"), {
+      health: "1",
+      ops: "1",
+      peers: "1",
+    });
     assert.deepEqual(Object.keys(await query("leasehold_build_info")), ["n1", "n2"]);
     assert.deepEqual(await query("count(process_cpu_seconds_total)"), { "": "2" });
     const { groups } = await ask<{
@@ -173,9 +178,41 @@ test(
   },
 );
 
+test("another machine reads nothing without a token, and with one what it may", async () => {
+  const [node] = cluster.nodes;
+  const url = `https://${node?.host.ipv4}:10081`;
+  const status = (...words: readonly string[]): Promise<string> =>
+    client.run([
+      "sh",
+      "-c",
+      '"$@" || true',
+      "sh",
+      "curl",
+      "-sko",
+      "/dev/null",
+      "-w",
+      "%{http_code}",
+      ...words,
+    ]);
+  const bearer = ["-H", `Authorization: Bearer ${SCRAPER_TOKEN}`];
+  assert.deepEqual(
+    await Promise.all([
+      status(`${url}/metrics`),
+      status(`${url}/`),
+      status(`${url}/metrics`, "-H", "Authorization: Bearer another"),
+      status(`${url}/metrics`, ...bearer),
+      status(`${url}/status`, ...bearer),
+      status(`${url}/livez`),
+      status(`${url.replace("https", "http")}/metrics`),
+    ]),
+    ["401", "401", "401", "200", "403", "200", "000"],
+  );
+});
+
 test("promtool finds nothing to say about what a running agent serves", async () => {
   for (const node of cluster.nodes.slice(0, 2)) {
-    const { body } = await fetcher.get(`http://${node.host.ipv4}:10081/metrics`);
+    await using local = new Fetcher(node.host);
+    const { body } = await local.get("http://127.0.0.1:10081/metrics");
     assert.ok(body.includes("leasehold_state{"), body);
     assert.equal(await node.host.run(["promtool", "check", "metrics"], { input: body }), "");
   }

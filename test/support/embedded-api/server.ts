@@ -188,6 +188,8 @@ export class EmbeddedServer {
   }
 
   #handle(request: Parameters<ObjectStore["handle"]>[0]): StoreResponse {
+    const review = reviewed(request.path, request.body ?? "{}");
+    if (review !== undefined) return review;
     const answer = this.#store.handle(request);
     const { mutate } = this.faults;
     const written = request.method !== "GET" && answer.status < 300 && request.path.includes("/leases");
@@ -303,6 +305,35 @@ export class EmbeddedServer {
       opened.close();
     });
   }
+}
+
+/** The one token that the API knows, and the paths that its user may get. */
+export const SCRAPER_TOKEN = "token-of-the-scraper";
+const SCRAPER = "system:serviceaccount:kube-system:leasehold-metrics";
+const SCRAPED = "/metrics";
+
+/** Answers who has a token, and what a user may get. */
+function reviewed(path: string, body: string): StoreResponse | undefined {
+  const reviews =
+    /^\/apis\/(authentication|authorization)\.k8s\.io\/v1\/(tokenreviews|subjectaccessreviews)$/;
+  if (!reviews.test(path)) return undefined;
+  const {
+    spec,
+    ...rest
+  }: {
+    readonly spec: {
+      readonly token?: string;
+      readonly user?: string;
+      readonly nonResourceAttributes?: { readonly path: string };
+    };
+  } = JSON.parse(body);
+  const authenticated = spec.token === SCRAPER_TOKEN;
+  const user = { username: SCRAPER, groups: ["system:authenticated"] };
+  const status =
+    spec.token === undefined
+      ? { allowed: spec.user === SCRAPER && spec.nonResourceAttributes?.path === SCRAPED }
+      : { authenticated, ...(authenticated ? { user } : {}) };
+  return { status: 201, body: { ...rest, spec, status } };
 }
 
 function identity({ server, authority }: EmbeddedPki): {

@@ -22,6 +22,9 @@ export interface PodMonitor {
       readonly portNumber?: number;
       readonly path: string;
       readonly interval: string;
+      readonly scheme: string;
+      readonly tlsConfig: { readonly insecureSkipVerify: boolean };
+      readonly authorization: { readonly credentials: { readonly name: string; readonly key: string } };
       readonly relabelings: readonly Relabeling[];
     }[];
   };
@@ -106,13 +109,22 @@ export function podTargets({ metadata, spec }: Pod, { node, address }: Place): r
 /**
  * The scrape configurations of a PodMonitor, as the operator generates them (its generatePodMonitorConfig):
  * pods of the namespace, kept by label and by the name or number of a declared container port, then the
- * monitor's own relabelings. `targets`: the file that stands in for the discovery of pods.
+ * monitor's own relabelings.
+ * @param targets the file that stands in for the discovery of pods
+ * @param token what the Secret of the monitor has, which the operator reads
  */
-export function scrapeConfigs({ metadata, spec }: PodMonitor, targets: string): readonly unknown[] {
+export function scrapeConfigs(
+  { metadata, spec }: PodMonitor,
+  targets: string,
+  token: string,
+): readonly unknown[] {
   return spec.podMetricsEndpoints.map((endpoint, index) => ({
     job_name: `podMonitor/${metadata.namespace}/${metadata.name}/${index}`,
     scrape_interval: endpoint.interval,
     metrics_path: endpoint.path,
+    scheme: endpoint.scheme,
+    tls_config: { insecure_skip_verify: endpoint.tlsConfig.insecureSkipVerify },
+    authorization: { type: "Bearer", credentials: token },
     file_sd_configs: [{ files: [targets] }],
     relabel_configs: [
       { action: "keep", source_labels: ["__meta_kubernetes_namespace"], regex: metadata.namespace },

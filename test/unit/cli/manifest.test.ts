@@ -57,7 +57,10 @@ describe("leasehold manifest", () => {
       [["worker", ...VIP], ["worker.yaml"]],
       [["rbac"], ["rbac.yaml", "flowschema.yaml"]],
       [["worker-rbac"], ["worker-rbac.yaml"]],
-      [["monitoring"], ["monitoring/podmonitor.yaml", "monitoring/prometheusrule.yaml"]],
+      [
+        ["monitoring"],
+        ["monitoring/podmonitor.yaml", "monitoring/prometheusrule.yaml", "monitoring/rbac.yaml"],
+      ],
       [["cli", ...VIP], ["leasehold.sh"]],
       [["systemd", ...VIP], ["leasehold.service"]],
     ] as const)

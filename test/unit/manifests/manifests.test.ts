@@ -285,8 +285,13 @@ describe("the cluster's part", () => {
       "RoleBinding kube-system/leasehold",
     ]);
     assert.deepEqual(names(resources(await kubectl("kustomize", "manifests/monitoring"))), [
+      "ClusterRole /leasehold-metrics",
+      "ClusterRoleBinding /leasehold-auth-delegator",
+      "ClusterRoleBinding /leasehold-metrics",
       "PodMonitor kube-system/leasehold",
       "PrometheusRule kube-system/leasehold",
+      "Secret kube-system/leasehold-metrics",
+      "ServiceAccount kube-system/leasehold-metrics",
     ]);
   });
 

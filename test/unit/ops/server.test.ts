@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect } from "node:net";
-import type { Socket } from "node:net";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { silentLogger } from "../../../src/log.ts";
@@ -9,6 +12,7 @@ import { createMetrics } from "../../../src/ops/metrics.ts";
 import { createOps } from "../../../src/ops/server.ts";
 import type { Ops, OpsDeps } from "../../../src/ops/server.ts";
 import type { AgentStatus } from "../../../src/ops/status.ts";
+import { peerIdentity } from "../../../src/peers/identity.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { exampleStatus } from "./example.ts";
 
@@ -26,6 +30,20 @@ function make(status: () => AgentStatus = () => exampleStatus(), options: Partia
     clock: new FakeClock(),
     ...options,
   });
+}
+
+const directory = mkdtempSync(join(tmpdir(), "leasehold-ops-"));
+const identity = peerIdentity(directory, "n1", silentLogger);
+process.once("exit", () => rmSync(directory, { recursive: true }));
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server has such an address
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 async function started(
@@ -186,7 +204,11 @@ describe("the probes' port", () => {
   test("answers on 127.0.0.1, whatever address the rest is served on, and nothing but the probes", async (t) => {
     for (const host of ["127.0.0.1", "127.0.0.2", "0.0.0.0", "192.0.2.1"]) {
       // One address is no machine's: the probes are served all the same.
-      const ops = make(undefined, { host, port: host === "192.0.2.1" ? 10_081 : 0 });
+      const ops = make(undefined, {
+        host,
+        port: host === "192.0.2.1" ? await freePort() : 0,
+        remote: { identity, access: { judge: () => Promise.resolve({ kind: "allowed" }) } },
+      });
       await ops.start();
       t.after(() => ops.stop());
       const get = (path: string) => fetch(`http://127.0.0.1:${ops.healthPort()}${path}`);

@@ -14,6 +14,7 @@ import { createListener } from "../../../src/ops/listener.ts";
 import type { Answer, Listener } from "../../../src/ops/listener.ts";
 import { askPeer } from "../../../src/peers/ask-peer.ts";
 import type { PeerAnswer } from "../../../src/peers/ask-peer.ts";
+import { keyIdOf } from "../../../src/peers/certificate.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
 import type { PeerIdentity } from "../../../src/peers/identity.ts";
 import type { Peer } from "../../../src/peers/known-peers.ts";
@@ -50,7 +51,11 @@ async function listening(t: TestContext, answer: Partial<Answer> = {}, maxConnec
     log: silentLogger,
     clock,
     maxConnections,
-    tls: { identity: answerer, hasKey: (id) => keys.has(id), hasAddress: (ip) => addresses.has(ip) },
+    tls: {
+      identity: answerer,
+      hasAddress: (ip) => addresses.has(ip),
+      admits: (certificate) => certificate !== undefined && keys.has(keyIdOf(certificate) ?? ""),
+    },
     answer: async ({ url = "" }) => {
       asked.push(url);
       return { status: 200, type: "text/plain", body: "well", ...answer };
