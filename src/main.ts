@@ -4,6 +4,7 @@ import { parseArgs } from "./cli/args.ts";
 import { cleanup } from "./cli/cleanup.ts";
 import { completion } from "./cli/completion.ts";
 import { drain } from "./cli/drain.ts";
+import { drill } from "./cli/drill.ts";
 import { forget } from "./cli/forget.ts";
 import { helpText } from "./cli/help.ts";
 import { importCommand } from "./cli/import.ts";
@@ -20,6 +21,11 @@ import { VERSION } from "./version.ts";
 
 async function main(): Promise<number> {
   const command = parseArgs(process.argv.slice(2));
+  if (command.kind !== "run") {
+    // A reader that has seen enough (head, a pager that was left) is no failure. The shell knows it as SIGPIPE, 128 + 13.
+    for (const stream of [process.stdout, process.stderr])
+      stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 141 : 1));
+  }
   switch (command.kind) {
     case "help":
       process.stdout.write(helpText(command.of));
@@ -39,6 +45,8 @@ async function main(): Promise<number> {
     case "unpin":
     case "resign":
       return wish(command, commandDeps());
+    case "drill":
+      return drill(command, commandDeps());
     case "drain":
     case "undrain":
       return drain(command, commandDeps());
@@ -93,6 +101,12 @@ function commandDeps(): CommandDeps {
     clock: systemClock(bootTimeMs),
     print: (text) => void process.stdout.write(text),
     printError: (text) => void process.stderr.write(text),
+    onInterrupt(callback) {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, callback);
+      return () => {
+        for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, callback);
+      };
+    },
   };
 }
 

@@ -28,6 +28,14 @@ export type Command =
   | ({ readonly kind: "resign" } & Waiting)
   /** `server` is a node's name, an address, or an address with a port, as a person wrote it. */
   | ({ readonly kind: "drain" | "undrain"; readonly server: string } & Waiting)
+  | {
+      readonly kind: "drill";
+      /** undefined: the best other node. */
+      readonly to: string | undefined;
+      readonly intervalMs: number;
+      readonly timeoutMs: number;
+      readonly output: Exclude<Output, "wide">;
+    }
   | { readonly kind: "doctor"; readonly output: Exclude<Output, "wide"> }
   | { readonly kind: "import"; readonly files: readonly string[]; readonly output: Exclude<Output, "wide"> }
   /** Removes the kernel's rules, which outlive the agent. */
@@ -45,6 +53,8 @@ export type Command =
 
 const TIMEOUT_MS = 30_000;
 const TIMEOUT = duration("1s", "10m");
+const INTERVAL_MS = 20;
+const INTERVAL = duration("5ms", "1s");
 const MOST = 1_000;
 const LAST = 5;
 const HELP_FLAGS = ["--help", "-h"];
@@ -66,24 +76,39 @@ interface Words {
   readonly flags: ReadonlyMap<string, string>;
 }
 
+/** A node's name as a person writes or pastes it. Kubernetes has them in lower case. */
+const nodeOf = (word: string): string =>
+  word
+    .trim()
+    .toLowerCase()
+    .replace(/^nodes?\//, "");
+
 /** @throws {Misuse} */
 function readWords(spec: CommandSpec, words: readonly string[]): Words {
   const flags = new Map<string, string>();
   const all: string[] = [];
+  let onlyArguments = false;
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? "";
-    if (!word.startsWith("-") || word === "-") {
+    if (onlyArguments || !word.startsWith("-") || word === "-") {
       if (spec.argument === undefined || (all.length > 0 && spec.argument.many !== true))
         throw surplus(spec, word);
       all.push(checkedValue(spec.argument.name, spec.argument.values, word));
       continue;
     }
-    const [written = "", ...rest] = word.split("=");
-    const flag = spec.flags.find(({ name, short }) => name === written || short === written);
+    if (word === "--") {
+      onlyArguments = true;
+      continue;
+    }
+    const { written, flag, attached } = splitFlag(spec, word);
     if (flag === undefined) throw unknownFlag(spec, word);
-    let value = rest.length > 0 ? rest.join("=") : undefined;
+    let value = attached;
     if (flag.value === undefined) {
-      if (value !== undefined) throw misuse(`${written} takes no value`);
+      // As kubectl has it: --watch=false is as good as nothing.
+      if (value === "false") continue;
+      if (value !== undefined && value !== "true")
+        throw misuse(`${written} takes no value, or true or false`);
+      value = undefined;
     } else {
       value ??= words[++at];
       if (value === undefined && flag.values === undefined)
@@ -94,17 +119,38 @@ function readWords(spec: CommandSpec, words: readonly string[]): Words {
     flags.set(flag.name, value ?? "");
   }
   const [argument] = all;
-  if (spec.argument?.required === true && (argument ?? "") === "")
+  if (spec.argument?.required === true && (argument ?? "").trim() === "")
     throw misuse(`${spec.name} needs ${spec.argument.values?.join(", ") ?? spec.argument.name}`);
   return { argument, all, flags };
 }
 
+/** The flag that a word is, as kubectl takes it: `--output json`, `--output=json`, `-o json`, `-o=json` or `-ojson`. */
+function splitFlag(
+  { flags }: CommandSpec,
+  word: string,
+): { readonly written: string; readonly flag: FlagSpec | undefined; readonly attached: string | undefined } {
+  const [written = "", ...rest] = word.split("=");
+  const flag = flags.find(({ name, short }) => name === written || short === written);
+  if (flag !== undefined || word.startsWith("--"))
+    return { written, flag, attached: rest.length > 0 ? rest.join("=") : undefined };
+  const short = flags.find((one) => one.value !== undefined && one.short === word.slice(0, 2));
+  return { written: word.slice(0, 2), flag: short, attached: word.slice(2) };
+}
+
+/** What a person may have meant by an argument that a command does not take. */
+const MEANT: Readonly<Partial<Record<string, (word: string) => string>>> = {
+  run: () => "settings are environment variables",
+  cleanup: () => "settings are environment variables",
+  status: (word) => `\`leasehold why ${word}\` is about one node`,
+  move: (word) => `the node is a flag: \`leasehold move --to ${word}\``,
+  drill: (word) => `the node is a flag: \`leasehold drill --to ${word}\``,
+  resign: (word) => `\`leasehold move --to ${word}\` moves the VIP to a certain node`,
+};
+
 function surplus({ name, argument }: CommandSpec, word: string): Misuse {
-  return argument === undefined
-    ? misuse(
-        `${name} takes no argument ${shown(word)}${name === "run" || name === "cleanup" ? ": settings are environment variables" : ""}`,
-      )
-    : misuse(`${name} takes one argument, and ${shown(word)} is one too many`);
+  if (argument !== undefined) return misuse(`${name} takes one argument, and ${shown(word)} is one too many`);
+  const meant = /^[\w.-]{1,253}$/.test(word) ? MEANT[name]?.(word) : undefined;
+  return misuse(`${name} takes no argument ${shown(word)}${meant === undefined ? "" : `: ${meant}`}`);
 }
 
 function unknownFlag({ flags }: { readonly flags: readonly FlagSpec[] }, word: string): Misuse {
@@ -117,17 +163,33 @@ function checkedValue(name: string, values: readonly string[] | undefined, value
   const last = values.at(-1) ?? "";
   throw misuse(
     `${name} is ${values.slice(0, -1).join(", ")} or ${last}, not ${shown(value)}`,
-    suggest(value, values),
+    suggest(value.trim().toLowerCase(), values),
   );
 }
 
 function waiting({ flags }: Words): Waiting {
-  const text = flags.get("--timeout");
-  if (text === undefined) return { wait: flags.has("--wait"), timeoutMs: TIMEOUT_MS };
-  const parsed = TIMEOUT.parse(text);
+  return { wait: flags.has("--wait"), timeoutMs: durationOf(flags, "--timeout", TIMEOUT, TIMEOUT_MS) };
+}
+
+function durationOf(flags: Words["flags"], name: string, parser: typeof TIMEOUT, fallbackMs: number): number {
+  const text = flags.get(name);
+  if (text === undefined) return fallbackMs;
+  const parsed = parser.parse(text);
   if (parsed.kind === "wrong")
-    throw misuse(`--timeout ${shown(text)} ${parsed.because}: use ${TIMEOUT.expects}`);
-  return { wait: flags.has("--wait"), timeoutMs: parsed.value };
+    throw misuse(`${name} ${shown(text)} ${parsed.because}: use ${parser.expects}`);
+  return parsed.value;
+}
+
+function drillCommand({ flags }: Words): Command {
+  const to = flags.has("--to") ? nodeOf(flags.get("--to") ?? "") : undefined;
+  if (to === "") throw misuse("--to needs the node that shall have the VIP in between");
+  return {
+    kind: "drill",
+    to,
+    intervalMs: durationOf(flags, "--interval", INTERVAL, INTERVAL_MS),
+    timeoutMs: durationOf(flags, "--timeout", TIMEOUT, TIMEOUT_MS),
+    output: oneOf(["text", "json", "yaml"], flags.get("--output")),
+  };
 }
 
 function whyCommand({ argument, flags }: Words): Command {
@@ -136,7 +198,7 @@ function whyCommand({ argument, flags }: Words): Command {
     throw misuse(`--last is a number from 1 to ${MOST}, not ${shown(last)}`);
   return {
     kind: "why",
-    node: argument,
+    node: argument === undefined ? undefined : nodeOf(argument),
     all: flags.has("--all"),
     last: Number(last),
     file: flags.get("--file"),
@@ -145,7 +207,7 @@ function whyCommand({ argument, flags }: Words): Command {
 }
 
 function moveCommand(words: Words): Command {
-  const to = words.flags.get("--to") ?? "";
+  const to = nodeOf(words.flags.get("--to") ?? "");
   if (to === "") throw misuse("move needs the node that shall have the VIP, as in `leasehold move --to n2`");
   return { kind: "move", to, force: words.flags.has("--force"), ...waiting(words) };
 }
@@ -167,7 +229,7 @@ function unknownCommand(word: string): Misuse {
   return misuse(
     `unknown command ${shown(word)}`,
     suggest(
-      word,
+      word.trim().toLowerCase(),
       COMMANDS.map(({ name }) => name),
     ),
   );
@@ -195,6 +257,8 @@ function commandOf(name: CommandName, words: Words): Command {
     case "drain":
     case "undrain":
       return { kind: name, server: argument ?? "", ...waiting(words) };
+    case "drill":
+      return drillCommand(words);
     case "doctor":
       return { kind: name, output: oneOf(["text", "json", "yaml"], flags.get("--output")) };
     case "import":
@@ -206,7 +270,7 @@ function commandOf(name: CommandName, words: Words): Command {
     case "cleanup":
       return { kind: name, rulesOnly: flags.has("--rules-only") };
     case "forget":
-      return { kind: name, node: argument ?? "" };
+      return { kind: name, node: nodeOf(argument ?? "") };
     case "manifest":
       return { kind: name, words: [] };
     case "completion":
@@ -218,9 +282,16 @@ function commandOf(name: CommandName, words: Words): Command {
   }
 }
 
+/** kubectl takes flags before the command too: `leasehold -o json status`. */
+function commandFirst(argv: readonly string[]): readonly string[] {
+  const at = argv.findIndex((word) => commandSpec(word) !== undefined);
+  if (at <= 0 || argv[0]?.startsWith("-") !== true) return argv;
+  return [...argv.slice(at, at + 1), ...argv.slice(0, at), ...argv.slice(at + 1)];
+}
+
 /** Parses `argv`, which is without the interpreter and the script: `process.argv.slice(2)`. */
 export function parseArgs(argv: readonly string[]): Command {
-  const [first = "run", ...rest] = argv;
+  const [first = "run", ...rest] = commandFirst(argv);
   if (argv.some((word) => HELP_FLAGS.includes(word))) return { kind: "help", of: commandSpec(first)?.name };
   try {
     const spec = commandSpec(first === "--version" ? "version" : first);

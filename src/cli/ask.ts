@@ -16,7 +16,7 @@ import { hostPort } from "../net.ts";
 import { parseRecording } from "../recorder/recording.ts";
 import type { Recording } from "../recorder/recording.ts";
 import { parseAgentFacts, parsePeerList } from "./agent-facts.ts";
-import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
+import type { AgentFacts } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
 
 export type Asking<T> =
@@ -49,10 +49,10 @@ const PEER_MS = 2_500;
 /** Most bytes of an answer. A recording has a few MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
-/** The candidates as this node's agent knows them; none while it cannot be asked. Never rejects. */
-export async function askCandidates(config: Config): Promise<readonly CandidateFacts[]> {
+/** This node's agent; undefined while it cannot be asked. Never rejects. */
+export async function askLocal(config: Config): Promise<AgentFacts | undefined> {
   const agent = await askAgent(`${opsUrl(config)}/status`, LOCAL_MS);
-  return agent.kind === "ok" ? (agent.value.election?.candidates ?? []) : [];
+  return agent.kind === "ok" ? agent.value : undefined;
 }
 
 /** This node's agent, and the others' where they can be asked, by node; "" is an agent that does not answer. Never rejects. */

@@ -42,6 +42,8 @@ export interface MoveView {
   readonly from: string;
   readonly to: string;
   readonly reason: string;
+  /** How long clients waited for the VIP at most, ms; null where this node did not take it from another one. */
+  readonly waitedMs: number | null;
 }
 
 /** What could not be asked, and what to type then. */
@@ -304,6 +306,7 @@ function movesOf({ decisions, writtenAt }: Recording, at: Date): readonly MoveVi
       from: plainText(one.from),
       to: plainText(one.to),
       reason: plainText(one.reason),
+      waitedMs: one.waitedMs,
     }));
 }
 

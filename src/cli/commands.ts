@@ -203,6 +203,39 @@ export const COMMANDS = [
     exits: WISH_EXITS,
   },
   {
+    name: "drill",
+    summary: "move the VIP to another node and back, and report every gap",
+    details: [
+      "It opens TLS connections to the VIP every 20 ms, sends requests on a connection that stays open, and asks the " +
+        "address itself, all from this machine. Meanwhile it moves the VIP to the best other node, as " +
+        "`leasehold move` does, and back, and removes the wish. It reports every attempt that failed or waited for " +
+        "more than 0.25 s. Run it on a node that is neither of the two: the kernel of a node sends its own " +
+        "connections to the VIP straight to an API server, and only the probe of the address goes by way of the holder.",
+      "It is refused when the cluster is not well: an API server is not UP, a node is in FAULT, an agent is " +
+        "silent, a person has pinned the VIP, or the VIP does not answer. Nothing is changed then.",
+    ],
+    flags: [
+      { name: "--to", value: "NODE", doc: "the node that shall have the VIP in between" },
+      {
+        name: "--interval",
+        value: "DURATION",
+        doc: "time between two probes, from 5ms to 1s (default 20ms)",
+      },
+      { ...TIMEOUT, doc: "how long to wait for each move, from 1s to 10m (default 30s)" },
+      { ...OUTPUT, values: ["text", "json", "yaml"], doc: "json and yaml are for programs" },
+    ],
+    examples: [
+      ["leasehold drill", "practise a planned fail-over"],
+      ["leasehold drill --to n3 -o json", "to that node, for a program"],
+    ],
+    exits: [
+      [0, "the VIP moved there and back"],
+      [1, "a move has not happened in time, or the wish could not be stored or removed"],
+      USAGE_EXIT,
+      [3, "refused: the message says why"],
+    ],
+  },
+  {
     name: "doctor",
     summary: "check this machine and the API, before and after an installation",
     details: [

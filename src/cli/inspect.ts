@@ -19,6 +19,11 @@ export interface CommandDeps {
   readonly clock: Clock;
   readonly print: (text: string) => void;
   readonly printError: (text: string) => void;
+  /**
+   * Calls back when a person ends the command (SIGINT, SIGTERM), until the function that it returns is called. Without it
+   * the process ends at once.
+   */
+  readonly onInterrupt?: (callback: () => void) => () => void;
 }
 
 /** Milliseconds between two pictures of `--watch`. */

@@ -98,8 +98,14 @@ function servers({ apiServers }: ClusterView): string {
 function moves({ moves, node }: ClusterView): string {
   if (moves.length === 0) return "";
   return table(
-    ["AGO", "TIME", `ROLE-OF-${node.toUpperCase()}`, "REASON"],
-    moves.map(({ agoMs, at, from, to, reason }) => [duration(agoMs), at, `${from} -> ${to}`, reason]),
+    ["AGO", "TIME", `ROLE-OF-${node.toUpperCase()}`, "CLIENTS-WAITED", "REASON"],
+    moves.map(({ agoMs, at, from, to, reason, waitedMs }) => [
+      duration(agoMs),
+      at,
+      `${from} -> ${to}`,
+      waitedMs === null ? "-" : waitedMs === 0 ? "no" : `at most ${duration(waitedMs)}`,
+      reason,
+    ]),
   );
 }
 

@@ -164,7 +164,7 @@ export function whyText({ now, recorder, decisions }: WhyAnswer): string {
 }
 
 function decisionText(one: ToldDecision): string {
-  const { at, agoMs, from, to, state, told, evidence, rule, did, refused, repeats } = one;
+  const { at, agoMs, from, to, state, told, evidence, rule, did, refused, repeats, waitedMs } = one;
   const role = from === to ? to : `${from} -> ${to}`;
   const line = (label: string, text: string): string => `  ${label.padEnd(9)}${plainText(text)}\n`;
   const lines = (label: string, texts: readonly string[]): string =>
@@ -176,5 +176,11 @@ function decisionText(one: ToldDecision): string {
     rule === null ? "" : line("rule", `${rule.when} (src/election/${rule.file})`),
     lines("did", did),
     lines("refused", refused),
+    waitedMs === null
+      ? ""
+      : line(
+          "clients",
+          waitedMs === 0 ? "They did not wait." : `They waited for ${duration(waitedMs)} at most.`,
+        ),
   ].join("");
 }

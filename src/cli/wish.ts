@@ -4,17 +4,20 @@ import { pause } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { pin, unpin } from "../kube/pin.ts";
-import { MOVE_TO } from "../kube/record.ts";
+import { CANDIDATE_PREFIX, MOVE_TO } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import type { LeaseRead, WithdrawDeps } from "../kube/withdraw.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Command } from "./args.ts";
-import { askCandidates } from "./ask.ts";
+import { askLocal } from "./ask.ts";
 import { connect } from "./connection.ts";
 import { commandConfig } from "./inspect.ts";
 import type { CommandDeps } from "./inspect.ts";
+import { seen, seenText } from "./gaps.ts";
+import { startProbes } from "./probes.ts";
 import { judgeMove, judgeResign } from "./wishes.ts";
+import type { WishVerdict } from "./wishes.ts";
 
 export type WishCommand = Extract<Command, { kind: "move" | "unpin" | "resign" }>;
 
@@ -32,7 +35,8 @@ const REFUSED = 3;
 export async function wish(command: WishCommand, deps: CommandDeps): Promise<number> {
   const config = commandConfig(deps);
   if (config === undefined) return 2;
-  const known = await askCandidates(config);
+  const local = await askLocal(config);
+  const known = local?.election?.candidates ?? [];
   await using connection = connect(
     config,
     deps.clock,
@@ -40,13 +44,20 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
   );
   await connection.ready;
   const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
-  const silent = new Set(known.filter(({ fresh }) => fresh === false).map(({ node }) => node));
   const before = await readLease(lease);
   if (before.kind !== "lease") {
     deps.printError(unreadable(before, config, connection.problem()));
     return FAILED;
   }
-  const session: Session = { ...deps, lease, config };
+  const vips =
+    config.vips.length > 0
+      ? config.vips.map(({ text }) => text)
+      : (local?.vip?.addresses ?? []).map(({ address }) => address);
+  const session: Session = { ...deps, lease, config, vips };
+  const silent =
+    local?.election === undefined || local.election === null
+      ? await silentNow(session, before.record, command)
+      : new Set(known.filter(({ fresh }) => fresh === false).map(({ node }) => node));
   switch (command.kind) {
     case "unpin":
       // This must be awaited here, because the connection is closed when this function ends.
@@ -54,6 +65,8 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
     case "move": {
       const verdict = judgeMove(before.record, command.to, command.force, silent);
       if (verdict.kind === "refused") return refuse(session, verdict.message);
+      await using watch = command.wait ? watchClients(session) : null;
+      await watch?.ready;
       const stored = await store(session, verdict.to);
       if (!stored) return FAILED;
       if (verdict.note !== "") session.print(`${verdict.note}\n`);
@@ -62,14 +75,19 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
           `The VIP stays on ${verdict.to} while that node is fit, until \`leasehold unpin\` or another move.\n`,
       );
       if (!command.wait) return DONE;
-      return (await waitFor(session, verdict.to, command.timeoutMs)) ? DONE : FAILED;
+      const moved = await waitFor(session, verdict.to, command.timeoutMs);
+      await watch?.tell();
+      return moved ? DONE : FAILED;
     }
     case "resign": {
       const verdict = judgeResign(before.record, silent);
       if (verdict.kind === "refused") return refuse(session, verdict.message);
+      await using watch = watchClients(session);
+      await watch.ready;
       if (!(await store(session, verdict.to))) return FAILED;
       session.print(`${plainText(before.record.holder)} resigns, and ${verdict.to} shall have the VIP.\n`);
       const moved = await waitFor(session, verdict.to, command.timeoutMs);
+      await watch.tell();
       const removed = await unpin(lease, verdict.to);
       if (removed.kind === "lease") {
         session.print("The wish was removed from the Lease, so nothing pins the VIP.\n");
@@ -86,6 +104,80 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
 interface Session extends CommandDeps {
   readonly lease: Lease;
   readonly config: Config;
+  /** The VIPs, as far as they are known here. */
+  readonly vips: readonly string[];
+}
+
+/** An agent writes its annotation every 10 s, and may be late. */
+const ANNOTATION_MS = 13_000;
+
+/**
+ * The nodes whose agents are silent, while no agent on this machine says so: those whose annotation does not change for as
+ * long as an agent takes to write it again. It ends as soon as the node that matters has written.
+ */
+async function silentNow(
+  { clock, lease, print }: Session,
+  before: LeaseRecord,
+  command: WishCommand,
+): Promise<ReadonlySet<string>> {
+  const others = Object.keys(before.annotations)
+    .filter((key) => key.startsWith(CANDIDATE_PREFIX))
+    .map((key) => key.slice(CANDIDATE_PREFIX.length))
+    .filter((node) => node !== before.holder);
+  const judge = (silent: ReadonlySet<string>): boolean =>
+    command.kind === "move"
+      ? judgeMove(before, command.to, command.force, silent).kind === "go"
+      : judgeResign(before, silent).kind === "go";
+  // What is refused or possible anyhow needs no watch.
+  if (command.kind === "unpin" || !judge(new Set()) || judge(new Set(others))) return new Set();
+  print(
+    `No agent on this machine says which nodes are alive, so this waits until they write the Lease, for ${ANNOTATION_MS / 1_000} s at most.\n`,
+  );
+  const sinceMs = clock.now();
+  const best = command.kind === "move" ? command.to : bestOf(judgeResign(before, new Set()));
+  const silent = new Set(others);
+  while (clock.now() - sinceMs < ANNOTATION_MS && silent.has(best)) {
+    await pause(clock, LOOK_MS);
+    const read = await readLease(lease);
+    if (read.kind !== "lease") continue;
+    for (const node of others) {
+      const key = `${CANDIDATE_PREFIX}${node}`;
+      if (read.record.annotations[key] !== before.annotations[key]) silent.delete(node);
+    }
+  }
+  return silent;
+}
+
+const bestOf = (verdict: WishVerdict): string => (verdict.kind === "go" ? verdict.to : "");
+
+/** Milliseconds of probes before the wish is stored, and after it has come true. */
+const BEFORE_MS = 300;
+const AFTER_MS = 700;
+const PROBE_MS = 20;
+
+/** Probes that tell what clients on this machine saw of the move. */
+function watchClients({ clock, config, vips, print }: Session): {
+  /** Resolves when the probes run. */
+  readonly ready: Promise<void>;
+  tell(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+} {
+  const probes = startProbes(vips, config.vipPorts[0] ?? config.backendPort, PROBE_MS, clock);
+  const beganMs = clock.now();
+  return {
+    ready: probes.length === 0 ? Promise.resolve() : pause(clock, BEFORE_MS),
+    async tell() {
+      if (probes.length === 0) return;
+      await pause(clock, AFTER_MS);
+      const all = probes.map((probe) =>
+        seen(probe.name, probe.attempts(beganMs), beganMs + BEFORE_MS, clock.now()),
+      );
+      print(`What a client on this machine saw:\n${seenText(all)}`);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const probe of probes) probe.stop();
+    },
+  };
 }
 
 export const nameOf = ({ leaseNamespace, leaseName }: Config): string => `${leaseNamespace}/${leaseName}`;

@@ -23,6 +23,8 @@ export interface Explanation {
   readonly did: readonly string[];
   /** What the API, another node or a rule did not let happen. */
   readonly refused: readonly string[];
+  /** How long clients waited at most for the VIP that this decision took, ms; see {@link waited}. */
+  readonly waitedMs: number | null;
 }
 
 export function explain(settings: ElectionSettings, decision: Decision): Explanation {
@@ -32,7 +34,24 @@ export function explain(settings: ElectionSettings, decision: Decision): Explana
     rule: ruleOf(settings, decision),
     did: decision.effects.flatMap(did),
     refused: refused(decision),
+    waitedMs: waited(settings, decision),
   };
+}
+
+/**
+ * How long clients waited at most, ms, where the decision took the VIP from another node. It is 0 where that node let go
+ * after this one had bound the VIP. Otherwise it is the time since that node's last renewal was seen, or its
+ * release: it had the VIP then. null where the decision did not take the VIP, or no node is known to have had it.
+ */
+function waited({ node }: ElectionSettings, { before, event, after, atMs }: Decision): number | null {
+  const { view } = before.lease;
+  if (before.role.kind !== "BACKUP" || view === null || view.record?.holder === node) return null;
+  if (view.lastHolder === null || view.lastHolder === node) return null;
+  const { role } = after;
+  if (role.kind === "PROVISIONAL") return role.why.kind === "proof" ? atMs - view.changedAtMs : null;
+  if (role.kind !== "MASTER") return null;
+  const isOffered = event.kind === "written" && event.write.kind === "claim" && event.write.offered;
+  return isOffered ? 0 : atMs - view.changedAtMs;
 }
 
 /** "0.35 s", "12 s", "3 min", "5 h". A negative duration counts as none. */

@@ -140,6 +140,8 @@ export function parseRecording(text: string): Recording {
       rule: ruleIn(one["rule"]),
       did: strings(one, "did"),
       refused: strings(one, "refused"),
+      // An older recording does not say.
+      waitedMs: typeof one["waitedMs"] === "number" ? one["waitedMs"] : null,
     })),
   };
 }

@@ -9,6 +9,7 @@ import { after, before, describe, test } from "node:test";
 import type { ClusterView } from "../../src/cli/cluster-view.ts";
 import type { Diagnosis } from "../../src/cli/diagnosis.ts";
 import type { WhyAnswer } from "../../src/cli/why.ts";
+import { BUNDLE } from "./cluster.ts";
 import { leasehold } from "./commands.ts";
 import { createEmbeddedCluster } from "./embedded-cluster.ts";
 import type { EmbeddedCluster, EmbeddedNode } from "./embedded-cluster.ts";
@@ -52,6 +53,16 @@ describe("on a healthy cluster", () => {
     assert.match(out, new RegExp(`does not hold the VIP, because ${holder.name} holds the Lease`));
     const answer: WhyAnswer = JSON.parse((await leasehold(holder, "why", "-o", "json")).out);
     assert.ok(answer.decisions.some(({ to }) => to === "MASTER"));
+  });
+
+  test("status --watch ends without a word when its reader has seen enough", async () => {
+    const env = Object.entries(holder.commandEnvironment()).map(([name, value]) => `${name}=${value}`);
+    const script = '{ "$@" 2>&3 | head -n 2; } 3>&1';
+    const out = await holder.host.run(
+      ["env", ...env, "sh", "-c", script, "sh", process.execPath, BUNDLE, "status", "--watch"],
+      { timeoutMs: 30_000 },
+    );
+    assert.match(out, /^\n2\d{3}-\d\d-\d\dT[\d:.]+Z\n$/);
   });
 
   test("move --wait and resign move it, with agents that obey", async () => {

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { createRecorder } from "../../../src/recorder/recorder.ts";
 import { formatRecording, NoRecording, parseRecording, replay } from "../../../src/recorder/recording.ts";
 import { changesOf, fromJson, toJson, withChanges } from "../../../src/recorder/values.ts";
+import type { LeaseRecord } from "../../../src/kube/record.ts";
 import { candidate, held, Subject } from "../election/harness.ts";
 
 const OFFER = { version: 1, addresses: ["10.88.0.11"] };
@@ -62,6 +63,52 @@ describe("a recording", () => {
     assert.deepEqual(refused?.refused, [
       'The API refused the claim of the Lease with 403: leases "leasehold" is forbidden\\u{1b}[2J',
     ]);
+  });
+
+  describe("says how long clients waited at most", () => {
+    /** A backup that claims the Lease of n2 in this way, and gets it. */
+    function claims(record: LeaseRecord, then: (subject: Subject) => void): readonly (number | null)[] {
+      const subject = new Subject({ base: 120 })
+        .healthy({ fastPath: OFFER })
+        .sees(held("n2", 1, [self, n2, n3]));
+      subject.to(300).sees(record);
+      then(subject);
+      subject.answer("claim", {
+        kind: "ok",
+        record: held("n1", 9, [self, n2, n3], { leaseTransitions: 4 }),
+      });
+      const { decisions } = parseRecording(recordingOf(subject));
+      return decisions.flatMap(({ from, to, waitedMs }) => (from === to ? [] : [waitedMs]));
+    }
+
+    test("the time since the last renewal of a holder that died", () => {
+      const [taken] = parseRecording(recordingOf(takeover())).decisions.filter(({ from, to }) => from !== to);
+      assert.equal(taken?.waitedMs, 300);
+    });
+
+    test("the time since the last renewal of a Lease that ran out", () => {
+      const [waited] = claims(held("n2", 2, [self, n2, n3]), (subject) => {
+        while (subject.sent("claim").length === 0 && subject.nowMs < 60_000) subject.to(subject.nowMs + 100);
+      });
+      assert.ok(typeof waited === "number" && waited >= 10_000 && waited < 20_000, String(waited));
+    });
+
+    test("nothing when the holder had offered the VIP, and lets go after this node has bound it", () => {
+      const offer = { annotations: { "leasehold.dev/offer": "n1" } };
+      assert.deepEqual(
+        claims(held("n2", 2, [self, n2, n3], offer), () => {}),
+        [0],
+      );
+    });
+
+    test("what is not known: the first holder took the VIP from no node, and an older recording does not say", () => {
+      const first = new Subject({ base: 120 }).master();
+      const text = recordingOf(first);
+      const moves = parseRecording(text).decisions.filter(({ from, to }) => from !== to);
+      assert.ok(moves.length > 0 && moves.every(({ waitedMs }) => waitedMs === null));
+      const old = recordingOf(takeover()).replaceAll(/,"waitedMs":(?:null|[\d.]+)/g, "");
+      assert.ok(parseRecording(old).decisions.every(({ waitedMs }) => waitedMs === null));
+    });
   });
 
   test("has the same decisions when they are taken again", () => {
