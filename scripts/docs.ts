@@ -7,13 +7,16 @@
  * * the simulation's golden timelines, and docs/timelines.md
  * * the files of docs/guides/files that hold what `leasehold manifest` prints
  * * docs/pictures/
+ * * the man page, docs/leasehold.8
  * * what `leasehold status` and `why` print in each situation
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { COMMANDS, synopsis } from "../src/cli/commands.ts";
+import { manPage } from "../src/cli/man.ts";
 import { manifest } from "../src/cli/manifest.ts";
 import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../src/config/settings.ts";
 import type { Section, SettingName } from "../src/config/settings.ts";
+import { VERSION } from "../src/version.ts";
 import { MANIFESTS } from "../src/manifests/manifests.ts";
 import { goldenFiles } from "../test/sim/golden.ts";
 import { loadProduction } from "../test/sim/production.ts";
@@ -101,6 +104,7 @@ const WHOLE = [
   ...manifests(),
   ...guideFiles(),
   ...goldenCommands(),
+  ["docs/leasehold.8", manPage(VERSION)],
 ];
 
 const check = process.argv.includes("--check");

@@ -10,6 +10,7 @@ import { helpText } from "./cli/help.ts";
 import { importCommand } from "./cli/import.ts";
 import { doctor, explainNode, status } from "./cli/inspect.ts";
 import type { CommandDeps } from "./cli/inspect.ts";
+import { manPage } from "./cli/man.ts";
 import { manifest } from "./cli/manifest.ts";
 import { run } from "./cli/run.ts";
 import { versionText } from "./cli/version.ts";
@@ -32,6 +33,9 @@ async function main(): Promise<number> {
       return 0;
     case "completion":
       process.stdout.write(completion(command.shell));
+      return 0;
+    case "man":
+      process.stdout.write(manPage(VERSION));
       return 0;
     case "status":
       return status(command, commandDeps());

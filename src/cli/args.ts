@@ -45,6 +45,7 @@ export type Command =
   /** Prints a manifest; what `words` mean is in manifest.ts, because it takes every setting. */
   | { readonly kind: "manifest"; readonly words: readonly string[] }
   | { readonly kind: "completion"; readonly shell: Shell }
+  | { readonly kind: "man" }
   | { readonly kind: "version"; readonly output: "text" | "json" }
   /** `of` is the command that is explained; undefined: all of them. */
   | { readonly kind: "help"; readonly of: CommandName | undefined }
@@ -275,6 +276,8 @@ function commandOf(name: CommandName, words: Words): Command {
       return { kind: name, words: [] };
     case "completion":
       return { kind: name, shell: oneOf(["bash", "zsh", "fish"], argument) };
+    case "man":
+      return { kind: name };
     case "version":
       return { kind: name, output: oneOf(["text", "json"], flags.get("--output")) };
     case "help":

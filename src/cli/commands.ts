@@ -307,9 +307,9 @@ export const COMMANDS = [
     argument: {
       name: "KIND",
       required: true,
-      values: ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "systemd"],
+      values: ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "kubectl-plugin", "systemd"],
     },
-    summary: "print the YAML that Kubernetes needs, or a script or a unit for the host",
+    summary: "print the YAML that Kubernetes needs, or a script or a unit for a host or a workstation",
     // The parser of this command takes every setting as a flag: manifest.ts has it, and the help.
     details: [],
     flags: [],
@@ -327,6 +327,17 @@ export const COMMANDS = [
       ["leasehold completion bash > /etc/bash_completion.d/leasehold", "in every bash"],
       ['leasehold completion zsh > "${fpath[1]}/_leasehold"', "in zsh"],
       ["leasehold completion fish > ~/.config/fish/completions/leasehold.fish", "in fish"],
+    ],
+    exits: [[0, "printed"], USAGE_EXIT],
+  },
+  {
+    name: "man",
+    summary: "print the man page",
+    details: ["The page has every command, flag and setting of this version."],
+    flags: [],
+    examples: [
+      ["leasehold man | man -l -", "read it"],
+      ["leasehold man > /usr/local/share/man/man8/leasehold.8", "for `man leasehold`"],
     ],
     exits: [[0, "printed"], USAGE_EXIT],
   },

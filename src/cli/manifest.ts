@@ -32,19 +32,21 @@ const IMAGE = "image";
 export function manifestHelp(): string {
   return `Usage: leasehold manifest KIND [--SETTING VALUE]... [--image IMAGE]
 
-Prints what Kubernetes needs, as YAML on standard output, or a script or a unit for the host.
+Prints what Kubernetes needs, as YAML on standard output, or a script or a unit for a host or a workstation.
 
 Kinds:
-  pod          static pod of a control-plane node. Needs --vip
-  rbac         the Lease, RBAC and FlowSchema of the agents: once per cluster
-  worker       static pod of a worker, which only balances. Needs --vip, or --api-servers
-               or --backends for the proxy alone
-  worker-rbac  RBAC of the workers: once per cluster that has any
-  monitoring   PodMonitor and alerts for the Prometheus operator
-  cli          script for the host, which runs \`leasehold status\` and the others: by crictl exec
-               in the pod's container, or by ctr run while the pod is down
-  systemd      unit that runs the agent in containerd, where the kubelet runs no static pods.
-               Needs --vip
+  pod             static pod of a control-plane node. Needs --vip
+  rbac            the Lease, RBAC and FlowSchema of the agents: once per cluster
+  worker          static pod of a worker, which only balances. Needs --vip, or --api-servers
+                  or --backends for the proxy alone
+  worker-rbac     RBAC of the workers: once per cluster that has any
+  monitoring      PodMonitor and alerts for the Prometheus operator
+  cli             script for the host, which runs \`leasehold status\` and the others: by crictl exec
+                  in the pod's container, or by ctr run while the pod is down
+  kubectl-plugin  script for a workstation, which is \`kubectl leasehold\`: by kubectl exec in an
+                  agent's pod. While the VIP is dead it asks the API servers that it remembers
+  systemd         unit that runs the agent in containerd, where the kubelet runs no static pods.
+                  Needs --vip
 
 Every setting of \`leasehold --help\` is a flag: LEASEHOLD_NODE_IP is --node-ip. \`--flag value\` and
 \`--flag=value\` are the same, and true may be left out: --nopreempt. LEASEHOLD_* variables of the
@@ -63,6 +65,7 @@ Examples:
   leasehold manifest worker --vip 192.0.2.10
   leasehold manifest rbac --lease-name edge | kubectl apply -f -
   leasehold manifest cli --vip 192.0.2.10 | install -m 0755 /dev/stdin /usr/local/sbin/leasehold
+  leasehold manifest kubectl-plugin | install -m 0755 /dev/stdin ~/.local/bin/kubectl-leasehold
 
 Without an installation, from the image:
   ctr -n k8s.io run --rm docker.io/library/${DEFAULT_IMAGE} leasehold-manifest \\

@@ -5,13 +5,23 @@
 import type { Config } from "../config/config.ts";
 import type { SettingName } from "../config/settings.ts";
 import { ctrProblems, hostScript } from "./host-script.ts";
+import { KUBECTL_PLUGIN } from "./kubectl-plugin.ts";
 import { MONITORING_RBAC, POD_MONITOR, prometheusRule } from "./monitoring.ts";
 import { podMounts, workerMounts } from "./mounts.ts";
 import { agentCapabilities, controlPlanePod, graceSeconds, workerPod } from "./pod.ts";
 import { flowSchema, rbac, workerRbac } from "./rbac.ts";
 import { systemdUnit } from "./systemd-unit.ts";
 
-export const MANIFESTS = ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "systemd"] as const;
+export const MANIFESTS = [
+  "pod",
+  "rbac",
+  "worker",
+  "worker-rbac",
+  "monitoring",
+  "cli",
+  "kubectl-plugin",
+  "systemd",
+] as const;
 export type ManifestName = (typeof MANIFESTS)[number];
 
 export interface Wanted {
@@ -73,6 +83,8 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
         warnings,
       };
     }
+    case "kubectl-plugin":
+      return plain({ "kubectl-leasehold": KUBECTL_PLUGIN });
     case "monitoring":
       return plain({
         "monitoring/podmonitor.yaml": POD_MONITOR,

@@ -44,6 +44,8 @@ const PACKAGES = {
   mmdebstrap: "mmdebstrap",
   ctr: "containerd",
   runc: "runc",
+  groff: "groff-base",
+  shellcheck: "shellcheck",
   "host-local": "containernetworking-plugins",
   chromium: "chromium",
 } as const;
@@ -89,6 +91,8 @@ export const PURPOSES = {
       "runc",
       "host-local",
       "chromium",
+      "groff",
+      "shellcheck",
     ],
     without: "the tests that call them fail",
   },

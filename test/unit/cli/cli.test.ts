@@ -32,6 +32,7 @@ describe("the command line", () => {
       ["drill", "--to=N2", "--interval", "5ms", "-oyaml"],
       { kind: "drill", to: "n2", intervalMs: 5, timeoutMs: 30_000, output: "yaml" },
     ],
+    [["man"], { kind: "man" }],
     [["forget", " N4 "], { kind: "forget", node: "n4" }],
     [["why", "node/N2"], { kind: "why", node: "n2", all: false, last: 5, file: undefined, output: "text" }],
     [["why"], { kind: "why", node: undefined, all: false, last: 5, file: undefined, output: "text" }],
@@ -158,7 +159,7 @@ describe("the help", () => {
       assert.ok(spec.exits.length > 0 && spec.examples.length > 0);
       for (const [command] of spec.examples) {
         assert.ok(help.includes(command), command);
-        const words = /leasehold ([^>)"]*)/.exec(command)?.[1]?.trim().split(" ") ?? [];
+        const words = /leasehold ([^>|)"]*)/.exec(command)?.[1]?.trim().split(" ") ?? [];
         const example = parseArgs(words);
         assert.notEqual(example.kind, "usage-error", JSON.stringify(example));
       }

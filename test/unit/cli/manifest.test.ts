@@ -464,7 +464,10 @@ describe("what follows from the settings", () => {
 
 describe("wrong input", () => {
   for (const [words, pattern] of [
-    [[], /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, cli, systemd$/],
+    [
+      [],
+      /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, cli, kubectl-plugin, systemd$/,
+    ],
     [VIP, /^which manifest\?/],
     [["pods", ...VIP], /^"pods" is not a manifest; did you mean pod\?$/],
     [["everything", ...VIP], /^"everything" is not a manifest; use one of pod, rbac/],
