@@ -18,7 +18,7 @@ import type { Metrics } from "../ops/metrics.ts";
 import type { Balancer } from "../proxy/balancer.ts";
 import { roleChanges } from "../recorder/changes.ts";
 import type { RoleChange } from "../recorder/changes.ts";
-import { unplannedMove } from "../recorder/moves.ts";
+import { gapMs, unplannedMove } from "../recorder/moves.ts";
 import { createRecorder } from "../recorder/recorder.ts";
 import { recordingParts } from "../recorder/recording.ts";
 import type { Evidence, SentinelStatus, Watched } from "../sentinel/evidence.ts";
@@ -205,6 +205,8 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       if (record !== undefined && record !== taken.before.lease.view?.record) deps.onLease(record);
       const move = unplannedMove(taken);
       if (move !== null) recordings.soon(move);
+      const gap = gapMs(taken, { intervalMs: config.probeIntervalMs, misses: config.probeMisses });
+      if (gap !== null) metrics.failoverGap(gap);
     },
   });
   const resume = memory.recall();

@@ -12,11 +12,12 @@ import type { LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { SentinelStatus } from "../sentinel/evidence.ts";
 import type { VipStatus } from "../vip/status.ts";
 import { collectProcessMetrics } from "./process-metrics.ts";
+import { reasonCode, resultCode } from "./reason-codes.ts";
 import type { AgentStatus } from "./status.ts";
 
 /** The parts of the agent call these when something happens. Durations are in milliseconds. */
 export interface Metrics {
-  /** Counts a change of role. `reason` becomes a label: beyond 32 different ones it is counted as "other". */
+  /** Counts a change of state. `reason` is the election's sentence, of which the code becomes a label. */
   transition(to: AgentState, reason: string): void;
   /** Counts one finished write to the Lease, with its outcome. */
   leaseWrite(write: LeaseWrite["kind"], outcome: WriteOutcome["kind"], durationMs: number): void;
@@ -28,6 +29,8 @@ export interface Metrics {
   addressConflict(): void;
   /** Counts that the sentinel found the holder dead. */
   holderSilent(): void;
+  /** Notes for how long at most no node had the VIP before this one took it over. */
+  failoverGap(durationMs: number): void;
 }
 
 export interface AgentMetrics extends Metrics {
@@ -50,7 +53,8 @@ const STATES = Object.keys(AGENT_STATES) as readonly AgentState[];
 const FAST_PATH_MODES: readonly FastPathStatus["mode"][] = ["starting", "fast-path", "proxy", "off"];
 const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
-const MOST_REASONS = 32;
+const GAP_SECONDS = [0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 15, 20, 30, 60];
+const MOST_RESULTS = 32;
 const LONGEST_LABEL = 64;
 
 /** Keeps free text from making a new time series each time. */
@@ -64,20 +68,18 @@ function bounded(most: number): (text: string) => string {
   };
 }
 
-/**
- * Returns the text before the first ":", where a check's result stops being a word: "tls: certificate has
- * expired".
- */
-const word = (text: string): string => text.split(":", 1)[0] ?? "";
-
 function declare(registry: Registry) {
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: readonly string[] = []) =>
     new Counter({ name, help, labelNames, registers });
   const gauge = (name: string, help: string, labelNames: readonly string[] = []) =>
     new Gauge({ name, help, labelNames, registers });
-  const histogram = (name: string, help: string, labelNames: readonly string[] = []) =>
-    new Histogram({ name, help, labelNames, registers, buckets: REQUEST_SECONDS });
+  const histogram = (
+    name: string,
+    help: string,
+    labelNames: readonly string[] = [],
+    buckets: readonly number[] = REQUEST_SECONDS,
+  ) => new Histogram({ name, help, labelNames, registers, buckets: [...buckets] });
   return {
     buildInfo: gauge("leasehold_build_info", "Always 1; the labels tell the versions.", [
       "version",
@@ -114,6 +116,12 @@ function declare(registry: Registry) {
       "leasehold_transitions_total",
       "Changes of this agent's state, except those between MASTER and PROVISIONAL.",
       ["to", "reason"],
+    ),
+    failoverGap: histogram(
+      "leasehold_failover_gap_seconds",
+      "For how long at most no node had the VIP before this one took it over, unplanned: since the last answer or renewal of the old holder.",
+      [],
+      GAP_SECONDS,
     ),
     leaseTransitions: gauge(
       "leasehold_lease_transitions",
@@ -399,8 +407,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
   const registry = new Registry();
   collectProcessMetrics(registry);
   const metrics = declare(registry);
-  const reasonLabel = bounded(MOST_REASONS);
-  const resultLabel = bounded(MOST_REASONS);
+  const resultLabel = bounded(MOST_RESULTS);
   metrics.buildInfo.set({ version: options.version, node_version: options.nodeVersion }, 1);
   metrics.slowpath.inc({ name: options.leaseName }, 0);
   metrics.announcementErrors.inc(0);
@@ -479,7 +486,7 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
 
   return {
     contentType: registry.contentType,
-    transition: (to, reason) => metrics.transitions.inc({ to, reason: reasonLabel(reason) }),
+    transition: (to, reason) => metrics.transitions.inc({ to, reason: reasonCode(reason) }),
     leaseWrite(write, outcome, durationMs) {
       metrics.leaseWrites.inc({ kind: write, result: outcome });
       if (outcome === "conflict") metrics.slowpath.inc({ name: options.leaseName });
@@ -492,12 +499,13 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
       if (verb !== "WATCH") metrics.apiSeconds.observe({ server, verb }, durationMs / 1_000);
     },
     backendCheck(backend, result, durationMs) {
-      metrics.backendChecks.inc({ backend, result: resultLabel(word(result)) });
+      metrics.backendChecks.inc({ backend, result: resultLabel(resultCode(result)) });
       metrics.backendCheckSeconds.observe({ backend }, durationMs / 1_000);
     },
     announcementFailed: () => metrics.announcementErrors.inc(),
     addressConflict: () => metrics.conflicts.inc(),
     holderSilent: () => metrics.holderSilent.inc(),
+    failoverGap: (durationMs) => metrics.failoverGap.observe(durationMs / 1_000),
     render(status, wallMs) {
       show(status, wallMs);
       return registry.metrics();

@@ -40,6 +40,34 @@ export function unplannedMove({ settings, before, event, next }: StepTaken): Unp
   return lost(from, before.stopping !== null);
 }
 
+/** How the holder is asked whether it lives: the milliseconds between two echoes, and how many may be missed. */
+export interface Probing {
+  readonly intervalMs: number;
+  readonly misses: number;
+}
+
+/** How much slower the holder is asked where a false alarm would cost connections; see the sentinel. */
+const SLOWER = 10;
+
+/**
+ * For how many milliseconds at most no node had the VIP before this step took it; null where the step took it
+ * from no dead or silent holder. It counts from the last sign of life of the old holder that this node saw: an
+ * answer on the wire, or a renewal.
+ */
+export function gapMs(step: StepTaken, probing: Probing): number | null {
+  const move = unplannedMove(step);
+  const { before, atMs } = step;
+  const { view } = before.lease;
+  if (view === null || (move !== "holder-dead" && move !== "lease-expired" && move !== "unwritten"))
+    return null;
+  const sinceRenewalMs = atMs - view.changedAtMs;
+  if (move !== "holder-dead") return Math.max(0, sinceRenewalMs);
+  const { proof, watched } = before.wire;
+  const intervalMs = probing.intervalMs * (watched?.pace === "slow" ? SLOWER : 1);
+  const sinceAnswerMs = atMs - (proof?.atMs ?? atMs) + intervalMs * (probing.misses + 1);
+  return Math.max(0, Math.min(sinceRenewalMs, sinceAnswerMs));
+}
+
 function taken(
   replaces: LeaseRecord | null,
   node: string,

@@ -5,6 +5,7 @@
 import type { Elector, ElectorDeps } from "../../src/election/elector.ts";
 import type { ElectionStatus } from "../../src/election/status.ts";
 import { isTransition } from "../../src/election/transitions.ts";
+import { reasonCode } from "../../src/ops/reason-codes.ts";
 import type { ElectionSettings, Report, SelfFacts } from "../../src/election/types.ts";
 import type { LeaseWrite, WriteOutcome } from "../../src/kube/store.ts";
 import type { LogFields, Logger } from "../../src/log.ts";
@@ -422,6 +423,8 @@ export class SimNode {
     if (report.kind === "conflict" && report.outcome === "yielded")
       this.upsets.push(this.#deps.scheduler.nowMs);
     if (report.kind !== "transition") return;
+    if (reasonCode(report.reason) === "other")
+      this.#deps.onBug(`metrics have no code for the reason "${report.reason}"`);
     if (!isTransition(report.from, report.to))
       this.#deps.onBug(`${report.from} to ${report.to} is not in the table of transitions`);
     if (report.from === "MASTER" && report.to === "PROVISIONAL") this.upsets.push(this.#deps.scheduler.nowMs);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { FastPathStatus } from "../../../src/fastpath/status.ts";
 import { createMetrics } from "../../../src/ops/metrics.ts";
+import { busy, fastPath, busyStatus } from "./busy.ts";
 import { backend, exampleStatus, released } from "./example.ts";
 
 const make = () => createMetrics({ version: "0.1.0", nodeVersion: "v24.0.0", leaseName: "leasehold" });
@@ -166,41 +166,6 @@ describe("/metrics", () => {
 
   test("tell of the fast path which node gets what, and keep nothing of it that is no longer true", async () => {
     const metrics = make();
-    const fastPath: FastPathStatus = {
-      mode: "fast-path",
-      reason: "",
-      ports: [6443],
-      leftOut: [],
-      secondChances: 3,
-      unknown: 4,
-      settling: 5,
-      kicked: 6,
-      destroyed: 7,
-      restored: 8,
-      nodes: [
-        {
-          node: "n1",
-          addresses: ["192.0.2.11"],
-          mac: "",
-          slots: 600,
-          walkable: true,
-          unheard: false,
-          packets: 10,
-          bytes: 1_000,
-        },
-        {
-          node: "n2",
-          addresses: ["192.0.2.12"],
-          mac: "",
-          slots: 0,
-          walkable: false,
-          unheard: true,
-          packets: 20,
-          bytes: 2_000,
-        },
-      ],
-      own: [{ backend: "192.0.2.11:6443", connections: 9 }],
-    };
     const text = await metrics.render(exampleStatus({ agent: { fastPath } }), WALL_MS);
     for (const line of [
       'leasehold_fastpath_slots{peer="n1"} 600',
@@ -250,7 +215,7 @@ describe("/metrics", () => {
 
   test("count what happened", async () => {
     const metrics = make();
-    metrics.transition("MASTER", "claimed");
+    metrics.transition("MASTER", "this node holds the Lease");
     metrics.leaseWrite("renew", "ok", 6);
     metrics.leaseWrite("renew", "no-answer", 4_000);
     metrics.leaseWrite("claim", "conflict", 6);
@@ -259,9 +224,10 @@ describe("/metrics", () => {
     metrics.backendCheck("192.0.2.11:6443", "tls: certificate has expired", 5);
     metrics.announcementFailed();
     metrics.addressConflict();
+    metrics.failoverGap(180);
     const text = await metrics.render(exampleStatus(), WALL_MS);
     for (const line of [
-      'leasehold_transitions_total{to="MASTER",reason="claimed"} 1',
+      'leasehold_transitions_total{to="MASTER",reason="lease-held"} 1',
       "leasehold_lease_renew_duration_seconds_count 1",
       'leasehold_lease_renew_errors_total{reason="no-answer"} 1',
       'leader_election_slowpath_total{name="leasehold"} 1',
@@ -269,6 +235,8 @@ describe("/metrics", () => {
       'leasehold_api_requests_total{server="192.0.2.11:6443",verb="PATCH",code="200"} 1',
       'leasehold_api_request_duration_seconds_count{server="192.0.2.11:6443",verb="PATCH"} 1',
       'leasehold_backend_checks_total{backend="192.0.2.11:6443",result="tls"} 1',
+      'leasehold_failover_gap_seconds_bucket{le="0.1"} 0',
+      'leasehold_failover_gap_seconds_bucket{le="0.2"} 1',
       "leasehold_announcement_errors_total 1",
       "leasehold_address_conflicts_total 1",
     ]) {
@@ -277,12 +245,36 @@ describe("/metrics", () => {
     assert.doesNotMatch(text, /request_duration_seconds_count\{[^}]*WATCH/);
   });
 
-  test("make no more than 32 time series of reasons", async () => {
+  test("have codes for reasons, and never a sentence", async () => {
     const metrics = make();
-    for (let i = 0; i < 100; i++) metrics.transition("BACKUP", `reason ${i}`);
-    const series = lines(await metrics.render(exampleStatus(), WALL_MS), "leasehold_transitions_total");
-    assert.equal(series.length, 33);
-    assert.ok(series.includes('leasehold_transitions_total{to="BACKUP",reason="other"} 68'));
+    for (let i = 0; i < 100; i++) {
+      metrics.transition("BACKUP", `node-${i} holds the Lease`);
+      metrics.transition("FAULT", `what nobody has foreseen ${i}`);
+      metrics.backendCheck("192.0.2.11:6443", `http: HPE_${i}`, 1);
+      metrics.backendCheck("192.0.2.11:6443", `odd ${i}`, 1);
+    }
+    metrics.transition(
+      "MASTER",
+      "provisional: this node cannot renew the Lease (192.0.2.11:6443 answered 403: leases is forbidden), and no other machine claims the VIP",
+    );
+    metrics.backendCheck("192.0.2.11:6443", "tls answers, not verified", 1);
+    const text = await metrics.render(exampleStatus(), WALL_MS);
+    assert.deepEqual(lines(text, "leasehold_transitions_total"), [
+      'leasehold_transitions_total{to="BACKUP",reason="other-holder"} 100',
+      'leasehold_transitions_total{to="FAULT",reason="other"} 100',
+      'leasehold_transitions_total{to="MASTER",reason="api-loss"} 1',
+    ]);
+    const results = lines(text, "leasehold_backend_checks_total");
+    assert.equal(results.length, 33);
+    assert.ok(
+      results.includes('leasehold_backend_checks_total{backend="192.0.2.11:6443",result="http"} 100'),
+    );
+  });
+
+  test("have no label with a blank, but for versions", async () => {
+    const text = await busy().render(busyStatus(), WALL_MS);
+    for (const [, name = "", value = ""] of text.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g))
+      assert.match(value, /^[\w.:[\]/+-]+$/, `${name}="${value}"`);
   });
 
   test("of two agents in one process do not meet", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { unplannedMove } from "../../../src/recorder/moves.ts";
+import { gapMs, unplannedMove } from "../../../src/recorder/moves.ts";
 import { candidate, held, Subject } from "../election/harness.ts";
 
 const OFFER = { version: 1, addresses: ["10.88.0.11"] };
@@ -46,6 +46,42 @@ describe("an unplanned move", () => {
 
   test("is a hand-over because of a fault", () => {
     assert.deepEqual(movesOf(handedOver((subject) => subject.healthy({ faults: ["balancer"] }))), ["fault"]);
+  });
+});
+
+describe("the gap of a take-over", () => {
+  const PROBING = { intervalMs: 50, misses: 3 };
+  const gapsOf = (subject: Subject): readonly number[] =>
+    subject.taken.flatMap((taken) => gapMs(taken, PROBING) ?? []);
+
+  test("counts from the last answer of a holder that was found dead on the wire", () => {
+    const self = candidate("n1", { effective: 120, base: 120, fastPath: OFFER });
+    const subject = new Subject({ base: 120 })
+      .healthy({ fastPath: OFFER })
+      .sees(held("n2", 1, [self, n2, n3]));
+    const { acquireTime, leaseTransitions } = held("n2", 1);
+    subject.to(900).hears({ kind: "silent", tenure: ["n2", acquireTime, leaseTransitions].join("/") });
+    assert.deepEqual(gapsOf(subject), [200]);
+  });
+
+  test("counts from the last renewal of a Lease that has run out", () => {
+    const subject = new Subject()
+      .healthy()
+      .sees(held("n2", 1, [n1, n2]))
+      .to(10_000);
+    subject.answer("claim", { kind: "ok", record: held("n1", 2, [n1, n2]) });
+    const [gap = 0, ...more] = gapsOf(subject);
+    assert.ok(gap >= 10_000 && gap < 11_000, String(gap));
+    assert.deepEqual(more, []);
+  });
+
+  test("is none in a planned move, in a first claim and in a loss", () => {
+    const first = new Subject()
+      .healthy()
+      .sees(held("", 1, [n1, n2], { renewTime: null, leaseTransitions: 0 }));
+    first.to(20_000).answer("claim", { kind: "ok", record: held("n1", 2, [n1, n2]) });
+    for (const subject of [first, new Subject().master([n2]).to(60_000)])
+      assert.deepEqual(gapsOf(subject), []);
   });
 });
 
