@@ -307,7 +307,17 @@ export const COMMANDS = [
     argument: {
       name: "KIND",
       required: true,
-      values: ["pod", "rbac", "worker", "worker-rbac", "monitoring", "cli", "kubectl-plugin", "systemd"],
+      values: [
+        "pod",
+        "rbac",
+        "worker",
+        "worker-rbac",
+        "monitoring",
+        "dashboard",
+        "cli",
+        "kubectl-plugin",
+        "systemd",
+      ],
     },
     summary: "print the YAML that Kubernetes needs, or a script or a unit for a host or a workstation",
     // The parser of this command takes every setting as a flag: manifest.ts has it, and the help.

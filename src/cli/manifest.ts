@@ -40,7 +40,9 @@ Kinds:
   worker          static pod of a worker, which only balances. Needs --vip, or --api-servers
                   or --backends for the proxy alone
   worker-rbac     RBAC of the workers: once per cluster that has any
-  monitoring      PodMonitor and alerts for the Prometheus operator
+  monitoring      PodMonitor and alerts for the Prometheus operator. --runbook-url is where the
+                  alerts link to
+  dashboard       Grafana dashboard, as JSON to import
   cli             script for the host, which runs \`leasehold status\` and the others: by crictl exec
                   in the pod's container, or by ctr run while the pod is down
   kubectl-plugin  script for a workstation, which is \`kubectl leasehold\`: by kubectl exec in an

@@ -81,6 +81,8 @@ export interface Config {
   readonly peerPort: number | undefined;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "json" | "text";
+  /** Where the runbook is served, for the alerts; undefined: nowhere. */
+  readonly runbookUrl: string | undefined;
   /** Directory on a tmpfs: its content must not outlive a reboot. */
   readonly stateDir: string;
   /** Directory on disk: its content outlives a reboot. */
@@ -297,6 +299,7 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     peerPort: values.PEER_PORT,
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
+    runbookUrl: values.RUNBOOK_URL,
     stateDir: values.STATE_DIR,
     dataDir: values.DATA_DIR,
     machineIdFile: values.MACHINE_ID_FILE,

@@ -472,3 +472,13 @@ export const httpUrl: Parser<string> = {
     return ok(text);
   },
 };
+
+/** The address of a page, to which the name of a section is added. */
+export const pageUrl: Parser<string> = {
+  expects: "the URL of a page without #, such as https://example.com/leasehold/operations.html",
+  parse(text) {
+    if (text.includes("#")) return wrong("has a #, behind which the name of a section would come");
+    if (!/^[\w.~!$&'()*+,;=:@%/?[\]-]+$/.test(text)) return wrong("has a character in it that no URL has");
+    return httpUrl.parse(text);
+  },
+};

@@ -380,6 +380,12 @@ export const SETTINGS = {
     section: "Operations",
     doc: "`json`: one JSON object a line. `text`: lines for people.",
   }),
+  RUNBOOK_URL: optional(parsers.pageUrl, "docs/operations.md of this repository", {
+    section: "Operations",
+    doc:
+      "Where a copy of docs/operations.md is served. Each alert that `leasehold manifest monitoring` prints " +
+      "links to its section there.",
+  }),
   STATE_DIR: withDefault(parsers.absolutePath, "/run/leasehold", {
     section: "Operations",
     doc:
@@ -465,6 +471,8 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   TRACK_SCRIPT: "TRACK_EXEC",
   VRRP_SCRIPT: "TRACK_EXEC",
   CHECK_SCRIPT: "TRACK_EXEC",
+  RUNBOOK: "RUNBOOK_URL",
+  RUNBOOK_BASE_URL: "RUNBOOK_URL",
 };
 
 /** Names that say by true and false what a setting here says by another value. */

@@ -4,6 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import type { SettingName } from "../config/settings.ts";
+import { dashboard } from "./dashboard.ts";
 import { ctrProblems, hostScript } from "./host-script.ts";
 import { KUBECTL_PLUGIN } from "./kubectl-plugin.ts";
 import { MONITORING_RBAC, POD_MONITOR, prometheusRule } from "./monitoring.ts";
@@ -18,6 +19,7 @@ export const MANIFESTS = [
   "worker",
   "worker-rbac",
   "monitoring",
+  "dashboard",
   "cli",
   "kubectl-plugin",
   "systemd",
@@ -85,6 +87,8 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
     }
     case "kubectl-plugin":
       return plain({ "kubectl-leasehold": KUBECTL_PLUGIN });
+    case "dashboard":
+      return plain({ "monitoring/dashboard.json": dashboard() });
     case "monitoring":
       return plain({
         "monitoring/podmonitor.yaml": POD_MONITOR,

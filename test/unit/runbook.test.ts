@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "../../src/cli/args.ts";
 import { ERRORS } from "../../src/errors.ts";
+import { REASON_CODES } from "../../src/ops/reason-codes.ts";
 import { prometheusRule } from "../../src/manifests/monitoring.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -31,16 +32,30 @@ function section(name: string): string {
 }
 
 describe("the runbook", () => {
-  const rule = prometheusRule({ leaseName: "leasehold", leaseNamespace: "kube-system" });
+  const rule = prometheusRule({
+    leaseName: "leasehold",
+    leaseNamespace: "kube-system",
+    runbookUrl: undefined,
+  });
+  const urlsOf = (text: string): readonly string[] =>
+    [...text.matchAll(/runbook_url: (.*)$/gm)].map(([, url = ""]) => url.replaceAll('"', ""));
   const alerts = [...rule.matchAll(/- alert: (\w+)/g)].map(([, name = ""]) => name);
 
   test("has a section for every alert, to which the alert's runbook_url leads", () => {
     assert.ok(alerts.length > 10);
-    const urls = [...rule.matchAll(/runbook_url: (.*)$/gm)].map(([, url = ""]) => url);
-    assert.deepEqual(
-      urls,
-      alerts.map((alert) => `docs/operations.md#${anchor(alert)}`),
-    );
+    for (const [runbookUrl, base] of [
+      [undefined, "docs/operations.md"],
+      ["https://example.com/ops?page=1", "https://example.com/ops?page=1"],
+    ] as const) {
+      const text = prometheusRule({ leaseName: "leasehold", leaseNamespace: "kube-system", runbookUrl });
+      assert.deepEqual(
+        urlsOf(text),
+        alerts.map((alert) => `${base}#${anchor(alert)}`),
+      );
+    }
+    // GitHub makes the same anchors of the headings.
+    const anchors = anchorsOf(RUNBOOK);
+    for (const url of urlsOf(rule)) assert.ok(anchors.includes(url.split("#")[1] ?? ""), url);
     for (const alert of alerts) assert.ok(section(alert).length > 80, alert);
   });
 
@@ -48,6 +63,11 @@ describe("the runbook", () => {
     for (const code of Object.keys(ERRORS)) assert.ok(section(code).length > 80, code);
     const sections = [...RUNBOOK.matchAll(/^### (LH_\w+|Leasehold\w+)$/gm)].map(([, name = ""]) => name);
     assert.deepEqual(sections.toSorted(), [...alerts, ...Object.keys(ERRORS)].toSorted());
+  });
+
+  test("names every code of a reason for a move", () => {
+    const text = section("LeaseholdFlapping");
+    for (const code of REASON_CODES) assert.ok(text.includes(`\`${code}\``), code);
   });
 
   test("begins with what works when the VIP does not", () => {

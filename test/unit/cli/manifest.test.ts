@@ -61,6 +61,7 @@ describe("leasehold manifest", () => {
         ["monitoring"],
         ["monitoring/podmonitor.yaml", "monitoring/prometheusrule.yaml", "monitoring/rbac.yaml"],
       ],
+      [["dashboard"], ["monitoring/dashboard.json"]],
       [["cli", ...VIP], ["leasehold.sh"]],
       [["systemd", ...VIP], ["leasehold.service"]],
     ] as const)
@@ -112,6 +113,7 @@ describe("a setting as a flag", () => {
     API_SERVERS: "192.0.2.1,[2001:db8::1]:6443",
     BACKENDS: "192.0.2.1:6443",
     BALANCER_WORKERS: "3",
+    RUNBOOK_URL: "https://example.com/ops?page=1",
   };
 
   for (const name of SETTING_NAMES) {
@@ -466,7 +468,7 @@ describe("wrong input", () => {
   for (const [words, pattern] of [
     [
       [],
-      /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, cli, kubectl-plugin, systemd$/,
+      /^which manifest\? use one of pod, rbac, worker, worker-rbac, monitoring, dashboard, cli, kubectl-plugin, systemd$/,
     ],
     [VIP, /^which manifest\?/],
     [["pods", ...VIP], /^"pods" is not a manifest; did you mean pod\?$/],
