@@ -21,9 +21,10 @@ import { createServerAnswers } from "../kube/server-answers.ts";
 import { apiServerList } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
 import type { UndiciTransport } from "../kube/undici-transport.ts";
-import { closeSocket } from "../linux/libc.ts";
+import { closeSocket, makeFifo } from "../linux/libc.ts";
 import { readNetwork } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
+import { reapOrphans } from "../linux/orphans.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
@@ -55,7 +56,12 @@ import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
 import { findNodeNetwork, refuseVips } from "./node-network.ts";
 import type { NodeNetwork } from "./node-network.ts";
+import { createNotifier } from "./notify.ts";
+import type { Notifier } from "./notify.ts";
 import { announcePresence } from "./presence.ts";
+
+/** Milliseconds that the notify hook has for STOP, beside the connections that drain meanwhile. */
+const LAST_HOOK_MS = 2_000;
 
 export interface AgentDeps {
   readonly config: Config;
@@ -108,6 +114,7 @@ interface Parts {
   readonly peers: Peers | undefined;
   readonly drains: Drains;
   readonly api: ApiClient;
+  readonly notifier: Notifier;
   /** Asks the cluster for its API servers until closed. */
   discover(): Endpoints;
 }
@@ -168,6 +175,7 @@ export function createAgent(deps: AgentDeps): Agent {
   let discovery: Endpoints | undefined;
   let drainPoll: { close(): void } | undefined;
   let presence: { close(): void } | undefined;
+  let orphans: { close(): void } | undefined;
   let report: { close(): void } | undefined;
   let peerTimer: Timer | undefined;
   let stopping: Promise<void> | undefined;
@@ -176,6 +184,8 @@ export function createAgent(deps: AgentDeps): Agent {
   async function start(): Promise<void> {
     await ops.start();
     presence = announcePresence(log);
+    // In a container the agent is PID 1, to which the kernel gives every orphan.
+    if (process.pid === 1) orphans = reapOrphans({ clock });
     const isCandidate = config.role === "control-plane";
     if (!isCandidate && config.vips.length > 0) refuseVips(config.vips, { readNetwork, gateways });
     const nodeNetwork = isCandidate
@@ -212,6 +222,7 @@ export function createAgent(deps: AgentDeps): Agent {
     stopped.abort();
     // The VIP goes first. Then nothing new arrives, and open connections may finish.
     await parts?.candidacy?.stop();
+    const told = parts?.notifier.close(LAST_HOOK_MS);
     report?.close();
     peerTimer?.cancel();
     discovery?.close();
@@ -223,6 +234,8 @@ export function createAgent(deps: AgentDeps): Agent {
     parts?.credentials.stop();
     await parts?.transport.close();
     await ops.stop();
+    await told;
+    orphans?.close();
     presence?.close();
   }
 
@@ -420,7 +433,8 @@ function createParts(
           fastPathOffer: () => fastPath?.offer(),
           onLease: (record) => drains.observe(record),
           failingApiServers: () => serverAnswers.failures(transport.servers()),
-          onState: () => {},
+          onState: (state) =>
+            notifier.tell(state, candidacy?.electionStatus().effectivePriority ?? config.priority),
           onReleased: () => fastPath?.released(),
           events: createEventRecorder({
             api,
@@ -432,6 +446,16 @@ function createParts(
           }),
         });
 
+  const notifier = createNotifier({
+    clock,
+    log,
+    command: config.notify,
+    timeoutMs: config.notifyTimeoutMs,
+    fifo: config.notifyFifo,
+    name: config.leaseName,
+    env: config.programEnv,
+    makeFifo,
+  });
   const fastPath: NodeFastPath | undefined =
     config.vips.length === 0
       ? undefined
@@ -472,6 +496,7 @@ function createParts(
     peers,
     drains,
     api,
+    notifier,
     discover: () =>
       watchEndpoints({
         api,

@@ -1,4 +1,5 @@
 /** Parses and checks the settings. The table of variables is in `settings.ts`. */
+import { programEnvironment } from "./program-environment.ts";
 import type { HostPort, IpAddress } from "../net.ts";
 import { boolean, nodeName as nodeNameParser } from "./parsers.ts";
 import type { Endpoint, Parsed, Parser } from "./parsers.ts";
@@ -67,6 +68,11 @@ export interface Config {
   readonly trackFileWeight: number;
   readonly trackExec: string | undefined;
   readonly trackExecWeight: number;
+  readonly notify: string | undefined;
+  readonly notifyTimeoutMs: number;
+  readonly notifyFifo: string | undefined;
+  /** The whole environment of TRACK_EXEC's and NOTIFY's programs. */
+  readonly programEnv: Readonly<Record<string, string>>;
   readonly trackHttp: string | undefined;
   readonly trackHttpWeight: number;
   readonly trackIntervalMs: number;
@@ -178,7 +184,7 @@ export function unknownVariables(env: Environment): string[] {
 }
 
 /** Settings whose value is a command line: quotes have a meaning there, and an argument may be any text. */
-const COMMANDS: ReadonlySet<SettingName> = new Set(["TRACK_EXEC"]);
+const COMMANDS: ReadonlySet<SettingName> = new Set(["TRACK_EXEC", "NOTIFY"]);
 
 /** Reads one value. A refusal is a whole sentence after the variable and its value. */
 function read(name: SettingName, parser: Parser<unknown>, text: string): Parsed<unknown> {
@@ -240,7 +246,7 @@ function hostPorts(list: readonly Endpoint[] | undefined, defaultPort: number): 
   return (list ?? []).map(({ address, port = defaultPort }) => ({ host: address.text, port }));
 }
 
-function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Config {
+function assemble(env: Environment, values: Values, nodeName: string, lifetimeSeconds: number): Config {
   return Object.freeze<Config>({
     role: values.ROLE,
     nodeName,
@@ -287,6 +293,14 @@ function assemble(values: Values, nodeName: string, lifetimeSeconds: number): Co
     trackFileWeight: values.TRACK_FILE_WEIGHT,
     trackExec: values.TRACK_EXEC,
     trackExecWeight: values.TRACK_EXEC_WEIGHT,
+    notify: values.NOTIFY,
+    notifyTimeoutMs: values.NOTIFY_TIMEOUT,
+    notifyFifo: values.NOTIFY_FIFO,
+    programEnv: programEnvironment(env, {
+      nodeName,
+      leaseName: values.LEASE_NAME,
+      vips: values.VIP ?? [],
+    }),
     trackHttp: values.TRACK_HTTP,
     trackHttpWeight: values.TRACK_HTTP_WEIGHT,
     trackIntervalMs: values.TRACK_INTERVAL,
@@ -330,5 +344,5 @@ export function parseConfig(env: Environment, hostname: string): ConfigResult {
   }
   const lifetimeSeconds = addressLifetimeSeconds(values.RENEW_DEADLINE, values.LEASE_DURATION);
   if (problems.length > 0 || lifetimeSeconds === undefined) return { kind: "error", problems };
-  return { kind: "ok", config: assemble(values, nodeName, lifetimeSeconds), warnings: judge(WARNINGS) };
+  return { kind: "ok", config: assemble(env, values, nodeName, lifetimeSeconds), warnings: judge(WARNINGS) };
 }

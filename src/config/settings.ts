@@ -222,7 +222,7 @@ export const SETTINGS = {
     ...tracking,
     doc:
       "A command that the agent runs as a check. Exit status 0 is success. It runs inside the agent's image, " +
-      "without a shell: the image has sh and node, but no curl and no program of the node's. " +
+      "without a shell and with few environment variables: the image has sh and node, but no curl and no program of the node's. " +
       "docs/configuration.md has an example.",
   }),
   TRACK_EXEC_WEIGHT: withDefault(parsers.weight, "0", { ...tracking, doc: "Weight of TRACK_EXEC." }),
@@ -386,6 +386,26 @@ export const SETTINGS = {
       "Where a copy of docs/operations.md is served. Each alert that `leasehold manifest monitoring` prints " +
       "links to its section there.",
   }),
+  NOTIFY: optional(parsers.commandLine, "none", {
+    section: "Operations",
+    electionOnly: true,
+    doc:
+      "A command that the agent runs after each change of state, with keepalived's arguments: `INSTANCE`, the " +
+      "Lease's name, `MASTER`, `BACKUP`, `FAULT` or `STOP`, and the effective priority. It runs inside the agent's " +
+      "image, without a shell, one run at a time. docs/operations.md says how to reach the node.",
+  }),
+  NOTIFY_TIMEOUT: withDefault(parsers.duration("100ms", "10m"), "10s", {
+    section: "Operations",
+    electionOnly: true,
+    doc: "A run of NOTIFY that takes longer than this is ended, with all that it has started.",
+  }),
+  NOTIFY_FIFO: optional(parsers.absolutePath, "none", {
+    section: "Operations",
+    electionOnly: true,
+    doc:
+      "A named pipe that the agent writes a line to after each change of state, as keepalived's vrrp_notify_fifo: " +
+      '`INSTANCE "leasehold" MASTER 100`. The agent makes the pipe if it is not there.',
+  }),
   STATE_DIR: withDefault(parsers.absolutePath, "/run/leasehold", {
     section: "Operations",
     doc:
@@ -473,6 +493,9 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   CHECK_SCRIPT: "TRACK_EXEC",
   RUNBOOK: "RUNBOOK_URL",
   RUNBOOK_BASE_URL: "RUNBOOK_URL",
+  NOTIFY_SCRIPT: "NOTIFY",
+  NOTIFY_FIFO_PATH: "NOTIFY_FIFO",
+  VRRP_NOTIFY_FIFO: "NOTIFY_FIFO",
 };
 
 /** Names that say by true and false what a setting here says by another value. */

@@ -64,6 +64,8 @@ const c = {
   getsockname: libc.func("int getsockname(int fd, void *address, void *length)"),
   send: libc.func("long send(int fd, const void *data, size_t length, int flags)"),
   fcntl: libc.func("int fcntl(int fd, int command, ...)"),
+  waitpid: libc.func("int waitpid(int pid, void *status, int options)"),
+  mkfifo: libc.func("int mkfifo(const char *path, uint32_t mode)"),
   close: libc.func("int close(int fd)"),
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
 } satisfies Record<string, (...args: never[]) => unknown>;
@@ -262,6 +264,26 @@ const O_NONBLOCK = 0o4000;
 export function setNonBlocking(fd: Fd): void {
   const flags = check("fcntl", () => c.fcntl(fd, F_GETFL, "int", 0));
   check("fcntl", () => c.fcntl(fd, F_SETFL, "int", flags | O_NONBLOCK));
+}
+
+/**
+ * Makes a named pipe.
+ * @param mode permissions, such as 0o600
+ * @throws {SystemCallError} EEXIST and others
+ */
+export function makeFifo(path: string, mode: number): void {
+  check("mkfifo", () => c.mkfifo(path, mode));
+}
+
+const WNOHANG = 1;
+
+/**
+ * Takes note of the end of the child process `pid`, so that the kernel forgets it. It does not wait. Node
+ * does this for the children that it has started itself, and must be left to do so.
+ * @returns false where the child still runs, or is none
+ */
+export function reapChild(pid: number): boolean {
+  return Number(c.waitpid(pid, null, WNOHANG)) === pid;
 }
 
 const CLOCK_BOOTTIME = 7;

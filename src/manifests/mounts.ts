@@ -121,7 +121,8 @@ const writable = (name: string, path: string): Mount => ({
 
 /** The mounts of a control-plane node. */
 export function podMounts(config: Config): Mounts {
-  const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile, trackFile, trackExec } = config;
+  const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile, trackFile, trackExec, notify, notifyFifo } =
+    config;
   const run = writable("run", stateDir);
   const data = writable("data", dataDir);
   const found = new Collector([run, data]);
@@ -168,23 +169,28 @@ export function podMounts(config: Config): Mounts {
     );
   }
   if (trackFile !== undefined) found.directoryOf(trackFile, "track-file", "TRACK_FILE");
-  if (trackExec !== undefined) program(trackExec, found);
+  if (notifyFifo !== undefined) {
+    const pipes = writable("notify-fifo", posix.dirname(notifyFifo));
+    found.add(pipes, "NOTIFY_FIFO", notifyFifo);
+  }
+  if (trackExec !== undefined) program("TRACK_EXEC", "track-exec", trackExec, found);
+  if (notify !== undefined) program("NOTIFY", "notify", notify, found);
   return found;
 }
 
 /**
- * A check's program runs inside the container. One outside the image's directories of programs is the
+ * A check's or a hook's program runs inside the container. One outside the image's directories of programs is the
  * node's, so it is mounted.
  */
-function program(command: string, found: Collector): void {
+function program(setting: SettingName, volume: string, command: string, found: Collector): void {
   // The settings' parser has refused a command that names no program.
   const [name = ""] = splitCommand(command) ?? [];
   if (!name.startsWith("/") || isAnyOf(posix.normalize(name), OF_THE_IMAGE)) {
     found.warnings.push(
-      `${PREFIX}TRACK_EXEC=${shown(command)} runs ${name} of the image, not of the node; a program of the node's own has to lie elsewhere, such as in /etc/leasehold`,
+      `${PREFIX}${setting}=${shown(command)} runs ${name} of the image, not of the node; a program of the node's own has to lie elsewhere, such as in /etc/leasehold`,
     );
   } else {
-    found.directoryOf(name, "track-exec", "TRACK_EXEC", command);
+    found.directoryOf(name, volume, setting, command);
   }
 }
 

@@ -40,6 +40,7 @@ type CheckSettings = Pick<
   | "trackFileWeight"
   | "trackExec"
   | "trackExecWeight"
+  | "programEnv"
   | "trackHttp"
   | "trackHttpWeight"
   | "trackIntervalMs"
@@ -96,7 +97,7 @@ export function checksFromConfig(config: CheckSettings, sources: CheckSources): 
       name: "exec",
       weight: config.trackExecWeight,
       ...damped,
-      run: execCheck(config.trackExec, clock),
+      run: execCheck(config.trackExec, config.programEnv, clock),
     });
   }
   if (config.trackHttp !== undefined) {

@@ -110,6 +110,8 @@ describe("a setting as a flag", () => {
     TRACK_FILE: "/run/checks/weight",
     TRACK_EXEC: "/etc/leasehold/check -x",
     TRACK_HTTP: "http://127.0.0.1:8080/a?b=#c",
+    NOTIFY: "/etc/leasehold/notify 'a b'",
+    NOTIFY_FIFO: "/run/hooks/vip",
     API_SERVERS: "192.0.2.1,[2001:db8::1]:6443",
     BACKENDS: "192.0.2.1:6443",
     BALANCER_WORKERS: "3",
@@ -348,6 +350,12 @@ describe("what follows from the settings", () => {
         { ...etc, ...standard, "/opt/my checks": "DirectoryOrCreate ro" },
       ],
       [["--track-exec", "/etc/kubernetes/check"], { ...etc, ...standard }],
+      [
+        ["--notify", "/etc/leasehold/notify.sh first"],
+        { ...etc, ...standard, "/etc/leasehold": "DirectoryOrCreate ro" },
+      ],
+      [["--notify-fifo", "/var/lib/leasehold/notify"], { ...etc, ...standard }],
+      [["--notify-fifo", "/run/hooks/vip"], { ...etc, ...standard, "/run/hooks": "DirectoryOrCreate rw" }],
     ] as const)
       assert.deepEqual(mounts(pod(...words)), expected, words.join(" "));
   });

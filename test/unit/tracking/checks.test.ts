@@ -52,6 +52,7 @@ BMvV4nTtBCSZuLl+bBOl3jAqV0GzjqtBTELg
 
 const realClock: Clock = systemClock(() => performance.now());
 const never = new AbortController().signal;
+const ENV = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LEASEHOLD_VIP: "192.0.2.10" };
 
 function day(): { readonly notBefore: Date; readonly notAfter: Date } {
   return { notBefore: new Date(Date.now() - 86_400_000), notAfter: new Date(Date.now() + 86_400_000) };
@@ -97,7 +98,27 @@ const read = (path: string): string => {
 };
 
 describe("an exec check", () => {
-  const run = (line: string, signal = never): Promise<Outcome> => execCheck(line, realClock)(signal);
+  const run = (line: string, signal = never): Promise<Outcome> => execCheck(line, ENV, realClock)(signal);
+
+  test("gets the environment that it is given, and nothing of the agent's own", async (context) => {
+    const directory = folder(context);
+    const file = script(directory, "env", ["#!/bin/sh", `/usr/bin/env > ${directory}/seen`]);
+    process.env["LEASEHOLD_TEST_SECRET"] = "token";
+    try {
+      assert.equal((await run(file)).kind, "pass");
+    } finally {
+      delete process.env["LEASEHOLD_TEST_SECRET"];
+    }
+    const seen = read(join(directory, "seen")).trim().split("\n");
+    // The shell itself adds these.
+    const own = seen.filter((line) => !/^(?:PWD|SHLVL|_|OLDPWD)=/.test(line));
+    assert.deepEqual(
+      own.toSorted(),
+      Object.entries(ENV)
+        .map(([name, value]) => `${name}=${value}`)
+        .toSorted(),
+    );
+  });
 
   test("passes with exit status 0 and fails with any other, with the first line of its error output", async (context) => {
     const failing = script(folder(context), "failing", [
@@ -181,7 +202,7 @@ describe("an exec check", () => {
     ]);
     const clock = new FakeClock();
     const abort = new AbortController();
-    const result = execCheck(stubborn, clock)(abort.signal);
+    const result = execCheck(stubborn, ENV, clock)(abort.signal);
     await eventually("the program is running", () => read(marks).endsWith("\n"));
     const pid = Number(read(marks).trim());
     abort.abort();
@@ -264,7 +285,7 @@ describe("the documented command", () => {
     symlinkSync(process.execPath, join(programs, "node"));
     assert.match(documented, /127\.0\.0\.1:6443/);
     const file = script(directory, "check.sh", [documented.replace(":6443", `:${port}`)]);
-    const check = execCheck(`/usr/bin/env PATH=${programs} ${file}`, realClock);
+    const check = execCheck(`/usr/bin/env PATH=${programs} ${file}`, ENV, realClock);
     assert.deepEqual(await check(never), { kind: "pass", detail: "exit status 0" });
     status = 500;
     assert.deepEqual(await check(never), { kind: "fail", detail: "exit status 1: status 500" });
@@ -547,6 +568,7 @@ describe("the configured checks", () => {
       trackFileWeight: 1,
       trackExec: undefined,
       trackExecWeight: -20,
+      programEnv: ENV,
       trackHttp: undefined,
       trackHttpWeight: 5,
       trackIntervalMs: 1_000,
