@@ -23,11 +23,18 @@ export function readRememberedItems<T>(
     text = readFileSync(path, "utf8");
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT"))
-      log.warn({ path, what, err: error }, "Remembered file cannot be read");
+      log.warn(
+        { path, what, err: error },
+        "The agent could not read a file of LEASEHOLD_DATA_DIR, and goes on without it",
+      );
     return [];
   }
   const items = parseItems(text, what, parse);
-  if (items === undefined) log.warn({ path, what }, "Remembered file is damaged and ignored");
+  if (items === undefined)
+    log.warn(
+      { path, what },
+      "A file of LEASEHOLD_DATA_DIR is damaged, the agent ignores it and writes it again",
+    );
   return items ?? [];
 }
 
@@ -45,7 +52,10 @@ export function writeRememberedItems(
   try {
     replaceFile(path, text);
   } catch (error) {
-    log.warn({ path, what, err: error }, "Remembered file cannot be written");
+    log.warn(
+      { path, what, err: error },
+      "The agent could not write a file of LEASEHOLD_DATA_DIR: check the disk",
+    );
   }
 }
 

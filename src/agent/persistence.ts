@@ -49,7 +49,10 @@ export function createPersistence(deps: PersistenceDeps): Persistence {
       failed = false;
     } catch (error) {
       if (!failed)
-        log.error({ err: error, file }, "State file not writable: a restart of the agent may move the VIP");
+        log.error(
+          { err: error, file },
+          "The agent could not write its state file, so its restart may move the VIP: check LEASEHOLD_STATE_DIR",
+        );
       failed = true;
     }
   }
@@ -90,14 +93,14 @@ export function machineInstance(machineIdFile: string, stateDir: string, log: Lo
   const made = randomUUID();
   log.warn(
     { file: machineIdFile, stateDir },
-    "No machine id: the agent made one up, which changes with the next boot",
+    "This machine has no machine id: the agent made one up, which changes with the next boot",
   );
   try {
     replaceFile(stateDir, INSTANCE_FILE, made);
   } catch (error) {
     log.error(
       { err: error, stateDir },
-      "Made-up machine id not writable: it changes with each start of the agent",
+      "The agent could not write the machine id that it made up, which changes with each start of the agent now: check LEASEHOLD_STATE_DIR",
     );
   }
   return digest(made);

@@ -79,7 +79,10 @@ export function createRecordings({ clock, log, dataDir, text }: RecordingsDeps):
       const broken = files.filter((name) => name.endsWith(".json.new"));
       for (const name of [...old, ...broken]) await rm(join(directory, name), { force: true });
     } catch (error) {
-      log.warn({ err: error, file, cause }, "The flight recorder could not be written");
+      log.warn(
+        { err: error, file, cause },
+        "The agent could not write the flight recorder: check LEASEHOLD_DATA_DIR",
+      );
       await rm(`${file}.new`, { force: true }).catch(() => {});
     }
   }

@@ -87,7 +87,7 @@ function runAgent(
   const { clock } = deps;
   const levelFile = watchLogLevel({ clock, log, dataDir: config.dataDir, configured: config.logLevel });
   void levelFile.look();
-  for (const warning of warnings) log.warn({ warning }, "Configuration");
+  for (const warning of warnings) log.warn({ warning }, "A setting may not do what is expected of it");
   const agent = createAgent({
     config,
     clock,
@@ -124,7 +124,7 @@ function runAgent(
       void agent.stop().then(
         () => resolve(0),
         (error: unknown) => {
-          log.error({ err: error }, "Stopping failed");
+          log.error({ err: error }, "The agent could not stop cleanly, it unbinds the VIP now");
           agent.abandon();
           resolve(1);
         },
@@ -143,7 +143,10 @@ function runAgent(
       if (stops > 0) return;
       agent.abandon();
       const known = error instanceof LeaseholdError;
-      log.error({ err: error, ...(known ? { code: error.code, hint: error.hint } : {}) }, "Starting failed");
+      log.error(
+        { err: error, ...(known ? { code: error.code, hint: error.hint } : {}) },
+        "The agent could not start",
+      );
       resolve(known && CONFIGURATION.has(error.code) ? 2 : 1);
     });
   });

@@ -51,7 +51,10 @@ export function createDeaths(deps: DeathsDeps): Deaths {
     try {
       await sessions.backendsDied(deps.addressesOf(hosts), await clients);
     } catch (error) {
-      log.warn({ err: error, backends: hosts }, "Telling the clients of a dead API server failed");
+      log.warn(
+        { err: error, backends: hosts },
+        "The agent could not tell the clients of a dead API server to connect again",
+      );
     }
   }
 

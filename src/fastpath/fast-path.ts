@@ -218,7 +218,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     // The old rules are out of date and work. Peers that were told otherwise would give up connections that
     // live here.
     loaded = { ...loaded, retryAtMs };
-    log.warn({ reason: why }, "The rules could not be changed, the old ones stay");
+    log.warn({ reason: why }, "The agent could not change its nftables rules, the old ones stay");
   }
 
   function planFor({ peers, backends }: PlanInputs, want: Want): RulesetPlan | undefined {
@@ -306,7 +306,10 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       rounds === "idle" &&
       !stopped;
     if (!isSettled() || (await nft.isIntact()) || !isSettled()) return;
-    log.warn({}, "The rules in the kernel are not those that were loaded, putting them back");
+    log.warn(
+      {},
+      "The nftables rules in the kernel are not those that the agent loaded, the agent puts them back",
+    );
     putBack();
   }
 
@@ -330,7 +333,10 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     else if (change.lost) void checkRules().catch(journal.unread);
     const ours = [...change.tables].some((table) => /^(?:netdev|ip|ip6) leasehold$/.test(table));
     if (!ours || nft.isOwn(change.port)) return;
-    log.warn({ program: change.program, pid: change.pid }, "Somebody changed the rules, putting them back");
+    log.warn(
+      { program: change.program, pid: change.pid },
+      "Another program changed the agent's nftables rules, the agent puts them back",
+    );
     putBack();
   }
 

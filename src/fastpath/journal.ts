@@ -24,6 +24,8 @@ const TOO_MANY =
   "Too many nodes have the rules: these take no part, and get no connections by the fast path. " +
   "Set LEASEHOLD_FASTPATH=off on nodes that need not be members";
 
+const CHANGED = "The fast path has another mode now";
+
 /** @param deps.demanded is true with LEASEHOLD_FASTPATH=on: another mode is an error then */
 export function createJournal(deps: {
   readonly clock: Clock;
@@ -40,14 +42,14 @@ export function createJournal(deps: {
       if (JSON.stringify(before) === JSON.stringify(now)) return false;
       switch (now.kind) {
         case "fast-path":
-          log.info({ mode: now.kind }, "Fast path");
+          log.info({ mode: now.kind }, CHANGED);
           break;
         case "proxy":
-          if (demanded) log.error({ mode: now.kind, reason: now.reason }, "Fast path");
-          else log.info({ mode: now.kind, reason: now.reason }, "Fast path");
+          if (demanded) log.error({ mode: now.kind, reason: now.reason }, CHANGED);
+          else log.info({ mode: now.kind, reason: now.reason }, CHANGED);
           break;
         case "off":
-          log.warn({ mode: now.kind, reason: now.reason }, "Fast path");
+          log.warn({ mode: now.kind, reason: now.reason }, CHANGED);
           break;
         case "starting":
           break;
@@ -56,7 +58,8 @@ export function createJournal(deps: {
     },
     roundFailed(error) {
       const text = String(error);
-      if (text !== failure) log.warn({ err: error }, "The fast path cannot be looked after");
+      if (text !== failure)
+        log.warn({ err: error }, "The agent cannot look after the fast path, and tries again");
       failure = text;
     },
     leftOut(names) {
@@ -70,7 +73,10 @@ export function createJournal(deps: {
       const text = String(error);
       if (unread?.text === text && clock.now() < unread.toldMs + TELL_AGAIN_MS) return;
       unread = { text, toldMs: clock.now() };
-      log.warn({ err: error }, "The kernel could not be asked about the rules, they stay as they are");
+      log.warn(
+        { err: error },
+        "The kernel did not answer about the agent's nftables rules, they stay as they are",
+      );
     },
     read() {
       unread = undefined;

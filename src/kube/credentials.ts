@@ -203,7 +203,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     source.rejected = undefined;
     log.info(
       { path: source.path, expiresAt: read.credentials.expiresAt?.toISOString() ?? null },
-      "Kubeconfig read",
+      "The agent read the kubeconfig",
     );
   }
 
@@ -214,9 +214,16 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       last?.kind === "broken" ? last.error.message : last?.kind === "missing" && missed ? last.why : "";
     if (complaint === source.complaint) return;
     source.complaint = complaint;
-    if (last?.kind === "broken") log.warn({ path, err: last.error }, "Kubeconfig is broken, trying again");
+    if (last?.kind === "broken")
+      log.warn(
+        { path, err: last.error },
+        "The kubeconfig cannot be used: write it again by step 5 of the README's quick start; the agent reads it when it changes",
+      );
     else if (last?.kind === "missing" && missed)
-      log.warn({ path, reason: last.why }, "Kubeconfig is missing, waiting");
+      log.warn(
+        { path, reason: last.why },
+        "The kubeconfig is missing: do step 5 of the README's quick start; the agent reads it when it is there",
+      );
   }
 
   function certificates(): readonly CertificateEnd[] {
@@ -349,7 +356,10 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       );
       if (source === undefined) return;
       if (source.rejected?.why !== why && typeof why === "string")
-        log.warn({ path: source.path, reason: why }, "Kubeconfig fails in TLS, the other one does not");
+        log.warn(
+          { path: source.path, reason: why },
+          "TLS fails with this kubeconfig and not with the other one: write it again by step 5 of the README's quick start",
+        );
       source.rejected = { why, untilMs: clock.now() + REJECTED_MS };
       tellChange();
     },
@@ -362,9 +372,9 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
         if (source === admin)
           log.warn(
             { path: admin.path, ownPath: own.path, reason: reasonForAdmin() },
-            "Using admin.conf in place of our own kubeconfig",
+            "The agent uses admin.conf in place of its own kubeconfig",
           );
-        else if (lastTaken === admin) log.info({ path: own.path }, "Using our own kubeconfig again");
+        else if (lastTaken === admin) log.info({ path: own.path }, "The agent uses its own kubeconfig again");
       }
       lastTaken = source;
       source.rejected = undefined;

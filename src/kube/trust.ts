@@ -100,7 +100,7 @@ export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
         const before = told.get(key);
         if (before?.reason === reason && clock.now() - before.atMs < REPEAT_MS) continue;
         remember(told, key, { reason, atMs: clock.now() });
-        log.warn({ server, path: used.path, reason }, "No TLS with the API server, trying again");
+        log.warn({ server, path: used.path, reason }, "TLS with the API server fails, the agent tries again");
       }
     },
   };

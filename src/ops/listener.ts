@@ -166,7 +166,10 @@ export function createListener(deps: ListenerDeps): Listener {
     },
     (request, response) => {
       respond(request, response).catch((error: unknown) => {
-        log.error({ err: error, listener: name, path: request.url }, "Ops request failed");
+        log.error(
+          { err: error, listener: name, path: request.url },
+          "The agent failed to answer an HTTP request",
+        );
         response.destroy();
       });
     },
@@ -309,8 +312,11 @@ export function createListener(deps: ListenerDeps): Listener {
     const before = failure;
     failure = error;
     if (error === undefined) {
-      server.on("error", (cause) => log.error({ err: cause, listener: name }, "Ops server failed"));
-      if (before !== undefined) log.info({ listener: name, address }, "Listening after all");
+      server.on("error", (cause) =>
+        log.error({ err: cause, listener: name }, "The agent's HTTP port failed"),
+      );
+      if (before !== undefined)
+        log.info({ listener: name, address }, "The agent listens on the HTTP port now");
       return;
     }
     if (before === undefined || before.code !== error.code) {
@@ -321,7 +327,7 @@ export function createListener(deps: ListenerDeps): Listener {
       );
       log.error(
         { err: known, code: known.code, hint: known.hint, listener: name, address },
-        "Cannot listen, trying again",
+        "The agent cannot listen on an HTTP port, and tries again",
       );
     }
     retry = clock.after(retryMs, () => void attempt());

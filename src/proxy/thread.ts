@@ -156,7 +156,7 @@ export class ProxyThread {
     this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };
     this.#deps.log.error(
       { code: error.code, err: error, restartInMs: inMs },
-      "The proxy's worker thread ended, starting it again",
+      "The balancer's worker thread ended, the agent starts it again",
     );
     this.#started?.resolve();
     this.#deps.onChange();
@@ -194,7 +194,7 @@ export class ProxyThread {
         );
         return;
       case "accept-failed":
-        log.warn({ code: message.code }, "A connection could not be accepted");
+        log.warn({ code: message.code }, "The balancer could not accept a connection");
         return;
     }
   }

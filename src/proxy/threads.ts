@@ -214,7 +214,10 @@ export class ProxyThreads {
     if (this.#told?.detail === failure.detail && nowMs - this.#told.atMs < REPEAT_MS) return;
     this.#told = { detail: failure.detail, atMs: nowMs };
     const { error } = failure;
-    log.error({ code: error.code, err: error, hint: error.hint }, "The balancer cannot listen, trying again");
+    log.error(
+      { code: error.code, err: error, hint: error.hint },
+      "The balancer cannot listen on its port, and tries again",
+    );
   }
 }
 

@@ -147,7 +147,10 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       detach();
       stale = true;
       if (!failing)
-        log.warn({ err: error, interface: interfaceName }, "Listening on the VIP's interface failed");
+        log.warn(
+          { err: error, interface: interfaceName },
+          "The agent cannot listen on the VIP's interface, so it cannot hear other machines there: check NET_RAW; it tries again",
+        );
       failing = true;
     }
     return attachment;

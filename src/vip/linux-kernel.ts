@@ -92,7 +92,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       unbind(addresses);
     } catch (error) {
       // The addresses end with their lifetime. The caller needs to know why the bind failed.
-      log.error({ err: error }, "The other addresses could not be unbound");
+      log.error({ err: error }, "The agent could not unbind the other addresses");
     }
   }
 

@@ -81,7 +81,7 @@ export function createVip(deps: VipDeps): Vip {
     counters.fenced++;
     log.warn(
       { addresses: texts, overdueMs: clock.now() - held.untilMs },
-      "Fence deadline passed, unbinding the VIP",
+      "The fence deadline has passed, the agent unbinds the VIP",
     );
     drop();
     return false;
@@ -102,7 +102,7 @@ export function createVip(deps: VipDeps): Vip {
     try {
       kernel.unbind(addresses);
     } catch (error) {
-      log.error({ err: error, addresses: texts }, "VIP could not be unbound, trying again");
+      log.error({ err: error, addresses: texts }, "The agent could not unbind the VIP, and tries again");
       retryTimer = clock.after(RETRY_MS, unbindNow);
     }
   }
@@ -150,7 +150,10 @@ export function createVip(deps: VipDeps): Vip {
     const moved = !sameLink(held.link, link);
     if (readded) {
       counters.readded++;
-      log.warn({ addresses: texts }, "VIP was removed by another program, bound again");
+      log.warn(
+        { addresses: texts },
+        "Another program removed the VIP from its interface, the agent bound it again",
+      );
     } else if (first) {
       log.info({ addresses: texts, interface: link?.name }, "VIP bound");
     }
@@ -172,7 +175,7 @@ export function createVip(deps: VipDeps): Vip {
     held.link = undefined;
     announcer.stop();
     if (!mayHold(held) || !news) return;
-    log.error({ err: error, addresses: texts }, "VIP could not be bound, trying again");
+    log.error({ err: error, addresses: texts }, "The agent could not bind the VIP, and tries again");
     deps.onFailure?.(error);
     deps.onChange?.();
   }
@@ -234,14 +237,20 @@ export function createVip(deps: VipDeps): Vip {
     try {
       if (keptFor(survey(), addresses) === null) deps.onLeftOverGone?.();
     } catch (error) {
-      log.error({ err: error }, "Addresses could not be listed");
+      log.error(
+        { err: error },
+        "The kernel did not list this machine's addresses, the agent cannot see whether the VIP is bound",
+      );
     }
   }
 
   function lookIdle(): void {
     if (surveyOrSay().length === 0) return;
     counters.strays++;
-    log.warn({ addresses: texts }, "VIP found bound but not held, unbinding");
+    log.warn(
+      { addresses: texts },
+      "The VIP is bound on this machine and this node may not have it, the agent unbinds it",
+    );
     unbindNow();
   }
 
@@ -249,7 +258,10 @@ export function createVip(deps: VipDeps): Vip {
     try {
       return survey();
     } catch (error) {
-      log.error({ err: error }, "Addresses could not be listed");
+      log.error(
+        { err: error },
+        "The kernel did not list this machine's addresses, the agent cannot see whether the VIP is bound",
+      );
       return [];
     }
   }
@@ -362,7 +374,7 @@ export function createVip(deps: VipDeps): Vip {
       } else if (found.length > 0) {
         log.info(
           { addresses: found.map((entry) => entry.address.text) },
-          "Removing the VIP that a predecessor left",
+          "The agent removes the VIP that its previous process left bound",
         );
         unbindNow();
       }

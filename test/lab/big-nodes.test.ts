@@ -217,7 +217,7 @@ function insideSandbox(): void {
     // The peer does not exist, so its packets are missed as well.
     assert.deepEqual(
       warnings.filter((text) => text.includes("rules")),
-      ["Somebody changed the rules, putting them back"],
+      ["Another program changed the agent's nftables rules, the agent puts them back"],
     );
   });
 

@@ -164,7 +164,7 @@ describe("kubeadm's order", () => {
       "its own credentials",
     );
     await cluster.lab.until(
-      () => /Using our own kubeconfig again/.test(first.agent?.log() ?? ""),
+      () => /The agent uses its own kubeconfig again/.test(first.agent?.log() ?? ""),
       5_000,
       "they are taken",
     );

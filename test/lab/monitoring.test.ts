@@ -264,7 +264,7 @@ test(
         ?.log()
         .split(`"msg":"${message}"`).length ?? 1) - 1;
     await cluster.lab.until(
-      () => said("Cannot listen, trying again") === 2,
+      () => said("The agent cannot listen on an HTTP port, and tries again") === 2,
       20_000,
       "both ports are said to be taken",
     );
@@ -297,7 +297,7 @@ test(
       (await n2.status())?.listeners.every(({ listening }) => listening),
       true,
     );
-    assert.equal(said("Cannot listen, trying again"), 2);
-    assert.equal(said("Listening after all"), 2);
+    assert.equal(said("The agent cannot listen on an HTTP port, and tries again"), 2);
+    assert.equal(said("The agent listens on the HTTP port now"), 2);
   },
 );

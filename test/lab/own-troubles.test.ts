@@ -1,9 +1,12 @@
 /** What is wrong with the agents' own means and not with the cluster: the VIP is served all the same. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
 import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
+import { IMAGE_ENV, IMAGE_NODE_FLAGS } from "../support/lab/image-start.ts";
+import { BUNDLE } from "./cluster.ts";
 import { createEmbeddedCluster } from "./embedded-cluster.ts";
 import type { EmbeddedCluster, EmbeddedNode } from "./embedded-cluster.ts";
 
@@ -222,6 +225,25 @@ describe("settings that the machine shows to be wrong", () => {
       await node.endAgent();
       await node.host.run(["ip", "link", "del", "late0"]);
     }
+  });
+});
+
+describe("standard output is a pipe that nobody reads", () => {
+  test("the pipe is full, and the agent holds the VIP and renews the Lease all the same", async () => {
+    const [node] = cluster.nodes;
+    assert.ok(node !== undefined);
+    const pipe = join(node.host.directory, "stdout");
+    // The agent has the reading end as well and does not read. The pipe is full from the start.
+    const script = `rm -f ${pipe}; mkfifo ${pipe}; exec 3<>${pipe}; head -c 65536 /dev/zero >&3; exec "$@" > ${pipe}`;
+    node.agent = await node.host.spawn(
+      ["sh", "-c", script, "-", process.execPath, ...IMAGE_NODE_FLAGS, BUNDLE, "run"],
+      { name: "agent", env: { ...IMAGE_ENV, ...node.commandEnvironment(), LEASEHOLD_LOG_LEVEL: "debug" } },
+    );
+    assert.equal((await cluster.holder(30_000)).name, node.name);
+    const fromMs = monotonicMs();
+    await sleep(LEASE_AND_MORE_MS);
+    assert.equal((await cluster.holder(5_000)).name, node.name);
+    assert.deepEqual(holdersSince(fromMs), [[node.name]]);
   });
 });
 

@@ -161,11 +161,11 @@ test(
       agent
         .log()
         .split("\n")
-        .filter((line) => line.includes('"msg":"Kubeconfig read"')).length;
+        .filter((line) => line.includes('"msg":"The agent read the kubeconfig"')).length;
     const before = read();
     await kubelet.rotate();
     await cluster.lab.until(() => read() > before, 10_000, "the new certificate is read");
-    assert.doesNotMatch(agent.log(), /Kubeconfig is broken/);
+    assert.doesNotMatch(agent.log(), /The kubeconfig cannot be used/);
     await says(/backends ok/);
 
     await Promise.all(cluster.nodes.map((node) => node.endAgent("SIGKILL")));

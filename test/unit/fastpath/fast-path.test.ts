@@ -336,7 +336,10 @@ describe("a kernel that does not take it all", () => {
     bench.refuses = () => false;
     await bench.pass(1_500);
     assert.equal(bench.fastPath.status().mode, "fast-path");
-    assert.deepEqual(bench.log, ["info Fast path proxy", "info Fast path fast-path"]);
+    assert.deepEqual(bench.log, [
+      "info The fast path has another mode now proxy",
+      "info The fast path has another mode now fast-path",
+    ]);
   });
 
   test("gets all but conntrack's time-outs where it knows none, and is not asked for them again for ten minutes", async () => {
@@ -382,7 +385,7 @@ describe("a kernel that does not take it all", () => {
       [bench.fastPath.status().mode, bench.fastPath.status().reason, bench.fastPath.offer()],
       ["off", "refused", null],
     );
-    assert.deepEqual(bench.log, ["warn Fast path off"]);
+    assert.deepEqual(bench.log, ["warn The fast path has another mode now off"]);
     const { tries } = bench;
     await bench.pass(14_500);
     assert.equal(bench.tries, tries);
@@ -399,7 +402,7 @@ describe("a kernel that does not take it all", () => {
     bench.backends = [backend(1)];
     await bench.update();
     assert.deepEqual([bench.fastPath.status().mode, bench.fastPath.offer()], ["fast-path", offer]);
-    assert.equal(bench.log.at(-1), "warn The rules could not be changed, the old ones stay");
+    assert.equal(bench.log.at(-1), "warn The agent could not change its nftables rules, the old ones stay");
     bench.refuses = () => false;
     await bench.pass(16_000);
     assert.equal(bench.loads.length, 2);
@@ -422,7 +425,7 @@ describe("a kernel that does not take it all", () => {
     const bench = new Bench({ mode: "on" });
     bench.missing = ["a"];
     await bench.start();
-    assert.deepEqual(bench.log, ["error Fast path proxy"]);
+    assert.deepEqual(bench.log, ["error The fast path has another mode now proxy"]);
   });
 
   test("is as good as one that was told not to", async () => {
@@ -438,7 +441,7 @@ describe("a kernel that does not take it all", () => {
     bench.unreadable = new Error("ENOENT");
     await bench.start();
     await bench.pass(5_000);
-    assert.deepEqual(bench.log, ["warn The fast path cannot be looked after"]);
+    assert.deepEqual(bench.log, ["warn The agent cannot look after the fast path, and tries again"]);
     bench.unreadable = undefined;
     await bench.pass(1_000);
     assert.equal(bench.fastPath.status().mode, "fast-path");
@@ -454,7 +457,9 @@ describe("rules that somebody changed", () => {
     bench.onRuleset?.(FOREIGN);
     await settle();
     assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
-    assert.deepEqual(bench.log.slice(1), ["warn Somebody changed the rules, putting them back"]);
+    assert.deepEqual(bench.log.slice(1), [
+      "warn Another program changed the agent's nftables rules, the agent puts them back",
+    ]);
     await bench.pass(5_000);
     assert.equal(bench.loads.length, 2);
   });
@@ -542,7 +547,7 @@ describe("rules that somebody changed", () => {
     assert.deepEqual([bench.loads.length, bench.fastPath.status().restored], [2, 1]);
     assert.equal(
       bench.log.at(-1),
-      "warn The rules in the kernel are not those that were loaded, putting them back",
+      "warn The nftables rules in the kernel are not those that the agent loaded, the agent puts them back",
     );
     assert.notEqual(bench.fastPath.offer(), null);
     await bench.pass(30_000);
@@ -586,7 +591,7 @@ describe("a failed read is no failed rule:", () => {
       );
       assert.deepEqual(bench.fastPath.status().nodes, nodes);
       assert.equal(bench.refreshes.length - before.refreshes, what === "refresh" ? 0 : 6);
-      const said = "warn The kernel could not be asked about the rules, they stay as they are";
+      const said = "warn The kernel did not answer about the agent's nftables rules, they stay as they are";
       assert.deepEqual(bench.log.slice(1), [said]);
       await bench.pass(600_000);
       assert.deepEqual(bench.log.slice(1), [said, said], "again after ten minutes");

@@ -80,7 +80,7 @@ describe("which credentials", () => {
     const { ownPath, credentials, inUse, lines, changes } = await setUp({ admin: adminText });
     assert.deepEqual(inUse(), ["admin.conf"]);
     credentials.accepted(credentials.current() ?? assert.fail());
-    const warning = lines.find(({ message }) => message.startsWith("Using admin.conf"));
+    const warning = lines.find(({ message }) => message.startsWith("The agent uses admin.conf"));
     assert.equal(warning?.level, "warn");
     assert.equal(warning?.fields["reason"], "ours is missing");
 
@@ -89,7 +89,7 @@ describe("which credentials", () => {
     assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
     assert.equal(changes(), 2);
     credentials.accepted(credentials.current() ?? assert.fail());
-    assert.equal(lines.at(-1)?.message, "Using our own kubeconfig again");
+    assert.equal(lines.at(-1)?.message, "The agent uses its own kubeconfig again");
   });
 
   test("ours turned away: admin.conf goes first for half a minute, then ours is tried again", async () => {
@@ -118,8 +118,18 @@ describe("which credentials", () => {
     assert.deepEqual(
       lines.slice(2).map(({ level, message, fields }) => [level, message, fields["path"], fields["reason"]]),
       [
-        ["warn", "Kubeconfig fails in TLS, the other one does not", ownPath, why],
-        ["warn", "Using admin.conf in place of our own kubeconfig", admin.path, `ours failed in TLS: ${why}`],
+        [
+          "warn",
+          "TLS fails with this kubeconfig and not with the other one: write it again by step 5 of the README's quick start",
+          ownPath,
+          why,
+        ],
+        [
+          "warn",
+          "The agent uses admin.conf in place of its own kubeconfig",
+          admin.path,
+          `ours failed in TLS: ${why}`,
+        ],
       ],
     );
     assert.equal(changes(), 2);
@@ -129,7 +139,7 @@ describe("which credentials", () => {
     assert.equal(credentials.current()?.path, admin.path);
     credentials.accepted(own);
     assert.equal(credentials.current()?.path, ownPath);
-    assert.equal(lines.at(-1)?.message, "Using our own kubeconfig again");
+    assert.equal(lines.at(-1)?.message, "The agent uses its own kubeconfig again");
     assert.equal(changes(), 3);
   });
 
@@ -311,7 +321,7 @@ describe("which credentials", () => {
       assert.deepEqual(inUse(), ["admin.conf"]);
       assert.equal(credentials.problem(), null);
       credentials.accepted(credentials.current() ?? assert.fail());
-      const warning = lines.find(({ message }) => message.startsWith("Using admin.conf"));
+      const warning = lines.find(({ message }) => message.startsWith("The agent uses admin.conf"));
       assert.equal(warning?.level, "warn");
       assert.match(String(warning?.fields["reason"]), new RegExp(`^${ownPath}: is empty`));
       await writeFile(ownPath, ownText);

@@ -257,7 +257,15 @@ describe("a port that cannot be had", () => {
         fields["listener"],
         fields["address"],
       ]),
-      [["error", "Cannot listen, trying again", "LH_LISTEN", "ops", `127.0.0.1:${port}`]],
+      [
+        [
+          "error",
+          "The agent cannot listen on an HTTP port, and tries again",
+          "LH_LISTEN",
+          "ops",
+          `127.0.0.1:${port}`,
+        ],
+      ],
     );
     assert.match(
       String(lines[0]?.fields["hint"]),
@@ -271,7 +279,7 @@ describe("a port that cannot be had", () => {
     assert.equal(await answerOf(port), "ok");
     assert.deepEqual(
       lines.slice(1).map(({ level, message }) => [level, message]),
-      [["info", "Listening after all"]],
+      [["info", "The agent listens on the HTTP port now"]],
     );
   });
 

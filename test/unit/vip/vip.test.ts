@@ -190,7 +190,7 @@ describe("releasing", () => {
     vip.hold(clock.now() + 4000);
     kernel.broken = new LeaseholdError("LH_NATIVE", "remove address: EPERM");
     vip.release();
-    assert.deepEqual(lines, ["error: VIP could not be unbound, trying again"]);
+    assert.deepEqual(lines, ["error: The agent could not unbind the VIP, and tries again"]);
     clock.advance(250);
     assert.equal(kernel.unboundMs.length, 3);
     kernel.broken = undefined;
@@ -463,7 +463,9 @@ describe("what others do to the machine", () => {
     assert.deepEqual(kernel.bound(), BOTH);
     assert.equal(vip.status().readded, 1);
     assert.deepEqual(since(kernel.announcedMs).slice(5), [7100]);
-    assert.deepEqual(lines, ["warn: VIP was removed by another program, bound again"]);
+    assert.deepEqual(lines, [
+      "warn: Another program removed the VIP from its interface, the agent bound it again",
+    ]);
   });
 
   test("and without any report within a second", () => {
@@ -531,11 +533,17 @@ describe("what others do to the machine", () => {
       });
     kernel.broken = new LeaseholdError("LH_NATIVE", "list addresses: EMFILE");
     clock.advance(1000);
-    assert.deepEqual(reasons(), ["Addresses could not be listed: LH_NATIVE list addresses: EMFILE"]);
+    assert.deepEqual(reasons(), [
+      "The kernel did not list this machine's addresses, the agent cannot see whether the VIP is bound: LH_NATIVE list addresses: EMFILE",
+    ]);
     vip.hold(clock.now() + 4000);
-    assert.deepEqual(reasons(), ["VIP could not be bound, trying again: LH_NATIVE list addresses: EMFILE"]);
+    assert.deepEqual(reasons(), [
+      "The agent could not bind the VIP, and tries again: LH_NATIVE list addresses: EMFILE",
+    ]);
     vip.release();
-    assert.deepEqual(reasons(), ["VIP could not be unbound, trying again: LH_NATIVE list addresses: EMFILE"]);
+    assert.deepEqual(reasons(), [
+      "The agent could not unbind the VIP, and tries again: LH_NATIVE list addresses: EMFILE",
+    ]);
     kernel.broken = undefined;
     kernel.currentLink = { ...(kernel.currentLink ?? assert.fail()), carrier: false };
     vip.hold(clock.now() + 4000);
