@@ -150,7 +150,7 @@ describe("kubeadm's order", () => {
     assert.equal((await cluster.lease()).spec["holderIdentity"], "n1");
     assert.match(
       first.agent?.log() ?? "",
-      /"level":"warn".*Using admin\.conf in place of our own kubeconfig/,
+      /"level":"warn".*The agent uses admin\.conf in place of its own kubeconfig/,
     );
     assert.equal((await first.status()).credentials.source, etc(first, ADMIN));
   });

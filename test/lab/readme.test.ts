@@ -90,7 +90,7 @@ test(
         () =>
           (node.agent?.log() ?? "")
             .split("\n")
-            .some((line) => line.includes("Using admin.conf") && line.includes(reason)),
+            .some((line) => line.includes("The agent uses admin.conf") && line.includes(reason)),
         10_000,
         `${node.name} uses admin.conf and says why`,
       );
