@@ -74,7 +74,11 @@ describe("the cluster gets another CA, and the agents' own kubeconfigs are of th
         ),
         node.name,
       );
-      assert.match(log, /"level":"warn".*The agent uses admin\.conf in place of its own kubeconfig/u, node.name);
+      assert.match(
+        log,
+        /"level":"warn".*The agent uses admin\.conf in place of its own kubeconfig/u,
+        node.name,
+      );
     }
     await everyAgent("every backend is UP", async (node) =>
       (await node.status()).balancer.backends.every(({ grade }) => grade === "UP"),
