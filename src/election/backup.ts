@@ -3,6 +3,7 @@
  * record that this node has seen. vacancy.ts says from when the Lease may be claimed, and claim-order.ts when
  * it is this node's turn. With proof of the holder's death a node claims before the Lease has run out.
  */
+import type { LeaseWrite } from "../kube/store.ts";
 import { askWire, linkCarriesFrames } from "./address-check.ts";
 import { candidateAt, claimants } from "./candidates.ts";
 import { claimOrResortTime, claimTime } from "./claim-order.ts";
@@ -14,7 +15,7 @@ import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { BALANCER_FAULT } from "./types.ts";
 import type { Backup, Provisional } from "./types.ts";
-import { serveUnwritten } from "./unwritten.ts";
+import { serveUnwritten, UNABLE_MS } from "./unwritten.ts";
 import { expiry, holderIsDead, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
 
@@ -144,7 +145,7 @@ function resume(step: StepBuilder, role: Backup, view: LeaseView): void {
   if (view.record === null) return;
   // The VIP goes first and the Lease after it, never the other way round.
   dropLeftOver(step, view);
-  step.send({ kind: "release", held: view.record }, writeTimeoutMs(step.settings));
+  send(step, { kind: "release", held: view.record });
 }
 
 function claimFrom(
@@ -171,11 +172,13 @@ function claimFrom(
 }
 
 function claim(step: StepBuilder, view: LeaseView, offered: boolean): void {
-  const { settings } = step;
-  step.send(
-    { kind: "claim", replaces: view.record, offered, instance: settings.instance },
-    writeTimeoutMs(settings),
-  );
+  send(step, { kind: "claim", replaces: view.record, offered, instance: step.settings.instance });
+}
+
+/** If the API does not answer, this node may have to serve without it, long before the write times out. */
+function send(step: StepBuilder, write: Extract<LeaseWrite, { kind: "claim" | "release" }>): void {
+  step.send(write, writeTimeoutMs(step.settings));
+  step.wakeAt(step.nowMs + UNABLE_MS);
 }
 
 /**

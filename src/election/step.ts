@@ -106,7 +106,8 @@ export class StepBuilder {
     urgent = false,
   ): void {
     const id = this.#nextId();
-    this.setLease({ write: id });
+    const unwritten = this.facts.lease.unwritten ?? { sinceMs: this.nowMs, why: null };
+    this.setLease({ write: id, unwritten });
     this.effect({ kind: "write", id, write, timeoutMs, urgent });
   }
 

@@ -257,10 +257,11 @@ export interface LeaseState {
    */
   readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
   /**
-   * Since when the API has carried out none of this node's writes, whatever they were, and how the last one
-   * ended; null: the last one was carried out, or met another one.
+   * Since when the API has carried out none of this node's writes, whatever they were; null: the last one was
+   * carried out, or met another one. The time begins when the first claim, renewal or release of them is sent.
+   * `why` says how the last one ended; null: none has been answered or given up yet.
    */
-  readonly unwritten: { readonly sinceMs: number; readonly why: string } | null;
+  readonly unwritten: { readonly sinceMs: number; readonly why: string | null } | null;
   readonly read: ReadState;
   readonly survey: SurveyState;
   readonly publish: PublishState;

@@ -16,8 +16,12 @@ import type { StepBuilder } from "./step.ts";
 import type { Backup, Facts, Provisional } from "./types.ts";
 import type { Vacancy } from "./vacancy.ts";
 
-/** A failure that is over by then says nothing: an API server was restarted, or etcd has elected a leader. */
-const UNABLE_MS = 1_000;
+/**
+ * A failure that is over by then says nothing: an API server was restarted, or etcd has elected a leader. A
+ * claim that no API server has answered for so long counts as one. Where etcd has no quorum, the failure itself
+ * would come only after 4 s.
+ */
+export const UNABLE_MS = 1_000;
 /** While a machine has the VIP, or had it lately, the wire is asked this often. */
 const ASK_MS = 2_000;
 

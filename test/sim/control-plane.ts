@@ -80,6 +80,8 @@ export class ControlPlane {
   #lostUntilMs = 0;
   /** When an election ended that took longer than a request needs to be sent to every server twice. */
   longElectionMs = 0;
+  /** When the last two elections end. */
+  electionsMs: readonly [number, number] = [0, 0];
   #waiting: {
     readonly server: number;
     readonly untilMs: number;
@@ -153,6 +155,7 @@ export class ControlPlane {
     const { nowMs } = this.#scheduler;
     this.stalledUntilMs = Math.max(this.stalledUntilMs, nowMs + forMs);
     if (dead) this.#lostUntilMs = this.stalledUntilMs;
+    this.electionsMs = [this.electionsMs[1], nowMs + forMs];
     if (forMs > LONG_ELECTION_MS) this.longElectionMs = this.stalledUntilMs;
   }
 

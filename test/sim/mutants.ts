@@ -124,6 +124,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["serverByProofHasTheLease"],
   },
   {
+    name: "waits for the time-out of a claim before it knows that it cannot write",
+    file: "election/step.ts",
+    from: "const unwritten = this.facts.lease.unwritten ?? { sinceMs: this.nowMs, why: null };",
+    to: "const { unwritten } = this.facts.lease;",
+    shows: SCENARIOS.allStoodStill,
+    caughtBy: ["holderServesAgain"],
+  },
+  {
     name: "asks each API server only once",
     file: "kube/api.ts",
     from: "this.#waiting.push(...this.#silent());",

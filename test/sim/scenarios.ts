@@ -358,6 +358,17 @@ export const SCENARIOS = {
       { atMs: 80_000, kind: "leader", dead: true, forMs: 3_200 },
     ],
   },
+  allStoodStill: {
+    name: "a holder that stood still, as all the others did, while etcd lost its quorum serves again within seconds",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: false,
+    probeMs: 50,
+    faults: [
+      { atMs: 60_000, kind: "quorum", forMs: 40_000 },
+      ...[0, 1, 2].map((node) => ({ atMs: 60_000, kind: "pause", node, forMs: 4_300 }) as const),
+    ],
+  },
   etcdLosesItsLeader: {
     name: "a holder whose renewal was lost with etcd's leader sends it again, and stays confirmed",
     bases: [100, 90, 80],

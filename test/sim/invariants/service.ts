@@ -158,8 +158,69 @@ function isWell(world: World, health: Health, node: SimNode): boolean {
 }
 
 /**
+ * A claim is unanswered for a second. With a light fault the node waits 2 s more. It asks the wire after a
+ * random second, by three probes, and once more if another node asked at that moment.
+ */
+const AGAIN_MS = (1_000 + 2 * 1_500 + 500) / 0.95;
+const LIGHT_FAULT_MS = 2_000 / 0.95;
+
+/**
+ * A holder that stood still until its right was over, or that let the VIP go for a moment, does not wait for
+ * the Lease to run out: where the Lease still names it, and no machine has the VIP, it serves again soon,
+ * whatever the API does.
+ */
+export const holderServesAgain: Invariant = (world, health) => {
+  let unservedMs = Number.NaN;
+  /** Since when the same node holds the Lease and is well. */
+  let holder: SimNode | undefined;
+  let wellMs = Number.NaN;
+  /** The processes that have had the VIP. */
+  const served = new WeakSet<object>();
+  return {
+    write(write) {
+      if (newHolder(world, write) !== undefined) wellMs = Number.NaN;
+      return undefined;
+    },
+    step(bound) {
+      const { nowMs } = world.scheduler;
+      for (const { agent } of bound) if (agent !== undefined) served.add(agent);
+      const serves = bound.some(({ powered, kernel }) => powered && kernel.link.carrier);
+      if (serves || world.segment.foreignHostClaims || isNotDisplaced(world)) unservedMs = Number.NaN;
+      else if (Number.isNaN(unservedMs)) unservedMs = nowMs;
+      const named = world.holderOf(world.plane.table.record);
+      const isSame = named === holder && named !== undefined && isWell(world, health, named);
+      holder = named;
+      if (!isSame || Number.isNaN(wellMs)) wellMs = nowMs;
+      const agent = holder?.agent;
+      if (holder === undefined || agent === undefined || !served.has(agent)) return undefined;
+      if (Number.isNaN(unservedMs) || world.plan.onApiLoss === "release") return undefined;
+      // A name of which it has not heard yet may be another machine's.
+      if (holder.status()?.holder !== holder.name || world.namesakes.length > 0) return undefined;
+      const awakeMs = health.awakeSince(holder);
+      const sinceMs = Math.max(
+        unservedMs,
+        wellMs,
+        awakeMs ?? nowMs,
+        agent.roleMs,
+        holder.clock.resumedMs,
+        health.apiChangedMs,
+        health.linksChangedMs,
+        health.lossMs,
+        health.priorityChangedMs,
+        world.disturbedUntilMs,
+        world.segment.foreignEndedMs,
+      );
+      const light = holder.facts.faults.length > 0 || health.unstable(holder) ? LIGHT_FAULT_MS : 0;
+      return nowMs - sinceMs > AGAIN_MS + light
+        ? `${holder.label} holds the Lease and is well for ${(nowMs - sinceMs).toFixed(0)} ms, and no machine has the VIP`
+        : undefined;
+    },
+  };
+};
+
+/**
  * Within the deadline before it became provisional, by the slowest clock, one thing at most has happened to
- * the API servers.
+ * the API servers or to etcd's leader.
  */
 const RENEWABLE_MS = RENEW_DEADLINE_MS / 0.95;
 /** So many API servers may be passed over within a deadline, 500 ms each. */
@@ -176,6 +237,9 @@ export const renewsWhereItCan: Invariant = (world, health) => ({
       ({ kind }) => kind === "slow" || kind === "mute" || kind === "failing",
     );
     if (unclear || world.plane.admission !== 0 || health.badServers() > PASSED_OVER) return undefined;
+    const [lastButOneMs = 0] = [health.apiChangedBeforeMs, health.apiChangedMs, ...world.plane.electionsMs]
+      .toSorted((a, b) => a - b)
+      .slice(-2);
     for (const node of world.nodes) {
       // What comes later is judged by what it could write then.
       if (node.provisional !== "hold" || !awake(node) || nowMs - (node.agent?.roleMs ?? 0) > SAMPLE_MS)
@@ -185,7 +249,7 @@ export const renewsWhereItCan: Invariant = (world, health) => ({
         wellMs,
         node.clock.resumedMs,
         health.lossMs,
-        health.apiChangedBeforeMs,
+        lastButOneMs,
         world.plane.longElectionMs,
       );
       if ((node.agent?.roleMs ?? nowMs) - sinceMs > RENEWABLE_MS)

@@ -49,6 +49,17 @@ describe("a BACKUP that cannot write the Lease", () => {
     });
   }
 
+  test("knows that a second after a claim that is not answered, long before it times out", () => {
+    const subject = new Subject().healthy().hears({ kind: "neighbours", heard: true });
+    subject.sees(held("n1", 1, all));
+    assert.equal(subject.sent("claim").length, 1, "the Lease names this node");
+    assert.equal(subject.to(999).bound, false);
+    assert.equal(subject.to(1_000).bound, true);
+    assert.ok(subject.state.reason.includes("no API server answers"), subject.state.reason);
+    subject.answer("claim", { kind: "ok", record: held("n1", 2, all) });
+    assert.equal(subject.state.role.kind, "MASTER", "the answer counts all the same");
+  });
+
   test("does not, while any machine answers for the VIP, and for the duration of a Lease after that", () => {
     const subject = backup();
     subject.wire = { owner: n2.mac, prober: null };

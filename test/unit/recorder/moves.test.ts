@@ -34,7 +34,7 @@ describe("an unplanned move", () => {
   });
 
   test("is the loss of the VIP at the renew deadline", () => {
-    const subject = new Subject().master([n2]).to(60_000);
+    const subject = new Subject().master([n2]).to(5_000);
     assert.deepEqual(movesOf(subject), ["vip-lost"]);
   });
 
