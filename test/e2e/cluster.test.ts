@@ -38,7 +38,8 @@ let nodes: readonly Machine[] = [];
 let first: Machine;
 let words: readonly Replacement[] = [];
 
-const everywhere = <T>(work: (machine: Machine) => Promise<T>): Promise<T[]> => Promise.all(nodes.map(work));
+const everywhere = <T>(work: (machine: Machine) => Promise<T>): Promise<T[]> =>
+  Promise.all(nodes.map((node) => work(node)));
 
 before(async () => {
   machines = await createMachines();

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder } from "../control-plane/go-build.ts";
 import { createLab } from "../lab/lab.ts";
-import type { Lab } from "../lab/lab.ts";
+import type { HostOptions, Lab } from "../lab/lab.ts";
 import type { Host } from "../lab/host.ts";
 import { attempt, run } from "../lab/command.ts";
 import { ClientProbe } from "../lab/probe.ts";
@@ -13,10 +13,28 @@ import { Machine } from "./node.ts";
 import { prepared } from "./prepare.ts";
 import type { Prepared } from "./prepare.ts";
 
-/** The addresses of the guides: RFC 5737's, so that nothing has to be replaced. */
-const SUBNET = "192.0.2";
-export const VIP = `${SUBNET}.10`;
-const GATEWAY = `${SUBNET}.254`;
+/** The addresses of a network. `node` and `pods` are of the machine with a number from 1. */
+interface Addresses {
+  readonly vip: string;
+  readonly gateway: string;
+  readonly node: (number: number) => string;
+  readonly pods: (number: number) => string;
+}
+
+/** The addresses of the guides, RFC 5737's and RFC 3849's, so that nothing has to be replaced. */
+const IPV4: Addresses = {
+  vip: "192.0.2.10",
+  gateway: "192.0.2.254",
+  node: (number) => `192.0.2.${10 + number}`,
+  pods: (number) => `10.97.${number}.0/24`,
+};
+const IPV6: Addresses = {
+  vip: "2001:db8::10",
+  gateway: "2001:db8::fe",
+  node: (number) => `2001:db8::${10 + number}`,
+  pods: (number) => `fd97:0:0:${number}::/64`,
+};
+export const VIP = IPV4.vip;
 
 export class Machines implements AsyncDisposable {
   readonly lab: Lab;
@@ -24,9 +42,11 @@ export class Machines implements AsyncDisposable {
   /** A machine on the same network that is no node: the gateway, and a client. */
   readonly client: Host;
   readonly #machines = new Map<string, Machine>();
+  readonly #addresses: Addresses;
 
-  constructor(lab: Lab, client: Host, what: Prepared) {
+  constructor(lab: Lab, client: Host, what: Prepared, addresses: Addresses) {
     this.lab = lab;
+    this.#addresses = addresses;
     this.client = client;
     this.prepared = what;
   }
@@ -45,15 +65,15 @@ export class Machines implements AsyncDisposable {
   async add(name: string, number: number, before: readonly string[] = []): Promise<Machine> {
     const cgroup = process.env[CGROUP_VARIABLE];
     if (cgroup === undefined) throw new Error(`the runner names no ${CGROUP_VARIABLE}`);
-    const address = `${SUBNET}.${10 + number}`;
-    const host = await this.lab.node(name, { ipv4: address });
+    const address = this.#addresses.node(number);
+    const host = await this.lab.node(name, hostOptions(address));
     const machine = new Machine({
       host,
       cgroup,
       programs: [...before, ...this.prepared.programs.folders],
       pause: this.prepared.images.pause,
-      pods: `10.97.${number}.0/24`,
-      gateway: GATEWAY,
+      pods: this.#addresses.pods(number),
+      gateway: this.#addresses.gateway,
       address,
     });
     this.#machines.set(name, machine);
@@ -105,7 +125,7 @@ export class Machines implements AsyncDisposable {
   }
 
   /** Names of the machines that have the VIP on an interface, as their kernels say. */
-  async holders(address = VIP): Promise<readonly string[]> {
+  async holders(address = this.#addresses.vip): Promise<readonly string[]> {
     const holding = await Promise.all(
       [...this.#machines.values()].map(async ({ name, host }) => {
         // A machine without power has no network namespace.
@@ -126,7 +146,7 @@ export class Machines implements AsyncDisposable {
   /** A client that asks VIP:6443/readyz over a new connection every 20 ms. */
   probe(): Promise<ClientProbe> {
     return ClientProbe.start(this.client, {
-      host: VIP,
+      host: this.#addresses.vip,
       port: 6443,
       tls: {},
       path: "/readyz",
@@ -152,12 +172,19 @@ export class Machines implements AsyncDisposable {
   }
 }
 
-/** Makes the network; {@link Machines.add} makes the nodes. */
-export async function createMachines(): Promise<Machines> {
+const hostOptions = (address: string): HostOptions =>
+  address.includes(":") ? { ipv6: address } : { ipv4: address };
+
+/**
+ * Makes the network; {@link Machines.add} makes the nodes.
+ * @param family with 6 the nodes have no IPv4 address but the loopback's
+ */
+export async function createMachines(family: 4 | 6 = 4): Promise<Machines> {
   const lab = await createLab();
+  const addresses = family === 4 ? IPV4 : IPV6;
   try {
-    const client = await lab.client("gateway", { ipv4: GATEWAY });
-    return new Machines(lab, client, prepared());
+    const client = await lab.client("gateway", hostOptions(addresses.gateway));
+    return new Machines(lab, client, prepared(), addresses);
   } catch (error) {
     await lab.stop();
     throw error;

@@ -85,7 +85,10 @@ export class Machine {
   /** Starts the machine, for the first time or again with its disk. Resolves when containerd answers. */
   async boot(): Promise<void> {
     const { cgroup, programs, pause, pods, gateway } = this.#spec;
-    await this.host.run(["ip", "route", "replace", "default", "via", gateway]);
+    const isIpv6 = gateway.includes(":");
+    // The lab gives every host an address of each family.
+    if (isIpv6) await this.host.run(["ip", "-4", "address", "flush", "dev", "eth0"]);
+    await this.host.run(["ip", isIpv6 ? "-6" : "-4", "route", "replace", "default", "via", gateway]);
     const folders = makeCgroups(cgroup, this.name);
     const enter = folders.map((folder) => `echo $$ >${folder}/cgroup.procs`).join(" && ");
     this.#init = await this.host.spawn(

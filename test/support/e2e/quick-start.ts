@@ -1,5 +1,6 @@
 /** The README's quick start, step by step, on machines of the tests. */
 import assert from "node:assert/strict";
+import { hostPort } from "../../../src/net.ts";
 import { blockOf, commandsOf } from "../guide/guide.ts";
 import type { Machines } from "./cluster.ts";
 import { CGROUP_V1, printedBy, replaced, withAdditions } from "./kubeadm.ts";
@@ -27,19 +28,23 @@ export async function bringImage(machines: Machines, nodes: readonly Machine[]):
 }
 
 /** Step 2: puts the static pod in place. */
-export async function placeManifest(node: Machine): Promise<void> {
-  await node.type(step(2));
+export async function placeManifest(node: Machine, others: readonly Replacement[] = []): Promise<void> {
+  await node.type(replaced(step(2), others));
 }
 
-/** Step 3: makes the cluster. Returns what stands for the words of `kubeadm join` in the guides. */
+/**
+ * Step 3: makes the cluster. Returns what stands for the words of `kubeadm join` in the guides.
+ * @param otherConfiguration the command of a guide that writes kubeadm.yaml in place of the README's
+ */
 export async function init(
   first: Machine,
   version: string,
   others: readonly Replacement[] = [],
+  otherConfiguration?: string,
 ): Promise<readonly Replacement[]> {
   const [write = "", ...rest] = commandsOf(step(3));
   assert.match(write, /^cat > kubeadm\.yaml/);
-  await first.type(replaced(write, others));
+  await first.type(otherConfiguration ?? replaced(write, others));
   first.write("kubeadm.yaml", withAdditions(first.read("kubeadm.yaml"), version));
   const printed = await first.type(replaced(rest.join("\n"), [CGROUP_V1]), { timeoutMs: KUBEADM_LIMIT_MS });
   return printedBy(printed);
@@ -77,7 +82,7 @@ export async function makeCluster(
   const [first, ...others] = nodes;
   assert.ok(first !== undefined);
   await bringImage(machines, nodes);
-  await Promise.all(nodes.map(placeManifest));
+  await Promise.all(nodes.map((node) => placeManifest(node)));
   const words = await init(first, machines.prepared.programs.version);
   for (const node of others) await join(node, words);
   await Promise.all(nodes.map((node) => ownCredentials(machines, node)));
@@ -97,7 +102,7 @@ export async function settled(machines: Machines, nodes: readonly Machine[]): Pr
           return (
             fastPath.mode === "fast-path" &&
             up.length === nodes.length &&
-            nodes.every(({ address }) => up.includes(`${address}:6443`))
+            nodes.every(({ address }) => up.includes(hostPort(address, 6443)))
           );
         },
         PATIENCE_MS,

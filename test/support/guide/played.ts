@@ -7,6 +7,7 @@ const CHANGE = "docs/guides/change-the-vip.md";
 const REPLACE = "docs/guides/replace-a-node.md";
 const QUORUM = "docs/guides/quorum-lost.md";
 const SYSTEMD = "docs/guides/systemd.md";
+const IPV6 = "docs/guides/ipv6.md";
 
 /** The pages, and their headings whose blocks have to be in the list below; undefined means all of them. */
 export const PAGES: readonly { readonly page: string; readonly headings?: readonly string[] }[] = [
@@ -20,10 +21,11 @@ export const PAGES: readonly { readonly page: string; readonly headings?: readon
   { page: CHANGE },
   { page: QUORUM },
   { page: SYSTEMD },
+  { page: IPV6 },
 ];
 
 /** A test of test/image, test/e2e or test/e2e-all. */
-export type Story = "image" | "cluster" | "guides" | "existing-cluster";
+export type Story = "image" | "cluster" | "guides" | "existing-cluster" | "ipv6";
 
 export interface Played extends Where {
   readonly page: string;
@@ -68,6 +70,7 @@ export const PLAYED: readonly Played[] = [
   { page: QUORUM, step: 2, by: "guides" },
   { page: QUORUM, step: 3, has: "sed", by: "guides" },
   { page: QUORUM, step: 3, has: "get lease", by: "guides" },
+  { page: IPV6, step: 2, by: "ipv6" },
   { page: SYSTEMD, step: 1, by: "guides" },
   { page: SYSTEMD, step: 2, by: "guides" },
   { page: SYSTEMD, step: 3, by: "guides" },

@@ -82,10 +82,14 @@ version = 2
       SystemdCgroup = false
 CONFIG
 # A node is Ready only with a network for pods.
+case $PODS in
+  *:*) EVERYWHERE=::/0 ;;
+  *) EVERYWHERE=0.0.0.0/0 ;;
+esac
 cat >/etc/cni/net.d/10-pods.conflist <<CONFIG
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "cni0", "isGateway": true,
  "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": [[{"subnet": "$PODS"}]],
- "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}}]}
+ "routes": [{"dst": "$EVERYWHERE"}]}}]}
 CONFIG
 
 (while :; do
