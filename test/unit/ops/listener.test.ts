@@ -4,10 +4,15 @@ import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { setImmediate as turn } from "node:timers/promises";
 import type { LogFields, Logger } from "../../../src/log.ts";
 import { createListener } from "../../../src/ops/listener.ts";
 import type { Answer, Listener } from "../../../src/ops/listener.ts";
+import { peerIdentity } from "../../../src/peers/identity.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 /** What the listener has room for here, and more. */
@@ -319,4 +324,104 @@ describe("a port that cannot be had", () => {
     assert.equal(other.listener.status().listening, false);
     assert.equal(other.clock.pendingTimers, 0);
   });
+});
+
+describe("a stream", () => {
+  async function streaming(
+    t: TestContext,
+  ): Promise<{ port: number; clock: FakeClock; sends: ((chunk: string) => void)[]; ended: () => number }> {
+    const clock = new FakeClock();
+    const sends: ((chunk: string) => void)[] = [];
+    let ended = 0;
+    const listener = createListener({
+      name: "ops",
+      host: "127.0.0.1",
+      port: 0,
+      log: recorder([]),
+      clock,
+      answer: async () => ({
+        type: "text/event-stream",
+        begin(send, signal) {
+          sends.push(send);
+          signal.addEventListener("abort", () => (ended += 1));
+        },
+      }),
+    });
+    await listener.start();
+    t.after(async () => {
+      const stopped = listener.stop();
+      clock.advance(1_000);
+      await stopped;
+    });
+    return { port: listener.port(), clock, sends, ended: () => ended };
+  }
+
+  const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+  test("outlives the time that other answers have, and ends after ten minutes", async (t) => {
+    const { port, clock, sends, ended } = await streaming(t);
+    const socket = await visitor(t, port, REQUEST);
+    let heard = "";
+    socket.on("data", (chunk: Buffer) => (heard += chunk.toString()));
+    await until("it has begun", () => sends.length === 1);
+    clock.advance(599_000);
+    sends[0]?.("still here\n");
+    await until("it is heard", () => heard.includes("still here"));
+    clock.advance(1_001);
+    await until("it is over", () => ended() === 1);
+  });
+
+  test("ends when its reader does not read, or leaves", async (t) => {
+    const { port, sends, ended } = await streaming(t);
+    const deaf = await visitor(t, port, REQUEST);
+    deaf.pause();
+    await until("it has begun", () => sends.length === 1);
+    for (let chunk = 0; chunk < 2_000 && ended() === 0; chunk++) {
+      sends[0]?.("x".repeat(64 * 1_024));
+      await turn();
+    }
+    await until("the deaf one has lost it", () => ended() === 1);
+    const leaver = await visitor(t, port, REQUEST);
+    await until("another has begun", () => sends.length === 2);
+    leaver.destroy();
+    await until("it is over", () => ended() === 2);
+    sends[1]?.("nobody hears this");
+  });
+});
+
+test("strangers begin 50 handshakes a second at most, and the next second others may", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "leasehold-handshakes-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const clock = new FakeClock();
+  const listener = createListener({
+    name: "ops",
+    host: "127.0.0.1",
+    port: 0,
+    log: recorder([]),
+    clock,
+    tls: { identity: peerIdentity(directory, "n1", recorder([])) },
+    answer: async () => ok,
+  });
+  await listener.start();
+  t.after(async () => {
+    const stopped = listener.stop();
+    clock.advance(1_000);
+    await stopped;
+  });
+  const begins = async (): Promise<boolean> => {
+    const socket = connectTls({ host: "127.0.0.1", port: listener.port(), rejectUnauthorized: false });
+    t.after(() => socket.destroy());
+    return new Promise((resolve) => {
+      socket.once("secureConnect", () => resolve(true));
+      socket.once("error", () => resolve(false));
+    });
+  };
+  const first: boolean[] = [];
+  for (let count = 0; count < 60; count++) first.push(await begins());
+  assert.deepEqual(
+    first,
+    Array.from({ length: 60 }, (_, index) => index < 50),
+  );
+  clock.advance(1_000);
+  assert.equal(await begins(), true);
 });
