@@ -134,8 +134,8 @@ function showNodes({ nodes }) {
       },
       { text: duration(one.sinceMs), nowrap: true },
       { text: `${one.effective} of ${one.base}`, nowrap: true },
-      one.eligible ? "yes" : "no",
-      one.vipBound === null ? "not known" : one.vipBound ? "bound" : "no",
+      { text: one.eligible ? "yes" : "no", nowrap: true },
+      { text: one.vipBound === null ? "not known" : one.vipBound ? "bound" : "no", nowrap: true },
       one.why,
     ]),
   );
@@ -201,7 +201,8 @@ function showAttention({ warnings, missing }) {
 /** The time that the charts show: the last hour, or since the first sample. */
 function span() {
   const to = samples.at(-1)?.at ?? Date.now();
-  return { from: Math.max(samples[0]?.at ?? to, to - SPAN_MS), to: to + 1 };
+  // The newest sample is shown for as long as it is the newest.
+  return { from: Math.max(samples[0]?.at ?? to, to - SPAN_MS), to: to + 2_000 };
 }
 
 function showStates() {
