@@ -57,8 +57,8 @@ function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] 
   return isGood(own) ? [one(own, true)] : [one(own, isGood(admin)), one(admin, false)];
 }
 
-function rights({ rights: asked }: Examined): Diagnosis {
-  const apply = "leasehold manifest rbac | kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f -";
+function rights({ rights: asked, isWorker }: Examined): Diagnosis {
+  const apply = `leasehold manifest ${isWorker ? "worker-rbac" : "rbac"} | kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f -`;
   if (asked.kind === "failed")
     return line(
       "rights",

@@ -13,7 +13,15 @@ import { table } from "./render-status.ts";
 const OLDEST_KERNEL = [5, 10] as const;
 const OLDEST_NFT = [1, 0, 6] as const;
 
+/** What concerns only a machine that may have the VIP. */
+const NOT_ON_WORKERS: ReadonlySet<string> = new Set(["wire", "sysctl", "firewall", "kubelet", "peers"]);
+
 export function diagnose(examined: Examined): readonly Diagnosis[] {
+  const all = everything(examined);
+  return examined.isWorker ? all.filter(({ check }) => !NOT_ON_WORKERS.has(check)) : all;
+}
+
+function everything(examined: Examined): readonly Diagnosis[] {
   return [
     agent(examined),
     network(examined),
@@ -52,8 +60,17 @@ function agent({ agent: found }: Examined): Diagnosis {
   }
 }
 
-function network({ network: found, vips }: Examined): Diagnosis {
+/** A worker may lie in another network than the VIP. */
+const INTERFACE_CODES: ReadonlySet<string> = new Set([
+  "LH_INTERFACE",
+  "LH_AMBIGUOUS_INTERFACE",
+  "LH_LINK_TYPE",
+]);
+
+function network({ network: found, vips, isWorker }: Examined): Diagnosis {
   if (vips.length === 0) return noVip("interface");
+  if (isWorker && (!("code" in found) || INTERFACE_CODES.has(found.code)))
+    return line("interface", "ok", "a worker binds no VIP, and needs no interface for it");
   if ("code" in found) return line("interface", "FAIL", `${found.code}: ${found.message}`, found.hint);
   return line("interface", "ok", `${found.interface} has the subnet of ${vips.join(", ")}`);
 }
@@ -234,7 +251,8 @@ function firewall({ firewall: { verdicts, by, legacy }, vips }: Examined): reado
     const open = isEcho ? "Let ICMP echo requests in from the nodes." : `Open the port${opener}.`;
     if (passing.kind === "dropped")
       return [line("firewall", isEcho ? "warn" : "FAIL", `${what}: dropped by ${passing.by}`, open)];
-    if (passing.kind === "unsure")
+    // Whether an echo is answered shows the line `peers` of another node.
+    if (passing.kind === "unsure" && !isEcho)
       return [
         line(
           "firewall",

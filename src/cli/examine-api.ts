@@ -7,7 +7,7 @@ import type { ApiClient } from "../kube/api.ts";
 import { readKubeconfig } from "../kube/kubeconfig.ts";
 import { isObject, statusMessage } from "../kube/record-codec.ts";
 import type { JsonObject } from "../kube/record-codec.ts";
-import { neededRights } from "../manifests/rights.ts";
+import { neededRights, workerRights } from "../manifests/rights.ts";
 import type { Right } from "../manifests/rights.ts";
 import type { Asking } from "./ask.ts";
 import type { Examined, KubeconfigFacts, OtherSoftware, ServerFacts } from "./examined.ts";
@@ -40,7 +40,9 @@ export async function kubeconfig(path: string): Promise<KubeconfigFacts> {
 
 /** Asks what the user of this connection may not do of what manifests/rbac.yaml grants. */
 export async function askRights(config: Config, api: Api): Promise<Examined["rights"]> {
-  const answers = await Promise.all(neededRights(config).map((right) => askRight(right, api)));
+  const { role, vips } = config;
+  const wanted = role === "balancer" && vips.length > 0 ? workerRights(config) : neededRights(config);
+  const answers = await Promise.all(wanted.map((right) => askRight(right, api)));
   const lacking: { readonly right: string; readonly needed: boolean }[] = [];
   for (const answer of answers) {
     if (answer.kind === "failed") return answer;

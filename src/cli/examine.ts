@@ -60,6 +60,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     node: config.nodeName,
     version: VERSION,
     vips: vips.map(({ text }) => text),
+    isWorker: isWorker(config),
     agent,
     network: place,
     foreign: foreignOn(config, network),
@@ -92,6 +93,9 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     peers,
   };
 }
+
+/** Without a VIP a command has the role of a worker, whatever machine this is: see commandConfig. */
+const isWorker = ({ role, vips }: Config): boolean => role === "balancer" && vips.length > 0;
 
 const NO_VIP = {
   code: "LH_CONFIG",

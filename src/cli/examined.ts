@@ -82,6 +82,8 @@ export interface Examined {
   readonly node: string;
   readonly version: string;
   readonly vips: readonly string[];
+  /** This is a worker (LEASEHOLD_ROLE=balancer): no VIP is bound here, and no node sends packets to it. */
+  readonly isWorker: boolean;
   /**
    * The agent of this machine. `answers`: its probes' port was asked, and these are the checks of /readyz
    * that fail, each with its reason.

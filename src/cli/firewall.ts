@@ -179,7 +179,7 @@ class Walker {
   ): End | "return" | undefined {
     let sure = true;
     for (const statement of statements) {
-      const truth = this.#matches(chain, statement);
+      const truth = this.#matches(chain, statement, statements);
       if (truth === "no") return undefined;
       if (truth === "maybe") sure = false;
       const verdict = this.#verdict(chain, statement);
@@ -233,11 +233,11 @@ class Walker {
       : undefined;
   }
 
-  #matches(chain: Chain, statement: JsonObject): Truth {
+  #matches(chain: Chain, statement: JsonObject, rule: readonly JsonObject[]): Truth {
     const { match, xt, limit } = statement;
     // One packet is within any limit, and not over it.
     if (isObject(limit)) return limit["inv"] === true ? "no" : "yes";
-    if (isObject(xt) && xt["type"] === "match") return xt["name"] === "comment" ? "yes" : "maybe";
+    if (isObject(xt) && xt["type"] === "match") return ofXtables(xt["name"], rule);
     if (!isObject(match)) return "yes";
     const left = this.#value(match["left"]);
     if (left.kind === "none") return "no";
@@ -378,6 +378,18 @@ class Walker {
         return UNKNOWN;
     }
   }
+}
+
+/**
+ * A match of iptables of which nft shows the name alone. `-m conntrack` accepts ESTABLISHED where it stands by
+ * itself, as every firewall does, and NEW where the rule also names what is new. As a rule that drops, it is
+ * about INVALID.
+ */
+function ofXtables(name: unknown, rule: readonly JsonObject[]): Truth {
+  if (name === "comment") return "yes";
+  if ((name !== "conntrack" && name !== "state") || !rule.some((statement) => "accept" in statement))
+    return "maybe";
+  return rule.some(({ match }) => isObject(match)) ? "yes" : "no";
 }
 
 /** The value of a set's element, which may have a time-out or a counter of its own. */

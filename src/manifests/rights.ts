@@ -40,6 +40,14 @@ export function neededRights({
   ];
 }
 
+/** The rights of manifests/worker-rbac.yaml: a worker reads the API servers' addresses, and asks for their health. */
+export function workerRights(config: Pick<Config, "leaseNamespace" | "leaseName" | "checkPath">): readonly Right[] {
+  return neededRights(config).filter(
+    ({ attributes: { resourceAttributes } }) =>
+      resourceAttributes === undefined || resourceAttributes["resource"] === "endpointslices",
+  );
+}
+
 interface OnResource {
   readonly group: string;
   readonly resource: string;

@@ -118,7 +118,11 @@ describe("doctor", () => {
   test("finds a healthy node well, with the holder on the wire", async () => {
     // The holder may have let the VIP go while no API server answered.
     holder = await cluster.holder(30_000);
-    const { status, out } = await leasehold(another(), "doctor", "-o", "json");
+    const node = another();
+    // Two health checks have to pass first.
+    const isReady = async (): Promise<boolean> => (await node.get("/readyz")).status === 200;
+    await cluster.lab.until(isReady, 20_000, "the agent is ready again");
+    const { status, out } = await leasehold(node, "doctor", "-o", "json");
     const { checks }: { readonly checks: readonly Diagnosis[] } = JSON.parse(out);
     const verdicts = new Map(checks.map(({ check, verdict }) => [check, verdict]));
     // The embedded API has no reviews of rights: the real one is asked in the contract.

@@ -33,6 +33,7 @@ const WELL: Examined = {
   node: "n1",
   version: "0.1.0",
   vips: ["192.0.2.10"],
+  isWorker: false,
   agent: { kind: "none" },
   network: { interface: "eth0" },
   foreign: ok([]),
@@ -260,6 +261,25 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "warn",
     /unless rule 5/,
     /iptables -S/,
+  ],
+  [
+    "a firewall that may let echoes in",
+    {
+      firewall: {
+        verdicts: ok([
+          {
+            what: "ICMP echo",
+            passing: { kind: "unsure", by: "the policy", unless: "rule 5 of chain INPUT" },
+          },
+        ]),
+        by: null,
+        legacy: false,
+      },
+    },
+    "firewall",
+    "ok",
+    /let clients/,
+    /^$/,
   ],
   [
     "rules of iptables-legacy",
@@ -635,6 +655,42 @@ describe("doctor", () => {
         assert.match(todo, /Set it, as the pod has it/);
       }
     }
+  });
+
+  test("asks nothing of a worker that only a machine with the VIP needs", () => {
+    const bare: Examined = {
+      ...WELL,
+      isWorker: true,
+      network: { code: "LH_INTERFACE", message: "no interface", hint: "" },
+      sysctls: failed("x", "y"),
+      peers: failed("x", "y"),
+      rights: ok([{ right: "list endpointslices in default", needed: true }]),
+    };
+    const diagnoses = diagnose(bare);
+    assert.deepEqual(
+      [...new Set(diagnoses.map(({ check }) => check))],
+      [
+        "agent",
+        "interface",
+        "address",
+        "software",
+        "ports",
+        "nft",
+        "kubeconfig",
+        "rights",
+        "certificate",
+        "clock",
+        "versions",
+        "vips",
+      ],
+    );
+    assert.deepEqual(
+      diagnoses.filter(({ verdict }) => verdict === "FAIL").map(({ check }) => check),
+      ["rights"],
+    );
+    assert.match(diagnoses.find(({ check }) => check === "rights")?.todo ?? "", /manifest worker-rbac/);
+    const owner = diagnose({ ...bare, network: { code: "LH_ADDRESS_OWNER", message: "own", hint: "h" } });
+    assert.equal(owner.find(({ check }) => check === "interface")?.verdict, "FAIL");
   });
 
   test("says for each line that is not well what to do", () => {

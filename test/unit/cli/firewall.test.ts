@@ -254,6 +254,22 @@ describe("a firewall", () => {
       "unsure: rule N of chain input in table inet filter",
     ],
     [
+      "of iptables that accepts what is established",
+      input([
+        [{ xt: { type: "match", name: "conntrack" } }, COUNTER, ACCEPT],
+        [{ xt: { type: "match", name: "conntrack" } }, COUNTER, DROP],
+        [dport(22), ACCEPT],
+      ]),
+      API,
+      "dropped",
+    ],
+    [
+      "of iptables that accepts new connections to the port",
+      input([[dport(6443), { xt: { type: "match", name: "conntrack" } }, COUNTER, ACCEPT]]),
+      API,
+      "passes",
+    ],
+    [
       "of iptables that drops by a match that nft cannot show",
       input([[{ xt: { type: "match", name: "recent" } }, DROP]], "accept"),
       API,
