@@ -91,8 +91,9 @@ function errorFields(error: unknown, depth = 0): ErrorFields {
   const gathered: unknown = "errors" in error ? error.errors : undefined;
   return {
     type: error.name,
-    message: error.message,
+    // The code comes first: a reader of a long line finds out by it whether to read on.
     ...("code" in error && { code: error.code }),
+    message: error.message,
     ...(error instanceof LeaseholdError && { hint: error.hint }),
     // One stack is enough: the causes' stacks share most of their lines with it.
     ...(depth === 0 && error.stack !== undefined && !isExpected(error) && { stack: error.stack }),
