@@ -16,9 +16,16 @@ export function textLine(json: string): string {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino's own line, an object by construction
   const { ts, level, msg, ...fields } = JSON.parse(json) as Members;
   const stacks: string[] = [];
-  const words = Object.entries(fields).flatMap(([key, value]) => pairs(key, value, stacks));
+  const words = Object.entries(fields)
+    .filter(([key, value]) => !isSaidByError(fields["err"], key, value))
+    .flatMap(([key, value]) => pairs(key, value, stacks));
   const head = `${String(ts)} ${String(level).toUpperCase().padEnd(5)} ${oneLine(String(msg))}`;
   return `${[[head, ...words].join("  "), ...stacks].join("\n")}\n`;
+}
+
+/** The code and the hint of an error stand beside it as well, for programs that read JSON. */
+function isSaidByError(err: unknown, key: string, value: unknown): boolean {
+  return (key === "code" || key === "hint") && isMembers(err) && err[key] === value;
 }
 
 /** The words of one field. An object has one for each of its members: `vip.address=192.0.2.10`. */

@@ -50,7 +50,7 @@ export function watchLogLevel({ clock, log, dataDir, configured }: LogLevelDeps)
     if (level === undefined) {
       if (word !== refused)
         log.warn(
-          { file, value: word?.slice(0, FILE_BYTES), level: log.level() },
+          { file, value: word?.slice(0, FILE_BYTES), logLevel: log.level() },
           `The file does not name a log level, so the level stays: write ${LOG_LEVELS.join(", ")} into it, or remove it`,
         );
       refused = word;
@@ -62,8 +62,8 @@ export function watchLogLevel({ clock, log, dataDir, configured }: LogLevelDeps)
     log.setLevel(level);
     // An error is seen at every level. This line has to be.
     if (level === "error" || level === "warn")
-      log[level]({ level, prevLevel: before, file }, "The log has another level now");
-    else log.info({ level, prevLevel: before, file }, "The log has another level now");
+      log[level]({ logLevel: level, prevLogLevel: before, file }, "The log has another level now");
+    else log.info({ logLevel: level, prevLogLevel: before, file }, "The log has another level now");
   }
 
   const timer = clock.every(LOOK_MS, () => void look());

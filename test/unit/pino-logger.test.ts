@@ -214,6 +214,9 @@ describe("the log", () => {
       code: "EADDRINUSE",
     });
     log.error({ err: new LeaseholdError("LH_LISTEN", "cannot listen on 8443", { cause }) }, "No port");
+    const known = new LeaseholdError("LH_NFT", "no nft");
+    log.warn({ err: known, code: known.code, hint: known.hint }, "Said once");
+    assert.equal(lines.pop()?.match(/LH_NFT|hint=/g)?.length, 2);
     const [line = ""] = lines;
     assert.match(
       line,
