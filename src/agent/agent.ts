@@ -436,6 +436,7 @@ function createParts(
           onState: (state) =>
             notifier.tell(state, candidacy?.electionStatus().effectivePriority ?? config.priority),
           onReleased: () => fastPath?.released(),
+          onOtherOwner: () => fastPath?.update(),
           events: createEventRecorder({
             api,
             clock,

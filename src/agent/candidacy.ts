@@ -65,6 +65,8 @@ export interface CandidacyDeps {
   readonly onState: (state: AgentState) => void;
   /** Called synchronously when no program has the VIP bound on this machine any more. */
   readonly onReleased: () => void;
+  /** Called when other software may have got the VIP, or let it go, on any machine. */
+  readonly onOtherOwner: () => void;
 }
 
 export interface Candidacy {
@@ -124,6 +126,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     kernel,
     log,
     addresses: config.vips,
+    takeOver: config.takeOver,
     lifetimeSeconds: config.addressLifetimeSeconds,
     announceRefreshMs: config.announceRefreshMs,
     onChange: vipChanged,
@@ -189,6 +192,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       nopreemptStrict: config.nopreemptStrict,
       preemptDelayMs: config.preemptDelayMs,
       onApiLoss: config.onApiLoss,
+      takeOver: config.takeOver,
     },
     clock,
     store,
@@ -196,7 +200,10 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     sentinel: { watch, probe: (spread) => sentinel.probe(spread), poll: () => sentinel.poll() },
     memory,
     log,
-    onReport: (what) => reporter.report(what),
+    onReport: (what) => {
+      reporter.report(what);
+      if (what.kind === "other-owner") deps.onOtherOwner();
+    },
     onWrite: (write, outcome, durationMs) => metrics.leaseWrite(write, outcome, durationMs),
     onStep: (taken) => {
       reporter.observe();
@@ -296,6 +303,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     if (wasHere && !here) deps.onReleased();
     wasHere = here;
     update();
+    deps.onOtherOwner();
   }
 
   function balancerWorks(): Finding {
@@ -312,14 +320,16 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
 
   function update(): void {
     const { effective, faults, ready } = tracker.summary();
-    const failed = vip.status().failure !== undefined;
+    const { failure } = vip.status();
+    const foreign = config.takeOver && failure?.code === "LH_VIP_FOREIGN";
     mac = kernel.link()?.mac ?? mac;
     elector.update({
       effective,
-      faults: failed ? [...faults, VIP_FAULT] : faults,
+      faults: failure !== undefined && !foreign ? [...faults, VIP_FAULT] : faults,
       ready,
       mac,
       fastPath: deps.fastPathOffer(),
+      foreign,
     });
   }
 

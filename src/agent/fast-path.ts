@@ -90,6 +90,16 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     return !listening && listenFailure !== null;
   }
 
+  /**
+   * During a take-over the VIP's packets are other software's, unless an agent has the VIP. At the start this
+   * agent does not know yet which machine has it.
+   */
+  function otherSoftwareGoesFirst(): boolean {
+    if (!config.takeOver || nodeNetwork === undefined || deps.holdsVip()) return false;
+    const election = deps.election();
+    return election === undefined || election.taken || (election.holder ?? "") === "";
+  }
+
   const fastPath = createFastPath({
     clock,
     log,
@@ -117,6 +127,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     lease: deps.election,
     members: createMembers(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log),
     holdsVip: deps.holdsVip,
+    isIdle: otherSoftwareGoesFirst,
     missing: () => missingRequirements(nodeNetwork?.interfaceName ?? "", vips),
     nft,
     watchRuleset,

@@ -41,7 +41,7 @@ export interface NodeNetworkDeps extends NetworkReader {
   readonly onWaiting: (reason: string | null) => void;
 }
 
-type NetworkSettings = Pick<Config, "vips" | "interface" | "nodeIp">;
+type NetworkSettings = Pick<Config, "vips" | "interface" | "nodeIp" | "takeOver">;
 
 type Found =
   | { readonly kind: "found"; readonly nodeNetwork: NodeNetwork }
@@ -97,7 +97,7 @@ export async function findNodeNetwork(
 function look(config: NetworkSettings, reader: NetworkReader): Found {
   const { vips } = config;
   const network = reader.readNetwork();
-  const errors = ownErrors(network, vips);
+  const errors = ownErrors(network, vips, config.takeOver);
   const link = attempt(() => chooseInterface(network, vips, config.interface));
   if (link instanceof LeaseholdError) {
     if (link.code !== "LH_INTERFACE") errors.push(link);
@@ -132,17 +132,20 @@ function ownNodeIp(config: NetworkSettings, network: Network, link: Network["lin
  */
 export function refuseVips(vips: readonly IpAddress[], reader: NetworkReader): void {
   const network = reader.readNetwork();
-  const errors = [...ownErrors(network, vips), ...reservedErrors(network, network.links, vips, reader)];
+  const errors = [
+    ...ownErrors(network, vips, false),
+    ...reservedErrors(network, network.links, vips, reader),
+  ];
   if (errors.length > 0) throw together(errors);
 }
 
 /**
  * Refuses a VIP that is this machine's own address, because such an address stays when the node fails. A host
  * address without an end is no problem: another program bound it and may remove it, so the agent starts and
- * waits.
+ * waits. During a take-over so does an address that has a subnet or a lifetime, and not both.
  */
-function ownErrors(network: Network, vips: readonly IpAddress[]): LeaseholdError[] {
-  const problems = foreignOwner({ addresses: () => network.addresses }, vips).map(
+function ownErrors(network: Network, vips: readonly IpAddress[], takeOver: boolean): LeaseholdError[] {
+  const problems = foreignOwner({ addresses: () => network.addresses }, vips, takeOver).map(
     ({ address, prefixLength, linkIndex, validSeconds }) => {
       const name = network.links.find(({ index }) => index === linkIndex)?.name ?? `interface ${linkIndex}`;
       const source =

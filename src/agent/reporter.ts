@@ -134,6 +134,14 @@ export function createReporter(deps: ReporterDeps): Reporter {
           "This node took nodes that left the cluster out of the Lease; a node that comes back joins by itself",
         );
         return;
+      case "other-owner":
+        if (what.mac === null) log.info({}, "No other software has the VIP any more");
+        else
+          log.info(
+            { mac: what.mac, peer: what.node },
+            "Other software has the VIP: this node waits until it lets go",
+          );
+        return;
       case "conflict":
         return reportConflict(what);
       case "taken":

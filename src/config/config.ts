@@ -34,6 +34,7 @@ export interface Config {
   readonly announceRefreshMs: number;
   /** What a holder does at the renew deadline when no API server lets it renew. */
   readonly onApiLoss: "auto" | "hold" | "release";
+  readonly takeOver: boolean;
   /** Milliseconds between two probes of the holder. 0 means none: only the Lease's expiry counts. */
   readonly probeIntervalMs: number;
   readonly probeMisses: number;
@@ -265,6 +266,7 @@ function assemble(env: Environment, values: Values, nodeName: string, lifetimeSe
     preemptDelayMs: values.PREEMPT_DELAY,
     announceRefreshMs: values.ANNOUNCE_REFRESH,
     onApiLoss: values.ON_API_LOSS,
+    takeOver: values.TAKE_OVER,
     probeIntervalMs: values.PROBE_INTERVAL,
     probeMisses: values.PROBE_MISSES,
     kubeconfig: values.KUBECONFIG,

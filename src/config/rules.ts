@@ -351,6 +351,15 @@ export const WARNINGS: readonly Rule[] = [
         : [],
   },
   {
+    uses: ["TAKE_OVER"],
+    check: ({ values }) =>
+      values.TAKE_OVER
+        ? [
+            `${PREFIX}TAKE_OVER=true gives the VIP to any other machine that claims it; remove it on every node when the take-over is done`,
+          ]
+        : [],
+  },
+  {
     uses: ["ON_API_LOSS"],
     check: ({ values }) =>
       values.ON_API_LOSS === "hold"

@@ -176,6 +176,14 @@ export const SETTINGS = {
     ...election,
     doc: "How often the holder repeats its gratuitous ARP or neighbour advertisement. 0s: never.",
   }),
+  TAKE_OVER: withDefault(parsers.boolean, "false", {
+    ...election,
+    doc:
+      "true: other software (keepalived, kube-vip) has the VIP, and goes first. The agent waits as BACKUP while it " +
+      "has the VIP on any machine, this one included, claims the VIP within a second of its silence, and gives the " +
+      "VIP back when it comes back. The same on every node, and only for the time of a take-over: any machine on the " +
+      "VIP's network can make the agents give the VIP away. See docs/guides/take-over.md.",
+  }),
   ON_API_LOSS: withDefault(parsers.oneOf(["auto", "hold", "release"], LOSSES), "auto", {
     ...election,
     doc:

@@ -17,6 +17,8 @@ const PROBE_AGAIN_MS = 2_000;
  * one may ask after it, and spanning tree may let it be heard late.
  */
 const PROBER_MS = 10_000;
+/** During a take-over (take-over.ts) the VIP is to be claimed within a second after the other's silence. */
+const TAKE_OVER_AGAIN_MS = 100;
 /** When there is no verdict for this long, the wire has no say: the link has no ARP, or there is no link. */
 const NO_VERDICT_MS = 5_000;
 
@@ -65,7 +67,7 @@ export function askWire(
   }
   const taken = probed !== null && (probed.owner !== null || (alone && givesWay(step, probed, readyMs)));
   const outdated = probed === null || (!taken && probed.atMs < sinceMs);
-  const untilMs = outdated ? nowMs : probed.atMs + (taken ? PROBE_AGAIN_MS : freshMs);
+  const untilMs = outdated ? nowMs : probed.atMs + (taken ? probeAgainMs(step) : freshMs);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
     noteStranger(step);
@@ -74,6 +76,11 @@ export function askWire(
   probeWire(step, alone);
   step.wakeAt(nowMs + NO_VERDICT_MS);
   return "unknown";
+}
+
+/** How long after the verdict "taken" the wire is asked again. */
+export function probeAgainMs({ settings }: StepBuilder): number {
+  return settings.takeOver ? TAKE_OVER_AGAIN_MS : PROBE_AGAIN_MS;
 }
 
 /**
@@ -109,7 +116,9 @@ export function probeWire(step: StepBuilder, spread: boolean): void {
  * has the same address. A candidate is no stranger, unless it says that its agent does not have the VIP.
  */
 function noteStranger(step: StepBuilder): void {
-  const { facts } = step;
+  const { facts, settings } = step;
+  // A node that is to take the VIP over waits for it, see take-over.ts.
+  if (settings.takeOver) return;
   const owner = facts.wire.probed?.owner ?? null;
   const candidate = owner === null ? undefined : candidateAt(facts, owner);
   // A candidate in FAULT `vip` says that it is not its agent that has the VIP there.

@@ -7,12 +7,14 @@ import type { LeaseWrite } from "../kube/store.ts";
 import { askWire, linkCarriesFrames } from "./address-check.ts";
 import { candidateAt, claimants } from "./candidates.ts";
 import { claimOrResortTime, claimTime } from "./claim-order.ts";
-import { eligible, faultsOf } from "./eligibility.ts";
+import { eligible, faultsOf, isTaken } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, deadlineAfter, forgetLeftOver, unbindVip, writeTimeoutMs } from "./fence.ts";
 import { offeredToUs } from "./handover.ts";
+import { ownershipOf } from "./identity.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
+import { awaitSilence, isFreeSince } from "./take-over.ts";
 import { BALANCER_FAULT } from "./types.ts";
 import type { Backup, Provisional } from "./types.ts";
 import { serveUnwritten, UNABLE_MS } from "./unwritten.ts";
@@ -29,6 +31,10 @@ const ASKED_MS = 500;
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
   const { settings, facts, nowMs } = step;
   const { view } = facts.lease;
+  if (isTaken(facts)) {
+    standBy(step, role, view);
+    return role;
+  }
   if (view === null || neverWas(view)) {
     const next = decideBootstrap(step, role);
     if (next.kind !== "BACKUP") return next;
@@ -55,7 +61,7 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
   }
   switch (free.kind) {
     case "ours":
-      resume(step, role, view);
+      if (isFreeSince(step, view.changedAtMs)) resume(step, role, view);
       return role;
     case "held":
       if (offeredToUs(step, role, view)) {
@@ -68,6 +74,22 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
     case "free":
       return claimFrom(step, role, view, free.sinceMs, free);
   }
+}
+
+/**
+ * Other software has the VIP, and goes first. The VIP that a previous process of this agent has left must not
+ * answer beside it, and a Lease that names this node would keep the others waiting later.
+ */
+function standBy(step: StepBuilder, role: Backup, view: LeaseView | null): void {
+  const { facts, settings, nowMs } = step;
+  if (facts.leftOver.resumeUntilMs !== null || facts.leftOver.adoptable !== null) unbindVip(step);
+  forgetLeftOver(step);
+  awaitSilence(step);
+  const record = view?.record ?? null;
+  if (record === null || facts.lease.write !== null || facts.self.namesake !== null) return;
+  if (ownershipOf(settings, record) !== "ours") return;
+  if (nowMs < role.retryAtMs) return step.wakeAt(role.retryAtMs);
+  step.send({ kind: "release", held: record }, writeTimeoutMs(settings));
 }
 
 /** The API answers that there is no Lease, and this node has never seen one. */
@@ -164,7 +186,8 @@ function claimFrom(
     step.wakeAt(freeAtMs);
     return role;
   }
-  if (wire !== "free") return role;
+  // Meanwhile other software may have got the VIP back without a word that this node has heard.
+  if (wire !== "free" || !isFreeSince(step, free.kind === "held" ? freeAtMs : view.changedAtMs)) return role;
   const turn = claimOrResortTime(step, role, view, freeAtMs, free);
   if (nowMs < turn.atMs) step.wakeAt(turn.atMs);
   else claim(step, view, false);

@@ -11,6 +11,7 @@ import type { LeaseView } from "./lease-view.ts";
 import { compareCandidates, outranks, ranked } from "./ranking.ts";
 import type { Ranked } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
+import { VIP_FAULT } from "./types.ts";
 import type { ElectionSettings, Facts, Role } from "./types.ts";
 
 /** This node as its annotation describes it. The counter is put in when the annotation is written. */
@@ -22,7 +23,8 @@ export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Rol
     effective,
     eligible: eligible(facts, role),
     state: vrrpState(facts, role),
-    faults: faultsOf(facts, role),
+    // The others tell by this fault whose machine has the VIP by other software.
+    faults: facts.self.tracking.foreign ? [...faultsOf(facts, role), VIP_FAULT] : faultsOf(facts, role),
     preempt: wantsToPreempt(settings, facts, nowMs),
     ip: settings.ip,
     mac,

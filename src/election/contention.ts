@@ -6,6 +6,7 @@
 import type { Candidate } from "../kube/record.ts";
 import { candidateAt } from "./candidates.ts";
 import type { StepBuilder } from "./step.ts";
+import { mayBeOther } from "./take-over.ts";
 import type { Facts, Master } from "./types.ts";
 
 /** RFC 5227 section 2.4: DEFEND_INTERVAL. */
@@ -43,6 +44,14 @@ export function askAllServers(step: StepBuilder, role: Master): Master {
   return { ...role, nextRenewAtMs: Math.min(role.nextRenewAtMs, atMs) };
 }
 
+/** When the Lease should have confirmed this node against a candidate that claims the VIP; null: none does. */
+export function confirmedBy({ contestedAtMs, urgentAtMs }: Master): number | null {
+  if (contestedAtMs === null) return null;
+  const askedAtMs =
+    urgentAtMs >= contestedAtMs ? urgentAtMs : Math.max(contestedAtMs, urgentAtMs + URGENT_MS);
+  return askedAtMs + ASK_LEASE_MS;
+}
+
 /** A renewal that is sent now goes to all API servers at once. */
 export function isUrgent({ nowMs }: StepBuilder, { contestedAtMs, urgentAtMs }: Master): boolean {
   return contestedAtMs !== null && nowMs >= urgentAtMs + URGENT_MS;
@@ -62,6 +71,7 @@ export function decideDefence(step: StepBuilder, role: Master): void {
   if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < facts.sinceMs) return;
   const other = candidateAt(facts, contender.mac);
   if (other !== undefined && role.handover !== null) return;
+  if (mayBeOther(step, contender.atMs)) return;
   const askedUntilMs = (role.contestedAtMs ?? Number.NEGATIVE_INFINITY) + ASK_LEASE_MS;
   const atMs = Math.max(defendAgainAt(facts, other), other === undefined ? nowMs : askedUntilMs);
   if (nowMs < atMs) return step.wakeAt(atMs);

@@ -7,13 +7,14 @@ import type { LeaseStore, LeaseWrite, WriteOutcome } from "../kube/store.ts";
 import type { Logger } from "../log.ts";
 import type { Evidence, Sentinel } from "../sentinel/evidence.ts";
 import { candidateAt } from "./candidates.ts";
-import { eligible, faultsOf } from "./eligibility.ts";
+import { eligible, faultsOf, isTaken } from "./eligibility.ts";
 import { READ_TIMEOUT_MS, SURVEY_TIMEOUT_MS } from "./lease-traffic.ts";
 import { isFresh } from "./lease-view.ts";
 import { initialState, step } from "./machine.ts";
 import { agentState } from "./states.ts";
 import type { AgentState } from "./states.ts";
 import type { ElectionStatus } from "./status.ts";
+import { waitsFor } from "./take-over.ts";
 import type {
   Effect,
   ElectionEvent,
@@ -240,7 +241,9 @@ export function createElector(deps: ElectorDeps): Elector {
 }
 
 /** Before the Lease was first read, what people have to know is why it cannot be read. */
-function reasonOf({ role, reason, lease }: ElectionState): string {
+function reasonOf(state: ElectionState): string {
+  const { role, reason, lease } = state;
+  if (role.kind === "BACKUP" && isTaken(state)) return waitsFor(state);
   if (role.kind !== "BACKUP" || lease.view !== null || lease.read.failure === null) return reason;
   return `this node cannot read the Lease: ${lease.read.failure}`;
 }
@@ -270,6 +273,7 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
     effectivePriority: state.self.tracking.effective,
     eligible: eligible(state, role),
     faults: faultsOf(state, role),
+    taken: isTaken(state),
     holder: view === null ? null : (view.record?.holder ?? ""),
     leaseTransitions: view?.record?.leaseTransitions ?? null,
     renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,

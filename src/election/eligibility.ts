@@ -26,12 +26,18 @@ export function faultsOf(facts: Facts, role: Role): readonly string[] {
   return own.length === 0 ? faults : [...faults, ...own];
 }
 
+/** Other software has the VIP from which this node is to take it over, here or on another machine. */
+export function isTaken({ self, wire }: Pick<Facts, "self" | "wire">): boolean {
+  return self.tracking.foreign || wire.other !== null;
+}
+
 /**
  * This node may become holder. Every check must have reported: a node that knows nothing of itself is no
- * candidate.
+ * candidate. Neither is a node that waits for other software to let the VIP go.
  */
 export function eligible(facts: Facts, role: Role): boolean {
-  return facts.stopping === null && facts.self.tracking.ready && faultsOf(facts, role).length === 0;
+  if (facts.stopping !== null || isTaken(facts)) return false;
+  return facts.self.tracking.ready && faultsOf(facts, role).length === 0;
 }
 
 /** The VRRP state, as a candidate's annotation on the Lease has it. states.ts has what people see. */
@@ -47,6 +53,7 @@ export function vrrpState(facts: Facts, role: Role): VrrpState {
       if (faultsOf(facts, role).length > 0) return "FAULT";
       if (!facts.self.tracking.ready) return "INIT";
       // A node that cannot read the Lease yet, and hears another machine serve, is a BACKUP.
-      return facts.lease.view === null && (facts.wire.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
+      if (facts.lease.view !== null || isTaken(facts)) return "BACKUP";
+      return (facts.wire.probed?.owner ?? null) === null ? "INIT" : "BACKUP";
   }
 }

@@ -31,6 +31,7 @@
  *     MASTER      → BACKUP      the renew deadline has passed (fence.ts)
  *     MASTER      → PROVISIONAL it cannot renew the Lease, and its link carries frames (master.ts)
  *     MASTER      → PROVISIONAL another candidate claims the VIP, and no server confirms this one (master.ts)
+ *     MASTER      → BACKUP      other software has the VIP, which it gives back (take-over.ts)
  *     MASTER      → RELEASING   it is stopping, and no candidate has taken its offer (stopping.ts)
  *     RELEASING   → STOPPED     the API has answered the release, or 1 s is over (stopping.ts)
  *
@@ -63,6 +64,7 @@
  *     what the wire tells                              evidence.ts
  *     before a first claim the wire is asked           address-check.ts
  *     another machine claims the VIP of a MASTER       contention.ts
+ *     other software has the VIP first                 take-over.ts
  *     the link of the holder is dead                   link-loss.ts
  *     nodes that have left the cluster                 departed.ts
  *     which machines are watched on the wire           watch-target.ts
@@ -81,13 +83,21 @@ import { decideMaster, holdLease } from "./master.ts";
 import { decideProvisional } from "./provisional.ts";
 import { StepBuilder } from "./step.ts";
 import { releaseAnswered, stopBackup, stopReleasing } from "./stopping.ts";
+import { trackOther } from "./take-over.ts";
 import type { ElectionEvent, ElectionSettings, ElectionState, Role, SelfFacts, Step } from "./types.ts";
 import { compareVips } from "./vip-agreement.ts";
 import { decideWatch } from "./watch-target.ts";
 
 /** Longer ago than anything that the machine waits for. */
 const NEVER_MS = Number.NEGATIVE_INFINITY;
-const NOTHING_KNOWN: SelfFacts = { effective: 0, faults: [], ready: false, mac: "", fastPath: undefined };
+const NOTHING_KNOWN: SelfFacts = {
+  effective: 0,
+  faults: [],
+  ready: false,
+  mac: "",
+  fastPath: undefined,
+  foreign: false,
+};
 
 export function initialState(settings: ElectionSettings, nowMs: number): ElectionState {
   return {
@@ -123,6 +133,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       probingSinceMs: null,
       met: false,
       stranger: null,
+      other: null,
       defendedAtMs: NEVER_MS,
       defendPauseMs: 0,
       watched: null,
@@ -242,6 +253,7 @@ function decide(step: StepBuilder, before: Role): Role {
   settleHoldOff(step);
   settleNamesake(step);
   compareVips(step);
+  trackOther(step);
   trackOutranking(step, before);
   let role = before;
   // A change of role may open the next one (BACKUP after a loss, STOPPED after a release), so this looks

@@ -5,7 +5,7 @@
 import { OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { linkCarriesFrames } from "./address-check.ts";
-import { askAllServers, decideDefence, defendVip, isUrgent } from "./contention.ts";
+import { askAllServers, confirmedBy, decideDefence, defendVip, isUrgent } from "./contention.ts";
 import { takeDeparted } from "./departed.ts";
 import {
   UNWRITTEN_HOLD_MS,
@@ -18,12 +18,14 @@ import {
   overdueAfter,
   validUntil,
 } from "./fence.ts";
+import { isTaken } from "./eligibility.ts";
 import { decideHandover, linger, withdrawOffer } from "./handover.ts";
 import { ownershipOf } from "./identity.ts";
 import type { Ownership } from "./identity.ts";
 import { trackLink } from "./link-loss.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
+import { GIVEN_BACK, keepAsking } from "./take-over.ts";
 import type { Backup, Master, Provisional, Role } from "./types.ts";
 
 /**
@@ -44,6 +46,8 @@ export function holdLease(step: StepBuilder, role: Role, sentAtMs: number, recor
   // again by compare-and-swap.
   if (role.kind === "RELEASING" || role.kind === "STOPPED" || nowMs >= deadlineAfter(settings, sentAtMs))
     return role;
+  // Other software came back while the write was under way. The BACKUP releases the Lease.
+  if (role.kind === "BACKUP" && isTaken(step.facts)) return role;
   const next =
     role.kind === "MASTER" ? renewed(step, role, sentAtMs, record) : becomeMaster(step, role, sentAtMs);
   forgetLeftOver(step);
@@ -109,6 +113,7 @@ function answerClaims(step: StepBuilder): void {
 export function decideMaster(step: StepBuilder, role: Master): Role {
   const { view } = step.facts.lease;
   step.wakeAt(deadlineAfter(step.settings, role.renewedAtMs));
+  if (isTaken(step.facts)) return letGo(step, role, GIVEN_BACK);
   // 1. Does the Lease still name this machine?
   const loss = lossReason(step, role);
   if (loss !== null) return linger(step, role, view?.record?.holder ?? "") ?? letGo(step, role, loss);
@@ -122,7 +127,10 @@ export function decideMaster(step: StepBuilder, role: Master): Role {
   const kept = decideApiLoss(step, handing);
   if (kept.kind !== "MASTER") return kept;
   // 5. Does another machine claim the VIP?
-  if (kept.linkLoss === null) decideDefence(step, kept);
+  if (kept.linkLoss === null) {
+    decideDefence(step, kept);
+    keepAsking(step);
+  }
   // 6. What is to be written?
   const next = withdrawOffer(step, kept);
   return decideRenewal(step, next);
@@ -151,10 +159,16 @@ function lossReason({ settings, facts }: StepBuilder, role: Master): string | nu
  * No API server confirms this node: may it keep the VIP beyond the deadline? Not where a candidate may have
  * taken an offer, and not on a link where it could not hear its successor.
  */
-function decideApiLoss(step: StepBuilder, role: Master): Master | Provisional {
+function decideApiLoss(step: StepBuilder, role: Master): Master | Provisional | Backup {
   const { settings, facts, nowMs } = step;
   if (role.offered !== null || role.handover !== null || role.linkLoss !== null) return role;
   const validUntilMs = validUntil(settings, role);
+  const confirmedByMs = confirmedBy(role);
+  if (settings.takeOver && confirmedByMs !== null) {
+    // Without an API that candidate cannot say that the other software is on its machine.
+    if (nowMs >= confirmedByMs) return letGo(step, role, GIVEN_BACK);
+    step.wakeAt(confirmedByMs);
+  }
   const decideAtMs = decideBy(settings, validUntilMs);
   if (nowMs < decideAtMs) {
     step.wakeAt(decideAtMs);

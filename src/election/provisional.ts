@@ -9,7 +9,7 @@ import type { LeaseRecord } from "../kube/record.ts";
 import { nobodyCanClaim } from "./api-loss.ts";
 import { candidateAt, selfCandidate } from "./candidates.ts";
 import { defendAgainAt, defendVip } from "./contention.ts";
-import { faultsOf } from "./eligibility.ts";
+import { faultsOf, isTaken } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
 import { dispute } from "./flap-damping.ts";
 import { ownershipOf, termOf } from "./identity.ts";
@@ -17,6 +17,7 @@ import { NO_ANSWER, RETRY_MS } from "./lease-traffic.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { compareCandidates } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
+import { GIVEN_BACK, mayBeOther } from "./take-over.ts";
 import { INTERFACE_FAULT } from "./types.ts";
 import type { Backup, Master, Provisional, Report, Why } from "./types.ts";
 import { holderIsDead, vacancy } from "./vacancy.ts";
@@ -75,6 +76,7 @@ export function decideProvisional(step: StepBuilder, role: Provisional): Backup 
   const { facts, nowMs } = step;
   const ended = endOf(step, role);
   if (ended !== null) return letGo(step, role, ended);
+  if (isTaken(facts)) return letGo(step, role, GIVEN_BACK);
   if (yieldsToStranger(step, role)) return yieldTo(step, role, facts.wire.contender?.mac ?? "");
   const next = prolong(step, noteFirstSeen(step, role));
   step.wakeAt(next.untilMs);
@@ -251,6 +253,9 @@ function extend(step: StepBuilder, role: Provisional, untilMs: number): Provisio
 export function contestProvisional(step: StepBuilder, role: Provisional, mac: string): Backup | Provisional {
   const { facts, nowMs } = step;
   const other = candidateAt(facts, mac);
+  // The other software comes back, or is about to be found on a candidate's machine.
+  const isBack = facts.lease.view !== null && mayBeOther(step, nowMs);
+  if (isBack && other === undefined) return role;
   const mayDefend = nowMs >= defendAgainAt(facts, other);
   if (other === undefined && hasRight(step, role)) {
     if (!mayDefend) return role;
@@ -259,7 +264,8 @@ export function contestProvisional(step: StepBuilder, role: Provisional, mac: st
     return role;
   }
   const named = other !== undefined && facts.lease.view?.record?.holder === other.node;
-  if (other !== undefined && !named && rankDecides(step, role.why)) {
+  // Without an API another candidate cannot say that the other software is on its machine.
+  if (other !== undefined && !named && !isBack && rankDecides(step, role.why)) {
     if (compareCandidates(selfCandidate(step, role), other) < 0) {
       // The other one may not have heard this node: it was the later one on a wire that was cut.
       if (mayDefend) defendVip(step);

@@ -14,6 +14,8 @@ export interface ElectionStatus {
   readonly effectivePriority: number;
   readonly eligible: boolean;
   readonly faults: readonly string[];
+  /** Other software has the VIP, which this node is to take over. */
+  readonly taken: boolean;
   /** The node that the Lease names; "" when it names none, null while the Lease has not been read. */
   readonly holder: string | null;
   readonly leaseTransitions: number | null;

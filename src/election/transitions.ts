@@ -69,6 +69,12 @@ export const TRANSITIONS = [
   },
   {
     from: "MASTER",
+    to: "BACKUP",
+    when: "other software has the VIP, which it gives back",
+    file: "take-over.ts",
+  },
+  {
+    from: "MASTER",
     to: "RELEASING",
     when: "it is stopping, and no candidate has taken its offer",
     file: "stopping.ts",

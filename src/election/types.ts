@@ -46,6 +46,8 @@ export interface ElectionSettings {
   readonly preemptDelayMs: number;
   /** What a node does that cannot get the Lease written; see unwritten.ts. */
   readonly onApiLoss: "auto" | "hold" | "release";
+  /** This node is to take the VIP over from other software, and to give it back; see take-over.ts. */
+  readonly takeOver: boolean;
 }
 
 /** What tracking says of this node. */
@@ -63,6 +65,11 @@ export interface SelfFacts {
    * node stands.
    */
   readonly fastPath: FastPathOffer | null | undefined;
+  /**
+   * Other software has the VIP bound on this machine, and this node is to take it over. Without
+   * {@link ElectionSettings.takeOver} that is the fault `vip`.
+   */
+  readonly foreign: boolean;
 }
 
 export interface PendingOffer {
@@ -273,7 +280,8 @@ export interface LeaseState {
  * Invariant: `proof` is about the term of the record that was seen when it came. While `probingSinceMs` is
  * set, `probed` decides no claim.
  *
- * Written by: address-check.ts, backup.ts, contention.ts, evidence.ts, fence.ts, master.ts, watch-target.ts.
+ * Written by: address-check.ts, backup.ts, contention.ts, evidence.ts, fence.ts, master.ts, take-over.ts,
+ * watch-target.ts.
  */
 export interface WireState {
   /** The holder of this term was found dead on the wire. */
@@ -297,6 +305,8 @@ export interface WireState {
   readonly met: boolean;
   /** A machine that is no candidate has the VIP. This node came later and does not claim it. */
   readonly stranger: string | null;
+  /** The machine that has the VIP by the other software from which this node takes it over. */
+  readonly other: string | null;
   /** When this node last defended the VIP, and reported the conflict. */
   readonly defendedAtMs: number;
   /** How long this node waits after that before it defends the VIP against a candidate again, ms. */
@@ -507,7 +517,12 @@ export type Report =
       readonly mac: string;
       readonly node: string | null;
       readonly outcome: "refused" | "defended" | "yielded";
-    };
+    }
+  /**
+   * The machine `mac`, which is `node`'s if it is a candidate's, has the VIP by the other software from which
+   * this node takes it over; null: no machine has it by other software any more.
+   */
+  | { readonly kind: "other-owner"; readonly mac: string | null; readonly node: string | null };
 
 export interface Step {
   readonly state: ElectionState;

@@ -41,6 +41,8 @@ export interface FastPathDeps {
   readonly members: Members;
   /** True while the VIP is bound here. */
   readonly holdsVip: () => boolean;
+  /** True while other software has the VIP, which the rules must leave to it. */
+  readonly isIdle: () => boolean;
   /** Answers what this machine lacks for the fast path, in words; empty when it lacks nothing. */
   readonly missing: () => readonly string[];
   readonly nft: Nft;
@@ -231,7 +233,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const planNode =
       node === undefined ? undefined : { ...node, hasIngress: want.kind === "whole", shortConntrackTimeouts };
     return makePlan(
-      { vips: deps.vips, ports: deps.ports, node: planNode },
+      { vips: deps.vips, ports: deps.ports, node: planNode, idle: deps.isIdle() },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
     );
   }

@@ -107,11 +107,12 @@ export function createLoader({
 
 /**
  * Answers the elements that keep the rules in force: those of own clients for 30 s, all others for an hour.
- * They have to be refreshed before they time out.
+ * They have to be refreshed before they time out. The sets of idle rules have none.
  */
 export function timedElements(plan: RulesetPlan): readonly SetElements[] {
   return familiesOf(plan).flatMap(({ family, version }) => {
-    const elements = plan.vips.filter((vip) => vip.family === version).map((vip) => vip.text);
+    const vips = plan.vips.filter((vip) => vip.family === version).map((vip) => vip.text);
+    const elements = plan.idle === true ? [] : vips;
     const timed: SetElements[] = [{ family, set: VIPS_SET, elements }];
     if (plan.wire?.hasIngress === true)
       timed.push({ family: "netdev", set: ingressVipsSet(version), elements });

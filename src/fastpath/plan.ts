@@ -82,13 +82,16 @@ export interface PlanSettings {
   readonly ports: readonly number[];
   /** It is undefined on a worker. */
   readonly node: PlanNode | undefined;
+  /** See {@link RulesetPlan.idle}. */
+  readonly idle?: boolean;
 }
 
 /** Makes the plan. All nodes that read the same facts agree on members and slots. */
 export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan {
-  const { vips, ports, node } = settings;
+  const { vips, ports, node, idle = false } = settings;
   const others = node === undefined ? [] : partners(node, vips, facts);
   return {
+    ...(idle ? { idle } : {}),
     vips,
     ports,
     wire: node === undefined ? undefined : wirePlan(node, others, facts),

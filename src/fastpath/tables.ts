@@ -81,6 +81,11 @@ export interface RulesetPlan {
    * The targets of own clients, of either family. A VIP without targets of its family is left to the wire.
    */
   readonly own: readonly OwnTarget[];
+  /**
+   * True while other software has the VIP: the rules leave the VIP's packets alone, as they do when no agent
+   * refreshes them (ADR 0016).
+   */
+  readonly idle?: boolean;
 }
 
 /** A chain of rules. */

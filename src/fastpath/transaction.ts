@@ -61,7 +61,7 @@ export function removal(): string {
  * In one transaction no packet finds it missing.
  */
 export function renewed(family: TableFamily, set: string, elements: readonly string[]): readonly string[] {
-  if (elements.length === 0) return [];
+  if (elements.length === 0) return [`flush set ${family} ${TABLE_NAME} ${set}`];
   const list = `{ ${elements.join(", ")} }`;
   const where = `element ${family} ${TABLE_NAME} ${set} ${list}`;
   // The element is added first, so that there is something to delete.

@@ -4,7 +4,8 @@
  * and the effects.
  */
 import { moveTarget } from "../election/candidates.ts";
-import { eligible, faultsOf } from "../election/eligibility.ts";
+import { eligible, faultsOf, isTaken } from "../election/eligibility.ts";
+import { GIVEN_BACK, waitsFor } from "../election/take-over.ts";
 import { TRANSITIONS } from "../election/transitions.ts";
 import type { Transition } from "../election/transitions.ts";
 import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Role } from "../election/types.ts";
@@ -181,6 +182,7 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
     lines.push(
       `The machine ${wire.contender.mac}${nodeAt(lease, wire.contender.mac)} had claimed the VIP on the wire ${ago(wire.contender.atMs)} before.`,
     );
+  if (isTaken(before)) lines.push(`Before, ${waitsFor(before)}.`);
   if (wire.stranger !== null) lines.push(`The machine ${wire.stranger}, which is no candidate, had the VIP.`);
   if (view === null) lines.push("This node had not read the Lease yet.");
   else if (view.record === null) lines.push("There was no Lease.");
@@ -253,8 +255,16 @@ function fits(
         return when.includes("another candidate claims");
     }
   }
-  if (from.kind === "MASTER" && to.kind === "BACKUP")
+  if (from.kind === "MASTER" && to.kind === "BACKUP") {
+    const givesBack = effects.some(
+      (effect) =>
+        effect.kind === "report" &&
+        effect.report.kind === "transition" &&
+        effect.report.reason === GIVEN_BACK,
+    );
+    if (givesBack || file === "take-over.ts") return givesBack === (file === "take-over.ts");
     return (file === "fence.ts") === atMs >= from.renewedAtMs + settings.renewDeadlineMs;
+  }
   if (from.kind === "PROVISIONAL" && to.kind === "BACKUP") {
     const yields = effects.some(
       (effect) =>
@@ -325,6 +335,12 @@ function reported(report: Extract<Effect, { kind: "report" }>["report"]): readon
       return [`It took ${plainText(report.holder)} for dead.`];
     case "taken":
       return [`It heard that ${report.mac} has the VIP, before it had read the Lease.`];
+    case "other-owner":
+      return [
+        report.mac === null
+          ? "It found that no other software has the VIP any more."
+          : `It found that the machine ${report.mac} has the VIP by other software, which goes first.`,
+      ];
     case "conflict":
       return [
         {

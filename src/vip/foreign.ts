@@ -21,8 +21,11 @@ export interface Foreign {
   isNews(): boolean;
 }
 
-/** @param addresses text of the VIPs, for the log */
-export function createForeign(log: Logger, addresses: readonly string[]): Foreign {
+/**
+ * @param addresses text of the VIPs, for the log
+ * @param takeOver this node is to take the VIP over from that program
+ */
+export function createForeign(log: Logger, addresses: readonly string[], takeOver: boolean): Foreign {
   let current: LeaseholdError | undefined;
   let news = false;
 
@@ -35,6 +38,11 @@ export function createForeign(log: Logger, addresses: readonly string[]): Foreig
         fields,
         "The VIP has become this machine's own address, which is left alone: choose another VIP, or take it out of the DHCP server's pool",
       );
+    } else if (takeOver) {
+      log.info(
+        fields,
+        "Another program has the VIP bound on this machine, and this node waits until it lets go",
+      );
     } else
       log.warn(
         fields,
@@ -44,7 +52,7 @@ export function createForeign(log: Logger, addresses: readonly string[]): Foreig
 
   return {
     note(present) {
-      const found = obstacle(present);
+      const found = obstacle(present, takeOver);
       if (found?.message === current?.message) return;
       current = found;
       news = true;

@@ -71,7 +71,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
 
   function bindOn(link: LinkEntry, addresses: readonly IpAddress[], lifetimeSeconds: number): void {
     const present = locate(addresses).filter((entry) => entry.linkIndex === link.index);
-    const taken = obstacle(present.filter(isInTheWay));
+    const taken = obstacle(present.filter(isInTheWay), false);
     if (taken !== undefined) throw taken;
     const ours = new Set(present.filter((entry) => entry.ours).map((entry) => entry.address.text));
     // Where no address is bound, none may be replaced: another program may bind it at this moment.

@@ -16,6 +16,8 @@ export interface VipDeps {
    * less when the fence deadline comes sooner.
    */
   readonly lifetimeSeconds: number;
+  /** This node is to take the VIP over from another program (LEASEHOLD_TAKE_OVER); false by default. */
+  readonly takeOver?: boolean;
   /** Milliseconds between two refreshes, default 500. */
   readonly refreshMs?: number;
   /** Milliseconds between two announcements after the first schedule, default 60 000. */

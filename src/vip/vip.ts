@@ -56,7 +56,7 @@ export function createVip(deps: VipDeps): Vip {
   const texts = addresses.map((address) => address.text);
   const refreshMs = deps.refreshMs ?? 500;
   const counters = { announcements: 0, readded: 0, fenced: 0, strays: 0 };
-  const foreign = createForeign(log, texts);
+  const foreign = createForeign(log, texts, deps.takeOver ?? false);
   let state: State = { kind: "idle" };
   /** When the VIP was last put behind the machine's own addresses. */
   let movedMs = Number.NEGATIVE_INFINITY;
@@ -388,7 +388,7 @@ export function createVip(deps: VipDeps): Vip {
         bound: held?.boundSinceMs !== undefined,
         boundSinceMs: held?.boundSinceMs,
         untilMs: held?.untilMs,
-        failure: held?.failure ?? foreign.current(),
+        failure: foreign.current() ?? held?.failure,
         ...counters,
       };
     },
@@ -422,11 +422,15 @@ export function keptFor(found: readonly BoundAddress[], vips: readonly IpAddress
 /**
  * Finds those of `vips` that are also the machine's own address. That is a configuration error, because
  * nothing could take them away from a failed node.
+ * @param takeOver this node is to take the VIP over from another program
  */
 export function foreignOwner(
   kernel: Pick<VipKernel, "addresses">,
   vips: readonly IpAddress[],
+  takeOver = false,
 ): readonly BoundAddress[] {
   const texts = new Set(vips.map((vip) => vip.text));
-  return kernel.addresses().filter((entry) => texts.has(entry.address.text) && ownerOf(entry) === "machine");
+  return kernel
+    .addresses()
+    .filter((entry) => texts.has(entry.address.text) && ownerOf(entry, takeOver) === "machine");
 }

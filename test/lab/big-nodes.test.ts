@@ -144,6 +144,7 @@ function insideSandbox(): void {
         ],
       },
       holdsVip: () => true,
+      isIdle: () => false,
       missing: () => [],
       nft: { ...nft, refresh: async (elements) => nft.refresh(elements).finally(() => (refreshes += 1)) },
       watchRuleset: (onChange) =>

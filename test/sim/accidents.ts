@@ -59,6 +59,8 @@ export class Accidents {
         return this.#until(fault, fault.forMs, this.#world.segment.foreignHost(fault.everyMs));
       case "forged":
         return this.#until(fault, fault.forMs, this.#world.forge(fault.node, fault.everyMs));
+      case "squatter":
+        return this.#squatter(fault);
       case "namesake":
         return this.#namesake(fault);
       case "stall":
@@ -191,6 +193,17 @@ export class Accidents {
       if (!node.powered) return;
       plane.powered[fault.node] = true;
       if (plane.modes[fault.node] === mode) plane.setMode(fault.node, { kind: "up" });
+    });
+  }
+
+  #squatter(fault: Extract<Fault, { kind: "squatter" }>): void {
+    const node = this.#world.nodes[fault.node];
+    if (node === undefined || !node.powered || node.kernel.squatted) return;
+    node.kernel.squat(node.addresses);
+    const end = this.#world.segment.foreignHost(fault.everyMs, node.index);
+    this.#until(fault, fault.forMs, () => {
+      node.kernel.squat([]);
+      end();
     });
   }
 

@@ -35,6 +35,7 @@ const REPORTS: Readonly<Record<Report["kind"], readonly string[]>> = {
   departed: ["departed"],
   taken: ["taken"],
   prober: ["prober: waits", "prober: ignored"],
+  "other-owner": ["other-owner: taken", "other-owner: free"],
   conflict: ["conflict: refused", "conflict: defended", "conflict: yielded"],
 };
 
@@ -177,6 +178,8 @@ function nameOfReport(report: Report): string {
     case "conflict":
     case "prober":
       return `${report.kind}: ${report.outcome}`;
+    case "other-owner":
+      return `other-owner: ${report.mac === null ? "free" : "taken"}`;
     case "transition":
     case "namesake":
     case "vip-mismatch":

@@ -217,9 +217,9 @@ export class Health {
    * asks the wire again every two seconds.
    */
   #refusesForeign(): boolean {
-    const { segment, plane, scheduler } = this.#world;
+    const { segment, plane, scheduler, plan } = this.#world;
     return (
-      (plane.table.record?.holder ?? "") === "" &&
+      (plan.takeOver === true || (plane.table.record?.holder ?? "") === "") &&
       (segment.foreignHostClaims || scheduler.nowMs - segment.foreignEndedMs < FOREIGN_GONE_MS)
     );
   }

@@ -27,6 +27,8 @@ export class SimKernel {
   #bindings: Binding[] = [];
   #link: LinkState;
   #unplugged = 0;
+  /** Other software has these addresses bound here, without an end. */
+  #squatted: readonly IpAddress[] = [];
   /** A freeze that the next bind or announcement will run into. */
   #stallMs = 0;
 
@@ -59,6 +61,7 @@ export class SimKernel {
   /** Answers for this address now. */
   has(address: string): boolean {
     const { nowMs } = this.#scheduler;
+    if (this.#squatted.some(({ text }) => text === address)) return true;
     return this.#bindings.some(
       (binding) => binding.address.text === address && binding.fromMs <= nowMs && nowMs < binding.untilMs,
     );
@@ -83,6 +86,7 @@ export class SimKernel {
   /** The machine is off: it answers nothing, and forgets all. */
   powerOff(): void {
     this.#bindings = [];
+    this.#squatted = [];
     this.#listeners.clear();
     this.#stallMs = 0;
   }
@@ -103,6 +107,18 @@ export class SimKernel {
     this.#stallMs = forMs;
   }
 
+  /** Other software has the VIP bound here. */
+  get squatted(): boolean {
+    return this.#squatted.length > 0;
+  }
+
+  /** Other software binds these addresses, also where an agent has bound them; none: it removes them. */
+  squat(addresses: readonly IpAddress[]): void {
+    this.#squatted = addresses;
+    if (addresses.length > 0) this.#cut(this.#scheduler.nowMs);
+    this.#changed();
+  }
+
   /** A person, or another program, removes the addresses. */
   flush(): void {
     this.#cut(this.#scheduler.nowMs);
@@ -116,9 +132,14 @@ export class SimKernel {
   for(process: SimProcess): VipKernel {
     return {
       link: () => this.#link,
-      addresses: () => this.#boundAt(process.trueMs).map((binding) => this.#asBound(binding, process.trueMs)),
+      addresses: () => [
+        ...this.#boundAt(process.trueMs).map((binding) => this.#asBound(binding, process.trueMs)),
+        ...this.#squatted.map((address) => this.#asSquatted(address)),
+      ],
       bind: (addresses, lifetimeSeconds) => {
         this.#stall(process);
+        if (this.#squatted.length > 0)
+          throw new LeaseholdError("LH_VIP_FOREIGN", "the VIP was bound by another program");
         for (const address of addresses) this.#bind(address, lifetimeSeconds, process.trueMs);
         this.#changed();
       },
@@ -191,6 +212,16 @@ export class SimKernel {
       linkIndex: this.#link.index,
       ours: true,
       validSeconds: Math.max(0, Math.ceil(((binding.expiresMs - atMs) * this.#machine.rate) / 1_000)),
+    };
+  }
+
+  #asSquatted(address: IpAddress): BoundAddress {
+    return {
+      address,
+      prefixLength: address.family === 4 ? 32 : 128,
+      linkIndex: this.#link.index,
+      ours: false,
+      validSeconds: null,
     };
   }
 

@@ -526,6 +526,30 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.claimedJustBeforeTheApiWasGone,
     caughtBy: ["theWireFollows"],
   },
+  {
+    name: "keeps the VIP that other software wants back",
+    file: "election/master.ts",
+    from: "if (isTaken(step.facts)) return letGo(step, role, GIVEN_BACK);",
+    to: "",
+    shows: SCENARIOS.takenOver,
+    caughtBy: ["standsByForOtherSoftware"],
+  },
+  {
+    name: "believes for ever that other software has the VIP",
+    file: "election/take-over.ts",
+    from: "else probeWire(step, false);",
+    to: "",
+    shows: SCENARIOS.takenOver,
+    caughtBy: ["standsByForOtherSoftware"],
+  },
+  {
+    name: "takes other software on a candidate's machine for that candidate's agent",
+    file: "election/take-over.ts",
+    from: "return candidate.faults.includes(VIP_FAULT) && (isKnown || agoMs < HEARD_MS);",
+    to: "return false;",
+    shows: SCENARIOS.takenOverOnItsMachines,
+    caughtBy: ["standsByForOtherSoftware"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -142,6 +142,7 @@ export class SimNode {
       ready: this.#ready,
       mac: this.kernel.link.mac,
       fastPath: this.#deps.fastPath ? { version: 1, addresses: [this.settings.ip] } : null,
+      foreign: this.settings.takeOver && this.agent?.vip.status().failure?.code === "LH_VIP_FOREIGN",
     };
   }
 
@@ -212,6 +213,7 @@ export class SimNode {
       addresses: this.addresses,
       lifetimeSeconds: LIFETIME_SECONDS,
       onLeftOverGone: () => this.agent?.elector.leftOverGone(),
+      ...(settings.takeOver ? { onChange: () => this.agent?.elector.update(this.facts) } : {}),
     });
     const transport = plane.transport(this.index, process);
     const api = production.createApiClient({

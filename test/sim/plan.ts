@@ -37,6 +37,8 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "foreign"; readonly everyMs: number; readonly forMs: number }
   /** A host sends frames in this node's name, its MAC address included: "the VIP is here". */
   | { readonly kind: "forged"; readonly node: number; readonly everyMs: number; readonly forMs: number }
+  /** Other software (keepalived) has the VIP on this node's machine, where a foreign host would not. */
+  | { readonly kind: "squatter"; readonly node: number; readonly everyMs: number; readonly forMs: number }
   /** Another machine of this node's name is switched on, and off again. */
   | { readonly kind: "namesake"; readonly node: number; readonly forMs: number }
   /** SIGKILL; started again after `forMs`, on the same boot. */
@@ -144,6 +146,8 @@ export interface Plan {
   readonly gateway: boolean;
   /** What a node does that cannot get the Lease written. */
   readonly onApiLoss: "auto" | "hold" | "release";
+  /** The agents are to take the VIP over from foreign hosts, and to give it back. */
+  readonly takeOver?: boolean;
   /** How the Lease is at first. */
   readonly lease: "absent" | "shipped";
   readonly faults: readonly Fault[];
@@ -412,6 +416,8 @@ function draw(random: Random, kind: Kind, atMs: number, size: number, limitMs: n
       return { atMs, kind, everyMs: random.logarithmic(500, 30_000), forMs };
     case "forged":
       return { atMs, kind, node, everyMs: random.logarithmic(100, 5_000), forMs };
+    case "squatter":
+      return { atMs, kind, node, everyMs: random.logarithmic(500, 30_000), forMs };
     case "namesake":
       return { atMs, kind, node, forMs: Math.min(limitMs, random.logarithmic(2_000, 120_000)) };
     case "stall":

@@ -20,6 +20,7 @@ export interface Scenario {
   readonly lease?: Plan["lease"];
   readonly onApiLoss?: Plan["onApiLoss"];
   readonly preemptDelayMs?: number;
+  readonly takeOver?: boolean;
   /** Instead of n1 first and the others later. */
   readonly startsMs?: readonly number[];
 }
@@ -762,6 +763,50 @@ export const SCENARIOS = {
     lease: "shipped",
     faults: [{ atMs: 0, kind: "foreign", everyMs: 5_000, forMs: 40_000 }],
   },
+  takenOver: {
+    name: "a VIP is taken over from a foreign host within a second, and given back when it returns",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    takeOver: true,
+    lease: "shipped",
+    startsMs: [5_000, 5_500, 6_000],
+    faults: [
+      { atMs: 0, kind: "foreign", everyMs: 60_000, forMs: 40_000 },
+      { atMs: 70_000, kind: "foreign", everyMs: 60_000, forMs: 30_000 },
+      { atMs: 130_000, kind: "foreign", everyMs: 3_000, forMs: 30_000 },
+    ],
+  },
+  takenOverOnItsMachines: {
+    name: "a VIP is taken over from other software on the nodes' own machines, which hands it from one to the other",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    takeOver: true,
+    lease: "shipped",
+    startsMs: [5_000, 5_500, 6_000],
+    faults: [
+      { atMs: 0, kind: "squatter", node: 0, everyMs: 60_000, forMs: 40_000 },
+      { atMs: 40_500, kind: "squatter", node: 1, everyMs: 60_000, forMs: 20_000 },
+      { atMs: 90_000, kind: "squatter", node: 2, everyMs: 60_000, forMs: 20_000 },
+      { atMs: 140_000, kind: "squatter", node: 0, everyMs: 60_000, forMs: 20_000 },
+    ],
+  },
+  takenOverWhileItFlaps: {
+    name: "other software that comes and goes is given way to each time",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    takeOver: true,
+    lease: "shipped",
+    faults: [
+      ...Array.from({ length: 12 }, (_, n): Fault => ({
+        atMs: 40_000 + n * 2_500,
+        kind: n % 3 === 0 ? "squatter" : "foreign",
+        node: n % 2,
+        everyMs: 60_000,
+        forMs: 900 + n * 100,
+      })),
+      { atMs: 72_000, kind: "crash", node: 0, forMs: 1_000 },
+    ],
+  },
 } satisfies Readonly<Record<string, Scenario>>;
 
 export function scenarioPlan(scenario: Scenario, seed: string): Plan {
@@ -789,6 +834,7 @@ export function scenarioPlan(scenario: Scenario, seed: string): Plan {
     gateway: scenario.gateway ?? true,
     lease: scenario.lease ?? "shipped",
     onApiLoss: scenario.onApiLoss ?? "auto",
+    takeOver: scenario.takeOver ?? false,
     faults: scenario.faults,
     lengthMs: endMs + 60_000,
   };

@@ -35,7 +35,8 @@ export class Segment {
   /** A Linux host with traffic to the VIP: it also asks. */
   readonly host: Neighbour = { name: "a host", owner: undefined };
   readonly neighbours: readonly Neighbour[] = [this.router, this.host];
-  #foreignClaims = 0;
+  /** By whom other software claims the VIP now, once for each time that it was begun. */
+  #claimants: readonly Owner[] = [];
   #hostRound = 0;
   /** When a neighbour was last told something by one that had no right to. */
   misledMs = Number.NEGATIVE_INFINITY;
@@ -69,8 +70,14 @@ export class Segment {
     return this.#announcer;
   }
 
+  /** A foreign host has the VIP, or other software on one of the machines. */
   get foreignHostClaims(): boolean {
-    return this.#foreignClaims > 0;
+    return this.#claimants.length > 0;
+  }
+
+  /** The kernel of the foreign host answers for the VIP. */
+  get foreignHostAnswers(): boolean {
+    return this.#claimants.includes("foreign");
   }
 
   /**
@@ -90,28 +97,29 @@ export class Segment {
   }
 
   /**
-   * A foreign host takes the VIP for its own: it announces, again and again, and answers; gives the end of
-   * it.
+   * A foreign host takes the VIP for its own, or other software on machine `by`: it announces, again and
+   * again, and answers; gives the end of it.
    */
-  foreignHost(everyMs: number): () => void {
+  foreignHost(everyMs: number, by: Owner = "foreign"): () => void {
     let claims = true;
-    this.#foreignClaims += 1;
+    this.#claimants = [...this.#claimants, by];
     const announce = (): void => {
       if (!claims) return;
-      this.announced("foreign", false);
+      this.announced(by, false);
       this.#scheduler.after(everyMs, announce);
     };
     announce();
     return () => {
       claims = false;
-      this.#foreignClaims -= 1;
+      const index = this.#claimants.indexOf(by);
+      this.#claimants = this.#claimants.filter((_, one) => one !== index);
       this.misledMs = this.#scheduler.nowMs;
       this.foreignEndedMs = this.#scheduler.nowMs;
     };
   }
 
   #answering(): readonly Owner[] {
-    return this.foreignHostClaims ? [...this.#owners(), "foreign"] : this.#owners();
+    return [...this.#owners(), ...this.#claimants];
   }
 
   /** Broadcast requests, one a second, until somebody answers; the first answer counts, whosoever. */
@@ -136,7 +144,8 @@ export class Segment {
   #probe(round: number, attempt: number): void {
     const { host } = this;
     if (round !== this.#hostRound || host.owner === undefined) return;
-    const answered = host.owner === "foreign" ? this.foreignHostClaims : this.#answers(host.owner);
+    const answered =
+      this.#claimants.includes(host.owner) || (host.owner !== "foreign" && this.#answers(host.owner));
     if (answered) return this.#confirmIn(this.#random.between(...REACHABLE_MS) + DELAY_MS);
     if (attempt < PROBES) {
       this.#scheduler.after(PROBE_MS, () => this.#probe(round, attempt + 1));

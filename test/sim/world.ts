@@ -153,7 +153,7 @@ export class World {
       index: undefined,
       mac: FOREIGN_MAC,
       up: true,
-      has: (text) => this.segment.foreignHostClaims && plan.vips.includes(text),
+      has: (text) => this.segment.foreignHostAnswers && plan.vips.includes(text),
     };
     this.#stations = [...this.machines.map(stationOf), this.router, foreign];
     if (plan.lease === "shipped") this.#ship();
@@ -328,5 +328,6 @@ function settingsOf(plan: Plan, node: string, index: number, base: number): Elec
     nopreemptStrict: plan.nopreemptStrict,
     preemptDelayMs: plan.preemptDelayMs,
     onApiLoss: plan.onApiLoss,
+    takeOver: plan.takeOver ?? false,
   };
 }

@@ -41,6 +41,15 @@ export function forced(world: World): boolean {
   return world.scheduler.nowMs - world.forcedAtMs < FORCED_MS;
 }
 
+/** A drain of the socket, the netlink report, and the annotation of the machine that has the VIP. */
+export const GIVEN_BACK_MS = 400;
+
+/** Other software has the VIP, or had it a moment ago, and the agents are to give way to it. */
+export function goesFirst({ plan, segment, scheduler }: World): boolean {
+  if (plan.takeOver !== true) return false;
+  return segment.foreignHostClaims || scheduler.nowMs - segment.foreignEndedMs < GIVEN_BACK_MS;
+}
+
 /** Namesakes included. */
 export function boundNodes(world: World): readonly SimNode[] {
   return world.machines.filter((node) => node.kernel.bound);

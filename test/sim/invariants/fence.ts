@@ -9,6 +9,7 @@ import type { World } from "../world.ts";
 import {
   awake,
   forced,
+  goesFirst,
   justResumed,
   LEFT_OVER_MS,
   newHolder,
@@ -349,6 +350,7 @@ export const holdersHold: Invariant = (world, health) => {
           world.holderOf(world.plane.table.record) !== node ||
           world.disputed(node) ||
           forced(world) ||
+          goesFirst(world) ||
           nowMs - Math.max(node.agent.handoverMs, node.clock.resumedMs) < 2_000
         )
           continue;

@@ -7,7 +7,16 @@ import { UNSTABLE_FAULT } from "../../../src/election/types.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, MISSES, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { awake, forced, justResumed, newHolder, proofWindowMs, published, turnMs } from "./common.ts";
+import {
+  GIVEN_BACK_MS,
+  awake,
+  forced,
+  justResumed,
+  newHolder,
+  proofWindowMs,
+  published,
+  turnMs,
+} from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Turns until a holder's silence means something, and some to be steady. */
@@ -431,6 +440,37 @@ export const claimsAloneMoveNothing: Invariant = (world) => {
         if (node.status()?.faults.includes(UNSTABLE_FAULT) === true)
           return `${node.label} is charged with trouble for a forged frame`;
       }
+      return undefined;
+    },
+  };
+};
+
+/** A question, three probes, a drain, the annotation and the claim, by the slowest clock. */
+const TAKEN_OVER_MS = 1_000 / 0.95;
+
+/**
+ * With takeOver the agents and the other software have the VIP together for moments only, and the agents have
+ * it within a second after the other software is silent. Not where frames are lost, an API server is away, or
+ * the segment is cut.
+ */
+export const standsByForOtherSoftware: Invariant = (world, health) => {
+  let bothSinceMs: number | undefined;
+  let goneMs: number | undefined;
+  return {
+    step(bound) {
+      if (world.plan.takeOver !== true) return undefined;
+      const { nowMs } = world.scheduler;
+      const { foreignHostClaims, foreignEndedMs } = world.segment;
+      const both = foreignHostClaims && bound.some(({ agent }) => agent?.process.running === true);
+      bothSinceMs = both ? (bothSinceMs ?? nowMs) : undefined;
+      if (foreignHostClaims || bound.length > 0) goneMs = undefined;
+      else if (goneMs === undefined && foreignEndedMs === nowMs) goneMs = nowMs;
+      const isCalm = nowMs - Math.max(health.lossMs, health.apiChangedMs, health.linksChangedMs) > 2_000;
+      if (!isCalm || !world.nodes.some((node) => awake(node))) return undefined;
+      if (bothSinceMs !== undefined && nowMs - bothSinceMs > GIVEN_BACK_MS)
+        return `${bound[0]?.label} has the VIP beside other software for ${(nowMs - bothSinceMs).toFixed(0)} ms`;
+      if (goneMs !== undefined && nowMs - goneMs > TAKEN_OVER_MS)
+        return `other software is silent for ${(nowMs - goneMs).toFixed(0)} ms, and no node has the VIP`;
       return undefined;
     },
   };

@@ -56,7 +56,14 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
     onWrite: () => {},
   });
   elector.start(null, null);
-  elector.update({ effective: 100, faults: [], ready: true, mac: "02:00:00:00:00:01", fastPath: OFFER });
+  elector.update({
+    effective: 100,
+    faults: [],
+    ready: true,
+    mac: "02:00:00:00:00:01",
+    fastPath: OFFER,
+    foreign: false,
+  });
   await new Promise((resolve) => void setImmediate(resolve));
   elector.learn({ kind: "silent", tenure: termOf(record) });
   assert.equal(bound, false, "the better one has the first 100 ms");

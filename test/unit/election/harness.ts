@@ -29,6 +29,7 @@ export const SETTINGS: ElectionSettings = {
   nopreemptStrict: false,
   preemptDelayMs: 0,
   onApiLoss: "auto",
+  takeOver: false,
 };
 
 const HEALTHY: SelfFacts = {
@@ -37,6 +38,7 @@ const HEALTHY: SelfFacts = {
   ready: true,
   mac: "02:00:00:00:00:01",
   fastPath: null,
+  foreign: false,
 };
 
 export function candidate(node: string, change: Partial<Candidate> = {}): Candidate {

@@ -596,7 +596,10 @@ describe("what a node says of its fast path", () => {
       const self = step(
         SETTINGS,
         started.state,
-        { kind: "self", facts: { effective: 100, faults: [], ready: true, mac: "", fastPath } },
+        {
+          kind: "self",
+          facts: { effective: 100, faults: [], ready: true, mac: "", fastPath, foreign: false },
+        },
         1,
       );
       const lease = held("n2", 0, [candidate("n1", { fastPath: before, instance }), candidate("n2")]);

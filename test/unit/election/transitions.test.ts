@@ -79,6 +79,11 @@ const EXAMPLES: Readonly<Record<(typeof TRANSITIONS)[number]["when"], () => Subj
     byProof().hears({ kind: "claimed", mac: n2.mac }),
   "the Lease names another machine": () => new Subject().master([n2]).watches(held("n2", 9, [n2])),
   "the renew deadline has passed": () => withoutApi(["silent", "silent"], { onApiLoss: "release" }),
+  "other software has the VIP, which it gives back": () =>
+    new Subject({ takeOver: true })
+      .master([n2])
+      .to(1_900)
+      .hears({ kind: "claimed", mac: "02:00:00:00:00:99" }),
   "it cannot renew the Lease, and its link carries frames": () => withoutApi(["refusing", "refusing"]),
   "another candidate claims the VIP, and no server confirms this one": () => {
     const subject = new Subject().master([n2]).to(300).hears({ kind: "claimed", mac: n2.mac });
@@ -148,7 +153,7 @@ test("the index of rules in machine.ts names files that exist, and leaves out no
   const [, ofVrrp = "", added = ""] = HEADER.split(/Where .* rules (?:is|are).*:\n/);
   const lines = (index: string): readonly (readonly string[])[] =>
     [...index.matchAll(/^ \* {5}\S.+? {2,}(\S.+)$/gm)].map(([, files]) => (files ?? "").split(", "));
-  assert.deepEqual([lines(ofVrrp).length, lines(added).length], [15, 12]);
+  assert.deepEqual([lines(ofVrrp).length, lines(added).length], [15, 13]);
   const named = new Set([...lines(ofVrrp), ...lines(added)].flat());
   for (const file of named) assert.ok(existsSync(new URL(file, ELECTION)), file);
   const deciding = readdirSync(ELECTION).filter((file) => !FRAME.has(file));

@@ -67,6 +67,8 @@ class Bench {
   readonly probes: (readonly FastPathNode[])[] = [];
   vipGone = 0;
   changes = 0;
+  /** Other software has the VIP. */
+  idle = false;
   onRuleset: ((change: RulesetChange) => void) | undefined;
   readonly fastPath: FastPath;
 
@@ -101,6 +103,7 @@ class Bench {
       lease: () => undefined,
       members: { observe: () => {}, current: () => this.peers },
       holdsVip: () => this.holder,
+      isIdle: () => this.idle,
       missing: () => this.missing,
       nft: {
         load: (tables, elements) => this.load(tables, elements),
@@ -193,6 +196,30 @@ class Bench {
 /** Fakes answer within some turns of the promise queue. */
 const settle = async (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 const spreading = (tables: readonly Table[]): boolean => tables.some(({ family }) => family === "netdev");
+
+test("while other software has the VIP its rules leave it alone; then they take it, and give it back", async () => {
+  const bench = new Bench();
+  bench.idle = true;
+  await bench.start();
+  const elements = (): readonly string[] =>
+    bench.loads
+      .at(-1)
+      ?.elements.filter(({ set }) => set !== "settling")
+      .flatMap((set) => (set.elements.length === 0 ? [`${set.set} emptied`] : set.elements)) ?? [];
+  const emptied = ["vips emptied", "vips4 emptied", "own emptied"];
+  assert.deepEqual(elements(), emptied);
+  assert.equal(bench.fastPath.status().mode, "fast-path", "the others may count on this node");
+  await bench.pass(30_000);
+  assert.ok(bench.refreshes.every((sets) => sets.every((set) => set.elements.length === 0)));
+  for (const [idle, expected] of [
+    [false, [VIP4.text, VIP4.text, VIP4.text]],
+    [true, emptied],
+  ] as const) {
+    bench.idle = idle;
+    await bench.update();
+    assert.deepEqual(elements(), expected);
+  }
+});
 
 describe("at the start", () => {
   test("loads at once when everything is known, and then offers itself", async () => {

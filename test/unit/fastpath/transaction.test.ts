@@ -109,7 +109,7 @@ describe("a transaction", () => {
     }
   });
 
-  test("ends with the elements whose time starts anew", () => {
+  test("ends with the elements whose time starts again, and empties a set that is to have none", () => {
     const lines = linesOf(
       transaction(
         [ip],
@@ -120,7 +120,10 @@ describe("a transaction", () => {
         ],
       ),
     );
-    assert.deepEqual(lines.slice(-3), renewed("ip", "own", ["10.0.0.1", "10.0.0.2"]));
+    assert.deepEqual(lines.slice(-4), [
+      ...renewed("ip", "own", ["10.0.0.1", "10.0.0.2"]),
+      "flush set ip leasehold settling",
+    ]);
   });
 });
 
@@ -129,7 +132,7 @@ test("an element is deleted between two adds: only that starts its time anew, an
     renewed("ip6", "own", ["fd00::1"]),
     ["add", "delete", "add"].map((verb) => `${verb} element ip6 leasehold own { fd00::1 }`),
   );
-  assert.deepEqual(renewed("ip6", "own", []), []);
+  assert.deepEqual(renewed("ip6", "own", []), ["flush set ip6 leasehold own"]);
 });
 
 test("the removal takes all three tables, there or not", () => {

@@ -41,6 +41,7 @@ const election: ElectionStatus = {
   effectivePriority: 100,
   eligible: true,
   faults: [],
+  taken: false,
   holder: "n1",
   leaseTransitions: 4,
   renewedAtMs: 999_500,

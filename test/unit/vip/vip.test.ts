@@ -32,7 +32,7 @@ interface Bench {
   readonly since: (times: readonly number[]) => readonly number[];
 }
 
-function bench(): Bench {
+function bench(changed: { readonly takeOver?: boolean } = {}): Bench {
   const clock = new FakeClock();
   const kernel = new FakeKernel(clock);
   const failures: LeaseholdError[] = [];
@@ -50,6 +50,7 @@ function bench(): Bench {
     onFailure: (error) => failures.push(error),
     onChange: () => changes.push(true),
     onLeftOverGone: () => gone.push(true),
+    ...changed,
   });
   const startMs = clock.now();
   return {
@@ -686,6 +687,23 @@ describe("at start", () => {
     assert.deepEqual(owned(), ["192.0.2.100/32"], "a cloud's DHCP");
     kernel.put(V6, 86_400, 3, false, 64);
     assert.deepEqual(owned(), ["192.0.2.100/32", "2001:db8::100/64"]);
+  });
+
+  test("during a take-over only an address with both is the machine's own", () => {
+    const { clock, kernel, vip } = bench({ takeOver: true });
+    const owned = (): readonly string[] =>
+      foreignOwner(kernel, [V4, V6], true).map(
+        ({ address, prefixLength }) => `${address.text}/${prefixLength}`,
+      );
+    kernel.put(V4, Infinity, 2, false, 24);
+    kernel.put(V6, 60, 2, false);
+    assert.deepEqual(owned(), [], "keepalived's, and kube-vip's of a DNS name");
+    clock.advance(1_000);
+    assert.equal(vip.status().failure?.code, "LH_VIP_FOREIGN");
+    kernel.put(V6, 86_400, 3, false, 64);
+    assert.deepEqual(owned(), ["2001:db8::100/64"]);
+    clock.advance(1_000);
+    assert.equal(vip.status().failure?.code, "LH_ADDRESS_OWNER");
   });
 });
 

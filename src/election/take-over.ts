@@ -1,0 +1,106 @@
+/**
+ * With LEASEHOLD_TAKE_OVER this node stands by for other software that has the VIP (keepalived, kube-vip),
+ * and gives the VIP back to it (ADR 0018). The other software knows nothing of the Lease, so the rules rest
+ * on what this machine's kernel and the wire say. The other software always goes first: a node waits while
+ * it has the VIP, asks the wire before every claim, and lets the VIP go when it comes back.
+ *
+ * The machine of a candidate may have the VIP by the other software. That candidate says so by the fault
+ * `vip`.
+ */
+import { askWire, probeAgainMs, probeWire } from "./address-check.ts";
+import { candidateAt } from "./candidates.ts";
+import type { StepBuilder } from "./step.ts";
+import { VIP_FAULT } from "./types.ts";
+import type { Facts } from "./types.ts";
+
+/** A holder asks this often, in case it did not hear the other software's announcement. */
+const LISTEN_MS = 5_000;
+/**
+ * A claim on the wire counts for this long. By then a candidate on whose machine the other software has the
+ * VIP has said so in its annotation.
+ */
+const HEARD_MS = 3_000;
+
+/** Why a node that had the VIP does not have it any more. */
+export const GIVEN_BACK = "other software has the VIP, and this node gives it back (LEASEHOLD_TAKE_OVER)";
+
+/**
+ * Notes which machine has the VIP by other software. It is believed until the wire says that the VIP is free,
+ * or that a candidate's agent has it.
+ */
+export function trackOther(step: StepBuilder): void {
+  const { facts, settings, nowMs } = step;
+  if (!settings.takeOver) return;
+  const { other, contender, probed } = facts.wire;
+  const claim = contender !== null && nowMs < contender.atMs + HEARD_MS ? contender : null;
+  const answer = probed !== null && (claim === null || probed.atMs > claim.atMs) ? probed : null;
+  const mac = answer === null ? (claim?.mac ?? null) : answer.owner;
+  const atMs = answer?.atMs ?? claim?.atMs ?? Number.NEGATIVE_INFINITY;
+  if (mac !== null && isOther(facts, mac, nowMs - atMs)) return note(step, mac);
+  // Only an answer shows that the other software has let go: a candidate may claim beside it.
+  if (other !== null && answer !== null && facts.wire.probingSinceMs === null) note(step, null);
+}
+
+/**
+ * A machine that was a candidate's when it was heard does not become the other software's when its annotation
+ * is removed.
+ * @param agoMs when it was heard
+ */
+function isOther(facts: Facts, mac: string, agoMs: number): boolean {
+  // Before the Lease was read, no candidate is known.
+  if (facts.lease.view === null) return false;
+  const isKnown = mac === facts.wire.other;
+  const candidate = candidateAt(facts, mac);
+  if (candidate === undefined) return isKnown || agoMs === 0;
+  return candidate.faults.includes(VIP_FAULT) && (isKnown || agoMs < HEARD_MS);
+}
+
+function note(step: StepBuilder, mac: string | null): void {
+  const { other } = step.facts.wire;
+  if (mac === other) return;
+  step.setWire({ other: mac });
+  const node = mac === null ? null : (candidateAt(step.facts, mac)?.node ?? null);
+  step.effect({ kind: "report", report: { kind: "other-owner", mac, node } });
+}
+
+/** What a node that stands by waits for, as people see it. */
+export function waitsFor(facts: Facts): string {
+  const { other } = facts.wire;
+  const node = other === null ? undefined : candidateAt(facts, other)?.node;
+  const where =
+    facts.self.tracking.foreign || other === null
+      ? "on this machine"
+      : `on ${node === undefined ? `the machine ${other}` : `${node} (${other})`}`;
+  return `other software ${where} has the VIP, and this node waits until it lets go (LEASEHOLD_TAKE_OVER)`;
+}
+
+/** A BACKUP waits: it asks the wire again and again until the other software is silent. */
+export function awaitSilence(step: StepBuilder): void {
+  const { other, probed, probingSinceMs } = step.facts.wire;
+  if (other === null || probingSinceMs !== null) return;
+  const atMs = (probed?.atMs ?? Number.NEGATIVE_INFINITY) + probeAgainMs(step);
+  if (step.nowMs < atMs) step.wakeAt(atMs);
+  else probeWire(step, false);
+}
+
+/**
+ * Asks the wire before a claim. True: no machine has had the VIP since `sinceMs`, or this is no take-over.
+ */
+export function isFreeSince(step: StepBuilder, sinceMs: number): boolean {
+  return !step.settings.takeOver || askWire(step, false, LISTEN_MS, sinceMs) === "free";
+}
+
+/** A holder asks the wire from time to time, because an announcement may be lost. */
+export function keepAsking(step: StepBuilder): void {
+  if (step.settings.takeOver) askWire(step, false, LISTEN_MS);
+}
+
+/**
+ * True when a claim of a candidate should not be answered yet: the other software on its machine may be the
+ * cause, and the candidate is about to say so.
+ */
+export function mayBeOther(step: StepBuilder, heardAtMs: number): boolean {
+  if (!step.settings.takeOver || step.nowMs >= heardAtMs + HEARD_MS) return false;
+  step.wakeAt(heardAtMs + HEARD_MS);
+  return true;
+}
