@@ -25,7 +25,7 @@ import { closeSocket, makeFifo } from "../linux/libc.ts";
 import { readNetwork } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
 import { reapOrphans } from "../linux/orphans.ts";
-import { gateways } from "../linux/routes.ts";
+import { gateways, linkRoutes } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
 import type { HostPort } from "../net.ts";
@@ -191,7 +191,7 @@ export function createAgent(deps: AgentDeps): Agent {
     const nodeNetwork = isCandidate
       ? await findNodeNetwork(
           config,
-          { clock, log, readNetwork, gateways, onWaiting: (reason) => void (waiting = reason) },
+          { clock, log, readNetwork, linkRoutes, gateways, onWaiting: (reason) => void (waiting = reason) },
           stopped.signal,
         )
       : undefined;

@@ -30,6 +30,8 @@ export interface NodeNetwork {
 /** How the machine's network is read. */
 export interface NetworkReader {
   readonly readNetwork: () => Network;
+  /** Lists the networks that are on a link by a route without a gateway. */
+  readonly linkRoutes: (families: readonly Family[]) => NonNullable<Network["routes"]>;
   /** Lists the next hops of the default routes out of an interface. */
   readonly gateways: (interfaceName: string, families: readonly Family[]) => readonly IpAddress[];
 }
@@ -96,7 +98,8 @@ export async function findNodeNetwork(
 /** Looks once. Every setting that cannot be right is reported, not only the first. */
 function look(config: NetworkSettings, reader: NetworkReader): Found {
   const { vips } = config;
-  const network = reader.readNetwork();
+  const families = [...new Set(vips.map(({ family }) => family))];
+  const network = { ...reader.readNetwork(), routes: reader.linkRoutes(families) };
   const errors = ownErrors(network, vips, config.takeOver);
   const link = attempt(() => chooseInterface(network, vips, config.interface));
   if (link instanceof LeaseholdError) {
@@ -130,7 +133,7 @@ function ownNodeIp(config: NetworkSettings, network: Network, link: Network["lin
  * rules would take packets that are meant for the machine itself, for its gateway or for everybody.
  * @throws {LeaseholdError} LH_ADDRESS_OWNER, LH_VIP_RESERVED; LH_CONFIG when it is more than one of these
  */
-export function refuseVips(vips: readonly IpAddress[], reader: NetworkReader): void {
+export function refuseVips(vips: readonly IpAddress[], reader: Omit<NetworkReader, "linkRoutes">): void {
   const network = reader.readNetwork();
   const errors = [
     ...ownErrors(network, vips, false),
@@ -167,7 +170,7 @@ function reservedErrors(
   network: Network,
   links: Network["links"],
   vips: readonly IpAddress[],
-  reader: NetworkReader,
+  reader: Pick<NetworkReader, "gateways">,
 ): LeaseholdError[] {
   const families = [...new Set(vips.map(({ family }) => family))];
   const problems = links.flatMap((link) => {

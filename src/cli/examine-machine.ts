@@ -13,7 +13,7 @@ import { LeaseholdError } from "../errors.ts";
 import { missingRequirements } from "../fastpath/requirements.ts";
 import { chooseInterface, ownAddress, readNetwork } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
-import { gateways } from "../linux/routes.ts";
+import { gateways, linkRoutes } from "../linux/routes.ts";
 import { hostPort } from "../net.ts";
 import type { IpAddress } from "../net.ts";
 import type { Asking } from "./ask.ts";
@@ -87,7 +87,7 @@ export async function agentOf({ healthPort }: Config): Promise<Examined["agent"]
 
 export function machineNetwork(): Asking<Network> {
   try {
-    return { kind: "ok", value: readNetwork() };
+    return { kind: "ok", value: { ...readNetwork(), routes: linkRoutes([4, 6]) } };
   } catch (error) {
     return failed("this machine's network", error);
   }

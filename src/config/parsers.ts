@@ -415,24 +415,25 @@ export const nodeName: Parser<string> = matching(
   "is not a node name that fits",
 );
 
-/** An interface name by the kernel's own rule (dev_valid_name): 15 bytes, no slash, colon or space. */
-const kernelName: Parser<string> = matching(
-  /^(?!\.{1,2}$)[^\s/:]+$/,
-  15,
+/**
+ * An interface name by the kernel's own rule (dev_valid_name): no slash, colon or space. `ip` prints the other end of a pair behind `@`. An alternative name has up to 127 characters
+ * (ALTIFNAMSIZ).
+ */
+const linkName: Parser<string> = matching(
+  /^(?!\.{1,2}$)[^\s/:@]+(?:@[^\s/:@]+)?$/,
+  127,
   "the name of a network interface such as eth0",
   "is not an interface name",
 );
 
 export const interfaceName: Parser<string> = {
-  expects: kernelName.expects,
+  expects: linkName.expects,
   parse(text) {
     if (text === "lo") return wrong("is the loopback interface, which no other machine can reach");
     // The kernel would take these as names, but nobody gives them.
     if (parseIp(text) !== undefined) return wrong("is an address, and this is the interface's name");
     if (text.includes(",")) return wrong("is a list, and the VIP is bound on one interface");
-    const [, own = ""] = /^([^@]+)@/.exec(text) ?? [];
-    if (own !== "") return wrong(`is what \`ip addr\` shows of ${shown(own)}; leave out what follows the @`);
-    return kernelName.parse(text);
+    return linkName.parse(text);
   },
 };
 

@@ -119,8 +119,9 @@ export const SETTINGS = {
     section: "Identity",
     electionOnly: true,
     doc:
-      "The interface that gets the VIP. Without this setting the agent takes the interface whose " +
-      "connected subnet contains the VIP.",
+      "The interface that gets the VIP, by its name, an alternative name, or as `ip` prints it (eth0@if6). Without " +
+      "this setting the agent takes the interface that has the VIP in a connected subnet, or in a route without a " +
+      "gateway. Of several it takes one that is up, and then the one with the longest prefix.",
   }),
 
   LEASE_NAME: withDefault(parsers.dnsSubdomain, "leasehold", {

@@ -20,9 +20,18 @@ import {
 } from "./rtnetlink.ts";
 import { openRouteSocket, type NetlinkSocket } from "./sockets.ts";
 
+/** A network that is on a link by a route without a gateway. */
+export interface LinkRoute {
+  readonly linkIndex: number;
+  readonly network: IpAddress;
+  readonly prefixLength: number;
+}
+
 export interface Network {
   readonly links: readonly LinkEntry[];
   readonly addresses: readonly AddressEntry[];
+  /** Read only where an interface has to be found. */
+  readonly routes?: readonly LinkRoute[];
 }
 
 /**
@@ -57,7 +66,9 @@ export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: st
 }
 
 /**
- * Returns the interface whose connected subnets contain every one of `vips`, or `configured`, if that exists.
+ * Returns the interface whose networks contain every one of `vips`, or `configured`, if that exists. Of
+ * several, one that is up comes before one that is not, as in the kernel's routing, and then the one with the
+ * longest prefixes. An interface is known by any of its names, also as `ip` prints it (`eth0@if6`).
  * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more
  * than one (the message names them), LH_LINK_TYPE when it is the loopback or not an Ethernet: no machine can
  * be told there who has the VIP
@@ -68,7 +79,10 @@ export function chooseInterface(
   configured: string | undefined,
 ): LinkEntry {
   if (configured !== undefined) {
-    const link = network.links.find((candidate) => candidate.name === configured);
+    const [name = ""] = configured.split("@");
+    const link =
+      network.links.find((candidate) => candidate.name === name) ??
+      network.links.find((candidate) => candidate.altNames.includes(name));
     if (link !== undefined) return ethernet(network, link, `LEASEHOLD_INTERFACE="${configured}" is`);
     throw new LeaseholdError(
       "LH_INTERFACE",
@@ -77,10 +91,15 @@ export function chooseInterface(
   }
   const wanted = vips.map((vip) => vip.text).join(" and ");
   const fitting = network.links.filter(
-    (link) => !link.loopback && vips.every((vip) => onSubnet(network, link, vip).length > 0),
+    (link) => !link.loopback && vips.every((vip) => prefixTo(network, link, vip) > 0),
   );
-  const ethernets = fitting.filter((link) => link.ethernet);
-  const candidates = ethernets.length > 0 ? ethernets : fitting;
+  const lengthOf = (link: LinkEntry): number =>
+    vips.reduce((sum, vip) => sum + prefixTo(network, link, vip), 0);
+  const candidates = bestBy(fitting, [
+    (link) => Number(link.ethernet),
+    (link) => Number(link.up && link.carrier),
+    lengthOf,
+  ]);
   const [only, another] = candidates;
   if (only === undefined) {
     throw new LeaseholdError(
@@ -98,6 +117,33 @@ export function chooseInterface(
   return ethernet(network, only, `the network that holds ${wanted} is on ${only.name},`);
 }
 
+/** Keeps those that are first by the first criterion, of these those by the second, and so on. */
+function bestBy(
+  links: readonly LinkEntry[],
+  criteria: readonly ((link: LinkEntry) => number)[],
+): readonly LinkEntry[] {
+  return criteria.reduce((left, score) => {
+    const most = Math.max(...left.map(score));
+    return left.filter((link) => score(link) === most);
+  }, links);
+}
+
+/** Returns the longest prefix by which `vip` is in a network of the link; 0 when it is in none. */
+function prefixTo(network: Network, link: LinkEntry, vip: IpAddress): number {
+  const subnets = onSubnet(network, link, vip).map(({ prefixLength }) => prefixLength);
+  // An address of this node's own has to be there, or there is nothing to announce the VIP beside.
+  const hasOwn = own(network, link, vip.family).some(({ address }) => address.text !== vip.text);
+  const routes = (network.routes ?? []).filter(
+    (route) =>
+      hasOwn &&
+      route.linkIndex === link.index &&
+      route.network.family === vip.family &&
+      route.prefixLength < hostPrefix(vip) &&
+      samePrefix(route.network.bytes, vip.bytes, route.prefixLength),
+  );
+  return Math.max(0, ...subnets, ...routes.map(({ prefixLength }) => prefixLength));
+}
+
 /** Returns the link if agents can announce and probe the VIP on it. `begin` begins the error's message. */
 function ethernet(network: Network, link: LinkEntry, begin: string): LinkEntry {
   if (link.ethernet && !link.loopback) return link;
@@ -111,9 +157,9 @@ function ethernet(network: Network, link: LinkEntry, begin: string): LinkEntry {
   );
 }
 
-/** True when a connected subnet of the link contains `vip`. */
+/** True when a network of the link contains `vip`. */
 export function holds(network: Network, link: LinkEntry, vip: IpAddress): boolean {
-  return onSubnet(network, link, vip).length > 0;
+  return prefixTo(network, link, vip) > 0;
 }
 
 /**

@@ -6,6 +6,7 @@ import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import { concatBytes, viewOf } from "./bytes.ts";
 import { SystemCallError } from "./libc.ts";
 import { findLink } from "./links.ts";
+import type { LinkRoute } from "./links.ts";
 import {
   LITTLE_ENDIAN,
   NLM_F_DUMP,
@@ -27,10 +28,12 @@ const HEADER_BYTES = 12;
 const NEXT_HOP_BYTES = 8;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
+const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
+const RTA_VIA = 18;
 
 /**
  * Lists the next hops of the default routes out of an interface, each once; none when there is no such
@@ -57,6 +60,22 @@ export function gateways(interfaceName: string, families: readonly Family[]): re
 }
 
 /**
+ * Lists the networks that the main table reaches on a link without a gateway. Such a route says which network
+ * the link is in where the machine's address there has none of its own: a /128 from DHCPv6, a /32.
+ * @throws {LeaseholdError} LH_NATIVE
+ */
+export function linkRoutes(families: readonly Family[]): readonly LinkRoute[] {
+  const socket = openRouteSocket("strict");
+  try {
+    return families.flatMap((family) =>
+      absentAsNone(() => socket.collect(dumpRoutes(family), "list routes", parseLinkRoute)),
+    );
+  } finally {
+    socket.close();
+  }
+}
+
+/**
  * Treats three errors as an empty list. ENODEV: there is no such link. ENOENT: a family that never had a
  * route has no main table. EAFNOSUPPORT: the kernel does not have that family (ipv6.disable=1).
  */
@@ -71,19 +90,20 @@ function absentAsNone<T>(list: () => readonly T[]): readonly T[] {
 }
 
 /**
- * Asks for the main table's routes out of one link. A kernel before 4.20 lists all routes, and the parser
+ * Asks for the main table's routes, out of one link or of all. A kernel before 4.20 lists all routes, and the parser
  * selects. A node whose network is made of routes has thousands.
  */
-export function dumpRoutes(family: Family, linkIndex: number): NetlinkRequest {
+export function dumpRoutes(family: Family, linkIndex?: number): NetlinkRequest {
   const header = new Uint8Array(HEADER_BYTES);
   header[0] = family === 4 ? AF_INET : AF_INET6;
   header[4] = RT_TABLE_MAIN;
   const index = new Uint8Array(4);
-  viewOf(index).setUint32(0, linkIndex, LITTLE_ENDIAN);
+  viewOf(index).setUint32(0, linkIndex ?? 0, LITTLE_ENDIAN);
+  const selection = linkIndex === undefined ? [] : [encodeAttribute(RTA_OIF, index)];
   return {
     type: RTM_GETROUTE,
     flags: NLM_F_REQUEST | NLM_F_DUMP,
-    payload: concatBytes([header, encodeAttribute(RTA_OIF, index)]),
+    payload: concatBytes([header, ...selection]),
   };
 }
 
@@ -121,6 +141,24 @@ export function parseDefaultRoute(
       ? [ipFromBytes(gateway)]
       : [];
   });
+}
+
+/** Parses a route to a network on a link; undefined for any other route or message, and a malformed one. */
+export function parseLinkRoute(message: NetlinkMessage): LinkRoute | undefined {
+  const { payload } = message;
+  if (message.type !== RTM_NEWROUTE || payload.length < HEADER_BYTES) return undefined;
+  const [family, prefixLength = 0, sourceLength, , table, , , type] = payload;
+  if ((family !== AF_INET && family !== AF_INET6) || prefixLength === 0 || sourceLength !== 0)
+    return undefined;
+  const attributes = parseAttributes(payload.subarray(HEADER_BYTES));
+  if (attributes === undefined || type !== RTN_UNICAST) return undefined;
+  const linkIndex = readIndex(attributes.get(RTA_OIF));
+  const destination = attributes.get(RTA_DST);
+  const size = family === AF_INET ? 4 : 16;
+  const isElsewhere = [RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH].some((attribute) => attributes.has(attribute));
+  if (isElsewhere || (readIndex(attributes.get(RTA_TABLE)) ?? table) !== RT_TABLE_MAIN) return undefined;
+  if (linkIndex === undefined || destination?.length !== size || prefixLength > size * 8) return undefined;
+  return { linkIndex, network: ipFromBytes(destination), prefixLength };
 }
 
 interface NextHop {

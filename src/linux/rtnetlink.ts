@@ -15,6 +15,7 @@ import {
   decodeCString,
   encodeAttribute,
   encodeCString,
+  parseAttributeList,
   parseAttributes,
   type NetlinkMessage,
   type NetlinkRequest,
@@ -68,6 +69,8 @@ const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_AF_SPEC = 26;
 const IFLA_INET6_CONF = 2;
+const IFLA_PROP_LIST = 52;
+const IFLA_ALT_IFNAME = 53;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
 const IFF_NOARP = 0x80;
@@ -89,6 +92,8 @@ export interface AddressEntry {
 export interface LinkEntry {
   readonly index: number;
   readonly name: string;
+  /** Other names of the link (`ip link property add altname`). */
+  readonly altNames: readonly string[];
   /** Hardware address; empty when the link has none of six bytes. */
   readonly macBytes: Uint8Array;
   readonly up: boolean;
@@ -249,6 +254,7 @@ export function parseLink(message: NetlinkMessage): LinkEntry | undefined {
   return {
     index: view.getUint32(4, LITTLE_ENDIAN),
     name: decodeCString(name),
+    altNames: altNames(attributes.get(IFLA_PROP_LIST)),
     macBytes,
     up: (flags & IFF_UP) !== 0,
     carrier: (flags & IFF_LOWER_UP) !== 0,
@@ -257,6 +263,11 @@ export function parseLink(message: NetlinkMessage): LinkEntry | undefined {
       view.getUint16(2, LITTLE_ENDIAN) === ARPHRD_ETHER && macBytes.length === 6 && (flags & IFF_NOARP) === 0,
     ipv6Forwarding: forwardsIpv6(attributes.get(IFLA_AF_SPEC)),
   };
+}
+
+/** Reads IFLA_PROP_LIST { IFLA_ALT_IFNAME, IFLA_ALT_IFNAME, ... }. */
+function altNames(list: Uint8Array | undefined): readonly string[] {
+  return (list && parseAttributeList(list, IFLA_ALT_IFNAME))?.map(decodeCString) ?? [];
 }
 
 /** Reads IFLA_AF_SPEC { AF_INET6 { IFLA_INET6_CONF: s32[] } }, of which the first is DEVCONF_FORWARDING. */

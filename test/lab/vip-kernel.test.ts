@@ -14,7 +14,7 @@ import { systemClock } from "../../src/clock.ts";
 import { LeaseholdError, type ErrorCode } from "../../src/errors.ts";
 import { bootTimeMs } from "../../src/linux/libc.ts";
 import { chooseInterface, chooseNodeIp, readNetwork } from "../../src/linux/links.ts";
-import { gateways } from "../../src/linux/routes.ts";
+import { gateways, linkRoutes } from "../../src/linux/routes.ts";
 import { addAddress, createAddress, removeAddress } from "../../src/linux/rtnetlink.ts";
 import { openRouteSocket } from "../../src/linux/sockets.ts";
 import { silentLogger } from "../../src/log.ts";
@@ -690,6 +690,27 @@ function insideSandbox(): void {
       run("ip", "-6", "route", "replace", "default", "dev", "v0");
       assert.equal(await sourceTo("2001:db8:1::5"), "2001:db8::1");
     });
+  });
+
+  test("the interface is found by its route where its addresses have no subnet, and by an alternative name", () => {
+    run("ip", "link", "add", "w0", "type", "veth", "peer", "name", "w1", "netns", "peer");
+    try {
+      run("ip", "link", "property", "add", "dev", "w0", "altname", "the-lan-of-the-nodes");
+      run("ip", "link", "set", "w0", "up");
+      run("ip", "-n", "peer", "link", "set", "w1", "up");
+      run("ip", "address", "add", "203.0.113.1/32", "dev", "w0");
+      run("ip", "-6", "address", "add", "2001:db8:5::1/128", "dev", "w0", "nodad");
+      run("ip", "route", "add", "203.0.113.0/24", "dev", "w0");
+      run("ip", "-6", "route", "add", "2001:db8:5::/64", "dev", "w0");
+      const network = { ...readNetwork(), routes: linkRoutes([4, 6]) };
+      const vips = [ip("203.0.113.100"), ip("2001:db8:5::100")];
+      const link = chooseInterface(network, vips, undefined);
+      assert.equal(link.name, "w0");
+      assert.equal(chooseNodeIp(network, link, vips).text, "203.0.113.1");
+      assert.equal(chooseInterface(network, vips, "the-lan-of-the-nodes").name, "w0");
+    } finally {
+      run("ip", "link", "delete", "w0");
+    }
   });
 
   test("the interface and the node's address are found by the VIP's subnet", () => {

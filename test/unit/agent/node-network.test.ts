@@ -21,6 +21,7 @@ function machine(links: Readonly<Record<string, readonly string[]>>): Network {
     links: names.map((name, index): LinkEntry => ({
       index: index + 1,
       name,
+      altNames: [],
       macBytes: new Uint8Array(6),
       up: name !== "down",
       carrier: name !== "down",
@@ -63,6 +64,7 @@ function start(
     clock,
     log,
     readNetwork: () => run.machine,
+    linkRoutes: () => [],
     gateways: (name) => (routers[name] ?? []).map(ip),
     onWaiting: (reason) => void waits.push(reason),
   };

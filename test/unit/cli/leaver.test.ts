@@ -29,6 +29,7 @@ function machine(addresses: readonly string[], mac = "02:00:00:00:00:99"): Machi
   const link = {
     index: 2,
     name: "eth0",
+    altNames: [],
     macBytes: macBytes(mac) ?? new Uint8Array(),
     up: true,
     carrier: true,

@@ -45,8 +45,9 @@ test("booleans are spelled as people spell them, and nothing else", () => {
 });
 
 test("interface names follow the kernel's rule", () => {
-  for (const name of ["eth0", "bond0.100", "enp1s0f0np0"]) assert.equal(interfaceName.parse(name).kind, "ok");
-  for (const name of [".", "..", "a/b", "eth0:1", "a b", "sixteencharacter"])
+  for (const name of ["eth0", "bond0.100", "enp1s0f0np0", "an-alternative-name", "eth0@if6"])
+    assert.equal(interfaceName.parse(name).kind, "ok", name);
+  for (const name of [".", "..", "a/b", "eth0:1", "a b", "eth0@", "@if6", "a@b@c", "x".repeat(128)])
     assert.equal(interfaceName.parse(name).kind, "wrong");
   assert.deepEqual(interfaceName.parse("lo"), {
     kind: "wrong",

@@ -37,6 +37,7 @@ function machine(links: Record<string, readonly (string | readonly [string, Opti
     return {
       index: index + 1,
       name,
+      altNames: [],
       macBytes: new Uint8Array(6),
       up: true,
       carrier: true,
@@ -91,6 +92,57 @@ describe("the interface", () => {
       chooseInterface(both, [ip("192.0.2.100")], undefined),
     );
     assert.equal(chooseInterface(both, [ip("192.0.2.100")], "eth1").name, "eth1");
+  });
+
+  test("of several is one that is up, whatever the prefixes; of these the one with the longest prefix", () => {
+    const both = machine({ vpn0: ["192.0.0.1/16"], eth0: ["192.0.2.1/24"], eth1: ["192.0.2.2/23"] });
+    assert.equal(chooseInterface(both, [ip("192.0.2.100")], undefined).name, "eth0");
+    const without = (name: string, change: Partial<LinkEntry>): Network => ({
+      ...both,
+      links: both.links.map((link) => (link.name === name ? { ...link, ...change } : link)),
+    });
+    for (const change of [{ carrier: false }, { up: false }])
+      assert.equal(chooseInterface(without("eth0", change), [ip("192.0.2.100")], undefined).name, "eth1");
+    assert.equal(
+      chooseInterface(without("eth0", { ethernet: false }), [ip("192.0.2.100")], undefined).name,
+      "eth1",
+    );
+  });
+
+  test("is found by a route to a network on a link, where the machine's address there has no subnet", () => {
+    const bare = machine({ eth0: ["2001:db8::1/128", "192.0.2.1/32"], eth1: ["198.51.100.1/24"], eth2: [] });
+    const on = (linkIndex: number, network: string, prefixLength: number): Network => ({
+      ...bare,
+      routes: [{ linkIndex, network: ip(network), prefixLength }],
+    });
+    assert.equal(chooseInterface(on(1, "2001:db8::", 64), [ip("2001:db8::100")], undefined).name, "eth0");
+    assert.equal(chooseInterface(on(1, "192.0.2.0", 24), [ip("192.0.2.100")], undefined).name, "eth0");
+    for (const network of [
+      on(1, "192.0.3.0", 24),
+      // A host route leads to one machine, and is no network.
+      on(1, "192.0.2.100", 32),
+      // The machine has no address of its own there.
+      on(3, "192.0.2.0", 24),
+    ])
+      refuses("LH_INTERFACE", /192\.0\.2\.100/, () =>
+        chooseInterface(network, [ip("192.0.2.100")], undefined),
+      );
+  });
+
+  test("is known by an alternative name, and as ip prints it", () => {
+    const pod = machine({ eth0: ["192.0.2.1/24"], enp3s0: ["198.51.100.1/24"] });
+    const named: Network = {
+      ...pod,
+      links: pod.links.map((link) =>
+        link.name === "enp3s0" ? { ...link, altNames: ["lan", "eth0"] } : link,
+      ),
+    };
+    for (const [name, found] of [
+      ["eth0@if6", "eth0"],
+      ["lan", "enp3s0"],
+      ["eth0", "eth0"],
+    ] as const)
+      assert.equal(chooseInterface(named, [ip("192.0.2.100")], name).name, found);
   });
 
   test("that is configured has to exist, but needs no such network", () => {

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { encodeMessage, type NetlinkMessage } from "../../../src/linux/netlink.ts";
-import { dumpRoutes, parseDefaultRoute } from "../../../src/linux/routes.ts";
+import { dumpRoutes, parseDefaultRoute, parseLinkRoute } from "../../../src/linux/routes.ts";
 
 const hex = (...parts: readonly string[]): Uint8Array =>
   Uint8Array.from(Buffer.from(parts.join("").replaceAll(" ", ""), "hex"));
@@ -31,6 +31,40 @@ const V6 = hex(
   "0a 00 00 00 fe 03 00 01 00000000", MAIN, "0800 0600 00040000",
   "1400 0500 fe800000000000000000000000000001", "0800 0400 03000000", "0500 1400 00 000000",
 ); // prettier-ignore
+
+describe("a route to a network on a link", () => {
+  const NETWORK = hex("02 18 00 00 fe 02 fd 01 00000000", MAIN, "0800 0100 c0000200", "0800 0400 03000000");
+  const read = (payload: Uint8Array): string | undefined => {
+    const route = parseLinkRoute(message(payload));
+    return route && `${route.network.text}/${route.prefixLength} on ${route.linkIndex}`;
+  };
+
+  test("is read, of either family", () => {
+    assert.equal(read(NETWORK), "192.0.2.0/24 on 3");
+    const v6 = hex(
+      "0a 40 00 00 fe 09 00 01 00000000", MAIN,
+      "1400 0100 20010db8000000000000000000000000", "0800 0400 03000000",
+    ); // prettier-ignore
+    assert.equal(read(v6), "2001:db8::/64 on 3");
+  });
+
+  test("is no default route, none through a gateway or several hops, and none of another table or kind", () => {
+    for (const other of [SINGLE, SEVERAL, V6]) assert.equal(read(other), undefined);
+    for (const more of ["0800 0500 c00002fe", "1600 1200 0a00 fe800000000000000000000000000001 0000"])
+      assert.equal(read(hex(Buffer.from(NETWORK).toString("hex"), more)), undefined, more);
+    const change = (at: number, value: number): Uint8Array =>
+      NETWORK.map((byte, index) => (index === at ? value : byte));
+    for (const [at, value] of [
+      [0, 7],
+      [1, 33],
+      [2, 8],
+      [7, 3],
+      [16, 100],
+    ] as const)
+      assert.equal(read(change(at, value)), undefined, `${at}`);
+    assert.equal(read(NETWORK.subarray(0, 11)), undefined);
+  });
+});
 
 test("routes are asked for by table and link", () => {
   assert.deepEqual(

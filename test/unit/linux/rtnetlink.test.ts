@@ -43,6 +43,7 @@ const message = (type: number, payload: Uint8Array, flags = 0): NetlinkMessage =
 const LINK: LinkEntry = {
   index: 3,
   name: "v0",
+  altNames: [],
   macBytes: hex("02000000000a"),
   up: true,
   carrier: true,
