@@ -55,7 +55,10 @@ export async function askLocal(config: Config): Promise<AgentFacts | undefined> 
   return agent.kind === "ok" ? agent.value : undefined;
 }
 
-/** This node's agent, and the others' where they can be asked, by node; "" is an agent that does not answer. Never rejects. */
+/**
+ * Asks this node's agent, and the others' where they can be asked. Answers by node, also of one that did not answer, with
+ * the reason. Never rejects.
+ */
 export async function askAgents(config: Config): Promise<ReadonlyMap<string, Asking<AgentFacts>>> {
   const agent = await askAgent(`${opsUrl(config)}/status`, LOCAL_MS);
   if (agent.kind === "failed") return new Map([[config.nodeName, agent]]);

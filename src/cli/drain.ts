@@ -23,6 +23,10 @@ import { failureOf, nameOf, refuse, unreadable } from "./wish.ts";
 
 type DrainCommand = Extract<Command, { kind: "drain" | "undrain" }>;
 
+/** What keeps new connections from an API server without the API. */
+const STOP_THE_SERVER =
+  "To keep new connections from an API server then, stop it, on its node:\n  mv /etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/";
+
 const DONE = 0;
 const FAILED = 1;
 /** Milliseconds between two questions to the agents. */
@@ -46,7 +50,7 @@ export async function drain(command: DrainCommand, deps: CommandDeps): Promise<n
   const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
   const before = await readLease(lease);
   if (before.kind !== "lease") {
-    deps.printError(unreadable(before, config, connection.problem()));
+    deps.printError(unreadable(before, config, connection.problem(), STOP_THE_SERVER));
     return FAILED;
   }
   const servers = facts[0] === undefined ? await survey(connection, config, deps.clock) : serversOf(facts[0]);

@@ -28,7 +28,7 @@ export function judgeDrill(
     reasons.push(`no agent answers on ${self}. Run the drill on a node whose agent runs.`);
   if (lease.from !== "api" || record === null)
     reasons.push("the API does not say what the Lease is, so no wish can be stored.");
-  if (statusExit(view) !== 0)
+  else if (statusExit(view) !== 0)
     reasons.push(
       lease.holder === "" || lease.holder === null
         ? "no node holds the VIP."

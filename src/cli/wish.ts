@@ -27,6 +27,10 @@ type Lease = Omit<WithdrawDeps, "node">;
 /** Milliseconds between two looks at the Lease. */
 const LOOK_MS = 250;
 
+/** What moves the VIP without the API. */
+const STOP_THE_AGENT =
+  "To move the VIP then, stop the holder's agent:\n  mv /etc/kubernetes/manifests/leasehold.yaml /etc/kubernetes/";
+
 const DONE = 0;
 const FAILED = 1;
 const REFUSED = 3;
@@ -46,7 +50,7 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
   const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
   const before = await readLease(lease);
   if (before.kind !== "lease") {
-    deps.printError(unreadable(before, config, connection.problem()));
+    deps.printError(unreadable(before, config, connection.problem(), STOP_THE_AGENT));
     return FAILED;
   }
   const vips =
@@ -185,21 +189,19 @@ export const nameOf = ({ leaseNamespace, leaseName }: Config): string => `${leas
 export const failureOf = (read: Exclude<LeaseRead, { kind: "lease" }>): string =>
   read.kind === "unknown" ? "the Lease is gone" : plainText(read.message);
 
+/** @param instead what a person can do without the API */
 export function unreadable(
   read: Exclude<LeaseRead, { kind: "lease" }>,
   config: Config,
   problem: string | null,
+  instead: string,
 ): string {
   const what =
     read.kind === "unknown"
       ? `there is no Lease ${nameOf(config)}. The first agent that reaches the API creates it.`
       : `the Lease ${nameOf(config)} could not be read: ${plainText(read.message)}${problem === null ? "" : `. ${plainText(problem)}`}.`;
   const agent = agentIsPresent() ? "" : " No agent runs on this machine.";
-  return (
-    `leasehold: ${what}${agent} Nothing was changed.\n` +
-    "Without the API no wish can be stored. To move the VIP then, stop the holder's agent:\n" +
-    "  mv /etc/kubernetes/manifests/leasehold.yaml /etc/kubernetes/\n"
-  );
+  return `leasehold: ${what}${agent} Nothing was changed.\nWithout the API no wish can be stored. ${instead}\n`;
 }
 
 export function refuse({ printError }: Pick<CommandDeps, "printError">, message: string): number {

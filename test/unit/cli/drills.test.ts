@@ -93,6 +93,12 @@ describe("a drill", () => {
       assert.match(refused.reasons.join("\n"), pattern);
     });
 
+  test("does not say of a Lease that could not be read that it has no holder", () => {
+    const refused = verdict({ lease: failed("the API", "no answer"), agent: failed("the agent", "refused") });
+    assert.ok(refused.kind === "refused");
+    assert.equal(refused.reasons.length, 2);
+  });
+
   test("says every reason at once", () => {
     const refused = verdict(
       told(held("n1", 1, [n1, broken, n3]), ["n3"], { balancer: { backends: [dead] } }),
