@@ -106,6 +106,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     mode: config.fastPath,
     vips,
     ports: config.vipPorts,
+    podInterfaces: config.podInterfaces,
     isWorker: nodeNetwork === undefined,
     node() {
       const link = deps.link();

@@ -48,6 +48,8 @@ export interface Config {
   readonly backendPort: number;
   readonly balancerPort: number;
   readonly fastPath: "auto" | "on" | "off";
+  /** The names of the interfaces by which this node's pods send. A `*` ends one that is a beginning. */
+  readonly podInterfaces: readonly string[];
   /** Ports of the VIP that lead to the API servers. */
   readonly vipPorts: readonly number[];
   /** undefined: as many as suit the machine. */
@@ -276,6 +278,7 @@ function assemble(env: Environment, values: Values, nodeName: string, lifetimeSe
     backendPort: values.BACKEND_PORT,
     balancerPort: values.BALANCER_PORT,
     fastPath: values.FASTPATH,
+    podInterfaces: values.POD_INTERFACES,
     vipPorts: values.VIP_PORTS,
     balancerWorkers: values.BALANCER_WORKERS,
     algorithm: values.ALGORITHM,

@@ -437,6 +437,19 @@ export const interfaceName: Parser<string> = {
   },
 };
 
+/** An interface name, or the beginning of one with a `*` after it. It becomes a part of rules. */
+const interfacePattern: Parser<string> = {
+  expects: "interface names separated by commas, each with or without a * at its end, such as cni0,cali*",
+  parse(text) {
+    if (text === "*" || text === "lo") return wrong("would match interfaces that are no pod's");
+    return /^[\w.@-]{1,15}\*?$/.test(text) && text.length <= 15
+      ? ok(text)
+      : wrong("is not an interface name, with or without a * at its end");
+  },
+};
+
+export const interfacePatterns: Parser<readonly string[]> = list(interfacePattern, "name", (name) => name);
+
 /** A path with a query, in the characters that a URL may have (RFC 3986 section 3.3 and 3.4). */
 export const httpPath: Parser<string> = matching(
   /^\/[\w.~!$&'()*+,;=:@%/?-]*$/,

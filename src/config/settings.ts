@@ -93,6 +93,14 @@ const ALGORITHMS = {
   ip_hash: "source",
 } as const;
 
+/**
+ * Where pods send by default: the bridges of the bridge plugin, kubenet, Weave and kube-router, the pods' own
+ * interfaces of Calico, Cilium, kindnet and the clouds' plugins, and the gateways of Antrea, OVN-Kubernetes and
+ * Kube-OVN.
+ */
+const POD_INTERFACES =
+  "cni*,cbr0,weave,kube-bridge,cali*,lxc*,cilium_*,veth*,eni*,azv*,gke*,antrea-gw*,ovn-k8s-mp*,ovn0";
+
 export const SETTINGS = {
   VIP: optional(parsers.vips, "required", {
     section: "Identity",
@@ -294,6 +302,13 @@ export const SETTINGS = {
       "the network allow, and say why where they do not. `on`: the network check takes no node out of it. " +
       "`off`: connections that arrive over the network go through the proxy. A node's own clients go " +
       "straight to an API server in any case.",
+  }),
+  POD_INTERFACES: withDefault(parsers.interfacePatterns, POD_INTERFACES, {
+    section: "Balancer",
+    doc:
+      "The interfaces by which this node's pods send. Connections to the VIP that come in by them go straight " +
+      "to an API server, with the node's address as their source. `*` at the end of a name stands for any " +
+      "further letters. Name here no interface that other hosts can reach.",
   }),
   VIP_PORTS: withDefault(parsers.ports, "6443,8443", {
     section: "Balancer",

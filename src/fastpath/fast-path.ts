@@ -32,6 +32,8 @@ export interface FastPathDeps {
   readonly mode: "auto" | "on" | "off";
   readonly vips: readonly IpAddress[];
   readonly ports: readonly number[];
+  /** The names of the interfaces by which this node's pods send; a `*` ends the beginning of a name. */
+  readonly podInterfaces: readonly string[];
   /** Answers this control-plane node as it is now; undefined on a worker, or while its link is missing. */
   readonly node: () => Omit<PlanNode, "hasIngress" | "shortConntrackTimeouts"> | undefined;
   readonly isWorker: boolean;
@@ -233,7 +235,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     const planNode =
       node === undefined ? undefined : { ...node, hasIngress: want.kind === "whole", shortConntrackTimeouts };
     return makePlan(
-      { vips: deps.vips, ports: deps.ports, node: planNode, idle: deps.isIdle() },
+      {
+        vips: deps.vips,
+        ports: deps.ports,
+        podInterfaces: deps.podInterfaces,
+        node: planNode,
+        idle: deps.isIdle(),
+      },
       { backends, peers: peers ?? [], unheard: proofs.unheard(), unproven: proofs.unproven() },
     );
   }

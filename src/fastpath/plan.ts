@@ -80,6 +80,8 @@ export interface PlanNode {
 export interface PlanSettings {
   readonly vips: readonly IpAddress[];
   readonly ports: readonly number[];
+  /** See {@link RulesetPlan.podInterfaces}. */
+  readonly podInterfaces: readonly string[];
   /** It is undefined on a worker. */
   readonly node: PlanNode | undefined;
   /** See {@link RulesetPlan.idle}. */
@@ -88,12 +90,13 @@ export interface PlanSettings {
 
 /** Makes the plan. All nodes that read the same facts agree on members and slots. */
 export function makePlan(settings: PlanSettings, facts: PlanFacts): RulesetPlan {
-  const { vips, ports, node, idle = false } = settings;
+  const { vips, ports, podInterfaces, node, idle = false } = settings;
   const others = node === undefined ? [] : partners(node, vips, facts);
   return {
     ...(idle ? { idle } : {}),
     vips,
     ports,
+    podInterfaces,
     wire: node === undefined ? undefined : wirePlan(node, others, facts),
     own: ownTargets(settings, others, facts),
   };

@@ -199,7 +199,10 @@ function routedTable(plan: RulesetPlan, family: Family, idleS: number): Table {
   const words = wordsOf(plan, family);
   const wire = plan.wire === undefined ? undefined : wireChains(plan, plan.wire, family);
   const own = ownChains(plan, family);
+  // What comes over the wire is never a pod's, whatever the wire's name is.
   const fromWire = plan.wire === undefined ? [] : [`iifname "${plan.wire.interfaceName}" accept`];
+  const fromPods = (verdict: string): readonly string[] =>
+    plan.podInterfaces.map((name) => `iifname "${name}" ${verdict}`);
   const postrouting: Chain[] = [
     {
       name: "post",
@@ -210,27 +213,35 @@ function routedTable(plan: RulesetPlan, family: Family, idleS: number): Table {
     },
     {
       // Without this a pod would be answered past this node, and a socket with the VIP as its source would
-      // get no answer.
+      // get no answer. No other host gets this node's address: an API server's firewall may deny it what it
+      // grants this node.
       name: "source",
-      rules: [`fib saddr type local ${words.ip} saddr != ${words.vips} accept`, ...fromWire, "masquerade"],
+      rules: [
+        `fib saddr type local ${words.ip} saddr != ${words.vips} accept`,
+        "fib saddr type local masquerade",
+        ...fromWire,
+        ...fromPods("masquerade"),
+      ],
     },
   ];
   const prerouting: Chain = {
     name: "pre",
     // This comes before kube-proxy's chains (-100), because the VIP is no Service.
     hook: "type nat hook prerouting priority -101; policy accept;",
-    // A packet that comes over the wire is never an own client's.
+    // A packet that comes over the wire, or by any interface that is no pod's, is never an own client's.
     rules: [
       ...(wire?.deliver ?? []),
       ...own.entry.map((rule) =>
-        plan.wire === undefined ? rule : `iifname != "${plan.wire.interfaceName}" ${rule}`,
+        plan.wire === undefined ? `${rule} pods` : `iifname != "${plan.wire.interfaceName}" ${rule} pods`,
       ),
     ],
   };
+  const pods: readonly Chain[] =
+    own.entry.length === 0 ? [] : [{ name: "pods", rules: fromPods("goto balance") }];
   const output: Chain = {
     name: "out",
     hook: "type nat hook output priority -101; policy accept;",
-    rules: own.entry,
+    rules: own.entry.map((rule) => `${rule} balance`),
   };
   return {
     family: family === 4 ? "ip" : "ip6",
@@ -249,7 +260,7 @@ function routedTable(plan: RulesetPlan, family: Family, idleS: number): Table {
             },
           ]
         : [],
-    chains: [...(wire?.chains ?? []), ...own.chains, prerouting, output, ...postrouting],
+    chains: [...(wire?.chains ?? []), ...own.chains, ...pods, prerouting, output, ...postrouting],
   };
 }
 
@@ -407,7 +418,8 @@ function wireRules(plan: RulesetPlan, wire: WirePlan): readonly string[] {
 }
 
 /**
- * Answers the chains for pods and the node's own sockets. `@own` holds the VIP while an agent refreshes it.
+ * Answers the chains for pods and the node's own sockets, and the rules that lead there, each without the name
+ * of the chain. `@own` holds the VIP while an agent refreshes it.
  */
 function ownChains(
   plan: RulesetPlan,
@@ -429,7 +441,7 @@ function ownChains(
   return {
     counters: names,
     chains,
-    entry: [`${ip} daddr @${OWN_SET} tcp dport ${list(plan.ports.map(String))} goto balance`],
+    entry: [`${ip} daddr @${OWN_SET} tcp dport ${list(plan.ports.map(String))} goto`],
   };
 }
 

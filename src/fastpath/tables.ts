@@ -75,6 +75,8 @@ export interface RulesetPlan {
   readonly vips: readonly IpAddress[];
   /** The ports of the VIP. */
   readonly ports: readonly number[];
+  /** The interfaces by which pods of this node send, as nft names them: a `*` ends the beginning of a name. */
+  readonly podInterfaces: readonly string[];
   /** It is undefined with LEASEHOLD_ROLE=balancer. */
   readonly wire: WirePlan | undefined;
   /**

@@ -114,6 +114,7 @@ function insideSandbox(): void {
       mode: "on",
       vips: [VIP4],
       ports: [6443, 8443],
+      podInterfaces: ["cni0", "cali*"],
       isWorker: false,
       node: () => ({
         name: "n1",

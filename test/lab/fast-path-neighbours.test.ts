@@ -89,7 +89,7 @@ describe("clients that are no node's own", () => {
       "ip",
       "link",
       "add",
-      "pod0",
+      "cali0",
       "type",
       "veth",
       "peer",
@@ -99,7 +99,7 @@ describe("clients that are no node's own", () => {
       pod.namespace,
     ]);
     await node.host.run(["ip", "-batch", "-"], {
-      input: "link set pod0 up\naddr add 10.244.1.1/24 dev pod0\n",
+      input: "link set cali0 up\naddr add 10.244.1.1/24 dev cali0\n",
     });
     await pod.run(["ip", "-batch", "-"], {
       input: "link set eth1 up\naddr add 10.244.1.2/24 dev eth1\nroute add default via 10.244.1.1\n",
@@ -115,7 +115,7 @@ describe("clients that are no node's own", () => {
     await allServed(cluster, pod);
     await sleep(1_000);
     await allWell(cluster, clients, ticker);
-    await node.host.run(["ip", "link", "del", "pod0"]);
+    await node.host.run(["ip", "link", "del", "cali0"]);
   });
 
   test("a worker reaches the API servers with no holder, and by the VIP when its agent has been gone for long", async () => {

@@ -18,7 +18,13 @@ import {
   withIdle,
 } from "../support/fastpath/clusters.ts";
 import type { Case, CaseMachine } from "../support/fastpath/clusters.ts";
-import { parseRules, worstCase } from "../support/fastpath/packet-walk.ts";
+import {
+  OTHER_WIRE,
+  parseRules,
+  POD_WIRE,
+  translations,
+  worstCase,
+} from "../support/fastpath/packet-walk.ts";
 import type { Cost } from "../support/fastpath/packet-walk.ts";
 import { fastPathNode, macOf, rulesetPlan, VIP4, wirePlan } from "../support/fastpath/plans.ts";
 import { TCP_FLAGS } from "../support/fastpath/rule-language.ts";
@@ -86,6 +92,41 @@ describe("a packet to the VIP", () => {
       { numRuns: CASES },
     );
     assert.ok(routedOnce > CASES / 10, "hardly a packet came by an idle node");
+  });
+
+  test(`that comes in from another network of a node ends too, and gets neither an API server nor the node's address, in ${CASES} clusters`, () => {
+    let pods = 0;
+    // One for each family: how their slots are spread makes no difference here.
+    const own = ([4, 6] as const).flatMap((family) => rulesetPlan({}, [family]).own.slice(0, 1));
+    const withOwn = (plan: RulesetPlan): readonly Table[] => ruleset({ ...plan, own });
+    fc.assert(
+      fc.property(anyCase(rulesMadeBy(withOwn), MOST_NODES), (each) => {
+        const { cluster, packet, toMac, size } = each;
+        const cost = worstCase(cluster, packet, toMac, undefined, OTHER_WIRE);
+        assertWithin(cost, (packet.payload.kind === "tcp" ? bound(size) : boundWithOld(size)) + 1, each);
+        for (const { rules } of cluster.machines) {
+          const table = rules?.routed[packet.family];
+          if (table === undefined) continue;
+          assert.deepEqual(translations(table, packet, OTHER_WIRE), [{ to: "accept", source: "accept" }]);
+          const ofPods = translations(table, packet, POD_WIRE);
+          if (ofPods.some(({ to, source }) => to === "translate" && source === "masquerade")) pods += 1;
+        }
+      }),
+      { numRuns: CASES },
+    );
+    assert.ok(pods > CASES / 10, "hardly a pod was led to an API server");
+  });
+
+  test("from another network is led to an API server where any interface counts as a pod's", () => {
+    const everything = ruleset(rulesetPlan({ podInterfaces: ["eth*"] }));
+    const table = parseRules(everything).routed[4];
+    assert.ok(table !== undefined);
+    const packet = fromClient({ kind: "tcp", flags: TCP_FLAGS.syn, port: 6443, slot: 5 });
+    assert.ok(translations(table, packet, OTHER_WIRE).some(({ to }) => to === "translate"));
+    assert.ok(
+      !translations(table, packet, "eth0").some(({ source }) => source === "masquerade"),
+      "the VIP's own interface is none, whatever its name",
+    );
   });
 
   /** Each of the rules that end a walk, taken away. */

@@ -63,7 +63,7 @@ export async function loadFastPath(topology: FastPathTopology): Promise<void> {
       hasIngress: true,
       shortConntrackTimeouts: true,
     };
-    const plan = { vips: [ip(vip)], ports: [port], wire, own: [] };
+    const plan = { vips: [ip(vip)], ports: [port], podInterfaces: [], wire, own: [] };
     await host.run(["nft", "-f", "-"], { input: transaction(ruleset(plan), [], timedElements(plan)) });
   }
 }

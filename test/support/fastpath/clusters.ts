@@ -13,7 +13,16 @@ import type { SetElements } from "../../../src/fastpath/transaction.ts";
 import type { Family } from "../../../src/net.ts";
 import { EVERYBODY, parseRules } from "./packet-walk.ts";
 import type { Cluster, Machine, Rules } from "./packet-walk.ts";
-import { addressIn, fastPathNode, macOf, rulesetPlan, VIP4, VIP6, wirePlan } from "./plans.ts";
+import {
+  addressIn,
+  fastPathNode,
+  macOf,
+  POD_INTERFACES,
+  rulesetPlan,
+  VIP4,
+  VIP6,
+  wirePlan,
+} from "./plans.ts";
 import { TCP_FLAGS } from "./rule-language.ts";
 import type { Packet, Payload } from "./rule-language.ts";
 import { rulesetOfVersion1 } from "./ruleset-v1.ts";
@@ -86,6 +95,7 @@ function anyBelief(self: number, size: number): fc.Arbitrary<RulesetPlan> {
         {
           vips: VIPS,
           ports: [6443, 8443],
+          podInterfaces: POD_INTERFACES,
           node: {
             name: `n${self}`,
             interfaceName: "eth0",

@@ -11,6 +11,9 @@ import type { Ask, Idle, Packet, ParsedTable, Passage } from "./rule-language.ts
 /** Every machine takes what is sent there. */
 export const EVERYBODY = "ff:ff:ff:ff:ff:ff";
 export const WIRE = "eth0";
+/** Interfaces of a node that lead to another network, and to its pods. */
+export const OTHER_WIRE = "eth1";
+export const POD_WIRE = "cali0123456789a";
 const LOOPBACK = "lo";
 
 export interface Rules {
@@ -171,6 +174,29 @@ function runNat(table: ParsedTable, hook: string, passage: Passage): string {
   return "accept";
 }
 
+/**
+ * What the translation rules of one machine may do with the first packet of a connection from another host
+ * that it routes, whatever is answered to what the rules ask.
+ */
+export function translations(
+  table: ParsedTable,
+  packet: Packet,
+  interfaceIn: string,
+): readonly { readonly to: string; readonly source: string }[] {
+  const found = everyAnswer(
+    (askAny) => {
+      const ask: Ask = (question, answers) =>
+        question === "the source is local"
+          ? (answers.find((answer) => answer === false) ?? fail(question))
+          : askAny(question, answers);
+      const passage: Passage = { packet, interfaceIn, ask, idle: undefined, hops: packet.hops, copies: [] };
+      return { to: runNat(table, "prerouting", passage), source: runNat(table, "postrouting", passage) };
+    },
+    ({ to, source }) => `${to} ${source}`,
+  );
+  return [...found];
+}
+
 /** `dup` to an address of the machine itself goes by its loopback interface. */
 function sentTo(machine: Machine, address: string, packet: Packet): readonly Sent[] {
   if (machine.addresses.includes(address))
@@ -187,8 +213,9 @@ function sentTo(machine: Machine, address: string, packet: Packet): readonly Sen
  * end.
  *
  * @param answer what is answered, where that is known
+ * @param by the interface by which it comes in first
  */
-export function worstCase(cluster: Cluster, first: Packet, toMac: string, answer?: Ask): Cost {
+export function worstCase(cluster: Cluster, first: Packet, toMac: string, answer?: Ask, by = WIRE): Cost {
   const known = new Map<string, Cost | "under way">();
 
   function after(machine: Machine, packet: Packet, interfaceIn: string): Cost {
@@ -217,11 +244,11 @@ export function worstCase(cluster: Cluster, first: Packet, toMac: string, answer
   }
 
   /** A switch delivers to one of those who have the address, and may well deliver to the sender's twin. */
-  function arriving(packet: Packet, mac: string, sender: Machine | undefined): Cost {
+  function arriving(packet: Packet, mac: string, sender: Machine | undefined, interfaceIn = WIRE): Cost {
     const receivers = cluster.machines.filter((machine) =>
       mac === EVERYBODY ? machine !== sender : machine.mac === mac,
     );
-    const costs = receivers.map((machine) => after(machine, packet, WIRE));
+    const costs = receivers.map((machine) => after(machine, packet, interfaceIn));
     const hops = Math.max(0, ...costs.map((cost) => cost.hops));
     const copies = costs.map((cost) => cost.copies);
     return {
@@ -230,7 +257,7 @@ export function worstCase(cluster: Cluster, first: Packet, toMac: string, answer
     };
   }
 
-  return arriving(first, toMac, undefined);
+  return arriving(first, toMac, undefined, by);
 }
 
 /**

@@ -18,6 +18,9 @@ export function addressIn(n: number, family: Family): IpAddress {
   return ip(family === 4 ? `10.88.0.${10 + n}` : `fd88::${10 + n}`);
 }
 
+/** Of the bridge plugin, and of Calico. */
+export const POD_INTERFACES = ["cni0", "cali*"];
+
 export const macOf = (n: number): string => `02:00:00:00:00:0${n}`;
 
 export function fastPathNode(n: number, families: readonly Family[] = [4]): FastPathNode {
@@ -54,6 +57,7 @@ export function rulesetPlan(
   return {
     vips: families.map((family) => (family === 4 ? VIP4 : VIP6)),
     ports: [6443, 8443],
+    podInterfaces: POD_INTERFACES,
     wire: wirePlan({}, families),
     own: ownTargets(families),
     ...changes,
@@ -68,6 +72,7 @@ export const anyPlan: fc.Arbitrary<RulesetPlan> = fc
   .record({
     vips: someFamilies,
     ports: fc.subarray([6443, 8443, 443], { minLength: 1 }),
+    podInterfaces: fc.subarray(["cni0", "cali*", "veth*", "eth*"]),
     worker: fc.boolean(),
     self: fc.subarray<Family>([4, 6]),
     peers: fc.array(fc.subarray<Family>([4, 6]), { maxLength: 4 }),
@@ -87,9 +92,10 @@ export const anyPlan: fc.Arbitrary<RulesetPlan> = fc
       { maxLength: 5 },
     ),
   })
-  .map(({ vips, ports, worker, self, peers, own, ...wire }) => ({
+  .map(({ vips, ports, podInterfaces, worker, self, peers, own, ...wire }) => ({
     vips: vips.map((family) => (family === 4 ? VIP4 : VIP6)),
     ports,
+    podInterfaces,
     wire: worker
       ? undefined
       : {

@@ -366,7 +366,10 @@ function parseNote(words: Words): Step {
 function parseInterface(words: Words): Step {
   const negated = words.takes("!=");
   const name = words.next().replaceAll('"', "");
-  return ({ interfaceIn }) => (interfaceIn === name) !== negated;
+  const matches = name.endsWith("*")
+    ? (interfaceIn: string) => interfaceIn.startsWith(name.slice(0, -1))
+    : (interfaceIn: string) => interfaceIn === name;
+  return ({ interfaceIn }) => matches(interfaceIn) !== negated;
 }
 
 function parseMeta(words: Words): Step {

@@ -18,6 +18,7 @@ function loaded(): readonly string[] {
     {
       vips: [ip(VIP)],
       ports: [6443, 8443],
+      podInterfaces: ["cni*", "cali*"],
       node: {
         name: "n1",
         interfaceName: "eth0",

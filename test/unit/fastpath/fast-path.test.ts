@@ -83,6 +83,7 @@ class Bench {
       mode: "auto",
       vips: [VIP4],
       ports: [6443, 8443],
+      podInterfaces: ["cni0", "cali*"],
       isWorker: false,
       node: () => {
         if (this.unreadable !== undefined) throw this.unreadable;

@@ -47,6 +47,7 @@ function planOf({
     {
       vips: families.map((family) => (family === 4 ? VIP4 : VIP6)),
       ports: [6443],
+      podInterfaces: [],
       node: { ...node, ...changes },
     },
     facts,
@@ -372,7 +373,7 @@ describe("where a node's own clients go", () => {
 
   test("of a worker: to all API servers, and nothing is left to the wire", () => {
     const plan = makePlan(
-      { vips: [VIP4, VIP6], ports: [6443], node: undefined },
+      { vips: [VIP4, VIP6], ports: [6443], podInterfaces: [], node: undefined },
       { backends: [backend(1), backend(2)], peers: [peer(2)], unheard: new Set(), unproven: new Set() },
     );
     assert.deepEqual([plan.wire, own(plan)], [undefined, ["10.88.0.11 6443", "10.88.0.12 6443"]]);

@@ -348,13 +348,17 @@ describe("delivery", () => {
 
 describe("a node's own clients and pods", () => {
   test("go to a backend, for as long as an agent refreshes the set", () => {
-    const entry = "ip daddr @own tcp dport { 6443, 8443 } goto balance";
+    const entry = "ip daddr @own tcp dport { 6443, 8443 } goto";
     assert.equal(
       rules(three, "ip", "pre").at(-1),
-      `iifname != "eth0" ${entry}`,
+      `iifname != "eth0" ${entry} pods`,
       "what comes over the wire is never an own client's",
     );
-    assert.deepEqual(rules(three, "ip", "out"), [entry]);
+    assert.deepEqual(rules(three, "ip", "pods"), [
+      'iifname "cni0" goto balance',
+      'iifname "cali*" goto balance',
+    ]);
+    assert.deepEqual(rules(three, "ip", "out"), [`${entry} balance`]);
     assert.equal(
       table(three, "ip").sets.find(({ name }) => name === "own")?.spec,
       `type ipv4_addr; flags timeout; timeout ${OWN_TIMEOUT_S}s;`,
@@ -368,11 +372,20 @@ describe("a node's own clients and pods", () => {
     ]);
   });
 
-  test("are masqueraded unless their source is this node's real address; what came over the wire is not", () => {
+  test("of a worker come in by the pods' interfaces too, and not by any other", () => {
+    const worker = rulesetPlan({ wire: undefined });
+    assert.deepEqual(rules(worker, "ip", "pre"), ["ip daddr @own tcp dport { 6443, 8443 } goto pods"]);
+    assert.deepEqual(rules(worker, "ip", "pods"), rules(three, "ip", "pods"));
+    assert.deepEqual(rules(rulesetPlan({ podInterfaces: [] }), "ip", "pods"), []);
+  });
+
+  test("are masqueraded unless their source is this node's real address; what came in by any other interface is not", () => {
     assert.deepEqual(rules(three, "ip", "source"), [
       "fib saddr type local ip saddr != { 10.88.0.100 } accept",
+      "fib saddr type local masquerade",
       'iifname "eth0" accept',
-      "masquerade",
+      'iifname "cni0" masquerade',
+      'iifname "cali*" masquerade',
     ]);
     assert.deepEqual(rules(three, "ip", "post"), [
       "ct direction original ct original ip daddr @vips meta l4proto tcp goto source",
@@ -391,6 +404,7 @@ describe("a node's own clients and pods", () => {
       "own_10_88_0_12_6443",
       "own_10_88_0_13_6443",
       "balance",
+      "pods",
       "pre",
       "out",
       "post",
@@ -398,7 +412,9 @@ describe("a node's own clients and pods", () => {
     ]);
     assert.deepEqual(rules(rulesetPlan({ wire: undefined }), "ip", "source"), [
       "fib saddr type local ip saddr != { 10.88.0.100 } accept",
-      "masquerade",
+      "fib saddr type local masquerade",
+      'iifname "cni0" masquerade',
+      'iifname "cali*" masquerade',
     ]);
   });
 });
@@ -459,7 +475,7 @@ describe("families", () => {
     assert.ok(!chainNames(plan, "ip6").includes("wire"));
     assert.ok(!chainNames(plan, "netdev").includes("spread6"));
     assert.deepEqual(rules(plan, "ip6", "pre"), [
-      'iifname != "eth0" ip6 daddr @own tcp dport { 6443, 8443 } goto balance',
+      'iifname != "eth0" ip6 daddr @own tcp dport { 6443, 8443 } goto pods',
     ]);
   });
 });
