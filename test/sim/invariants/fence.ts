@@ -43,8 +43,15 @@ const KERNEL_MS = 2_000;
 export const oneConfirmedMaster: Invariant = (world, health) => {
   let since: number | undefined;
   const offers = takenOffers(world);
+  /** When another node last took each node's Lease. */
+  const lostMs = new Map<SimNode, number>();
   return {
-    write: offers.write,
+    write(write) {
+      const before = world.holderOf(write.change.before);
+      if (newHolder(world, write) !== undefined && before !== undefined)
+        lostMs.set(before, world.scheduler.nowMs);
+      return offers.write(write);
+    },
     step() {
       // One is the usual case.
       let count = 0;
@@ -58,7 +65,8 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
       const told = confirmed.filter(
         (node) =>
           world.holderOf(world.plane.table.record) !== node &&
-          overFor(health, node, offers.takenMs(node), start, nowMs) > OVERLAP_MS,
+          overFor(health, node, offers.takenMs(node), Math.max(start, lostMs.get(node) ?? start), nowMs) >
+            OVERLAP_MS,
       );
       return told.length === 0
         ? undefined
@@ -311,17 +319,15 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
           world.scheduler.nowMs - (node.agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
         const allowedMs = offered.has(holder) || offering ? LINGER_MS / 0.95 + TIMER_SLACK_MS : 0;
         // Where nobody can write it, nobody renews it either, and it says nothing of the present.
-        if (node.provisional === "unwritten" && world.plane.admission !== 0 && renewedMs <= start) {
+        const without = node.provisional === "unwritten" || node.provisional === "bootstrap";
+        if (without && world.plane.admission !== 0 && renewedMs <= start) {
           sinceMs[node.index] = world.scheduler.nowMs;
           continue;
         }
         // A Lease that was there before the API was tells of nobody as long as nobody renews it; then the
         // next look at it does.
         const patienceMs = LOOK_MS + (renewedMs > start ? 0 : LEASE_DURATION_MS / 0.95);
-        if (
-          (node.provisional === "bootstrap" || node.provisional === "unwritten") &&
-          toldFor(health, node, Math.max(start, renewedMs), world.scheduler.nowMs) < patienceMs
-        )
+        if (without && toldFor(health, node, Math.max(start, renewedMs), world.scheduler.nowMs) < patienceMs)
           continue;
         if (world.scheduler.nowMs - start >= allowedMs && !forced(world))
           return `${node.name} has seen that ${holder} holds the Lease, and has the VIP bound`;

@@ -159,21 +159,24 @@ function isWell(world: World, health: Health, node: SimNode): boolean {
 
 /**
  * A claim is unanswered for a second. With a light fault the node waits 2 s more. It asks the wire after a
- * random second, by three probes, and once more if another node asked at that moment.
+ * random second, by three probes, and may have done so just too early.
  */
 const AGAIN_MS = (1_000 + 2 * 1_500 + 500) / 0.95;
 const LIGHT_FAULT_MS = 2_000 / 0.95;
 
 /**
  * A holder that stood still until its right was over, or that let the VIP go for a moment, does not wait for
- * the Lease to run out: where the Lease still names it, and no machine has the VIP, it serves again soon,
- * whatever the API does.
+ * the Lease to run out: where the Lease still names it, and no other machine has had the VIP, it serves again
+ * soon, whatever the API does. Of several that ask the wire at once the one with the lowest MAC address goes on, so
+ * it may have to give way to others that ask.
  */
 export const holderServesAgain: Invariant = (world, health) => {
   let unservedMs = Number.NaN;
   /** Since when the same node holds the Lease and is well. */
   let holder: SimNode | undefined;
   let wellMs = Number.NaN;
+  /** When a machine that is not the holder last had the VIP. */
+  let otherMs = Number.NEGATIVE_INFINITY;
   /** The processes that have had the VIP. */
   const served = new WeakSet<object>();
   return {
@@ -191,16 +194,24 @@ export const holderServesAgain: Invariant = (world, health) => {
       const isSame = named === holder && named !== undefined && isWell(world, health, named);
       holder = named;
       if (!isSame || Number.isNaN(wellMs)) wellMs = nowMs;
+      if (bound.some((node) => node !== named)) otherMs = nowMs;
+      else otherMs = Math.max(otherMs, world.segment.foreignEndedMs);
       const agent = holder?.agent;
       if (holder === undefined || agent === undefined || !served.has(agent)) return undefined;
       if (Number.isNaN(unservedMs) || world.plan.onApiLoss === "release") return undefined;
       // A name of which it has not heard yet may be another machine's.
       if (holder.status()?.holder !== holder.name || world.namesakes.length > 0) return undefined;
-      const awakeMs = health.awakeSince(holder);
+      const { index } = holder;
+      if (world.machines.some((other) => other.index < index && other.agent !== undefined)) return undefined;
+      const awakeMs = health.awakeSince(holder) ?? nowMs;
+      // Whoever answers for the VIP forbids it for the duration of a Lease. What came while it stood still it
+      // hears when it goes on.
+      const heardMs = awakeMs - otherMs < 120_000 ? Math.max(awakeMs, otherMs) : otherMs;
+      if (nowMs < heardMs + LEASE_DURATION_MS / 0.95) return undefined;
       const sinceMs = Math.max(
         unservedMs,
         wellMs,
-        awakeMs ?? nowMs,
+        awakeMs,
         agent.roleMs,
         holder.clock.resumedMs,
         health.apiChangedMs,
