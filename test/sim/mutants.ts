@@ -77,8 +77,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes a change of annotations for a sign of the holder's life",
     file: "election/lease-view.ts",
-    from: "const changed = view === null || !sameRenewal(before, record);",
-    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameRenewal(before, record);",
+    from: "const changed = view === null || renewed;",
+    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || renewed;",
     shows: SCENARIOS.lostAndNeverHeard,
     caughtBy: ["boundInTime", "servedWhileANodeLives"],
   },
