@@ -25,7 +25,7 @@ import type { Ownership } from "./identity.ts";
 import { trackLink } from "./link-loss.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
-import { GIVEN_BACK, keepAsking } from "./take-over.ts";
+import { GIVEN_BACK, findOther, keepAsking } from "./take-over.ts";
 import type { Backup, Master, Provisional, Role } from "./types.ts";
 
 /**
@@ -113,6 +113,7 @@ function answerClaims(step: StepBuilder): void {
 export function decideMaster(step: StepBuilder, role: Master): Role {
   const { view } = step.facts.lease;
   step.wakeAt(deadlineAfter(step.settings, role.renewedAtMs));
+  findOther(step);
   if (isTaken(step.facts)) return letGo(step, role, GIVEN_BACK);
   // 1. Does the Lease still name this machine?
   const loss = lossReason(step, role);

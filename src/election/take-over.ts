@@ -11,7 +11,7 @@ import { askWire, probeAgainMs, probeWire } from "./address-check.ts";
 import { candidateAt } from "./candidates.ts";
 import type { StepBuilder } from "./step.ts";
 import { VIP_FAULT } from "./types.ts";
-import type { Facts } from "./types.ts";
+import type { Facts, WireState } from "./types.ts";
 
 /** A holder asks this often, in case it did not hear the other software's announcement. */
 const LISTEN_MS = 5_000;
@@ -20,6 +20,9 @@ const LISTEN_MS = 5_000;
  * VIP has said so in its annotation.
  */
 const HEARD_MS = 3_000;
+
+/** A candidate's machine that answers for so long without its agent has the VIP by other software. */
+const CONFIRM_MS = 1_000;
 
 /** Why a node that had the VIP does not have it any more. */
 export const GIVEN_BACK = "other software has the VIP, and this node gives it back (LEASEHOLD_TAKE_OVER)";
@@ -31,14 +34,32 @@ export const GIVEN_BACK = "other software has the VIP, and this node gives it ba
 export function trackOther(step: StepBuilder): void {
   const { facts, settings, nowMs } = step;
   if (!settings.takeOver) return;
-  const { other, contender, probed } = facts.wire;
-  const claim = contender !== null && nowMs < contender.atMs + HEARD_MS ? contender : null;
+  const { other, probed } = facts.wire;
+  const claim = lastClaim(step);
   const answer = probed !== null && (claim === null || probed.atMs > claim.atMs) ? probed : null;
   const mac = answer === null ? (claim?.mac ?? null) : answer.owner;
   const atMs = answer?.atMs ?? claim?.atMs ?? Number.NEGATIVE_INFINITY;
   if (mac !== null && isOther(facts, mac, nowMs - atMs)) return note(step, mac);
   // Only an answer shows that the other software has let go: a candidate may claim beside it.
   if (other !== null && answer !== null && facts.wire.probingSinceMs === null) note(step, null);
+}
+
+/**
+ * The last claim of the VIP by another machine, within {@link HEARD_MS}: on the wire, or by the annotation of a
+ * candidate on whose machine other software has it. Only a node that stands by is BACKUP with that fault.
+ */
+function lastClaim({ facts: { wire, lease }, settings, nowMs }: StepBuilder): WireState["contender"] {
+  const said = [...(lease.view?.candidates.values() ?? [])].flatMap(({ candidate, aliveAtMs }) =>
+    candidate.node !== settings.node && candidate.state === "BACKUP" && candidate.faults.includes(VIP_FAULT)
+      ? [{ mac: candidate.mac, atMs: aliveAtMs }]
+      : [],
+  );
+  return [...(wire.contender === null ? [] : [wire.contender]), ...said]
+    .filter(({ mac, atMs }) => mac !== "" && nowMs < atMs + HEARD_MS)
+    .reduce<WireState["contender"]>(
+      (last, one) => (last === null || one.atMs > last.atMs ? one : last),
+      null,
+    );
 }
 
 /**
@@ -52,7 +73,8 @@ function isOther(facts: Facts, mac: string, agoMs: number): boolean {
   const isKnown = mac === facts.wire.other;
   const candidate = candidateAt(facts, mac);
   if (candidate === undefined) return isKnown || agoMs === 0;
-  return candidate.faults.includes(VIP_FAULT) && (isKnown || agoMs < HEARD_MS);
+  if (isKnown) return candidate.state !== "MASTER";
+  return candidate.faults.includes(VIP_FAULT) && agoMs < HEARD_MS;
 }
 
 function note(step: StepBuilder, mac: string | null): void {
@@ -88,6 +110,25 @@ export function awaitSilence(step: StepBuilder): void {
  */
 export function isFreeSince(step: StepBuilder, sinceMs: number): boolean {
   return !step.settings.takeOver || askWire(step, false, LISTEN_MS, sinceMs) === "free";
+}
+
+/**
+ * A holder has heard a candidate claim the VIP, and that machine answers for it a second later, though its agent
+ * does not say that it is MASTER: the agent has ended, and the other software runs there. In a hand-over the
+ * previous holder answers for 0.9 s at most.
+ */
+export function findOther(step: StepBuilder): void {
+  const { facts, settings, nowMs } = step;
+  const { contender, probed } = facts.wire;
+  if (!settings.takeOver || contender === null || contender.atMs < facts.sinceMs) return;
+  const candidate = candidateAt(facts, contender.mac);
+  if (candidate === undefined || nowMs >= contender.atMs + LISTEN_MS) return;
+  const dueAtMs = contender.atMs + CONFIRM_MS;
+  if (nowMs < dueAtMs) return step.wakeAt(dueAtMs);
+  askWire(step, false, LISTEN_MS, dueAtMs);
+  if (probed === null || probed.atMs < dueAtMs || probed.owner !== contender.mac) return;
+  if (candidate.state !== "MASTER" && facts.lease.view?.record?.holder !== candidate.node)
+    note(step, contender.mac);
 }
 
 /** A holder asks the wire from time to time, because an announcement may be lost. */

@@ -545,7 +545,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes other software on a candidate's machine for that candidate's agent",
     file: "election/take-over.ts",
-    from: "return candidate.faults.includes(VIP_FAULT) && (isKnown || agoMs < HEARD_MS);",
+    from: "return candidate.faults.includes(VIP_FAULT) && agoMs < HEARD_MS;",
     to: "return false;",
     shows: SCENARIOS.takenOverOnItsMachines,
     caughtBy: ["standsByForOtherSoftware"],
