@@ -17,6 +17,50 @@ export function startClaims(cluster: Cluster, host: Host, everyMs: number): Prom
 
 /** Alone on its router id, so that it is MASTER after three tenths of a second. */
 export async function startKeepalived(cluster: Cluster, host: Host): Promise<LabProcess> {
+  const daemon = await spawnKeepalived(
+    cluster,
+    host,
+    `
+    priority 100
+    version 3
+    advert_int 0.1`,
+  );
+  await keepalivedHas(cluster, host);
+  return daemon;
+}
+
+/**
+ * One of several, as kubeadm's documentation configures them: VRRPv2, an advertisement every second, so that
+ * the first of them is MASTER after some four seconds.
+ */
+export function startVrrp(cluster: Cluster, host: Host, priority: number): Promise<LabProcess> {
+  return spawnKeepalived(
+    cluster,
+    host,
+    `
+    priority ${priority}
+    authentication {
+        auth_type PASS
+        auth_pass 42
+    }`,
+  );
+}
+
+/** keepalived on that machine has the VIP. */
+export async function keepalivedHas(cluster: Cluster, host: Host): Promise<void> {
+  await cluster.lab.until(
+    async () => (await addressOn(cluster, host)).includes("valid_lft forever"),
+    10_000,
+    `keepalived on ${host.name} has the VIP`,
+  );
+}
+
+/** The VIP on that machine, as `ip` shows it; "" where it is not. */
+export function addressOn(cluster: Cluster, host: Host): Promise<string> {
+  return host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0", "to", `${cluster.vip}/32`]);
+}
+
+async function spawnKeepalived(cluster: Cluster, host: Host, settings: string): Promise<LabProcess> {
   const config = join(host.directory, "keepalived.conf");
   writeFileSync(
     config,
@@ -24,10 +68,7 @@ export async function startKeepalived(cluster: Cluster, host: Host): Promise<Lab
 vrrp_instance VI_1 {
     state BACKUP
     interface eth0
-    virtual_router_id 51
-    priority 100
-    version 3
-    advert_int 0.1
+    virtual_router_id 51${settings}
     virtual_ipaddress {
         ${cluster.vip}
     }
@@ -35,7 +76,7 @@ vrrp_instance VI_1 {
 `,
   );
   const pid = (name: string): string => join(host.directory, `${name}.pid`);
-  const daemon = await host.spawn(
+  return host.spawn(
     [
       "keepalived",
       "--dont-fork",
@@ -50,10 +91,6 @@ vrrp_instance VI_1 {
     ],
     { name: "keepalived" },
   );
-  const has = async (): Promise<boolean> =>
-    (await host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0"])).includes(` ${cluster.vip}/`);
-  await cluster.lab.until(has, 5_000, `keepalived on ${host.name} has the VIP`);
-  return daemon;
 }
 
 /** On every machine of the lab. */
