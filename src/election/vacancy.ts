@@ -59,7 +59,8 @@ export function vacancy(settings: ElectionSettings, view: LeaseView, resumes: bo
   }
   // This is the Lease as the manifest ships it: no node has ever held it.
   if (view.lastHolder === null && record.renewTime === null && (record.leaseTransitions ?? 0) === 0) {
-    return { kind: "free", sinceMs: settledAt(view), why: "new" };
+    // In a take-over the candidates have waited for the same moment, and clients wait now.
+    return { kind: "free", sinceMs: settings.takeOver ? view.changedAtMs : settledAt(view), why: "new" };
   }
   return { kind: "free", sinceMs: afterFence, why: "emptied" };
 }

@@ -74,6 +74,22 @@ describe("a node beside other software that has the VIP", () => {
     assert.ok(subject.nowMs - atMs <= 850, `${subject.nowMs - atMs} ms`);
   });
 
+  test("does so as well when the Lease is new and the candidates have just come", () => {
+    const subject = beside();
+    const waiting = [n1, n2].map((one) => ({ ...one, eligible: false, counter: 3 }));
+    subject.to(1_000).watches(record({ resourceVersion: "7" }, waiting));
+    const atMs = subject.nowMs;
+    silence(subject);
+    subject.watches(
+      record({ resourceVersion: "9" }, [
+        { ...n1, counter: 5 },
+        { ...n2, counter: 5 },
+      ]),
+    );
+    assert.equal(subject.sent("claim").length, 1);
+    assert.ok(subject.nowMs - atMs <= 850, `${subject.nowMs - atMs} ms`);
+  });
+
   test("does not claim while another machine has got the VIP from the first one", () => {
     const subject = beside().to(60_000);
     subject.wire = { owner: "02:00:00:00:00:98", prober: null };
