@@ -8,6 +8,8 @@ const WIDTH = 100;
 const INDENT = "      ";
 /** Where the summaries of the list of commands begin. */
 const COLUMN = 14;
+/** Longest default that stands beside its setting. */
+const MOST_IN_LINE = 60;
 
 function wrap(text: string, indent = INDENT): string {
   const lines: string[] = [];
@@ -51,11 +53,17 @@ export function helpText(of?: CommandName): string {
   const sections = SECTIONS.map((section) => {
     const settings = SETTING_NAMES.filter((name) => SETTINGS[name].section === section).map((name) => {
       const { shown, doc } = SETTINGS[name];
-      return `  ${PREFIX}${name}  (${shown === "required" ? shown : `default: ${shown}`})\n${wrap(doc)}`;
+      return `  ${PREFIX}${name}  (${shown === "required" ? shown : `default: ${listed(shown)}`})\n${wrap(doc)}`;
     });
     return `\n${section}:\n${settings.join("\n")}\n`;
   });
   return overview() + sections.join("");
+}
+
+/** A long list without spaces is wrapped at its commas. */
+function listed(shown: string): string {
+  if (shown.length <= MOST_IN_LINE || shown.includes(" ")) return shown;
+  return `\n${wrap(shown.replaceAll(",", ", "))}`;
 }
 
 function commandHelp(spec: CommandSpec): string {

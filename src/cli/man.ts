@@ -24,6 +24,9 @@ const prose = (text: string): string =>
     .replaceAll("\u0002", "\\fR")
     .replaceAll("\u0003", "\\-");
 
+/** A long list without spaces may be broken after its commas: see `\\:` in groff(7). */
+const breakable = (text: string): string => text.replace(/,(?=\S)/g, ",\\:");
+
 const example = (text: string): string => `.PP\n.RS 4\n.nf\n${typed(text).trimEnd()}\n.fi\n.RE\n`;
 
 function flagText({ name, short, value, values, doc }: FlagSpec): string {
@@ -53,7 +56,7 @@ export function manPage(version: string): string {
   const settings = SECTIONS.map((section) => {
     const all = SETTING_NAMES.filter((name) => SETTINGS[name].section === section).map((name) => {
       const { shown, doc } = SETTINGS[name];
-      return `.TP\n\\fB${PREFIX}${name}\\fR (${shown === "required" ? shown : `default: ${typed(shown)}`})\n${prose(doc)}\n`;
+      return `.TP\n\\fB${PREFIX}${name}\\fR (${shown === "required" ? shown : `default: ${breakable(typed(shown))}`})\n${prose(doc)}\n`;
     });
     return `.SS ${plain(section)}\n${all.join("")}`;
   });

@@ -11,7 +11,7 @@ import { askWire, probeAgainMs, probeWire } from "./address-check.ts";
 import { candidateAt } from "./candidates.ts";
 import type { StepBuilder } from "./step.ts";
 import { VIP_FAULT } from "./types.ts";
-import type { Facts, WireState } from "./types.ts";
+import type { Facts } from "./types.ts";
 
 /** A holder asks this often, in case it did not hear the other software's announcement. */
 const LISTEN_MS = 5_000;
@@ -44,11 +44,16 @@ export function trackOther(step: StepBuilder): void {
   if (other !== null && answer !== null && facts.wire.probingSinceMs === null) note(step, null);
 }
 
+interface Claim {
+  readonly mac: string;
+  readonly atMs: number;
+}
+
 /**
  * The last claim of the VIP by another machine, within {@link HEARD_MS}: on the wire, or by the annotation of a
  * candidate on whose machine other software has it. Only a node that stands by is BACKUP with that fault.
  */
-function lastClaim({ facts: { wire, lease }, settings, nowMs }: StepBuilder): WireState["contender"] {
+function lastClaim({ facts: { wire, lease }, settings, nowMs }: StepBuilder): Claim | null {
   const said = [...(lease.view?.candidates.values() ?? [])].flatMap(({ candidate, aliveAtMs }) =>
     candidate.node !== settings.node && candidate.state === "BACKUP" && candidate.faults.includes(VIP_FAULT)
       ? [{ mac: candidate.mac, atMs: aliveAtMs }]
@@ -56,10 +61,7 @@ function lastClaim({ facts: { wire, lease }, settings, nowMs }: StepBuilder): Wi
   );
   return [...(wire.contender === null ? [] : [wire.contender]), ...said]
     .filter(({ mac, atMs }) => mac !== "" && nowMs < atMs + HEARD_MS)
-    .reduce<WireState["contender"]>(
-      (last, one) => (last === null || one.atMs > last.atMs ? one : last),
-      null,
-    );
+    .reduce<Claim | null>((last, one) => (last === null || one.atMs > last.atMs ? one : last), null);
 }
 
 /**

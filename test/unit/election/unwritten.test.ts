@@ -71,7 +71,7 @@ describe("a BACKUP that cannot write the Lease", () => {
       }
     }
     assert.equal(subject.bound, true);
-    assert.ok(subject.state.reason.includes("the API changes what it writes"), subject.state.reason);
+    assert.ok(subject.state.reason.includes("the API changes what this node writes"), subject.state.reason);
     for (let atMs = 13_250; atMs <= 40_000; atMs += 250) {
       subject.to(atMs);
       while (subject.sent("claim").length > 0) {
