@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Chromium } from "../support/browser/chromium.ts";
 import type { Screen, Tab } from "../support/browser/chromium.ts";
+import { pictureOf } from "../support/browser/picture.ts";
 import { createEmbeddedCluster } from "./embedded-cluster.ts";
 import type { EmbeddedCluster, EmbeddedNode } from "./embedded-cluster.ts";
 
@@ -55,6 +56,25 @@ async function keep(tab: Tab, name: string): Promise<void> {
   writeFileSync(join(PICTURES, `${name}.png`), await tab.screenshot());
 }
 
+/** With LEASEHOLD_TEST_SCREENSHOTS this is docs/pictures/page.svg. */
+async function keepPicture(tab: Tab): Promise<void> {
+  await shows(tab, "#server-rows tr", /UP.*UP.*UP/);
+  await shows(tab, "#move-rows", /MASTER/);
+  await tab.value("source.close()");
+  const svg = await pictureOf(tab, {
+    title: "The page of a node",
+    description:
+      "The headline says who holds the VIP. Below it are tables of the nodes with their states, priorities and " +
+      "reasons, a bar for each node with its states over time, the API servers as each node sees them, charts " +
+      "of health checks, connections and packets, and the last changes of role with their reasons.",
+  });
+  assert.match(svg, /<text [^>]*>n\d holds the VIP [\d.]+<\/text>/);
+  assert.doesNotMatch(svg.replace("http://www.w3.org/2000/svg", ""), /https?:|href|<image|NaN|undefined|#</);
+  assert.equal(svg.match(/<text /g)?.length, svg.match(/<\/text>/g)?.length);
+  if (PICTURES !== undefined) writeFileSync(join(PICTURES, "page.svg"), svg);
+  await tab.close();
+}
+
 test("shows who holds the VIP, every node's own word, and what each sees of the API servers", async () => {
   const tab = await browser.open(URL_OF_PAGE, WIDE);
   await shows(tab, "h1", new RegExp(`^${holder.name} holds the VIP ${cluster.lab.vip4}$`));
@@ -80,6 +100,7 @@ test("shows who holds the VIP, every node's own word, and what each sees of the 
 
 test("shows each setting and its value, and no secret of it", async () => {
   const tab = await browser.open(URL_OF_PAGE, WIDE);
+  await shows(tab, "h1", /holds the VIP/);
   await tab.value("document.querySelector('details').open = true");
   const settings = await shows(tab, "#setting-rows", /LEASEHOLD_PRIORITY\s+100/);
   assert.match(settings, new RegExp(`LEASEHOLD_VIP\\s+${cluster.lab.vip4.replaceAll(".", "\\.")}`));
@@ -207,6 +228,8 @@ test("follows a move and the loss of the API by itself, and says when its agent 
   await shows(tab, "#node-rows", new RegExp(`${before.name}\\s+\\w+, silent`), 60_000);
   await before.startAgent();
   await shows(tab, "#node-rows", new RegExp(`${before.name}\\s+BACKUP\\s`), 60_000);
+
+  await keepPicture(await browser.open(URL_OF_PAGE, { width: 1_100, height: 900, dark: false }));
 
   for (const server of cluster.api.servers) server.stop();
   try {
