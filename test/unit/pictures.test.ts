@@ -77,8 +77,13 @@ describe("the pictures", () => {
   }
 
   test("are all in one folder, which has no other file", () => {
-    // The recording is of a real run: `npm run demo -- --record docs/pictures/demo.svg` writes it.
-    const wanted = ["demo.svg", ...[...pictures().keys()].map((path) => path.split("/").at(-1) ?? "")];
+    // Two are of a real run: `npm run demo -- --record docs/pictures/demo.svg` writes the recording, and
+    // `LEASEHOLD_TEST_SCREENSHOTS=DIR npm run test:lab -- page` writes page.svg, with screenshots beside it.
+    const wanted = [
+      "demo.svg",
+      "page.svg",
+      ...[...pictures().keys()].map((path) => path.split("/").at(-1) ?? ""),
+    ];
     assert.deepEqual(new Set(readdirSync(new URL("docs/pictures/", ROOT))), new Set(wanted));
   });
 });
