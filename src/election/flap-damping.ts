@@ -6,7 +6,7 @@
  * A claim on the wire alone is no trouble: any host on the segment can forge it.
  */
 import type { LeaseRecord } from "../kube/record.ts";
-import { ownershipOf } from "./identity.ts";
+import { ownershipOf, termOf } from "./identity.ts";
 import { sameRenewal } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT } from "./types.ts";
@@ -52,14 +52,19 @@ export function dispute(step: StepBuilder, seen: LeaseRecord | null): void {
   step.setSelf({ disputed: { seen } });
 }
 
-/** The Lease has decided: trouble is charged when another node has renewed or claimed it since. */
+/**
+ * The Lease has decided: trouble is charged when it gave the VIP of this node to another one, or when a holder
+ * that this node took for dead has renewed it since. Where several nodes find the holder dead at once, one of
+ * them claims the Lease, and the others were right all the same.
+ */
 export function settleDispute(step: StepBuilder, role: Role): void {
   const { self, lease } = step.facts;
   if (self.disputed === null) return;
   const record = lease.view?.record ?? null;
   const isAnothers = record !== null && ownershipOf(step.settings, record) === "another";
-  const decided = isAnothers && !sameRenewal(self.disputed.seen, record);
-  if (decided) {
+  const { seen } = self.disputed;
+  const decided = isAnothers && !sameRenewal(seen, record);
+  if (decided && (seen === null || termOf(seen) === termOf(record))) {
     penalize(step);
     settleHoldOff(step);
   }

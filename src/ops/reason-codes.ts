@@ -19,6 +19,7 @@ const CODES: readonly (readonly [pattern: RegExp, code: string])[] = [
   [/ holds the Lease$/, "other-holder"],
   [/ answers on the wire after all$/, "holder-answers"],
   [/ claims the VIP as well$/, "other-claims"],
+  [/^other software has the VIP, and this node gives it back/, "given-back"],
   [/^the VIP's link is dead$/, "link-dead"],
   [/^the agent is stopping/, "stopping"],
   [/^the agent has stopped$/, "stopped"],

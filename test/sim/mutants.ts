@@ -114,13 +114,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits for the Lease to run out when its claim by proof was lost",
     file: "election/provisional.ts",
-    from: 'return free.kind === "held" && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
-    to: 'return free.kind === "held" && (!holderIsDead(facts) || nowMs > facts.sinceMs + 2_500) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
+    from: 'return free.kind === "held" && !isOurs && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
+    to: 'return free.kind === "held" && !isOurs && (!holderIsDead(facts) || nowMs > facts.sinceMs + 2_500) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
     also: {
       from: "function freeAt({ settings, facts }: StepBuilder",
       to: "function freeAt({ settings, facts, nowMs }: StepBuilder",
     },
-    shows: SCENARIOS.claimLostWithTheLeader,
+    shows: SCENARIOS.claimLostWithTheLeaderAlone,
     caughtBy: ["serverByProofHasTheLease"],
   },
   {
@@ -162,7 +162,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks its own API server only",
     file: "kube/api.ts",
-    from: "this.#hedge = clock.after(HEDGE_MS, () => this.#next());",
+    from: "this.#hedge = clock.after(HEDGE_MS, () => this.#hedged());",
     to: "",
     shows: SCENARIOS.ownServerHangs,
     caughtBy: ["healthyHoldersStay", "plannedMovesLoseNoTime", "renewsWhereItCan"],
@@ -389,7 +389,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks who has the VIP and does not listen",
     file: "election/address-check.ts",
-    from: "probed !== null && (probed.owner !== null || (alone && probed.prober !== null && probed.prober < mac));",
+    from: "probed !== null && (probed.owner !== null || (alone && givesWay(step, probed, readyMs)));",
     to: "false;",
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
@@ -405,7 +405,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "yields to nobody without the Lease",
     file: "election/provisional.ts",
-    from: "if (other !== undefined && !named && rankDecides(step, role.why)) {",
+    from: "if (other !== undefined && !named && !isBack && rankDecides(step, role.why)) {",
     to: "if (step.nowMs > 0) {",
     also: {
       from: "if (compareCandidates(selfCandidate(step, role), other) < 0) {",
@@ -505,8 +505,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "gives up being MASTER when a claim was not answered by the API within half a second",
     file: "election/master.ts",
-    from: "  const validUntilMs = validUntil(settings, role);\n  const decideAtMs = decideBy(settings, validUntilMs);",
-    to: "  const validUntilMs = validUntil(settings, role);\n  const decideAtMs = role.contestedAtMs === null ? decideBy(settings, validUntilMs) : role.contestedAtMs + 500;",
+    from: "  const decideAtMs = decideBy(settings, validUntilMs);",
+    to: "  const decideAtMs = role.contestedAtMs === null ? decideBy(settings, validUntilMs) : role.contestedAtMs + 500;",
     shows: SCENARIOS.forgedClaims,
     caughtBy: ["claimsAloneMoveNothing"],
   },

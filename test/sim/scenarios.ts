@@ -359,6 +359,18 @@ export const SCENARIOS = {
       { atMs: 80_000, kind: "leader", dead: true, forMs: 3_200 },
     ],
   },
+  claimLostWithTheLeaderAlone: {
+    name: "one that serves by proof claims the Lease again when its first claim was lost with etcd's leader, and no other agent runs",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 75_000, kind: "crash", node: 2, forMs: 40_000 },
+      { atMs: 80_000, kind: "power", node: 0, forMs: 30_000 },
+      { atMs: 80_000, kind: "leader", dead: true, forMs: 3_200 },
+    ],
+  },
   allStoodStill: {
     name: "a holder that stood still, as all the others did, while etcd lost its quorum serves again within seconds",
     bases: [100, 90, 80],

@@ -2,6 +2,7 @@
  * What clients see: the VIP is bound in time, by the right node, does not wander, and the wire knows where it
  * is.
  */
+import { INSTANCE } from "../../../src/kube/record.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
@@ -199,6 +200,8 @@ export const holderServesAgain: Invariant = (world, health) => {
       const agent = holder?.agent;
       if (holder === undefined || agent === undefined || !served.has(agent)) return undefined;
       if (Number.isNaN(unservedMs) || world.plan.onApiLoss === "release") return undefined;
+      // Where a person has taken the instance out, the Lease may be another machine's of this name.
+      if (world.plane.table.record?.annotations[INSTANCE] === undefined) return undefined;
       // A name of which it has not heard yet may be another machine's.
       if (holder.status()?.holder !== holder.name || world.namesakes.length > 0) return undefined;
       const { index } = holder;
