@@ -18,14 +18,13 @@ import type { ElectionSettings } from "./types.ts";
 const OVERWRITTEN_LIMIT = 10;
 
 /**
- * `nobody`: the Lease has no holder, or an admission webhook has put another one into what this node wrote.
  * `unmarked`: the Lease names this node, and a person has removed the instance. `namesake`: another machine
  * of this node's name.
  */
 export type Ownership = "nobody" | "ours" | "unmarked" | "namesake" | "another";
 
 export function ownershipOf(settings: ElectionSettings, record: LeaseRecord | null): Ownership {
-  if (record === null || record.holder === "" || record.rewritten === true) return "nobody";
+  if (record === null || record.holder === "") return "nobody";
   if (record.holder !== settings.node) return "another";
   const instance = record.annotations[INSTANCE];
   if (instance === undefined) return "unmarked";

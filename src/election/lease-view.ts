@@ -66,9 +66,7 @@ export function observe(
 ): LeaseView {
   if (view !== null && !supersedes(view, record, source)) return view;
   const before = view?.record ?? null;
-  // What a webhook has made of this node's own write is no sign of life of a holder.
-  const renewed = record?.rewritten !== true && !sameRenewal(before, record);
-  const changed = view === null || renewed;
+  const changed = view === null || !sameRenewal(before, record);
   const written = view === null || before?.resourceVersion !== record?.resourceVersion;
   const candidates = record === null ? (view?.candidates ?? NOBODY) : observeCandidates(view, record, nowMs);
   const offerBefore = before?.annotations[OFFER];

@@ -217,7 +217,7 @@ function decideRenewal(step: StepBuilder, role: Master): Master {
   }
   // A person has deleted or emptied the Lease. No other node may claim before this node's fence has run out,
   // so it is still this node's to write.
-  if (record?.rewritten !== true) step.effect({ kind: "report", report: { kind: "recreate" } });
+  step.effect({ kind: "report", report: { kind: "recreate" } });
   step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
   return role;
 }

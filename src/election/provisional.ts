@@ -114,9 +114,7 @@ function writeLease(step: StepBuilder, { why }: Provisional, record: LeaseRecord
  */
 function freeAt({ settings, facts }: StepBuilder, view: LeaseView): number {
   const free = vacancy(settings, view, true);
-  // The others see these writes as the renewals of a holder, and so leave the VIP to this node.
-  const isOurs = view.record?.rewritten === true;
-  return free.kind === "held" && !isOurs && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;
+  return free.kind === "held" && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;
 }
 
 /**

@@ -27,8 +27,6 @@ import type { ApiRequest, ApiResponse } from "./transport.ts";
 
 /** An update or merge patch that conflicts with another write is tried up to this often, if time permits. */
 const MAX_ATTEMPTS = 3;
-/** So many renewTimes of this node are remembered, to recognize its own writes whatever became of them. */
-const OWN_TIMES = 32;
 const CHANGED =
   "the API has written something else than was sent: an admission webhook or policy changes the Lease";
 
@@ -75,14 +73,6 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   const path = leasePath(namespace, name);
   const leaseDurationSeconds = Math.max(1, Math.ceil(deps.leaseDurationMs / 1000));
   let lastMicros = 0n;
-  let ownTimes: readonly string[] = [];
-
-  /** A record that this node has written, and that names another holder, was changed on its way. */
-  function marked(record: LeaseRecord): LeaseRecord {
-    const { holder, renewTime } = record;
-    const isOurs = renewTime !== null && holder !== node && ownTimes.includes(renewTime);
-    return isOurs && holder !== "" ? { ...record, rewritten: true } : record;
-  }
 
   /**
    * Returns a renewTime that differs from `replaced` and from our last one, even while the wall clock stands
@@ -91,10 +81,9 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   function newRenewTime(replaced: string | null): string {
     let micros = BigInt(clock.wall().getTime()) * 1000n;
     if (micros === lastMicros) micros += 1n;
-    lastMicros = formatMicroTime(micros) === replaced ? micros + 1n : micros;
-    const text = formatMicroTime(lastMicros);
-    ownTimes = [...ownTimes.slice(1 - OWN_TIMES), text];
-    return text;
+    const text = formatMicroTime(micros);
+    lastMicros = text === replaced ? micros + 1n : micros;
+    return text === replaced ? formatMicroTime(lastMicros) : text;
   }
 
   async function fetchLease(timeoutMs: number, urgent = false): Promise<Fetched> {
@@ -106,7 +95,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     const record = parseLease(body);
     if (record === undefined || !isObject(body))
       return { kind: "no-answer", message: `${server} sent something that is no Lease` };
-    return { kind: "ok", record: marked(record), lease: body };
+    return { kind: "ok", record, lease: body };
   }
 
   async function writeChange(change: LeaseChange, timeoutMs: number, urgent: boolean): Promise<Written> {
@@ -233,9 +222,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     const { servers, answers } = await api.survey(path, timeoutMs);
     return {
       servers,
-      records: answers
-        .flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : []))
-        .map(marked),
+      records: answers.flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : [])),
     };
   }
 
@@ -254,9 +241,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     lastRefusal: () => refusals.last(),
 
     watch(onRecord) {
-      return watchLease({ ...deps, collection, readLease: read, refusals }, (record) =>
-        onRecord(record === null ? null : marked(record)),
-      );
+      return watchLease({ ...deps, collection, readLease: read, refusals }, onRecord);
     },
   };
 }

@@ -36,11 +36,6 @@ export interface LeaseRecord {
   /** null when absent: a JSON Patch `test` for null passes on an absent member. */
   readonly leaseTransitions: number | null;
   readonly annotations: Readonly<Record<string, string>>;
-  /**
-   * True if this is what an admission webhook or policy has made of a write of this node: it names another
-   * holder, and has the renewTime that this node has written. It says nothing of another machine.
-   */
-  readonly rewritten?: true;
 }
 
 /** The state of an agent, in VRRP's words as keepalived shows them. */

@@ -76,7 +76,10 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     assert.equal((await agent.store.read(4000)).kind, "ok");
     const server = api.server("s1").address;
     const refusal = { request: "renew", status: 403, message, server, user: "leasehold" };
-    assert.deepEqual(lines, [["The API refuses the agent's request on the Lease", { ...refusal, count: 1 }]]);
+    const meaning = `403 on the Lease for user leasehold: ${message}`;
+    assert.deepEqual(lines, [
+      ["The API refuses the agent's request on the Lease", { ...refusal, meaning, count: 1 }],
+    ]);
     const { atMs, ...last } = agent.store.lastRefusal() ?? assert.fail();
     assert.ok(atMs > 0);
     assert.deepEqual(last, { ...refusal, count: 3, over: false });

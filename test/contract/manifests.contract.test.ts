@@ -109,7 +109,7 @@ test(
         "--state-dir",
         "/run/a",
         "--data-dir",
-        "/run/a/b",
+        "/srv/a/b",
         "--track-file",
         '/srv/"t"#/weight',
         "--track-exec",

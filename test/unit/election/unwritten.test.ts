@@ -60,29 +60,6 @@ describe("a BACKUP that cannot write the Lease", () => {
     assert.equal(subject.state.role.kind, "MASTER", "the answer counts all the same");
   });
 
-  test("takes what a webhook has made of its own claim for no holder's renewal", () => {
-    const subject = backup();
-    const changed = { kind: "rejected", status: 200, message: "changed" } as const;
-    for (let atMs = 250; atMs <= 13_000; atMs += 250) {
-      subject.to(atMs);
-      while (subject.sent("claim").length > 0) {
-        subject.answer("claim", changed);
-        subject.watches({ ...held("policy", 2 + atMs / 250, all), rewritten: true });
-      }
-    }
-    assert.equal(subject.bound, true);
-    assert.ok(subject.state.reason.includes("the API changes what this node writes"), subject.state.reason);
-    for (let atMs = 13_250; atMs <= 40_000; atMs += 250) {
-      subject.to(atMs);
-      while (subject.sent("claim").length > 0) {
-        subject.answer("claim", changed);
-        subject.watches({ ...held("policy", 2 + atMs / 250, all), rewritten: true });
-      }
-    }
-    assert.equal(subject.asked("unbind"), 0, "and goes on");
-    assert.equal(subject.watches(held("n2", 300, all)).bound, false, "until another machine renews it");
-  });
-
   test("does not, while any machine answers for the VIP, and for the duration of a Lease after that", () => {
     const subject = backup();
     subject.wire = { owner: n2.mac, prober: null };

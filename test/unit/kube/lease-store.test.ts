@@ -308,23 +308,6 @@ describe("a success whose Lease is not what was sent", () => {
     transport.done();
   });
 
-  test("is recognized as this node's own write when it is read, for it names nobody who renews it", async () => {
-    const { transport, write, store } = setUp();
-    const changed = lease(held("policy", { renewTime: NOW }));
-    transport.expect(
-      { method: "PATCH", reply: { status: 200, body: changed } },
-      { method: "GET", reply: { status: 200, body: changed } },
-      { method: "GET", reply: { status: 200, body: lease(held("n2")) } },
-    );
-    await write({ kind: "renew", held: record(held("n1")) });
-    const reads = [await store.read(1_000), await store.read(1_000)];
-    assert.deepEqual(
-      reads.map((read) => read.kind === "ok" && read.record?.rewritten),
-      [true, undefined],
-    );
-    transport.done();
-  });
-
   test("labels, other annotations and another duration do not matter", async () => {
     const { transport, write } = setUp();
     const changed = lease(held("n1", { renewTime: NOW, leaseDurationSeconds: 60 }), { policy: "audited" });
