@@ -32,6 +32,7 @@ for (const kind of await targetKinds()) {
 
     async function run(command: WishCommand, env: Readonly<Record<string, string>> = {}): Promise<Done> {
       let [out, err] = ["", ""];
+      using _ = beating();
       const exit = await wish(command, {
         env: {
           LEASEHOLD_KUBECONFIG: target.agentKubeconfig,
@@ -50,23 +51,37 @@ for (const kind of await targetKinds()) {
       return { exit, out, err };
     }
 
+    /** What the agents say of themselves. The counter shows that they live. */
+    const annotationsOf = (counter: number): Readonly<Record<string, string>> =>
+      Object.fromEntries(
+        [
+          candidate("n1", { counter, state: "MASTER" }),
+          candidate("n2", { counter }),
+          candidate("n3", { counter, eligible: false, state: "FAULT", faults: ["balancer"] }),
+        ].map((one) => [`leasehold.dev/candidate.${one.node}`, formatCandidate(one)]),
+      );
+
+    /** The agents live: until it is disposed of, their counters go on. */
+    function beating(): Disposable {
+      let counter = 1;
+      const beat = clock.every(300, () => {
+        const annotations = annotationsOf((counter += 1));
+        const change = { metadata: { annotations } };
+        void raw.call("PATCH", `${PATH}/leasehold`, change, "application/merge-patch+json");
+      });
+      return { [Symbol.dispose]: () => beat.cancel() };
+    }
+
     /** Puts the Lease into place, held by n1. */
     async function lease(annotations: Readonly<Record<string, string>> = {}): Promise<void> {
       await raw.call("DELETE", `${PATH}/leasehold`);
-      const candidates = [
-        candidate("n1", { state: "MASTER" }),
-        candidate("n2"),
-        candidate("n3", { eligible: false, state: "FAULT", faults: ["balancer"] }),
-      ];
       const made = await raw.call("POST", PATH, {
         apiVersion: "coordination.k8s.io/v1",
         kind: "Lease",
         metadata: {
           name: "leasehold",
           annotations: {
-            ...Object.fromEntries(
-              candidates.map((one) => [`leasehold.dev/candidate.${one.node}`, formatCandidate(one)]),
-            ),
+            ...annotationsOf(1),
             ...annotations,
           },
         },
