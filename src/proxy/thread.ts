@@ -126,7 +126,14 @@ export class ProxyThread {
     this.#handedOver = listener;
     const { settings, share } = this.#deps;
     const workerData: ProxyWorkerData = { settings, share, listener };
-    const worker = new Worker(this.#deps.workerUrl, { workerData, name: "proxy" });
+    let worker: Worker;
+    try {
+      worker = new Worker(this.#deps.workerUrl, { workerData, name: "proxy" });
+    } catch (error) {
+      // The machine or the container has no process left to start (ERR_WORKER_INIT_FAILED).
+      this.#ended("the proxy's worker thread cannot be started", error);
+      return;
+    }
     this.#state = { kind: "running", worker, sinceMs: this.#deps.clock.now() };
     this.#heartbeatMs = this.#deps.clock.now();
     this.post({ kind: "backends", backends: this.#deps.backends() });
@@ -137,6 +144,12 @@ export class ProxyThread {
   }
 
   #exited(worker: Worker, code: number, cause: unknown): void {
+    const isCurrent = this.#state.kind === "running" && this.#state.worker === worker;
+    if (isCurrent) this.#ended(`the proxy's worker thread ended with code ${code}`, cause);
+    else this.#forget();
+  }
+
+  #forget(): void {
     this.#earlier = withoutSessions(this.counters());
     new ConnectionCount(this.#deps.share).set(0);
     this.#counters = noCounters;
@@ -145,12 +158,15 @@ export class ProxyThread {
     // Otherwise its clients would wait for a worker that is gone.
     if (this.#handedOver !== undefined) this.#deps.closeListener?.(this.#handedOver);
     this.#handedOver = undefined;
-    if (this.#state.kind !== "running" || this.#state.worker !== worker) return;
-    const error = new LeaseholdError("LH_WORKER", `the proxy's worker thread ended with code ${code}`, {
-      cause,
-    });
+  }
+
+  /** The worker is started again later. */
+  #ended(what: string, cause: unknown): void {
+    this.#forget();
+    const error = new LeaseholdError("LH_WORKER", what, { cause });
     const nowMs = this.#deps.clock.now();
-    if (nowMs - this.#state.sinceMs >= HEALTHY_MS) this.#restartMs = FIRST_RESTART_MS;
+    if (this.#state.kind === "running" && nowMs - this.#state.sinceMs >= HEALTHY_MS)
+      this.#restartMs = FIRST_RESTART_MS;
     const inMs = this.#restartMs;
     this.#restartMs = Math.min(LAST_RESTART_MS, this.#restartMs * 2);
     this.#state = { kind: "ended", timer: this.#deps.clock.after(inMs, () => this.#run()) };

@@ -406,6 +406,14 @@ describe("threads that wait for the first client", () => {
     assert.equal(under.handedOver(), 0);
   });
 
+  test("are tried again later where the machine cannot start one, and the agent goes on", async (t) => {
+    const backend = await named(t, "a");
+    // Node refuses this before it makes a thread, as it does where no process is left.
+    const under = await asleep(t, [backend.backend], new URL("http://127.0.0.1/worker.js"));
+    assert.equal((await exchange(under.port, "x")).end, "ECONNRESET");
+    assert.equal(under.threads.listening, undefined);
+  });
+
   test("reset the first client if they cannot start: it is not left waiting", async (t) => {
     const backend = await named(t, "a");
     const broken = new URL("data:text/javascript,throw new Error('a bug in the proxy')");
