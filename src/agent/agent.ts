@@ -220,6 +220,7 @@ export function createAgent(deps: AgentDeps): Agent {
 
   async function stop(): Promise<void> {
     stopped.abort();
+    ops.rest();
     // The VIP goes first. Then nothing new arrives, and open connections may finish.
     await parts?.candidacy?.stop();
     const told = parts?.notifier.close(LAST_HOOK_MS);

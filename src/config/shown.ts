@@ -20,10 +20,8 @@ const HIDDEN = "(not shown)";
 
 /** What may be a secret in a setting's value, replaced. Every other value is shown as it is. */
 const WITHOUT_SECRETS: Partial<Readonly<Record<SettingName, (text: string) => string>>> = {
-  TRACK_EXEC(text) {
-    const [program = "", ...more] = text.split(/\s+/);
-    return more.length === 0 ? program : `${program} ${HIDDEN}`;
-  },
+  TRACK_EXEC: programOnly,
+  NOTIFY: programOnly,
   TRACK_HTTP(text) {
     if (!URL.canParse(text)) return HIDDEN;
     const { protocol, host, pathname, search, username, password } = new URL(text);
@@ -31,6 +29,11 @@ const WITHOUT_SECRETS: Partial<Readonly<Record<SettingName, (text: string) => st
     return `${protocol}//${user}${host}${pathname}${search === "" ? "" : `?${HIDDEN}`}`;
   },
 };
+
+function programOnly(text: string): string {
+  const [program = "", ...more] = text.split(/\s+/);
+  return more.length === 0 ? program : `${program} ${HIDDEN}`;
+}
 
 /** Reads the environment that {@link parseConfig} has accepted. */
 export function shownSettings(env: Readonly<Record<string, string | undefined>>): readonly ShownSetting[] {

@@ -126,6 +126,8 @@ export function createAccess({ clock, clusterCa, review }: AccessDeps): Access {
     const finding = under ?? find(shown, path).finally(() => asked.delete(key));
     asked.set(key, finding);
     const verdict = await finding;
+    // Who shows nothing is told so without a question to the API. To keep that would push out what was asked.
+    if (verdict.kind === "unauthenticated" && shown.token === undefined) return verdict;
     if (verdict.kind !== "unknown") {
       keep(key, verdict);
       return verdict;
@@ -183,13 +185,16 @@ function userOfCertificate(
   if (Date.parse(certificate.validFrom) > now.getTime() || Date.parse(certificate.validTo) <= now.getTime())
     return undefined;
   if (!authorities(bundle).some((authority) => issued(authority, certificate))) return undefined;
-  const names = new Map<string, string[]>();
-  for (const line of certificate.subject.split("\n")) {
-    const [, type = "", value = ""] = /^([^=]+)=(.*)$/.exec(line) ?? [];
-    names.set(type, [...(names.get(type) ?? []), value]);
-  }
-  const username = names.get("CN")?.at(-1) ?? "";
-  return username === "" ? undefined : { username, groups: [...(names.get("O") ?? []), AUTHENTICATED] };
+  // Not the text of the subject: there the values of one relative name stand behind each other, as Go writes
+  // several organizations.
+  const { subject } = certificate.toLegacyObject();
+  const username = valuesOf(subject.CN).at(-1) ?? "";
+  return username === "" ? undefined : { username, groups: [...valuesOf(subject.O), AUTHENTICATED] };
+}
+
+/** A name that comes once is a text in Node's object, and one that comes more often is a list. */
+function valuesOf(value: string | readonly string[] | undefined): readonly string[] {
+  return value === undefined ? [] : typeof value === "string" ? [value] : value;
 }
 
 function issued(authority: X509Certificate, certificate: X509Certificate): boolean {

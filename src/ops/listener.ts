@@ -242,6 +242,8 @@ export function createListener(deps: ListenerDeps): Listener {
     const socket = underTls.get(otherEnd(request.socket)) ?? request.socket;
     if (asking.delete(socket)) answering.add(socket);
     const answer = await deps.answer(request);
+    // The client may have left meanwhile. A stream that began now would never hear of it.
+    if (response.destroyed || socket.destroyed) return;
     if ("begin" in answer) {
       lives.get(socket)?.cancel();
       lives.set(

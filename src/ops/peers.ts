@@ -53,7 +53,8 @@ export function createPeerDesk({ clock, known, ask }: PeerDeskDeps): PeerDesk {
       const asked = kept.get(name) ?? ask(peer, path, PEER_PATHS[path]).then((answer) => told(peer, answer));
       if (!kept.has(name)) {
         kept.set(name, asked);
-        clock.after(KEPT_MS, () => kept.delete(name));
+        // From its end on: one that is slow must not be asked beside itself.
+        void asked.finally(() => clock.after(KEPT_MS, () => kept.delete(name)));
       }
       return asked;
     },

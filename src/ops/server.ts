@@ -81,6 +81,8 @@ export interface Ops {
    * called once at most.
    */
   meetPeers(peers: OpsPeers): Promise<void>;
+  /** Reads the agent's state no more by itself. The parts that it reads are about to be stopped. */
+  rest(): void;
   /** Stops the listeners. Answers under way get half a second. Idempotent. */
   stop(): Promise<void>;
   /** Says for the status whether the agent has its ports. */
@@ -336,9 +338,22 @@ export function createOps(deps: OpsDeps): Ops {
     ...(forPeers === undefined ? [] : [forPeers]),
   ];
 
+  function sample(): void {
+    try {
+      history.note(sampleOf(status(), clock.wall().getTime()));
+    } catch (error) {
+      // The kernel's addresses can be unreadable for a moment (EBUSY, ENOBUFS). A gap in a chart is no fault.
+      log.warn({ err: error }, "The page's sample of this node could not be made");
+    }
+  }
+
   return {
+    rest() {
+      sampling?.cancel();
+      sampling = undefined;
+    },
     async start() {
-      sampling = clock.every(SAMPLE_MS, () => history.note(sampleOf(status(), clock.wall().getTime())));
+      sampling = clock.every(SAMPLE_MS, sample);
       await Promise.all(listeners().map((listener) => listener.start()));
     },
     meetPeers({ host, port, identity, known }) {

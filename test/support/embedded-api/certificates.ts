@@ -20,7 +20,8 @@ export interface Authority extends Certificate {
 
 export interface CertificateRequest {
   readonly commonName: string;
-  readonly organization?: string;
+  /** Several are written into one relative name, as Go does. */
+  readonly organization?: string | readonly string[];
   /** DNS names and numeric addresses; with any, it is a server's certificate, without, a client's. */
   readonly names?: readonly string[];
   readonly notBefore: Date;
@@ -54,9 +55,9 @@ function oid(name: keyof typeof OID): Buffer {
 }
 
 function distinguishedName({ commonName, organization }: CertificateRequest): Buffer {
-  const attribute = (type: keyof typeof OID, text: string): Buffer =>
-    der(SET, der(SEQUENCE, oid(type), der(0x0c, Buffer.from(text))));
-  const parts = organization === undefined ? [] : [attribute("organization", organization)];
+  const attribute = (type: keyof typeof OID, ...texts: readonly string[]): Buffer =>
+    der(SET, ...texts.map((text) => der(SEQUENCE, oid(type), der(0x0c, Buffer.from(text)))));
+  const parts = organization === undefined ? [] : [attribute("organization", ...[organization].flat())];
   return der(SEQUENCE, ...parts, attribute("commonName", commonName));
 }
 

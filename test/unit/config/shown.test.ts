@@ -29,7 +29,8 @@ test("what may be a secret is not shown", () => {
     ["/opt/check --token geheim", "/opt/check (not shown)"],
     ["/opt/check\t'geheim'", "/opt/check (not shown)"],
   ] as const)
-    assert.equal(shown({ LEASEHOLD_TRACK_EXEC: command }, "LEASEHOLD_TRACK_EXEC"), safe);
+    for (const name of ["LEASEHOLD_TRACK_EXEC", "LEASEHOLD_NOTIFY"])
+      assert.equal(shown({ [name]: command }, name), safe);
   for (const [url, safe] of [
     ["http://127.0.0.1:80/well", "http://127.0.0.1:80/well"],
     ["https://user:geheim@n1.example/a?key=geheim", "https://(not shown)@n1.example/a?(not shown)"],

@@ -23,7 +23,10 @@ const DAY_MS = 86_400_000;
 const ca = authority("kubernetes");
 const otherCa = authority("kubernetes");
 
-const member = (organization: string, days: readonly [number, number] = [-1, 1]): Certificate =>
+const member = (
+  organization: string | readonly string[],
+  days: readonly [number, number] = [-1, 1],
+): Certificate =>
   issueAny(ca, {
     commonName: "ann",
     organization,
@@ -210,6 +213,13 @@ describe("a client certificate", () => {
     );
     // Any certificate of a bundle counts: a CA that is being replaced has two.
     assert.equal(await kind(make(otherCa.cert + ca.cert), withCertificate(member("dev"))), "allowed");
+  });
+
+  test("has every organization as a group, also where several stand in one relative name", async () => {
+    const down = make();
+    down.answer = undefined;
+    const shown = withCertificate(member(["dev", "system:masters"]));
+    assert.equal(await kind(down, shown, "/status"), "allowed");
   });
 
   test("of an administrator is enough while no API server answers", async () => {
