@@ -19,15 +19,20 @@ export interface OrphansDeps {
 }
 
 /**
- * Looks for zombies until closed. Only one that was there at the previous look too is reaped: Node has taken
- * note of a child of its own by then, because its event loop has turned in between, and must be left to do so.
+ * Looks for zombies until closed. Only one that was there at the previous look too is reaped, and that after
+ * the event loop has polled: Node takes note of its own children there, and must be left to do so.
  */
 export function reapOrphans({ clock, lookMs = LOOK_MS }: OrphansDeps): { close(): void } {
   let before: ReadonlySet<number> = new Set();
   const timer = clock.every(lookMs, () => {
     const now = zombies();
-    for (const pid of now) if (before.has(pid)) reapChild(pid);
+    const due = now.filter((pid) => before.has(pid));
     before = new Set(now);
+    // After a process stood still two looks may come in one turn of the loop, without a poll between them.
+    if (due.length > 0)
+      setImmediate(() => {
+        for (const pid of due) if (isZombie(String(pid))) reapChild(pid);
+      });
   });
   return { close: () => timer.cancel() };
 }
