@@ -144,7 +144,9 @@ function software({ others, othersUnseen }: Examined): readonly Diagnosis[] {
 
 function ports({ ports: found, agent: running }: Examined): readonly Diagnosis[] {
   if (running.kind === "answers") {
-    const failing = running.failing.filter((text) => /^(?:listener|ops-port|health-port) /.test(text));
+    const failing = running.failing.filter((text) =>
+      /^(?:listener|ops-port|health-port|local-port|peers-port) /.test(text),
+    );
     return failing.length === 0
       ? [line("ports", "ok", "the agent has all of its ports")]
       : failing.map((text) => line("ports", "FAIL", text, "`ss -ltnp` names the program that has the port."));

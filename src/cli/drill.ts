@@ -81,6 +81,8 @@ export async function drill(command: DrillCommand, deps: CommandDeps): Promise<n
     ] as const) {
       if (interrupt.signal.aborted) break;
       const beganMs = clock.now();
+      // A write without an answer may have been carried out.
+      if (wished === "") wished = next;
       const stored = await pin(lease, next);
       if (stored.kind !== "lease") {
         printError(`leasehold: the wish for ${next} could not be stored: ${failureOf(stored)}\n`);

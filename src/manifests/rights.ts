@@ -40,12 +40,18 @@ export function neededRights({
   ];
 }
 
-/** The rights of manifests/worker-rbac.yaml: a worker reads the API servers' addresses, and asks for their health. */
-export function workerRights(config: Pick<Config, "leaseNamespace" | "leaseName" | "checkPath">): readonly Right[] {
-  return neededRights(config).filter(
-    ({ attributes: { resourceAttributes } }) =>
-      resourceAttributes === undefined || resourceAttributes["resource"] === "endpointslices",
-  );
+/**
+ * The rights of manifests/worker-rbac.yaml: a worker reads the API servers' addresses, asks for their health, and
+ * reads in the Lease which of them are drained.
+ */
+export function workerRights(
+  config: Pick<Config, "leaseNamespace" | "leaseName" | "checkPath">,
+): readonly Right[] {
+  return neededRights(config).flatMap((right) => {
+    const { resource, verb } = right.attributes["resourceAttributes"] ?? {};
+    if (resource === undefined || resource === "endpointslices") return [right];
+    return resource === "leases" && verb === "get" ? [{ ...right, needed: false }] : [];
+  });
 }
 
 interface OnResource {
