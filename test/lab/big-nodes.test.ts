@@ -261,7 +261,7 @@ function insideSandbox(): void {
       [rules, 100, 1, "fast-path"],
     );
     assert.equal(fastPath.status().own[0]?.connections, 5);
-    assert.equal(warnings.filter((text) => text.startsWith("The kernel could not be asked")).length, 1);
+    assert.equal(warnings.filter((text) => text.startsWith("The kernel did not answer about")).length, 1);
   });
 
   test("a full set of clients is read in pieces, between which others have their turn", async () => {

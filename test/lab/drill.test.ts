@@ -92,8 +92,9 @@ test("a gap is seen: while nothing has the VIP its address does not answer", asy
 add rule netdev lost in ip daddr ${cluster.lab.vip4} tcp dport 1 drop
 `,
   });
-  const { status, out } = await leasehold(third, "drill", "--to", target.name);
-  await target.host.run(["nft", "delete", "table", "netdev", "lost"]);
+  const { status, out } = await leasehold(third, "drill", "--to", target.name).finally(() =>
+    target.host.run(["nft", "delete", "table", "netdev", "lost"]),
+  );
   assert.equal(status, 0, out);
   assert.match(
     out,
