@@ -148,6 +148,7 @@ async function hear(
     });
     try {
       for (let round = 1; round <= ROUNDS; round++) {
+        wire.listen({ identifier: ECHO_IDENTIFIER, macs: [...macs.values()], vips: [], others: addresses });
         for (const address of addresses) {
           const mac = macs.get(address.text);
           if (mac === undefined) wire.ask(address, "node");

@@ -39,7 +39,15 @@ describe("on a healthy cluster", () => {
     assert.equal(status, 0, out);
     assert.match(out, new RegExp(`^VIP: +${cluster.lab.vip4} bound on \\w+ of ${holder.name}`));
     assert.match(out, new RegExp(`^${holder.name}\\* +MASTER +100/100 +yes +bound`, "m"));
-    const other = await view(another());
+    // An agent reads the others' keys in the Lease a moment after it has become their peer.
+    const other = await cluster.lab.until(
+      async () => {
+        const seen = await view(another());
+        return seen.notAsked.length === 0 ? seen : Promise.reject(new Error(JSON.stringify(seen.notAsked)));
+      },
+      20_000,
+      "every agent answers",
+    );
     assert.deepEqual(
       [other.lease.holder, other.lease.from, other.vips[0]?.boundHere, other.notAsked],
       [holder.name, "api", false, []],

@@ -23,6 +23,7 @@ const wire = createLinuxWire({
   own: options.own.map(address),
   families: [...new Set(vips.map(({ family }) => family))],
 });
+wire.listen({ identifier: 0, macs: [], vips, others: [] });
 const ca = readFileSync(options.caFile);
 
 function address(text: string): IpAddress {
