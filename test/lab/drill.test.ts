@@ -92,9 +92,13 @@ test("a gap is seen: while nothing has the VIP its address does not answer", asy
 add rule netdev lost in ip daddr ${cluster.lab.vip4} tcp dport 1 drop
 `,
   });
-  const { status, out } = await leasehold(third, "drill", "--to", target.name).finally(() =>
-    target.host.run(["nft", "delete", "table", "netdev", "lost"]),
-  );
+  let done: { readonly status: number; readonly out: string };
+  try {
+    done = await leasehold(third, "drill", "--to", target.name);
+  } finally {
+    await target.host.run(["nft", "delete", "table", "netdev", "lost"]);
+  }
+  const { status, out } = done;
   assert.equal(status, 0, out);
   assert.match(
     out,
