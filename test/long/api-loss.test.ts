@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { ApiLossRig } from "../lab/api-loss-rig.ts";
 import type { Cluster } from "../lab/cluster.ts";
+import { fastPathReady } from "../lab/fast-path-cluster.ts";
+import { provable } from "../lab/on-the-wire.ts";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 
 let rig: ApiLossRig;
@@ -66,5 +68,32 @@ describe("the API is slow", () => {
     for (const { etcd } of cluster.plane.nodes) etcd.continue();
     await rig.confirmedAgain(holder);
     rig.neverMoved(holder, fromMs);
+  });
+});
+
+describe("only the holder cannot renew", () => {
+  test("its credentials are revoked: it lets go, and another one takes over", async () => {
+    // The best one, so that it would defend the VIP against the next holder if it still had it.
+    const old = cluster.node("n1");
+    await old.startAgent({ LEASEHOLD_PRIORITY: "200", LEASEHOLD_KUBECONFIG: old.plane.kubeconfigs.admin });
+    await cluster.settled();
+    await Promise.all(cluster.others(old).map((node) => node.startAgent()));
+    await fastPathReady(cluster);
+    assert.equal(await cluster.settled(), old);
+    await provable(cluster, old);
+    const fromMs = monotonicMs();
+    await cluster.kubectl(["delete", "clusterrolebinding", "kubeadm:cluster-admins"]);
+    // Its watch was admitted before that and would go on telling it who holds.
+    await old.plane.apiServer.kill();
+    const next = await cluster.successorOf(old);
+    await sleep(2_000);
+    assert.deepEqual(await cluster.bound(), [next.name], rig.since(fromMs).describe());
+    assert.ok(rig.since(fromMs).longestDualMs() <= 1_000, rig.since(fromMs).describe());
+    assert.ok(rig.since(fromMs).longestGapMs() <= 1_000, rig.since(fromMs).describe());
+    await old.plane.apiServer.start();
+    await cluster.plane.ready();
+    await cluster.plane.bindAdmins();
+    await sleep(2_000);
+    assert.equal(await cluster.settled(), next);
   });
 });

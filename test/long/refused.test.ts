@@ -8,6 +8,7 @@ import { describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import {
   HELD_MS,
+  SERVED_MS,
   all,
   assertStayedOn,
   cluster,
@@ -116,5 +117,20 @@ describe("on some nodes", () => {
     refuse(({ from }) => from === other?.host.ipv4, 403, "leases is forbidden", "Forbidden");
     await sleep(HELD_MS);
     assertStayedOn(holder, fromMs);
+  });
+
+  test("all but one are refused (403): that one is confirmed", async () => {
+    const old = await settled();
+    const able = cluster.nodes.find((node) => node !== old) ?? old;
+    const fromMs = monotonicMs();
+    refuse(({ from }) => from !== able.host.ipv4, 403, "leases is forbidden", "Forbidden");
+    await cluster.lab.until(
+      async () => (await able.status()).election?.confirmed === true,
+      SERVED_MS,
+      "the one that may write is confirmed",
+    );
+    await sleep(2_000);
+    assert.deepEqual(since(fromMs).intervals().at(-1)?.holders, [able.name], story(fromMs));
+    assert.ok(since(fromMs).longestDualMs() <= 1_000, story(fromMs));
   });
 });
