@@ -123,12 +123,14 @@ export async function tryPorts({
   opsHost,
   opsPort,
   healthPort,
+  peerPort,
 }: Config): Promise<Examined["ports"]> {
-  const wanted = [
+  const wanted: readonly (readonly [setting: string, host: string, port: number])[] = [
     ["LEASEHOLD_BALANCER_PORT", "::", balancerPort],
     ["LEASEHOLD_OPS_ADDRESS", opsHost, opsPort],
     ["LEASEHOLD_HEALTH_PORT", "127.0.0.1", healthPort],
-  ] as const;
+    ...(peerPort === undefined ? [] : [["LEASEHOLD_PEER_PORT", "::", peerPort] as const]),
+  ];
   return Promise.all(
     wanted.map(async ([setting, host, port]) => ({ setting, port, error: await tryPort(host, port) })),
   );

@@ -391,8 +391,8 @@ export const SETTINGS = {
     section: "Operations",
     electionOnly: true,
     doc:
-      "Port of this node's own address where the other control-plane nodes' agents ask this one for /status, " +
-      "/metrics and /decisions, and nothing else. It accepts only keys that the Lease names " +
+      "Port of this node's own address where the other control-plane nodes' agents ask this one for what its " +
+      "ops port serves, and can change nothing. It accepts only keys that the Lease names " +
       "(docs/page.md). `off` opens no such port: `leasehold status` and the page then show this node alone " +
       "while no API server answers. While the port is taken, the agent keeps trying.",
   }),

@@ -55,7 +55,7 @@ subjects:
     kind: User
     name: leasehold
 ---
-# Whoever has this role may read the agents' metrics. Add "/", "/page.css", "/page.js", "/events" and "/peers/*" for the
+# Who has this role may read the agents' metrics. Add "/", "/page.css", "/page.js", "/events" and "/peers/*" for the
 # page.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
