@@ -95,7 +95,7 @@ export type PacketKind = keyof typeof ETHERTYPE;
 export type PacketInterest =
   /**
    * Answers that prove life: echo replies without data and with this `identifier`, and ARP or neighbour
-   * discovery in frames from `macs`. A flood has to come from one of these machines, or in its name.
+   * discovery in frames from `macs`. Only frames with one of these MAC addresses can flood its socket.
    */
   | { readonly kind: "answers"; readonly identifier: number; readonly macs: readonly Uint8Array[] }
   /**

@@ -68,7 +68,7 @@ test("it remembers the API servers, asks them while the VIP is dead, and says wh
 
   await Promise.all(cluster.nodes.map((node) => node.endAgent()));
   await cluster.lab.until(async () => (await cluster.bound()).length === 0, 15_000, "no node has the VIP");
-  // The rules outlive the agents: whoever still knows the last holder's MAC address is served.
+  // The rules outlive the agents, so a client that still knows the last holder's MAC address is served.
   await cluster.client.run(["ip", "neighbour", "flush", "all"]);
   const dead = await run("status");
   assert.match(
