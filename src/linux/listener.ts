@@ -24,7 +24,7 @@ const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 
 /** A listening socket that nobody accepts from yet. */
-interface OpenListener {
+export interface PendingListener {
   readonly port: number;
   /** Calls back once, when the first client waits. */
   onClient(callback: () => void): void;
@@ -40,7 +40,7 @@ interface OpenListener {
  * @param backlog most clients that wait
  * @throws {SystemCallError} EADDRINUSE, EACCES and others of bind(2)
  */
-export function openPendingListener(port: number, backlog: number): OpenListener {
+export function openPendingListener(port: number, backlog: number): PendingListener {
   const { fd, bound } = listenOn(port, backlog);
   let watch: { close(): void } | undefined;
   const end = (): void => {

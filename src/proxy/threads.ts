@@ -9,22 +9,13 @@
  */
 import { createServer } from "node:net";
 import type { Timer } from "../clock.ts";
+import type { PendingListener } from "../linux/listener.ts";
 import { connectionCountMemory } from "./connection-count.ts";
 import { sum } from "./counters.ts";
 import { listenFailure, retryMs } from "./listen-failure.ts";
 import type { ListenFailure } from "./listen-failure.ts";
 import type { ProxyCounters, ProxySettings, ToProxy } from "./messages.ts";
 import { ProxyThread, type ProxyThreadDeps } from "./thread.ts";
-
-/** A listening socket whose clients wait until a worker takes it over (`linux/listener.ts`). */
-export interface PendingListener {
-  readonly port: number;
-  /** Calls back once, when the first client waits. */
-  onClient(callback: () => void): void;
-  /** Ends the watch and returns the descriptor, which belongs to the caller from now on. */
-  release(): number;
-  close(): void;
-}
 
 export interface ProxyThreadsDeps extends Omit<ProxyThreadDeps, "settings" | "share"> {
   readonly settings: ProxySettings;
