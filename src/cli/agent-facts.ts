@@ -2,6 +2,7 @@
  * Reads an agent's `/status` as the commands need it. Pure. Another version of the agent, or another program
  * on its port, may have answered, so every member is checked, and text is made fit for a terminal.
  */
+import type { Config } from "../config/config.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { isObject } from "../kube/record-codec.ts";
 import type { JsonObject } from "../kube/record-codec.ts";
@@ -75,6 +76,17 @@ export interface AgentFacts {
   /** The last refusal of the API that is not over. */
   readonly refusal: string | null;
   readonly credentials: string | null;
+}
+
+/** Where the API servers of the candidates are that the agent knows; none while it cannot be asked. */
+export const candidateHosts = (facts: AgentFacts | undefined): readonly string[] =>
+  facts?.election?.candidates.map(({ ip }) => ip) ?? [];
+
+/** The VIPs of the command's settings, or else those of the agent, as text. */
+export function vipsOf({ vips }: Pick<Config, "vips">, facts: AgentFacts | undefined): readonly string[] {
+  return vips.length > 0
+    ? vips.map(({ text }) => text)
+    : (facts?.vip?.addresses ?? []).map(({ address }) => address);
 }
 
 /** The answer is not an agent's status. */

@@ -15,7 +15,7 @@ import { readNetwork } from "../linux/links.ts";
 import { hostPort } from "../net.ts";
 import { parseRecording } from "../recorder/recording.ts";
 import type { Recording } from "../recorder/recording.ts";
-import { parseAgentFacts, parsePeerList } from "./agent-facts.ts";
+import { candidateHosts, parseAgentFacts, parsePeerList } from "./agent-facts.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
 
@@ -77,13 +77,8 @@ export async function askAll(config: Config, clock: Clock): Promise<Answers> {
     askAgent(`${base}/status`, LOCAL_MS),
     askRecording(`${base}/decisions`, config.dataDir),
   ]);
-  const known = agent.kind === "ok" ? (agent.value.election?.candidates ?? []) : [];
   const [lease, peers] = await Promise.all([
-    askLease(
-      config,
-      clock,
-      known.map(({ ip }) => ip),
-    ),
+    askLease(config, clock, candidateHosts(agent.kind === "ok" ? agent.value : undefined)),
     agent.kind === "ok" ? askPeers(base) : new Map<string, Asking<AgentFacts>>(),
   ]);
   return { at: clock.wall(), config, agent, peers, kernel: askKernel(config, agent), lease, recording };
@@ -152,10 +147,9 @@ async function askLease(
   clock: Clock,
   candidates: readonly string[],
 ): Promise<Asking<LeaseRecord | null>> {
-  const { leaseNamespace: namespace, leaseName: name } = config;
   await using connection = connect(config, clock, candidates);
   await connection.ready;
-  const read = await readLease({ api: connection.api, namespace, name });
+  const read = await readLease(connection.lease);
   if (read.kind === "lease") return { kind: "ok", value: read.record };
   if (read.kind === "unknown") return { kind: "ok", value: null };
   const problem = connection.problem();

@@ -121,10 +121,10 @@ async function leave(
   machine: Machine,
   { env, hostname, clock, print }: CleanupDeps,
 ): Promise<void> {
-  const { leaseNamespace: namespace, leaseName: name } = config;
   await using connection = connect(config, clock);
   await connection.ready;
-  const lease = { api: connection.api, namespace, name };
+  const { lease } = connection;
+  const { namespace, name } = lease;
   const before = await readLease(lease);
   if (before.kind === "failed") throw unreachable(before.message, config.nodeName, lease);
   if (before.kind === "unknown") {

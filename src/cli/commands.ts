@@ -2,6 +2,7 @@
  * The table of commands. What the parser accepts, what `--help` prints, what the shells complete and what the
  * README lists come from here.
  */
+import { MANIFESTS } from "../manifests/manifests.ts";
 
 export interface FlagSpec {
   readonly name: `--${string}`;
@@ -307,17 +308,7 @@ export const COMMANDS = [
     argument: {
       name: "KIND",
       required: true,
-      values: [
-        "pod",
-        "rbac",
-        "worker",
-        "worker-rbac",
-        "monitoring",
-        "dashboard",
-        "cli",
-        "kubectl-plugin",
-        "systemd",
-      ],
+      values: MANIFESTS,
     },
     summary: "print the YAML that Kubernetes needs, or a script or a unit for a host or a workstation",
     // The parser of this command takes every setting as a flag: manifest.ts has it, and the help.

@@ -16,6 +16,8 @@ export interface Connection extends AsyncDisposable {
   /** Resolves when the kubeconfigs have been read. */
   readonly ready: Promise<void>;
   readonly api: ApiClient;
+  /** The Lease that the agents compete for, and the way to it. */
+  readonly lease: { readonly api: ApiClient; readonly namespace: string; readonly name: string };
   /** The API servers that are asked, in this order. */
   servers(): readonly string[];
   /** What is wrong with the kubeconfigs; null while one is good. */
@@ -52,9 +54,11 @@ export function connect(config: Config, clock: Clock, candidates: readonly strin
         port: config.backendPort,
       }),
   });
+  const api = createApiClient({ transport, clock, log });
   return {
     ready: credentials.start(),
-    api: createApiClient({ transport, clock, log }),
+    api,
+    lease: { api, namespace: config.leaseNamespace, name: config.leaseName },
     servers: () => transport.servers(),
     problem: () => credentials.problem(),
     async [Symbol.asyncDispose]() {

@@ -9,6 +9,7 @@ import { leasePath } from "../kube/record-codec.ts";
 import { readLease } from "../kube/withdraw.ts";
 import { hostPort } from "../net.ts";
 import { duration } from "../recorder/explain.ts";
+import { candidateHosts, vipsOf } from "./agent-facts.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import type { Command } from "./args.ts";
 import { askAgents } from "./ask.ts";
@@ -40,14 +41,9 @@ export async function drain(command: DrainCommand, deps: CommandDeps): Promise<n
   if (config === undefined) return 2;
   const agents = await askAgents(config);
   const facts = factsOf(agents);
-  const known = facts[0]?.election?.candidates ?? [];
-  await using connection = connect(
-    config,
-    deps.clock,
-    known.map(({ ip }) => ip),
-  );
+  await using connection = connect(config, deps.clock, candidateHosts(facts[0]));
   await connection.ready;
-  const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
+  const { lease } = connection;
   const before = await readLease(lease);
   if (before.kind !== "lease") {
     deps.printError(unreadable(before, config, connection.problem(), STOP_THE_SERVER));
@@ -60,10 +56,7 @@ export async function drain(command: DrainCommand, deps: CommandDeps): Promise<n
     );
     return FAILED;
   }
-  const vips =
-    config.vips.length > 0
-      ? config.vips.map(({ text }) => text)
-      : (facts[0]?.vip?.addresses ?? []).map(({ address }) => address);
+  const vips = vipsOf(config, facts[0]);
   const judge = command.kind === "drain" ? judgeDrain : judgeUndrain;
   const verdict = judge(before.record, command.server, servers.list, vips);
   switch (verdict.kind) {

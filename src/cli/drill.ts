@@ -7,6 +7,7 @@ import type { Command } from "./args.ts";
 import { askAll } from "./ask.ts";
 import type { Answers } from "./ask.ts";
 import { clusterView } from "./cluster-view.ts";
+import { candidateHosts } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
 import { drillText, judgeDrill } from "./drills.ts";
 import type { DrillMove } from "./drills.ts";
@@ -43,14 +44,10 @@ export async function drill(command: DrillCommand, deps: CommandDeps): Promise<n
     );
     return REFUSED;
   }
-  const known = answers.agent.kind === "ok" ? (answers.agent.value.election?.candidates ?? []) : [];
-  await using connection = connect(
-    config,
-    clock,
-    known.map(({ ip }) => ip),
-  );
+  const local = answers.agent.kind === "ok" ? answers.agent.value : undefined;
+  await using connection = connect(config, clock, candidateHosts(local));
   await connection.ready;
-  const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
+  const { lease } = connection;
   const port = config.vipPorts[0] ?? config.backendPort;
   const all = startProbes(
     view.vips.map(({ address }) => address),

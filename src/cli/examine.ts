@@ -39,7 +39,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
   ]);
   await using connection = connect(config, clock);
   await connection.ready;
-  const lease = await ask(config, connection.api);
+  const lease = await readLease(connection.lease);
   const candidates = candidatesOf(lease);
   const known = candidates.kind === "ok" ? candidates.value : [];
   const [wire, peers, rights, servers, asAdmin] = await Promise.all([
@@ -77,7 +77,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     rights,
     servers,
     // The probes of the wire have taken a second, in which the holder has renewed.
-    holderClock: holderClock(lease, await ask(config, connection.api), clock.wall()),
+    holderClock: holderClock(lease, await readLease(connection.lease), clock.wall()),
     candidates:
       candidates.kind === "failed"
         ? candidates
@@ -102,13 +102,6 @@ const NO_VIP = {
   message: "LEASEHOLD_VIP is not set",
   hint: "Set it, as the pod has it.",
 } as const;
-
-function ask(
-  { leaseNamespace: namespace, leaseName: name }: Config,
-  api: ReturnType<typeof connect>["api"],
-): Promise<LeaseRead> {
-  return readLease({ api, namespace, name });
-}
 
 function candidatesOf(lease: LeaseRead): Asking<readonly Candidate[]> {
   if (lease.kind === "failed") return failed("the Lease", lease.message);

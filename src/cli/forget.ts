@@ -64,11 +64,10 @@ export async function forget({ env, hostname, clock, node, print, printError }: 
     );
     return 2;
   }
-  const { leaseNamespace: namespace, leaseName: name } = parsed.config;
   await using connection = connect(parsed.config, clock);
   await connection.ready;
   try {
-    await forgetNode({ api: connection.api, clock, namespace, name, node, print });
+    await forgetNode({ ...connection.lease, clock, node, print });
     return 0;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

@@ -11,6 +11,7 @@ import type { LeaseRead, WithdrawDeps } from "../kube/withdraw.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Command } from "./args.ts";
 import { askLocal } from "./ask.ts";
+import { candidateHosts, vipsOf } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
 import { commandConfig } from "./inspect.ts";
 import type { CommandDeps } from "./inspect.ts";
@@ -41,22 +42,15 @@ export async function wish(command: WishCommand, deps: CommandDeps): Promise<num
   if (config === undefined) return 2;
   const local = await askLocal(config);
   const known = local?.election?.candidates ?? [];
-  await using connection = connect(
-    config,
-    deps.clock,
-    known.map(({ ip }) => ip),
-  );
+  await using connection = connect(config, deps.clock, candidateHosts(local));
   await connection.ready;
-  const lease = { api: connection.api, namespace: config.leaseNamespace, name: config.leaseName };
+  const { lease } = connection;
   const before = await readLease(lease);
   if (before.kind !== "lease") {
     deps.printError(unreadable(before, config, connection.problem(), STOP_THE_AGENT));
     return FAILED;
   }
-  const vips =
-    config.vips.length > 0
-      ? config.vips.map(({ text }) => text)
-      : (local?.vip?.addresses ?? []).map(({ address }) => address);
+  const vips = vipsOf(config, local);
   const session: Session = { ...deps, lease, config, vips };
   const silent =
     local?.election === undefined || local.election === null
