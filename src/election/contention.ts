@@ -91,7 +91,9 @@ export function decideDefence(step: StepBuilder, role: Master): void {
  * When the VIP may be defended again. @param other the candidate that claims it; undefined: a stranger does
  */
 export function defendAgainAt({ wire }: Facts, other: Candidate | undefined): number {
-  return wire.defendedAtMs + (other === undefined ? DEFEND_MS : wire.defendPauseMs);
+  return (
+    wire.defendedAtMs + (other === undefined ? DEFEND_MS : Math.max(wire.defendPauseMs, DEFEND_CANDIDATE_MS))
+  );
 }
 
 /** Says once that the VIP is here. */

@@ -146,22 +146,42 @@ describe("a node that serves though it cannot write the Lease", () => {
     assert.equal(serving().hears({ kind: "claimed", mac: n3.mac }).bound, false);
   });
 
-  test("stays before a worse candidate where no node can write", () => {
+  const noneIsWritten = {
+    servers: [
+      { server: "a", state: "alive" },
+      { server: "b", state: "alive" },
+    ],
+    records: [],
+  } as const;
+  const whereNobodyCanWrite = (): Subject => {
     const subject = serving();
     while (subject.state.lease.refusal !== null) {
       subject.to(subject.nowMs + 500);
       while (subject.sent("claim").length > 0)
         subject.answer("claim", { kind: "no-answer", ambiguous: true, message: "etcd is gone" });
     }
-    const servers = [
-      { server: "a", state: "alive" },
-      { server: "b", state: "alive" },
-    ] as const;
-    subject.surveyed({ servers, records: [] });
+    subject.surveyed(noneIsWritten);
+    return subject;
+  };
+
+  test("stays before a worse candidate where no node can write", () => {
+    const subject = whereNobodyCanWrite();
     assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, true);
     const before = subject.asked("unbind");
     cannotWrite(subject, subject.nowMs + 20_000, "read");
     assert.equal(subject.asked("unbind") - before, 0, "that claim is settled, whatever is known later");
+  });
+
+  test("answers the claims of such a candidate once a second, and not each of them", () => {
+    const subject = whereNobodyCanWrite();
+    const before = subject.asked("defend");
+    for (let claims = 0; claims < 10; claims += 1)
+      subject
+        .to(subject.nowMs + 300)
+        .surveyed(noneIsWritten)
+        .hears({ kind: "claimed", mac: n3.mac });
+    assert.equal(subject.bound, true);
+    assert.equal(subject.asked("defend") - before, 3);
   });
 
   test("announces the VIP every 1.5 s, so that one on the other side of a cut hears of it when it heals", () => {
