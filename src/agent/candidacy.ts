@@ -211,8 +211,9 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
       const record = taken.next.state.lease.view?.record;
       if (record !== undefined && record !== taken.before.lease.view?.record) deps.onLease(record);
       const move = unplannedMove(taken);
-      if (move !== null) recordings.soon(move);
-      const gap = gapMs(taken, { intervalMs: config.probeIntervalMs, misses: config.probeMisses });
+      if (move === null) return;
+      recordings.soon(move);
+      const gap = gapMs(taken, move, { intervalMs: config.probeIntervalMs, misses: config.probeMisses });
       if (gap !== null) metrics.failoverGap(gap);
     },
   });

@@ -97,7 +97,7 @@ function givesWay(step: StepBuilder, probed: Probed, readyMs: number): boolean {
   const sinceMs = wire.prober?.sinceMs ?? probed.atMs;
   const ignored = step.nowMs >= Math.max(sinceMs, readyMs) + PROBER_MS;
   if (wire.prober?.ignored !== ignored) {
-    step.setWire({ prober: { mac: probed.prober, sinceMs, ignored } });
+    step.setWire({ prober: { sinceMs, ignored } });
     const outcome = ignored ? "ignored" : "waits";
     step.effect({ kind: "report", report: { kind: "prober", mac: probed.prober, outcome } });
   }

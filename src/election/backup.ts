@@ -82,8 +82,7 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
  */
 function standBy(step: StepBuilder, role: Backup, view: LeaseView | null): void {
   const { facts, settings, nowMs } = step;
-  if (facts.leftOver.resumeUntilMs !== null || facts.leftOver.adoptable !== null) unbindVip(step);
-  forgetLeftOver(step);
+  unbindLeftOver(step);
   awaitSilence(step);
   const record = view?.record ?? null;
   if (record === null || facts.lease.write !== null || facts.self.namesake !== null) return;
@@ -101,12 +100,16 @@ function neverWas(view: LeaseView): boolean {
  * The address that a previous process has left is this node's only while the Lease may still name this node.
  */
 function dropLeftOver(step: StepBuilder, view: LeaseView | null): void {
+  if (view !== null) return unbindLeftOver(step);
   const { resumeUntilMs, adoptable } = step.facts.leftOver;
   if (resumeUntilMs === null && adoptable === null) return;
-  if (view === null) {
-    const { POSITIVE_INFINITY } = Number;
-    return step.wakeAt(Math.min(resumeUntilMs ?? POSITIVE_INFINITY, adoptable?.untilMs ?? POSITIVE_INFINITY));
-  }
+  const { POSITIVE_INFINITY } = Number;
+  step.wakeAt(Math.min(resumeUntilMs ?? POSITIVE_INFINITY, adoptable?.untilMs ?? POSITIVE_INFINITY));
+}
+
+function unbindLeftOver(step: StepBuilder): void {
+  const { resumeUntilMs, adoptable } = step.facts.leftOver;
+  if (resumeUntilMs === null && adoptable === null) return;
   unbindVip(step);
   forgetLeftOver(step);
 }

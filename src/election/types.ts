@@ -298,7 +298,7 @@ export interface WireState {
    * A machine with a lower MAC address asks for the VIP as this node does, and no machine has it. This node
    * gives way to it for a while. `ignored`: that while is over. null: no such machine asks.
    */
-  readonly prober: { readonly mac: string; readonly sinceMs: number; readonly ignored: boolean } | null;
+  readonly prober: { readonly sinceMs: number; readonly ignored: boolean } | null;
   /** Since when a verdict of the wire is awaited. */
   readonly probingSinceMs: number | null;
   /** Another machine has been heard on the VIP's link: the link carries frames. */

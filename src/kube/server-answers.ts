@@ -3,6 +3,7 @@
  * how, when that costs the VIP.
  */
 import type { Clock } from "../clock.ts";
+import { remember } from "./remember.ts";
 import type { RequestReport } from "./transport.ts";
 
 /** An older answer says nothing about a loss of now. */
@@ -31,10 +32,7 @@ export function createServerAnswers({ clock }: { readonly clock: Clock }): Serve
     note(report) {
       const failure = failureOf(report);
       if (failure === undefined) return;
-      last.delete(report.server);
-      last.set(report.server, { atMs: clock.now(), failure });
-      const [oldest] = last.keys();
-      if (last.size > MOST_SERVERS && oldest !== undefined) last.delete(oldest);
+      remember(last, report.server, { atMs: clock.now(), failure }, MOST_SERVERS);
     },
     failures(servers) {
       const found: Record<string, string> = {};

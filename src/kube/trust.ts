@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClientCredentials } from "./kubeconfig.ts";
+import { remember } from "./remember.ts";
 
 /** A failure that the credentials may have caused. */
 export interface Doubt {
@@ -82,8 +83,8 @@ export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
       for (const doubt of doubts) credentials.rejected(doubt.used, `${server}: ${doubt.reason}`);
       if (turnedAway === undefined) {
         const servers = taken.get(used.fingerprint) ?? new Map<string, number>();
-        remember(servers, server, clock.now());
-        remember(taken, used.fingerprint, servers);
+        remember(servers, server, clock.now(), MOST);
+        remember(taken, used.fingerprint, servers, MOST);
         credentials.accepted(used);
       } else {
         credentials.rejected(used, turnedAway);
@@ -99,17 +100,9 @@ export function createTrust({ clock, log, credentials }: TrustDeps): Trust {
         const key = `${server} ${used.path}`;
         const before = told.get(key);
         if (before?.reason === reason && clock.now() - before.atMs < REPEAT_MS) continue;
-        remember(told, key, { reason, atMs: clock.now() });
+        remember(told, key, { reason, atMs: clock.now() }, MOST);
         log.warn({ server, path: used.path, reason }, "TLS with the API server fails, the agent tries again");
       }
     },
   };
-}
-
-/** Sets the key. If the map then holds more than MOST keys, the oldest one is removed. */
-function remember<T>(map: Map<string, T>, key: string, value: T): void {
-  map.delete(key);
-  map.set(key, value);
-  const [oldest] = map.keys();
-  if (map.size > MOST && oldest !== undefined) map.delete(oldest);
 }

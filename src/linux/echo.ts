@@ -3,7 +3,7 @@
  * a process, whether it is there. Nothing here waits: replies stay in the socket until they are drained.
  */
 import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
-import { viewOf } from "./bytes.ts";
+import { int32, viewOf } from "./bytes.ts";
 import { internetChecksum } from "./checksum.ts";
 import {
   closeSocket,
@@ -133,7 +133,7 @@ function openFamily(family: Family): number {
   try {
     if (family === 4) setSocketOption(fd, SOL_RAW, ICMP_FILTER, blockAllBut(ECHO_TYPES[4].reply, 1));
     else setSocketOption(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blockAllBut(ECHO_TYPES[6].reply, 8));
-    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(RECEIVE_BUFFER_BYTES).buffer));
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, int32(RECEIVE_BUFFER_BYTES));
     // Packets that came between the opening and the filter are not ours. The first drain drops them.
   } catch (error) {
     closeSocket(fd);

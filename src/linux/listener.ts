@@ -2,7 +2,7 @@
  * A listening TCP socket whose connections wait in the kernel's accept queue (listen(2)) until somebody takes
  * the descriptor over. Node's own listener accepts at once, so it cannot wait.
  */
-import { viewOf } from "./bytes.ts";
+import { int32, viewOf } from "./bytes.ts";
 import {
   bindSocket,
   closeSocket,
@@ -103,8 +103,4 @@ function bound(
     closeSocket(fd);
     throw error;
   }
-}
-
-function int32(value: number): Uint8Array {
-  return new Uint8Array(Int32Array.of(value).buffer);
 }

@@ -4,7 +4,7 @@
  * before every firewall in the inet families. No socket asks for ETH_P_ALL, for which the kernel would clone
  * every frame that the machine sends.
  */
-import { viewOf } from "./bytes.ts";
+import { int32, viewOf } from "./bytes.ts";
 import { ETHERTYPE } from "./ip-header.ts";
 import {
   attachFilter,
@@ -71,7 +71,7 @@ export function openPacketReceiver(
   const fd = openRawPacketSocket();
   try {
     const room = interest.kind === "hosts" ? FEW_FRAMES_BYTES : RECEIVE_BUFFER_BYTES;
-    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, new Uint8Array(Int32Array.of(room).buffer));
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, int32(room));
     attachFilter(fd, packetFilter(kind, linkIndex, interest));
     bindSocket(fd, packetAddress(ETHERTYPE[kind], linkIndex));
   } catch (error) {

@@ -3,7 +3,7 @@
  * everything else is synchronous and never waits.
  */
 import { LeaseholdError } from "../errors.ts";
-import { concatBytes, viewOf } from "./bytes.ts";
+import { concatBytes, int32, viewOf } from "./bytes.ts";
 import {
   bindSocket,
   closeSocket,
@@ -140,7 +140,7 @@ export function openNetlinkSocket(
 ): NetlinkSocket {
   const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol);
   const kernel = netlinkAddress(0);
-  const on = new Uint8Array(Int32Array.of(1).buffer);
+  const on = int32(1);
   let sequence = 0;
   try {
     bindSocket(fd, kernel);
@@ -365,12 +365,7 @@ export function subscribeMessages(
   const buffer = new Uint8Array(BUFFER_BYTES);
   const prepare = (fd: number): void => {
     try {
-      setSocketOption(
-        fd,
-        SOL_SOCKET,
-        SO_RCVBUFFORCE,
-        new Uint8Array(Int32Array.of(receiveBufferBytes).buffer),
-      );
+      setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, int32(receiveBufferBytes));
     } catch {
       // This needs CAP_NET_ADMIN of the first user namespace. Without it more is lost, and every listener has
       // to cope with loss.

@@ -237,7 +237,7 @@ function ruleOf(settings: ElectionSettings, decision: Decision): Explanation["ru
 function fits(
   { file, when }: Transition,
   settings: ElectionSettings,
-  { event, effects, atMs }: Decision,
+  { event, effects, after, atMs }: Decision,
   from: Role,
   to: Role,
 ): boolean {
@@ -256,12 +256,7 @@ function fits(
     }
   }
   if (from.kind === "MASTER" && to.kind === "BACKUP") {
-    const givesBack = effects.some(
-      (effect) =>
-        effect.kind === "report" &&
-        effect.report.kind === "transition" &&
-        effect.report.reason === GIVEN_BACK,
-    );
+    const givesBack = after.reason === GIVEN_BACK;
     if (givesBack || file === "take-over.ts") return givesBack === (file === "take-over.ts");
     return (file === "fence.ts") === atMs >= from.renewedAtMs + settings.renewDeadlineMs;
   }

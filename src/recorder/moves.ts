@@ -2,6 +2,7 @@
 import type { Role, StepTaken } from "../election/types.ts";
 import { RELEASED_BY } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
+import { turnMs } from "../sentinel/proof-rules.ts";
 
 /** What moved, as a word for the name of a file. */
 export type UnplannedMove =
@@ -46,16 +47,17 @@ export interface Probing {
   readonly misses: number;
 }
 
-/** How much slower the holder is asked where a false alarm would cost connections; see the sentinel. */
-const SLOWER = 10;
-
 /**
  * For how many milliseconds at most no node had the VIP before this step took it; null where the step took it
  * from no dead or silent holder. It counts from the last sign of life of the old holder that this node saw: an
  * answer on the wire, or a renewal.
+ * @param move what {@link unplannedMove} says of the step
  */
-export function gapMs(step: StepTaken, probing: Probing): number | null {
-  const move = unplannedMove(step);
+export function gapMs(
+  step: StepTaken,
+  move: ReturnType<typeof unplannedMove>,
+  probing: Probing,
+): number | null {
   const { before, atMs } = step;
   const { view } = before.lease;
   if (view === null || (move !== "holder-dead" && move !== "lease-expired" && move !== "unwritten"))
@@ -63,7 +65,7 @@ export function gapMs(step: StepTaken, probing: Probing): number | null {
   const sinceRenewalMs = atMs - view.changedAtMs;
   if (move !== "holder-dead") return Math.max(0, sinceRenewalMs);
   const { proof, watched } = before.wire;
-  const intervalMs = probing.intervalMs * (watched?.pace === "slow" ? SLOWER : 1);
+  const intervalMs = turnMs(probing.intervalMs, watched?.pace ?? "fast");
   const sinceAnswerMs = atMs - (proof?.atMs ?? atMs) + intervalMs * (probing.misses + 1);
   return Math.max(0, Math.min(sinceRenewalMs, sinceAnswerMs));
 }

@@ -60,6 +60,14 @@ const SILENT_ASK_MS = 1_000;
 const ECHO_EVERY_MS = 10_000;
 const ECHO_EVERY_MOST_MS = 600_000;
 
+/** How many times longer a turn is where a false alarm costs connections. */
+const SLOWER = 10;
+
+/** Milliseconds between two echoes at that pace. `slow` is for nodes without the fast path. */
+export function turnMs(intervalMs: number, pace: "fast" | "slow"): number {
+  return pace === "fast" ? intervalMs : intervalMs * SLOWER;
+}
+
 /** How often the holder is asked, and how many misses prove its death. */
 export interface ProofRules {
   /** The length of a turn by echoes, in milliseconds. */

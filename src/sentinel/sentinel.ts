@@ -23,6 +23,7 @@ import {
   isRecent,
   judgeTurn,
   missedOf,
+  turnMs,
 } from "./proof-rules.ts";
 import type { ProofRules, ProofState, ProofTurn } from "./proof-rules.ts";
 import type { Heard, HeardOnWire, Wire } from "./wire.ts";
@@ -50,9 +51,6 @@ export interface SentinelDeps {
  * holder.
  */
 const DRAIN_MS = 100;
-/** How many times longer a turn is where a false alarm costs connections. */
-const SLOWER = 10;
-
 /** Milliseconds after a lost answer in which the holder's silence is no proof, as far as the status goes. */
 const ANSWERS_LOST_MS = 1_000;
 /** Milliseconds for which the status says that frames were lost, and in which the log does not say it again. */
@@ -85,7 +83,7 @@ export function createSentinel({
   const claimDedup = createClaimDedup();
   const presence = createLinkPresence({
     nowMs: clock.now(),
-    known: () => watched.witnesses.map(({ address }) => address).filter(({ text }) => witnesses.has(text)),
+    known: () => witnesses.known().addresses,
     ask: (neighbour) => arp.ask(neighbour),
     changed: (heard) => tell({ kind: "neighbours", heard }),
   });
@@ -176,7 +174,6 @@ export function createSentinel({
       case "owner": {
         if (index === undefined) {
           const asked = witnesses.owner(heard.address.text, heard.mac, proof?.sequence ?? 0);
-          listen();
           if (asked && third) witnessed = true;
           return;
         }
@@ -296,7 +293,7 @@ export function createSentinel({
       const same = sameMachine && holder?.tenure === watched.holder?.tenure;
       const goesOn = sameMachine && proof !== null && answersNow(proof);
       watched = next;
-      rules = { intervalMs: next.pace === "fast" ? intervalMs : intervalMs * SLOWER, misses };
+      rules = { intervalMs: turnMs(intervalMs, next.pace), misses };
       // The VIP itself is no third host, even if it is named as a witness.
       witnesses.set(next.witnesses.filter(({ address }) => !indexes.has(address.text)));
       listen();

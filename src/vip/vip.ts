@@ -203,14 +203,15 @@ export function createVip(deps: VipDeps): Vip {
     if (!mayHold(held)) return;
     try {
       const link = kernel.link();
-      const present = survey();
+      const all = kernel.addresses();
+      const present = survey(all);
       const complete = texts.every((text) =>
         present.some((entry) => entry.address.text === text && entry.linkIndex === link?.index),
       );
       // Refreshing on each report would cause a report for each refresh, so only a difference leads to a
       // refresh.
       if (held.boundSinceMs === undefined || !complete || !sameLink(held.link, link)) ensureBound(held);
-      else if (link !== undefined) standBehind(held, link);
+      else if (link !== undefined) standBehind(held, link, all);
     } catch (error) {
       failed(held, error);
     }
@@ -220,8 +221,8 @@ export function createVip(deps: VipDeps): Vip {
    * Binds an IPv4 VIP again that has come to stand before the machine's own address, which puts it behind.
    * Connections outlive the microseconds without it.
    */
-  function standBehind(held: Held, link: LinkState): void {
-    const first = standingFirst(kernel.addresses(), link.index, texts);
+  function standBehind(held: Held, link: LinkState, all: readonly BoundAddress[]): void {
+    const first = standingFirst(all, link.index, texts);
     if (first.length === 0 || clock.now() < movedMs + MOVE_AGAIN_MS) return;
     movedMs = clock.now();
     log.info(
@@ -267,8 +268,8 @@ export function createVip(deps: VipDeps): Vip {
   }
 
   /** Lists the VIP's addresses on this machine that are ours, on any interface. It notes the foreign ones. */
-  function survey(): readonly BoundAddress[] {
-    const present = kernel.addresses().filter((entry) => texts.includes(entry.address.text));
+  function survey(all = kernel.addresses()): readonly BoundAddress[] {
+    const present = all.filter((entry) => texts.includes(entry.address.text));
     foreign.note(present);
     return present.filter((entry) => entry.ours);
   }

@@ -52,7 +52,7 @@ describe("an unplanned move", () => {
 describe("the gap of a take-over", () => {
   const PROBING = { intervalMs: 50, misses: 3 };
   const gapsOf = (subject: Subject): readonly number[] =>
-    subject.taken.flatMap((taken) => gapMs(taken, PROBING) ?? []);
+    subject.taken.flatMap((taken) => gapMs(taken, unplannedMove(taken), PROBING) ?? []);
 
   test("counts from the last answer of a holder that was found dead on the wire", () => {
     const self = candidate("n1", { effective: 120, base: 120, fastPath: OFFER });
