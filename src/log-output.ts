@@ -3,7 +3,8 @@
  * VIP: a pipe holds 64 KiB, and a write that waits for its reader stops every timer of the agent. What does
  * not fit is kept for a while, then dropped and counted, and the count is logged when writing works again.
  */
-import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
+import { pause } from "./clock.ts";
 import type { Clock, Timer } from "./clock.ts";
 
 /** Bytes that are kept for a reader that is slow. */
@@ -82,20 +83,23 @@ export function createLogOutput({ clock, write, notice }: LogOutputDeps): LogOut
     });
   }
 
+  function drop(): void {
+    untold++;
+    dropped++;
+  }
+
   return {
     line(text) {
       if (kept.length > 0 && keptBytes + Buffer.byteLength(text) > MOST_KEPT) {
         if (untold === 0) sinceMs = clock.now();
-        untold++;
-        dropped++;
+        drop();
         return;
       }
       // A line after the ones that were dropped comes after the count of those.
       if (untold > 0) {
         flush();
         if (untold > 0) {
-          untold++;
-          dropped++;
+          drop();
           return later();
         }
       }
@@ -111,7 +115,7 @@ export function createLogOutput({ clock, write, notice }: LogOutputDeps): LogOut
       for (;;) {
         flush();
         if (kept.length === 0 || clock.now() >= untilMs) return;
-        await new Promise<void>((resolve) => void clock.after(10, resolve));
+        await pause(clock, 10);
       }
     },
   };
@@ -132,27 +136,19 @@ export interface SystemCalls {
  * processes may share. A file never makes a writer wait for a reader, and is not opened again: the new one
  * would have a position of its own. A socket cannot be opened again (ENXIO), so it is sent to.
  */
-export function openWithoutWaiting(
-  fd: number,
-  { sendNow, setNonBlocking }: SystemCalls,
-): { readonly write: WriteBytes; close(): void } {
+export function openWithoutWaiting(fd: number, { sendNow, setNonBlocking }: SystemCalls): WriteBytes {
   const kind = kindOf(fd);
-  if (kind === "socket") return { write: (bytes) => sendNow(fd, bytes), close: () => {} };
+  if (kind === "socket") return (bytes) => sendNow(fd, bytes);
   const own = kind === "stream" ? openAgain(fd) : undefined;
   // The pipe belongs to another user, who may see the change too. To wait would be worse.
   if (kind === "stream" && own === undefined) setNonBlocking(fd);
-  return {
-    write(bytes) {
-      try {
-        return writeSync(own ?? fd, bytes);
-      } catch (error) {
-        if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0;
-        throw error;
-      }
-    },
-    close: () => {
-      if (own !== undefined) closeSync(own);
-    },
+  return (bytes) => {
+    try {
+      return writeSync(own ?? fd, bytes);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0;
+      throw error;
+    }
   };
 }
 

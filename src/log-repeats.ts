@@ -31,10 +31,9 @@ export interface LogRepeats {
 
 interface Kind {
   lines: number;
-  counted: number;
   readonly timer: Timer;
-  /** Writes the last line with the count. */
-  tell: () => void;
+  /** Writes the last line with the count of those that were left out; undefined: none was. */
+  tell?: () => void;
 }
 
 export function createLogRepeats({ clock }: { readonly clock: Pick<Clock, "after"> }): LogRepeats {
@@ -43,7 +42,7 @@ export function createLogRepeats({ clock }: { readonly clock: Pick<Clock, "after
   function end(key: string): void {
     const kind = kinds.get(key);
     kinds.delete(key);
-    if (kind !== undefined && kind.counted > 0) kind.tell();
+    kind?.tell?.();
   }
 
   return {
@@ -53,14 +52,13 @@ export function createLogRepeats({ clock }: { readonly clock: Pick<Clock, "after
       if (kind === undefined) {
         if (kinds.size < MOST_KINDS) {
           const timer = clock.after(WINDOW_MS, () => end(key));
-          kinds.set(key, { lines: 1, counted: 0, timer, tell: () => {} });
+          kinds.set(key, { lines: 1, timer });
         }
         return true;
       }
       kind.lines++;
       if (kind.lines <= MOST_LINES) return true;
-      kind.counted++;
-      kind.tell = () => write({ ...fields, repeated: kind.counted }, message);
+      kind.tell = () => write({ ...fields, repeated: kind.lines - MOST_LINES }, message);
       return false;
     },
     close() {

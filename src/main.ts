@@ -83,7 +83,7 @@ async function main(): Promise<number> {
         clock: systemClock(bootTimeMs),
         nodeVersion: process.version,
         printError: (text) => void process.stderr.write(text),
-        writeLog: openWithoutWaiting(1, { sendNow, setNonBlocking }).write,
+        writeLog: openWithoutWaiting(1, { sendNow, setNonBlocking }),
         onSignal(callback) {
           for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => callback("stop"));
           process.on("SIGHUP", () => callback("reload"));

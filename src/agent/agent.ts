@@ -7,7 +7,7 @@ import type { Backend, BalancerStatus } from "../backends/backend.ts";
 import type { CheckTls } from "../backends/probe.ts";
 import { openHostLiveness } from "../backends/host-liveness.ts";
 import { readRemembered, writeRemembered } from "../backends/remembered.ts";
-import type { Clock, Timer } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
@@ -99,8 +99,6 @@ export interface Agent {
 
 /** Milliseconds that the API may take to say who a client of the ops port is. */
 const REVIEW_MS = 3_000;
-/** Milliseconds between two looks at the Lease's candidates for new keys. */
-const PEERS_MS = 1_000;
 
 /** The parts that need to know the node's place on the network. */
 interface Parts {
@@ -177,7 +175,6 @@ export function createAgent(deps: AgentDeps): Agent {
   let presence: { close(): void } | undefined;
   let orphans: { close(): void } | undefined;
   let report: { close(): void } | undefined;
-  let peerTimer: Timer | undefined;
   let stopping: Promise<void> | undefined;
   let waiting: string | null = null;
 
@@ -203,10 +200,7 @@ export function createAgent(deps: AgentDeps): Agent {
     parts = createParts(deps, nodeNetwork, metrics, identity);
     // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
-    if (parts.peers !== undefined) {
-      await ops.meetPeers(parts.peers);
-      peerTimer = clock.every(PEERS_MS, learnPeers);
-    }
+    if (parts.peers !== undefined) await ops.meetPeers(parts.peers);
     await parts.credentials.start();
     // The election does not wait for the listener. A taken port is the balancer's fault, and its check
     // reports it.
@@ -225,7 +219,6 @@ export function createAgent(deps: AgentDeps): Agent {
     await parts?.candidacy?.stop();
     const told = parts?.notifier.close(LAST_HOOK_MS);
     report?.close();
-    peerTimer?.cancel();
     discovery?.close();
     drainPoll?.close();
     parts?.fastPath?.stop();
@@ -249,10 +242,6 @@ export function createAgent(deps: AgentDeps): Agent {
     return outcome?.kind === "answer"
       ? { status: outcome.response.status, body: outcome.response.body }
       : undefined;
-  }
-
-  function learnPeers(): void {
-    parts?.peers?.known.observe(parts.candidacy?.electionStatus());
   }
 
   function noBackend(): string | null {
@@ -433,6 +422,8 @@ function createParts(
           metrics,
           fastPathOffer: () => fastPath?.offer(),
           onLease: (record) => drains.observe(record),
+          // After the step: the election's status is of the state before it until then.
+          onCandidates: () => void clock.after(0, () => peers?.known.observe(candidacy?.electionStatus())),
           failingApiServers: () => serverAnswers.failures(transport.servers()),
           onState: (state) =>
             notifier.tell(state, candidacy?.electionStatus().effectivePriority ?? config.priority),

@@ -6,6 +6,7 @@ import type { BackendStatus } from "../backends/backend.ts";
 import type { Clock } from "../clock.ts";
 import type { Discovery } from "../kube/endpoints.ts";
 import type { Logger } from "../log.ts";
+import { repeatWarning } from "./repeat.ts";
 
 export interface BackendFacts {
   readonly backends: readonly BackendStatus[];
@@ -67,13 +68,6 @@ function advice(status: number, role: BackendFacts["role"]): string {
   return "see the log of that API server";
 }
 
-const LOOK_MS = 5_000;
-/**
- * Number of looks between two warnings, half a minute. An agent without a backend repeats the warning, so
- * that a later reader of its log need not search for the first one.
- */
-const REPEAT = 6;
-
 /** Warns repeatedly while `why` gives a reason, and logs when that is over. */
 export function reportBackends(deps: {
   readonly clock: Clock;
@@ -81,15 +75,10 @@ export function reportBackends(deps: {
   readonly why: () => string | null;
 }): { close(): void } {
   const { clock, log } = deps;
-  let looks = 0;
-  const timer = clock.every(LOOK_MS, () => {
-    const reason = deps.why();
-    if (reason === null) {
-      if (looks > 0) log.info({}, "An API server takes connections again");
-      looks = 0;
-    } else if (looks++ % REPEAT === 0) {
-      log.warn({ reason }, "No API server to send connections to");
-    }
+  return repeatWarning({
+    clock,
+    look: deps.why,
+    warn: (reason) => log.warn({ reason }, "No API server to send connections to"),
+    over: () => log.info({}, "An API server takes connections again"),
   });
-  return { close: () => timer.cancel() };
 }

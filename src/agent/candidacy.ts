@@ -59,6 +59,8 @@ export interface CandidacyDeps {
   readonly fastPathOffer: () => FastPathOffer | null | undefined;
   /** Called with each new version of the Lease that the election accepts; null: it does not exist. */
   readonly onLease: (record: LeaseRecord | null) => void;
+  /** Called when what the candidates say of themselves in the Lease has changed, within the step that read it. */
+  readonly onCandidates: () => void;
   /** Returns how each API server failed that did not answer well, by its `ip:port`. */
   readonly failingApiServers: () => Readonly<Record<string, string>>;
   /** Called after each change of the state that people see. */
@@ -208,8 +210,10 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onStep: (taken) => {
       reporter.observe();
       recorder.note(taken);
-      const record = taken.next.state.lease.view?.record;
-      if (record !== undefined && record !== taken.before.lease.view?.record) deps.onLease(record);
+      const { view } = taken.next.state.lease;
+      const before = taken.before.lease.view;
+      if (view !== null && view.record !== before?.record) deps.onLease(view.record);
+      if (view !== null && view.candidates !== before?.candidates) deps.onCandidates();
       const move = unplannedMove(taken);
       if (move === null) return;
       recordings.soon(move);

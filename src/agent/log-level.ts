@@ -2,17 +2,15 @@
  * Changes the log's level while the agent runs: the file `log-level` of the data directory has one word,
  * `error`, `warn`, `info` or `debug`. Without the file LEASEHOLD_LOG_LEVEL holds.
  */
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { LOG_LEVELS } from "../pino-logger.ts";
 import type { LevelLogger, LogLevel } from "../pino-logger.ts";
+import { readStart } from "../tracking/file.ts";
 
 /** Milliseconds between two looks at the file. */
 const LOOK_MS = 5_000;
-/** A longer file has no level in it. */
-const FILE_BYTES = 64;
 
 export interface LogLevelFile {
   /** Looks at the file now (SIGHUP). */
@@ -38,7 +36,8 @@ export function watchLogLevel({ clock, log, dataDir, configured }: LogLevelDeps)
     if (looking) return;
     looking = true;
     try {
-      take(await startOf(file));
+      // Where there is no file, or it cannot be read, the setting holds.
+      take(await readStart(file).catch(() => undefined));
     } finally {
       looking = false;
     }
@@ -50,7 +49,7 @@ export function watchLogLevel({ clock, log, dataDir, configured }: LogLevelDeps)
     if (level === undefined) {
       if (word !== refused)
         log.warn(
-          { file, value: word?.slice(0, FILE_BYTES), logLevel: log.level() },
+          { file, value: word, logLevel: log.level() },
           `The file does not name a log level, so the level stays: write ${LOG_LEVELS.join(", ")} into it, or remove it`,
         );
       refused = word;
@@ -61,26 +60,10 @@ export function watchLogLevel({ clock, log, dataDir, configured }: LogLevelDeps)
     if (level === before) return;
     log.setLevel(level);
     // An error is seen at every level. This line has to be.
-    if (level === "error" || level === "warn")
-      log[level]({ logLevel: level, prevLogLevel: before, file }, "The log has another level now");
-    else log.info({ logLevel: level, prevLogLevel: before, file }, "The log has another level now");
+    const shown = level === "debug" ? "info" : level;
+    log[shown]({ logLevel: level, prevLogLevel: before, file }, "The log has another level now");
   }
 
   const timer = clock.every(LOOK_MS, () => void look());
   return { look, close: () => timer.cancel() };
-}
-
-/** Returns undefined where there is no file, or it cannot be read. */
-async function startOf(file: string): Promise<string | undefined> {
-  try {
-    const handle = await open(file, "r");
-    try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(FILE_BYTES), 0, FILE_BYTES, 0);
-      return buffer.toString("utf8", 0, bytesRead);
-    } finally {
-      await handle.close();
-    }
-  } catch {
-    return undefined;
-  }
 }

@@ -4,6 +4,7 @@ import type { ElectionStatus } from "../election/status.ts";
 import type { Logger } from "../log.ts";
 import type { SentinelStatus } from "../sentinel/evidence.ts";
 import type { CheckStatus } from "../tracking/check.ts";
+import { repeatWarning } from "./repeat.ts";
 
 export interface VacancyFacts {
   readonly node: string;
@@ -50,11 +51,8 @@ export function holderAnswers({ proof, missed }: Pick<SentinelStatus, "proof" | 
   return proof !== "none" && proof !== "silent" && missed === 0;
 }
 
-const LOOK_MS = 5_000;
 /** A fail-over takes less, and so does the start of a cluster. */
 const PATIENCE_MS = 15_000;
-/** Number of looks between two warnings, half a minute. */
-const REPEAT = 6;
 
 /**
  * Warns repeatedly while no machine has the VIP, and logs when that is over.
@@ -67,17 +65,15 @@ export function reportVacancy(deps: {
   readonly missing: () => readonly string[];
 }): { close(): void } {
   const { clock, log } = deps;
-  let looks = 0;
-  const timer = clock.every(LOOK_MS, () => {
-    const sinceMs = deps.sinceMs();
-    if (sinceMs === null) {
-      if (looks > 0) log.info({}, "A machine has the VIP again");
-      looks = 0;
-      return;
-    }
-    const vacantMs = Math.round(clock.now() - sinceMs);
-    if (vacantMs < PATIENCE_MS) return;
-    if (looks++ % REPEAT === 0) log.warn({ vacantMs, missing: deps.missing() }, "No node holds the VIP");
+  return repeatWarning({
+    clock,
+    look() {
+      const sinceMs = deps.sinceMs();
+      if (sinceMs === null) return null;
+      const vacantMs = Math.round(clock.now() - sinceMs);
+      return vacantMs < PATIENCE_MS ? undefined : vacantMs;
+    },
+    warn: (vacantMs) => log.warn({ vacantMs, missing: deps.missing() }, "No node holds the VIP"),
+    over: () => log.info({}, "A machine has the VIP again"),
   });
-  return { close: () => timer.cancel() };
 }

@@ -41,7 +41,8 @@ export function fileCheck(path: string): () => Promise<Outcome> {
   };
 }
 
-async function readStart(path: string): Promise<string> {
+/** Reads the first bytes of a small file. @throws {Error} when there is none or it cannot be read */
+export async function readStart(path: string): Promise<string> {
   const file = await open(path, "r");
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(FILE_BYTES), 0, FILE_BYTES, 0);

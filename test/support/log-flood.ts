@@ -9,7 +9,7 @@ import { createLogOutput, openWithoutWaiting } from "../../src/log-output.ts";
 const clock = systemClock(bootTimeMs);
 const output = createLogOutput({
   clock,
-  write: openWithoutWaiting(1, { sendNow, setNonBlocking }).write,
+  write: openWithoutWaiting(1, { sendNow, setNonBlocking }),
   notice: (dropped) => `dropped ${dropped}\n`,
 });
 let beats = 0;
