@@ -2,10 +2,10 @@
  * Writes a line of the log as text for people: `2026-01-01T00:00:00.000Z WARN  message  field=value ...`. It
  * is one line whatever the values are. Only the stack of an unexpected error follows on lines of its own.
  */
+import { escapeUnprintable } from "./printable.ts";
+
 /** Most characters of one value. */
 const MOST_CHARACTERS = 2_000;
-/** What a terminal obeys, and the marks that turn the direction of writing or are invisible. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 /** A value that needs no quotes. */
 const BARE = /^[^\s"'=,[\]{}\\\p{Cc}\p{Cf}]+$/u;
 
@@ -68,10 +68,7 @@ function shown(value: unknown): string {
 }
 
 function oneLine(text: string): string {
-  return cut(text)
-    .replaceAll("\n", "\\n")
-    .replaceAll("\t", " ")
-    .replace(UNPRINTABLE, (found) => `\\u{${(found.codePointAt(0) ?? 0).toString(16)}}`);
+  return escapeUnprintable(cut(text).replaceAll("\n", "\\n").replaceAll("\t", " "));
 }
 
 function cut(text: string): string {

@@ -2,6 +2,8 @@
  * Reports what the election does: in the log, in metrics, as Events on the Lease and on the Node, and to the
  * notify hooks.
  */
+import { SUCCESSOR_HAS_IT } from "../election/master.ts";
+import { AGENT_STOPS } from "../election/provisional.ts";
 import { hasVip } from "../election/states.ts";
 import type { AgentState } from "../election/states.ts";
 import type { Report } from "../election/types.ts";
@@ -39,7 +41,7 @@ const CONFLICT_OUTCOMES = {
 const CONFLICT_ACTIONS = { refused: "RefuseVIP", defended: "DefendVIP", yielded: "YieldVIP" } as const;
 
 const HANDOVER_REASONS = {
-  stop: "the agent is stopping",
+  stop: AGENT_STOPS,
   fault: "this node has a fault",
   "move-to": "a person has asked for it (leasehold.dev/move-to)",
   preempt: "a better node preempts this one",
@@ -204,7 +206,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
         note: `${node} cannot take the VIP: ${faults.join(", ")}`,
       });
     } else log.info(fields, "State changed");
-    if (hasVip(to) && !hasVip(from) && to === "MASTER")
+    if (!hasVip(from) && to === "MASTER")
       onNode({
         type: "Normal",
         reason: "VIPAcquired",
@@ -216,10 +218,9 @@ export function createReporter(deps: ReporterDeps): Reporter {
   /** A loss is planned where a successor took an offer, and where the agent stops. */
   function tellLoss(from: AgentState, to: AgentState, reason: string): void {
     const fields = { state: to, prevState: from, reason };
-    const stops = to === "RELEASING" || to === "STOPPED" || reason === "the agent is stopping";
+    const stops = to === "RELEASING" || to === "STOPPED" || reason === AGENT_STOPS;
     const handed =
-      offeredTo !== null &&
-      (reason === `${offeredTo} holds the Lease` || reason === "the successor has taken the Lease");
+      offeredTo !== null && (reason === `${offeredTo} holds the Lease` || reason === SUCCESSOR_HAS_IT);
     if (stops || handed) {
       log.info(fields, "State changed");
       const successor = handed ? ` to ${offeredTo}` : "";

@@ -137,6 +137,9 @@ export function decideMaster(step: StepBuilder, role: Master): Role {
   return decideRenewal(step, next);
 }
 
+/** Why a node that handed the VIP over lets it go, where the Lease does not name the successor any more. */
+export const SUCCESSOR_HAS_IT = "the successor has taken the Lease";
+
 /** Why this machine is not the holder any more; null: it is. */
 function lossReason({ settings, facts }: StepBuilder, role: Master): string | null {
   const record = facts.lease.view?.record ?? null;
@@ -145,7 +148,7 @@ function lossReason({ settings, facts }: StepBuilder, role: Master): string | nu
     case "nobody":
       // Once the successor has been seen to hold the Lease, this term is over, even if a person empties the
       // Lease while this node lingers.
-      return (role.handover?.takenAtMs ?? null) === null ? null : "the successor has taken the Lease";
+      return (role.handover?.takenAtMs ?? null) === null ? null : SUCCESSOR_HAS_IT;
     case "namesake":
       return `another machine named ${settings.node} holds the Lease`;
     case "another":

@@ -150,11 +150,14 @@ function announceAgain(step: StepBuilder): void {
   step.wakeAt(nowMs + ANNOUNCE_MS);
 }
 
+/** Why a node lets the VIP go when its agent stops. */
+export const AGENT_STOPS = "the agent is stopping";
+
 /** Why this node must let go; null: it may go on. */
 function endOf({ facts, settings }: StepBuilder, role: Provisional): string | null {
   const { why } = role;
   const record = facts.lease.view?.record ?? null;
-  if (facts.stopping !== null) return "the agent is stopping";
+  if (facts.stopping !== null) return AGENT_STOPS;
   if (faultsOf(facts, role).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
   if (facts.self.namesake !== null) return "another machine has this node's name";
   switch (ownershipOf(settings, record)) {

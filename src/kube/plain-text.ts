@@ -3,8 +3,7 @@
  * obeys. Pure.
  */
 
-/** Control characters, line separators, and the marks that turn the direction of writing or are invisible. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+import { escapeUnprintable } from "../printable.ts";
 
 /**
  * Escapes unprintable characters and bounds the length.
@@ -12,8 +11,6 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
  */
 export function plainText(text: string, maxLength = 300): string {
   // The text is cut first, because escaping makes it longer and the sender chooses how long it is.
-  const escaped = text
-    .slice(0, maxLength + 1)
-    .replace(UNPRINTABLE, (found) => `\\u{${(found.codePointAt(0) ?? 0).toString(16)}}`);
+  const escaped = escapeUnprintable(text.slice(0, maxLength + 1));
   return escaped.length <= maxLength ? escaped : `${escaped.slice(0, maxLength - 3)}...`;
 }
