@@ -76,7 +76,12 @@ describe("agents of two versions of the fast path", () => {
     // The proxies know no versions.
     const before = await sessionsTo(third, first);
     await allServed(cluster, cluster.client, 40, { host: first.host.ipv4, port: 8443 });
-    assert.ok((await sessionsTo(third, first)) > before, `${first.name}'s proxy does not use ${third.name}`);
+    // The proxy's thread tells its counters at its next heartbeat.
+    await cluster.lab.until(
+      async () => (await sessionsTo(third, first)) > before,
+      5_000,
+      `${first.name}'s proxy uses ${third.name}`,
+    );
     const [toFirst = 0, toSecond = 0, toThird = 0] = await counts();
     assert.equal(toThird, 0, `${third.name} got packets of another version`);
     assert.ok(toFirst + toSecond > 0, "the others are no fast path among themselves either");
