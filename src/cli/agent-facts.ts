@@ -3,9 +3,10 @@
  * on its port, may have answered, so every member is checked, and text is made fit for a terminal.
  */
 import type { Config } from "../config/config.ts";
-import { plainText } from "../kube/plain-text.ts";
-import { isObject } from "../kube/record-codec.ts";
+import { isNodeName } from "../kube/record-codec.ts";
 import type { JsonObject } from "../kube/record-codec.ts";
+import { boolean, list as bounded, nullable, number, object, readable, text } from "../ops/strict.ts";
+import { MOST_PEERS } from "../peers/known-peers.ts";
 
 export interface CandidateFacts {
   readonly node: string;
@@ -89,111 +90,102 @@ export function vipsOf({ vips }: Pick<Config, "vips">, facts: AgentFacts | undef
     : (facts?.vip?.addresses ?? []).map(({ address }) => address);
 }
 
-/** The answer is not an agent's status. */
-class Unreadable extends Error {}
+/** Most members of a list that are read. */
+const MOST = 1_000;
+
+const list = <T>(value: unknown, read: (value: unknown) => T): readonly T[] => bounded(value, read, MOST);
 
 /** Reads the answer; undefined when it is not an agent's status. */
-export function parseAgentFacts(text: string): AgentFacts | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return agentFacts(object(value));
-  } catch (error) {
-    if (error instanceof Unreadable || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+export function parseAgentFacts(answer: string): AgentFacts | undefined {
+  return readable(() => agentFacts(object(JSON.parse(answer))));
 }
 
-const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
-/** Most peers that are asked. */
-const MOST_PEERS = 64;
-
 /** Reads an agent's `/peers`; none when it is not such a list. */
-export function parsePeerList(text: string): readonly { readonly node: string; readonly address: string }[] {
-  try {
-    const value: unknown = JSON.parse(text);
-    return list(object(value)["peers"], (one) => {
+export function parsePeerList(
+  answer: string,
+): readonly { readonly node: string; readonly address: string }[] {
+  const peers = readable(() => {
+    const read = (one: unknown) => {
       const { node, address } = object(one);
-      // The name becomes a part of a path.
-      if (!NODE_NAME.test(string(node))) throw new Unreadable();
-      return { node: string(node), address: string(address) };
-    }).slice(0, MOST_PEERS);
-  } catch (error) {
-    if (error instanceof Unreadable || error instanceof SyntaxError) return [];
-    throw error;
-  }
+      return { node: text(node), address: text(address) };
+    };
+    return bounded(object(JSON.parse(answer))["peers"], read, MOST_PEERS);
+  });
+  // The name becomes a part of a path.
+  return peers?.every(({ node }) => isNodeName(node)) === true ? peers : [];
 }
 
 function agentFacts(status: JsonObject): AgentFacts {
   const nowMs = number(status["nowMs"]);
   const refusal = nullable(object(status["api"])["lastRefusal"], object);
   return {
-    node: string(status["node"]),
-    version: string(status["version"]),
-    role: string(status["role"]),
+    node: text(status["node"]),
+    version: text(status["version"]),
+    role: text(status["role"]),
     uptimeMs: number(status["uptimeMs"]),
     election: nullable(status["election"], (value) => election(object(value), nowMs)),
     vip: nullable(status["vip"], (value) => vip(object(value))),
     apiServers: list(object(status["balancer"])["backends"], (value) => {
       const { id, grade, serving, drained, active, reason, sinceMs } = object(value);
       return {
-        server: string(id),
-        grade: string(grade),
+        server: text(id),
+        grade: text(grade),
         serving: boolean(serving),
         // An agent before drains has no such member.
         drained: drained === true,
         active: number(active),
-        reason: string(reason),
+        reason: text(reason),
         sinceMs: nowMs - number(sinceMs),
       };
     }),
-    noBackend: nullable(status["noBackend"], string),
-    drained: list(status["drained"] ?? [], string),
+    noBackend: nullable(status["noBackend"], text),
+    drained: list(status["drained"] ?? [], text),
     fastPath: nullable(status["fastPath"], (value) => {
       const { mode, reason } = object(value);
-      return { mode: string(mode), reason: string(reason) };
+      return { mode: text(mode), reason: text(reason) };
     }),
     failing: list(status["checks"], (value) => object(value))
       .filter(({ ok }) => ok === false)
       .map(({ name, weight, detail }) => ({
-        name: string(name),
+        name: text(name),
         weight: number(weight),
-        detail: string(detail),
+        detail: text(detail),
       })),
     refusal:
       refusal === null || refusal["over"] === true
         ? null
-        : `${string(refusal["request"])}: ${number(refusal["status"])} ${string(refusal["message"])}`,
-    credentials: nullable(object(status["credentials"])["problem"], string),
+        : `${text(refusal["request"])}: ${number(refusal["status"])} ${text(refusal["message"])}`,
+    credentials: nullable(object(status["credentials"])["problem"], text),
   };
 }
 
 function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["election"]> {
   const renewedAtMs = nullable(value["renewedAtMs"], number);
   return {
-    state: string(value["state"]),
+    state: text(value["state"]),
     confirmed: boolean(value["confirmed"]),
-    reason: string(value["reason"]),
+    reason: text(value["reason"]),
     sinceMs: nowMs - number(value["sinceMs"]),
     base: number(value["basePriority"]),
     effective: number(value["effectivePriority"]),
     eligible: boolean(value["eligible"]),
-    faults: list(value["faults"], string),
-    holder: nullable(value["holder"], string),
+    faults: list(value["faults"], text),
+    holder: nullable(value["holder"], text),
     leaseTransitions: nullable(value["leaseTransitions"], number),
     readAgoMs: nullable(value["lastReadAgeMs"], number),
     renewedAgoMs: renewedAtMs === null ? null : nowMs - renewedAtMs,
     candidates: list(value["candidates"], (one) => {
       const seen = object(one);
       return {
-        node: string(seen["node"]),
-        state: string(seen["state"]),
+        node: text(seen["node"]),
+        state: text(seen["state"]),
         base: number(seen["base"]),
         effective: number(seen["effective"]),
         eligible: boolean(seen["eligible"]),
-        faults: list(seen["faults"], string),
+        faults: list(seen["faults"], text),
         preempt: boolean(seen["preempt"]),
-        ip: string(seen["ip"]),
-        version: string(seen["version"]),
+        ip: text(seen["ip"]),
+        version: text(seen["version"]),
         fastPath: seen["fastPath"] !== null,
         fresh: boolean(seen["fresh"]),
       };
@@ -203,45 +195,13 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
 
 function vip(value: JsonObject): NonNullable<AgentFacts["vip"]> {
   return {
-    interface: string(value["interface"]),
-    link: string(value["link"]),
+    interface: text(value["interface"]),
+    link: text(value["link"]),
     addresses: list(value["addresses"], (one) => {
       const { address, bound } = object(one);
-      return { address: string(address), bound: boolean(bound) };
+      return { address: text(address), bound: boolean(bound) };
     }),
     foreign: boolean(value["foreign"]),
-    failure: nullable(value["failure"], string),
+    failure: nullable(value["failure"], text),
   };
-}
-
-function object(value: unknown): JsonObject {
-  if (!isObject(value)) throw new Unreadable();
-  return value;
-}
-
-function string(value: unknown): string {
-  if (typeof value !== "string") throw new Unreadable();
-  return plainText(value);
-}
-
-function number(value: unknown): number {
-  if (typeof value !== "number" || !Number.isFinite(value)) throw new Unreadable();
-  return value;
-}
-
-function boolean(value: unknown): boolean {
-  if (typeof value !== "boolean") throw new Unreadable();
-  return value;
-}
-
-function nullable<T>(value: unknown, read: (value: unknown) => T): T | null {
-  return value === null ? null : read(value);
-}
-
-/** Most members of a list that are read. */
-const MOST = 1_000;
-
-function list<T>(value: unknown, read: (value: unknown) => T): readonly T[] {
-  if (!Array.isArray(value)) throw new Unreadable();
-  return value.slice(0, MOST).map(read);
 }

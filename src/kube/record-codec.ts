@@ -68,6 +68,11 @@ const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
 /** Form of check names, instance and version: printable, without surprises in a log or a terminal. */
 const WORD = /^[\w.:+-]{1,64}$/;
 
+/** Tells whether the value can be a node's name: a DNS-1123 subdomain of 253 characters at most. */
+export function isNodeName(value: unknown): value is string {
+  return typeof value === "string" && NODE_NAME.test(value);
+}
+
 /** Formats the value of `leasehold.dev/candidate.<node>`. The key holds the node's name. */
 export function formatCandidate(candidate: Candidate): string {
   const {
@@ -110,7 +115,7 @@ export function formatCandidate(candidate: Candidate): string {
  * are ignored: a newer agent may have written them.
  */
 export function parseCandidate(node: string, value: string): Candidate | undefined {
-  if (!NODE_NAME.test(node) || value.length > MAX_CANDIDATE_LENGTH) return undefined;
+  if (!isNodeName(node) || value.length > MAX_CANDIDATE_LENGTH) return undefined;
   let json: unknown;
   try {
     json = JSON.parse(value);

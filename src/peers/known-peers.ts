@@ -3,7 +3,7 @@
  * While the Lease cannot be read its last word counts, also across a restart of the agent, because the API is
  * down just when a person wants to know what every node sees.
  */
-import { parsePeerOffer } from "../kube/record-codec.ts";
+import { isNodeName, parsePeerOffer } from "../kube/record-codec.ts";
 import type { PeerOffer } from "../kube/record.ts";
 import type { Logger } from "../log.ts";
 import { parseIp } from "../net.ts";
@@ -45,8 +45,7 @@ export interface KnownPeers {
 
 const WHAT = "peers";
 /** A cluster with more control-plane nodes than this does not exist; a Lease that a person filled may. */
-const MOST_PEERS = 64;
-const NODE_NAME = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
+export const MOST_PEERS = 64;
 
 /**
  * @param file the path of the remembered peers
@@ -90,7 +89,7 @@ function parsePeer(item: unknown): Peer | undefined {
   if (!isRecord(item)) return undefined;
   const { node, ip } = item;
   const offer = parsePeerOffer(item);
-  if (typeof node !== "string" || !NODE_NAME.test(node) || offer === undefined) return undefined;
+  if (!isNodeName(node) || offer === undefined) return undefined;
   if (typeof ip !== "string" || parseIp(ip)?.text !== ip) return undefined;
   return { node, ip, ...offer };
 }
