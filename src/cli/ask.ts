@@ -15,7 +15,7 @@ import { readNetwork } from "../linux/links.ts";
 import { hostPort } from "../net.ts";
 import { parseRecording } from "../recorder/recording.ts";
 import type { Recording } from "../recorder/recording.ts";
-import { candidateHosts, parseAgentFacts, parsePeerList } from "./agent-facts.ts";
+import { candidateHosts, parseAgentFacts, parsePeerList, vipsOf } from "./agent-facts.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
 
@@ -121,10 +121,8 @@ async function askPeers(base: string): Promise<ReadonlyMap<string, Asking<AgentF
 /** The agent's words name the peer, as the line before them does. */
 const withoutPlace = (why: string, where: string): string => why.replace(`${where}: `, "");
 
-function askKernel({ vips }: Config, agent: Asking<AgentFacts>): Asking<KernelFacts> {
-  const configured = vips.map(({ text }) => text);
-  const told = agent.kind === "ok" ? (agent.value.vip?.addresses.map(({ address }) => address) ?? []) : [];
-  const wanted = configured.length > 0 ? configured : told;
+function askKernel(config: Config, agent: Asking<AgentFacts>): Asking<KernelFacts> {
+  const wanted = vipsOf(config, agent.kind === "ok" ? agent.value : undefined);
   try {
     const { links, addresses } = readNetwork();
     return {
