@@ -12,7 +12,7 @@ import { duration } from "../recorder/explain.ts";
 import { candidateHosts, vipsOf } from "./agent-facts.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import type { Command } from "./args.ts";
-import { askAgents } from "./ask.ts";
+import { askAgents, askLocal } from "./ask.ts";
 import type { Asking } from "./ask.ts";
 import { connect } from "./connection.ts";
 import type { Connection } from "./connection.ts";
@@ -39,9 +39,8 @@ const SURVEY_MS = 3_000;
 export async function drain(command: DrainCommand, deps: CommandDeps): Promise<number> {
   const config = commandConfig(deps);
   if (config === undefined) return 2;
-  const agents = await askAgents(config);
-  const facts = factsOf(agents);
-  await using connection = connect(config, deps.clock, candidateHosts(facts[0]));
+  const local = await askLocal(config);
+  await using connection = connect(config, deps.clock, candidateHosts(local));
   await connection.ready;
   const { lease } = connection;
   const before = await readLease(lease);
@@ -49,14 +48,14 @@ export async function drain(command: DrainCommand, deps: CommandDeps): Promise<n
     deps.printError(unreadable(before, config, connection.problem(), STOP_THE_SERVER));
     return FAILED;
   }
-  const servers = facts[0] === undefined ? await survey(connection, config, deps.clock) : serversOf(facts[0]);
+  const servers = local === undefined ? await survey(connection, config, deps.clock) : serversOf(local);
   if (servers.kind === "failed") {
     deps.printError(
       `leasehold: the API servers of the cluster are not known: ${servers.message}. Nothing was changed.\n`,
     );
     return FAILED;
   }
-  const vips = vipsOf(config, facts[0]);
+  const vips = vipsOf(config, local);
   const judge = command.kind === "drain" ? judgeDrain : judgeUndrain;
   const verdict = judge(before.record, command.server, servers.list, vips);
   switch (verdict.kind) {
