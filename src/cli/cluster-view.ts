@@ -3,8 +3,8 @@
  * Pure. It is what `leasehold status -o json` prints, so the names of its members are public.
  */
 import { drainedServers, parseServer } from "../kube/drain.ts";
-import { parseCandidate } from "../kube/record-codec.ts";
-import { CANDIDATE_PREFIX, MOVE_TO, OFFER } from "../kube/record.ts";
+import { candidatesIn } from "../kube/record-codec.ts";
+import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { duration } from "../recorder/explain.ts";
@@ -193,13 +193,11 @@ function annotation(record: LeaseRecord | null, key: string): string | null {
 function candidatesOf(local: AgentFacts | undefined, record: LeaseRecord | null): readonly CandidateFacts[] {
   const remembered = local?.election?.candidates ?? [];
   if (record === null) return remembered;
-  return Object.entries(record.annotations).flatMap(([key, value]) => {
-    const node = key.startsWith(CANDIDATE_PREFIX) ? key.slice(CANDIDATE_PREFIX.length) : "";
-    const candidate = parseCandidate(node, value);
-    if (candidate === undefined) return [];
-    const fresh = remembered.find((one) => one.node === node)?.fresh;
-    return [{ ...candidate, fastPath: candidate.fastPath !== null, fresh }];
-  });
+  return candidatesIn(record).map((candidate) => ({
+    ...candidate,
+    fastPath: candidate.fastPath !== null,
+    fresh: remembered.find(({ node }) => node === candidate.node)?.fresh,
+  }));
 }
 
 function nodesOf(

@@ -1,8 +1,8 @@
 /** Decides about `leasehold drain` and `undrain`, before anything is written. Pure. */
 import { suggest } from "../config/suggest.ts";
 import { drainedServers, drainKey, parseServer } from "../kube/drain.ts";
-import { parseCandidate } from "../kube/record-codec.ts";
-import { CANDIDATE_PREFIX, DRAIN_PREFIX } from "../kube/record.ts";
+import { candidatesIn } from "../kube/record-codec.ts";
+import { DRAIN_PREFIX } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { parseIp } from "../net.ts";
 
@@ -102,9 +102,7 @@ const called = ({ server, node }: Named): string => (node === undefined ? server
 
 /** The servers with the names of their nodes. */
 function namedBy(record: LeaseRecord, servers: readonly string[]): readonly Named[] {
-  const candidates = Object.entries(record.annotations).flatMap(([key, value]) =>
-    key.startsWith(CANDIDATE_PREFIX) ? (parseCandidate(key.slice(CANDIDATE_PREFIX.length), value) ?? []) : [],
-  );
+  const candidates = candidatesIn(record);
   return servers.map((server) => {
     const host = parseServer(server)?.host ?? "";
     const node = candidates.find(

@@ -1,8 +1,7 @@
 /** Looks at this machine and asks the API, for `leasehold doctor`. It changes nothing and judges nothing. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { parseCandidate } from "../kube/record-codec.ts";
-import { CANDIDATE_PREFIX } from "../kube/record.ts";
+import { candidatesIn } from "../kube/record-codec.ts";
 import type { Candidate } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import type { LeaseRead } from "../kube/withdraw.ts";
@@ -107,14 +106,7 @@ function candidatesOf(lease: LeaseRead): Asking<readonly Candidate[]> {
   if (lease.kind === "failed") return failed("the Lease", lease.message);
   // Before the installation there is no Lease, and nobody is in it.
   if (lease.kind === "unknown") return { kind: "ok", value: [] };
-  return {
-    kind: "ok",
-    value: Object.entries(lease.record.annotations).flatMap(([key, value]) =>
-      key.startsWith(CANDIDATE_PREFIX)
-        ? (parseCandidate(key.slice(CANDIDATE_PREFIX.length), value) ?? [])
-        : [],
-    ),
-  };
+  return { kind: "ok", value: candidatesIn(lease.record) };
 }
 
 function named(

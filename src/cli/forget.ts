@@ -14,7 +14,7 @@ import { suggest } from "../config/suggest.ts";
 import { SILENCE_MS } from "../election/lease-view.ts";
 import type { ApiClient } from "../kube/api.ts";
 import { readApiServers } from "../kube/endpoints.ts";
-import { parseCandidate } from "../kube/record-codec.ts";
+import { candidateNames, parseCandidate } from "../kube/record-codec.ts";
 import { CANDIDATE_PREFIX, MOVE_TO } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { readLease, withdraw } from "../kube/withdraw.ts";
@@ -194,7 +194,7 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
   }
 
   function notNamed({ annotations }: LeaseRecord): string {
-    const names = namesIn(annotations);
+    const names = candidateNames(annotations).toSorted();
     const near = suggest(node, names);
     return (
       `${which.replace("the", "The")} does not name ${node}. Nothing was changed. ` +
@@ -203,7 +203,9 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
   }
 
   function summary({ annotations }: LeaseRecord): string {
-    const others = namesIn(annotations).filter((other) => other !== node);
+    const others = candidateNames(annotations)
+      .filter((other) => other !== node)
+      .toSorted();
     const moved =
       annotations[MOVE_TO] === node
         ? `The annotation ${MOVE_TO} still asks for it: kubectl annotate lease -n ${namespace} ${name} ${MOVE_TO}-\n`
@@ -213,13 +215,6 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
       `If ${node} comes back, its agent joins again by itself.\n${moved}`
     );
   }
-}
-
-function namesIn(annotations: LeaseRecord["annotations"]): readonly string[] {
-  return Object.keys(annotations)
-    .filter((key) => key.startsWith(CANDIDATE_PREFIX))
-    .map((key) => key.slice(CANDIDATE_PREFIX.length))
-    .toSorted();
 }
 
 /** Answers the addresses that an annotation names; none where it cannot be read. */

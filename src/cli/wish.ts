@@ -4,6 +4,7 @@ import { pause } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { pin, unpin } from "../kube/pin.ts";
+import { candidateNames } from "../kube/record-codec.ts";
 import { CANDIDATE_PREFIX, MOVE_TO } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
@@ -118,10 +119,7 @@ async function silentNow(
   before: LeaseRecord,
   command: WishCommand,
 ): Promise<ReadonlySet<string>> {
-  const others = Object.keys(before.annotations)
-    .filter((key) => key.startsWith(CANDIDATE_PREFIX))
-    .map((key) => key.slice(CANDIDATE_PREFIX.length))
-    .filter((node) => node !== before.holder);
+  const others = candidateNames(before.annotations).filter((node) => node !== before.holder);
   const judge = (silent: ReadonlySet<string>): boolean =>
     command.kind === "move"
       ? judgeMove(before, command.to, command.force, silent).kind === "go"

@@ -1,8 +1,8 @@
 /** Decides about the wishes of `move` and `resign` by the Lease, before anything is written. Pure. */
 import { outranks, ranked } from "../election/ranking.ts";
 import { plainText } from "../kube/plain-text.ts";
-import { parseCandidate } from "../kube/record-codec.ts";
-import { CANDIDATE_PREFIX, MOVE_TO } from "../kube/record.ts";
+import { candidatesIn } from "../kube/record-codec.ts";
+import { MOVE_TO } from "../kube/record.ts";
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 
 export type WishVerdict =
@@ -11,13 +11,6 @@ export type WishVerdict =
   | { readonly kind: "refused"; readonly message: string };
 
 const refused = (message: string): WishVerdict => ({ kind: "refused", message });
-
-function candidatesIn(record: LeaseRecord): readonly Candidate[] {
-  return Object.entries(record.annotations).flatMap(([key, value]) => {
-    if (!key.startsWith(CANDIDATE_PREFIX)) return [];
-    return parseCandidate(key.slice(CANDIDATE_PREFIX.length), value) ?? [];
-  });
-}
 
 const namesOf = (candidates: readonly Candidate[]): string =>
   candidates.length === 0

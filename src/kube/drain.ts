@@ -3,8 +3,8 @@
  * Lease, one for each server, so that two persons who drain two servers do not undo each other's wish. Pure.
  */
 import { hostPort, parseIp } from "../net.ts";
-import { parseCandidate } from "./record-codec.ts";
-import { CANDIDATE_PREFIX, DRAIN_PREFIX } from "./record.ts";
+import { candidatesIn } from "./record-codec.ts";
+import { DRAIN_PREFIX } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
 
 /** More API servers than any control plane has. It keeps a Lease that a person has filled from costing much. */
@@ -37,12 +37,9 @@ export function drainsThatEnd(
   { annotations }: Pick<LeaseRecord, "annotations">,
   leaving: readonly string[],
 ): Readonly<Record<string, string>> {
-  const entries = Object.entries(annotations);
-  const drains = entries.filter(([key]) => key.startsWith(DRAIN_PREFIX));
+  const drains = Object.entries(annotations).filter(([key]) => key.startsWith(DRAIN_PREFIX));
   if (drains.length === 0) return {};
-  const candidates = entries.flatMap(([key, value]) =>
-    key.startsWith(CANDIDATE_PREFIX) ? (parseCandidate(key.slice(CANDIDATE_PREFIX.length), value) ?? []) : [],
-  );
+  const candidates = candidatesIn({ annotations });
   const addresses = (which: (candidate: Candidate) => boolean): ReadonlySet<string> =>
     new Set(candidates.filter(which).flatMap(({ ip, fastPath }) => [ip, ...(fastPath?.addresses ?? [])]));
   const left = addresses(({ node }) => leaving.includes(node));

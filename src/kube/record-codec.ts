@@ -6,6 +6,7 @@
 import { isMacText } from "../linux/mac.ts";
 import { isMachineAddress, parseIp } from "../net.ts";
 import { plainText } from "./plain-text.ts";
+import { CANDIDATE_PREFIX } from "./record.ts";
 import type { Candidate, FastPathOffer, LeaseRecord, PeerOffer, VrrpState } from "./record.ts";
 
 /** A JSON object whose members are not checked yet. */
@@ -152,6 +153,20 @@ export function parseCandidate(node: string, value: string): Candidate | undefin
     version,
     counter,
   };
+}
+
+/** The names that the candidate annotations have, in the order of the annotations, whatever their values are. */
+export function candidateNames(annotations: LeaseRecord["annotations"]): readonly string[] {
+  return Object.keys(annotations)
+    .filter((key) => key.startsWith(CANDIDATE_PREFIX))
+    .map((key) => key.slice(CANDIDATE_PREFIX.length));
+}
+
+/** The candidates of a Lease, without those whose annotation does not fit. */
+export function candidatesIn({ annotations }: Pick<LeaseRecord, "annotations">): readonly Candidate[] {
+  return candidateNames(annotations).flatMap(
+    (node) => parseCandidate(node, annotations[`${CANDIDATE_PREFIX}${node}`] ?? "") ?? [],
+  );
 }
 
 /**
