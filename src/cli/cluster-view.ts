@@ -108,16 +108,18 @@ const CLOCKS_MS = 5_000;
 const MOST_MOVES = 5;
 
 export function clusterView(answers: Answers): ClusterView {
-  const { at, config, agent, lease, recording } = answers;
+  const { at, config, agent, recording } = answers;
   const local = agent.kind === "ok" ? agent.value : undefined;
-  const record = lease.kind === "ok" ? lease.value : null;
-  const nodes = nodesOf(answers, local, record);
+  const record = answers.lease.kind === "ok" ? answers.lease.value : null;
+  const candidates = candidatesOf(local, record);
+  const nodes = nodesOf(answers, local, candidates);
+  const lease = leaseOf(answers, local, record);
   const here = nodes.find(({ self }) => self);
   return {
     at: at.toISOString(),
     node: local?.node ?? config.nodeName,
     vips: vipsOf(answers, local),
-    lease: leaseOf(answers, local, record),
+    lease,
     provisional: nodes.find(({ state }) => state === "PROVISIONAL")?.why ?? null,
     nodes,
     apiServers: agentsOf(answers).flatMap(({ node, apiServers }) =>
@@ -125,9 +127,9 @@ export function clusterView(answers: Answers): ClusterView {
     ),
     moves: recording.kind === "ok" ? movesOf(recording.value, at) : [],
     warnings: [
-      ...expiryOf(answers, record),
+      ...expiryOf(lease),
       ...warningsOf(local, here, record),
-      ...drainsOf(local, record, candidatesOf(local, record)),
+      ...drainsOf(local, lease.drained, candidates),
     ],
     notAsked: gapsOf(answers),
   };
@@ -154,12 +156,15 @@ function leaseOf(
   record: LeaseRecord | null,
 ): ClusterView["lease"] {
   const names = { namespace: config.leaseNamespace, name: config.leaseName };
-  const nothing = { moveTo: null, drained: local?.drained ?? [], offer: null, durationMs: null };
+  const drained = record === null ? (local?.drained ?? []) : drainedServers(record);
   if (lease.kind === "failed") {
     const election = local?.election ?? null;
     return {
       ...names,
-      ...nothing,
+      moveTo: null,
+      drained,
+      offer: null,
+      durationMs: null,
       holder: election?.holder ?? null,
       exists: null,
       renewedAgoMs: election?.renewedAgoMs ?? null,
@@ -177,7 +182,7 @@ function leaseOf(
     durationMs: record?.leaseDurationMs ?? null,
     transitions: record?.leaseTransitions ?? null,
     moveTo: annotation(record, MOVE_TO),
-    drained: record === null ? (local?.drained ?? []) : drainedServers(record),
+    drained,
     offer: annotation(record, OFFER),
     from: "api",
     readAgoMs: 0,
@@ -203,11 +208,10 @@ function candidatesOf(local: AgentFacts | undefined, record: LeaseRecord | null)
 function nodesOf(
   answers: Answers,
   local: AgentFacts | undefined,
-  record: LeaseRecord | null,
+  candidates: readonly CandidateFacts[],
 ): readonly NodeView[] {
   const { config, agent, kernel, peers } = answers;
   const selfName = local?.node ?? config.nodeName;
-  const candidates = candidatesOf(local, record);
   const asked = new Map(agentsOf(answers).map((facts) => [facts.node, facts]));
   const names = new Set([
     ...candidates.map(({ node }) => node),
@@ -313,8 +317,7 @@ export function isExpired({ renewedAgoMs, durationMs }: ClusterView["lease"]): b
   return renewedAgoMs !== null && durationMs !== null && renewedAgoMs > durationMs + CLOCKS_MS;
 }
 
-function expiryOf(answers: Answers, record: LeaseRecord | null): readonly string[] {
-  const lease = leaseOf(answers, undefined, record);
+function expiryOf(lease: ClusterView["lease"]): readonly string[] {
   if (lease.holder === null || lease.holder === "" || !isExpired(lease)) return [];
   return [
     `${lease.holder} has not renewed the Lease for ${duration(lease.renewedAgoMs ?? 0)}, and no node has claimed it: no agent can write it, or the clocks of the nodes differ.`,
@@ -361,10 +364,9 @@ function warningsOf(
 /** One sentence for each API server that a person has drained. */
 function drainsOf(
   local: AgentFacts | undefined,
-  record: LeaseRecord | null,
+  drained: readonly string[],
   candidates: readonly CandidateFacts[],
 ): readonly string[] {
-  const drained = record === null ? (local?.drained ?? []) : drainedServers(record);
   return drained.map((server) => {
     const node = candidates.find(({ ip }) => parseServer(server)?.host === ip)?.node;
     const name = node === undefined ? server : `${server} (${node})`;
