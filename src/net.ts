@@ -108,6 +108,12 @@ export function samePrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean 
   return ((a[whole] ?? 0) & mask) === ((b[whole] ?? 0) & mask);
 }
 
+/** True for an address of the subnet. A prefix that is longer than an address covers that address alone. */
+export function isInSubnet({ address: net, prefixLength }: Subnet, address: IpAddress): boolean {
+  if (net.family !== address.family) return false;
+  return samePrefix(net.bytes, address.bytes, Math.min(prefixLength, hostPrefix(net)));
+}
+
 /**
  * True for an address that one machine on a network may have. It is false for an unspecified, loopback,
  * multicast, broadcast or reserved address (RFC 6890), and for an IPv4 address in IPv6's form.
@@ -123,8 +129,9 @@ export function isMachineAddress({ family, bytes }: IpAddress): boolean {
  * True for an address that one machine in `subnet` may have: neither the subnet's own address (IPv6: the
  * anycast address of its routers, RFC 4291 section 2.6.1) nor its broadcast address.
  */
-export function isHostOf({ address: net, prefixLength }: Subnet, address: IpAddress): boolean {
-  if (net.family !== address.family || !samePrefix(net.bytes, address.bytes, prefixLength)) return false;
+export function isHostOf(subnet: Subnet, address: IpAddress): boolean {
+  if (!isInSubnet(subnet, address)) return false;
+  const { prefixLength } = subnet;
   const size = hostPrefix(address);
   // Subnets of two addresses have neither (RFC 3021, RFC 6164).
   if (prefixLength >= size - 1) return true;

@@ -6,7 +6,8 @@
  */
 import { isObject } from "../kube/record-codec.ts";
 import type { JsonObject } from "../kube/record-codec.ts";
-import { parseIp } from "../net.ts";
+import { ipNumber, isInSubnet, parseIp } from "../net.ts";
+import type { IpAddress } from "../net.ts";
 
 /** The first packet of what somebody sends to this machine. */
 export interface Packet {
@@ -397,24 +398,19 @@ function unwrap(element: unknown): unknown {
   return isObject(element) && isObject(element["elem"]) ? element["elem"]["val"] : element;
 }
 
-function bits(text: unknown): bigint | undefined {
-  const address = typeof text === "string" ? parseIp(text) : undefined;
-  if (address === undefined) return undefined;
-  return address.bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-}
+const ipOf = (value: unknown): IpAddress | undefined =>
+  typeof value === "string" ? parseIp(value) : undefined;
 
 function within(value: unknown, from: unknown, to: unknown): Truth {
   if (typeof value === "number" && typeof from === "number" && typeof to === "number")
     return value >= from && value <= to ? "yes" : "no";
-  const [a, b, c] = [bits(value), bits(from), bits(to)];
+  const [a, b, c] = [ipOf(value), ipOf(from), ipOf(to)];
   if (a === undefined || b === undefined || c === undefined) return "maybe";
-  return a >= b && a <= c ? "yes" : "no";
+  return ipNumber(a) >= ipNumber(b) && ipNumber(a) <= ipNumber(c) ? "yes" : "no";
 }
 
 function inPrefix(value: unknown, base: unknown, length: unknown): Truth {
-  const [a, b] = [bits(value), bits(base)];
-  if (a === undefined || b === undefined || typeof length !== "number") return "maybe";
-  const size = textOf(base).includes(":") ? 128 : 32;
-  const shift = BigInt(Math.max(0, size - length));
-  return a >> shift === b >> shift ? "yes" : "no";
+  const [ip, address] = [ipOf(value), ipOf(base)];
+  if (ip === undefined || address === undefined || typeof length !== "number") return "maybe";
+  return isInSubnet({ address, prefixLength: length }, ip) ? "yes" : "no";
 }

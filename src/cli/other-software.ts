@@ -1,6 +1,7 @@
 /** Recognises other software that gives addresses to machines, by what it leaves on one. Pure. */
 import { isObject } from "../kube/record-codec.ts";
-import { parseIp } from "../net.ts";
+import { ipNumber, isInSubnet, parseIp } from "../net.ts";
+import type { IpAddress } from "../net.ts";
 
 const NAMES = ["keepalived", "kube-vip", "kubelived", "metallb", "ucarp", "vrrpd"] as const;
 
@@ -34,8 +35,9 @@ export function namedIn(text: string, vips: readonly string[]): boolean {
   return vips.some((vip) => words.includes(vip));
 }
 
-/** The MetalLB pool that contains one of `vips`; undefined: none. `list` is a list of IPAddressPools. */
-export function poolWith(list: unknown, vips: readonly string[]): string | undefined {
+/** The MetalLB pool that contains one of the VIPs; undefined: none. `list` is a list of IPAddressPools. */
+export function poolWith(list: unknown, texts: readonly string[]): string | undefined {
+  const vips = texts.flatMap((text) => parseIp(text) ?? []);
   const items = isObject(list) && Array.isArray(list["items"]) ? list["items"] : [];
   for (const item of items) {
     if (!isObject(item) || !isObject(item["spec"]) || !Array.isArray(item["spec"]["addresses"])) continue;
@@ -47,21 +49,14 @@ export function poolWith(list: unknown, vips: readonly string[]): string | undef
 }
 
 /** @param range an address pool as MetalLB writes it: a CIDR, or two addresses with a hyphen */
-function covers(range: string, vip: string): boolean {
-  const wanted = bits(vip);
+function covers(range: string, vip: IpAddress): boolean {
   const [, base = "", length = ""] = /^([^/]+)\/(\d+)$/.exec(range.trim()) ?? [];
   if (length !== "") {
-    const start = bits(base);
-    if (start === undefined || wanted === undefined || base.includes(":") !== vip.includes(":")) return false;
-    const shift = BigInt(Math.max(0, (base.includes(":") ? 128 : 32) - Number(length)));
-    return start >> shift === wanted >> shift;
+    const address = parseIp(base);
+    return address !== undefined && isInSubnet({ address, prefixLength: Number(length) }, vip);
   }
   const [from = "", to = ""] = range.split("-").map((part) => part.trim());
-  const [start, end] = [bits(from), bits(to)];
-  if (start === undefined || end === undefined || wanted === undefined) return false;
-  return from.includes(":") === vip.includes(":") && wanted >= start && wanted <= end;
-}
-
-function bits(text: string): bigint | undefined {
-  return parseIp(text)?.bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  const [first, last] = [parseIp(from), parseIp(to)];
+  if (first === undefined || last === undefined || first.family !== vip.family) return false;
+  return ipNumber(vip) >= ipNumber(first) && ipNumber(vip) <= ipNumber(last);
 }
