@@ -149,27 +149,28 @@ export function sysctls({ vips }: Config, place: Examined["network"]): Examined[
   return { kind: "ok", value: missingRequirements(place.interface, vips) };
 }
 
-/** What the rules of the fast path are made of, each with the kernel's module for it. */
+const PREROUTING = "type filter hook prerouting priority 0;";
+
+/**
+ * What the rules of the fast path are made of: the kernel's module, the table's family, the chain's head and
+ * its rule. DEVICE stands for the VIP's interface.
+ */
 const STATEMENTS = [
+  // jhash gives a number, which something has to be done with.
+  ["nf_tables, nft_hash", "ip", PREROUTING, "tcp dport 6443 jhash ip saddr mod 2 vmap { 0 : accept }"],
   [
-    "nf_tables, nft_hash",
-    "ip",
-    "type filter hook prerouting priority 0;",
-    "tcp dport 6443 jhash ip saddr mod 2 0",
+    "nft_fwd_netdev",
+    "netdev",
+    'type filter hook ingress device "DEVICE" priority 0;',
+    'fwd ip to 192.0.2.1 device "DEVICE"',
   ],
-  ["nft_fwd_netdev", "netdev", "", 'fwd ip to 192.0.2.1 device "DEVICE"'],
-  ["nft_dup_ipv4", "ip", "type filter hook prerouting priority 0;", 'dup to 192.0.2.1 device "DEVICE"'],
-  ["nft_ct, nf_conntrack", "ip", "type filter hook prerouting priority 0;", "ct state new accept"],
-  ["nft_fib", "ip", "type filter hook prerouting priority 0;", "fib daddr type local accept"],
+  ["nft_dup_ipv4", "ip", PREROUTING, 'dup to 192.0.2.1 device "DEVICE"'],
+  ["nft_ct, nf_conntrack", "ip", PREROUTING, "ct state new accept"],
+  ["nft_fib", "ip", PREROUTING, "fib daddr type local accept"],
   ["nft_socket", "ip", "type filter hook prerouting priority -150;", "socket wildcard 0 accept"],
   ["nft_nat", "ip", "type nat hook prerouting priority -101;", "tcp dport 6443 dnat to 192.0.2.1"],
   ["nft_masq", "ip", "type nat hook postrouting priority 101;", "masquerade"],
-  [
-    "nft_reject_ipv4",
-    "ip",
-    "type filter hook prerouting priority 0;",
-    "meta l4proto tcp reject with tcp reset",
-  ],
+  ["nft_reject_ipv4", "ip", PREROUTING, "meta l4proto tcp reject with tcp reset"],
 ] as const;
 
 /** Asks nft and the kernel whether they can do what the rules need. Nothing is loaded (nft --check). */
@@ -185,14 +186,9 @@ export async function tryNft(place: Examined["network"]): Promise<Examined["nft"
   }
   const device = "code" in place ? "lo" : place.interface;
   const tried = await Promise.all(
-    STATEMENTS.map(async ([module, family, hook, rule]) => {
-      const words = rule.replaceAll("DEVICE", device);
-      const head = family === "netdev" ? `type filter hook ingress device "${device}" priority 0;` : hook;
-      // jhash gives a number, which something has to be done with.
-      const statement = words.includes("jhash")
-        ? words.replace(/jhash.*/, "jhash ip saddr mod 2 vmap { 0 : accept }")
-        : words;
-      const why = await checked(`table ${family} leasehold_doctor { chain c { ${head} ${statement}; }; }`);
+    STATEMENTS.map(async ([module, family, head, rule]) => {
+      const script = `table ${family} leasehold_doctor { chain c { ${head} ${rule}; }; }`;
+      const why = await checked(script.replaceAll("DEVICE", () => device));
       return why === null ? [] : [`${module}: ${why}`];
     }),
   );
