@@ -45,11 +45,6 @@ const KUBELET_FILES = [
 export const failed = (where: string, error: unknown) =>
   ({ kind: "failed", where, why: error instanceof Error ? error.message : String(error) }) as const;
 
-/** The machine's whole /proc where the script of `leasehold manifest cli` has mounted it. */
-function procDirectory(): string {
-  return textOf("/host/proc/2/comm") === "kthreadd\n" ? "/host/proc" : "/proc";
-}
-
 /** The text of a file, bounded; undefined when it cannot be read. */
 function textOf(path: string): string | undefined {
   try {
@@ -286,21 +281,28 @@ function packets(
   ];
 }
 
-interface Process {
-  readonly args: readonly string[];
+/** The processes that can be seen from here. */
+export interface Processes {
+  /** The words of each one's command line. */
+  readonly commands: readonly (readonly string[])[];
+  /** They are the machine's, and not this container's alone. */
+  readonly ofMachine: boolean;
 }
 
-/** The processes of this machine, or of this container. */
-function processes(directory: string): readonly Process[] {
+export function machineProcesses(): Processes {
+  // The script of `leasehold manifest cli` mounts the machine's whole /proc at the first one.
+  const whole = ["/host/proc", "/proc"].find((proc) => textOf(join(proc, "2/comm")) === "kthreadd\n");
+  return { commands: commandsIn(whole ?? "/proc"), ofMachine: whole !== undefined };
+}
+
+function commandsIn(proc: string): Processes["commands"] {
   try {
-    return readdirSync(directory)
+    return readdirSync(proc)
       .filter((name) => /^\d+$/.test(name))
       .slice(0, MOST_PROCESSES)
       .flatMap((pid) => {
-        const text = textOf(join(directory, pid, "cmdline"));
-        return text === undefined || text === ""
-          ? []
-          : [{ args: text.split("\0").filter((arg) => arg !== "") }];
+        const text = textOf(join(proc, pid, "cmdline"));
+        return text === undefined || text === "" ? [] : [text.split("\0").filter((arg) => arg !== "")];
       });
   } catch {
     return [];
@@ -315,7 +317,10 @@ function configurationOf(args: readonly string[]): string {
 }
 
 /** Software on this machine that binds or answers for addresses. */
-export function otherSoftware({ vips }: Config): Pick<Examined, "others" | "othersUnseen"> {
+export function otherSoftware(
+  { vips }: Config,
+  { commands, ofMachine }: Processes,
+): Pick<Examined, "others" | "othersUnseen"> {
   const texts = vips.map(({ text }) => text);
   const found: OtherSoftware[] = staticPods().flatMap(({ file, text }) =>
     softwareOfManifest(text).map((software) => ({
@@ -324,8 +329,7 @@ export function otherSoftware({ vips }: Config): Pick<Examined, "others" | "othe
       hasVip: namedIn(text, texts),
     })),
   );
-  const directory = procDirectory();
-  const running = processes(directory).flatMap(({ args }) => {
+  const running = commands.flatMap((args) => {
     const software = softwareOfProcess(args);
     return software === undefined ? [] : [{ software, configuration: textOf(configurationOf(args)) ?? "" }];
   });
@@ -342,10 +346,9 @@ export function otherSoftware({ vips }: Config): Pick<Examined, "others" | "othe
       where: "a program has a socket for VRRP (IP protocol 112) in this machine's network",
       hasVip: namedIn(textOf(KEEPALIVED_CONF) ?? "", texts),
     });
-  const seen = textOf(join(directory, "2/comm")) === "kthreadd\n";
   return {
     others: found,
-    othersUnseen: seen ? null : "from this container no other process of the machine can be seen",
+    othersUnseen: ofMachine ? null : "from this container no other process of the machine can be seen",
   };
 }
 
@@ -363,12 +366,10 @@ function staticPods(): readonly { readonly file: string; readonly text: string }
 }
 
 /** The kubelet's `--node-ip`: of the running kubelet, or of the files that it would be started with. */
-export function kubeletNodeIp(): KubeletFacts["nodeIp"] {
-  const kubelet = processes(procDirectory()).find(({ args: [program = ""] }) =>
-    /(?:^|\/)kubelet$/.test(program),
-  );
+export function kubeletNodeIp({ commands }: Processes): KubeletFacts["nodeIp"] {
+  const kubelet = commands.find(([program = ""]) => /(?:^|\/)kubelet$/.test(program));
   if (kubelet !== undefined) {
-    const addresses = nodeIpOf(kubelet.args);
+    const addresses = nodeIpOf(kubelet);
     return { kind: "ok", value: addresses === undefined ? null : { addresses, from: "the running kubelet" } };
   }
   const files = KUBELET_FILES.flatMap((file) => {

@@ -16,6 +16,7 @@ import {
   foreignOn,
   kubeletNodeIp,
   machineNetwork,
+  machineProcesses,
   otherSoftware,
   placeOf,
   sysctls,
@@ -53,7 +54,8 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     Promise.all(connection.servers().map((server) => askServer(server, config, clock))),
     askAsAdmin(config, admin, clock),
   ]);
-  const software = otherSoftware(config);
+  const processes = machineProcesses();
+  const software = otherSoftware(config, processes);
   return {
     at: clock.wall(),
     node: config.nodeName,
@@ -68,7 +70,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     sysctls: sysctls(config, place),
     nft,
     firewall: await firewallOf(config, network, place, peers.kind === "ok" ? peers.value : []),
-    kubelet: { nodeIp: kubeletNodeIp(), node: asAdmin.node },
+    kubelet: { nodeIp: kubeletNodeIp(processes), node: asAdmin.node },
     others: [...software.others, ...asAdmin.software],
     othersUnseen: software.othersUnseen,
     own,
