@@ -13,11 +13,12 @@ import { LeaseholdError } from "../errors.ts";
 import { missingRequirements } from "../fastpath/requirements.ts";
 import { chooseInterface, ownAddress, readNetwork } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
+import type { LinkEntry } from "../linux/rtnetlink.ts";
 import { gateways, linkRoutes } from "../linux/routes.ts";
 import { hostPort } from "../net.ts";
 import type { IpAddress } from "../net.ts";
 import type { Asking } from "./ask.ts";
-import type { Examined, KubeletFacts, OtherSoftware, PeerFacts } from "./examined.ts";
+import type { Complaint, Examined, KubeletFacts, OtherSoftware, PeerFacts } from "./examined.ts";
 import { judge, makerOf, parseRuleset } from "./firewall.ts";
 import type { Packet } from "./firewall.ts";
 import { nodeIpOf, nodeIpOfEnvironment } from "./kubelet-address.ts";
@@ -41,6 +42,8 @@ const KUBELET_FILES = [
   "/etc/default/kubelet",
   "/etc/sysconfig/kubelet",
 ];
+
+export const NO_INTERFACE = "the VIP's interface is not known";
 
 export const failed = (where: string, error: unknown) =>
   ({ kind: "failed", where, why: error instanceof Error ? error.message : String(error) }) as const;
@@ -88,12 +91,19 @@ export function machineNetwork(): Asking<Network> {
   }
 }
 
-export function placeOf(config: Config, network: Asking<Network>): Examined["network"] {
+/** The VIP's interface, and the network around it. */
+export interface Place {
+  readonly network: Network;
+  readonly link: LinkEntry;
+}
+
+export function placeOf(config: Config, network: Asking<Network>): Place | Complaint {
   if (network.kind === "failed")
     return { code: "LH_NATIVE", message: network.why, hint: "Run this as root in the host's network." };
   try {
     refuseVips(config.vips, { readNetwork: () => network.value, gateways });
-    return { interface: chooseInterface(network.value, config.vips, config.interface).name };
+    const link = chooseInterface(network.value, config.vips, config.interface);
+    return { network: network.value, link };
   } catch (error) {
     if (error instanceof LeaseholdError)
       return { code: error.code, message: error.message, hint: error.hint };
@@ -139,9 +149,9 @@ function tryPort(host: string, port: number): Promise<string | null> {
   });
 }
 
-export function sysctls({ vips }: Config, place: Examined["network"]): Examined["sysctls"] {
-  if ("code" in place) return failed("the kernel's settings", "the VIP's interface is not known");
-  return { kind: "ok", value: missingRequirements(place.interface, vips) };
+export function sysctls({ vips }: Config, place: Place | Complaint): Examined["sysctls"] {
+  if ("code" in place) return failed("the kernel's settings", NO_INTERFACE);
+  return { kind: "ok", value: missingRequirements(place.link.name, vips) };
 }
 
 const PREROUTING = "type filter hook prerouting priority 0;";
@@ -169,7 +179,7 @@ const STATEMENTS = [
 ] as const;
 
 /** Asks nft and the kernel whether they can do what the rules need. Nothing is loaded (nft --check). */
-export async function tryNft(place: Examined["network"]): Promise<Examined["nft"]> {
+export async function tryNft(place: Place | Complaint): Promise<Examined["nft"]> {
   const kernel = release();
   let version: string;
   try {
@@ -179,7 +189,7 @@ export async function tryNft(place: Examined["network"]): Promise<Examined["nft"
   } catch (error) {
     return { version: "", kernel, lacks: [firstLine(error)] };
   }
-  const device = "code" in place ? "lo" : place.interface;
+  const device = "code" in place ? "lo" : place.link.name;
   const tried = await Promise.all(
     STATEMENTS.map(async ([module, family, head, rule]) => {
       const script = `table ${family} leasehold_doctor { chain c { ${head} ${rule}; }; }`;
@@ -212,25 +222,23 @@ function firstLine(error: unknown, skip = 0): string {
 /** Walks this machine's rules for the packets that have to come in. */
 export async function firewallOf(
   config: Config,
-  network: Asking<Network>,
-  place: Examined["network"],
+  place: Place | Complaint,
   peers: readonly PeerFacts[],
 ): Promise<Examined["firewall"]> {
   const legacy = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].some((path) =>
     (textOf(path) ?? "").split("\n").includes("filter"),
   );
   const where = "this machine's rules";
-  if ("code" in place || network.kind === "failed")
-    return { verdicts: failed(where, "the VIP's interface is not known"), by: null, legacy };
+  if ("code" in place) return { verdicts: failed(where, NO_INTERFACE), by: null, legacy };
+  const { network, link } = place;
   try {
     const { stdout } = await run("nft", ["--json", "list", "ruleset"], {
       timeout: NFT_MS,
       maxBuffer: MOST_RULESET_BYTES,
     });
     const rules = parseRuleset(stdout);
-    const link = chooseInterface(network.value, config.vips, config.interface);
     const verdicts = config.vips.flatMap((vip) => {
-      const own = ownAddress(network.value, link, config.vips, vip.family);
+      const own = ownAddress(network, link, config.vips, vip.family);
       return packets(config, link.name, vip, own, peers).map(({ what, packet }) => ({
         what,
         passing: judge(rules, packet),

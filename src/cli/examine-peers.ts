@@ -7,8 +7,7 @@ import { pause } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { Candidate } from "../kube/record.ts";
-import { chooseInterface, ownAddress } from "../linux/links.ts";
-import type { Network } from "../linux/links.ts";
+import { ownAddress } from "../linux/links.ts";
 import { formatMac } from "../linux/mac.ts";
 import { silentLogger } from "../log.ts";
 import { parseIp } from "../net.ts";
@@ -16,8 +15,9 @@ import type { IpAddress } from "../net.ts";
 import { createLinuxWire } from "../sentinel/linux-wire.ts";
 import { createSentinel } from "../sentinel/sentinel.ts";
 import type { Asking } from "./ask.ts";
-import type { Examined, PeerFacts, PortAnswer } from "./examined.ts";
+import type { PeerFacts, PortAnswer } from "./examined.ts";
 import { failed } from "./examine-machine.ts";
+import type { Place } from "./examine-machine.ts";
 
 /** The wire is asked three times within a second; see the sentinel. */
 const WIRE_MS = 4_000;
@@ -31,22 +31,20 @@ const ECHO_IDENTIFIER = 0x1eaf;
 
 /** The MAC of another machine that answers for the VIP; null: none does. */
 export async function askWire(
-  { interface: configured, vips }: Config,
+  { vips }: Config,
   vip: IpAddress,
   clock: Clock,
-  network: Asking<Network>,
-  place: Examined["network"],
+  place: Asking<Place>,
 ): Promise<Asking<string | null>> {
   const where = "the wire";
-  if (network.kind === "failed") return failed(where, network.why);
-  if ("code" in place) return failed(where, "the VIP's interface is not known");
+  if (place.kind === "failed") return failed(where, place.why);
+  const { link } = place.value;
   try {
-    const link = chooseInterface(network.value, vips, configured);
     if (!link.up || !link.carrier) return failed(where, `${link.name} is down or has no carrier`);
     const wire = createLinuxWire({
       interfaceName: link.name,
       log: silentLogger,
-      own: ownAddresses(network.value, vips, link),
+      own: ownAddresses(place.value, vips),
       families: [vip.family],
     });
     const sentinel = createSentinel({
@@ -76,11 +74,7 @@ export async function askWire(
   }
 }
 
-function ownAddresses(
-  network: Network,
-  vips: readonly IpAddress[],
-  link: Network["links"][number],
-): readonly IpAddress[] {
+function ownAddresses({ network, link }: Place, vips: readonly IpAddress[]): readonly IpAddress[] {
   return ([4, 6] as const).flatMap((family) => ownAddress(network, link, vips, family) ?? []);
 }
 
@@ -89,15 +83,12 @@ export async function askPeers(
   config: Config,
   candidates: readonly Candidate[],
   clock: Clock,
-  network: Asking<Network>,
-  place: Examined["network"],
+  place: Asking<Place>,
 ): Promise<Asking<readonly PeerFacts[]>> {
-  const where = "the other nodes";
-  if (network.kind === "failed") return failed(where, network.why);
-  if ("code" in place) return failed(where, "the VIP's interface is not known");
+  if (place.kind === "failed") return failed("the other nodes", place.why);
   const others = candidates.filter(({ node }) => node !== config.nodeName).slice(0, MOST_PEERS);
   const [heard, ports] = await Promise.all([
-    hear(config, others, clock, network.value),
+    hear(config, others, clock, place.value),
     Promise.all(
       others.map(({ ip }) =>
         Promise.all(
@@ -129,21 +120,21 @@ interface OnWire {
 }
 
 async function hear(
-  { vips, interface: configured }: Config,
+  { vips }: Config,
   peers: readonly Candidate[],
   clock: Clock,
-  network: Network,
+  place: Place,
 ): Promise<Asking<OnWire>> {
   const macs = new Map<string, string>();
   const echoes = new Set<string>();
   const addresses = peers.flatMap(({ ip }) => parseIp(ip) ?? []);
+  const { link } = place;
   try {
-    const link = chooseInterface(network, vips, configured);
     if (!link.up || !link.carrier) return failed("the wire", `${link.name} is down or has no carrier`);
     const wire = createLinuxWire({
       interfaceName: link.name,
       log: silentLogger,
-      own: ownAddresses(network, vips, link),
+      own: ownAddresses(place, vips),
       families: [...new Set(addresses.map(({ family }) => family))],
     });
     try {

@@ -10,6 +10,7 @@ import type { Asking } from "./ask.ts";
 import { connect } from "./connection.ts";
 import { askNode, askRights, askServer, askSoftware, kubeconfig } from "./examine-api.ts";
 import {
+  NO_INTERFACE,
   agentOf,
   failed,
   firewallOf,
@@ -23,6 +24,7 @@ import {
   tryNft,
   tryPorts,
 } from "./examine-machine.ts";
+import type { Place } from "./examine-machine.ts";
 import { askPeers, askWire } from "./examine-peers.ts";
 import type { Examined, KubeconfigFacts } from "./examined.ts";
 
@@ -31,6 +33,10 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
   const { vips } = config;
   const network = machineNetwork();
   const place = vips.length === 0 ? NO_VIP : placeOf(config, network);
+  const onWire: Asking<Place> =
+    "code" in place
+      ? failed("the wire", network.kind === "failed" ? network.why : NO_INTERFACE)
+      : { kind: "ok", value: place };
   const [agent, nft, own, admin] = await Promise.all([
     agentOf(config),
     tryNft(place),
@@ -46,10 +52,10 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     Promise.all(
       vips.map(async (vip) => ({
         vip: vip.text,
-        owner: named(await askWire(config, vip, clock, network, place), known),
+        owner: named(await askWire(config, vip, clock, onWire), known),
       })),
     ),
-    candidates.kind === "failed" ? candidates : askPeers(config, known, clock, network, place),
+    candidates.kind === "failed" ? candidates : askPeers(config, known, clock, onWire),
     rightsOf(config, own, clock),
     Promise.all(connection.servers().map((server) => askServer(server, config, clock))),
     askAsAdmin(config, admin, clock),
@@ -63,13 +69,13 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     vips: vips.map(({ text }) => text),
     isWorker: isWorker(config),
     agent,
-    network: place,
+    network: "code" in place ? place : { interface: place.link.name },
     foreign: foreignOn(config, network),
     wire,
     ports: agent.kind === "none" ? await tryPorts(config) : [],
     sysctls: sysctls(config, place),
     nft,
-    firewall: await firewallOf(config, network, place, peers.kind === "ok" ? peers.value : []),
+    firewall: await firewallOf(config, place, peers.kind === "ok" ? peers.value : []),
     kubelet: { nodeIp: kubeletNodeIp(processes), node: asAdmin.node },
     others: [...software.others, ...asAdmin.software],
     othersUnseen: software.othersUnseen,
