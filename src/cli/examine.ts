@@ -31,6 +31,7 @@ import type { Examined, KubeconfigFacts } from "./examined.ts";
 /** Never rejects. Takes some 10 s at most. */
 export async function examine(config: Config, clock: Clock): Promise<Examined> {
   const { vips } = config;
+  const worker = isWorker(config);
   const network = machineNetwork();
   const place = vips.length === 0 ? NO_VIP : placeOf(config, network);
   const onWire: Asking<Place> =
@@ -55,7 +56,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
         owner: named(await askWire(config, vip, clock, onWire), known),
       })),
     ),
-    candidates.kind === "failed" ? candidates : askPeers(config, known, clock, onWire),
+    worker ? NOT_ASKED : candidates.kind === "failed" ? candidates : askPeers(config, known, clock, onWire),
     rightsOf(config, own, clock),
     Promise.all(connection.servers().map((server) => askServer(server, config, clock))),
     askAsAdmin(config, admin, clock),
@@ -67,16 +68,18 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     node: config.nodeName,
     version: VERSION,
     vips: vips.map(({ text }) => text),
-    isWorker: isWorker(config),
+    isWorker: worker,
     agent,
     network: "code" in place ? place : { interface: place.link.name },
     foreign: foreignOn(config, network),
     wire,
     ports: agent.kind === "none" ? await tryPorts(config) : [],
-    sysctls: sysctls(config, place),
+    sysctls: worker ? NOT_ASKED : sysctls(config, place),
     nft,
-    firewall: await firewallOf(config, place, peers.kind === "ok" ? peers.value : []),
-    kubelet: { nodeIp: kubeletNodeIp(processes), node: asAdmin.node },
+    firewall: worker
+      ? { verdicts: NOT_ASKED, by: null, legacy: false }
+      : await firewallOf(config, place, peers.kind === "ok" ? peers.value : []),
+    kubelet: { nodeIp: worker ? NOT_ASKED : kubeletNodeIp(processes), node: asAdmin.node },
     others: [...software.others, ...asAdmin.software],
     othersUnseen: software.othersUnseen,
     own,
@@ -103,6 +106,9 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
 
 /** Without a VIP a command has the role of a worker, whatever machine this is: see commandConfig. */
 const isWorker = ({ role, vips }: Config): boolean => role === "balancer" && vips.length > 0;
+
+/** What concerns only a machine that may have the VIP: diagnose leaves it out on a worker. */
+const NOT_ASKED = failed("a worker", "it binds no VIP");
 
 const NO_VIP = {
   code: "LH_CONFIG",
@@ -149,7 +155,7 @@ async function askAsAdmin(
   await using connection = connect({ ...config, kubeconfig: config.adminKubeconfig }, clock);
   await connection.ready;
   const [node, software] = await Promise.all([
-    askNode(connection.api, config.nodeName),
+    isWorker(config) ? NOT_ASKED : askNode(connection.api, config.nodeName),
     askSoftware(connection.api, config),
   ]);
   return { node, software };
