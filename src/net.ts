@@ -94,6 +94,19 @@ export function hostPort(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/**
+ * Reads what {@link hostPort} writes of a numeric address; undefined for anything else. A person may have
+ * written the address with other letters or zeros. `id` is the canonical text.
+ */
+export function parseServer(text: string): (HostPort & { readonly id: string }) | undefined {
+  const [, bracketed, plain, digits = ""] =
+    /^(?:\[([^\]]{2,45})\]|([\d.]{7,15})):(\d{1,5})$/.exec(text.trim()) ?? [];
+  const address = parseIp(bracketed ?? plain ?? "");
+  const port = Number(digits);
+  if (address === undefined || port < 1 || port > 65_535) return undefined;
+  return { id: hostPort(address.text, port), host: address.text, port };
+}
+
 /** A subnet: every address whose first `prefixLength` bits are those of `address`. */
 export interface Subnet {
   readonly address: IpAddress;

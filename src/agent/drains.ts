@@ -7,10 +7,11 @@ import { join } from "node:path";
 import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { ApiClient } from "../kube/api.ts";
-import { drainedServers, parseServer } from "../kube/drain.ts";
+import { drainedServers } from "../kube/drain.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import type { Logger } from "../log.ts";
+import { parseServer } from "../net.ts";
 import { readRememberedItems, writeRememberedItems } from "../remembered-file.ts";
 
 export interface DrainsDeps {

@@ -2,11 +2,12 @@
  * Makes one picture of the cluster from what the agents, the kernel, the API and the flight recorder said.
  * Pure. It is what `leasehold status -o json` prints, so the names of its members are public.
  */
-import { drainedServers, parseServer } from "../kube/drain.ts";
+import { drainedServers } from "../kube/drain.ts";
 import { candidatesIn } from "../kube/record-codec.ts";
 import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
+import { parseServer } from "../net.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording } from "../recorder/recording.ts";
 import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";

@@ -1,10 +1,10 @@
 /** Decides about `leasehold drain` and `undrain`, before anything is written. Pure. */
 import { suggest } from "../config/suggest.ts";
-import { drainedServers, drainKey, parseServer } from "../kube/drain.ts";
+import { drainedServers, drainKey } from "../kube/drain.ts";
 import { candidatesIn } from "../kube/record-codec.ts";
 import { DRAIN_PREFIX } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
-import { parseIp } from "../net.ts";
+import { parseIp, parseServer } from "../net.ts";
 
 /** An API server of the cluster. */
 export interface KnownServer {

@@ -7,6 +7,7 @@ import type { ApiClient } from "../kube/api.ts";
 import { readKubeconfig } from "../kube/kubeconfig.ts";
 import { isObject, statusMessage } from "../kube/record-codec.ts";
 import type { JsonObject } from "../kube/record-codec.ts";
+import { parseServer } from "../net.ts";
 import { neededRights, workerRights } from "../manifests/rights.ts";
 import type { Right } from "../manifests/rights.ts";
 import type { Asking } from "./ask.ts";
@@ -133,11 +134,11 @@ export async function askSoftware(api: Api, { vips }: Config): Promise<readonly 
  * clock says. It asks without credentials, and a refusal has a date as well.
  */
 export function askServer(server: string, { vips }: Config, clock: Clock): Promise<Asking<ServerFacts>> {
-  const [, host = "", port = ""] = /^\[?([^\]]*)\]?:(\d+)$/.exec(server) ?? [];
+  const { host, port } = parseServer(server) ?? { host: "", port: 0 };
   return new Promise((resolve) => {
     const socket = connectTls({
       host,
-      port: Number(port),
+      port,
       // Only its names are looked at here. Who signed it is the agent's own check.
       rejectUnauthorized: false,
       servername: "kubernetes",

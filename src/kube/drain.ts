@@ -2,7 +2,7 @@
  * A person's wish that an API server gets no new connections (`leasehold drain`). It is an annotation of the
  * Lease, one for each server, so that two persons who drain two servers do not undo each other's wish. Pure.
  */
-import { hostPort, parseIp } from "../net.ts";
+import { parseServer } from "../net.ts";
 import { candidatesIn } from "./record-codec.ts";
 import { DRAIN_PREFIX } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
@@ -50,16 +50,4 @@ export function drainsThatEnd(
       return host !== undefined && left.has(host) && !kept.has(host);
     }),
   );
-}
-
-/** Reads `ip:port`; undefined for anything else. A node may have been named with other letters or zeros. */
-export function parseServer(
-  text: string,
-): { readonly id: string; readonly host: string; readonly port: number } | undefined {
-  const [, bracketed, plain, digits = ""] =
-    /^(?:\[([^\]]{2,45})\]|([\d.]{7,15})):(\d{1,5})$/.exec(text.trim()) ?? [];
-  const address = parseIp(bracketed ?? plain ?? "");
-  const port = Number(digits);
-  if (address === undefined || port < 1 || port > 65_535) return undefined;
-  return { id: hostPort(address.text, port), host: address.text, port };
 }

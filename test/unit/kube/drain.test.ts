@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { drainedServers, drainKey, drainsThatEnd, parseServer } from "../../../src/kube/drain.ts";
+import { drainedServers, drainKey, drainsThatEnd } from "../../../src/kube/drain.ts";
 import { formatCandidate } from "../../../src/kube/record-codec.ts";
-import { hostPort } from "../../../src/net.ts";
+import { hostPort, parseServer } from "../../../src/net.ts";
 import { candidate } from "../election/harness.ts";
 
 const drain = (...servers: readonly string[]): Record<string, string> =>
