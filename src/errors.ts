@@ -56,3 +56,13 @@ export class LeaseholdError extends Error {
     this.hint = ERRORS[code];
   }
 }
+
+/** Returns the error's message, or the value as text if it is not an Error. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Returns the error's code, e.g. ENOENT. "" if the error has none. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}

@@ -4,6 +4,7 @@
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { errorCode } from "./errors.ts";
 import type { Logger } from "./log.ts";
 
 const VERSION = 1;
@@ -22,7 +23,7 @@ export function readRememberedItems<T>(
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT"))
+    if (errorCode(error) !== "ENOENT")
       log.warn(
         { path, what, err: error },
         "The agent could not read a file of LEASEHOLD_DATA_DIR, and goes on without it",

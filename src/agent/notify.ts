@@ -7,7 +7,7 @@ import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "
 import type { Clock } from "../clock.ts";
 import { splitCommand } from "../config/command-line.ts";
 import type { AgentState } from "../election/states.ts";
-import { LeaseholdError } from "../errors.ts";
+import { errorCode, LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { runProgram } from "../linux/program.ts";
 import type { ProgramEnd } from "../linux/program.ts";
@@ -185,7 +185,7 @@ function createFifo(path: string, { log, makeFifo }: Pick<NotifierDeps, "log" | 
           `LEASEHOLD_NOTIFY_FIFO=${path} is no named pipe, so the agent does not write to it`,
         );
     } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+      if (errorCode(error) !== "ENOENT") throw error;
       makeFifo(path, 0o600);
     }
     fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { recordingsDirectory, recordingsIn } from "../agent/recordings.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { errorMessage } from "../errors.ts";
 import { plainText } from "../kube/plain-text.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
@@ -136,7 +137,7 @@ function askKernel(config: Config, agent: Asking<AgentFacts>): Asking<KernelFact
       },
     };
   } catch (error) {
-    return { kind: "failed", where: "this node's kernel", why: messageOf(error) };
+    return { kind: "failed", where: "this node's kernel", why: errorMessage(error) };
   }
 }
 
@@ -187,12 +188,8 @@ function readRecording(where: string, text: () => string): Asking<Recording> {
   try {
     return { kind: "ok", value: parseRecording(text()) };
   } catch (error) {
-    return { kind: "failed", where, why: messageOf(error) };
+    return { kind: "failed", where, why: errorMessage(error) };
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function get(url: string, timeoutMs: number): Promise<Asking<string>> {

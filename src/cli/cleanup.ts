@@ -14,7 +14,7 @@ import type { Clock } from "../clock.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config.ts";
 import { PREFIX } from "../config/settings.ts";
-import { LeaseholdError } from "../errors.ts";
+import { errorMessage, LeaseholdError } from "../errors.ts";
 import { createNft } from "../fastpath/nft.ts";
 import type { Nft } from "../fastpath/nft.ts";
 import { CANDIDATE_PREFIX } from "../kube/record.ts";
@@ -78,7 +78,7 @@ export async function cleanup(deps: CleanupDeps): Promise<number> {
     refuseBesideAgent("The rules were removed, and it puts them back");
   } catch (error) {
     const hint = error instanceof LeaseholdError ? `\n${error.hint}` : "";
-    printError(`leasehold: ${error instanceof Error ? error.message : String(error)}${hint}\n`);
+    printError(`leasehold: ${errorMessage(error)}${hint}\n`);
     return 1;
   }
   print(

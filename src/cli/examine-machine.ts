@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { refuseVips } from "../agent/node-network.ts";
 import { agentIsPresent } from "../agent/presence.ts";
 import type { Config } from "../config/config.ts";
-import { LeaseholdError } from "../errors.ts";
+import { errorMessage, LeaseholdError } from "../errors.ts";
 import { missingRequirements } from "../fastpath/requirements.ts";
 import { chooseInterface, ownAddress, readNetwork } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
@@ -46,7 +46,7 @@ const KUBELET_FILES = [
 export const NO_INTERFACE = "the VIP's interface is not known";
 
 export const failed = (where: string, error: unknown) =>
-  ({ kind: "failed", where, why: error instanceof Error ? error.message : String(error) }) as const;
+  ({ kind: "failed", where, why: errorMessage(error) }) as const;
 
 /** The text of a file, bounded; undefined when it cannot be read. */
 function textOf(path: string): string | undefined {
@@ -213,7 +213,7 @@ function checked(script: string): Promise<string | null> {
 
 /** @param skip lines of an error of execFile that only say which command failed */
 function firstLine(error: unknown, skip = 0): string {
-  const lines = (error instanceof Error ? error.message : String(error))
+  const lines = errorMessage(error)
     .split("\n")
     .filter((text) => text !== "");
   return lines[skip] ?? lines[0] ?? "nft failed";

@@ -7,6 +7,7 @@ import { basename } from "node:path";
 import { parseConfig } from "../config/config.ts";
 import { PREFIX } from "../config/settings.ts";
 import { shown } from "../config/text.ts";
+import { errorMessage } from "../errors.ts";
 import type { Command } from "./args.ts";
 import { WrongText } from "./foreign-text.ts";
 import { isSection, parseHaproxy } from "./haproxy-cfg.ts";
@@ -104,7 +105,7 @@ export function importCommand(
       if (statSync(path).size > MOST_BYTES) throw new Error("it is too large for a configuration");
       return [{ name: basename(path), text: readFileSync(path, "utf8") }];
     } catch (error) {
-      problems.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+      problems.push(`${path}: ${errorMessage(error)}`);
       return [];
     }
   });

@@ -6,6 +6,7 @@ import { Agent, request } from "node:https";
 import { connect as tcpConnect } from "node:net";
 import { connect as tlsConnect } from "node:tls";
 import type { Clock } from "../clock.ts";
+import { errorCode } from "../errors.ts";
 import { hostPort } from "../net.ts";
 import { SLOW_MS } from "./gaps.ts";
 import type { Attempt } from "./gaps.ts";
@@ -36,8 +37,7 @@ const NO_ANSWER = "no answer";
 /** The error of an attempt; "" for an answer. Called once. */
 type Done = (error: string) => void;
 
-const codeOf = (error: Error): string =>
-  "code" in error && typeof error.code === "string" ? error.code : error.message;
+const reasonOf = (error: Error): string => errorCode(error) || error.message;
 
 /** Starts what a client sees of the VIP: new connections, one that is kept open, and the address itself. */
 export function startProbes(
@@ -56,21 +56,21 @@ export function startProbes(
         { host: vip, port, path: "/readyz", agent: keep, rejectUnauthorized: false, timeout: TIMEOUT_MS },
         (response) => {
           response.resume();
-          response.on("error", (error) => done(codeOf(error)));
+          response.on("error", (error) => done(reasonOf(error)));
           response.on("end", () =>
             done(first || sent.reusedSocket ? "" : "the open connection had ended, and a new one was needed"),
           );
         },
       );
       sent.on("timeout", () => sent.destroy(new Error(NO_ANSWER)));
-      sent.on("error", (error) => done(codeOf(error)));
+      sent.on("error", (error) => done(reasonOf(error)));
       sent.end();
     };
     return [
       repeated(`new connections to ${hostPort(vip, port)}`, intervalMs, clock, (done) => {
         const socket = tlsConnect({ host: vip, port, rejectUnauthorized: false });
         socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error(NO_ANSWER)));
-        socket.on("error", (error) => done(codeOf(error)));
+        socket.on("error", (error) => done(reasonOf(error)));
         socket.on("secureConnect", () => {
           done("");
           socket.destroy();
@@ -83,7 +83,7 @@ export function startProbes(
       repeated(`the address ${vip}`, intervalMs, clock, (done) => {
         const socket = tcpConnect({ host: vip, port: CLOSED_PORT });
         socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error(NO_ANSWER)));
-        socket.on("error", (error) => done(codeOf(error) === "ECONNREFUSED" ? "" : codeOf(error)));
+        socket.on("error", (error) => done(reasonOf(error) === "ECONNREFUSED" ? "" : reasonOf(error)));
         socket.on("connect", () => {
           done("");
           socket.destroy();

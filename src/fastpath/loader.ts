@@ -3,6 +3,7 @@
  * are a strategy of their own: a kernel that lacks them gets all the rest.
  */
 import type { Clock } from "../clock.ts";
+import { errorMessage } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { NoVerdict } from "./nft.ts";
 import type { Nft } from "./nft.ts";
@@ -98,7 +99,7 @@ export function createLoader({
           plan: await put(plan, [...timedElements(plan), ...settlingElements(plan, before)]),
         };
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
+        const why = errorMessage(error);
         return { kind: error instanceof NoVerdict ? "no-verdict" : "refused", why };
       }
     },

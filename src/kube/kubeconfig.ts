@@ -13,7 +13,7 @@ import { createSecureContext } from "node:tls";
 import { newClusters, newContexts, newUsers } from "@kubernetes/client-node/dist/config_types.js";
 import type { Cluster, User } from "@kubernetes/client-node/dist/config_types.js";
 import { load } from "js-yaml";
-import { LeaseholdError } from "../errors.ts";
+import { errorCode, LeaseholdError } from "../errors.ts";
 import { plainText } from "./plain-text.ts";
 import { isObject } from "./record-codec.ts";
 import type { JsonObject } from "./record-codec.ts";
@@ -61,7 +61,7 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const code = errorCode(error);
+    const code = codeOf(error);
     if (code === "ENOENT" || code === "ENOTDIR") return { kind: "missing", why: "no such file" };
     if (code === "EISDIR")
       return { kind: "missing", why: "it is a directory, as a hostPath of a missing file becomes" };
@@ -233,7 +233,7 @@ function referenced(path: string): Material {
     try {
       return await content;
     } catch (error) {
-      throw broken(path, `${member} ${file} cannot be read: ${errorCode(error)}`);
+      throw broken(path, `${member} ${file} cannot be read: ${codeOf(error)}`);
     }
   };
 }
@@ -242,7 +242,7 @@ function checked<T>(path: string, member: string, make: () => T): T {
   try {
     return make();
   } catch (error) {
-    throw broken(path, `${member} is damaged or does not fit: ${errorCode(error)}`);
+    throw broken(path, `${member} is damaged or does not fit: ${codeOf(error)}`);
   }
 }
 
@@ -250,6 +250,4 @@ function broken(path: string, what: string): LeaseholdError {
   return new LeaseholdError("LH_KUBECONFIG", `${path}: ${what}`);
 }
 
-function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "unknown error";
-}
+const codeOf = (error: unknown): string => errorCode(error) || "unknown error";

@@ -6,6 +6,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync } from "node:cry
 import type { KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { errorCode } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { replaceFile } from "../remembered-file.ts";
 import { keyId, selfSigned } from "./certificate.ts";
@@ -45,7 +46,7 @@ function keptKey(path: string, log: Logger): KeyObject | undefined {
     if (key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1") return key;
     log.warn({ path }, "The key for the peers is of another kind, and is replaced");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT"))
+    if (errorCode(error) !== "ENOENT")
       log.warn({ path, err: error }, "The key for the peers cannot be read, and is replaced");
   }
   return undefined;

@@ -34,13 +34,3 @@ export interface CheckStatus {
   readonly detail: string;
   readonly sinceMs: number;
 }
-
-/** Returns the error's message, or the value as text if it is not an Error. */
-export function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Returns the error's code, e.g. ENOENT. "" if the error has none. */
-export function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-}

@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import { splitCommand } from "../config/command-line.ts";
 import { runProgram } from "../linux/program.ts";
 import type { ProgramEnd } from "../linux/program.ts";
-import { errorCode, message } from "./check.ts";
+import { errorCode, errorMessage } from "../errors.ts";
 import type { Outcome } from "./rules.ts";
 
 /**
@@ -46,8 +46,8 @@ function spawnFailure(program: string, error: unknown): Outcome {
     case "EMFILE":
     case "ENFILE":
       // The machine is short of a resource, which says nothing about the program.
-      return { kind: "fail", detail: message(error) };
+      return { kind: "fail", detail: errorMessage(error) };
     default:
-      return { kind: "unusable", detail: `${program}: ${message(error)}` };
+      return { kind: "unusable", detail: `${program}: ${errorMessage(error)}` };
   }
 }

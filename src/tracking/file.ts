@@ -6,7 +6,7 @@ import { watch } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Clock, Timer } from "../clock.ts";
-import { errorCode, message } from "./check.ts";
+import { errorCode, errorMessage } from "../errors.ts";
 import type { Outcome } from "./rules.ts";
 
 /** A longer file does not hold a number. */
@@ -26,7 +26,7 @@ export function fileCheck(path: string): () => Promise<Outcome> {
     } catch (error) {
       return {
         kind: "unusable",
-        detail: errorCode(error) === "ENOENT" ? `${path}: no such file` : `${path}: ${message(error)}`,
+        detail: errorCode(error) === "ENOENT" ? `${path}: no such file` : `${path}: ${errorMessage(error)}`,
       };
     }
     const trimmed = text.trim();

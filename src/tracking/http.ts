@@ -3,7 +3,7 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { checkServerIdentity, createSecureContext, getCACertificates } from "node:tls";
 import type { PeerCertificate, SecureContext } from "node:tls";
-import { message } from "./check.ts";
+import { errorMessage } from "../errors.ts";
 import type { Outcome } from "./rules.ts";
 
 /** Bytes of a body that are read at most, since only the status counts. */
@@ -82,9 +82,9 @@ function get(target: URL, secureContext: SecureContext | undefined, signal: Abor
       });
       // The whole answer has to come: a server that stalls in its body fails by time-out.
       response.on("end", verdict);
-      response.on("error", (error) => fail(`status ${status}, then ${message(error)}`));
+      response.on("error", (error) => fail(`status ${status}, then ${errorMessage(error)}`));
     });
-    call.on("error", (error) => fail(message(error)));
+    call.on("error", (error) => fail(errorMessage(error)));
     // The connection can close without an answer and without an error, e.g. after an upgrade that was not
     // requested.
     call.on("close", () => {

@@ -1,7 +1,7 @@
 /** Runs the checks of this node, each at its own pace, and keeps their verdicts. */
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import { message } from "./check.ts";
+import { errorMessage } from "../errors.ts";
 import type { CheckSpec, CheckStatus } from "./check.ts";
 import { advance, summarize, verdict } from "./rules.ts";
 import type { CheckState, Outcome, Summary, CheckVerdict } from "./rules.ts";
@@ -140,7 +140,7 @@ export function createTracker(deps: TrackerDeps): Tracker {
     try {
       result = spec.run(abort.signal);
     } catch (error) {
-      result = { kind: "fail", detail: message(error) };
+      result = { kind: "fail", detail: errorMessage(error) };
     }
     if (!(result instanceof Promise)) {
       finish(entry, run, result);
@@ -148,7 +148,7 @@ export function createTracker(deps: TrackerDeps): Tracker {
     }
     void result.then(
       (outcome) => finish(entry, run, outcome),
-      (error: unknown) => finish(entry, run, { kind: "fail", detail: message(error) }),
+      (error: unknown) => finish(entry, run, { kind: "fail", detail: errorMessage(error) }),
     );
   }
 
