@@ -120,19 +120,20 @@ async function silentNow(
   command: WishCommand,
 ): Promise<ReadonlySet<string>> {
   const others = candidateNames(before.annotations).filter((node) => node !== before.holder);
-  const judge = (silent: ReadonlySet<string>): boolean =>
+  const judge = (silent: ReadonlySet<string>): WishVerdict =>
     command.kind === "move"
-      ? judgeMove(before, command.to, command.force, silent).kind === "go"
-      : judgeResign(before, silent).kind === "go";
+      ? judgeMove(before, command.to, command.force, silent)
+      : judgeResign(before, silent);
+  if (command.kind === "unpin") return new Set();
+  const best = judge(new Set());
   // What is refused or possible anyhow needs no watch.
-  if (command.kind === "unpin" || !judge(new Set()) || judge(new Set(others))) return new Set();
+  if (best.kind === "refused" || judge(new Set(others)).kind === "go") return new Set();
   print(
     `No agent on this machine says which nodes are alive, so this waits until they write the Lease, for ${ANNOTATION_MS / 1_000} s at most.\n`,
   );
   const sinceMs = clock.now();
-  const best = command.kind === "move" ? command.to : bestOf(judgeResign(before, new Set()));
   const silent = new Set(others);
-  while (clock.now() - sinceMs < ANNOTATION_MS && silent.has(best)) {
+  while (clock.now() - sinceMs < ANNOTATION_MS && silent.has(best.to)) {
     await pause(clock, LOOK_MS);
     const read = await readLease(lease);
     if (read.kind !== "lease") continue;
@@ -143,8 +144,6 @@ async function silentNow(
   }
   return silent;
 }
-
-const bestOf = (verdict: WishVerdict): string => (verdict.kind === "go" ? verdict.to : "");
 
 /** Milliseconds of probes before the wish is stored, and after it has come true. */
 const BEFORE_MS = 300;
