@@ -86,7 +86,10 @@ export interface Config {
   readonly opsPort: number;
   /** Port of 127.0.0.1. */
   readonly healthPort: number;
-  /** Port of the node's own address for the other nodes' agents; undefined: none is opened. */
+  /**
+   * Port of the node's own address for the other nodes' agents. undefined: none is opened, as with role
+   * balancer.
+   */
   readonly peerPort: number | undefined;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "json" | "text";
@@ -315,7 +318,8 @@ function assemble(env: Environment, values: Values, nodeName: string, lifetimeSe
     opsHost: values.OPS_ADDRESS.host,
     opsPort: values.OPS_ADDRESS.port,
     healthPort: values.HEALTH_PORT,
-    peerPort: values.PEER_PORT,
+    // A worker has no peers.
+    peerPort: values.ROLE === "balancer" ? undefined : values.PEER_PORT,
     logLevel: values.LOG_LEVEL,
     logFormat: values.LOG_FORMAT,
     runbookUrl: values.RUNBOOK_URL,

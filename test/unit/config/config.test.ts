@@ -475,7 +475,9 @@ describe("a configuration", () => {
     );
     refusedOnce({ LEASEHOLD_PEER_PORT: "0" }, /a port from 1 to 65535, or off/);
     assert.equal(accepted({ LEASEHOLD_PEER_PORT: "off" }).config.peerPort, undefined);
-    // A worker has no peers, so nothing is taken from it.
+    // A worker has no peers, so it opens no such port, makes no key for it, and nothing is taken from it.
+    for (const peerPort of [{}, { LEASEHOLD_PEER_PORT: "10086" }])
+      assert.equal(accepted({ LEASEHOLD_ROLE: "balancer", ...peerPort }).config.peerPort, undefined);
     accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "10085" });
     assert.equal(
       accepted({ LEASEHOLD_ROLE: "balancer", LEASEHOLD_HEALTH_PORT: "6443" }).config.healthPort,
