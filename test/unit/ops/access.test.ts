@@ -10,14 +10,12 @@ import type { TestContext } from "node:test";
 import { silentLogger } from "../../../src/log.ts";
 import { createAccess } from "../../../src/ops/access.ts";
 import type { Access, ReviewAnswer, Shown } from "../../../src/ops/access.ts";
-import { createMetrics } from "../../../src/ops/metrics.ts";
-import { createOps } from "../../../src/ops/server.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
 import { authority, issue, issueServing } from "../../support/backends/pki.ts";
 import { issue as issueAny } from "../../support/embedded-api/certificates.ts";
 import type { Certificate } from "../../support/embedded-api/certificates.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
-import { exampleStatus } from "./example.ts";
+import { makeOps, startedOps } from "./rig.ts";
 
 const DAY_MS = 86_400_000;
 const ca = authority("kubernetes");
@@ -265,25 +263,10 @@ function get(url: string, options: object = {}): Promise<Reply> {
 
 describe("the ops port on every address", () => {
   async function started(t: TestContext): Promise<{ readonly port: number; readonly rig: Rig }> {
-    const clock = new FakeClock();
     const rig = make();
-    const ops = createOps({
+    const { ops } = await startedOps(t, {
       host: "0.0.0.0",
-      port: 0,
-      healthPort: 0,
-      status: () => exampleStatus(),
-      decisions: () => Promise.resolve("{}"),
-      metrics: createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" }),
-      page: { node: "n1", settings: [], moves: () => [], picture: () => ({}) },
       remote: { identity: peerIdentity(directory, "n1", silentLogger), access: rig.access },
-      log: silentLogger,
-      clock,
-    });
-    await ops.start();
-    t.after(async () => {
-      const stopped = ops.stop();
-      clock.advance(1_000);
-      await stopped;
     });
     return { port: ops.port(), rig };
   }
@@ -316,21 +299,7 @@ describe("the ops port on every address", () => {
   });
 
   test("is not opened without a rule for who may read", () => {
-    assert.throws(
-      () =>
-        createOps({
-          host: "192.0.2.1",
-          port: 0,
-          healthPort: 0,
-          status: () => exampleStatus(),
-          decisions: () => Promise.resolve("{}"),
-          metrics: createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" }),
-          page: { node: "n1", settings: [], moves: () => [], picture: () => ({}) },
-          log: silentLogger,
-          clock: new FakeClock(),
-        }),
-      RangeError,
-    );
+    assert.throws(() => makeOps({ host: "192.0.2.1" }), RangeError);
   });
 
   test("a stranger's web page cannot read it by a name that leads to loopback", async (t) => {

@@ -1,12 +1,8 @@
 /** An agent to which everything has happened once, for tests of what /metrics has. */
 import type { FastPathStatus } from "../../../src/fastpath/status.ts";
-import { createMetrics } from "../../../src/ops/metrics.ts";
 import type { AgentMetrics } from "../../../src/ops/metrics.ts";
 import type { AgentStatus } from "../../../src/ops/status.ts";
-import { exampleStatus } from "./example.ts";
-
-const make = (): AgentMetrics =>
-  createMetrics({ version: "0.1.0", nodeVersion: "v24.0.0", leaseName: "leasehold" });
+import { exampleMetrics, exampleStatus } from "./example.ts";
 
 export const fastPath: FastPathStatus = {
   mode: "fast-path",
@@ -46,7 +42,7 @@ export const fastPath: FastPathStatus = {
 
 /** Metrics of an agent to which everything has happened once. */
 export function busy(): AgentMetrics {
-  const metrics = make();
+  const metrics = exampleMetrics();
   metrics.transition("MASTER", "this node holds the Lease");
   metrics.leaseWrite("renew", "ok", 6);
   metrics.leaseWrite("renew", "no-answer", 4_000);

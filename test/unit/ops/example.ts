@@ -1,6 +1,8 @@
-/** A status of a healthy MASTER, and how to change parts of it. */
+/** A status of a healthy MASTER, how to change parts of it, and metrics that nothing has happened to. */
 import type { BackendStatus, BalancerStatus } from "../../../src/backends/backend.ts";
 import type { ElectionStatus } from "../../../src/election/status.ts";
+import { createMetrics } from "../../../src/ops/metrics.ts";
+import type { AgentMetrics } from "../../../src/ops/metrics.ts";
 import type { AgentStatus } from "../../../src/ops/status.ts";
 import type { VipStatus } from "../../../src/vip/status.ts";
 
@@ -157,6 +159,9 @@ export function exampleStatus(changes: Changes = {}): AgentStatus {
     ...changes.agent,
   };
 }
+
+export const exampleMetrics = (): AgentMetrics =>
+  createMetrics({ version: "0.1.0", nodeVersion: "v24.0.0", leaseName: "leasehold" });
 
 export const released: readonly { readonly address: string; readonly bound: boolean }[] = [
   { address: "192.0.2.10", bound: false },

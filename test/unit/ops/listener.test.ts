@@ -14,6 +14,7 @@ import { createListener } from "../../../src/ops/listener.ts";
 import type { Answer, Listener } from "../../../src/ops/listener.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { stopAfter } from "./rig.ts";
 
 /** What the listener has room for here, and more. */
 const ROOM = 40;
@@ -67,11 +68,7 @@ function make(
       return options.answer?.() ?? ok;
     },
   });
-  t.after(async () => {
-    const stopped = listener.stop();
-    clock.advance(1_000);
-    await stopped;
-  });
+  stopAfter(t, clock, listener);
   return { listener, clock, lines, answered: () => answers };
 }
 
@@ -403,11 +400,7 @@ test("strangers begin 50 handshakes a second at most, and the next second others
     answer: async () => ok,
   });
   await listener.start();
-  t.after(async () => {
-    const stopped = listener.stop();
-    clock.advance(1_000);
-    await stopped;
-  });
+  stopAfter(t, clock, listener);
   const begins = async (): Promise<boolean> => {
     const socket = connectTls({ host: "127.0.0.1", port: listener.port(), rejectUnauthorized: false });
     t.after(() => socket.destroy());

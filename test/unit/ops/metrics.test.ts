@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createMetrics } from "../../../src/ops/metrics.ts";
 import { busy, fastPath, busyStatus } from "./busy.ts";
-import { backend, exampleStatus, released } from "./example.ts";
+import { backend, exampleMetrics, exampleStatus, released } from "./example.ts";
 
-const make = () => createMetrics({ version: "0.1.0", nodeVersion: "v24.0.0", leaseName: "leasehold" });
 const WALL_MS = Date.UTC(2026, 0, 1);
 
 function lines(text: string, name: string): string[] {
@@ -16,7 +14,7 @@ function lines(text: string, name: string): string[] {
 
 describe("/metrics", () => {
   test("tells client-go's dashboards who leads, and ours the rest", async () => {
-    const text = await make().render(exampleStatus(), WALL_MS);
+    const text = await exampleMetrics().render(exampleStatus(), WALL_MS);
     assert.deepEqual(lines(text, "leader_election_master_status"), [
       'leader_election_master_status{name="leasehold"} 1',
     ]);
@@ -71,7 +69,7 @@ describe("/metrics", () => {
   });
 
   test("tells of the process what every Prometheus client tells, and no more of Node than its heap", async () => {
-    const text = await make().render(exampleStatus(), WALL_MS);
+    const text = await exampleMetrics().render(exampleStatus(), WALL_MS);
     const value = (name: string): number => Number(lines(text, name)[0]?.split(" ")[1]);
     const { user, system } = process.cpuUsage();
     assert.ok(value("process_cpu_seconds_total") > 0);
@@ -87,7 +85,7 @@ describe("/metrics", () => {
   });
 
   test("tells a provisional MASTER from a confirmed one, and says what the wire does", async () => {
-    const metrics = make();
+    const metrics = exampleMetrics();
     const confirmed = await metrics.render(exampleStatus(), WALL_MS);
     assert.deepEqual(lines(confirmed, "leasehold_confirmed"), ["leasehold_confirmed 1"]);
     metrics.holderSilent();
@@ -122,7 +120,7 @@ describe("/metrics", () => {
   });
 
   test("keeps nothing of the last scrape that is no longer true", async () => {
-    const metrics = make();
+    const metrics = exampleMetrics();
     await metrics.render(exampleStatus({ election: { faults: ["balancer"] } }), WALL_MS);
     const text = await metrics.render(
       exampleStatus({
@@ -165,7 +163,7 @@ describe("/metrics", () => {
   });
 
   test("tell of the fast path which node gets what, and keep nothing of it that is no longer true", async () => {
-    const metrics = make();
+    const metrics = exampleMetrics();
     const text = await metrics.render(exampleStatus({ agent: { fastPath } }), WALL_MS);
     for (const line of [
       'leasehold_fastpath_slots{peer="n1"} 600',
@@ -207,24 +205,15 @@ describe("/metrics", () => {
   });
 
   test("of a worker speak of no election", async () => {
-    const text = await make().render(exampleStatus({ election: null, vip: null }), WALL_MS);
+    const text = await exampleMetrics().render(exampleStatus({ election: null, vip: null }), WALL_MS);
     assert.deepEqual(lines(text, "leader_election_master_status"), []);
     assert.deepEqual(lines(text, "leasehold_state"), []);
     assert.deepEqual(lines(text, "leasehold_balancer_listening"), ["leasehold_balancer_listening 1"]);
   });
 
   test("count what happened", async () => {
-    const metrics = make();
-    metrics.transition("MASTER", "this node holds the Lease");
-    metrics.leaseWrite("renew", "ok", 6);
-    metrics.leaseWrite("renew", "no-answer", 4_000);
-    metrics.leaseWrite("claim", "conflict", 6);
-    metrics.apiRequest("192.0.2.11:6443", "PATCH", 200, 5);
+    const metrics = busy();
     metrics.apiRequest("192.0.2.11:6443", "WATCH", "end", 60_000);
-    metrics.backendCheck("192.0.2.11:6443", "tls: certificate has expired", 5);
-    metrics.announcementFailed();
-    metrics.addressConflict();
-    metrics.failoverGap(180);
     const text = await metrics.render(exampleStatus(), WALL_MS);
     for (const line of [
       'leasehold_transitions_total{to="MASTER",reason="lease-held"} 1',
@@ -246,7 +235,7 @@ describe("/metrics", () => {
   });
 
   test("have codes for reasons, and never a sentence", async () => {
-    const metrics = make();
+    const metrics = exampleMetrics();
     for (let i = 0; i < 100; i++) {
       metrics.transition("BACKUP", `node-${i} holds the Lease`);
       metrics.transition("FAULT", `what nobody has foreseen ${i}`);
@@ -278,7 +267,7 @@ describe("/metrics", () => {
   });
 
   test("of two agents in one process do not meet", async () => {
-    const [one, other] = [make(), make()];
+    const [one, other] = [exampleMetrics(), exampleMetrics()];
     one.addressConflict();
     assert.deepEqual(
       lines(await other.render(exampleStatus(), WALL_MS), "leasehold_address_conflicts_total"),

@@ -3,32 +3,18 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { silentLogger } from "../../../src/log.ts";
-import { createMetrics } from "../../../src/ops/metrics.ts";
 import type { PictureInput } from "../../../src/ops/page.ts";
-import { createOps } from "../../../src/ops/server.ts";
-import type { Ops } from "../../../src/ops/server.ts";
-import { FakeClock } from "../../support/fake-clock.ts";
-import { exampleStatus } from "./example.ts";
+import { startedOps } from "./rig.ts";
+import type { OpsRig } from "./rig.ts";
 
-interface Rig {
-  readonly ops: Ops;
-  readonly clock: FakeClock;
+interface Rig extends OpsRig {
   /** What each picture was made of. */
   readonly inputs: PictureInput[];
-  readonly get: (path: string, init?: RequestInit) => Promise<Response>;
 }
 
 async function started(t: TestContext, picture?: (input: PictureInput) => object): Promise<Rig> {
-  const clock = new FakeClock();
   const inputs: PictureInput[] = [];
-  const ops = createOps({
-    host: "127.0.0.1",
-    port: 0,
-    healthPort: 0,
-    status: () => exampleStatus(),
-    decisions: () => Promise.resolve("{}"),
-    metrics: createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" }),
+  const rig = await startedOps(t, {
     page: {
       node: "n1",
       settings: [
@@ -40,21 +26,8 @@ async function started(t: TestContext, picture?: (input: PictureInput) => object
         return picture?.(input) ?? { nodes: [] };
       },
     },
-    log: silentLogger,
-    clock,
   });
-  await ops.start();
-  t.after(async () => {
-    const stopped = ops.stop();
-    clock.advance(1_000);
-    await stopped;
-  });
-  return {
-    ops,
-    clock,
-    inputs,
-    get: (path, init) => fetch(`http://127.0.0.1:${ops.port()}${path}`, { redirect: "manual", ...init }),
-  };
+  return { ...rig, inputs };
 }
 
 interface Event {

@@ -6,53 +6,34 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { silentLogger } from "../../../src/log.ts";
-import { createMetrics } from "../../../src/ops/metrics.ts";
 import { createPeerDesk } from "../../../src/ops/peers.ts";
-import { createOps } from "../../../src/ops/server.ts";
-import type { Ops } from "../../../src/ops/server.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
 import { createKnownPeers } from "../../../src/peers/known-peers.ts";
 import type { KnownPeers } from "../../../src/peers/known-peers.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { exampleStatus } from "./example.ts";
+import { startedOps } from "./rig.ts";
+import type { OpsRig } from "./rig.ts";
 
-interface Agent {
+interface Agent extends OpsRig {
   readonly node: string;
-  readonly ops: Ops;
-  readonly clock: FakeClock;
   readonly known: KnownPeers;
   readonly key: string;
-  readonly get: (path: string, init?: RequestInit) => Promise<Response>;
 }
 
 async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Agent> {
   const directory = mkdtempSync(join(tmpdir(), "leasehold-desk-"));
-  const clock = new FakeClock();
   const identity = peerIdentity(directory, node, silentLogger);
   const self = { node, key: identity.id };
   const known = createKnownPeers(join(directory, "peers.json"), self, silentLogger);
-  const ops = createOps({
-    host: "127.0.0.1",
-    port: 0,
-    healthPort: 0,
+  const rig = await startedOps(t, {
     status: () => exampleStatus({ agent: { node } }),
     decisions: () => Promise.resolve(decisions),
-    metrics: createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" }),
-    page: { node: node, settings: [], moves: () => [], picture: () => ({}) },
-    log: silentLogger,
-    clock,
+    page: { node, settings: [], moves: () => [], picture: () => ({}) },
   });
-  await ops.start();
-  await ops.meetPeers({ host: "127.0.0.1", port: 0, identity, known });
-  t.after(async () => {
-    const stopped = ops.stop();
-    clock.advance(1_000);
-    await stopped;
-    rmSync(directory, { recursive: true });
-  });
-  const get = (path: string, init?: RequestInit): Promise<Response> =>
-    fetch(`http://127.0.0.1:${ops.port()}${path}`, { redirect: "manual", ...init });
-  return { node, ops, clock, known, key: identity.id, get };
+  await rig.ops.meetPeers({ host: "127.0.0.1", port: 0, identity, known });
+  t.after(() => rmSync(directory, { recursive: true }));
+  return { ...rig, node, known, key: identity.id };
 }
 
 function introduce(agents: readonly Agent[]): void {

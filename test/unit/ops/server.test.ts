@@ -6,31 +6,11 @@ import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import type { TestContext } from "node:test";
 import { silentLogger } from "../../../src/log.ts";
-import { createMetrics } from "../../../src/ops/metrics.ts";
-import { createOps } from "../../../src/ops/server.ts";
-import type { Ops, OpsDeps } from "../../../src/ops/server.ts";
-import type { AgentStatus } from "../../../src/ops/status.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
-import { FakeClock } from "../../support/fake-clock.ts";
 import { exampleStatus } from "./example.ts";
-
-function make(status: () => AgentStatus = () => exampleStatus(), options: Partial<OpsDeps> = {}): Ops {
-  const metrics = createMetrics({ version: "0.1.0", nodeVersion: process.version, leaseName: "leasehold" });
-  return createOps({
-    host: "127.0.0.1",
-    port: 0,
-    healthPort: 0,
-    status,
-    decisions: () => Promise.resolve("{}"),
-    metrics,
-    page: { node: "n1", settings: [], moves: () => [], picture: () => ({}) },
-    log: silentLogger,
-    clock: new FakeClock(),
-    ...options,
-  });
-}
+import { makeOps, startedOps } from "./rig.ts";
+import type { OpsRig } from "./rig.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "leasehold-ops-"));
 const identity = peerIdentity(directory, "n1", silentLogger);
@@ -44,16 +24,6 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, "close");
   return port;
-}
-
-async function started(
-  t: TestContext,
-  status?: () => AgentStatus,
-): Promise<(path: string, init?: RequestInit) => Promise<Response>> {
-  const ops = make(status);
-  await ops.start();
-  t.after(() => ops.stop());
-  return (path, init) => fetch(`http://127.0.0.1:${ops.port()}${path}`, init);
 }
 
 /** One request as bytes, for what fetch would not send; the answer up to the end of the connection. */
@@ -71,9 +41,9 @@ function raw(port: number, request: string): Promise<string> {
 
 describe("the ops server", () => {
   test("answers for one check, and without those that are excluded", async (t) => {
-    const get = await started(t, () =>
-      exampleStatus({ balancer: { listening: false, listenFailure: "taken" } }),
-    );
+    const { get } = await startedOps(t, {
+      status: () => exampleStatus({ balancer: { listening: false, listenFailure: "taken" } }),
+    });
     const answer = async (path: string, init?: RequestInit): Promise<string> => {
       const { status, text } = await get(path, init).then(async (one) => ({
         status: one.status,
@@ -97,7 +67,7 @@ describe("the ops server", () => {
   });
 
   test("answers the probes as Kubernetes' components do", async (t) => {
-    const get = await started(t);
+    const { get } = await startedOps(t);
     for (const path of ["/livez", "/readyz", "/healthz"]) {
       const answer = await get(path);
       assert.deepEqual([answer.status, await answer.text()], [200, "ok"]);
@@ -109,7 +79,9 @@ describe("the ops server", () => {
   });
 
   test("answers 500 with the failed check when one fails, and stays alive", async (t) => {
-    const get = await started(t, () => exampleStatus({ balancer: { listening: false } }));
+    const { get } = await startedOps(t, {
+      status: () => exampleStatus({ balancer: { listening: false } }),
+    });
     const ready = await get("/readyz");
     assert.equal(ready.status, 500);
     assert.match(await ready.text(), /\[-\]listener failed: port 8443 does not accept connections/);
@@ -117,7 +89,7 @@ describe("the ops server", () => {
   });
 
   test("serves metrics and the status", async (t) => {
-    const get = await started(t);
+    const { get } = await startedOps(t);
     const metrics = await get("/metrics");
     assert.match(metrics.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
     assert.match(await metrics.text(), /leader_election_master_status\{name="leasehold"\} 1/);
@@ -127,22 +99,23 @@ describe("the ops server", () => {
   });
 
   test("serves the election's decisions, and makes their text once a second at most", async (t) => {
-    const clock = new FakeClock();
     let made = 0;
-    const ops = make(undefined, { clock, decisions: () => Promise.resolve(`{"made":${++made}}`) });
-    await ops.start();
-    t.after(() => ops.stop());
-    const get = () => fetch(`http://127.0.0.1:${ops.port()}/decisions`);
-    const first = await get();
+    const { ops, clock, get } = await startedOps(t, {
+      decisions: () => Promise.resolve(`{"made":${++made}}`),
+    });
+    const first = await get("/decisions");
     assert.equal(first.headers.get("content-type"), "application/json");
-    assert.deepEqual([await first.text(), await (await get()).text()], ['{"made":1}', '{"made":1}']);
+    assert.deepEqual(
+      [await first.text(), await (await get("/decisions")).text()],
+      ['{"made":1}', '{"made":1}'],
+    );
     clock.advance(1_000);
-    assert.equal(await (await get()).text(), '{"made":2}');
+    assert.equal(await (await get("/decisions")).text(), '{"made":2}');
     assert.equal((await fetch(`http://127.0.0.1:${ops.healthPort()}/decisions`)).status, 404);
   });
 
   test("refuses other paths and methods with the right words, and answers HEAD without a body", async (t) => {
-    const get = await started(t);
+    const { get } = await startedOps(t);
     assert.equal((await get("/etc/passwd")).status, 404);
     const post = await get("/livez", { method: "POST", body: "x".repeat(100_000) });
     assert.deepEqual([post.status, post.headers.get("allow")], [405, "GET, HEAD"]);
@@ -151,9 +124,7 @@ describe("the ops server", () => {
   });
 
   test("survives what is not a request", async (t) => {
-    const ops = make();
-    await ops.start();
-    t.after(() => ops.stop());
+    const { ops, get } = await startedOps(t);
     assert.match(await raw(ops.port(), "\x16\x03\x01 nonsense\r\n\r\n"), /^HTTP\/1\.1 400/);
     assert.match(
       await raw(ops.port(), "GET http://other/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
@@ -163,20 +134,19 @@ describe("the ops server", () => {
       await raw(ops.port(), `GET / HTTP/1.1\r\nHost: a\r\nX: ${"y".repeat(20_000)}\r\n\r\n`),
       /^HTTP\/1\.1 431/,
     );
-    assert.equal((await fetch(`http://127.0.0.1:${ops.port()}/livez`)).status, 200);
+    assert.equal((await get("/livez")).status, 200);
   });
 
   test("goes on without a port that is taken, and says so at the other one", async (t) => {
-    const first = make();
-    await first.start();
-    t.after(() => first.stop());
+    const { ops: first } = await startedOps(t);
     for (const [taken, options] of [
       ["ops", { port: first.port() }],
       ["health", { healthPort: first.healthPort() }],
     ] as const) {
-      const second: Ops = make(() => exampleStatus({ agent: { listeners: second.listeners() } }), options);
-      await second.start();
-      t.after(() => second.stop());
+      const { ops: second }: OpsRig = await startedOps(t, {
+        status: () => exampleStatus({ agent: { listeners: second.listeners() } }),
+        ...options,
+      });
       const port = taken === "ops" ? second.healthPort() : second.port();
       const ready = await fetch(`http://127.0.0.1:${port}/readyz`);
       assert.equal(ready.status, 500);
@@ -191,7 +161,7 @@ describe("the ops server", () => {
   });
 
   test("stops, more than once, with a connection kept alive", async () => {
-    const ops = make();
+    const ops = makeOps();
     await ops.start();
     const url = `http://127.0.0.1:${ops.port()}/livez`;
     await (await fetch(url)).text();
@@ -204,13 +174,11 @@ describe("the probes' port", () => {
   test("answers on 127.0.0.1, whatever address the rest is served on, and nothing but the probes", async (t) => {
     for (const host of ["127.0.0.1", "127.0.0.2", "0.0.0.0", "192.0.2.1"]) {
       // One address is no machine's: the probes are served all the same.
-      const ops = make(undefined, {
+      const { ops } = await startedOps(t, {
         host,
         port: host === "192.0.2.1" ? await freePort() : 0,
         remote: { identity, access: { judge: () => Promise.resolve({ kind: "allowed" }) } },
       });
-      await ops.start();
-      t.after(() => ops.stop());
       const get = (path: string) => fetch(`http://127.0.0.1:${ops.healthPort()}${path}`);
       for (const path of ["/livez", "/readyz", "/healthz"]) {
         const answer = await get(path);
@@ -221,9 +189,7 @@ describe("the probes' port", () => {
   });
 
   test("and the rest's answer every time, with 1,500 idle connections on each", async (t) => {
-    const ops = make();
-    await ops.start();
-    t.after(() => ops.stop());
+    const { ops } = await startedOps(t);
     const idle: Socket[] = [];
     t.after(() => idle.forEach((socket) => socket.destroy()));
     for (const [port, path] of [
@@ -245,9 +211,7 @@ describe("the probes' port", () => {
   });
 
   test("is another than the rest's", async (t) => {
-    const ops = make();
-    await ops.start();
-    t.after(() => ops.stop());
+    const { ops } = await startedOps(t);
     assert.notEqual(ops.port(), ops.healthPort());
     assert.deepEqual(
       ops.listeners().map(({ name, listening, error }) => ({ name, listening, error })),
