@@ -29,6 +29,7 @@ import { gateways, linkRoutes } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
 import type { HostPort } from "../net.ts";
+import type { ChartedStatus } from "../ops/history.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { MOST_MOVES } from "../ops/page-facts.ts";
@@ -146,6 +147,7 @@ export function createAgent(deps: AgentDeps): Agent {
     port: config.opsPort,
     healthPort: config.healthPort,
     status,
+    charted,
     decisions,
     metrics,
     page: {
@@ -255,23 +257,33 @@ export function createAgent(deps: AgentDeps): Agent {
     });
   }
 
+  function charted(): ChartedStatus {
+    return {
+      node: config.nodeName,
+      election: parts?.candidacy?.electionStatus() ?? null,
+      balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
+      fastPath: parts?.fastPath?.status() ?? null,
+    };
+  }
+
   function status(): AgentStatus {
     const nowMs = clock.now();
     const current = parts?.credentials.current();
+    const { node, election, balancer, fastPath } = charted();
     return {
-      node: config.nodeName,
+      node,
       role: config.role,
       version,
       uptimeMs: nowMs - startedMs,
       nowMs,
       waiting,
-      election: parts?.candidacy?.electionStatus() ?? null,
+      election,
       vip: parts?.candidacy?.vipStatus() ?? null,
       wire: parts?.candidacy?.wireStatus() ?? null,
-      balancer: parts?.balancer.status() ?? notYet(config.balancerPort),
+      balancer,
       noBackend: noBackend(),
       drained: parts?.drains.current() ?? [],
-      fastPath: parts?.fastPath?.status() ?? null,
+      fastPath,
       checks: parts?.candidacy?.checks() ?? [],
       apiServers: parts?.transport.servers() ?? [],
       api: { lastRefusal: parts?.candidacy?.lastRefusal() ?? null },

@@ -3,7 +3,11 @@
  * samples of this agent's status and of a peer's, whose bytes are not trusted. Pure.
  */
 import type { JsonObject } from "../kube/record-codec.ts";
+import type { AgentStatus } from "./status.ts";
 import { list as bounded, nullable, number, object, readable, text } from "./strict.ts";
+
+/** What of a status the charts show. It costs no question to the kernel. */
+export type ChartedStatus = Pick<AgentStatus, "node" | "election" | "balancer" | "fastPath">;
 
 /** An API server as one node saw it. */
 export interface ServerSample {

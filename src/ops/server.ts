@@ -19,6 +19,7 @@ import type { KnownPeers } from "../peers/known-peers.ts";
 import { createListener } from "./listener.ts";
 import type { Answer, Listener, Stream } from "./listener.ts";
 import { createHistory, SAMPLE_MS, sampleOf } from "./history.ts";
+import type { ChartedStatus } from "./history.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { createPage } from "./page.ts";
 import type { PictureInput } from "./page.ts";
@@ -47,6 +48,8 @@ export interface OpsDeps {
   /** Port of the probes, on {@link HEALTH_HOST}. 0 means any free port, see {@link Ops.healthPort}. */
   readonly healthPort: number;
   readonly status: () => AgentStatus;
+  /** The part of it that the page's charts show. It is asked every ten seconds. */
+  readonly charted: () => ChartedStatus;
   /** Returns the election's last decisions as JSON. It is asked once a second at most. */
   readonly decisions: () => Promise<string>;
   readonly metrics: AgentMetrics;
@@ -339,12 +342,7 @@ export function createOps(deps: OpsDeps): Ops {
   ];
 
   function sample(): void {
-    try {
-      history.note(sampleOf(status(), clock.wall().getTime()));
-    } catch (error) {
-      // The kernel's addresses can be unreadable for a moment (EBUSY, ENOBUFS). A gap in a chart is no fault.
-      log.warn({ err: error }, "The page's sample of this node could not be made");
-    }
+    history.note(sampleOf(deps.charted(), clock.wall().getTime()));
   }
 
   return {

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import type { PictureInput } from "../../../src/ops/page.ts";
+import { exampleStatus } from "./example.ts";
 import { startedOps } from "./rig.ts";
 import type { OpsRig } from "./rig.ts";
 
@@ -110,6 +111,17 @@ describe("the page's events", () => {
     clock.advance(2_000);
     assert.equal((await next()).name, "picture");
     assert.equal(inputs.length, 2);
+  });
+
+  test("have a history that asks the kernel nothing: the whole status is not made for it", async (t) => {
+    let made = 0;
+    const { clock, get } = await startedOps(t, {
+      status: () => exampleStatus({ agent: { uptimeMs: ++made } }),
+    });
+    clock.advance(30_000);
+    assert.equal(made, 0);
+    const { data } = await eventsOf(t, await get("/events"))();
+    assert.equal(Array.isArray(data["samples"]) && data["samples"].length, 3);
   });
 
   test("are made once for all who look, and not at all when nobody does", async (t) => {

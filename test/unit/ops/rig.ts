@@ -19,6 +19,7 @@ export function makeOps(options: Partial<OpsDeps> = {}): Ops {
     port: 0,
     healthPort: 0,
     status: () => exampleStatus(),
+    charted: () => exampleStatus(),
     decisions: () => Promise.resolve("{}"),
     metrics: exampleMetrics(),
     page: { node: "n1", settings: [], moves: () => [], picture: () => ({}) },
