@@ -107,6 +107,14 @@ export function parseServer(text: string): (HostPort & { readonly id: string }) 
   return { id: hostPort(address.text, port), host: address.text, port };
 }
 
+/**
+ * Says whether a numeric address is on loopback: only programs of this machine reach it. An IPv4 address may
+ * have the form that a socket of both families gives it (`::ffff:127.0.0.1`).
+ */
+export function isLoopback(address: string): boolean {
+  return /^(?:::ffff:)?127\./.test(address) || address === "::1";
+}
+
 /** A subnet: every address whose first `prefixLength` bits are those of `address`. */
 export interface Subnet {
   readonly address: IpAddress;

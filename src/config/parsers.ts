@@ -2,7 +2,7 @@
  * Parses the text of one variable into a value. A refusal says what is wrong, `expects` says what would be
  * right. Pure.
  */
-import { hostPort, parseIp, type HostPort, type IpAddress } from "../net.ts";
+import { hostPort, isLoopback, parseIp, type HostPort, type IpAddress } from "../net.ts";
 import { splitCommand } from "./command-line.ts";
 import { suggest } from "./suggest.ts";
 import { shown } from "./text.ts";
@@ -182,14 +182,13 @@ function embedsIpv4({ bytes }: IpAddress): boolean {
 function notAHost(address: IpAddress): string | undefined {
   const [first = 0, second = 0] = address.bytes;
   if (address.bytes.every((byte) => byte === 0)) return "is the unspecified address";
+  if (isLoopback(address.text)) return "is a loopback address";
   if (address.family === 4) {
     if (first === 0) return "is in 0.0.0.0/8, which no host can have";
-    if (first === 127) return "is a loopback address";
     if (first >= 224 && first < 240) return "is a multicast address";
     if (first >= 240) return "is a reserved or broadcast address";
     return undefined;
   }
-  if (address.text === "::1") return "is a loopback address";
   if (embedsIpv4(address)) return "is an IPv4 address in IPv6 form";
   if (first === 0xff) return "is a multicast address";
   if (first === 0xfe && (second & 0xc0) === 0x80) return "is a link-local address";
@@ -327,7 +326,7 @@ const endpoint: Parser<Endpoint> = {
           : `is an IPv6 address with a port but without brackets, as in ${hostPort(meant.host, meant.port)}`,
       );
     if (match?.[1] !== undefined && address.family === 4) return wrong("has brackets round an IPv4 address");
-    const reason = address.text.startsWith("127.") || address.text === "::1" ? undefined : notAHost(address);
+    const reason = isLoopback(address.text) ? undefined : notAHost(address);
     if (reason !== undefined) return wrong(reason);
     if (match?.[3] === undefined)
       return ok({ address, port: undefined, ...(meant === undefined ? {} : { meant }) });

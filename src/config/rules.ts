@@ -1,5 +1,5 @@
 /** Rules between settings. A rule is skipped while one of the values that it reads is wrong by itself. */
-import { hostPort } from "../net.ts";
+import { hostPort, isLoopback } from "../net.ts";
 import type { IpAddress } from "../net.ts";
 import { formatDuration, isApiServersPort } from "./parsers.ts";
 import type { Endpoint } from "./parsers.ts";
@@ -193,8 +193,7 @@ function noLoop(name: "BACKENDS" | "API_SERVERS", facts: Facts): readonly string
   const own = values.NODE_IP;
   const ours = portClaims(facts).filter((claim) => claim.name !== "BACKEND_PORT");
   return (values[name] ?? []).flatMap(({ address, port = values.BACKEND_PORT }) => {
-    const isHere =
-      address.text.startsWith("127.") || address.text === "::1" || (own !== undefined && same(own, address));
+    const isHere = isLoopback(address.text) || (own !== undefined && same(own, address));
     const taken = isHere ? ours.find((claim) => claim.port === port) : undefined;
     if (taken === undefined) return [];
     const what = taken.name === "BALANCER_PORT" ? "own balancer" : "own agent";
@@ -379,7 +378,7 @@ export const WARNINGS: readonly Rule[] = [
   {
     uses: ["OPS_ADDRESS"],
     check: ({ values: { OPS_ADDRESS: ops } }) =>
-      ops.host.startsWith("127.") || ops.host === "::1"
+      isLoopback(ops.host)
         ? []
         : [
             `${PREFIX}OPS_ADDRESS="${hostPort(ops.host, ops.port)}" is reachable from other machines: it speaks TLS there, and asks the API who may read (docs/page.md)`,

@@ -8,7 +8,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import { hostPort, parseIp } from "../net.ts";
+import { hostPort, isLoopback, parseIp } from "../net.ts";
 import type { Access } from "./access.ts";
 import { healthQuery, healthText, liveness, oneCheckText, readiness } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
@@ -126,11 +126,6 @@ function routeOf(routes: Routes, path: string): Route | undefined {
   const [, folder = "", rest = ""] = /^(\/[^/]+\/)([^/]+)$/.exec(path) ?? [];
   const parent = routes.get(folder);
   return routes.get(path) ?? (parent === undefined ? undefined : (query) => parent(query, rest));
-}
-
-/** Says whether a numeric address is on loopback: only programs of this machine reach it. */
-export function isLoopback(address: string): boolean {
-  return /^(?:::ffff:)?127\./.test(address) || address === "::1";
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { isHostOf, isMachineAddress, parseIp, samePrefix } from "../../src/net.ts";
+import { isHostOf, isLoopback, isMachineAddress, parseIp, samePrefix } from "../../src/net.ts";
 
 describe("parsing an address", () => {
   for (const [text, bytes] of [
@@ -38,6 +38,22 @@ describe("parsing an address", () => {
       Uint8Array.from([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]),
     );
   });
+});
+
+test("an address is on loopback in each of its forms, and no other is", () => {
+  for (const text of ["127.0.0.1", "127.255.0.2", "::1", "::ffff:127.0.0.1"])
+    assert.equal(isLoopback(text), true, text);
+  for (const text of [
+    "",
+    "0.0.0.0",
+    "::",
+    "12.7.0.1",
+    "192.0.2.127",
+    "::ffff:192.0.2.1",
+    "127::1",
+    "fd00::1",
+  ])
+    assert.equal(isLoopback(text), false, text);
 });
 
 describe("an address that one machine may have", () => {
