@@ -1,9 +1,13 @@
 /** What the Prometheus operator needs: a PodMonitor and the alerts. Pure. */
 import type { Config } from "../config/config.ts";
+import { AGENTS, binding, LABELS } from "./rbac.ts";
 import { quoted } from "./yaml.ts";
 
 /** The runbook in the repository, where LEASEHOLD_RUNBOOK_URL names no other place. */
 const RUNBOOK = "docs/operations.md";
+
+/** The role that reads the metrics, its ServiceAccount, and the Secret with that one's token. */
+const METRICS = "leasehold-metrics";
 
 /** The text of manifests/monitoring/podmonitor.yaml. */
 export const POD_MONITOR = `apiVersion: monitoring.coreos.com/v1
@@ -11,10 +15,7 @@ kind: PodMonitor
 metadata:
   name: leasehold
   namespace: kube-system
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-spec:
+${LABELS}spec:
   jobLabel: app.kubernetes.io/name
   selector:
     matchLabels:
@@ -29,7 +30,7 @@ spec:
         insecureSkipVerify: true
       authorization:
         credentials:
-          name: leasehold-metrics
+          name: ${METRICS}
           key: token
       interval: 5s
       relabelings:
@@ -39,74 +40,39 @@ spec:
 
 /** The text of manifests/monitoring/rbac.yaml. */
 export const MONITORING_RBAC = `# The agents may ask the API who a client of their ops port is, and what it may do.
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: leasehold-auth-delegator
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: system:auth-delegator
-subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: User
-    name: leasehold
----
+${binding({ name: "leasehold-auth-delegator", role: "system:auth-delegator", subject: AGENTS })}---
 # Who has this role may read the agents' metrics. Add "/", "/page.css", "/page.js", "/events" and "/peers/*" for the
 # page.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: leasehold-metrics
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-rules:
+  name: ${METRICS}
+${LABELS}rules:
   - nonResourceURLs: ["/metrics"]
     verbs: ["get"]
 ---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: leasehold-metrics
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: leasehold-metrics
-subjects:
-  - kind: ServiceAccount
-    name: leasehold-metrics
-    namespace: kube-system
----
+${binding({
+  name: METRICS,
+  role: METRICS,
+  subject: { kind: "ServiceAccount", name: METRICS, namespace: "kube-system" },
+})}---
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: leasehold-metrics
+  name: ${METRICS}
   namespace: kube-system
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-automountServiceAccountToken: false
+${LABELS}automountServiceAccountToken: false
 ---
 # The API fills this in with a token that does not end. podmonitor.yaml names it.
 apiVersion: v1
 kind: Secret
 type: kubernetes.io/service-account-token
 metadata:
-  name: leasehold-metrics
+  name: ${METRICS}
   namespace: kube-system
   annotations:
-    kubernetes.io/service-account.name: leasehold-metrics
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-`;
+    kubernetes.io/service-account.name: ${METRICS}
+${LABELS}`;
 
 /**
  * `prometheusRule` returns the text of manifests/monitoring/prometheusrule.yaml, whose descriptions name the
@@ -126,10 +92,7 @@ kind: PrometheusRule
 metadata:
   name: leasehold
   namespace: kube-system
-  labels:
-    app.kubernetes.io/name: leasehold
-    app.kubernetes.io/part-of: control-plane
-spec:
+${LABELS}spec:
   groups:
     - name: leasehold
       rules:

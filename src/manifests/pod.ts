@@ -27,6 +27,8 @@ interface Kind {
   readonly rights: readonly string[];
 }
 
+/** MiB that the agent may have at most. */
+export const MEMORY_LIMIT_MIB = 512;
 /** Seconds that a hand-over may take at most. */
 const HANDOVER_SECONDS = 2;
 /** Seconds that are left over before the kubelet kills the agent. */
@@ -300,7 +302,7 @@ function pod({ config, image, mounts }: PodOptions, kind: Kind): string {
     "          cpu: 100m",
     "          memory: 96Mi",
     "        limits:",
-    "          memory: 512Mi",
+    `          memory: ${MEMORY_LIMIT_MIB}Mi`,
     "      securityContext:",
     ...comments(8, kind.rights),
     "        runAsUser: 0",

@@ -7,18 +7,18 @@ type Health = Pick<Config, "checkPath">;
 
 const HEALTH = "leasehold-health";
 
-const LABELS = `  labels:
+/** The labels of everything but the pods, in an object's metadata. */
+export const LABELS = `  labels:
     app.kubernetes.io/name: leasehold
     app.kubernetes.io/part-of: control-plane
 `;
 
-interface Subject {
-  readonly kind: "User" | "Group";
-  readonly name: string;
-}
+type Subject =
+  | { readonly kind: "User" | "Group"; readonly name: string }
+  | { readonly kind: "ServiceAccount"; readonly name: string; readonly namespace: string };
 
 /** The user of step 5's kubeconfig. */
-const AGENTS: Subject = { kind: "User", name: "leasehold" };
+export const AGENTS: Subject = { kind: "User", name: "leasehold" };
 /** Every kubelet: the Node authorizer puts them into this group. */
 const KUBELETS: Subject = { kind: "Group", name: "system:nodes" };
 
@@ -31,8 +31,11 @@ interface Binding {
 }
 
 /** Gives a role to its only subject. */
-function binding({ name, namespace, role, subject }: Binding): string {
+export function binding({ name, namespace, role, subject }: Binding): string {
   const kind = namespace === undefined ? "ClusterRole" : "Role";
+  const lines = [`kind: ${subject.kind}`, `name: ${subject.name}`];
+  if (subject.kind === "ServiceAccount") lines.push(`namespace: ${subject.namespace}`);
+  else lines.unshift("apiGroup: rbac.authorization.k8s.io");
   return `apiVersion: rbac.authorization.k8s.io/v1
 kind: ${kind}Binding
 metadata:
@@ -42,14 +45,12 @@ ${namespace === undefined ? "" : `  namespace: ${namespace}\n`}${LABELS}roleRef:
   kind: ${kind}
   name: ${role}
 subjects:
-  - apiGroup: rbac.authorization.k8s.io
-    kind: ${subject.kind}
-    name: ${subject.name}
+  - ${lines.join("\n    ")}
 `;
 }
 
 /** The URL path that RBAC compares: it does not see what follows the path (`?exclude=etcd`). */
-const pathOf = ({ checkPath }: Health): string => checkPath.replace(/\?.*$/s, "");
+export const pathOf = ({ checkPath }: Health): string => checkPath.replace(/\?.*$/s, "");
 
 /** `rbac` returns the text of manifests/rbac.yaml, for the Lease of that name and that health check. */
 export function rbac({ leaseName, leaseNamespace, ...health }: Lease & Health): string {

@@ -1,5 +1,6 @@
 /** What the agents' user may do: manifests/rbac.yaml grants it, and `leasehold doctor` asks for it. Pure. */
 import type { Config } from "../config/config.ts";
+import { pathOf } from "./rbac.ts";
 
 /** One right, as a SelfSubjectAccessReview asks for it. */
 export interface Right {
@@ -19,7 +20,7 @@ export function neededRights({
 }: Pick<Config, "leaseNamespace" | "leaseName" | "checkPath">): readonly Right[] {
   const lease = { group: "coordination.k8s.io", resource: "leases", namespace: leaseNamespace };
   const slices = { group: "discovery.k8s.io", resource: "endpointslices", namespace: "default" };
-  const path = checkPath.replace(/\?.*$/s, "");
+  const path = pathOf({ checkPath });
   return [
     ...["get", "watch", "patch"].map((verb) => onResource({ ...lease, name: leaseName, verb }, true)),
     ...["list", "update"].map((verb) => onResource({ ...lease, name: leaseName, verb }, false)),

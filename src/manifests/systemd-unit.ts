@@ -3,6 +3,7 @@ import { PREFIX } from "../config/settings.ts";
 import type { SettingName } from "../config/settings.ts";
 import { fullReference } from "./image.ts";
 import type { Mount } from "./mounts.ts";
+import { MEMORY_LIMIT_MIB } from "./pod.ts";
 
 export interface SystemdUnitOptions {
   /** What a person has set, as it was written. */
@@ -31,9 +32,6 @@ const CAPABILITIES_OF_CTR = [
   "KILL",
   "AUDIT_WRITE",
 ];
-
-/** The pod's limit, 512 MiB. */
-const MEMORY_LIMIT_BYTES = 512 * 1024 * 1024;
 
 /**
  * A word of a command line in a unit file: systemd expands `%` and `$` also in quotes, and reads C's escapes
@@ -66,7 +64,7 @@ export function systemdUnit(options: SystemdUnitOptions): string {
   const dropped = CAPABILITIES_OF_CTR.filter((name) => !capabilities.includes(name));
   const added = capabilities.filter((name) => !CAPABILITIES_OF_CTR.includes(name));
   const run = [
-    `ExecStart=${ctr} run --rm --net-host --read-only --seccomp --memory-limit ${MEMORY_LIMIT_BYTES}`,
+    `ExecStart=${ctr} run --rm --net-host --read-only --seccomp --memory-limit ${MEMORY_LIMIT_MIB * 1024 * 1024}`,
     ...dropped.map((name) => `--cap-drop CAP_${name}`),
     ...added.map((name) => `--cap-add CAP_${name}`),
     ...mounts.map(bind),
