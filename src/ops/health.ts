@@ -118,14 +118,15 @@ export function readiness(status: AgentStatus): readonly HealthCheck[] {
 }
 
 /**
- * Checks that there are only in some states of the agent. To exclude one that there is not, or to ask for it, is
- * no mistake: kube-apiserver's checks are always the same, and scripts rely on it.
+ * Checks of readiness that there are only in some states of the agent. To exclude one that there is not, or to
+ * ask for it, is no mistake: kube-apiserver's checks are always the same, and scripts rely on it.
  */
-const SOMETIMES: Readonly<Record<string, string>> = {
-  network: "",
-  election: "the agent waits for the VIP's interface",
-  vip: "the agent waits for the VIP's interface",
-};
+const SOMETIMES: readonly string[] = ["network", "election", "vip"];
+
+/** What each of those checks says by itself in a state in which {@link readiness} does not have it. */
+export function readinessElsewhere({ waiting }: AgentStatus): readonly HealthCheck[] {
+  return SOMETIMES.map((name) => check(name, waiting === null, "the agent waits for the VIP's interface"));
+}
 
 /** How a client asks for health: what stands behind the path, and in the query. */
 export interface HealthQuery {
@@ -156,7 +157,7 @@ export function healthText(
     return each.ok ? `[+]${each.name} ok` : `[-]${each.name} failed: ${each.detail}`;
   });
   const unknown = [...without]
-    .filter((name) => !checks.some((each) => each.name === name) && !Object.hasOwn(SOMETIMES, name))
+    .filter((name) => !checks.some((each) => each.name === name) && !SOMETIMES.includes(name))
     .toSorted()
     .slice(0, MOST_UNKNOWN);
   if (unknown.length > 0)
@@ -170,20 +171,13 @@ export function healthText(
 const MOST_UNKNOWN = 16;
 
 /**
- * Answers for one check by its name, as kube-apiserver does at /readyz/NAME; undefined: there is none of that
- * name.
+ * Answers for one check by its name, as kube-apiserver does at /readyz/NAME. undefined: there is none of that
+ * name. Of two with one name the first counts.
  */
 export function oneCheckText(
   checks: readonly HealthCheck[],
   name: string,
 ): { readonly ok: boolean; readonly text: string } | undefined {
   const found = checks.find((each) => each.name === name);
-  if (found?.ok === true) return { ok: true, text: "ok" };
-  if (found !== undefined) return { ok: false, text: `internal server error: ${found.detail}\n` };
-  // Where the endpoint has the one, it may have the other at another time.
-  if (!checks.some((each) => each.name === "listener") || !Object.hasOwn(SOMETIMES, name)) return undefined;
-  const waiting = checks.some((each) => each.name === "network");
-  return waiting
-    ? { ok: false, text: `internal server error: ${SOMETIMES[name] ?? ""}\n` }
-    : { ok: true, text: "ok" };
+  return found && { ok: found.ok, text: found.ok ? "ok" : `internal server error: ${found.detail}\n` };
 }

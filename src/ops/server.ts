@@ -10,7 +10,7 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { hostPort, isLoopback, parseIp } from "../net.ts";
 import type { Access } from "./access.ts";
-import { healthQuery, healthText, liveness, oneCheckText, readiness } from "./health.ts";
+import { healthQuery, healthText, liveness, oneCheckText, readiness, readinessElsewhere } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
 import { askPeer } from "../peers/ask-peer.ts";
 import { keyIdOf } from "../peers/certificate.ts";
@@ -173,16 +173,21 @@ function isJson(body: string): boolean {
 export function createOps(deps: OpsDeps): Ops {
   const { status, metrics, log, clock } = deps;
 
+  type Judge = (status: AgentStatus) => readonly HealthCheck[];
+
+  /** @param elsewhere what the checks say that there are not in this state of the agent */
   function health(
     endpoint: string,
-    judge: (status: AgentStatus) => readonly HealthCheck[],
+    judge: Judge,
+    elsewhere: Judge = () => [],
   ): readonly (readonly [string, Route])[] {
     const all: Route = (query) => {
       const verdict = healthText(endpoint, judge(status()), healthQuery(query));
       return text(verdict.ok ? 200 : 500, verdict.text);
     };
     const one: Route = (_query, name) => {
-      const verdict = oneCheckText(judge(status()), name);
+      const now = status();
+      const verdict = oneCheckText([...judge(now), ...elsewhere(now)], name);
       if (verdict === undefined) return text(404, "404 page not found\n");
       return text(verdict.ok ? 200 : 500, verdict.text);
     };
@@ -204,7 +209,7 @@ export function createOps(deps: OpsDeps): Ops {
   // healthz is the older name, and probes that use it are liveness probes.
   const probes: Routes = new Map([
     ...health("livez", liveness),
-    ...health("readyz", readiness),
+    ...health("readyz", readiness, readinessElsewhere),
     ...health("healthz", liveness),
   ]);
   /** What the other nodes' agents are told. */

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { HealthCheck } from "../../../src/ops/health.ts";
-import { healthText, liveness, oneCheckText, readiness } from "../../../src/ops/health.ts";
+import {
+  healthText,
+  liveness,
+  oneCheckText,
+  readiness,
+  readinessElsewhere,
+} from "../../../src/ops/health.ts";
+import type { AgentStatus } from "../../../src/ops/status.ts";
 import { backend, exampleStatus, released } from "./example.ts";
 
 const PLAIN = { verbose: false, excluded: [] };
@@ -220,9 +227,10 @@ describe("one check", () => {
     assert.equal(oneCheckText(liveness(exampleStatus()), "election"), undefined);
   });
   test("has the same name in every state", () => {
-    const waiting = readiness(exampleStatus({ election: null, vip: null, agent: { waiting: "no eth0" } }));
+    const all = (status: AgentStatus) => [...readiness(status), ...readinessElsewhere(status)];
+    const waiting = all(exampleStatus({ election: null, vip: null, agent: { waiting: "no eth0" } }));
     for (const name of ["network", "election", "vip", "listener", "backends"]) {
-      assert.equal(oneCheckText(readiness(exampleStatus()), name)?.ok, true, name);
+      assert.equal(oneCheckText(all(exampleStatus()), name)?.ok, true, name);
       assert.ok(oneCheckText(waiting, name) !== undefined, name);
     }
     for (const name of ["network", "election", "vip"])

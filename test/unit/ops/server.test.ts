@@ -66,6 +66,27 @@ describe("the ops server", () => {
     );
   });
 
+  test("answers for a check that there is not in this state, and only where there ever is", async (t) => {
+    for (const [waiting, answer] of [
+      [null, "200 ok"],
+      ["no eth0", "500 internal server error: the agent waits for the VIP's interface\n"],
+    ] as const) {
+      const { get } = await startedOps(t, {
+        status: () => exampleStatus({ election: null, vip: null, agent: { waiting } }),
+      });
+      for (const path of ["/readyz/election", "/readyz/vip"]) {
+        const { status, text } = await get(path).then(async (one) => ({
+          status: one.status,
+          text: await one.text(),
+        }));
+        assert.equal(`${status} ${text}`, answer, path);
+      }
+      assert.equal((await get("/readyz/network")).status, waiting === null ? 200 : 500);
+      for (const path of ["/livez/election", "/livez/network", "/healthz/vip"])
+        assert.equal((await get(path)).status, 404, path);
+    }
+  });
+
   test("answers the probes as Kubernetes' components do", async (t) => {
     const { get } = await startedOps(t);
     for (const path of ["/livez", "/readyz", "/healthz"]) {
