@@ -9,6 +9,7 @@ import { openHostLiveness } from "../backends/host-liveness.ts";
 import { readRemembered, writeRemembered } from "../backends/remembered.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import type { ShownSetting } from "../config/shown.ts";
 import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
 import { createCredentials } from "../kube/credentials.ts";
@@ -33,7 +34,6 @@ import type { ChartedStatus } from "../ops/history.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { MOST_MOVES } from "../ops/page-facts.ts";
-import type { PageSetting } from "../ops/page-facts.ts";
 import type { PictureInput } from "../ops/page.ts";
 import { createOps } from "../ops/server.ts";
 import { createAccess } from "../ops/access.ts";
@@ -75,7 +75,7 @@ export interface AgentDeps {
   /** Returns how many lines of the log could not be written. */
   readonly droppedLines: () => number;
   /** The settings as the page shows them. */
-  readonly settings: readonly PageSetting[];
+  readonly settings: readonly ShownSetting[];
   /** Makes the page's table of the cluster; see {@link OpsPage}. */
   readonly picture: (input: PictureInput) => object;
 }

@@ -1,7 +1,7 @@
 /** Parses and checks the settings. The table of variables is in `settings.ts`. */
 import { programEnvironment } from "./program-environment.ts";
 import type { HostPort, IpAddress } from "../net.ts";
-import { boolean, nodeName as nodeNameParser } from "./parsers.ts";
+import { boolean, commandLine, nodeName as nodeNameParser } from "./parsers.ts";
 import type { Endpoint, Parsed, Parser } from "./parsers.ts";
 import { addressLifetimeSeconds, RULES, WARNINGS } from "./rules.ts";
 import { OTHER_MEANING, PREFIX, SETTING_NAMES, SETTINGS, SYNONYMS } from "./settings.ts";
@@ -106,13 +106,13 @@ export type ConfigResult =
   | { readonly kind: "ok"; readonly config: Config; readonly warnings: readonly string[] }
   | { readonly kind: "error"; readonly problems: readonly string[] };
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Returns a variable's text. An empty value counts as not set, which is what an emptied `value: ""` in a
  * manifest means.
  */
-function textOf(env: Environment, name: SettingName): string {
+export function textOf(env: Environment, name: SettingName): string {
   return env[PREFIX + name]?.trim() ?? "";
 }
 
@@ -189,12 +189,10 @@ export function unknownVariables(env: Environment): string[] {
     });
 }
 
-/** Settings whose value is a command line: quotes have a meaning there, and an argument may be any text. */
-const COMMANDS: ReadonlySet<SettingName> = new Set(["TRACK_EXEC", "NOTIFY"]);
-
 /** Reads one value. A refusal is a whole sentence after the variable and its value. */
-function read(name: SettingName, parser: Parser<unknown>, text: string): Parsed<unknown> {
-  const isCommand = COMMANDS.has(name);
+function read(parser: Parser<unknown>, text: string): Parsed<unknown> {
+  // Quotes have a meaning in a command line, and an argument may be any text.
+  const isCommand = parser === commandLine;
   const unseen = isCommand ? undefined : invisible(text);
   if (unseen !== undefined) {
     return {
@@ -231,7 +229,7 @@ function parseValues(env: Environment): {
   for (const name of SETTING_NAMES) {
     const { parser, fallback } = SETTINGS[name];
     const text = textOf(env, name);
-    const parsed = text === "" ? undefined : read(name, parser, text);
+    const parsed = text === "" ? undefined : read(parser, text);
     if (parsed?.kind === "wrong") {
       wrong.add(name);
       problems.push(`${PREFIX}${name}=${shown(text)} ${parsed.because}`);

@@ -2,9 +2,12 @@
  * The settings as the page shows them: each with the value in force. A command's arguments and a URL's query
  * may be secrets that a person has put there, so they are not shown.
  */
-import { visible } from "./text.ts";
+import { textOf } from "./config.ts";
+import type { Environment } from "./config.ts";
+import { commandLine, httpUrl } from "./parsers.ts";
+import type { Parser } from "./parsers.ts";
 import { PREFIX, SETTING_NAMES, SETTINGS } from "./settings.ts";
-import type { SettingName } from "./settings.ts";
+import { visible } from "./text.ts";
 
 export interface ShownSetting {
   readonly section: string;
@@ -18,17 +21,18 @@ export interface ShownSetting {
 
 const HIDDEN = "(not shown)";
 
-/** What may be a secret in a setting's value, replaced. Every other value is shown as it is. */
-const WITHOUT_SECRETS: Partial<Readonly<Record<SettingName, (text: string) => string>>> = {
-  TRACK_EXEC: programOnly,
-  NOTIFY: programOnly,
-  TRACK_HTTP(text) {
-    if (!URL.canParse(text)) return HIDDEN;
-    const { protocol, host, pathname, search, username, password } = new URL(text);
-    const user = username + password === "" ? "" : `${HIDDEN}@`;
-    return `${protocol}//${user}${host}${pathname}${search === "" ? "" : `?${HIDDEN}`}`;
-  },
-};
+/** What may be a secret in a value, replaced, by the setting's parser. Every other value is shown as it is. */
+const WITHOUT_SECRETS: ReadonlyMap<Parser<unknown>, (text: string) => string> = new Map([
+  [commandLine, programOnly],
+  [httpUrl, placeOnly],
+]);
+
+function placeOnly(text: string): string {
+  if (!URL.canParse(text)) return HIDDEN;
+  const { protocol, host, pathname, search, username, password } = new URL(text);
+  const user = username + password === "" ? "" : `${HIDDEN}@`;
+  return `${protocol}//${user}${host}${pathname}${search === "" ? "" : `?${HIDDEN}`}`;
+}
 
 function programOnly(text: string): string {
   const [program = "", ...more] = text.split(/\s+/);
@@ -36,12 +40,12 @@ function programOnly(text: string): string {
 }
 
 /** Reads the environment that {@link parseConfig} has accepted. */
-export function shownSettings(env: Readonly<Record<string, string | undefined>>): readonly ShownSetting[] {
+export function shownSettings(env: Environment): readonly ShownSetting[] {
   return SETTING_NAMES.map((name) => {
-    const { section, shown, doc } = SETTINGS[name];
-    const given = env[PREFIX + name]?.trim() ?? "";
+    const { section, parser, shown, doc } = SETTINGS[name];
+    const given = textOf(env, name);
     const isSet = given !== "";
-    const safe = WITHOUT_SECRETS[name] ?? ((text: string) => text);
+    const safe = WITHOUT_SECRETS.get(parser) ?? ((text: string) => text);
     return { section, name: PREFIX + name, value: isSet ? visible(safe(given)) : shown, isSet, doc };
   });
 }

@@ -2,18 +2,10 @@
  * What an agent tells for the page besides its status: the last changes of its role (`/moves`), and its
  * history and settings (`/page`). A peer's bytes are read strictly. Pure.
  */
+import type { ShownSetting } from "../config/shown.ts";
 import { readSamples } from "./history.ts";
 import type { Sample } from "./history.ts";
 import { boolean, list, object, readable, text } from "./strict.ts";
-
-/** One setting, with secrets left out; see config/shown.ts. */
-export interface PageSetting {
-  readonly section: string;
-  readonly name: string;
-  readonly value: string;
-  readonly isSet: boolean;
-  readonly doc: string;
-}
 
 /** One change of a node's role. */
 export interface Move {
@@ -25,7 +17,7 @@ export interface Move {
 
 export interface PageFacts {
   readonly samples: readonly Sample[];
-  readonly settings: readonly PageSetting[];
+  readonly settings: readonly ShownSetting[];
 }
 
 /** Most changes of role that an agent tells, and most settings that are read. */

@@ -7,6 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
+import type { ShownSetting } from "../config/shown.ts";
 import type { Logger } from "../log.ts";
 import { hostPort, isLoopback, parseIp } from "../net.ts";
 import type { Access } from "./access.ts";
@@ -23,7 +24,7 @@ import type { ChartedStatus } from "./history.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { createPage } from "./page.ts";
 import type { PictureInput } from "./page.ts";
-import type { Move, PageSetting } from "./page-facts.ts";
+import type { Move } from "./page-facts.ts";
 import { PAGE_FILES } from "./page-files.ts";
 import { createPeerDesk, isPeerPath } from "./peers.ts";
 import type { PeerDesk, PeerPath } from "./peers.ts";
@@ -33,7 +34,7 @@ import type { AgentStatus, ListenerStatus } from "./status.ts";
 export interface OpsPage {
   /** This node. */
   readonly node: string;
-  readonly settings: readonly PageSetting[];
+  readonly settings: readonly ShownSetting[];
   /** The last changes of this node's role, the last one first. */
   readonly moves: () => readonly Move[];
   /** Makes the table of the cluster, as JSON, from what the nodes say. */
