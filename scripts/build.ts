@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import type { Plugin } from "esbuild";
 import { NEEDED_NODE } from "../src/needed-node.js";
+import { PAGE_FILES } from "../src/ops/page-files.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const outdir = resolve(process.argv[2] ?? `${root}dist`);
@@ -58,14 +59,7 @@ const result = await build({
   plugins: [usedParts],
   define: {
     LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version),
-    LEASEHOLD_BUNDLE_PAGE: JSON.stringify(
-      Object.fromEntries(
-        ["page.html", "page.css", "page.js"].map((name) => [
-          name,
-          readFileSync(`${root}src/ops/${name}`, "utf8"),
-        ]),
-      ),
-    ),
+    LEASEHOLD_BUNDLE_PAGE: JSON.stringify([...PAGE_FILES]),
   },
   // CommonJS dependencies ask for Node's own modules with require, which an ES module does not have.
   banner: {
