@@ -67,13 +67,8 @@ export function sampleOf(status: unknown, at: number): Sample | undefined {
       holder: seen === null ? null : nullable(seen["holder"], text),
       states: seen === null ? [] : statesOf(text(node), seen),
       servers: list(object(balancer)["backends"], (one) => {
-        const { id, grade, checkMs, active } = object(one);
-        return {
-          server: text(id),
-          grade: text(grade),
-          checkMs: nullable(checkMs, number),
-          active: number(active),
-        };
+        const backend = object(one);
+        return serverSample(backend["id"], backend);
       }),
       packets: list(nullable(fastPath, object)?.["nodes"] ?? [], (one) => {
         const { node: name, packets } = object(one);
@@ -83,9 +78,17 @@ export function sampleOf(status: unknown, at: number): Sample | undefined {
   });
 }
 
+function serverSample(server: unknown, { grade, checkMs, active }: JsonObject): ServerSample {
+  return {
+    server: text(server),
+    grade: text(grade),
+    checkMs: nullable(checkMs, number),
+    active: number(active),
+  };
+}
+
 function statesOf(self: string, election: JsonObject): Sample["states"] {
-  const state = text(election["state"]);
-  const own = [self, state === "MASTER" && election["confirmed"] !== true ? "PROVISIONAL" : state] as const;
+  const own = [self, text(election["state"])] as const;
   const others = list(election["candidates"], (one) => {
     const { node, state: said, fresh } = object(one);
     return [text(node), fresh === true ? text(said) : ""] as const;
@@ -108,13 +111,8 @@ function readSample(value: unknown): Sample {
       return [text(node), text(state)] as const;
     }),
     servers: list(servers, (entry) => {
-      const { server, grade, checkMs, active } = object(entry);
-      return {
-        server: text(server),
-        grade: text(grade),
-        checkMs: nullable(checkMs, number),
-        active: number(active),
-      };
+      const sample = object(entry);
+      return serverSample(sample["server"], sample);
     }),
     packets: list(packets, (entry) => {
       const [node, count] = pair(entry);

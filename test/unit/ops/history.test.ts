@@ -17,9 +17,12 @@ describe("a sample", () => {
   });
 
   test("tells a provisional master from one that holds the Lease, and a silent agent from a living one", () => {
-    const status = exampleStatus({ election: { confirmed: false } });
+    const status = exampleStatus();
     const candidates = (status.election?.candidates ?? []).map((one) => ({ ...one, fresh: false }));
-    const sample = sampleOf(exampleStatus({ election: { confirmed: false, candidates } }), AT);
+    const sample = sampleOf(
+      exampleStatus({ election: { state: "PROVISIONAL", confirmed: false, candidates } }),
+      AT,
+    );
     assert.deepEqual(sample?.states[0], ["n1", "PROVISIONAL"]);
     for (const [node, state] of sample?.states.slice(1) ?? []) assert.equal(state, "", node);
   });
