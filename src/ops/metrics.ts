@@ -55,13 +55,11 @@ const GRADES = ["UNKNOWN", "UP", "DRAIN", "DOWN"] as const;
 const REQUEST_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8];
 const GAP_SECONDS = [0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 15, 20, 30, 60];
 const MOST_RESULTS = 32;
-const LONGEST_LABEL = 64;
 
-/** Keeps free text from making a new time series each time. */
-function bounded(most: number): (text: string) => string {
+/** Keeps a label whose values are many from making a new time series each time: the last ones are "other". */
+function bounded(most: number): (label: string) => string {
   const seen = new Set<string>();
-  return (text) => {
-    const label = text.slice(0, LONGEST_LABEL);
+  return (label) => {
     if (!seen.has(label) && seen.size >= most) return "other";
     seen.add(label);
     return label;

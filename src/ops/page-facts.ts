@@ -20,8 +20,9 @@ export interface PageFacts {
   readonly settings: readonly ShownSetting[];
 }
 
-/** Most changes of role that an agent tells, and most settings that are read. */
+/** Most changes of role that an agent tells, and that a page shows. */
 export const MOST_MOVES = 20;
+/** Most settings that are read. */
 const MOST_SETTINGS = 200;
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/;
 

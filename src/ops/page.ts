@@ -9,7 +9,7 @@ import { hostPort } from "../net.ts";
 import type { Answer, Stream } from "./listener.ts";
 import { sampleOf } from "./history.ts";
 import type { Sample } from "./history.ts";
-import { parseMoves, parsePageFacts } from "./page-facts.ts";
+import { MOST_MOVES, parseMoves, parsePageFacts } from "./page-facts.ts";
 import type { Move, PageFacts } from "./page-facts.ts";
 import type { PeerAnswer } from "../peers/ask-peer.ts";
 import type { PageFile } from "./page-files.ts";
@@ -51,8 +51,6 @@ export interface Page {
 const PICTURE_MS = 2_000;
 /** Most people who look at one time. */
 const MOST_STREAMS = 32;
-/** Changes of role that are shown. */
-const SHOWN_MOVES = 20;
 
 /** Nothing but the page's own files, and no other page around it. */
 const SAFE = {
@@ -179,5 +177,5 @@ function movesOf(
     )
     .map((move) => ({ ...move, agoMs: at.getTime() - Date.parse(move.at) }))
     .toSorted((a, b) => a.agoMs - b.agoMs)
-    .slice(0, SHOWN_MOVES);
+    .slice(0, MOST_MOVES);
 }

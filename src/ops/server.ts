@@ -118,9 +118,9 @@ type Route = (query: URLSearchParams, rest: string) => Reply | Promise<Reply>;
 /** By path. A path that ends in "/" stands for those with one more part. */
 type Routes = ReadonlyMap<string, Route>;
 
-const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
+const JSON_TYPE = "application/json";
 
-const json = (body: string): Answer => ({ status: 200, type: "application/json", body });
+const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
 
 /** Finds the route of the path itself, or else of the folder that it is in. */
 function routeOf(routes: Routes, path: string): Route | undefined {
@@ -221,14 +221,11 @@ export function createOps(deps: OpsDeps): Ops {
     "/moves": () => JSON.stringify({ moves: deps.page.moves() }),
     "/page": () => JSON.stringify({ samples: history.samples(), settings: deps.page.settings }),
   };
+  const typeOf = (path: string): string => (path === "/metrics" ? metrics.contentType : JSON_TYPE);
   const told: Routes = new Map(
     Object.entries(tells).map(([path, tell]): [string, Route] => [
       path,
-      async () => ({
-        status: 200,
-        type: path === "/metrics" ? metrics.contentType : "application/json",
-        body: await tell(),
-      }),
+      async () => ({ status: 200, type: typeOf(path), body: await tell() }),
     ]),
   );
   const history = createHistory();
@@ -238,7 +235,7 @@ export function createOps(deps: OpsDeps): Ops {
 
   function peerList(): Answer {
     const peers = desk?.all().map(({ node, ip, port }) => ({ node, address: hostPort(ip, port) })) ?? [];
-    return json(`${JSON.stringify({ peers }, null, 2)}\n`);
+    return { status: 200, type: JSON_TYPE, body: `${JSON.stringify({ peers }, null, 2)}\n` };
   }
 
   const page = createPage({
@@ -259,7 +256,7 @@ export function createOps(deps: OpsDeps): Ops {
   /** Finds `/peers/NODE/PATH`. */
   function peerRoute(path: string): Route | undefined {
     const [, node = "", rest = ""] = /^\/peers\/([^/]+)(\/.*)?$/.exec(path) ?? [];
-    if (desk?.all().every((peer) => peer.node !== node) !== false) return undefined;
+    if (desk?.all().some((peer) => peer.node === node) !== true) return undefined;
     // The page's own paths are relative.
     if (rest === "") return () => ({ ...text(308, ""), headers: { location: `${node}/` } });
     if (!isPeerPath(rest)) return pageRoute(node, rest);
@@ -267,8 +264,9 @@ export function createOps(deps: OpsDeps): Ops {
       const answer = await desk?.ask(node, rest);
       if (answer === undefined) return text(404, "404 page not found\n");
       if (answer.kind === "failed") return text(502, `${answer.why}\n`);
-      if (rest === "/metrics") return { status: 200, type: metrics.contentType, body: answer.text };
-      return isJson(answer.text) ? json(answer.text) : text(502, `${node} did not answer with JSON\n`);
+      const type = typeOf(rest);
+      if (type === JSON_TYPE && !isJson(answer.text)) return text(502, `${node} did not answer with JSON\n`);
+      return { status: 200, type, body: answer.text };
     };
   }
 
