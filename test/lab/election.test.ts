@@ -9,7 +9,7 @@ import { createCluster, LEASE } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 import { FENCE_MS, provable } from "./on-the-wire.ts";
 
-const ROUNDS = 6;
+const ROUNDS = 4;
 const LEASE_MS = 10_000;
 const RENEW_DEADLINE_MS = 4_000;
 /**

@@ -27,6 +27,13 @@ import type { Case } from "../lab/refused-rig.ts";
 
 const CASES: readonly Case[] = [
   {
+    name: "the webhook fails (500)",
+    begin: () =>
+      refuse(writes, 500, 'Internal error occurred: failed calling webhook "freeze"', "InternalError"),
+    status: 500,
+    says: /failed calling webhook/u,
+  },
+  {
     name: "nobody is known any more (401)",
     begin: () => refuse(all, 401, "Unauthorized", "Unauthorized"),
     status: 401,
@@ -133,4 +140,17 @@ describe("on some nodes", () => {
     assert.deepEqual(since(fromMs).intervals().at(-1)?.holders, [able.name], story(fromMs));
     assert.ok(since(fromMs).longestDualMs() <= 1_000, story(fromMs));
   });
+});
+
+// The last one: the certificates change for good.
+test("neither kubeconfig trusts the API servers: the VIP stays, agents that start anew serve it, and then one is confirmed", async () => {
+  const holder = await settled();
+  const fromMs = monotonicMs();
+  const mend = await cluster.api.changeAuthority([]);
+  await sleep(HELD_MS);
+  assertStayedOn(holder, fromMs);
+  await restartAll();
+  await serving();
+  await mend();
+  await cluster.holder(SERVED_MS);
 });
