@@ -12,7 +12,7 @@ import type { Config } from "../config/config.ts";
 import type { ShownSetting } from "../config/shown.ts";
 import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
-import { createCredentials } from "../kube/credentials.ts";
+import { createCredentials, provenFile } from "../kube/credentials.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import { watchEndpoints } from "../kube/endpoints.ts";
 import type { Endpoints } from "../kube/endpoints.ts";
@@ -361,6 +361,7 @@ function createParts(
     log,
     ownPath: config.kubeconfig,
     adminPath: config.adminKubeconfig,
+    provenFile: { path: provenFile(config), mode: "write" },
     onChange: () => balancer.updateTls(),
   });
   const transport = createUndiciTransport({

@@ -392,7 +392,7 @@ function gapsOf({ agent, peers, kernel, lease, recording, config }: Answers): re
     ...[...peers].flatMap(([node, asked]) => gap(asked, [`ssh ${node} leasehold status`])),
     ...gap(kernel, ["ip -br address"]),
     ...gap(lease, [
-      `kubectl --kubeconfig ${config.adminKubeconfig} --server https://NODE:${config.backendPort} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
+      `kubectl --kubeconfig ${config.adminKubeconfig ?? config.kubeconfig} --server https://NODE:${config.backendPort} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
       "crictl ps -a --name kube-apiserver",
     ]),
     // While the agent is down and was never written, there is one thing to repair and not two.

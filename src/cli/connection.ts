@@ -5,7 +5,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
-import { createCredentials } from "../kube/credentials.ts";
+import { createCredentials, provenFile } from "../kube/credentials.ts";
 import { apiServerList } from "../kube/servers.ts";
 import { createUndiciTransport } from "../kube/undici-transport.ts";
 import { silentLogger } from "../log.ts";
@@ -36,6 +36,7 @@ export function connect(config: Config, clock: Clock, candidates: readonly strin
     log,
     ownPath: config.kubeconfig,
     adminPath: config.adminKubeconfig,
+    provenFile: { path: provenFile(config), mode: "read" },
     onChange: () => {},
   });
   const transport = createUndiciTransport({

@@ -26,12 +26,12 @@ export function diagnoseCluster(examined: Examined): readonly Diagnosis[] {
 
 function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] {
   const step = "Do step 5 of the README's quick start on this node.";
-  if (agent.kind === "none" && own.isMissing && admin.isMissing)
+  if (agent.kind === "none" && own.isMissing && admin?.isMissing !== false)
     return [
       line(
         "kubeconfig",
         "warn",
-        `there is neither ${own.path} nor ${admin.path}`,
+        admin === null ? `there is no ${own.path}` : `there is neither ${own.path} nor ${admin.path}`,
         `Before \`kubeadm init\` or \`join\` this is as it must be. Afterwards: ${step}`,
       ),
     ];
@@ -54,6 +54,7 @@ function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] 
   const isGood = ({ problem, expiresAt }: KubeconfigFacts): boolean =>
     problem === null && (expiresAt === null || expiresAt > at);
   // admin.conf is the fallback. Where the own one is good, it need not be there.
+  if (admin === null) return [one(own, false)];
   return isGood(own) ? [one(own, true)] : [one(own, isGood(admin)), one(admin, false)];
 }
 

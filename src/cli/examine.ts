@@ -42,7 +42,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     agentOf(config),
     tryNft(place),
     kubeconfig(config.kubeconfig),
-    kubeconfig(config.adminKubeconfig),
+    config.adminKubeconfig === null ? null : kubeconfig(config.adminKubeconfig),
   ]);
   await using connection = connect(config, clock);
   await connection.ready;
@@ -136,7 +136,7 @@ function named(
 /** Asks with the agent's own kubeconfig and no other: admin.conf may do everything. */
 async function rightsOf(config: Config, own: KubeconfigFacts, clock: Clock): Promise<Examined["rights"]> {
   if (own.problem !== null) return failed(own.path, own.problem);
-  await using connection = connect({ ...config, adminKubeconfig: config.kubeconfig }, clock);
+  await using connection = connect({ ...config, adminKubeconfig: null }, clock);
   await connection.ready;
   // The connection is closed when this function is left.
   return await askRights(config, connection.api);
@@ -145,14 +145,15 @@ async function rightsOf(config: Config, own: KubeconfigFacts, clock: Clock): Pro
 /** What only admin.conf may read. */
 async function askAsAdmin(
   config: Config,
-  admin: KubeconfigFacts,
+  admin: KubeconfigFacts | null,
   clock: Clock,
 ): Promise<{
   readonly node: Examined["kubelet"]["node"];
   readonly software: Examined["others"];
 }> {
+  if (admin === null) return { node: failed("the Node", "LEASEHOLD_ADMIN_KUBECONFIG is none"), software: [] };
   if (admin.problem !== null) return { node: failed(admin.path, admin.problem), software: [] };
-  await using connection = connect({ ...config, kubeconfig: config.adminKubeconfig }, clock);
+  await using connection = connect({ ...config, kubeconfig: admin.path, adminKubeconfig: null }, clock);
   await connection.ready;
   const [node, software] = await Promise.all([
     isWorker(config) ? NOT_ASKED : askNode(connection.api, config.nodeName),

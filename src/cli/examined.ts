@@ -129,7 +129,8 @@ export interface Examined {
   /** Why other programs could not be looked for; null: they could. */
   readonly othersUnseen: string | null;
   readonly own: KubeconfigFacts;
-  readonly admin: KubeconfigFacts;
+  /** null: LEASEHOLD_ADMIN_KUBECONFIG is none. */
+  readonly admin: KubeconfigFacts | null;
   /** The rights of manifests/rbac.yaml that the agent's own user lacks, each in kubectl's words. */
   readonly rights: Asking<readonly { readonly right: string; readonly needed: boolean }[]>;
   readonly servers: readonly Asking<ServerFacts>[];

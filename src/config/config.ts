@@ -39,7 +39,7 @@ export interface Config {
   readonly probeIntervalMs: number;
   readonly probeMisses: number;
   readonly kubeconfig: string;
-  readonly adminKubeconfig: string;
+  readonly adminKubeconfig: string | null;
   /**
    * Explicit API servers for the election. Empty means the own node's and those of the peers that are found.
    */

@@ -388,6 +388,12 @@ export const filePath: Parser<string> = {
   },
 };
 
+/** A file, or null for `none`. */
+export const filePathOrNone: Parser<string | null> = {
+  expects: `${filePath.expects}, or none`,
+  parse: (text) => (text.toLowerCase() === "none" ? ok(null) : filePath.parse(text)),
+};
+
 /** A label or subdomain of RFC 1123, as Kubernetes names things. */
 export const dnsLabel: Parser<string> = matching(
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,

@@ -274,11 +274,12 @@ export const SETTINGS = {
       "file may appear after the agent has started, and the agent reads it and the files that it names again " +
       "when they change.",
   }),
-  ADMIN_KUBECONFIG: withDefault(parsers.filePath, "/etc/kubernetes/admin.conf", {
+  ADMIN_KUBECONFIG: withDefault(parsers.filePathOrNone, "/etc/kubernetes/admin.conf", {
     section: "Kubernetes",
     doc:
-      "Kubeconfig that the agent uses, with a warning, while KUBECONFIG is missing, expired, " +
-      "refused, or does not fit the API servers' certificates.",
+      "Kubeconfig that the agent uses, with a warning, while KUBECONFIG is missing, expired, answered with 401, " +
+      "or does not fit the API servers' certificates, and after a 403 until KUBECONFIG has been able to use the " +
+      "Lease. none: the agent has no other kubeconfig.",
   }),
   API_SERVERS: optional(parsers.endpoints, "own node and its peers", {
     section: "Kubernetes",

@@ -2,12 +2,18 @@
  * Keeps the credentials in use: our own kubeconfig, and admin.conf while ours is missing, expired or turned
  * away. Either file may appear after the agent started, be replaced while it runs, or be a directory by
  * mistake. So both are read again whenever their directory changes, and on a timer, for ever.
+ *
+ * A 403 says that the user is known and may not do this. While a cluster is set up, that means that RBAC is not
+ * there yet, and admin.conf helps. Once an API server has let our own user use the Lease, a 403 is somebody's
+ * decision: a right that was taken away, or an admission webhook. The agent must not answer it as the
+ * cluster's administrator.
  */
 import { watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import { readRememberedItems, writeRememberedItems } from "../remembered-file.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
 import type { ClientCredentials, KubeconfigRead } from "./kubeconfig.ts";
 
@@ -26,8 +32,13 @@ export interface CredentialsDeps {
   readonly log: Logger;
   /** Path of our own kubeconfig. */
   readonly ownPath: string;
-  /** Path of the fallback, admin.conf. */
-  readonly adminPath: string;
+  /** Path of the fallback, admin.conf; null: there is none. */
+  readonly adminPath: string | null;
+  /**
+   * The file that keeps which content of our own kubeconfig is proven, so that a restart forgets nothing.
+   * Only the agent writes it. Absent: nothing is kept.
+   */
+  readonly provenFile?: { readonly path: string; readonly mode: "read" | "write" };
   /** Called when the answer of {@link Credentials.current} has changed. */
   readonly onChange: () => void;
 }
@@ -44,6 +55,16 @@ export function endsSoon(startsAt: Date | null, expiresAt: Date, nowMs: number):
   const lifeMs = expiresAt.getTime() - (startsAt ?? expiresAt).getTime();
   return expiresAt.getTime() - nowMs <= Math.min(ENDS_SOON_MS, lifeMs * ENDS_SOON_PART);
 }
+
+/** The key of the list in {@link CredentialsDeps.provenFile}. */
+const PROVEN = "proven";
+
+/** The {@link CredentialsDeps.provenFile} of an agent. */
+export const provenFile = ({ dataDir }: { readonly dataDir: string }): string =>
+  join(dataDir, "own-kubeconfig.json");
+
+const hashIn = (item: unknown): string | undefined =>
+  typeof item === "string" && /^[0-9a-f]{64}$/.test(item) ? item : undefined;
 
 /** A warning about the same certificate is logged once in this time, ms. */
 const WARN_AGAIN_MS = 86_400_000;
@@ -97,6 +118,13 @@ export interface Credentials {
   rejected(credentials: ClientCredentials, why: number | string): void;
   /** Records that an API server took these credentials. */
   accepted(credentials: ClientCredentials): void;
+  /** Records that an API server let their user use the Lease. Our own are proven from then on. */
+  proved(credentials: ClientCredentials): void;
+  /**
+   * Tells whether the other kubeconfig may be tried after this HTTP status. It may not after a 403 to our own
+   * that are proven.
+   */
+  mayTryOther(credentials: ClientCredentials, status: number): boolean;
 }
 
 interface Source {
@@ -104,6 +132,8 @@ interface Source {
   last: KubeconfigRead | undefined;
   /** The last good content. It stays while the file is broken and goes when the file is removed. */
   credentials: ClientCredentials | undefined;
+  /** Of the same content, see {@link KubeconfigRead}. */
+  contentHash: string;
   rejected: { readonly why: number | string; readonly untilMs: number } | undefined;
   /** The last complaint, so that each is logged once. */
   complaint: string;
@@ -124,8 +154,10 @@ export function renewalAdvice({ kubeconfig, path }: Pick<CertificateEnd, "kubeco
 export function createCredentials(deps: CredentialsDeps): Credentials {
   const { clock, log } = deps;
   const own: Source = newSource(deps.ownPath);
-  const admin: Source = newSource(deps.adminPath);
-  const sources = deps.ownPath === deps.adminPath ? [own] : [own, admin];
+  const admin: Source = newSource(deps.adminPath ?? deps.ownPath);
+  const sources = own.path === admin.path ? [own] : [own, admin];
+  const kept = deps.provenFile;
+  let [provenHash] = kept === undefined ? [] : readRememberedItems(kept.path, PROVEN, hashIn, log);
   const watchers = new Map<string, FSWatcher>();
   let stopped = true;
   let timer: Timer | undefined;
@@ -144,15 +176,31 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
     const { rejected } = source;
     const turnedAway =
-      rejected === undefined || rejected.untilMs <= atMs ? 0 : typeof rejected.why === "number" ? 1 : 2;
+      rejected === undefined || rejected.untilMs <= atMs || !mayOtherServe(source, rejected.why)
+        ? 0
+        : typeof rejected.why === "number"
+          ? 1
+          : 2;
     return (expired ? 1 : 0) + turnedAway;
   }
 
-  function inOrder(atMs: number): readonly ClientCredentials[] {
+  const mayOtherServe = (source: Source, why: number | string): boolean =>
+    !(why === 403 && source === own && source.contentHash === provenHash);
+
+  const sourceOf = ({ fingerprint }: ClientCredentials): Source | undefined =>
+    sources.find((source) => source.credentials?.fingerprint === fingerprint);
+
+  const isRejected = ({ rejected }: Source): boolean =>
+    rejected !== undefined && rejected.untilMs > clock.now();
+
+  function ranked(atMs: number): readonly Source[] {
     return sources
       .filter((source) => source.credentials !== undefined)
-      .sort((a, b) => trouble(a, atMs) - trouble(b, atMs))
-      .flatMap((source) => source.credentials ?? []);
+      .sort((a, b) => trouble(a, atMs) - trouble(b, atMs));
+  }
+
+  function inOrder(atMs: number): readonly ClientCredentials[] {
+    return ranked(atMs).flatMap((source) => source.credentials ?? []);
   }
 
   const usable = (): readonly ClientCredentials[] => inOrder(clock.now());
@@ -165,16 +213,22 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       return last?.kind === "broken"
         ? last.error.message
         : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
-    if (rejected !== undefined && rejected.untilMs > clock.now())
-      return `${path}: ${typeof rejected.why === "number" ? `an API server answered ${rejected.why}` : rejected.why}`;
+    if (rejected !== undefined && isRejected(source)) {
+      const { why } = rejected;
+      const after = mayOtherServe(source, why)
+        ? ""
+        : ", and this user could use the Lease before, so no other kubeconfig is tried";
+      return `${path}: ${typeof why === "number" ? `an API server answered ${why}${after}` : why}`;
+    }
     if (trouble(source, clock.now()) > 0)
       return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
     return null;
   }
 
   function problem(): string | null {
-    if (sources.some((source) => source.credentials !== undefined && trouble(source, clock.now()) === 0))
-      return null;
+    const [best] = ranked(clock.now());
+    if (best !== undefined && trouble(best, clock.now()) === 0)
+      return isRejected(best) ? problemOf(best) : null;
     return sources.flatMap((source) => problemOf(source) ?? []).join("; ");
   }
 
@@ -198,6 +252,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     source.last = read;
     if (read.kind === "missing") source.credentials = undefined;
     if (read.kind !== "ok") return;
+    source.contentHash = read.contentHash;
     if (read.credentials.fingerprint === source.credentials?.fingerprint) return;
     source.credentials = read.credentials;
     source.rejected = undefined;
@@ -350,10 +405,18 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     problem,
     certificates,
     warning,
+    proved(credentials) {
+      const source = sourceOf(credentials);
+      if (source !== own || source.contentHash === provenHash) return;
+      provenHash = source.contentHash;
+      if (kept?.mode === "write") writeRememberedItems(kept.path, PROVEN, [provenHash], log);
+    },
+    mayTryOther(credentials, status) {
+      const source = sourceOf(credentials);
+      return source === undefined || mayOtherServe(source, status);
+    },
     rejected(credentials, why) {
-      const source = sources.find(
-        (candidate) => candidate.credentials?.fingerprint === credentials.fingerprint,
-      );
+      const source = sourceOf(credentials);
       if (source === undefined) return;
       if (source.rejected?.why !== why && typeof why === "string")
         log.warn(
@@ -364,9 +427,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       tellChange();
     },
     accepted(credentials) {
-      const source = sources.find(
-        (candidate) => candidate.credentials?.fingerprint === credentials.fingerprint,
-      );
+      const source = sourceOf(credentials);
       if (source === undefined) return;
       if (source !== lastTaken) {
         if (source === admin)
@@ -388,6 +449,7 @@ function newSource(path: string): Source {
     path,
     last: undefined,
     credentials: undefined,
+    contentHash: "",
     rejected: undefined,
     complaint: "",
     warned: undefined,

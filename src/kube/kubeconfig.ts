@@ -51,7 +51,15 @@ export interface ClientCredentials {
  * hostPath becomes an empty directory, so a directory counts as missing too.
  */
 export type KubeconfigRead =
-  | { readonly kind: "ok"; readonly credentials: ClientCredentials }
+  | {
+      readonly kind: "ok";
+      readonly credentials: ClientCredentials;
+      /**
+       * Names the file's content and its user. It stays the same while the files that it names are renewed for
+       * that user, as the kubelet renews its own.
+       */
+      readonly contentHash: string;
+    }
   | { readonly kind: "missing"; readonly why: string }
   | { readonly kind: "broken"; readonly error: LeaseholdError };
 
@@ -68,12 +76,16 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
     return { kind: "broken", error: broken(path, `cannot be read: ${code}`) };
   }
   try {
-    return { kind: "ok", credentials: await credentialsOf(path, text) };
+    const credentials = await credentialsOf(path, text);
+    return { kind: "ok", credentials, contentHash: hashOf([path, text, credentials.user ?? ""]) };
   } catch (error) {
     if (error instanceof LeaseholdError) return { kind: "broken", error };
     return { kind: "broken", error: broken(path, "is not a kubeconfig") };
   }
 }
+
+const hashOf = (parts: readonly string[]): string =>
+  createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 
 async function credentialsOf(path: string, text: string): Promise<ClientCredentials> {
   // The shell truncates the file after a `>` before it runs the command, and leaves it empty when the command
@@ -108,7 +120,7 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
       ? cluster.tlsServerName
       : "kubernetes";
   const parts = [path, ca, cert ?? "", key ?? "", token ?? "", servername];
-  const fingerprint = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
+  const fingerprint = hashOf(parts).slice(0, 16);
   return {
     path,
     ca,

@@ -35,7 +35,7 @@ const NO_KUBECONFIG = "there is no usable kubeconfig";
 export interface UndiciTransportDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly credentials: Pick<Credentials, "usable" | "rejected" | "accepted">;
+  readonly credentials: Pick<Credentials, "usable" | "rejected" | "accepted" | "proved" | "mayTryOther">;
   /** Returns the API server list, see {@link ApiTransport.servers}. */
   readonly servers: () => readonly string[];
   readonly userAgent: string;
@@ -190,6 +190,23 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
   }
 
   /**
+   * Records what the status says of the credentials.
+   * @returns "other": the other ones may be tried
+   */
+  function judge(
+    server: string,
+    used: ClientCredentials,
+    { status, path }: { readonly status: number; readonly path: string },
+    doubts: readonly Doubt[],
+  ): "taken" | "refused" | "other" {
+    const turnedAway = isTurnedAway(status, path);
+    trust.answered(server, used, turnedAway ? status : undefined, doubts);
+    if (isProof(status, path)) credentials.proved(used);
+    if (!turnedAway) return "taken";
+    return credentials.mayTryOther(used, status) ? "other" : "refused";
+  }
+
+  /**
    * Tries the usable credentials one after the other until the server takes one: if it refuses one, our own
    * file may be at fault.
    */
@@ -204,10 +221,10 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       const exchanged = await exchange(server, used, request, leftMs);
       if (exchanged.kind === "answer") {
         const { response } = exchanged;
-        const taken = !isTurnedAway(response.status, request.path);
-        trust.answered(server, used, taken ? undefined : response.status, doubts);
-        if (taken) return response;
+        const verdict = judge(server, used, { status: response.status, path: request.path }, doubts);
+        if (verdict === "taken") return response;
         turnedAway ??= response;
+        if (verdict === "refused") break;
         continue;
       }
       failure ??= exchanged.error;
@@ -226,6 +243,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
     const doubts: Doubt[] = [];
     let first: WatchEnd | undefined;
     let over = false;
+    let verdict: ReturnType<typeof judge> = "taken";
 
     function open(index: number): void {
       const used = candidates[index];
@@ -235,12 +253,13 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
           clock,
           dispatch: (handler) =>
             poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
-          onAnswer: (status) =>
-            trust.answered(server, used, isTurnedAway(status, path) ? status : undefined, doubts.splice(0)),
+          onAnswer(status) {
+            verdict = judge(server, used, { status, path }, doubts.splice(0));
+          },
           onEvent: (type, object) => handlers.onEvent(type, object),
           onEnd(reason, error) {
             first ??= reason;
-            if (reason.kind === "status" && isTurnedAway(reason.status, path)) return open(index + 1);
+            if (reason.kind === "status" && verdict === "other") return open(index + 1);
             const doubt =
               error === undefined ? undefined : doubtOf(error, { used, heard: false, read: true });
             if (doubt === undefined) return end(reason);
@@ -316,11 +335,18 @@ function doubtOf(
   return { kind: "reset", used, reason: "the server ends the connection instead of answering" };
 }
 
+const LEASES = "/apis/coordination.k8s.io/";
+
 /**
  * Tells whether the answer condemns the credentials. 401 is about the user, so it does. 403 is about one
  * request, so it does only for the Lease, without which the agent is of no use. A missing right to write
  * Events is no reason to use admin.conf.
  */
 function isTurnedAway(status: number, path: string): boolean {
-  return status === 401 || (status === 403 && path.startsWith("/apis/coordination.k8s.io/"));
+  return status === 401 || (status === 403 && path.startsWith(LEASES));
+}
+
+/** Tells whether the answer proves that the user may use the Lease. The API answers 404 after it has allowed it. */
+function isProof(status: number, path: string): boolean {
+  return path.startsWith(LEASES) && ((status >= 200 && status < 300) || status === 404 || status === 409);
 }

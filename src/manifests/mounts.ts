@@ -127,6 +127,7 @@ export function podMounts(config: Config): Mounts {
   const data = writable("data", dataDir);
   const found = new Collector([run, data]);
   if (
+    adminKubeconfig !== null &&
     [kubeconfig, adminKubeconfig].some((file) =>
       isWithin(posix.dirname(posix.normalize(file)), ETC_KUBERNETES),
     )
@@ -148,7 +149,7 @@ export function podMounts(config: Config): Mounts {
     );
   }
   found.directoryOf(kubeconfig, "kubeconfig", "KUBECONFIG");
-  found.directoryOf(adminKubeconfig, "admin-kubeconfig", "ADMIN_KUBECONFIG");
+  if (adminKubeconfig !== null) found.directoryOf(adminKubeconfig, "admin-kubeconfig", "ADMIN_KUBECONFIG");
   found.add(run, "STATE_DIR", stateDir);
   found.add(data, "DATA_DIR", dataDir);
   const machineId = posix.normalize(machineIdFile);
@@ -207,7 +208,8 @@ export function workerMounts(config: Config, isSet: (name: SettingName) => boole
   const { kubeconfig, adminKubeconfig, dataDir } = config;
   const data = writable("data", dataDir);
   const found = new Collector([data]);
-  const files = [kubeconfig, ...(isSet("ADMIN_KUBECONFIG") ? [adminKubeconfig] : [])];
+  const fallback = isSet("ADMIN_KUBECONFIG") ? adminKubeconfig : null;
+  const files = [kubeconfig, ...(fallback === null ? [] : [fallback])];
   const isKubelets = posix.normalize(kubeconfig) === KUBELET_CONF;
   if (files.some((file) => isWithin(posix.dirname(posix.normalize(file)), ETC_KUBERNETES))) {
     const comment = isKubelets ? KUBELETS_DIRECTORIES : [];
@@ -224,7 +226,7 @@ export function workerMounts(config: Config, isSet: (name: SettingName) => boole
       "KUBECONFIG",
       kubeconfig,
     );
-  if (isSet("ADMIN_KUBECONFIG")) found.directoryOf(adminKubeconfig, "admin-kubeconfig", "ADMIN_KUBECONFIG");
+  if (fallback !== null) found.directoryOf(fallback, "admin-kubeconfig", "ADMIN_KUBECONFIG");
   found.add(data, "DATA_DIR", dataDir);
   return found;
 }

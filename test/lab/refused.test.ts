@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { failure } from "../support/embedded-api/status.ts";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import {
   SERVED_MS,
@@ -53,6 +54,29 @@ describe("on every node", () => {
     );
     assert.equal((await next.status()).election?.confirmed, false);
   });
+});
+
+test("a webhook denies the agents' user what it lets admin.conf do (403): no agent becomes an administrator, before and after a restart", async () => {
+  const holder = await settled();
+  const fromMs = monotonicMs();
+  const askedAs = new Set<string>();
+  everyServer((faults) => {
+    faults.refuse = ({ user, isWrite }) => {
+      askedAs.add(user);
+      return isWrite && user === "leasehold" ? failure(403, "not today", "Forbidden", {}) : undefined;
+    };
+  });
+  await sleep(HELD_MS);
+  assertStayedOn(holder, fromMs);
+  await restartAll();
+  await serving();
+  await sleep(4_000);
+  assert.deepEqual([...askedAs], ["leasehold"]);
+  for (const node of cluster.nodes) {
+    const { credentials } = await node.status();
+    assert.equal(credentials.source, cluster.api.kubeconfigs.get(node.name)?.agent, node.name);
+    assert.doesNotMatch(node.agent?.log() ?? "", /uses admin\.conf/u, node.name);
+  }
 });
 
 describe("on some nodes", () => {

@@ -48,6 +48,8 @@ export interface LeaseRequest {
   readonly isWrite: boolean;
   /** The address that it comes from. */
   readonly from: string;
+  /** The common name of its certificate. */
+  readonly user: string;
 }
 
 /** The members of a Lease that a webhook may change. */
@@ -238,7 +240,7 @@ export class EmbeddedServer {
     }
     if (path.includes("/leases")) {
       const from = (request.socket.remoteAddress ?? "").replace(/^::ffff:/u, "");
-      const refusal = faults.refuse?.({ method, isWrite: method !== "GET", from });
+      const refusal = faults.refuse?.({ method, isWrite: method !== "GET", from, user: userOf(request) });
       if (refusal !== undefined) return refusal;
     }
     if (faults.refuseWrites && method !== "GET") return failure(500, "etcdserver: request timed out");

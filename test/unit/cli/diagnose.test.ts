@@ -403,6 +403,14 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     /step 5/,
   ],
   [
+    "no kubeconfig, and admin.conf is switched off",
+    { own: MISSING, admin: null, agent: { kind: "answers", failing: [] } },
+    "kubeconfig",
+    "FAIL",
+    /no such file/,
+    /step 5/,
+  ],
+  [
     "an expired kubeconfig",
     { own: { ...WELL.own, expiresAt: new Date("2025-01-01") } },
     "kubeconfig",

@@ -285,6 +285,8 @@ describe("a configuration", () => {
   test("refuses a directory where a file is meant, and one directory for two purposes", () => {
     for (const name of ["KUBECONFIG", "ADMIN_KUBECONFIG", "TRACK_FILE", "MACHINE_ID_FILE"])
       refusedOnce({ [`LEASEHOLD_${name}`]: "/etc/kubernetes/" }, /is a directory, and this is a file/);
+    refusedOnce({ LEASEHOLD_KUBECONFIG: "none" }, /absolute path/);
+    assert.equal(accepted({ LEASEHOLD_ADMIN_KUBECONFIG: "none" }).config.adminKubeconfig, null);
     refusedOnce({ LEASEHOLD_STATE_DIR: "/var/lib/leasehold/" }, /contains LEASEHOLD_DATA_DIR/);
     refusedOnce({ LEASEHOLD_DATA_DIR: "/run/leasehold/data" }, /contains LEASEHOLD_DATA_DIR/);
     accepted({ LEASEHOLD_DATA_DIR: "/run/leasehold-data" });

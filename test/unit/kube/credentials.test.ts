@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { createCredentials, renewalAdvice } from "../../../src/kube/credentials.ts";
-import type { Credentials } from "../../../src/kube/credentials.ts";
+import type { Credentials, CredentialsDeps } from "../../../src/kube/credentials.ts";
 import { readKubeconfig } from "../../../src/kube/kubeconfig.ts";
 import type { LogFields, Logger } from "../../../src/log.ts";
 import { issue as issueFor, makeAuthority } from "../../support/embedded-api/certificates.ts";
@@ -42,7 +42,11 @@ function recorder(lines: Line[]): Logger {
 }
 
 /** The wall clock stands inside the test certificates' life of a day. */
-async function setUp(content: { readonly own?: string; readonly admin?: string }, wall = new Date()) {
+async function setUp(
+  content: { readonly own?: string; readonly admin?: string },
+  wall = new Date(),
+  more: Partial<Pick<CredentialsDeps, "adminPath" | "provenFile">> = {},
+) {
   const folder = join(directory, String(files++));
   await mkdir(folder);
   const ownPath = join(folder, "leasehold.conf");
@@ -58,6 +62,7 @@ async function setUp(content: { readonly own?: string; readonly admin?: string }
     ownPath,
     adminPath,
     onChange: () => changes++,
+    ...more,
   });
   running.push(credentials);
   await credentials.start();
@@ -156,6 +161,121 @@ describe("which credentials", () => {
     const { credentials, inUse } = await setUp({ own: ownText, admin: adminText });
     for (const each of credentials.usable()) credentials.rejected(each, 403);
     assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+  });
+
+  describe("a 403 to our own", () => {
+    const aFile = () => ({ path: join(directory, `proven-${files++}.json`), mode: "write" as const });
+    const first = (credentials: Credentials) => credentials.usable()[0] ?? assert.fail();
+
+    test("that has used the Lease leads to nothing, and the problem says so", async () => {
+      const { credentials, inUse, changes, ownPath } = await setUp({ own: ownText, admin: adminText });
+      const own = first(credentials);
+      assert.equal(credentials.mayTryOther(own, 403), true);
+      credentials.proved(own);
+      assert.equal(credentials.mayTryOther(own, 403), false);
+      credentials.rejected(own, 403);
+      assert.deepEqual(inUse(), ["leasehold.conf", "admin.conf"]);
+      assert.deepEqual([credentials.current(), changes()], [own, 1]);
+      assert.equal(
+        credentials.problem(),
+        `${ownPath}: an API server answered 403, and this user could use the Lease before, so no other kubeconfig is tried`,
+      );
+      credentials.accepted(own);
+      assert.equal(credentials.problem(), null);
+    });
+
+    test("after which 401, TLS and the end of the certificate lead to admin.conf all the same", async () => {
+      for (const why of [401, "192.0.2.1:6443: its CA does not vouch for the server's certificate"]) {
+        const { credentials, inUse } = await setUp({ own: ownText, admin: adminText });
+        const own = first(credentials);
+        credentials.proved(own);
+        if (typeof why === "number") assert.equal(credentials.mayTryOther(own, why), true);
+        credentials.rejected(own, why);
+        assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
+        assert.equal(credentials.problem(), null);
+      }
+      const token = adminText.replace(/client-certificate-data: .*\n.*client-key-data: .*/, "token: abc");
+      const { credentials, clock, inUse } = await setUp({ own: ownText, admin: token });
+      credentials.proved(first(credentials));
+      clock.advance(2 * 86_400_000);
+      assert.deepEqual(inUse(), ["admin.conf", "leasehold.conf"]);
+    });
+
+    test("admin.conf proves nothing for ours", async () => {
+      const { credentials } = await setUp({ own: ownText, admin: adminText });
+      const [own, admin] = credentials.usable();
+      assert.ok(own !== undefined && admin !== undefined);
+      credentials.proved(admin);
+      assert.equal(credentials.mayTryOther(own, 403), true);
+    });
+
+    test("is remembered over a restart, for that content of the file alone", async () => {
+      const provenFile = aFile();
+      const before = await setUp({ own: ownText, admin: adminText }, new Date(), { provenFile });
+      before.credentials.proved(first(before.credentials));
+      before.credentials.stop();
+      assert.doesNotMatch(await readFile(provenFile.path, "utf8"), /BEGIN|LS0t/);
+
+      const again = createCredentials({
+        clock: before.clock,
+        log: recorder([]),
+        ownPath: before.ownPath,
+        adminPath: before.adminPath,
+        provenFile: { ...provenFile, mode: "read" },
+        onChange: () => {},
+      });
+      running.push(again);
+      await again.start();
+      assert.equal(again.mayTryOther(first(again), 403), false);
+
+      await writeFile(before.ownPath, kubeconfigText(ca, issue(ca, "leasehold-2")));
+      await again.reload();
+      assert.equal(again.mayTryOther(first(again), 403), true);
+      // A reader leaves the file as it is.
+      const text = await readFile(provenFile.path, "utf8");
+      again.proved(first(again));
+      assert.equal(again.mayTryOther(first(again), 403), false);
+      assert.equal(await readFile(provenFile.path, "utf8"), text);
+    });
+
+    test("is remembered while the files that the kubeconfig names are renewed for the same user", async () => {
+      const { ownPath, credentials } = await setUp({ admin: adminText });
+      const pem = `${ownPath}.pem`;
+      const write = async (user: string) => {
+        const { cert, key } = issue(ca, user);
+        await writeFile(pem, `${cert}\n${key}`);
+        await credentials.reload();
+      };
+      await writeFile(
+        ownPath,
+        ownText
+          .replace(/client-certificate-data: .*/, `client-certificate: ${pem}`)
+          .replace(/client-key-data: .*/, `client-key: ${pem}`),
+      );
+      await write("leasehold");
+      credentials.proved(first(credentials));
+      await write("leasehold");
+      assert.equal(credentials.mayTryOther(first(credentials), 403), false);
+      await write("leasehold-2");
+      assert.equal(credentials.mayTryOther(first(credentials), 403), true);
+    });
+
+    test("a damaged file is reported, and proves nothing", async () => {
+      const provenFile = aFile();
+      await writeFile(provenFile.path, '{"version":1,"proven":["x"]}');
+      const { credentials, lines } = await setUp({ own: ownText }, new Date(), { provenFile });
+      assert.match(lines[0]?.message ?? "", /is damaged/);
+      assert.equal(credentials.mayTryOther(first(credentials), 403), true);
+    });
+  });
+
+  test("without admin.conf (none) there is one kubeconfig, and its trouble is told", async () => {
+    const { credentials, inUse, ownPath } = await setUp({ own: ownText, admin: adminText }, new Date(), {
+      adminPath: null,
+    });
+    credentials.rejected(credentials.current() ?? assert.fail(), 401);
+    assert.deepEqual(inUse(), ["leasehold.conf"]);
+    assert.equal(credentials.problem(), `${ownPath}: an API server answered 401`);
   });
 
   test("a new file is tried at once, however its predecessor fared", async () => {

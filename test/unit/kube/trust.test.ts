@@ -109,6 +109,8 @@ function transportWith(...usable: ClientCredentials[]) {
       usable: () => usable,
       rejected: (each, why) => verdicts.push(`${each.path}: ${String(why)}`),
       accepted: (each) => verdicts.push(`${each.path} ok`),
+      proved: () => {},
+      mayTryOther: () => true,
     },
     servers: () => [],
     userAgent: "leasehold/test",

@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer as createTcpServer } from "node:net";
 import type { Server, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, describe, test } from "node:test";
 import { TLSSocket } from "node:tls";
 import { systemClock } from "../../../src/clock.ts";
+import { createCredentials } from "../../../src/kube/credentials.ts";
 import type { ClientCredentials } from "../../../src/kube/kubeconfig.ts";
 import { ApiNoAnswer } from "../../../src/kube/transport.ts";
 import type { ApiRequest, WatchHandlers } from "../../../src/kube/transport.ts";
@@ -14,6 +18,7 @@ import { createUndiciTransport } from "../../../src/kube/undici-transport.ts";
 import type { UndiciTransport } from "../../../src/kube/undici-transport.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { authority, issue, issueServing } from "../../support/backends/pki.ts";
+import { kubeconfigText } from "./kubeconfig-fixture.ts";
 import { settle } from "./scripted-transport.ts";
 
 const ca = authority("kubernetes-ca");
@@ -93,6 +98,8 @@ function transportWith(...usable: ClientCredentials[]) {
       usable: () => usable,
       rejected: (each, status) => verdicts.push(`${each.path} ${status}`),
       accepted: (each) => verdicts.push(`${each.path} ok`),
+      proved: () => {},
+      mayTryOther: () => true,
     },
     servers: () => [],
     userAgent: "leasehold/test",
@@ -312,6 +319,61 @@ describe("credentials", () => {
     const { transport, verdicts } = transportWith(credentialsOf("own"), credentialsOf("admin"));
     assert.equal((await transport.send(server.address, LEASE, 5000)).status, 200);
     assert.deepEqual(verdicts, ["own 403", "admin ok"]);
+  });
+
+  test("ours have used the Lease before: a 403 is the answer, to a request and to a watch, and admin.conf stays unused", async () => {
+    let status = 403;
+    const askedAs: string[] = [];
+    const server = await apiServer((request, response) => {
+      askedAs.push(peerName(request));
+      response.writeHead(peerName(request) === "admin" ? 200 : status).end("{}");
+    });
+    const directory = await mkdtemp(join(tmpdir(), "leasehold-transport-"));
+    const [ownPath, adminPath] = [join(directory, "own"), join(directory, "admin")];
+    await writeFile(ownPath, kubeconfigText(ca, issue(ca, "own")));
+    await writeFile(adminPath, kubeconfigText(ca, issue(ca, "admin")));
+    const clock = systemClock(() => performance.now());
+    const onChange = (): void => {};
+    const credentials = createCredentials({ clock, log: silentLogger, ownPath, adminPath, onChange });
+    await credentials.start();
+    const transport = createUndiciTransport({
+      clock,
+      log: silentLogger,
+      credentials,
+      servers: () => [],
+      userAgent: "leasehold/test",
+    });
+    cleanups.push(async () => {
+      credentials.stop();
+      await transport.close();
+      await rm(directory, { recursive: true });
+    });
+    const send = async (request: ApiRequest): Promise<number> =>
+      (await transport.send(server.address, request, 5000)).status;
+    // While RBAC is not there: any other answer proves nothing.
+    status = 200;
+    assert.equal(await send(GET), 200);
+    status = 403;
+    assert.equal(await send(LEASE), 200);
+    assert.deepEqual(askedAs, ["own", "own", "admin"]);
+    // A new kubeconfig is tried at once.
+    await writeFile(ownPath, kubeconfigText(ca, issue(ca, "own")));
+    await credentials.reload();
+    for (const proof of [404, 409, 200]) {
+      status = proof;
+      assert.equal(await send(LEASE), proof);
+    }
+    status = 403;
+    askedAs.length = 0;
+    for (let i = 0; i < 3; i++) assert.equal(await send(LEASE), 403);
+    const end = await new Promise((resolve) => {
+      transport.watch(server.address, `${LEASE.path}?watch=1`, { onEvent: () => {}, onEnd: resolve });
+    });
+    assert.deepEqual(end, { kind: "status", status: 403 });
+    assert.deepEqual(askedAs, ["own", "own", "own", "own"]);
+    status = 401;
+    assert.equal(await send(LEASE), 200);
+    assert.deepEqual(askedAs.slice(4), ["own", "admin"]);
   });
 
   test("403 on something else is just an answer, 401 never is", async () => {

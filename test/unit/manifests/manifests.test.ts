@@ -158,6 +158,7 @@ describe("the static pod", () => {
     assert.ok(parsed.kind === "ok");
     const mounts = container?.volumeMounts ?? [];
     const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile } = parsed.config;
+    assert.ok(adminKubeconfig !== null);
     for (const path of [kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile]) {
       assert.ok(
         mounts.some(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`)),
