@@ -25,6 +25,7 @@ import type { UndiciTransport } from "../kube/undici-transport.ts";
 import { closeSocket, makeFifo } from "../linux/libc.ts";
 import { readNetwork } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
+import { mostOpenFiles } from "../linux/open-files.ts";
 import { reapOrphans } from "../linux/orphans.ts";
 import { gateways, linkRoutes } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
@@ -50,6 +51,7 @@ import { formatRecording } from "../recorder/recording.ts";
 import { reportBackends, whyNoBackend } from "./backends.ts";
 import { createCandidacy } from "./candidacy.ts";
 import type { Candidacy } from "./candidacy.ts";
+import { divideDescriptors } from "./descriptors.ts";
 import { createDrains } from "./drains.ts";
 import type { Drains } from "./drains.ts";
 import type { NodeFastPath } from "./fast-path.ts";
@@ -142,7 +144,15 @@ export function createAgent(deps: AgentDeps): Agent {
     leaseName: config.leaseName,
     droppedLines: deps.droppedLines,
   });
+  const openFiles = mostOpenFiles();
+  const shares = divideDescriptors(openFiles, config.maxConnections);
+  if (shares.balancer < config.maxConnections)
+    log.warn(
+      { wanted: config.maxConnections, connections: shares.balancer, openFiles },
+      "The balancer takes fewer connections than LEASEHOLD_MAX_CONNECTIONS, because this process may open too few files: raise that limit (LimitNOFILE= of the unit or of the container runtime), or lower the setting",
+    );
   const ops = createOps({
+    connections: shares.ops,
     host: config.opsHost,
     port: config.opsPort,
     healthPort: config.healthPort,
@@ -199,7 +209,7 @@ export function createAgent(deps: AgentDeps): Agent {
         { interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text },
         "Interface for the VIP found",
       );
-    parts = createParts(deps, nodeNetwork, metrics, identity);
+    parts = createParts(deps, nodeNetwork, metrics, identity, shares.balancer);
     // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
     if (parts.peers !== undefined) await ops.meetPeers(parts.peers);
@@ -336,6 +346,7 @@ function createParts(
   nodeNetwork: NodeNetwork | undefined,
   metrics: Metrics,
   identity: PeerIdentity | undefined,
+  mostClients: number,
 ): Parts {
   const { config, clock, log, version } = deps;
   const own = nodeNetwork?.nodeIp ?? config.nodeIp;
@@ -394,7 +405,7 @@ function createParts(
   const balancer = createBalancer({
     clock,
     log,
-    settings: config,
+    settings: { ...config, maxConnections: mostClients },
     workerUrl: deps.workerUrl,
     // Without the kernel's rules the proxy carries the VIP's connections, and must not be started by them.
     openPending:

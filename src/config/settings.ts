@@ -335,7 +335,10 @@ export const SETTINGS = {
   ),
   MAX_CONNECTIONS: withDefault(parsers.wholeNumber(1, 1_000_000), "20000", {
     section: "Balancer",
-    doc: "Highest number of client connections at one time. The balancer refuses more.",
+    doc:
+      "Highest number of client connections at one time. The balancer refuses more. Each takes two file " +
+      "descriptors. Where the process may not open that many (RLIMIT_NOFILE), the balancer takes fewer, with a " +
+      "warning, because the agent keeps some for itself.",
   }),
   SLOW_START: withDefault(parsers.duration("0s", "1h"), "30s", {
     section: "Balancer",

@@ -46,7 +46,7 @@ export interface ListenerDeps {
   readonly answer: (request: IncomingMessage) => Promise<Answer | Stream>;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Most connections at one time, default {@link MAX_CONNECTIONS}. */
+  /** Most connections at one time, {@link MAX_CONNECTIONS} by default. */
   readonly maxConnections?: number;
   /** TLS; absent: plain HTTP for everybody who reaches the port. */
   readonly tls?: ListenerTls;
@@ -83,7 +83,7 @@ export interface Listener {
  * and its request, in which others may connect. A scan of the port must not cost the agent more file
  * descriptors than this.
  */
-const MAX_CONNECTIONS = 512;
+export const MAX_CONNECTIONS = 512;
 /**
  * Most connections that wait to be accepted. The kernel takes the smaller of this and net.core.somaxconn
  * (listen(2)).

@@ -3,6 +3,7 @@
  * own collection brings 20 more of Node's, watches the event loop's delay with a timer, and costs 15 MB.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { mostOpenFiles } from "../linux/open-files.ts";
 import { Counter, Gauge } from "prom-client";
 import type { Registry } from "prom-client";
 
@@ -38,9 +39,7 @@ export function collectProcessMetrics(registry: Registry): void {
   gauge("process_open_fds", "Open file descriptors.", () =>
     quietly(() => readdirSync("/proc/self/fd").length),
   );
-  gauge("process_max_fds", "Most file descriptors that may be open.", () =>
-    quietly(() => number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1])),
-  );
+  gauge("process_max_fds", "Most file descriptors that may be open.", () => mostOpenFiles());
   gauge(
     "nodejs_heap_size_used_bytes",
     "Used part of the JavaScript heap of the agent's main thread in bytes.",

@@ -17,7 +17,7 @@ import { askPeer } from "../peers/ask-peer.ts";
 import { keyIdOf } from "../peers/certificate.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import type { KnownPeers } from "../peers/known-peers.ts";
-import { createListener } from "./listener.ts";
+import { createListener, MAX_CONNECTIONS } from "./listener.ts";
 import type { Answer, Listener, Stream } from "./listener.ts";
 import { createHistory, SAMPLE_MS, sampleOf } from "./history.ts";
 import type { ChartedStatus } from "./history.ts";
@@ -55,6 +55,8 @@ export interface OpsDeps {
   readonly decisions: () => Promise<string>;
   readonly metrics: AgentMetrics;
   readonly page: OpsPage;
+  /** {@link MOST_CONNECTIONS} by default. */
+  readonly connections?: MostConnections;
   /** How other machines are served: by TLS, and by right. It is needed unless `host` is on loopback. */
   readonly remote?: OpsRemote;
   readonly log: Logger;
@@ -109,8 +111,15 @@ export const HEALTH_HOST = "127.0.0.1";
  */
 const KEPT_MS = 1_000;
 
-/** Every other node may ask for a few paths at a time. */
-const MOST_PEER_CONNECTIONS = 128;
+/** How many connections there may be at one time. */
+export interface MostConnections {
+  /** On each port but the peers'. */
+  readonly port: number;
+  /** Every other node may ask for a few paths at a time. */
+  readonly peerPort: number;
+}
+
+export const MOST_CONNECTIONS: MostConnections = { port: MAX_CONNECTIONS, peerPort: 128 };
 
 type Reply = Answer | Stream;
 /** @param rest what follows the path of a route that ends in "/" */
@@ -207,6 +216,7 @@ export function createOps(deps: OpsDeps): Ops {
     return kept;
   }
 
+  const most = deps.connections ?? MOST_CONNECTIONS;
   // healthz is the older name, and probes that use it are liveness probes.
   const probes: Routes = new Map([
     ...health("livez", liveness),
@@ -278,6 +288,7 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.healthPort,
     log,
     clock,
+    maxConnections: most.port,
     answer: (request) => route((path) => routeOf(probes, path), request),
   });
   const served = (request: IncomingMessage): Promise<Reply> =>
@@ -317,6 +328,7 @@ export function createOps(deps: OpsDeps): Ops {
     port: deps.port,
     log,
     clock,
+    maxConnections: most.port,
     ...(isRemote && remote !== undefined
       ? {
           tls: {
@@ -331,7 +343,15 @@ export function createOps(deps: OpsDeps): Ops {
   // well, because `leasehold status` and a person on the machine need no right.
   const forLocal =
     isRemote && deps.host !== "0.0.0.0" && deps.host !== "::"
-      ? createListener({ name: "local", host: HEALTH_HOST, port: deps.port, log, clock, answer })
+      ? createListener({
+          name: "local",
+          host: HEALTH_HOST,
+          port: deps.port,
+          log,
+          clock,
+          maxConnections: most.port,
+          answer,
+        })
       : undefined;
   const listeners = (): readonly Listener[] => [
     forProbes,
@@ -365,7 +385,7 @@ export function createOps(deps: OpsDeps): Ops {
         port,
         log,
         clock,
-        maxConnections: MOST_PEER_CONNECTIONS,
+        maxConnections: most.peerPort,
         tls: {
           identity,
           hasAddress: (ip) => known.hasAddress(ip),

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { divideDescriptors } from "../../src/agent/descriptors.ts";
+import { mostOpenFiles } from "../../src/linux/open-files.ts";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import { Fetcher } from "../support/lab/fetcher.ts";
 import { HeldConnections } from "../support/lab/hold.ts";
@@ -51,14 +52,8 @@ test("a worker's balancer carries 1 GB each way, unharmed", { timeout: 240_000 }
   assert.equal(end.code, 0);
 });
 
-/** A session of the proxy takes two descriptors, and the agent needs some hundred of its own. */
-function proxySessions(): number {
-  const hard = Number(
-    /^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ??
-      Number.POSITIVE_INFINITY,
-  );
-  return Math.min(IDLE, Math.floor((hard - 1_000) / 2));
-}
+/** As many sessions of the proxy as the agent's descriptors allow, which has this process's limits. */
+const proxySessions = (): number => divideDescriptors(mostOpenFiles(), IDLE).balancer;
 
 for (const { fastPath, count } of [
   { fastPath: "off", count: proxySessions() },

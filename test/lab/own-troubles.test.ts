@@ -1,9 +1,11 @@
 /** What is wrong with the agents' own means and not with the cluster: the VIP is served all the same. */
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { OwnershipSampler } from "../support/lab/ownership.ts";
+import { HeldConnections } from "../support/lab/hold.ts";
 import { ClientProbe, describeAttempts, failures } from "../support/lab/probe.ts";
 import { IMAGE_ENV, IMAGE_NODE_FLAGS } from "../support/lab/image-start.ts";
 import { BUNDLE } from "./cluster.ts";
@@ -278,6 +280,61 @@ describe("one node has another LEASEHOLD_VIP than the others", () => {
       40_000,
       "the best one holds",
     );
+  });
+});
+
+describe("LEASEHOLD_MAX_CONNECTIONS is above the file descriptors that there are", () => {
+  test("3,000 clients take their share and no more: the Lease, the state file, nft and the ops port go on", async () => {
+    const [node, from] = cluster.nodes;
+    assert.ok(node !== undefined && from !== undefined);
+    node.agent = await node.host.spawn(
+      ["sh", "-c", 'ulimit -n 2048; exec "$@"', "-", process.execPath, ...IMAGE_NODE_FLAGS, BUNDLE, "run"],
+      { name: "agent", env: { ...IMAGE_ENV, ...node.commandEnvironment() } },
+    );
+    const isMaster = async (): Promise<boolean> => (await node.status()).election?.state === "MASTER";
+    await cluster.lab.until(
+      async () => (await isMaster()) && (await node.status()).fastPath?.mode === "fast-path",
+      30_000,
+      "it is MASTER, with its rules",
+    );
+    assert.match(
+      node.agent.log(),
+      /"level":"warn".*"wanted":20000,"connections":512,"openFiles":2048.*LEASEHOLD_MAX_CONNECTIONS/u,
+    );
+    const fromMs = monotonicMs();
+    const held = cluster.lab.own(
+      await HeldConnections.start(
+        from.host,
+        { host: node.host.ipv4, port: 8443, count: 3_000, mode: "listen" },
+        "crowd",
+      ),
+    );
+    await cluster.lab.until(
+      () => held.all().every(({ openedMs, closedBy }) => openedMs !== undefined || closedBy !== ""),
+      60_000,
+      "every client has tried",
+    );
+    await cluster.lab.until(
+      async () => (await node.status()).balancer.connections === 512,
+      20_000,
+      "the balancer is full",
+    );
+    // Another program takes the rules away: putting them back takes a run of nft.
+    const { restored = 0 } = (await node.status()).fastPath ?? {};
+    await node.host.run(["nft", "delete", "table", "netdev", "leasehold"]);
+    await cluster.lab.until(
+      async () => ((await node.status()).fastPath?.restored ?? 0) > restored,
+      10_000,
+      "the rules are back",
+    );
+    const noted = (): number => statSync(join(node.host.stateDirectory, "state.json")).mtimeMs;
+    const before = noted();
+    await sleep(LEASE_AND_MORE_MS);
+    assert.ok(noted() - before > LEASE_AND_MORE_MS - 4_000, "the state file is written");
+    assert.ok(await isMaster());
+    assert.deepEqual(holdersSince(fromMs), [[node.name]]);
+    assert.doesNotMatch(node.agent.log(), /EMFILE/u);
+    await held[Symbol.asyncDispose]();
   });
 });
 
