@@ -64,8 +64,12 @@ const MOST_VERDICTS = 512;
 const MOST_ASKED = 8;
 const MOST_TOKEN = 16_384;
 
+type Verdicts = Map<string, { readonly verdict: AccessVerdict; readonly atMs: number }>;
+
 export function createAccess({ clock, clusterCa, review }: AccessDeps): Access {
-  const kept = new Map<string, { readonly verdict: AccessVerdict; readonly atMs: number }>();
+  /** Apart, so that strangers who are denied push out nobody who is allowed. */
+  const allowed: Verdicts = new Map();
+  const denied: Verdicts = new Map();
   const asked = new Map<string, Promise<AccessVerdict>>();
 
   async function find(shown: Shown, path: string): Promise<AccessVerdict> {
@@ -108,7 +112,9 @@ export function createAccess({ clock, clusterCa, review }: AccessDeps): Access {
   }
 
   function keep(key: string, verdict: AccessVerdict): void {
-    kept.delete(key);
+    allowed.delete(key);
+    denied.delete(key);
+    const kept = verdict.kind === "allowed" ? allowed : denied;
     kept.set(key, { verdict, atMs: clock.now() });
     const [oldest] = kept.keys();
     if (kept.size > MOST_VERDICTS && oldest !== undefined) kept.delete(oldest);
@@ -116,12 +122,13 @@ export function createAccess({ clock, clusterCa, review }: AccessDeps): Access {
 
   async function judge(shown: Shown, path: string): Promise<AccessVerdict> {
     const key = keyOf(shown, path);
-    const known = kept.get(key);
+    const known = allowed.get(key) ?? denied.get(key);
     const ageMs = known === undefined ? Number.POSITIVE_INFINITY : clock.now() - known.atMs;
     if (known !== undefined && ageMs < (known.verdict.kind === "allowed" ? ALLOWED_MS : DENIED_MS))
       return known.verdict;
     const under = asked.get(key);
-    if (under === undefined && asked.size >= MOST_ASKED)
+    // There are few who were allowed, and a flood of others must not keep them out.
+    if (under === undefined && asked.size >= MOST_ASKED && known?.verdict.kind !== "allowed")
       return { kind: "unknown", why: "too many clients ask for the first time; try again" };
     const finding = under ?? find(shown, path).finally(() => asked.delete(key));
     asked.set(key, finding);

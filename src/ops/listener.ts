@@ -1,8 +1,9 @@
 /**
  * One HTTP port that goes on answering, whatever else connects to it. A port that is taken is tried again,
  * because the VIP must not fall with it. Each connection has one request and one answer. When there are too
- * many connections, the one that has waited longest without a complete request is closed. A probe sends its
- * request as it connects, so idle connections, half requests and slow readers never cost it its place.
+ * many connections, one of the client that has the most is closed: the one that has waited longest without a
+ * complete request. A probe sends its request as it connects, so idle connections, half requests and slow
+ * readers never cost it its place.
  */
 import { constants } from "node:crypto";
 import type { X509Certificate } from "node:crypto";
@@ -16,6 +17,7 @@ import type { Logger } from "../log.ts";
 import { hostPort } from "../net.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import { listenCode, listenReason } from "../proxy/listen-failure.ts";
+import { plainAddress, sourceOf } from "./sources.ts";
 import type { ListenerStatus } from "./status.ts";
 
 export interface Answer {
@@ -59,11 +61,23 @@ export interface ListenerTls {
   readonly covers?: (socket: Socket) => boolean;
   /**
    * Says whether a client with this numeric address may begin TLS. A handshake takes a millisecond of the
-   * thread that renews the Lease, so a stranger must not be able to ask for many. Default: 50 a second may.
+   * thread that renews the Lease, so strangers must not be able to ask for many. Default: 50 a second may, 20
+   * of them from one source.
    */
   readonly hasAddress?: (ip: string) => boolean;
+  /**
+   * Says whether the client with this numeric address is no stranger. Then only the limit for one source counts,
+   * and its address is a source of its own. Default: all are strangers.
+   */
+  readonly isKnown?: (ip: string) => boolean;
   /** Says whether a client with this certificate may make a request. Default: every one may. */
   readonly admits?: (certificate: X509Certificate | undefined) => boolean;
+}
+
+/** The connections of one source, oldest first. */
+interface Source {
+  readonly asking: Set<Socket>;
+  readonly answering: Set<Socket>;
 }
 
 export interface Listener {
@@ -94,6 +108,8 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const CONNECTION_LIFE_MS = 10_000;
 /** Most handshakes that strangers may begin in a second. */
 const MOST_HANDSHAKES = 50;
+/** Most handshakes that one source may begin in a second. A page with all its files and peers takes some ten. */
+const MOST_HANDSHAKES_OF_ONE = 20;
 const STREAM_LIFE_MS = 600_000;
 /** Most bytes of a stream that wait for a reader. One that does not read loses its stream. */
 const MAX_UNREAD_BYTES = 1_024 * 1_024;
@@ -150,6 +166,9 @@ export function createListener(deps: ListenerDeps): Listener {
    */
   const asking = new Set<Socket>();
   const answering = new Set<Socket>();
+  /** The same, by source. A source without connections has no entry. */
+  const sources = new Map<string, Source>();
+  const sourceOfSocket = new WeakMap<Socket, Source>();
   /** When each connection ends. */
   const lives = new WeakMap<Socket, Timer>();
   let failure: NodeJS.ErrnoException | undefined;
@@ -203,34 +222,58 @@ export function createListener(deps: ListenerDeps): Listener {
   server.maxRequestsPerSocket = 1;
   server.on("connection", admit);
 
-  /** Handshakes that strangers have begun in this second. */
-  let handshakes = 0;
+  /** Handshakes that strangers have begun in this second, and that each source has. */
+  let strangers = 0;
+  const begun = new Map<string, number>();
   let secondMs = Number.NEGATIVE_INFINITY;
+
+  const isKnown = (remoteAddress: string): boolean =>
+    deps.tls?.isKnown?.(plainAddress(remoteAddress)) ?? false;
+
+  const nameOf = (remoteAddress: string): string =>
+    isKnown(remoteAddress) ? plainAddress(remoteAddress) : sourceOf(remoteAddress);
 
   function mayBeginTls({ remoteAddress = "" }: Socket): boolean {
     if (deps.tls?.hasAddress !== undefined) return deps.tls.hasAddress(remoteAddress);
     if (clock.now() - secondMs >= 1_000) {
-      handshakes = 0;
+      strangers = 0;
+      begun.clear();
       secondMs = clock.now();
     }
-    handshakes += 1;
-    return handshakes <= MOST_HANDSHAKES;
+    const name = nameOf(remoteAddress);
+    const count = begun.get(name) ?? 0;
+    if (count >= MOST_HANDSHAKES_OF_ONE) return false;
+    if (!isKnown(remoteAddress)) {
+      if (strangers >= MOST_HANDSHAKES) return false;
+      strangers += 1;
+    }
+    begun.set(name, count + 1);
+    return true;
   }
 
   function admit(socket: Socket): void {
+    const name = nameOf(socket.remoteAddress ?? "");
+    const source = sources.get(name) ?? { asking: new Set(), answering: new Set() };
+    sources.set(name, source);
+    sourceOfSocket.set(socket, source);
     asking.add(socket);
+    source.asking.add(socket);
     lives.set(
       socket,
       clock.after(CONNECTION_LIFE_MS, () => socket.destroy()),
     );
     socket.once("close", () => {
       lives.get(socket)?.cancel();
-      asking.delete(socket);
-      answering.delete(socket);
+      for (const each of [asking, answering, source.asking, source.answering]) each.delete(socket);
+      if (source.asking.size + source.answering.size === 0 && sources.get(name) === source)
+        sources.delete(name);
     });
     if (asking.size + answering.size <= maxConnections) return;
     // Clients that do not read their answer get no more than half of the places.
-    const [oldest] = answering.size > maxConnections / 2 ? answering : asking;
+    const kind = answering.size > maxConnections / 2 ? "answering" : "asking";
+    let most: ReadonlySet<Socket> = new Set();
+    for (const each of sources.values()) if (each[kind].size > most.size) most = each[kind];
+    const [oldest] = most;
     oldest?.destroy();
   }
 
@@ -240,7 +283,12 @@ export function createListener(deps: ListenerDeps): Listener {
       return;
     }
     const socket = underTls.get(otherEnd(request.socket)) ?? request.socket;
-    if (asking.delete(socket)) answering.add(socket);
+    if (asking.delete(socket)) {
+      answering.add(socket);
+      const source = sourceOfSocket.get(socket);
+      source?.asking.delete(socket);
+      source?.answering.add(socket);
+    }
     const answer = await deps.answer(request);
     // The client may have left meanwhile. A stream that began now would never hear of it.
     if (response.destroyed || socket.destroyed) return;

@@ -28,6 +28,7 @@ import type { Move } from "./page-facts.ts";
 import { PAGE_FILES } from "./page-files.ts";
 import { createPeerDesk, isPeerPath } from "./peers.ts";
 import type { PeerDesk, PeerPath } from "./peers.ts";
+import { plainAddress } from "./sources.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
 
 /** What the page needs besides the status. */
@@ -110,6 +111,10 @@ export const HEALTH_HOST = "127.0.0.1";
  * port may be open to a network.
  */
 const KEPT_MS = 1_000;
+
+/** For so long the address of a client that was allowed something is no stranger's. */
+const WELCOME_MS = 3_600_000;
+const MOST_WELCOME = 64;
 
 /** How many connections there may be at one time. */
 export interface MostConnections {
@@ -294,6 +299,17 @@ export function createOps(deps: OpsDeps): Ops {
   const served = (request: IncomingMessage): Promise<Reply> =>
     route((path) => routeOf(all, path) ?? pageRoute(deps.page.node, path) ?? peerRoute(path), request);
 
+  /** When a client with this address was last allowed something. */
+  const welcomed = new Map<string, number>();
+
+  function welcome(remoteAddress: string): void {
+    const ip = plainAddress(remoteAddress);
+    welcomed.delete(ip);
+    welcomed.set(ip, clock.now());
+    const [oldest] = welcomed.keys();
+    if (welcomed.size > MOST_WELCOME && oldest !== undefined) welcomed.delete(oldest);
+  }
+
   /** Serves a program of this machine, or another machine's by right. */
   async function answer(request: IncomingMessage): Promise<Reply> {
     const { socket, headers } = request;
@@ -310,7 +326,10 @@ export function createOps(deps: OpsDeps): Ops {
       { certificate: socket.getPeerX509Certificate(), token },
       path,
     );
-    if (verdict.kind === "allowed") return served(request);
+    if (verdict.kind === "allowed") {
+      welcome(socket.remoteAddress ?? "");
+      return served(request);
+    }
     const status = REFUSALS[verdict.kind];
     return {
       ...text(status, `${status} ${verdict.why}\n`),
@@ -334,6 +353,8 @@ export function createOps(deps: OpsDeps): Ops {
           tls: {
             identity: remote.identity,
             covers: ({ localAddress = "" }: Socket) => !isLoopback(localAddress),
+            isKnown: (ip: string) =>
+              clock.now() - (welcomed.get(ip) ?? Number.NEGATIVE_INFINITY) < WELCOME_MS,
           },
         }
       : {}),

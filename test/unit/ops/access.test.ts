@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:https";
+import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -174,6 +176,33 @@ describe("a bearer token", () => {
   });
 });
 
+describe("a flood of strangers", () => {
+  test("pushes out no verdict of a client that was allowed", async () => {
+    const rig = make();
+    assert.equal(await kind(rig, withToken("good")), "allowed");
+    for (let index = 0; index < 1_000; index++) await kind(rig, withToken(`late-${index}`));
+    const asked = rig.reviews.length;
+    assert.equal(await kind(rig, withToken("good")), "allowed");
+    assert.equal(rig.reviews.length, asked);
+    // It is no longer allowed: the verdict that counts is the last one.
+    rig.answer = () => ({ status: 201, body: { status: { authenticated: false } } });
+    rig.clock.advance(60_000);
+    assert.equal(await kind(rig, withToken("good")), "unauthenticated");
+    assert.equal(await kind(rig, withToken("good")), "unauthenticated");
+  });
+
+  test("keeps no client from being asked about again that was allowed", async () => {
+    const rig = make();
+    assert.equal(await kind(rig, withToken("good")), "allowed");
+    rig.clock.advance(61_000);
+    const flood = Array.from({ length: 20 }, (_, index) =>
+      rig.access.judge(withToken(`try-${index}`), "/metrics"),
+    );
+    assert.equal(await kind(rig, withToken("good")), "allowed");
+    await Promise.all(flood);
+  });
+});
+
 describe("a client certificate", () => {
   test("of the cluster's CA says who asks, without the API", async () => {
     const rig = make();
@@ -296,6 +325,31 @@ describe("the ops port on every address", () => {
     rig.answer = undefined;
     assert.equal((await get(`${url}/status`, { headers: { authorization: "Bearer other" } })).status, 503);
     assert.equal((await get(`${url}/metrics`, bearer)).status, 200);
+  });
+
+  test("goes on answering the scraper, programs of this machine and probes while strangers flood it", async (t) => {
+    const address = outside();
+    if (address === undefined) return t.skip("this machine has no address but loopback");
+    const { port } = await started(t);
+    const url = `https://${address}:${port}`;
+    const bearer = { headers: { authorization: "Bearer good" } };
+    assert.equal((await get(`${url}/metrics`, bearer)).status, 200);
+    const crowd: Socket[] = [];
+    t.after(() => crowd.forEach((socket) => socket.destroy()));
+    const strangers = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"];
+    for (let round = 0; round < 10; round++) {
+      // Some say nothing, some begin TLS and stop, and some send what is no TLS.
+      for (const localAddress of strangers)
+        for (const text of ["", "", "\x16\x03\x01\x02\x00\x01\x00", "GET / HTTP/1.1\r\n\r\n"])
+          for (let count = 0; count < 5; count++) {
+            const socket = connect({ host: address, port, localAddress });
+            socket.on("error", () => {}).once("connect", () => socket.write(text));
+            crowd.push(socket);
+          }
+      assert.equal((await get(`${url}/metrics`, bearer)).status, 200);
+      assert.equal((await fetch(`http://127.0.0.1:${port}/status`)).status, 200);
+    }
+    assert.equal(crowd.length, 1_000);
   });
 
   test("is not opened without a rule for who may read", () => {

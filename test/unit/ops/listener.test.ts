@@ -81,8 +81,8 @@ async function started(t: TestContext, answer?: () => Answer): Promise<Rig> {
 /**
  * An open connection that sends `text`, if any, and reads nothing unless told to. Resets are not news here.
  */
-async function visitor(t: TestContext, port: number, text = ""): Promise<Socket> {
-  const socket = connect(port, "127.0.0.1");
+async function visitor(t: TestContext, port: number, text = "", from = "127.0.0.1"): Promise<Socket> {
+  const socket = connect({ port, host: "127.0.0.1", localAddress: from });
   socket.on("error", () => {});
   t.after(() => socket.destroy());
   await once(socket, "connect");
@@ -160,6 +160,39 @@ describe("a crowd on the port", () => {
     assert.equal(await answerOf(listener.port()), "ok");
     await until("the third had to make room for that", () => third.destroyed);
     assert.equal(othersEnded(), 1);
+  });
+
+  test(
+    "of one client costs no other client a connection, however slow it is",
+    { timeout: 30_000 },
+    async (t) => {
+      const { listener } = await started(t);
+      const port = listener.port();
+      // Older than everything that comes, and in the middle of its request.
+      const slow = await visitor(t, port, "GET / HTTP/1.1\r\nHost: a\r\n");
+      const others = await Promise.all(["127.0.0.3", "127.0.0.4"].map((from) => visitor(t, port, "", from)));
+      let text = "";
+      slow.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      const ended = watchEnds(others);
+      for (let round = 0; round < 3; round++)
+        for (let count = 0; count < CROWD; count++) await visitor(t, port, HALF, "127.0.0.2");
+      assert.equal(await answerOf(port), "ok");
+      slow.write("\r\n");
+      await once(slow, "close");
+      assert.match(text, /200 OK[^]*ok$/);
+      assert.equal(ended(), 0);
+    },
+  );
+
+  test("of many clients with one connection each: the oldest goes", async (t) => {
+    const { listener } = await started(t);
+    const sockets: Socket[] = [];
+    for (let count = 0; count < ROOM; count++)
+      sockets.push(await visitor(t, listener.port(), "", `127.0.1.${count + 1}`));
+    const ended = watchEnds(sockets);
+    await visitor(t, listener.port(), "", "127.0.2.1");
+    await until("one is gone", () => ended() === 1);
+    assert.equal(sockets[0]?.destroyed, true);
   });
 
   test("one that is being answered stays while silent ones come", async (t) => {
@@ -386,35 +419,58 @@ describe("a stream", () => {
   });
 });
 
-test("strangers begin 50 handshakes a second at most, and the next second others may", async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "leasehold-handshakes-"));
-  t.after(() => rmSync(directory, { recursive: true }));
-  const clock = new FakeClock();
-  const listener = createListener({
-    name: "ops",
-    host: "127.0.0.1",
-    port: 0,
-    log: recorder([]),
-    clock,
-    tls: { identity: peerIdentity(directory, "n1", recorder([])) },
-    answer: async () => ok,
-  });
-  await listener.start();
-  stopAfter(t, clock, listener);
-  const begins = async (): Promise<boolean> => {
-    const socket = connectTls({ host: "127.0.0.1", port: listener.port(), rejectUnauthorized: false });
-    t.after(() => socket.destroy());
-    return new Promise((resolve) => {
-      socket.once("secureConnect", () => resolve(true));
-      socket.once("error", () => resolve(false));
+describe("handshakes", () => {
+  async function underTls(t: TestContext, isKnown?: (ip: string) => boolean) {
+    const directory = mkdtempSync(join(tmpdir(), "leasehold-handshakes-"));
+    t.after(() => rmSync(directory, { recursive: true }));
+    const clock = new FakeClock();
+    const listener = createListener({
+      name: "ops",
+      host: "127.0.0.1",
+      port: 0,
+      log: recorder([]),
+      clock,
+      tls: {
+        identity: peerIdentity(directory, "n1", recorder([])),
+        ...(isKnown === undefined ? {} : { isKnown }),
+      },
+      answer: async () => ok,
     });
-  };
-  const first: boolean[] = [];
-  for (let count = 0; count < 60; count++) first.push(await begins());
-  assert.deepEqual(
-    first,
-    Array.from({ length: 60 }, (_, index) => index < 50),
-  );
-  clock.advance(1_000);
-  assert.equal(await begins(), true);
+    await listener.start();
+    stopAfter(t, clock, listener);
+    /** Whether a client with this address may begin one. */
+    const begins = async (localAddress: string): Promise<boolean> => {
+      const socket = connectTls({
+        socket: connect({ host: "127.0.0.1", port: listener.port(), localAddress }),
+        rejectUnauthorized: false,
+      });
+      t.after(() => socket.destroy());
+      return new Promise((resolve) => {
+        socket.once("secureConnect", () => resolve(true));
+        socket.once("error", () => resolve(false));
+      });
+    };
+    const count = async (localAddress: string, tries: number): Promise<number> => {
+      let begun = 0;
+      for (let attempt = 0; attempt < tries; attempt++) if (await begins(localAddress)) begun += 1;
+      return begun;
+    };
+    return { clock, begins, count };
+  }
+
+  test("of strangers begin 50 times a second at most, 20 times from one source, and the next second others may", async (t) => {
+    const { clock, begins, count } = await underTls(t);
+    assert.equal(await count("127.0.0.2", 30), 20);
+    assert.equal(await count("127.0.0.3", 19), 19);
+    assert.equal(await count("127.0.0.4", 30), 11);
+    assert.equal(await begins("127.0.0.5"), false);
+    clock.advance(1_000);
+    assert.equal(await begins("127.0.0.2"), true);
+  });
+
+  test("of a known client begin whatever strangers do, 20 times a second at most", async (t) => {
+    const { count } = await underTls(t, (ip) => ip === "127.0.0.9");
+    for (const source of ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"]) await count(source, 25);
+    assert.equal(await count("127.0.0.9", 30), 20);
+  });
 });
