@@ -62,8 +62,12 @@ function reference(): string {
 
 /** Whole files below manifests/: what `leasehold manifest` prints, with the documentation's VIP. */
 function manifests(): readonly (readonly [path: string, text: string])[] {
-  return MANIFESTS.flatMap((kind) => {
-    const answer = manifest([kind, "--vip", "192.0.2.10"], {});
+  const kinds: readonly (readonly string[])[] = [
+    ...MANIFESTS.map((kind) => [kind]),
+    ["pod", "--admin-kubeconfig", "none"],
+  ];
+  return kinds.flatMap((words) => {
+    const answer = manifest([...words, "--vip", "192.0.2.10"], {});
     if (answer.kind === "error") throw new Error(answer.message);
     return Object.entries(answer.files).map(([name, text]) => [`manifests/${name}`, text] as const);
   });

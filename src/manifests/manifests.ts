@@ -49,7 +49,8 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
   switch (name) {
     case "pod": {
       const { mounts, problems, warnings } = podMounts(config);
-      return { files: { "leasehold.yaml": controlPlanePod({ ...wanted, mounts }) }, problems, warnings };
+      const file = config.adminKubeconfig === null ? "leasehold-least-files.yaml" : "leasehold.yaml";
+      return { files: { [file]: controlPlanePod({ ...wanted, mounts }) }, problems, warnings };
     }
     case "worker": {
       const { mounts, problems, warnings } = workerMounts(config, (setting) => given.has(setting));

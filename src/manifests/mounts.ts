@@ -48,6 +48,8 @@ const OF_THE_RUNTIME = ["/proc", "/sys", "/dev"] as const;
 
 const isWithin = (path: string, directory: string): boolean =>
   path === directory || path.startsWith(`${directory}/`);
+const isIn = (file: string, directory: string): boolean =>
+  isWithin(posix.dirname(posix.normalize(file)), directory);
 const isAnyOf = (path: string, directories: readonly string[]): boolean =>
   directories.some((directory) => isWithin(path, directory));
 
@@ -103,10 +105,16 @@ class Collector {
    * Mounts the directory of a file and not the file: when a mounted file is replaced, the pod goes on
    * seeing the old one.
    */
-  directoryOf(file: string, name: string, setting: SettingName, value = file): void {
+  directoryOf(
+    file: string,
+    name: string,
+    setting: SettingName,
+    value = file,
+    comment: readonly string[] = [],
+  ): void {
     const path = posix.dirname(posix.normalize(file));
     if (isAnyOf(path, OF_THE_RUNTIME)) return;
-    this.add({ name, path, readOnly: true, type: "DirectoryOrCreate", comment: [] }, setting, value);
+    this.add({ name, path, readOnly: true, type: "DirectoryOrCreate", comment }, setting, value);
   }
 }
 
@@ -126,12 +134,7 @@ export function podMounts(config: Config): Mounts {
   const run = writable("run", stateDir);
   const data = writable("data", dataDir);
   const found = new Collector([run, data]);
-  if (
-    adminKubeconfig !== null &&
-    [kubeconfig, adminKubeconfig].some((file) =>
-      isWithin(posix.dirname(posix.normalize(file)), ETC_KUBERNETES),
-    )
-  ) {
+  if (adminKubeconfig !== null && isIn(adminKubeconfig, ETC_KUBERNETES)) {
     found.add(
       {
         name: "etc-kubernetes",
@@ -140,15 +143,22 @@ export function podMounts(config: Config): Mounts {
         type: "DirectoryOrCreate",
         comment: [
           "The pod mounts the directory and not the files in it. The pod starts before its kubeconfig and admin.conf exist,",
-          "and when a mounted file is replaced, the pod goes on seeing the old one. Once the agent has its own kubeconfig,",
-          "/etc/kubernetes/leasehold alone is enough.",
+          "and when a mounted file is replaced, the pod goes on seeing the old one. The keys of the cluster's CA, of etcd and",
+          "of service accounts are in there too. When the agents have their own kubeconfig, use the manifest that mounts",
+          "its directory alone: `leasehold manifest pod --admin-kubeconfig none` (docs/guides/least-files.md).",
         ],
       },
       "KUBECONFIG",
       kubeconfig,
     );
   }
-  found.directoryOf(kubeconfig, "kubeconfig", "KUBECONFIG");
+  if (adminKubeconfig === null && posix.dirname(posix.normalize(kubeconfig)) === ETC_KUBERNETES)
+    found.warnings.push(
+      `${PREFIX}KUBECONFIG=${shown(kubeconfig)} makes the pod mount all of ${ETC_KUBERNETES}, with the keys of the cluster; use a directory of its own, such as ${ETC_KUBERNETES}/leasehold`,
+    );
+  found.directoryOf(kubeconfig, "kubeconfig", "KUBECONFIG", kubeconfig, [
+    "The pod mounts the directory and not the file: when a mounted file is replaced, the pod goes on seeing the old one.",
+  ]);
   if (adminKubeconfig !== null) found.directoryOf(adminKubeconfig, "admin-kubeconfig", "ADMIN_KUBECONFIG");
   found.add(run, "STATE_DIR", stateDir);
   found.add(data, "DATA_DIR", dataDir);

@@ -94,17 +94,27 @@ function opsAddress(given: PodOptions["given"]): string[] {
   ];
 }
 
+const FROM_THE_START = [
+  "Static pod. `leasehold manifest pod --vip ADDRESS` prints it with your settings. Put this file into",
+  "/etc/kubernetes/manifests of every control-plane node, before or after `kubeadm init` or `kubeadm join`. Write the file",
+  "elsewhere on the same disk and `mv` it there, because the kubelet may read that directory at any moment. Clients use",
+  "VIP:6443 (or 8443). After you have removed the file and the pod is gone, the pod's rules are still in the kernel: see",
+  "Uninstall in the README.",
+];
+const LEAST_FILES = [
+  "Static pod of an agent that has its own kubeconfig (step 5 of the README) and no other. The pod sees the directory of",
+  "that kubeconfig, and neither admin.conf nor the cluster's keys. `leasehold manifest pod --vip ADDRESS",
+  "--admin-kubeconfig none` prints it with your settings. Put this file in place of leasehold.yaml into",
+  "/etc/kubernetes/manifests, under the same name and on one node after the other: docs/guides/least-files.md. Write the",
+  "file elsewhere on the same disk and `mv` it there. After you have removed the file and the pod is gone, the pod's rules",
+  "are still in the kernel: see Uninstall in the README.",
+];
+
 /** The pod of a control-plane node. */
 export function controlPlanePod(options: PodOptions): string {
   const { config, given } = options;
   return pod(options, {
-    header: [
-      "Static pod. `leasehold manifest pod --vip ADDRESS` prints it with your settings. Put this file into",
-      "/etc/kubernetes/manifests of every control-plane node, before or after `kubeadm init` or `kubeadm join`. Write the file",
-      "elsewhere on the same disk and `mv` it there, because the kubelet may read that directory at any moment. Clients use",
-      "VIP:6443 (or 8443). After you have removed the file and the pod is gone, the pod's rules are still in the kernel: see",
-      "Uninstall in the README.",
-    ],
+    header: config.adminKubeconfig === null ? LEAST_FILES : FROM_THE_START,
     name: "leasehold",
     component: "vip-agent",
     tier: "control-plane",
@@ -123,7 +133,7 @@ export function controlPlanePod(options: PodOptions): string {
       "The probes ask their own port on loopback (LEASEHOLD_HEALTH_PORT), whatever LEASEHOLD_OPS_ADDRESS is.",
     rights: [
       "Addresses, nftables rules and raw frames need NET_ADMIN and NET_RAW, which uid 0 gets. Only uid 0, its owner,",
-      "can read admin.conf. Workers have their own manifest, worker.yaml.",
+      `can read ${config.adminKubeconfig === null ? "the kubeconfig" : "admin.conf"}. Workers have their own manifest, worker.yaml.`,
     ],
   });
 }

@@ -141,6 +141,7 @@ test(
         "--node-name",
         "n1",
       ],
+      ["pod", "--vip", "192.0.2.10", "--admin-kubeconfig", "none"],
       ["worker", "--vip", "192.0.2.10"],
       ["worker", "--api-servers", "192.0.2.1", "--kubeconfig", "/srv/k/config", "--algorithm", "local"],
       ["rbac"],

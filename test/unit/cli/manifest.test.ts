@@ -281,6 +281,19 @@ describe("what follows from the settings", () => {
         ["--kubeconfig", "/srv/k/config", "--admin-kubeconfig", "/opt/a/admin"],
         { "/srv/k": "DirectoryOrCreate ro", "/opt/a": "DirectoryOrCreate ro", ...standard },
       ],
+      [
+        ["--admin-kubeconfig", "/opt/a/admin"],
+        {
+          "/etc/kubernetes/leasehold": "DirectoryOrCreate ro",
+          "/opt/a": "DirectoryOrCreate ro",
+          ...standard,
+        },
+      ],
+      [["--admin-kubeconfig", "none"], { "/etc/kubernetes/leasehold": "DirectoryOrCreate ro", ...standard }],
+      [
+        ["--admin-kubeconfig", "none", "--kubeconfig", "/srv/k/config"],
+        { "/srv/k": "DirectoryOrCreate ro", ...standard },
+      ],
       // Not below it, though the text begins alike.
       [
         ["--kubeconfig", "/etc/kubernetes-old/config"],
@@ -385,6 +398,12 @@ describe("what follows from the settings", () => {
         /^leasehold: warning: --track-exec=.* of the image, not of the node/,
       );
     assert.equal(warned(["pod", ...VIP, "--track-exec", "/etc/leasehold/check"]), "");
+    const alone = ["pod", ...VIP, "--admin-kubeconfig", "none"];
+    assert.equal(warned(alone), "");
+    assert.match(
+      warned([...alone, "--kubeconfig", "/etc/kubernetes/leasehold.conf"]),
+      /^leasehold: warning: --kubeconfig=.* mount all of \/etc\/kubernetes, with the keys of the cluster/,
+    );
   });
 
   test("the Lease's name and namespace are in RBAC, the FlowSchema and the alerts", () => {

@@ -185,6 +185,49 @@ describe("the static pod", () => {
   });
 });
 
+describe("the static pod of an agent that has its own kubeconfig", () => {
+  const pod = loadYaml<V1Pod>(read("leasehold-least-files.yaml"));
+  const [container] = pod.spec?.containers ?? [];
+  const env = Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value ?? "n1"]));
+
+  test("has no field that kubectl does not know", async () => {
+    await assertKnownFields("manifests/leasehold-least-files.yaml");
+  });
+
+  test("is accepted by the agent, which has no other kubeconfig", () => {
+    const parsed = parseConfig(env, "n1");
+    assert.ok(parsed.kind === "ok");
+    assert.equal(parsed.config.adminKubeconfig, null);
+  });
+
+  test("sees no file of the cluster but that kubeconfig", () => {
+    const hostPaths = pod.spec?.volumes?.map(({ hostPath }) => hostPath?.path);
+    assert.deepEqual(hostPaths, [
+      "/etc/kubernetes/leasehold",
+      "/run/leasehold",
+      "/var/lib/leasehold",
+      "/etc/machine-id",
+    ]);
+    assert.deepEqual(
+      container?.volumeMounts?.map(({ mountPath }) => mountPath),
+      hostPaths,
+    );
+    assert.equal(container?.volumeMounts?.[0]?.readOnly, true);
+  });
+
+  test("differs from the first one in that alone, so the kubelet puts it in its place", () => {
+    const first = loadYaml<V1Pod>(read("leasehold.yaml"));
+    for (const each of [pod, first]) {
+      const [agent] = each.spec?.containers ?? [];
+      assert.ok(each.spec?.volumes !== undefined && agent?.volumeMounts !== undefined);
+      each.spec.volumes = each.spec.volumes.filter(({ name }) => !/kube/.test(name));
+      agent.volumeMounts = agent.volumeMounts.filter(({ name }) => !/kube/.test(name));
+      agent.env = (agent.env ?? []).filter(({ name }) => name !== "LEASEHOLD_ADMIN_KUBECONFIG");
+    }
+    assert.deepEqual(plain(pod), plain(first));
+  });
+});
+
 describe("the worker's static pod", () => {
   const pod = loadYaml<V1Pod>(read("worker.yaml"));
   const container = pod.spec?.containers[0];
