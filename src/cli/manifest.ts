@@ -36,7 +36,8 @@ Prints what Kubernetes needs, as YAML on standard output, or a script or a unit 
 
 Kinds:
   pod             static pod of a control-plane node. Needs --vip
-  rbac            the Lease, RBAC and FlowSchema of the agents: once per cluster
+  rbac            the Lease of the agents, RBAC, a ValidatingAdmissionPolicy and a FlowSchema:
+                  once per cluster
   worker          static pod of a worker, which only balances. Needs --vip, or --api-servers
                   or --backends for the proxy alone
   worker-rbac     RBAC of the workers: once per cluster that has any

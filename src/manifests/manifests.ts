@@ -10,7 +10,7 @@ import { KUBECTL_PLUGIN } from "./kubectl-plugin.ts";
 import { MONITORING_RBAC, POD_MONITOR, prometheusRule } from "./monitoring.ts";
 import { podMounts, workerMounts } from "./mounts.ts";
 import { agentCapabilities, controlPlanePod, graceSeconds, workerPod } from "./pod.ts";
-import { flowSchema, rbac, workerRbac } from "./rbac.ts";
+import { admission, flowSchema, rbac, workerRbac } from "./rbac.ts";
 import { systemdUnit } from "./systemd-unit.ts";
 
 export const MANIFESTS = [
@@ -57,7 +57,11 @@ export function printManifest(name: ManifestName, wanted: Wanted): Printed {
       return { files: { "worker.yaml": workerPod({ ...wanted, mounts }) }, problems, warnings };
     }
     case "rbac":
-      return plain({ "rbac.yaml": rbac(config), "flowschema.yaml": flowSchema(config) });
+      return plain({
+        "rbac.yaml": rbac(config),
+        "admission.yaml": admission(config),
+        "flowschema.yaml": flowSchema(config),
+      });
     case "worker-rbac":
       return plain({ "worker-rbac.yaml": workerRbac(config) });
     case "cli": {

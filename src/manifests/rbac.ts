@@ -19,6 +19,8 @@ type Subject =
 
 /** The user of step 5's kubeconfig. */
 export const AGENTS: Subject = { kind: "User", name: "leasehold" };
+/** The organization of that kubeconfig's certificate. */
+const AGENTS_GROUP = "leasehold:agents";
 /** Every kubelet: the Node authorizer puts them into this group. */
 const KUBELETS: Subject = { kind: "Group", name: "system:nodes" };
 
@@ -79,7 +81,7 @@ ${LABELS}rules:
     resourceNames: [${quoted(leaseName)}]
     verbs: ["get", "list", "watch", "update", "patch"]
   # With \`create\` the holder can put back a Lease that somebody deleted. Without it the holder would have the VIP only
-  # provisionally, until this file is applied again. RBAC cannot limit \`create\` to a name.
+  # provisionally, until this file is applied again. RBAC cannot limit \`create\` to a name: admission.yaml does.
   - apiGroups: ["coordination.k8s.io"]
     resources: ["leases"]
     verbs: ["create"]
@@ -124,6 +126,45 @@ ${LABELS}rules:
     verbs: ["get"]
 ---
 ${binding({ name: HEALTH, role: HEALTH, subject: AGENTS })}`;
+}
+
+/** `admission` returns the text of manifests/admission.yaml, for the Lease of that name. */
+export function admission({ leaseName, leaseNamespace }: Lease): string {
+  // Names of Kubernetes have neither quotes nor backslashes.
+  const isOurs = `has(object.metadata.name) && object.metadata.name == '${leaseName}' && object.metadata.namespace == '${leaseNamespace}'`;
+  const isAgent = `request.userInfo.username == '${AGENTS.name}' || (has(request.userInfo.groups) && '${AGENTS_GROUP}' in request.userInfo.groups)`;
+  return `# RBAC cannot limit \`create\` to a name (kubernetes.io/docs/reference/access-authn-authz/rbac). Without this policy a thief of
+# the agents' kubeconfig can create Leases of other names, and so name a leader for components that elect one, or fill
+# etcd. The API server judges the policy by itself, without a webhook. Kubernetes has such policies since 1.30.
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: leasehold
+${LABELS}spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+      - apiGroups: ["coordination.k8s.io"]
+        apiVersions: ["*"]
+        operations: ["CREATE"]
+        resources: ["leases"]
+  # Step 5 of the README gives the agents this group. It stays when they get another user.
+  matchConditions:
+    - name: agents
+      expression: ${quoted(isAgent)}
+  validations:
+    - expression: ${quoted(isOurs)}
+      message: ${quoted(`the agents of leasehold may create the Lease ${leaseNamespace}/${leaseName} and no other`)}
+      reason: Forbidden
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: leasehold
+${LABELS}spec:
+  policyName: leasehold
+  validationActions: ["Deny"]
+`;
 }
 
 /** `flowSchema` returns the text of manifests/flowschema.yaml, for Leases of that namespace. */

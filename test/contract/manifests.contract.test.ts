@@ -214,3 +214,50 @@ test(
     await answers(() => ask("/livez?exclude=etcd", ...agent), /^ok$/);
   },
 );
+
+test(
+  "the agents' user may create their Lease and no other, and everybody else is as free as before",
+  { skip, timeout: 120_000 },
+  async () => {
+    const node = cluster.node("n1");
+    await node.kubectl(["apply", "-f", "-"], {
+      input: printed("rbac", "--lease-name", "vip", "--lease-namespace", "edge"),
+    });
+    const lease = (metadata: object, namespace = "edge"): string =>
+      JSON.stringify({
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        metadata: { namespace, ...metadata },
+        spec: { holderIdentity: "thief" },
+      });
+    const create = (what: string, ...as: readonly string[]): Promise<string> =>
+      node
+        // An ordinary user may not read the schema here, see the test above.
+        .kubectl(["create", "--validate=false", "--dry-run=server", "-f", "-", ...as], { input: what })
+        .catch((error: unknown) => String(error));
+    const group = ["--as-group=leasehold:agents", "--as-group=system:authenticated"];
+    const agent = ["--as=leasehold", ...group];
+    const denied =
+      /forbidden: ValidatingAdmissionPolicy 'leasehold'.*may create the Lease edge\/vip and no other/s;
+    await answers(() => create(lease({ name: "other" }), ...agent), denied);
+    await answers(() => create(lease({ generateName: "vip" }), ...agent), denied);
+    // The Lease is there already, so the policy has let it through.
+    assert.match(await create(lease({ name: "vip" }), ...agent), /AlreadyExists/);
+    await node.kubectl(["delete", "lease", "-n", "edge", "vip"]);
+    assert.match(await create(lease({ name: "vip" }), ...agent), /vip created/);
+    // RBAC speaks first: another namespace is not theirs.
+    assert.match(await create(lease({ name: "vip" }, "default"), ...agent), /forbidden: User "leasehold"/);
+    // Another user of the group, whom somebody has given the right.
+    await node.kubectl([
+      "create",
+      "rolebinding",
+      "-n",
+      "edge",
+      "second",
+      "--role=leasehold",
+      "--user=leasehold-2",
+    ]);
+    await answers(() => create(lease({ name: "other" }), "--as=leasehold-2", ...group), denied);
+    assert.match(await create(lease({ name: "other" })), /other created/);
+  },
+);

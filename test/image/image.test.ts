@@ -156,7 +156,7 @@ describe("the image", { skip }, () => {
         readFileSync(join(ROOT, "manifests/worker.yaml"), "utf8"),
       );
       for (const [text, files] of [
-        ["manifest rbac |", ["rbac.yaml", "flowschema.yaml"]],
+        ["manifest rbac |", ["rbac.yaml", "admission.yaml", "flowschema.yaml"]],
         ["manifest worker-rbac |", ["worker-rbac.yaml"]],
       ] as const) {
         const line =

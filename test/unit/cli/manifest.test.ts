@@ -55,7 +55,7 @@ describe("leasehold manifest", () => {
     for (const [words, files] of [
       [["pod", ...VIP], ["leasehold.yaml"]],
       [["worker", ...VIP], ["worker.yaml"]],
-      [["rbac"], ["rbac.yaml", "flowschema.yaml"]],
+      [["rbac"], ["rbac.yaml", "admission.yaml", "flowschema.yaml"]],
       [["worker-rbac"], ["worker-rbac.yaml"]],
       [
         ["monitoring"],
@@ -425,6 +425,8 @@ describe("what follows from the settings", () => {
         "RoleBinding default/leasehold-endpoints",
         "ClusterRole /leasehold-health",
         "ClusterRoleBinding /leasehold-health",
+        "ValidatingAdmissionPolicy /leasehold",
+        "ValidatingAdmissionPolicyBinding /leasehold",
         "FlowSchema /leasehold",
       ],
     );
@@ -448,6 +450,7 @@ describe("what follows from the settings", () => {
         },
       ],
     });
+    assert.match(JSON.stringify(made.at(-3)?.spec), /name == '123' .*namespace == 'null'/);
     assert.match(printed(["monitoring", ...words]), /kubectl get lease -n null 123 -o yaml/);
     assert.doesNotMatch(printed(["rbac", ...words]), /kube-system/);
   });

@@ -327,6 +327,8 @@ describe("the cluster's part", () => {
       "RoleBinding default/leasehold-endpoints",
       "RoleBinding default/leasehold-events",
       "RoleBinding kube-system/leasehold",
+      "ValidatingAdmissionPolicy /leasehold",
+      "ValidatingAdmissionPolicyBinding /leasehold",
     ]);
     assert.deepEqual(names(resources(await kubectl("kustomize", "manifests/monitoring"))), [
       "ClusterRole /leasehold-metrics",
