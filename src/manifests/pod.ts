@@ -201,6 +201,14 @@ const RESOURCES = [
   "a second there, and find a dead holder late. No CPU limit: a throttled agent renews late.",
 ];
 
+/** docs/configuration.md, "AppArmor and SELinux". A profile by name would be refused where the kernel has no AppArmor. */
+const MANDATORY_ACCESS = [
+  "AppArmor: the runtime's default profile is in force where the kernel has AppArmor. SELinux in enforcing mode: give the",
+  "mounted directories the type container_file_t, or take away the first \"# \" of the next line",
+  "(docs/configuration.md#apparmor-and-selinux).",
+  "seLinuxOptions: {type: spc_t}",
+];
+
 function probe(name: string, port: number, path: string, rest: readonly string[]): string[] {
   const lines = [
     `${name}:`,
@@ -322,6 +330,7 @@ function pod({ config, image, mounts }: PodOptions, kind: Kind): string {
     "        capabilities:",
     '          drop: ["ALL"]',
     `          add: [${agentCapabilities(config).map(quoted).join(", ")}]`,
+    ...comments(8, MANDATORY_ACCESS),
     "      volumeMounts:",
     ...mounts.flatMap(volumeMount),
     "  volumes:",

@@ -74,6 +74,17 @@ describe("the static pod", () => {
     });
   });
 
+  test("offers a type for SELinux, and names no AppArmor profile, which a kernel without AppArmor refuses", () => {
+    const line = "        # seLinuxOptions: {type: spc_t}\n";
+    for (const file of ["leasehold.yaml", "leasehold-least-files.yaml", "worker.yaml"]) {
+      const text = read(file);
+      assert.ok(text.includes(line), file);
+      const edited = loadYaml<V1Pod>(text.replace(line, line.replace("# ", ""))).spec?.containers[0];
+      assert.equal(edited?.securityContext?.seLinuxOptions?.type, "spc_t");
+      assert.doesNotMatch(text, /^[^#]*appArmor/m);
+    }
+  });
+
   test("is accepted by the agent, with the VIP as the only setting of a person", () => {
     const env = Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value ?? "n1"]));
     assert.deepEqual(Object.keys(env), ["LEASEHOLD_VIP", "LEASEHOLD_NODE_NAME"]);
