@@ -323,7 +323,7 @@ class Walker {
       if (ct["key"] === "state") return is("new");
       return ct["key"] === "direction" ? is("original") : UNKNOWN;
     }
-    if (isObject(fib) && fib["result"] === "type" && JSON.stringify(fib["flags"]).includes("daddr"))
+    if (isObject(fib) && fib["result"] === "type" && JSON.stringify(fib["flags"] ?? "").includes("daddr"))
       return is("local");
     return UNKNOWN;
   }
@@ -411,6 +411,7 @@ function within(value: unknown, from: unknown, to: unknown): Truth {
 
 function inPrefix(value: unknown, base: unknown, length: unknown): Truth {
   const [ip, address] = [ipOf(value), ipOf(base)];
-  if (ip === undefined || address === undefined || typeof length !== "number") return "maybe";
+  if (ip === undefined || address === undefined || typeof length !== "number" || !Number.isInteger(length))
+    return "maybe";
   return isInSubnet({ address, prefixLength: length }, ip) ? "yes" : "no";
 }

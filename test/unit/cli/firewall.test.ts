@@ -69,6 +69,18 @@ function verdict(text: string, packet = API): string {
 describe("a firewall", () => {
   const CASES: readonly (readonly [string, string, Packet, string])[] = [
     ["without rules", JSON.stringify({ nftables: [] }), API, "passes"],
+    [
+      "with a lookup of which nft tells no flags",
+      input([[match({ fib: { result: "type" } }, "local"), ACCEPT]]),
+      API,
+      "unsure: rule N of chain input in table inet filter",
+    ],
+    [
+      "with a prefix that has no whole length",
+      input([[match(payload("ip", "daddr"), { prefix: { addr: "192.0.2.0", len: 24.5 } }), ACCEPT]]),
+      API,
+      "unsure: rule N of chain input in table inet filter",
+    ],
     ["that accepts by default", input([], "accept"), API, "passes"],
     ["that drops by default", input([[state("established", "related"), ACCEPT]]), API, "dropped"],
     ["that accepts the port", input([[dport(6443), COUNTER, ACCEPT]]), API, "passes"],
