@@ -121,10 +121,11 @@ export interface Credentials {
   /** Records that an API server let their user use the Lease. Our own are proven from then on. */
   proved(credentials: ClientCredentials): void;
   /**
-   * Tells whether the other kubeconfig may be tried after this HTTP status. It may not after a 403 to our own
-   * that are proven.
+   * Tells whether the other kubeconfig may be tried after this HTTP status, after a failure in TLS, or after a
+   * connection that the server ended before its answer. It may not after a 403 or such an end to our own that
+   * are proven: any host on the way can end a connection.
    */
-  mayTryOther(credentials: ClientCredentials, status: number): boolean;
+  mayTryOther(credentials: ClientCredentials, why: number | "tls" | "reset"): boolean;
 }
 
 interface Source {
@@ -185,7 +186,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   }
 
   const mayOtherServe = (source: Source, why: number | string): boolean =>
-    !(why === 403 && source === own && source.contentHash === provenHash);
+    !((why === 403 || why === "reset") && source === own && source.contentHash === provenHash);
 
   const sourceOf = ({ fingerprint }: ClientCredentials): Source | undefined =>
     sources.find((source) => source.credentials?.fingerprint === fingerprint);
@@ -411,9 +412,9 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       provenHash = source.contentHash;
       if (kept?.mode === "write") writeRememberedItems(kept.path, PROVEN, [provenHash], log);
     },
-    mayTryOther(credentials, status) {
+    mayTryOther(credentials, why) {
       const source = sourceOf(credentials);
-      return source === undefined || mayOtherServe(source, status);
+      return source === undefined || mayOtherServe(source, why);
     },
     rejected(credentials, why) {
       const source = sourceOf(credentials);

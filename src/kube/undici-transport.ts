@@ -189,6 +189,10 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
     });
   }
 
+  /** Tells whether the other credentials may be tried after this failure. Call it once for each doubt. */
+  const mayBeTheirs = (server: string, doubt: Doubt): boolean =>
+    trust.mayBeTheirs(server, doubt) && credentials.mayTryOther(doubt.used, doubt.kind);
+
   /**
    * Records what the status says of the credentials.
    * @returns "other": the other ones may be tried
@@ -230,7 +234,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       failure ??= exchanged.error;
       if (exchanged.doubt === undefined) break;
       doubts.push(exchanged.doubt);
-      if (!trust.mayBeTheirs(server, exchanged.doubt)) break;
+      if (!mayBeTheirs(server, exchanged.doubt)) break;
     }
     trust.undecided(server, doubts);
     if (turnedAway !== undefined) return turnedAway;
@@ -264,7 +268,7 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
               error === undefined ? undefined : doubtOf(error, { used, heard: false, read: true });
             if (doubt === undefined) return end(reason);
             doubts.push(doubt);
-            if (trust.mayBeTheirs(server, doubt)) open(index + 1);
+            if (mayBeTheirs(server, doubt)) open(index + 1);
             else end(reason);
           },
         }),

@@ -108,6 +108,42 @@ function transportWith(...usable: ClientCredentials[]) {
   return { transport, verdicts, usable };
 }
 
+/** A transport whose credentials are two files. */
+async function withFiles(address: string) {
+  const directory = await mkdtemp(join(tmpdir(), "leasehold-transport-"));
+  const [ownPath, adminPath] = [join(directory, "own"), join(directory, "admin")];
+  await writeFile(ownPath, kubeconfigText(ca, issue(ca, "own")));
+  await writeFile(adminPath, kubeconfigText(ca, issue(ca, "admin")));
+  let laterMs = 0;
+  const clock = systemClock(() => performance.now() + laterMs);
+  const onChange = (): void => {};
+  const credentials = createCredentials({ clock, log: silentLogger, ownPath, adminPath, onChange });
+  await credentials.start();
+  const transport = createUndiciTransport({
+    clock,
+    log: silentLogger,
+    credentials,
+    servers: () => [],
+    userAgent: "leasehold/test",
+  });
+  cleanups.push(async () => {
+    credentials.stop();
+    await transport.close();
+    await rm(directory, { recursive: true });
+  });
+  return {
+    transport,
+    send: async (request: ApiRequest): Promise<number> =>
+      (await transport.send(address, request, 5000)).status,
+    later: (ms: number) => void (laterMs += ms),
+    /** A new kubeconfig of the same user, which is tried at once. */
+    writeOwn: async (trusted = ca) => {
+      await writeFile(ownPath, kubeconfigText(trusted, issue(ca, "own")));
+      await credentials.reload();
+    },
+  };
+}
+
 async function noAnswer(answer: Promise<unknown>): Promise<Pick<ApiNoAnswer, "reason" | "sent">> {
   try {
     await answer;
@@ -328,37 +364,14 @@ describe("credentials", () => {
       askedAs.push(peerName(request));
       response.writeHead(peerName(request) === "admin" ? 200 : status).end("{}");
     });
-    const directory = await mkdtemp(join(tmpdir(), "leasehold-transport-"));
-    const [ownPath, adminPath] = [join(directory, "own"), join(directory, "admin")];
-    await writeFile(ownPath, kubeconfigText(ca, issue(ca, "own")));
-    await writeFile(adminPath, kubeconfigText(ca, issue(ca, "admin")));
-    const clock = systemClock(() => performance.now());
-    const onChange = (): void => {};
-    const credentials = createCredentials({ clock, log: silentLogger, ownPath, adminPath, onChange });
-    await credentials.start();
-    const transport = createUndiciTransport({
-      clock,
-      log: silentLogger,
-      credentials,
-      servers: () => [],
-      userAgent: "leasehold/test",
-    });
-    cleanups.push(async () => {
-      credentials.stop();
-      await transport.close();
-      await rm(directory, { recursive: true });
-    });
-    const send = async (request: ApiRequest): Promise<number> =>
-      (await transport.send(server.address, request, 5000)).status;
+    const { send, transport, writeOwn } = await withFiles(server.address);
     // While RBAC is not there: any other answer proves nothing.
     status = 200;
     assert.equal(await send(GET), 200);
     status = 403;
     assert.equal(await send(LEASE), 200);
     assert.deepEqual(askedAs, ["own", "own", "admin"]);
-    // A new kubeconfig is tried at once.
-    await writeFile(ownPath, kubeconfigText(ca, issue(ca, "own")));
-    await credentials.reload();
+    await writeOwn();
     for (const proof of [404, 409, 200]) {
       status = proof;
       assert.equal(await send(LEASE), proof);
@@ -374,6 +387,33 @@ describe("credentials", () => {
     status = 401;
     assert.equal(await send(LEASE), 200);
     assert.deepEqual(askedAs.slice(4), ["own", "admin"]);
+  });
+
+  test("ours have used the Lease before: a connection that the server ends leads to nothing, and a CA that does not fit to admin.conf", async () => {
+    const askedAs: string[] = [];
+    let resets = true;
+    const server = await apiServer((request, response) => {
+      askedAs.push(peerName(request));
+      if (resets && peerName(request) === "own") request.socket.destroy();
+      else response.end("{}");
+    });
+    const { send, later, writeOwn } = await withFiles(server.address);
+    // Not proven: the reset may be about the certificate.
+    assert.equal(await send(LEASE), 200);
+    assert.deepEqual(askedAs, ["own", "admin"]);
+    resets = false;
+    await writeOwn();
+    assert.equal(await send(LEASE), 200);
+    resets = true;
+    // Longer than what one server took says about the others.
+    later(3_000);
+    askedAs.length = 0;
+    await assert.rejects(send(LEASE), ApiNoAnswer);
+    assert.deepEqual(askedAs, ["own"]);
+    // With the same user and another CA they have yet to prove themselves.
+    await writeOwn(authority("other"));
+    assert.equal(await send(LEASE), 200);
+    assert.deepEqual(askedAs, ["own", "admin"]);
   });
 
   test("403 on something else is just an answer, 401 never is", async () => {
