@@ -313,13 +313,14 @@ function time(text: string): string {
   return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
 }
 
-const ALGORITHMS: Readonly<Record<string, string>> = {
-  roundrobin: "roundrobin",
-  "static-rr": "roundrobin",
-  leastconn: "leastconn",
-  random: "random",
-  source: "source",
-};
+/** A Map and no object: the words come from a file, and `__proto__` is a member of every object. */
+const ALGORITHMS: ReadonlyMap<string, string> = new Map([
+  ["roundrobin", "roundrobin"],
+  ["static-rr", "roundrobin"],
+  ["leastconn", "leastconn"],
+  ["random", "random"],
+  ["source", "source"],
+]);
 
 /** A line that may stand in a proxy's section and in defaults. */
 function sharedLine(line: Line, draft: Draft): void {
@@ -327,7 +328,7 @@ function sharedLine(line: Line, draft: Draft): void {
   const [keyword = "", value = ""] = words;
   const text = words.join(" ");
   if (keyword === "balance") {
-    const algorithm = ALGORITHMS[value.replace(/\(.*/, "")];
+    const algorithm = ALGORITHMS.get(value.replace(/\(.*/, ""));
     if (algorithm === undefined) draft.leaveOut(line, "LEASEHOLD_ALGORITHM has no such one");
     else draft.set("ALGORITHM", algorithm, [line]);
   } else if (keyword === "maxconn") draft.set("MAX_CONNECTIONS", value, [line]);

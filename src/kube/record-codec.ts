@@ -46,8 +46,11 @@ function integer(value: unknown): number | null {
   return typeof value === "number" && Number.isSafeInteger(value) ? value : null;
 }
 
+/** The highest value of the API's type `int32`, which a Lease's duration has. */
+const MAX_INT32 = 2 ** 31 - 1;
+
 function positiveSeconds(value: unknown): number {
-  return typeof value === "number" && Number.isFinite(value) && value > 0 ? value * 1000 : 0;
+  return typeof value === "number" && value > 0 && value <= MAX_INT32 ? value * 1000 : 0;
 }
 
 function stringMap(value: unknown): Readonly<Record<string, string>> {

@@ -29,7 +29,7 @@ export interface LeaseRecord {
   readonly resourceVersion: string;
   /** Node name of the holder, "" if the Lease has none. */
   readonly holder: string;
-  /** Milliseconds; 0 when absent or not a positive number. */
+  /** Milliseconds; 0 when absent, or not a positive number of 32 bits. */
   readonly leaseDurationMs: number;
   readonly acquireTime: string | null;
   readonly renewTime: string | null;

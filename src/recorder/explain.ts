@@ -116,13 +116,14 @@ function told({ event, before, atMs }: Decision): string {
 const heldBy = (holder: string): string => (holder === "" ? "names no holder" : `names ${plainText(holder)}`);
 
 function serversIn(servers: readonly { readonly server: string; readonly state: string }[]): string {
-  const words: Readonly<Record<string, string>> = {
-    refusing: "refuses connections",
-    silent: "does not answer",
-    alive: "answers",
-  };
+  // A Map and no object: a recording is a file that may say anything.
+  const words: ReadonlyMap<string, string> = new Map([
+    ["refusing", "refuses connections"],
+    ["silent", "does not answer"],
+    ["alive", "answers"],
+  ]);
   if (servers.length === 0) return "none is known";
-  return servers.map(({ server, state }) => `${server} ${words[state] ?? state}`).join(", ");
+  return servers.map(({ server, state }) => `${server} ${words.get(state) ?? state}`).join(", ");
 }
 
 function writtenIn(

@@ -294,6 +294,7 @@ describe("HAProxy's", () => {
       { CONNECT_TIMEOUT: "3s", ALGORITHM: "roundrobin", MAX_CONNECTIONS: "500" },
     ],
     ["a balance that there is not", listen(`balance uri\n ${SERVERS}`), { CONNECT_TIMEOUT: "3s" }],
+    ["a balance that objects have", listen(`balance __proto__\n ${SERVERS}`), { CONNECT_TIMEOUT: "3s" }],
   ];
   for (const [what, text, expected] of CASES)
     test(what, () => {

@@ -211,6 +211,14 @@ describe("Lease JSON", () => {
     );
   });
 
+  test("a duration that is no positive number of 32 bits counts as absent", () => {
+    const durationOf = (leaseDurationSeconds: number): number | undefined =>
+      parseLease({ ...lease({}), spec: { leaseDurationSeconds } })?.leaseDurationMs;
+    assert.deepEqual([durationOf(10), durationOf(2_147_483_647)], [10_000, 2_147_483_647_000]);
+    for (const value of [1e308, 2_147_483_648, Number.POSITIVE_INFINITY, Number.NaN, 0, -1])
+      assert.equal(durationOf(value), 0, String(value));
+  });
+
   test("an annotation called __proto__ is an annotation like any other", () => {
     const parsed = parseLease(
       JSON.parse('{"metadata":{"uid":"u","resourceVersion":"1","annotations":{"__proto__":"x","n":1}}}'),
