@@ -115,6 +115,16 @@ export function isLoopback(address: string): boolean {
   return /^(?:::ffff:)?127\./.test(address) || address === "::1";
 }
 
+const MAPPED = /^::ffff:(?=\d+\.)/i;
+
+/**
+ * Returns the address of a socket as plain text: an IPv4 one as such where the socket is one of both families, and
+ * none with a zone.
+ */
+export function plainAddress(address: string): string {
+  return address.replace(MAPPED, "").replace(/%.*$/, "");
+}
+
 /** A subnet: every address whose first `prefixLength` bits are those of `address`. */
 export interface Subnet {
   readonly address: IpAddress;
@@ -127,6 +137,11 @@ export function samePrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean 
   for (let i = 0; i < whole; i++) if (a[i] !== b[i]) return false;
   const mask = (0xff << (8 - (bits & 7))) & 0xff;
   return ((a[whole] ?? 0) & mask) === ((b[whole] ?? 0) & mask);
+}
+
+/** Returns the subnet that has this address and no other. */
+export function wholeAddress(address: IpAddress): Subnet {
+  return { address, prefixLength: hostPrefix(address) };
 }
 
 /** True for an address of the subnet. A prefix that is longer than an address covers that address alone. */

@@ -44,6 +44,7 @@ import type { PeerIdentity } from "../peers/identity.ts";
 import { createKnownPeers } from "../peers/known-peers.ts";
 import type { KnownPeers } from "../peers/known-peers.ts";
 import type { AgentStatus } from "../ops/status.ts";
+import { servedAddresses } from "../proxy/addresses.ts";
 import { createBalancer } from "../proxy/balancer.ts";
 import type { Balancer } from "../proxy/balancer.ts";
 import { BACKLOG } from "../proxy/proxy.ts";
@@ -405,7 +406,14 @@ function createParts(
   const balancer = createBalancer({
     clock,
     log,
-    settings: { ...config, maxConnections: mostClients },
+    settings: {
+      ...config,
+      maxConnections: mostClients,
+      balancerAddresses: servedAddresses(config.balancerAddresses, [
+        ...config.vips,
+        ...(nodeNetwork?.addresses ?? []),
+      ]),
+    },
     workerUrl: deps.workerUrl,
     // Without the kernel's rules the proxy carries the VIP's connections, and must not be started by them.
     openPending:

@@ -160,7 +160,8 @@ function bind(line: Line, draft: Draft): void {
     const ofVip = (draft.value("VIP") ?? "").split(",").includes(parseIp(host)?.text ?? host);
     const isAny = ["", "*", "0.0.0.0", "::"].includes(host);
     if (port === 0) draft.leaveOut(line, "it has no port");
-    else if (!isAny && !ofVip) draft.leaveOut(line, "the balancer listens on every address of the node");
+    else if (!isAny && !ofVip)
+      draft.leaveOut(line, "LEASEHOLD_BALANCER_ADDRESSES says at which addresses the balancer serves");
     else if (String(port) === (draft.value("BACKEND_PORT") ?? SETTINGS.BACKEND_PORT.fallback))
       draft.set(
         "VIP_PORTS",

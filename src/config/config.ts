@@ -1,6 +1,6 @@
 /** Parses and checks the settings. The table of variables is in `settings.ts`. */
 import { programEnvironment } from "./program-environment.ts";
-import type { HostPort, IpAddress } from "../net.ts";
+import type { HostPort, IpAddress, Subnet } from "../net.ts";
 import { boolean, commandLine, nodeName as nodeNameParser } from "./parsers.ts";
 import type { Endpoint, Parsed, Parser } from "./parsers.ts";
 import { addressLifetimeSeconds, RULES, WARNINGS } from "./rules.ts";
@@ -47,6 +47,8 @@ export interface Config {
   readonly backends: readonly HostPort[];
   readonly backendPort: number;
   readonly balancerPort: number;
+  /** The addresses at which the balancer serves. undefined: every address of the node. */
+  readonly balancerAddresses: readonly Subnet[] | undefined;
   readonly fastPath: "auto" | "on" | "off";
   /** The names of the interfaces by which this node's pods send. A `*` ends one that is a beginning. */
   readonly podInterfaces: readonly string[];
@@ -278,6 +280,7 @@ function assemble(env: Environment, values: Values, nodeName: string, lifetimeSe
     backends: hostPorts(values.BACKENDS, values.BACKEND_PORT),
     backendPort: values.BACKEND_PORT,
     balancerPort: values.BALANCER_PORT,
+    balancerAddresses: values.BALANCER_ADDRESSES,
     fastPath: values.FASTPATH,
     podInterfaces: values.POD_INTERFACES,
     vipPorts: values.VIP_PORTS,

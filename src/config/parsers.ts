@@ -2,7 +2,15 @@
  * Parses the text of one variable into a value. A refusal says what is wrong, `expects` says what would be
  * right. Pure.
  */
-import { hostPort, isLoopback, parseIp, type HostPort, type IpAddress } from "../net.ts";
+import {
+  hostPort,
+  hostPrefix,
+  isLoopback,
+  parseIp,
+  type HostPort,
+  type IpAddress,
+  type Subnet,
+} from "../net.ts";
 import { splitCommand } from "./command-line.ts";
 import { suggest } from "./suggest.ts";
 import { shown } from "./text.ts";
@@ -294,6 +302,31 @@ function list<T>(item: Parser<T>, noun: string, identity: (value: T) => string):
 }
 
 export const ports: Parser<readonly number[]> = list(port, "port", String);
+
+/** An address, or a network as `ip` prints it. */
+const network: Parser<Subnet> = {
+  expects: "a numeric address or a network such as 192.0.2.0/24 or 2001:db8::/64",
+  parse(text) {
+    const [head = "", prefix, ...rest] = text.split("/");
+    const address = parseIp(head);
+    if (address === undefined) return wrong(notAnAddress(head));
+    const size = hostPrefix(address);
+    if (prefix === undefined) {
+      const reason = notAHost(address);
+      return reason === undefined ? ok({ address, prefixLength: size }) : wrong(reason);
+    }
+    const prefixLength = Number(prefix);
+    return rest.length === 0 && /^\d{1,3}$/.test(prefix) && prefixLength <= size
+      ? ok({ address, prefixLength })
+      : wrong(`has a prefix length that is no number from 0 to ${size}`);
+  },
+};
+
+export const networks: Parser<readonly Subnet[]> = list(
+  network,
+  "entry",
+  ({ address, prefixLength }) => `${address.text}/${prefixLength}`,
+);
 
 export const vips: Parser<readonly IpAddress[]> = list(vip, "address", (address) => address.text);
 

@@ -317,7 +317,14 @@ export const SETTINGS = {
   }),
   BALANCER_PORT: withDefault(parsers.port, "8443", {
     section: "Balancer",
-    doc: "Port that the balancer listens on, on every address of the node.",
+    doc: "Port that the balancer listens on.",
+  }),
+  BALANCER_ADDRESSES: optional(parsers.networks, "every address of the node", {
+    section: "Balancer",
+    doc:
+      "The node's addresses at which the balancer serves, as addresses or as networks that they are in. It " +
+      "resets clients that connect to another address of the node. The VIP, the node's address on the VIP's " +
+      "network, and loopback always count.",
   }),
   BALANCER_WORKERS: optional(parsers.wholeNumber(1, 32), "2; 1 on fewer than 4 cores", {
     section: "Balancer",
@@ -490,6 +497,8 @@ export const SYNONYMS: Readonly<Record<string, SettingName>> = {
   METRICS_PORT: "OPS_ADDRESS",
   OPS_PORT: "OPS_ADDRESS",
   LISTEN: "OPS_ADDRESS",
+  BIND: "BALANCER_ADDRESSES",
+  BIND_ADDRESS: "BALANCER_ADDRESSES",
   PROMETHEUS_SERVER: "OPS_ADDRESS",
   HEALTH_ADDRESS: "HEALTH_PORT",
   HEALTH_CHECK_PORT: "HEALTH_PORT",

@@ -14,10 +14,10 @@ import { createServer as createTlsServer } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import { hostPort } from "../net.ts";
+import { hostPort, plainAddress } from "../net.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import { listenCode, listenReason } from "../proxy/listen-failure.ts";
-import { plainAddress, sourceOf } from "./sources.ts";
+import { sourceOf } from "./sources.ts";
 import type { ListenerStatus } from "./status.ts";
 
 export interface Answer {

@@ -186,7 +186,7 @@ function declare(registry: Registry) {
     connections: gauge("leasehold_balancer_connections", "Client connections open now."),
     refused: counter(
       "leasehold_balancer_refused_total",
-      "Connections refused because of the limit or for want of a backend.",
+      "Connections refused because of the limit, for want of a backend, or because of LEASEHOLD_BALANCER_ADDRESSES.",
     ),
     backendUp: gauge("leasehold_backend_up", "1 while the backend takes new connections.", ["backend"]),
     backendDrained: gauge(

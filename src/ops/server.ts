@@ -9,7 +9,7 @@ import { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "../clock.ts";
 import type { ShownSetting } from "../config/shown.ts";
 import type { Logger } from "../log.ts";
-import { hostPort, isLoopback, parseIp } from "../net.ts";
+import { hostPort, isLoopback, parseIp, plainAddress } from "../net.ts";
 import type { Access } from "./access.ts";
 import { healthQuery, healthText, liveness, oneCheckText, readiness, readinessElsewhere } from "./health.ts";
 import type { HealthCheck } from "./health.ts";
@@ -28,7 +28,6 @@ import type { Move } from "./page-facts.ts";
 import { PAGE_FILES } from "./page-files.ts";
 import { createPeerDesk, isPeerPath } from "./peers.ts";
 import type { PeerDesk, PeerPath } from "./peers.ts";
-import { plainAddress } from "./sources.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
 
 /** What the page needs besides the status. */

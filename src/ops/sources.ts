@@ -1,14 +1,8 @@
 /** Who is one client, for limits per client. Pure. */
-import { parseIp } from "../net.ts";
+import { parseIp, plainAddress } from "../net.ts";
 
-const MAPPED = /^::ffff:(?=\d+\.)/i;
 /** Bytes of an IPv6 prefix that one host may have all addresses of (RFC 4291 section 2.5.4: 64 bits). */
 const PREFIX_BYTES = 8;
-
-/** Returns the address as text, an IPv4 one as such where the socket is an IPv6 one. */
-export function plainAddress(remoteAddress: string): string {
-  return remoteAddress.replace(MAPPED, "").replace(/%.*$/, "");
-}
 
 /** Returns the name of what one stranger has of addresses: an IPv4 address, or the /64 of an IPv6 one. */
 export function sourceOf(remoteAddress: string): string {

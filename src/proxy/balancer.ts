@@ -30,6 +30,7 @@ import { ProxyThreads, workersFor, type ProxyThreadsDeps } from "./threads.ts";
 export type BalancerSettings = Pick<
   Config,
   | "balancerPort"
+  | "balancerAddresses"
   | "balancerWorkers"
   | "algorithm"
   | "maxConnections"
@@ -115,6 +116,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     log,
     settings: {
       port: settings.balancerPort,
+      addresses: settings.balancerAddresses,
       algorithm: settings.algorithm,
       maxConnections: settings.maxConnections,
       slowStartMs: settings.slowStartMs,

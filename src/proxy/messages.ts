@@ -1,11 +1,14 @@
 /** Defines the messages between the main thread and a worker of the proxy. */
 import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
+import type { ServedAddresses } from "./addresses.ts";
 import type { ConnectionCountShare } from "./connection-count.ts";
 
 /** The proxy's settings. They are fixed for the life of a worker and the same for all workers. */
 export interface ProxySettings {
   readonly port: number;
+  /** Where clients are served. */
+  readonly addresses?: ServedAddresses;
   readonly algorithm: BalanceAlgorithm;
   /** Connections that all workers together may hold. */
   readonly maxConnections: number;

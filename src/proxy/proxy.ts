@@ -6,6 +6,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
+import { servesAt } from "./addresses.ts";
 import type { ConnectionCount } from "./connection-count.ts";
 import { retryMs } from "./listen-failure.ts";
 import type { FromProxy, ProxyCounters, ProxySettings, ProxyBackend, ToProxy } from "./messages.ts";
@@ -198,7 +199,12 @@ export class Proxy {
   }
 
   #accept(client: Socket): void {
-    if (this.#deps.connections.total() >= this.#deps.settings.maxConnections || this.#serving.length === 0) {
+    const { addresses, maxConnections } = this.#deps.settings;
+    if (
+      !servesAt(addresses, client.localAddress ?? "") ||
+      this.#deps.connections.total() >= maxConnections ||
+      this.#serving.length === 0
+    ) {
       this.#refused++;
       client.on("error", () => {});
       client.resetAndDestroy();

@@ -17,6 +17,7 @@ export const clock = systemClock(() => performance.now());
 
 export const settings: BalancerSettings = {
   balancerPort: 0,
+  balancerAddresses: undefined,
   balancerWorkers: 1,
   algorithm: "roundrobin",
   maxConnections: 1000,

@@ -114,6 +114,7 @@ describe("a setting as a flag", () => {
     NOTIFY_FIFO: "/run/hooks/vip",
     API_SERVERS: "192.0.2.1,[2001:db8::1]:6443",
     BACKENDS: "192.0.2.1:6443",
+    BALANCER_ADDRESSES: "192.0.2.0/24",
     BALANCER_WORKERS: "3",
     RUNBOOK_URL: "https://example.com/ops?page=1",
   };

@@ -260,6 +260,28 @@ describe("a configuration", () => {
     refusedOnce({ LEASEHOLD_NODE_IP: "192.0.2.11/24" }, /has a prefix, .* leave the prefix out/);
     refusedOnce({ LEASEHOLD_NODE_IP: "192.0.2.11,192.0.2.12" }, /is a list, and this is one address/);
     refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.11/24" }, /has a prefix/);
+    for (const [value, why] of [
+      ["192.0.2.0/33", /has a prefix length that is no number from 0 to 32/],
+      ["2001:db8::/129", /has a prefix length that is no number from 0 to 128/],
+      ["192.0.2.0/24/24", /has a prefix length/],
+      ["192.0.2.0/-1", /has a prefix length/],
+      ["192.0.2.0/", /has a prefix length/],
+      ["n2", /LEASEHOLD_BALANCER_ADDRESSES="n2"/],
+      ["192.0.2.1:8443", /has a port/],
+      ["0.0.0.0", /unspecified/],
+      ["192.0.2.0/24,192.0.2.0/24", /twice/],
+    ] as const)
+      refusedOnce({ LEASEHOLD_BALANCER_ADDRESSES: value }, why);
+    assert.equal(accepted({}).config.balancerAddresses, undefined);
+    assert.deepEqual(
+      accepted({ LEASEHOLD_BALANCER_ADDRESSES: "192.0.2.0/24, 2001:db8::5" }).config.balancerAddresses?.map(
+        ({ address, prefixLength }) => [address.text, prefixLength],
+      ),
+      [
+        ["192.0.2.0", 24],
+        ["2001:db8::5", 128],
+      ],
+    );
     refusedOnce({ LEASEHOLD_BACKENDS: "192.0.2.11 192.0.2.12" }, /separate them by commas/);
     refusedOnce({ LEASEHOLD_API_SERVERS: "https://192.0.2.11:6443" }, /is a URL/);
     refusedOnce({ LEASEHOLD_API_SERVERS: "api.example.com:6443" }, /but a name/);

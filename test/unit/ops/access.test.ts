@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:https";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
-import { networkInterfaces, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
@@ -17,6 +17,7 @@ import { authority, issue, issueServing } from "../../support/backends/pki.ts";
 import { issue as issueAny } from "../../support/embedded-api/certificates.ts";
 import type { Certificate } from "../../support/embedded-api/certificates.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { outside } from "../../support/outside.ts";
 import { makeOps, startedOps } from "./rig.ts";
 
 const DAY_MS = 86_400_000;
@@ -266,13 +267,6 @@ describe("a client certificate", () => {
 
 const directory = mkdtempSync(join(tmpdir(), "leasehold-access-"));
 process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
-
-/** An address of this machine that is not on loopback. */
-function outside(): string | undefined {
-  return Object.values(networkInterfaces())
-    .flatMap((list) => list ?? [])
-    .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
-}
 
 interface Reply {
   readonly status: number;

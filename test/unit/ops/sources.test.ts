@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { plainAddress, sourceOf } from "../../../src/ops/sources.ts";
+import { plainAddress } from "../../../src/net.ts";
+import { sourceOf } from "../../../src/ops/sources.ts";
 
 test("an IPv4 address is a source, however the socket names it", () => {
   for (const text of ["192.0.2.7", "::ffff:192.0.2.7", "::FFFF:192.0.2.7"]) {

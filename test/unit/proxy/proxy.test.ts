@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import type { Backend } from "../../../src/backends/backend.ts";
+import { networks } from "../../../src/config/parsers.ts";
 import type { ProxySettings } from "../../../src/proxy/messages.ts";
 import {
   backendAt,
@@ -22,6 +23,7 @@ import {
   until,
   type ProxyUnderTest,
 } from "../../support/proxy/fixture.ts";
+import { outside } from "../../support/outside.ts";
 
 async function server(t: TestContext, handle: (socket: Socket) => void): Promise<TestServer> {
   const started = await startServer(handle);
@@ -361,6 +363,22 @@ describe("the listener", () => {
     await until("it is counted", () => under.threads.counters().connections === 1);
     assert.equal((await exchange(under.port, "x")).bytes.toString(), "ok x");
     held[1]?.destroy();
+  });
+
+  test("resets clients at an address that it does not serve, and the others go on", async (t) => {
+    const address = outside();
+    if (address === undefined) return t.skip("this machine has no address but loopback");
+    const backend = await server(t, named("ok "));
+    const parsed = networks.parse("127.0.0.0/8");
+    assert.ok(parsed.kind === "ok");
+    const under = await proxy(t, [backend.backend], { addresses: parsed.value });
+    const socket = connect({ host: address, port: under.port, allowHalfOpen: true });
+    const ending = readAll(socket);
+    socket.end("x");
+    assert.equal((await ending).end, "ECONNRESET");
+    assert.equal(backend.accepted(), 0);
+    await until("the refusal is counted", () => under.threads.counters().refused === 1);
+    assert.equal((await exchange(under.port, "x")).bytes.toString(), "ok x");
   });
 
   test("accepts both families on one port", async (t) => {
