@@ -23,6 +23,8 @@ const ALREADY: readonly RegExp[] = [
   /^http-check expect (?:rstatus 2|status 200$)/,
   /^default_backend /,
   /^option ssl-hello-chk$/,
+  /^option (?:allbackups|nolinger|splice-|tcp-smart-|srvtcpka)/,
+  /^(?:enabled|bind-process|backlog)\b/,
 ];
 const ALREADY_WHY = "the balancer does so in any case";
 
@@ -47,6 +49,25 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   ],
   [/^(?:stick|stick-table|hash-type)\b/, "LEASEHOLD_ALGORITHM=source keeps a client at one API server"],
   [/^fullconn|^maxqueue/, EQUAL],
+  [/^http-check\b/, "a health check is a GET of LEASEHOLD_CHECK_PATH, and status 200 is healthy"],
+  [
+    /^option (?:mysql|pgsql|redis|smtp|ldap|spop)/,
+    "a health check is a GET of LEASEHOLD_CHECK_PATH, and status 200 is healthy",
+  ],
+  [/^option log/, LOGS],
+  [/^server-template\b/, "it is a name: LEASEHOLD_BACKENDS takes numeric addresses alone"],
+  [/^dispatch\b|^option transparent/, "LEASEHOLD_BACKENDS names the API servers"],
+  [
+    /^source\b|^option (?:originalto|independent-streams)/,
+    "the balancer speaks to an API server from the node's own address",
+  ],
+  [
+    /^(?:rate-limit|max-session-srv-conns)\b/,
+    "the API servers limit their clients by themselves (priority and fairness)",
+  ],
+  [/^(?:load-server-state|server-state-file)/, "an agent asks each API server when it starts"],
+  [/^email-alert\b/, "the agent sends no mail: alerts are in manifests/monitoring"],
+  [/^(?:id|guid|description|disabled|option socket-stats)\b/, "it concerns HAProxy itself"],
 ];
 
 export function importHaproxy(sections: readonly HaproxySection[], draft: Draft): void {
@@ -117,7 +138,8 @@ function isApi({ parts, binds, servers }: Service): boolean {
 function takeOver({ parts }: Service, draft: Draft): void {
   const servers: { readonly host: string; readonly port: number; readonly line: Line }[] = [];
   for (const { lines } of parts)
-    for (const line of lines) {
+    // What a server says of itself counts before default-server.
+    for (const line of lines.toSorted((a, b) => isDefault(a) - isDefault(b))) {
       const [keyword = ""] = line.words;
       if (keyword === "bind") continue;
       if (keyword === "server" || keyword === "default-server") {
@@ -146,6 +168,8 @@ function takeOver({ parts }: Service, draft: Draft): void {
     "without this setting the agents follow the EndpointSlice `kubernetes`, and a new API server needs no change",
   );
 }
+
+const isDefault = ({ words: [keyword] }: Line): number => (keyword === "default-server" ? 1 : 0);
 
 /** Splits `*:8443`, `:::8443`, `[::]:8443`, `192.0.2.10:8443`. A port may be missing. */
 function address(text: string): { readonly host: string; readonly port: number } {
@@ -243,6 +267,7 @@ const FLAGS = new Set([
   "check-send-proxy",
   "allow-0rtt",
   "tfo",
+  "agent-check",
 ]);
 
 /** The words behind a server's address, or of default-server. */
@@ -292,6 +317,41 @@ function serverWords(line: Line, from: number, draft: Draft): void {
       case "maxqueue":
       case "minconn":
         left([option, value], EQUAL);
+        break;
+      case "on-marked-down":
+      case "on-marked-up":
+        left([option, value], NO_IDLE);
+        break;
+      case "port":
+      case "addr":
+      case "check-port":
+        left([option, value], "a health check asks the address and port that clients get");
+        break;
+      case "observe":
+      case "error-limit":
+      case "on-error":
+      case "agent-check":
+      case "agent-inter":
+      case "agent-addr":
+      case "agent-port":
+      case "track":
+        left([option, value], "health checks alone decide whether an API server is UP");
+        break;
+      case "resolvers":
+      case "resolve-prefer":
+      case "resolve-opts":
+      case "init-addr":
+        left([option, value], "LEASEHOLD_BACKENDS takes numeric addresses alone");
+        break;
+      case "send-proxy":
+      case "send-proxy-v2":
+      case "check-send-proxy":
+        left([option], "API servers do not understand the PROXY protocol");
+        break;
+      case "source":
+      case "interface":
+      case "namespace":
+        left([option, value], "the balancer speaks to an API server from the node's own address");
         break;
       case "fastinter":
       case "downinter":
@@ -356,6 +416,9 @@ function httpCheck(line: Line, words: readonly string[], draft: Draft): void {
 
 function globalLine(line: Line, draft: Draft): void {
   const [keyword = ""] = line.words;
-  if (keyword === "maxconn") draft.set("MAX_CONNECTIONS", line.words[1] ?? "", [line]);
+  const [, value = ""] = line.words;
+  if (keyword === "maxconn") draft.set("MAX_CONNECTIONS", value, [line]);
+  else if (keyword === "nbthread") draft.set("BALANCER_WORKERS", value, [line]);
+  else if (keyword === "hard-stop-after") draft.set("DRAIN_TIMEOUT", time(value), [line]);
   else draft.leaveOut(line, keyword.startsWith("log") ? LOGS : "it concerns HAProxy itself");
 }

@@ -24,6 +24,13 @@ interface Mutable extends Line {
   block: Mutable[] | undefined;
 }
 
+/** The first statement with this keyword in a block. */
+export const find = (one: Statement, keyword: string): Statement | undefined =>
+  one.block?.find(({ words: [word] }) => word === keyword);
+
+/** The word behind that keyword. */
+export const valueOf = (one: Statement, keyword: string): string | undefined => find(one, keyword)?.words[1];
+
 /** @throws {WrongText} the file is not in keepalived's format */
 export function parseKeepalived(file: string, text: string): readonly Statement[] {
   const definitions = new Map<string, string>();

@@ -53,8 +53,15 @@ const isIn = (file: string, directory: string): boolean =>
 const isAnyOf = (path: string, directories: readonly string[]): boolean =>
   directories.some((directory) => isWithin(path, directory));
 
+/** A path in one of the image's own directories of programs. */
+export const isOfTheImage = (path: string): boolean => isAnyOf(posix.normalize(path), OF_THE_IMAGE);
+
+/** Why the pod cannot mount this directory, behind the directory's name; undefined when it can. */
+export const mountProblem = (path: string): string | undefined =>
+  obstacle({ path: posix.normalize(path), type: "DirectoryOrCreate" });
+
 /** Why the pod cannot mount this; undefined when it can. */
-function obstacle({ path, type }: Mount): string | undefined {
+function obstacle({ path, type }: Pick<Mount, "path" | "type">): string | undefined {
   if (path.includes(":"))
     return "has a colon in it, which Kubernetes refuses in the path of a mount; use one without";
   if (isAnyOf(path, OF_THE_IMAGE))
@@ -191,19 +198,29 @@ export function podMounts(config: Config): Mounts {
 
 /**
  * A check's or a hook's program runs inside the container. One outside the image's directories of programs is the
- * node's, so it is mounted.
+ * node's, so it is mounted. So are the scripts that a shell of the image is given.
  */
 function program(setting: SettingName, volume: string, command: string, found: Collector): void {
   // The settings' parser has refused a command that names no program.
-  const [name = ""] = splitCommand(command) ?? [];
-  if (!name.startsWith("/") || isAnyOf(posix.normalize(name), OF_THE_IMAGE)) {
+  const [name = "", ...args] = splitCommand(command) ?? [];
+  if (name.startsWith("/") && !isOfTheImage(name)) return found.directoryOf(name, volume, setting, command);
+  const scripts = SHELL.test(posix.basename(name)) ? scriptsIn(args) : [];
+  scripts.forEach((path, at) => {
+    found.directoryOf(path, at === 0 ? volume : `${volume}-${at + 1}`, setting, command);
+  });
+  if (scripts.length === 0)
     found.warnings.push(
       `${PREFIX}${setting}=${shown(command)} runs ${name} of the image, not of the node; a program of the node's own has to lie elsewhere, such as in /etc/leasehold`,
     );
-  } else {
-    found.directoryOf(name, volume, setting, command);
-  }
 }
+
+const SHELL = /^(?:ba|da)?sh$/;
+
+/** The absolute paths in a shell's arguments that the pod can mount. */
+const scriptsIn = (args: readonly string[]): readonly string[] =>
+  [...args.join(" ").matchAll(/(?<=^|[\s;&|(<>'"])\/[\w.@%+-]+(?:\/[\w.@%+-]+)+/g)]
+    .map(([path]) => posix.normalize(path))
+    .filter((path) => mountProblem(posix.dirname(path)) === undefined);
 
 const KUBELETS_DIRECTORIES = [
   "The pod mounts directories and not the files in them: kubelet.conf names a symbolic link in /var/lib/kubelet/pki,",

@@ -12,6 +12,7 @@ import type { Imported } from "../../../src/cli/import-draft.ts";
 import { parseKeepalived } from "../../../src/cli/keepalived-conf.ts";
 import type { Statement } from "../../../src/cli/keepalived-conf.ts";
 import { manifest } from "../../../src/cli/manifest.ts";
+import { splitCommand } from "../../../src/config/command-line.ts";
 import { parseConfig } from "../../../src/config/config.ts";
 
 const file = (name: string): string => readFileSync(new URL(`import/${name}`, import.meta.url), "utf8");
@@ -118,6 +119,12 @@ describe("the files of kubeadm's guide", () => {
   });
 });
 
+/** The words of a vrrp_instance, but for those whose block the other tests have. */
+const INSTANCE_KEYWORDS =
+  "state interface vrf use_vmac use_vmac_addr vmac_xmit_base use_ipvlan native_ipv6 dont_track_primary mcast_src_ip unicast_src_ip mcast_dst_ip track_src_ip version check_unicast_src unicast_fault_no_peer unicast_ttl old_unicast_checksum garp_master_delay garp_master_repeat garp_lower_prio_delay garp_lower_prio_repeat garp_master_refresh garp_master_refresh_repeat garp_extra_if down_timer_adverts lower_prio_no_advert higher_prio_send_advert virtual_router_id priority advert_int promote_secondaries accept no_accept nopreempt preempt_delay strict_mode skip_check_adv_addr debug notify_master notify_backup notify_fault notify_stop notify_deleted notify notify_master_rx_lower_pri notify_priority_changes smtp_alert kernel_rx_buf_size linkbeat_use_polling lvs_sync_daemon_interface".split(
+    " ",
+  );
+
 describe("keepalived's", () => {
   const CASES: readonly (readonly [string, string, Readonly<Record<string, string>>])[] = [
     ["nopreempt", instance("state BACKUP\n nopreempt\n preempt_delay 5"), { NOPREEMPT: "true" }],
@@ -153,6 +160,69 @@ describe("keepalived's", () => {
       "garp_master_refresh",
       instance("garp_master_refresh 60"),
       { NOPREEMPT: "false", ANNOUNCE_REFRESH: "60s" },
+    ],
+    ["preempt", instance("preempt"), { NOPREEMPT: "false" }],
+    [
+      "down_timer_adverts, by the same number of probes",
+      instance("down_timer_adverts 5"),
+      { NOPREEMPT: "false", PROBE_MISSES: "5" },
+    ],
+    [
+      "BFD, by the probes of the holder",
+      instance(
+        "track_bfd {\n b\n }",
+        "bfd_instance b {\n neighbor_ip 192.0.2.12\n min_rx 100\n multiplier 4\n}",
+      ),
+      { NOPREEMPT: "false", PROBE_INTERVAL: "100ms", PROBE_MISSES: "4" },
+    ],
+    [
+      "track_process of HAProxy",
+      instance(
+        "track_process {\n p\n }",
+        'vrrp_track_process p {\n process "haproxy"\n quorum 1\n weight -20\n}',
+      ),
+      { NOPREEMPT: "false", TRACK_BALANCER_WEIGHT: "-20" },
+    ],
+    [
+      "track_script that asks a URL",
+      instance(
+        "track_script {\n c\n }",
+        'vrrp_script c {\n script "/usr/bin/curl -sf --max-time 2 http://127.0.0.1:8080/ok"\n weight -7\n}',
+      ),
+      { NOPREEMPT: "false", TRACK_HTTP: "http://127.0.0.1:8080/ok", TRACK_HTTP_WEIGHT: "-7" },
+    ],
+    [
+      "track_script of a program that no container can run",
+      instance("track_script {\n c\n }", 'vrrp_script c {\n script "killall -0 nginx"\n interval 2\n}'),
+      { NOPREEMPT: "false", TRACK_INTERVAL: "2s" },
+    ],
+    [
+      "vrrp_sync_group, whose checks are the instance's",
+      instance(
+        "",
+        'vrrp_track_file f {\n file "/etc/k/prio"\n}\nvrrp_sync_group G {\n group {\n VI_1\n }\n track_file {\n f weight 3\n }\n track_interface {\n eth0 weight -4\n }\n}',
+      ),
+      {
+        NOPREEMPT: "false",
+        TRACK_FILE: "/etc/k/prio",
+        TRACK_FILE_WEIGHT: "3",
+        TRACK_INTERFACE_WEIGHT: "-4",
+      },
+    ],
+    [
+      "notify",
+      instance('notify "/etc/keepalived/notify.sh vip"'),
+      { NOPREEMPT: "false", NOTIFY: "/etc/keepalived/notify.sh vip" },
+    ],
+    [
+      "vrrp_notify_fifo",
+      `global_defs {\n vrrp_notify_fifo /run/keepalived/fifo\n}\n${instance("")}`,
+      { NOPREEMPT: "false", NOTIFY_FIFO: "/run/keepalived/fifo" },
+    ],
+    [
+      "notify_fifo in a directory that the pod cannot mount",
+      `global_defs {\n notify_fifo /run/vrrp.fifo root\n}\n${instance("")}`,
+      { NOPREEMPT: "false", NOTIFY_FIFO: "/var/lib/leasehold/vrrp.fifo" },
     ],
     [
       "definitions",
@@ -211,16 +281,105 @@ describe("keepalived's", () => {
   });
 
   test("what depends on something else is said", () => {
-    const text = `include /etc/keepalived/conf.d/*.conf\n@high vrrp_script x {\n script /x\n}\n${instance('@low priority 5\n notify_master "/bin/n a"\n track_process {\n haproxy\n }\n frobnicate 7')}`;
+    const text = `include /etc/keepalived/conf.d/*.conf\n@high vrrp_script x {\n script /x\n}\n${instance("@low priority 5\n track_process {\n haproxy\n }\n frobnicate 7")}`;
     const out = left(text).join("\n");
     for (const expected of [
       /^1: include .*: included files are not read/m,
       /^2: @high vrrp_script x: whether this holds depends/m,
       /@low priority 5: whether/,
-      /notify_master .*: the agent runs no such script/,
       /frobnicate 7: there is no such setting/,
     ])
       assert.match(out, expected);
+  });
+
+  describe("notify scripts", () => {
+    /** keepalived 2.2.7 called such scripts in this order, with these arguments. */
+    const SAID: Readonly<Record<string, readonly string[]>> = {
+      BACKUP: ["backup", "inst a b INSTANCE leasehold BACKUP 100", "group GROUP G 1 BACKUP 0"],
+      MASTER: [
+        "master",
+        "gmaster it's",
+        "inst a b INSTANCE leasehold MASTER 100",
+        "group GROUP G 1 MASTER 0",
+      ],
+      FAULT: ["inst a b INSTANCE leasehold FAULT 100", "group GROUP G 1 FAULT 0"],
+      STOP: ["stop", "inst a b INSTANCE leasehold STOP 100", "group GROUP G 1 STOP 0"],
+    };
+
+    test("become one hook that runs each when keepalived does, with its arguments", (t) => {
+      const directory = mkdtempSync(join(tmpdir(), "leasehold-import-"));
+      t.after(() => rmSync(directory, { recursive: true, force: true }));
+      const program = join(directory, "say.sh");
+      const out = join(directory, "out");
+      writeFileSync(program, `#!/bin/sh\necho "$@" >> ${out}\n`, { mode: 0o755 });
+      const text = instance(
+        `notify "${program} inst 'a b'"\n notify_master "${program} master" root\n notify_backup "${program} backup"\n notify_stop "${program} stop"`,
+        `vrrp_sync_group "G 1" {\n group {\n VI_1\n }\n notify "${program} group"\n notify_master "${program} gmaster it\\'s"\n}`,
+      );
+      const hook = settings(text)["NOTIFY"] ?? "";
+      const [path = "", ...args] = splitCommand(hook) ?? [];
+      for (const [state, said] of Object.entries(SAID)) {
+        writeFileSync(out, "");
+        const run = spawnSync(path, [...args, "INSTANCE", "leasehold", state, "100"], { encoding: "utf8" });
+        assert.deepEqual([run.status, run.stderr], [0, ""], hook);
+        assert.deepEqual(readFileSync(out, "utf8").trim().split("\n"), said);
+      }
+      assert.ok(
+        left(text).some((line) => /notify_master \.\.\. root: checks and hooks run as uid 0/.test(line)),
+      );
+    });
+
+    test("are mounted into the pod", () => {
+      const text = instance('notify_master "/etc/keepalived/m.sh"\n notify_fault "/opt/vip/bin/f.sh now"');
+      const env = Object.fromEntries(imported(text).settings.map(({ name, value }) => [name, value]));
+      const answer = manifest(["pod"], env);
+      assert.ok(answer.kind === "ok", answer.message);
+      assert.match(answer.text, /mountPath: \/etc\/keepalived\n/);
+      assert.match(answer.text, /mountPath: \/opt\/vip\/bin\n/);
+      assert.deepEqual(imported(text).todo, []);
+    });
+
+    test("that the pod cannot mount are something to do", () => {
+      const todo = imported(instance("notify_master /usr/local/bin/vip\n notify_backup /etc/vip.sh")).todo;
+      assert.match(
+        todo.join("\n"),
+        /\/usr\/local\/bin\/vip is not in the pod, .*copy the script to \/etc\/leasehold/,
+      );
+      assert.match(todo.join("\n"), /\/etc\/vip\.sh is not in the pod, because \/etc holds more/);
+    });
+
+    test("say what cannot be kept", () => {
+      const { settings: all } = imported(instance('notify "/etc/keepalived/n.sh"'));
+      const note = all.find(({ name }) => name === "LEASEHOLD_NOTIFY")?.note ?? "";
+      assert.match(note, /uid 0 in the agent's container/);
+      assert.match(note, /keepalived says `INSTANCE VI_1` the agent says `INSTANCE leasehold`/);
+      const fifo = imported(
+        `global_defs {\n notify_fifo /run/f root\n notify_fifo_script "/x y"\n}\n${instance("")}`,
+      );
+      assert.match(
+        fifo.settings.find(({ name }) => name === "LEASEHOLD_NOTIFY_FIFO")?.note ?? "",
+        /\/run holds more/,
+      );
+      assert.deepEqual(
+        fifo.leftOut.map(({ text, reason }) => `${text}: ${reason}`),
+        [
+          "notify_fifo ... root: the pipe is root's, with mode 0600",
+          "notify_fifo_script /x y: the agent starts no program that reads the pipe: a service of the node does (docs/operations.md, Notify hooks)",
+        ],
+      );
+    });
+  });
+
+  test("options of an address without a value do not hide its device", () => {
+    const text = instance("").replace("192.0.2.10", "192.0.2.10 no_track dev eth3 noprefixroute");
+    assert.equal(settings(text)["INTERFACE"], "eth3");
+  });
+
+  test("each keyword of keepalived.conf(5) is taken or has a reason of its own", () => {
+    for (const keyword of INSTANCE_KEYWORDS) {
+      const out = left(instance(`${keyword} 1`)).filter((line) => line.includes(`: ${keyword}`));
+      assert.ok(!out.some((line) => line.endsWith("there is no such setting")), `${keyword}: ${out.join()}`);
+    }
   });
 
   test("a second program is left out, because there is one LEASEHOLD_TRACK_EXEC", () => {
@@ -293,6 +452,16 @@ describe("HAProxy's", () => {
       listen(`balance static-rr\n maxconn 500\n ${SERVERS}`),
       { CONNECT_TIMEOUT: "3s", ALGORITHM: "roundrobin", MAX_CONNECTIONS: "500" },
     ],
+    [
+      "a server's own words before default-server",
+      listen(`default-server inter 2s fall 5\n ${SERVERS} inter 700ms`),
+      { CONNECT_TIMEOUT: "3s", CHECK_INTERVAL: "700ms", CHECK_FALL: "5" },
+    ],
+    [
+      "threads and the end of old connections",
+      `global\n nbthread 4\n hard-stop-after 30s\n${listen(SERVERS)}`,
+      { CONNECT_TIMEOUT: "3s", BALANCER_WORKERS: "4", DRAIN_TIMEOUT: "30s" },
+    ],
     ["a balance that there is not", listen(`balance uri\n ${SERVERS}`), { CONNECT_TIMEOUT: "3s" }],
     ["a balance that objects have", listen(`balance __proto__\n ${SERVERS}`), { CONNECT_TIMEOUT: "3s" }],
   ];
@@ -309,6 +478,20 @@ describe("HAProxy's", () => {
     assert.deepEqual(imported(text).todo, ["no file names a VIP: add LEASEHOLD_VIP"]);
     const none = imported("frontend web\n bind *:80\nfrontend mail\n bind *:25\n");
     assert.match(none.todo.join(" "), /no frontend or listen of HAProxy leads to API servers/);
+  });
+
+  test("other words of a server and of a section have a reason of their own", () => {
+    const server = `${SERVERS} port 80 on-marked-down shutdown-sessions observe layer4 resolvers dns send-proxy source 192.0.2.1`;
+    const out = left(
+      listen(
+        `http-check expect ! rstatus ^5\n option mysql-check\n server-template a 1-3 api:6443\n rate-limit sessions 5\n ${server}`,
+      ),
+    );
+    assert.ok(out.length >= 10, out.join("\n"));
+    assert.deepEqual(
+      out.filter((line) => line.endsWith("there is no such setting")),
+      [],
+    );
   });
 
   test("quotes, escapes and variables", () => {
@@ -355,6 +538,7 @@ describe("a wrong file", () => {
       "vrrp_instance", "V", "{", "}", "\n", "virtual_ipaddress", "192.0.2.10", "192.0.2.10/24", "dev", "eth0",
       "priority", "300", "-1", "nopreempt", "state", "MASTER", "advert_int", "track_script", "track_interface",
       "weight", '"', "\\", "#", "!", "$A", "$A=b", "include", "@x", "frontend", "listen", "api", "server", "bind",
+      "notify", "notify_master", "/a/b", "vrrp_sync_group", "group", "global_defs", "notify_fifo", "track_process",
       "*:6443", ":::8443", "balance", "default-server", "inter", "check", "timeout", "option", "httpchk", "global",
     ); // prettier-ignore
     fc.assert(
