@@ -49,12 +49,15 @@ function foundSilent(step: StepBuilder, term: string): void {
 }
 
 function contenderAfter({ facts, settings, nowMs }: StepBuilder, mac: string): WireState["contender"] {
-  const before = facts.wire.contender;
-  const goesOn =
-    before !== null &&
-    nowMs < deadlineAfter(settings, before.atMs) &&
-    candidateAt(facts, before.mac) !== undefined;
-  return { mac, atMs: nowMs, sinceMs: goesOn ? before.sinceMs : nowMs };
+  const { contender } = facts.wire;
+  const before = contender !== null && nowMs < deadlineAfter(settings, contender.atMs) ? contender : null;
+  const goesOn = before !== null && candidateAt(facts, before.mac) !== undefined;
+  return {
+    mac,
+    atMs: nowMs,
+    firstMs: before?.mac === mac ? before.firstMs : nowMs,
+    sinceMs: goesOn ? before.sinceMs : nowMs,
+  };
 }
 
 /**

@@ -75,7 +75,8 @@ function isOther(facts: Facts, mac: string, agoMs: number): boolean {
   const isKnown = mac === facts.wire.other;
   const candidate = candidateAt(facts, mac);
   if (candidate === undefined) return isKnown || agoMs === 0;
-  if (isKnown) return candidate.state !== "MASTER";
+  // What a killed agent has said of itself stays in the Lease.
+  if (isKnown) return candidate.state !== "MASTER" || facts.lease.view.record?.holder !== candidate.node;
   return candidate.faults.includes(VIP_FAULT) && agoMs < HEARD_MS;
 }
 
@@ -115,9 +116,13 @@ export function isFreeSince(step: StepBuilder, sinceMs: number): boolean {
 }
 
 /**
- * A holder has heard a candidate claim the VIP, and that machine answers for it a second later, though its agent
- * does not say that it is MASTER: the agent has ended, and the other software runs there. In a hand-over the
- * previous holder answers for 0.9 s at most.
+ * A holder has heard a candidate claim the VIP, and that machine answers for it a second later, though the Lease
+ * does not name it: its agent has ended, and the other software runs there. What the agent last said of itself
+ * does not count, because a killed one says for ever that it is MASTER. In a hand-over the previous holder
+ * answers for 0.9 s at most.
+ *
+ * The second counts from the first claim. Each answer to a question of this node is a claim as well, so the last
+ * claim is always a new one.
  */
 export function findOther(step: StepBuilder): void {
   const { facts, settings, nowMs } = step;
@@ -125,12 +130,11 @@ export function findOther(step: StepBuilder): void {
   if (!settings.takeOver || contender === null || contender.atMs < facts.sinceMs) return;
   const candidate = candidateAt(facts, contender.mac);
   if (candidate === undefined || nowMs >= contender.atMs + LISTEN_MS) return;
-  const dueAtMs = contender.atMs + CONFIRM_MS;
+  const dueAtMs = Math.max(contender.firstMs, facts.sinceMs) + CONFIRM_MS;
   if (nowMs < dueAtMs) return step.wakeAt(dueAtMs);
   askWire(step, false, LISTEN_MS, dueAtMs);
   if (probed === null || probed.atMs < dueAtMs || probed.owner !== contender.mac) return;
-  if (candidate.state !== "MASTER" && facts.lease.view?.record?.holder !== candidate.node)
-    note(step, contender.mac);
+  if (facts.lease.view?.record?.holder !== candidate.node) note(step, contender.mac);
 }
 
 /** A holder asks the wire from time to time, because an announcement may be lost. */

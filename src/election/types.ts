@@ -288,9 +288,15 @@ export interface WireState {
   readonly proof: { readonly term: string; readonly atMs: number } | null;
   /**
    * The machine that was last heard to claim the VIP, apart from this node and the holder that the Lease
-   * names. `sinceMs`: since when candidates have claimed it without a pause of a renew deadline.
+   * names. `firstMs`: since when that machine has claimed it without a pause of a renew deadline. `sinceMs`:
+   * since when candidates have.
    */
-  readonly contender: { readonly mac: string; readonly atMs: number; readonly sinceMs: number } | null;
+  readonly contender: {
+    readonly mac: string;
+    readonly atMs: number;
+    readonly firstMs: number;
+    readonly sinceMs: number;
+  } | null;
   readonly probed: Probed | null;
   /** When another machine was last heard to have the VIP. The holder that is watched does not count here. */
   readonly answeredAtMs: number;

@@ -26,6 +26,8 @@ const CLAIMED_MS = 1_000;
 const SLACK_MS = 2_000;
 /** Two machines have the VIP for as long as the announcement takes to be read. */
 const BOTH_MS = 1_000;
+/** As long again where the machine's agent has ended and cannot say whose the address is. */
+const CONFIRMED_MS = 1_500;
 
 let cluster: Cluster;
 let arp: ArpCapture;
@@ -198,7 +200,27 @@ describe("from keepalived and HAProxy", () => {
     assert.deepEqual(bound.holders(Infinity), [other.name], bound.describe());
     const silentMs = monotonicMs();
     await daemon.terminate();
-    await agentHas(silentMs);
+    const last = await agentHas(silentMs);
+
+    // keepalived starts on the holder's own machine, and the agent there dies: another agent has the VIP until
+    // keepalived takes it.
+    await startVrrp(cluster, last.host, 101);
+    await sleep(500);
+    const killedMs = monotonicMs();
+    await last.endAgent("SIGKILL");
+    await keepalivedHas(cluster, last.host);
+    await cluster.lab.until(
+      () => {
+        const held = ownership.timeline(cluster.vip).between(killedMs);
+        if (held.holders(Infinity).join() === last.name) return true;
+        throw new Error(held.describe());
+      },
+      CONFIRMED_MS + SLACK_MS,
+      "keepalived alone has the VIP",
+    );
+    const killed = ownership.timeline(cluster.vip).between(killedMs);
+    t.diagnostic(`its agent killed: two machines for ${killed.longestDualMs().toFixed(0)} ms`);
+    assert.ok(killed.longestDualMs() <= CONFIRMED_MS + BOTH_MS, killed.describe());
   });
 
   test("that fails over meanwhile keeps the VIP, or gets it back", async (t) => {

@@ -257,6 +257,31 @@ describe("a MASTER to which the other software comes back", () => {
     assert.deepEqual([subject.bound, subject.sent("claim")], [false, []]);
   });
 
+  // Both were seen with the real keepalived: an answer to a question of this node is a claim, and what a killed
+  // agent has said of itself stays in the Lease.
+  for (const [how, said] of [
+    ["was stopped", { ...n2, eligible: false, counter: 9 }],
+    ["was killed as MASTER", { ...n2, state: "MASTER" as const, counter: 9 }],
+  ] as const)
+    test(`gives it to a machine whose agent ${how} and that answers each question`, () => {
+      const subject = master().to(1_950);
+      subject.watches(held("n1", 3, [n1, said]));
+      subject.wire = { owner: n2.mac, prober: null };
+      for (let atMs = 2_000; atMs <= 4_000 && subject.bound; atMs += 150) {
+        subject.to(atMs).hears(claimed(n2.mac));
+        while (subject.sent("renew").length > 0)
+          subject.answer("renew", { kind: "ok", record: held("n1", 4, [n1, said]) });
+      }
+      assert.deepEqual([subject.bound, subject.nowMs >= 3_000, subject.asked("defend")], [false, true, 0]);
+      while (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", 5, [n1, said]) });
+      subject.answer("release", { kind: "ok", record: held("", 6, [n1, said]) });
+      assert.equal(isEligible(subject), false);
+      // Its annotation does not change until its agent starts again.
+      for (let atMs = subject.nowMs; atMs <= 30_000; atMs += 500) subject.to(atMs).hears(claimed(n2.mac));
+      assert.deepEqual([subject.bound, subject.sent("claim"), isEligible(subject)], [false, [], false]);
+    });
+
   test("keeps it when such a machine is silent again: its agent was the holder, and has let go", () => {
     const subject = master().to(2_000).hears(claimed(n2.mac));
     for (let atMs = 2_050; atMs <= 4_000; atMs += 50) {
