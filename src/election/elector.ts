@@ -250,7 +250,8 @@ function reasonOf(state: ElectionState): string {
 
 /** Since when no machine is known to have the VIP, as {@link Elector.vacantSinceMs} tells it. */
 function vacantSince(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {
-  if (state.role.kind !== "BACKUP") return null;
+  // Other software on this machine is not heard on the wire.
+  if (state.role.kind !== "BACKUP" || isTaken(state)) return null;
   const { view } = state.lease;
   const free = view === null ? null : vacancy(settings, view, true);
   const leaseMs =

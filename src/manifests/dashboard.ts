@@ -95,12 +95,13 @@ const ROWS: readonly Row[] = [
       {
         title: "Faults and failed checks",
         type: "timeseries",
-        description: "What keeps a node from the VIP.",
+        description: "What keeps a node from the VIP. A node that stands by waits for other software (LEASEHOLD_TAKE_OVER).",
         unit: "none",
         width: 12,
         queries: [
           { expr: `leasehold_fault{${NODES}}`, legend: "{{node}} FAULT {{check}}" },
           { expr: `leasehold_check_up{${NODES}} == 0`, legend: "{{node}} fails {{check}}" },
+          { expr: `leasehold_standing_by{${NODES}} == 1`, legend: "{{node}} stands by" },
         ],
       },
     ],

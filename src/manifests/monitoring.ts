@@ -97,8 +97,9 @@ ${LABELS}spec:
     - name: leasehold
       rules:
         - alert: LeaseholdNoMaster
-          # No agent reports that it has the VIP: every agent is in another state, or Prometheus can ask none.
-          expr: absent(leasehold_state{state=~"MASTER|PROVISIONAL"} == 1)
+          # No agent reports that it has the VIP: every agent is in another state, or Prometheus can ask none. During a
+          # take-over other software has the VIP, and an agent that stands by for it says so.
+          expr: absent(leasehold_state{state=~"MASTER|PROVISIONAL"} == 1) unless on () (leasehold_standing_by == 1)
           for: 30s
           labels: {severity: critical}
           annotations:

@@ -105,6 +105,10 @@ function declare(registry: Registry) {
       ["type"],
     ),
     eligible: gauge("leasehold_eligible", "1 when this node may become the holder."),
+    standingBy: gauge(
+      "leasehold_standing_by",
+      "1 while other software has the VIP and this node waits until it lets go (LEASEHOLD_TAKE_OVER).",
+    ),
     fault: gauge("leasehold_fault", "1 for each check that keeps this node in FAULT.", ["check"]),
     candidates: gauge(
       "leasehold_candidates",
@@ -333,6 +337,7 @@ function showElection(
   metrics.priority.set({ type: "base" }, election.basePriority);
   metrics.priority.set({ type: "effective" }, election.effectivePriority);
   metrics.eligible.set(flag(election.eligible));
+  metrics.standingBy.set(flag(election.taken));
   for (const check of election.faults) metrics.fault.set({ check }, 1);
   metrics.candidates.set(election.candidates.filter(({ fresh }) => fresh).length);
   if (election.leaseTransitions !== null) metrics.leaseTransitions.set(election.leaseTransitions);

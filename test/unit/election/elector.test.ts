@@ -5,8 +5,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createElector } from "../../../src/election/elector.ts";
-import type { Elector } from "../../../src/election/elector.ts";
+import type { Elector, ElectorDeps } from "../../../src/election/elector.ts";
 import { termOf } from "../../../src/election/identity.ts";
+import type { LeaseRecord } from "../../../src/kube/record.ts";
 import type { LeaseStore } from "../../../src/kube/store.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -17,6 +18,23 @@ const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
 const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
 const record = held("n2", 1, [candidate("n1", { mac: "02:00:00:00:00:01", fastPath: OFFER }), n2, n3]);
 
+/** What the election needs and this file does not look at. */
+const IDLE: Omit<ElectorDeps, "clock" | "store"> = {
+  settings: SETTINGS,
+  vip: { hold: () => {}, limit: () => {}, release: () => {}, announce: () => {}, defend: () => {} },
+  sentinel: { watch: () => {}, probe: () => {}, poll: () => {} },
+  memory: { remember: () => {}, forget: () => {} },
+  log: silentLogger,
+  onReport: () => {},
+  onWrite: () => {},
+};
+const storeOf = (seen: LeaseRecord): LeaseStore => ({
+  read: () => Promise.resolve({ kind: "ok", record: seen }),
+  write: () => new Promise(() => {}),
+  survey: () => Promise.resolve({ servers: [], records: [] }),
+  watch: () => ({ close: () => {} }),
+});
+
 /**
  * The second best of two that have found the holder dead. `inSocket`: the better one's announcement has come,
  * and nobody has read it.
@@ -25,16 +43,10 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
   const clock = new FakeClock();
   let bound = false;
   let unread = false;
-  const store: LeaseStore = {
-    read: () => Promise.resolve({ kind: "ok", record }),
-    write: () => new Promise(() => {}),
-    survey: () => Promise.resolve({ servers: [], records: [] }),
-    watch: () => ({ close: () => {} }),
-  };
   const elector: Elector = createElector({
-    settings: SETTINGS,
+    ...IDLE,
     clock,
-    store,
+    store: storeOf(record),
     vip: {
       hold: () => (bound = true),
       limit: () => {},
@@ -50,10 +62,6 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
         unread = false;
       },
     },
-    memory: { remember: () => {}, forget: () => {} },
-    log: silentLogger,
-    onReport: () => {},
-    onWrite: () => {},
   });
   elector.start(null, null);
   elector.update({
@@ -75,4 +83,24 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
 test("a node whose turn has come reads first whether another one has taken the VIP meanwhile", async () => {
   assert.equal(await secondBest(false), true);
   assert.equal(await secondBest(true), false);
+});
+
+test("the VIP is not vacant while other software on this machine has it", async () => {
+  for (const foreign of [true, false]) {
+    const clock = new FakeClock();
+    const settings = { ...SETTINGS, takeOver: true };
+    const elector = createElector({ ...IDLE, settings, clock, store: storeOf(held("", 1, [n2])) });
+    elector.start(null, null);
+    elector.update({
+      effective: 100,
+      faults: [],
+      ready: true,
+      mac: "02:00:00:00:00:01",
+      fastPath: OFFER,
+      foreign,
+    });
+    await new Promise((resolve) => void setImmediate(resolve));
+    clock.advance(60_000);
+    assert.equal(elector.vacantSinceMs() === null, foreign);
+  }
 });

@@ -59,6 +59,24 @@ const MASTER_N1: Series = {
   [state("n3", "MASTER")]: NEVER,
 };
 
+/** keepalived has the VIP, on the machine of n1, for agents with LEASEHOLD_TAKE_OVER. */
+const STANDING_BY: Series = Object.fromEntries(
+  ["n1", "n2"].flatMap((node) => [
+    ...["INIT", "BACKUP", "FAULT", "MASTER", "PROVISIONAL"].map((name) => [
+      state(node, name),
+      name === "BACKUP" ? ALWAYS : NEVER,
+    ]),
+    [target("leasehold_standing_by", node), ALWAYS],
+    [target("leasehold_eligible", node), NEVER],
+    [target("leasehold_candidates", node), "2+0x80"],
+    [target("leasehold_build_info", node), ALWAYS],
+    [target("leasehold_backend_up", node, 'backend="a"'), ALWAYS],
+    [target("leasehold_address_conflicts_total", node), NEVER],
+    [target("leasehold_data_plane", node, 'mode="fast-path"'), ALWAYS],
+    [target("up", node), ALWAYS],
+  ]),
+);
+
 const CASES: readonly Case[] = [
   { alert: "LeaseholdNoMaster", what: "one agent is MASTER", series: MASTER_N1, at: "10m", fires: [] },
   {
@@ -86,6 +104,32 @@ const CASES: readonly Case[] = [
     alert: "LeaseholdNoMaster",
     what: "the MASTER cannot be asked any more, and no other has become MASTER",
     series: { [state("n1", "MASTER")]: "1+0x20 stale", [state("n2", "MASTER")]: NEVER },
+    at: "6m",
+    fires: [{ labels: {}, summary: "No node holds the control plane's virtual IP." }],
+  },
+
+  {
+    alert: "LeaseholdNoMaster",
+    what: "every agent stands by for keepalived (LEASEHOLD_TAKE_OVER)",
+    series: { ...STANDING_BY },
+    at: "10m",
+    fires: [],
+  },
+  {
+    alert: "LeaseholdNoMaster",
+    what: "keepalived has gone, and no agent has taken the VIP over",
+    series: {
+      ...STANDING_BY,
+      [target("leasehold_standing_by", "n1")]: "1+0x20 0+0x40",
+      [target("leasehold_standing_by", "n2")]: "1+0x20 0+0x40",
+    },
+    at: "6m",
+    fires: [{ labels: {}, summary: "No node holds the control plane's virtual IP." }],
+  },
+  {
+    alert: "LeaseholdNoMaster",
+    what: "no agent waits for other software",
+    series: { [state("n1", "MASTER")]: NEVER, [target("leasehold_standing_by", "n1")]: NEVER },
     at: "6m",
     fires: [{ labels: {}, summary: "No node holds the control plane's virtual IP." }],
   },
@@ -494,6 +538,18 @@ describe("the alerts, by promtool", () => {
       assert.equal(code, 0, stdout + stderr);
     });
   }
+
+  test("are all quiet during a take-over", async () => {
+    const quiet = rules.map(({ alert }) => ({
+      alert,
+      what: "a take-over",
+      series: STANDING_BY,
+      at: "10m",
+      fires: [],
+    }));
+    const { code, stdout, stderr } = await judged("take-over", quiet);
+    assert.equal(code, 0, stdout + stderr);
+  });
 
   test("would be found out: a case that expects the opposite fails", async () => {
     const opposite = CASES.filter(

@@ -15,6 +15,7 @@ function lines(text: string, name: string): string[] {
 describe("/metrics", () => {
   test("tells client-go's dashboards who leads, and ours the rest", async () => {
     const text = await exampleMetrics().render(exampleStatus(), WALL_MS);
+    assert.deepEqual(lines(text, "leasehold_standing_by"), ["leasehold_standing_by 0"]);
     assert.deepEqual(lines(text, "leader_election_master_status"), [
       'leader_election_master_status{name="leasehold"} 1',
     ]);
