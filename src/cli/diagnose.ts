@@ -6,7 +6,7 @@ import { parseIp } from "../net.ts";
 import { diagnoseCluster } from "./diagnose-cluster.ts";
 import { line, noVip } from "./diagnosis.ts";
 import type { Diagnosis } from "./diagnosis.ts";
-import type { Examined } from "./examined.ts";
+import type { Examined, OtherSoftware } from "./examined.ts";
 import { table } from "./render-status.ts";
 
 /** The oldest kernel and the oldest nft that load the rules (docs/fast-path.md). */
@@ -14,7 +14,14 @@ const OLDEST_KERNEL = [5, 10] as const;
 const OLDEST_NFT = [1, 0, 6] as const;
 
 /** What concerns only a machine that may have the VIP. */
-const NOT_ON_WORKERS: ReadonlySet<string> = new Set(["wire", "sysctl", "firewall", "kubelet", "peers"]);
+const NOT_ON_WORKERS: ReadonlySet<string> = new Set([
+  "wire",
+  "take-over",
+  "sysctl",
+  "firewall",
+  "kubelet",
+  "peers",
+]);
 
 export function diagnose(examined: Examined): readonly Diagnosis[] {
   const all = everything(examined);
@@ -28,6 +35,7 @@ function everything(examined: Examined): readonly Diagnosis[] {
     address(examined),
     ...wire(examined),
     ...software(examined),
+    ...takeOver(examined),
     ...ports(examined),
     sysctls(examined),
     nft(examined),
@@ -75,7 +83,9 @@ function network({ network: found, vips, isWorker }: Examined): Diagnosis {
   return line("interface", "ok", `${found.interface} has the subnet of ${vips.join(", ")}`);
 }
 
-function address({ foreign, vips }: Examined): Diagnosis {
+const STANDS_BY = "and the agents stand by for it (LEASEHOLD_TAKE_OVER)";
+
+function address({ foreign, vips, takeOver: expected }: Examined): Diagnosis {
   if (vips.length === 0) return noVip("address");
   if (foreign.kind === "failed")
     return line(
@@ -84,17 +94,26 @@ function address({ foreign, vips }: Examined): Diagnosis {
       `${foreign.where}: ${foreign.why}`,
       "Run this as root in the host's network.",
     );
-  return foreign.value.length === 0
-    ? line("address", "ok", "no other program has the VIP bound on this machine")
+  const texts = foreign.value.map(({ text }) => text).join(", ");
+  if (texts === "") return line("address", "ok", "no other program has the VIP bound on this machine");
+  if (foreign.value.some(({ ofMachine }) => ofMachine))
+    return line(
+      "address",
+      "FAIL",
+      `bound here, as this machine's own address: ${texts}`,
+      "See LH_ADDRESS_OWNER and LH_VIP_FOREIGN in docs/operations.md.",
+    );
+  return expected
+    ? line("address", "ok", `other software has bound it here, ${STANDS_BY}: ${texts}`)
     : line(
         "address",
         "FAIL",
-        `bound here, and not by an agent: ${foreign.value.join(", ")}`,
+        `bound here, and not by an agent: ${texts}`,
         "See LH_VIP_FOREIGN in docs/operations.md.",
       );
 }
 
-function wire({ wire: asked, vips }: Examined): readonly Diagnosis[] {
+function wire({ wire: asked, vips, takeOver: expected }: Examined): readonly Diagnosis[] {
   if (vips.length === 0) return [noVip("wire")];
   return asked.map(({ vip, owner }) => {
     if (owner.kind === "failed")
@@ -107,6 +126,7 @@ function wire({ wire: asked, vips }: Examined): readonly Diagnosis[] {
     if (owner.value === null) return line("wire", "ok", `no other machine answers for ${vip}`);
     const { mac, node } = owner.value;
     if (node !== null) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
+    if (expected) return line("wire", "ok", `other software on the machine ${mac} has ${vip}, ${STANDS_BY}`);
     return line(
       "wire",
       "FAIL",
@@ -116,17 +136,23 @@ function wire({ wire: asked, vips }: Examined): readonly Diagnosis[] {
   });
 }
 
-function software({ others, othersUnseen }: Examined): readonly Diagnosis[] {
-  const found = others.map(({ software: name, where, hasVip }) =>
-    line(
+/** MetalLB answers for its pools for ever. It is no owner of a VIP that could be stopped. */
+const isTakenOver = ({ software: name }: OtherSoftware): boolean => name !== "metallb";
+
+function software({ others, othersUnseen, takeOver: expected }: Examined): readonly Diagnosis[] {
+  const found = others.map((one) => {
+    const { software: name, where, hasVip } = one;
+    if (expected && isTakenOver(one))
+      return line("software", "ok", `${name}: ${where}${hasVip ? ", and it has the VIP" : ""}, ${STANDS_BY}`);
+    return line(
       "software",
       hasVip ? "FAIL" : "warn",
       `${name}: ${where}${hasVip ? ", and it has the VIP" : ""}`,
       hasVip
-        ? `Stop ${name} on every node before the agents take the VIP, or take the VIP out of its configuration.`
+        ? `Stop ${name} on every node before the agents take the VIP, or take the VIP out of its configuration. Or take the VIP over while it lives: docs/guides/take-over.md.`
         : `See that ${name} does not have the VIP too. If it has, stop it on every node first.`,
-    ),
-  );
+    );
+  });
   if (othersUnseen !== null)
     return [
       ...found,
@@ -140,6 +166,37 @@ function software({ others, othersUnseen }: Examined): readonly Diagnosis[] {
   return found.length > 0
     ? found
     : [line("software", "ok", "no other software that gives out addresses was found")];
+}
+
+/** Whether LEASEHOLD_TAKE_OVER is still of use. */
+function takeOver({
+  takeOver: expected,
+  foreign,
+  wire: asked,
+  others,
+  vips,
+}: Examined): readonly Diagnosis[] {
+  if (!expected || vips.length === 0) return [];
+  const bound = foreign.kind === "ok" && foreign.value.length > 0;
+  const answers = asked.some(
+    ({ owner }) => owner.kind === "ok" && owner.value !== null && owner.value.node === null,
+  );
+  return bound || answers || others.some((one) => isTakenOver(one))
+    ? [
+        line(
+          "take-over",
+          "ok",
+          "other software goes first with the VIP, until step 3 of docs/guides/take-over.md stops it",
+        ),
+      ]
+    : [
+        line(
+          "take-over",
+          "warn",
+          "LEASEHOLD_TAKE_OVER is set, and no other software was found. Any machine that claims the VIP gets it",
+          "When there is no way back, take it out of the manifest on each node: docs/guides/take-over.md, step 5.",
+        ),
+      ];
 }
 
 function ports({ ports: found, agent: running }: Examined): readonly Diagnosis[] {
@@ -247,14 +304,16 @@ function firewall({ firewall: { verdicts, by, legacy }, vips }: Examined): reado
       ...old,
     ];
   const opener = by === null ? "" : ` (${by}: ${OPENERS[by] ?? ""})`;
-  const bad = verdicts.value.flatMap(({ what, passing }) => {
+  const bad = verdicts.value.flatMap(({ what, port, isNeeded, passing }) => {
     // An echo that is dropped costs time when a node dies, and nothing else.
-    const isEcho = what.startsWith("ICMP");
-    const open = isEcho ? "Let ICMP echo requests in from the nodes." : `Open the port${opener}.`;
+    const open =
+      port === null
+        ? "Let ICMP echo requests in from the nodes."
+        : `Open the port${opener.replaceAll("PORT", String(port))}.`;
     if (passing.kind === "dropped")
-      return [line("firewall", isEcho ? "warn" : "FAIL", `${what}: dropped by ${passing.by}`, open)];
+      return [line("firewall", isNeeded ? "FAIL" : "warn", `${what}: dropped by ${passing.by}`, open)];
     // Whether an echo is answered shows the line `peers` of another node.
-    if (passing.kind === "unsure" && !isEcho)
+    if (passing.kind === "unsure" && port !== null)
       return [
         line(
           "firewall",

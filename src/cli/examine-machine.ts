@@ -15,12 +15,12 @@ import { chooseInterface, ownAddress, readNetwork } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
 import type { LinkEntry } from "../linux/rtnetlink.ts";
 import { gateways, linkRoutes } from "../linux/routes.ts";
-import { hostPort } from "../net.ts";
 import type { IpAddress } from "../net.ts";
+import { ownerOf } from "../vip/owner.ts";
 import type { Asking } from "./ask.ts";
 import type { Complaint, Examined, KubeletFacts, OtherSoftware, PeerFacts } from "./examined.ts";
-import { judge, makerOf, parseRuleset } from "./firewall.ts";
-import type { Packet } from "./firewall.ts";
+import { makerOf, parseRuleset } from "./firewall.ts";
+import { firewallVerdicts } from "./firewall-needs.ts";
 import { nodeIpOf, nodeIpOfEnvironment } from "./kubelet-address.ts";
 import { hasVrrpSocket, namedIn, softwareOfManifest, softwareOfProcess } from "./other-software.ts";
 
@@ -111,15 +111,15 @@ export function placeOf(config: Config, network: Asking<Network>): Place | Compl
   }
 }
 
-export function foreignOn({ vips }: Config, network: Asking<Network>): Examined["foreign"] {
+export function foreignOn({ vips, takeOver }: Config, network: Asking<Network>): Examined["foreign"] {
   if (network.kind === "failed") return network;
   const { addresses, links } = network.value;
   const value = addresses
     .filter(({ address, ours }) => !ours && vips.some(({ text }) => text === address.text))
-    .map(
-      ({ address, prefixLength, linkIndex }) =>
-        `${address.text}/${prefixLength} on ${links.find(({ index }) => index === linkIndex)?.name ?? linkIndex}`,
-    );
+    .map((entry) => ({
+      text: `${entry.address.text}/${entry.prefixLength} on ${links.find(({ index }) => index === entry.linkIndex)?.name ?? entry.linkIndex}`,
+      ofMachine: ownerOf(entry, takeOver) === "machine",
+    }));
   return { kind: "ok", value };
 }
 
@@ -237,56 +237,12 @@ export async function firewallOf(
       maxBuffer: MOST_RULESET_BYTES,
     });
     const rules = parseRuleset(stdout);
-    const verdicts = config.vips.flatMap((vip) => {
-      const own = ownAddress(network, link, config.vips, vip.family);
-      return packets(config, link.name, vip, own, peers).map(({ what, packet }) => ({
-        what,
-        passing: judge(rules, packet),
-      }));
-    });
-    // Two VIPs of one family ask the same of this machine's own address.
-    const once = new Map(verdicts.map((verdict) => [verdict.what, verdict]));
-    return { verdicts: { kind: "ok", value: [...once.values()] }, by: makerOf(rules), legacy };
+    const own = (family: 4 | 6): IpAddress | undefined => ownAddress(network, link, config.vips, family);
+    const value = firewallVerdicts(rules, config, { interface: link.name, own, peers });
+    return { verdicts: { kind: "ok", value }, by: makerOf(rules), legacy };
   } catch (error) {
     return { verdicts: failed(where, firstLine(error)), by: null, legacy };
   }
-}
-
-function packets(
-  { backendPort, balancerPort }: Config,
-  name: string,
-  vip: IpAddress,
-  own: IpAddress | undefined,
-  peers: readonly PeerFacts[],
-): readonly { readonly what: string; readonly packet: Packet }[] {
-  const { family } = vip;
-  // The rules of the fast path have translated the VIP before a firewall sees the packet.
-  const tcp = (own === undefined ? [] : [backendPort, balancerPort]).map((port) => ({
-    what: `TCP from clients to ${hostPort(own?.text ?? "", port)}`,
-    packet: {
-      family,
-      interface: name,
-      protocol: "tcp" as const,
-      source: undefined,
-      destination: own?.text ?? "",
-      port,
-    },
-  }));
-  const near = peers.find(({ ip }) => ip.includes(":") === (family === 6));
-  return [
-    ...tcp,
-    {
-      what: `ICMP echo requests to ${vip.text}`,
-      packet: {
-        family,
-        interface: name,
-        protocol: "icmp",
-        source: near?.ip,
-        destination: vip.text,
-        port: undefined,
-      },
-    },
-  ];
 }
 
 /** The processes that can be seen from here. */

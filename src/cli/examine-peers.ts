@@ -90,12 +90,15 @@ export async function askPeers(
   const [heard, ports] = await Promise.all([
     hear(config, others, clock, place.value),
     Promise.all(
-      others.map(({ ip }) =>
+      others.map(({ ip, peer }) =>
         Promise.all(
-          [config.backendPort, config.balancerPort].map(async (port) => ({
-            port,
-            answer: await tryConnect(ip, port, clock),
-          })),
+          // The Lease names the port by which that node's agent is asked.
+          [config.backendPort, config.balancerPort, ...(peer === undefined ? [] : [peer.port])].map(
+            async (port) => ({
+              port,
+              answer: await tryConnect(ip, port, clock),
+            }),
+          ),
         ),
       ),
     ),

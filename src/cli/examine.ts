@@ -69,6 +69,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     version: VERSION,
     vips: vips.map(({ text }) => text),
     isWorker: worker,
+    takeOver: config.takeOver,
     agent,
     network: "code" in place ? place : { interface: place.link.name },
     foreign: foreignOn(config, network),

@@ -77,6 +77,17 @@ export interface OtherSoftware {
   readonly hasVip: boolean;
 }
 
+/** What this machine's rules do with packets of one kind. */
+export interface FirewallVerdict {
+  /** What is sent, from where and to where. */
+  readonly what: string;
+  /** A person opens it, as TCP port or as ICMP. null: ICMP echo requests. */
+  readonly port: number | null;
+  /** Without it something is missing, and the VIP works. */
+  readonly isNeeded: boolean;
+  readonly passing: Passing;
+}
+
 export interface Examined {
   readonly at: Date;
   readonly node: string;
@@ -84,6 +95,8 @@ export interface Examined {
   readonly vips: readonly string[];
   /** This is a worker (LEASEHOLD_ROLE=balancer): no VIP is bound here, and no node sends packets to it. */
   readonly isWorker: boolean;
+  /** LEASEHOLD_TAKE_OVER: other software may have the VIP, and the agents stand by for it. */
+  readonly takeOver: boolean;
   /**
    * The agent of this machine. `answers`: its probes' port was asked, and these are the checks of /readyz
    * that fail, each with its reason.
@@ -94,8 +107,11 @@ export interface Examined {
     | { readonly kind: "answers"; readonly failing: readonly string[] };
   /** The interface with the VIP's subnet, or what is wrong with the network. */
   readonly network: { readonly interface: string } | Complaint;
-  /** Addresses on this machine that equal the VIP and that no agent has bound, with their interface. */
-  readonly foreign: Asking<readonly string[]>;
+  /**
+   * Addresses on this machine that equal the VIP and that no agent has bound, with their interface. `ofMachine`:
+   * the machine's own network depends on it, so it is no program's that could be stopped.
+   */
+  readonly foreign: Asking<readonly { readonly text: string; readonly ofMachine: boolean }[]>;
   /** For each VIP, the machine that answers for it and the candidate that this is; null: none answers. */
   readonly wire: readonly {
     readonly vip: string;
@@ -118,7 +134,7 @@ export interface Examined {
   };
   /** Whether this machine's rules let packets in that the agents and their clients send. */
   readonly firewall: {
-    readonly verdicts: Asking<readonly { readonly what: string; readonly passing: Passing }[]>;
+    readonly verdicts: Asking<readonly FirewallVerdict[]>;
     /** The program that made the rules, as far as their names tell: firewalld, ufw, Calico. */
     readonly by: string | null;
     /** Rules of iptables-legacy are in the kernel, which nft cannot list. */

@@ -48,7 +48,8 @@ interface Chain {
   readonly rules: { readonly handle: number; readonly statements: readonly JsonObject[] }[];
 }
 
-interface Rules {
+/** What `nft list ruleset` shows, as {@link judge} walks it. */
+export interface Ruleset {
   readonly chains: ReadonlyMap<string, Chain>;
   /** The elements of named sets and maps. */
   readonly sets: ReadonlyMap<string, readonly unknown[]>;
@@ -58,7 +59,7 @@ interface Rules {
 class Unreadable extends Error {}
 
 /** @throws {Error} the text is not what `nft --json list ruleset` writes */
-export function parseRuleset(text: string): Rules {
+export function parseRuleset(text: string): Ruleset {
   const value: unknown = JSON.parse(text);
   const items = isObject(value) ? value["nftables"] : undefined;
   if (!Array.isArray(items)) throw new Unreadable("it has no list of rules");
@@ -95,7 +96,7 @@ const keyOf = (object: JsonObject, name: unknown): string =>
   `${textOf(object["family"])} ${textOf(object["table"])} ${textOf(name)}`;
 
 /** Names the program that made the rules, as far as the names of its tables and chains tell. */
-export function makerOf({ chains }: Rules): string | null {
+export function makerOf({ chains }: Ruleset): string | null {
   const names = [...chains.values()].map(({ table, name }) => `${table} ${name}`);
   const makers = [
     ["firewalld", / firewalld /],
@@ -106,7 +107,7 @@ export function makerOf({ chains }: Rules): string | null {
 }
 
 /** What the rules at the hooks before a local socket do with the packet. */
-export function judge(rules: Rules, packet: Packet): Passing {
+export function judge(rules: Ruleset, packet: Packet): Passing {
   const walker = new Walker(rules, packet);
   let unsure: Passing | undefined;
   for (const chain of rules.chains.values()) {
@@ -134,13 +135,13 @@ const NONE: Value = { kind: "none" };
 const is = (value: unknown): Value => ({ kind: "value", value });
 
 class Walker {
-  readonly #rules: Rules;
+  readonly #rules: Ruleset;
   readonly #packet: Packet;
   #steps = 0;
   /** The first rule that may have accepted. */
   #mayAccept: string | undefined;
 
-  constructor(rules: Rules, packet: Packet) {
+  constructor(rules: Ruleset, packet: Packet) {
     this.#rules = rules;
     this.#packet = packet;
   }

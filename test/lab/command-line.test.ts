@@ -187,7 +187,7 @@ describe("doctor", () => {
     );
     await peer.host.run(
       ["nft", "-f", "-"],
-      rules("iifname eth0 tcp dport 8443 drop; icmp type echo-request drop;"),
+      rules("iifname eth0 tcp dport { 8443, 10085 } drop; icmp type echo-request drop;"),
     );
     const listener = `require("net").createServer().listen(8443, "::", () => console.log("listens"))`;
     const taken = await node.host.spawn([process.execPath, "-e", listener], { name: "taken" });
@@ -262,6 +262,12 @@ describe("doctor", () => {
         new RegExp(
           `^peers FAIL ${peer.name} \\(${peer.host.ipv4}\\): a firewall drops TCP from this node to port 8443 -> Run`,
         ),
+        new RegExp(
+          `^peers FAIL ${peer.name} \\(${peer.host.ipv4}\\): a firewall drops TCP from this node to port 10085 -> Run`,
+        ),
+        new RegExp(
+          `^firewall FAIL TCP from n\\d, n\\d to ${node.host.ipv4}:10085: dropped by .* -> Open the port`,
+        ),
         new RegExp(`^peers warn ${peer.name} \\(${peer.host.ipv4}\\) does not answer ICMP`),
         new RegExp(`^peers ok ${holder.name} `),
         /^versions ok /,
@@ -273,6 +279,18 @@ describe("doctor", () => {
           lines.some((text) => expected.test(text)),
           `${expected}\n${lines.join("\n")}`,
         );
+      const during = await leasehold(
+        node,
+        { LEASEHOLD_VIP: FREE, LEASEHOLD_TAKE_OVER: "true", LEASEHOLD_KUBECONFIG: "/nonexistent/kubeconfig" },
+        "doctor",
+      );
+      for (const expected of [
+        /^address +ok +other software has bound it here, and the agents stand by/m,
+        /^wire +ok +other software on the machine \S+ has /m,
+        /^software +ok +keepalived: it runs on this machine.*the agents stand by/m,
+        /^take-over +ok +other software goes first/m,
+      ])
+        assert.match(during.out, expected);
     } finally {
       await Promise.all([taken, keepalived, kubelet].map((program) => program.terminate()));
       for (const one of [node, peer]) await one.host.run(["nft", "delete", "table", "inet", "wall"]);

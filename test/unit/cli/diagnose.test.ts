@@ -34,6 +34,7 @@ const WELL: Examined = {
   version: "0.1.0",
   vips: ["192.0.2.10"],
   isWorker: false,
+  takeOver: false,
   agent: { kind: "none" },
   network: { interface: "eth0" },
   foreign: ok([]),
@@ -45,7 +46,14 @@ const WELL: Examined = {
   sysctls: ok([]),
   nft: { version: "1.0.6", kernel: "6.1.0-13-amd64", lacks: [] },
   firewall: {
-    verdicts: ok([{ what: "TCP from clients to 192.0.2.11:6443", passing: { kind: "passes" } }]),
+    verdicts: ok([
+      {
+        what: "TCP from clients to 192.0.2.11:6443",
+        port: 6443,
+        isNeeded: true,
+        passing: { kind: "passes" },
+      },
+    ]),
     by: null,
     legacy: false,
   },
@@ -77,6 +85,9 @@ const WELL: Examined = {
 };
 
 const SIX: Partial<Examined> = { vips: ["2001:db8::10"], candidates: ok([]) };
+const BOUND = { text: "192.0.2.10/32 on eth0", ofMachine: false };
+const TO_CLIENTS = { what: "TCP from clients to 192.0.2.11:6443", port: 6443, isNeeded: true };
+const ECHO = { what: "ICMP echo requests to 192.0.2.10", port: null, isNeeded: false };
 const DROPPED = { kind: "dropped", by: "the policy of chain INPUT in table ip filter" } as const;
 const MISSING = { path: "/k", problem: "no such file", isMissing: true, startsAt: null, expiresAt: null };
 
@@ -107,14 +118,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     /LH_INTERFACE/,
     /LEASEHOLD_INTERFACE/,
   ],
-  [
-    "a foreign address",
-    { foreign: ok(["192.0.2.10/32 on eth0"]) },
-    "address",
-    "FAIL",
-    /eth0/,
-    /LH_VIP_FOREIGN/,
-  ],
+  ["a foreign address", { foreign: ok([BOUND]) }, "address", "FAIL", /eth0/, /LH_VIP_FOREIGN/],
   ["no netlink", { foreign: failed("the network", "EPERM") }, "address", "unknown", /EPERM/, /root/],
   [
     "a stranger",
@@ -131,6 +135,86 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "ok",
     /^n2 /,
     /^$/,
+  ],
+  [
+    "a foreign address during a take-over",
+    { takeOver: true, foreign: ok([{ ...BOUND, text: "192.0.2.10/24 on eth0" }]) },
+    "address",
+    "ok",
+    /192\.0\.2\.10\/24 on eth0|the agents stand by for it \(LEASEHOLD_TAKE_OVER\)/,
+    /^$/,
+  ],
+  [
+    "the machine's own address, also during a take-over",
+    { takeOver: true, foreign: ok([{ ...BOUND, ofMachine: true }]) },
+    "address",
+    "FAIL",
+    /this machine's own address/,
+    /LH_ADDRESS_OWNER/,
+  ],
+  [
+    "a stranger during a take-over",
+    { takeOver: true, wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:09", node: null }) }] },
+    "wire",
+    "ok",
+    /02:00:00:00:00:09 has 192\.0\.2\.10, and the agents stand by/,
+    /^$/,
+  ],
+  [
+    "keepalived with the VIP during a take-over",
+    { takeOver: true, others: [{ software: "keepalived", where: "it runs on this machine", hasVip: true }] },
+    "software",
+    "ok",
+    /it has the VIP, and the agents stand by/,
+    /^$/,
+  ],
+  [
+    "keepalived, whose configuration cannot be seen, during a take-over",
+    { takeOver: true, others: [{ software: "keepalived", where: "it runs on this machine", hasVip: false }] },
+    "software",
+    "ok",
+    /the agents stand by/,
+    /^$/,
+  ],
+  [
+    "MetalLB with the VIP during a take-over",
+    { takeOver: true, others: [{ software: "metallb", where: "the pool p", hasVip: true }] },
+    "software",
+    "FAIL",
+    /metallb/,
+    /take the VIP out/,
+  ],
+  [
+    "what goes on during a take-over",
+    { takeOver: true, foreign: ok([BOUND]) },
+    "take-over",
+    "ok",
+    /goes first .* step 3 of docs\/guides\/take-over\.md/,
+    /^$/,
+  ],
+  [
+    "a take-over that is over",
+    { takeOver: true },
+    "take-over",
+    "warn",
+    /no other software was found/,
+    /take it out of the manifest/,
+  ],
+  [
+    "a firewall that keeps the other nodes' agents out",
+    {
+      firewall: {
+        verdicts: ok([
+          { what: "TCP from n2 to 192.0.2.11:10085", port: 10085, isNeeded: true, passing: DROPPED },
+        ]),
+        by: "firewalld",
+        legacy: false,
+      },
+    },
+    "firewall",
+    "FAIL",
+    /n2 to 192\.0\.2\.11:10085/,
+    /--add-port=10085\/tcp/,
   ],
   [
     "a stranger on the second of two VIPs",
@@ -222,7 +306,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "a firewall that drops the API",
     {
       firewall: {
-        verdicts: ok([{ what: "TCP from clients to 192.0.2.11:6443", passing: DROPPED }]),
+        verdicts: ok([{ ...TO_CLIENTS, passing: DROPPED }]),
         by: "ufw",
         legacy: false,
       },
@@ -236,7 +320,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "a firewall that drops echoes alone",
     {
       firewall: {
-        verdicts: ok([{ what: "ICMP echo requests to 192.0.2.10", passing: DROPPED }]),
+        verdicts: ok([{ ...ECHO, passing: DROPPED }]),
         by: null,
         legacy: false,
       },
@@ -251,7 +335,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     {
       firewall: {
         verdicts: ok([
-          { what: "TCP", passing: { kind: "unsure", by: "the policy", unless: "rule 5 of chain INPUT" } },
+          { ...TO_CLIENTS, passing: { kind: "unsure", by: "the policy", unless: "rule 5 of chain INPUT" } },
         ]),
         by: null,
         legacy: false,
@@ -268,7 +352,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
       firewall: {
         verdicts: ok([
           {
-            what: "ICMP echo",
+            ...ECHO,
             passing: { kind: "unsure", by: "the policy", unless: "rule 5 of chain INPUT" },
           },
         ]),

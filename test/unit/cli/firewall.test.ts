@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { judge, makerOf, parseRuleset } from "../../../src/cli/firewall.ts";
 import type { Packet } from "../../../src/cli/firewall.ts";
+import { firewallVerdicts } from "../../../src/cli/firewall-needs.ts";
+import { parseConfig } from "../../../src/config/config.ts";
+import { parseIp } from "../../../src/net.ts";
 
 const API: Packet = {
   family: 4,
@@ -379,5 +382,55 @@ describe("a firewall", () => {
     assert.equal(made("filter", "ufw-user-input"), "ufw");
     assert.equal(made("filter", "cali-INPUT"), "Calico");
     assert.equal(made("filter", "input"), null);
+  });
+});
+
+describe("what has to come in, by the settings", () => {
+  const PEERS = [
+    { node: "n2", ip: "192.0.2.12" },
+    { node: "n3", ip: "192.0.2.13" },
+  ];
+  const wall = parseRuleset(input([[match(payload("ip", "saddr"), "192.0.2.12"), ACCEPT]]));
+  function dropped(env: Readonly<Record<string, string>>, peers = PEERS): readonly string[] {
+    const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10", ...env }, "n1");
+    assert.ok(parsed.kind === "ok");
+    const own = (family: 4 | 6) => (family === 4 ? parseIp("192.0.2.11") : undefined);
+    return firewallVerdicts(wall, parsed.config, { interface: "eth0", own, peers }).flatMap(
+      ({ what, passing, isNeeded }) =>
+        passing.kind === "passes" ? [] : [`${what}${isNeeded ? "" : " (optional)"}: ${passing.kind}`],
+    );
+  }
+
+  test("is the API, the balancer, and the other nodes' agents, each by its address", () => {
+    assert.deepEqual(dropped({}), [
+      "TCP from clients to 192.0.2.11:6443: unsure",
+      "TCP from clients to 192.0.2.11:8443: unsure",
+      "TCP from n3 to 192.0.2.11:10085: dropped",
+    ]);
+  });
+
+  test("is every port under its own setting", () => {
+    const env = {
+      LEASEHOLD_BACKEND_PORT: "7443",
+      LEASEHOLD_BALANCER_PORT: "9443",
+      LEASEHOLD_VIP_PORTS: "6443",
+      LEASEHOLD_PEER_PORT: "10099",
+      LEASEHOLD_OPS_ADDRESS: "0.0.0.0:10091",
+      LEASEHOLD_NODE_IP: "192.0.2.111",
+    };
+    assert.deepEqual(dropped(env), [
+      "TCP from clients to 192.0.2.11:7443: unsure",
+      "TCP from clients to 192.0.2.11:9443: unsure",
+      "TCP from n3 to 192.0.2.111:10099: dropped",
+      "TCP from other machines (LEASEHOLD_OPS_ADDRESS) to 192.0.2.11:10091 (optional): unsure",
+    ]);
+  });
+
+  test("is no port that is off, and the other nodes' before any of them is known", () => {
+    assert.ok(!dropped({ LEASEHOLD_PEER_PORT: "off" }).some((text) => text.includes("10085")));
+    assert.deepEqual(dropped({}, []).slice(2), [
+      "TCP from the other nodes to 192.0.2.11:10085: unsure",
+      "ICMP echo requests to 192.0.2.10 (optional): unsure",
+    ]);
   });
 });
