@@ -90,14 +90,21 @@ export function seeOutcome(step: StepBuilder, outcome: WriteOutcome, sentAtMs: n
 
 /** A conflict is carried out as well: the API has compared, and would have written. */
 function noteUnwritten(step: StepBuilder, outcome: WriteOutcome): void {
-  const sinceMs = step.facts.lease.unwritten?.sinceMs ?? step.nowMs;
+  const { nowMs } = step;
+  const { unwritten, refusal } = step.facts.lease;
+  const refused = outcome.kind === "rejected" && outcome.status < 500;
+  step.setLease({
+    refusal: refused ? { status: outcome.status, sinceMs: refusal?.sinceMs ?? nowMs } : null,
+  });
   switch (outcome.kind) {
     case "ok":
     case "conflict":
       return step.setLease({ unwritten: null });
     case "rejected":
     case "no-answer":
-      return step.setLease({ unwritten: { sinceMs, why: failureOf(outcome) } });
+      return step.setLease({
+        unwritten: { sinceMs: unwritten?.sinceMs ?? nowMs, why: failureOf(outcome) },
+      });
   }
 }
 
@@ -119,12 +126,9 @@ export function offerFinished(step: StepBuilder): void {
  * A claim, renewal or release was answered. False: this node has abandoned it, and its answer is only
  * observed.
  */
-export function writeAnswered(step: StepBuilder, id: number, outcome: WriteOutcome): boolean {
-  const { write, refusal } = step.facts.lease;
-  if (write !== id) return false;
-  const refused = outcome.kind === "rejected" && outcome.status < 500;
-  const sinceMs = refusal?.sinceMs ?? step.nowMs;
-  step.setLease({ write: null, refusal: refused ? { status: outcome.status, sinceMs } : null });
+export function writeAnswered(step: StepBuilder, id: number): boolean {
+  if (step.facts.lease.write !== id) return false;
+  step.setLease({ write: null });
   return true;
 }
 

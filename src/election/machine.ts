@@ -218,7 +218,7 @@ function applyWritten(
       return role.kind === "MASTER" ? offerAnswered(step, role, write, sentAtMs, outcome) : role;
     case "claim":
     case "renew":
-      if (!traffic.writeAnswered(step, id, outcome)) return role;
+      if (!traffic.writeAnswered(step, id)) return role;
       if (outcome.kind === "conflict") return retryAt(role, step.nowMs);
       if (outcome.kind !== "ok") return retryAt(role, step.nowMs + traffic.RETRY_MS);
       if (write.kind === "renew") departedAnswered(step, write.departed, outcome.record);
@@ -227,7 +227,7 @@ function applyWritten(
       if (write.kind === "claim" && role.kind === "MASTER") step.effect({ kind: "announce" });
       return holdLease(step, role, sentAtMs, outcome.record);
     case "release":
-      if (!traffic.writeAnswered(step, id, outcome)) return role;
+      if (!traffic.writeAnswered(step, id)) return role;
       if (role.kind === "RELEASING") return releaseAnswered(step, role, outcome);
       return retryAt(role, step.nowMs + traffic.RETRY_MS);
   }

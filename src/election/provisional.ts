@@ -230,9 +230,12 @@ function afterDeadline({ facts }: StepBuilder, why: Why): Why {
  */
 function rankDecides({ facts, settings, nowMs }: StepBuilder, why: Why): boolean {
   switch (why.kind) {
-    case "proof":
     case "contested":
       return true;
+    case "proof":
+      // While the claims of both are under way, each has as much to show. Once this node's was refused, the
+      // other one's may have been accepted.
+      return facts.lease.refusal === null || settings.onApiLoss === "hold" || nobodyCanClaim(facts, nowMs);
     case "bootstrap":
       return false;
     case "api-loss":

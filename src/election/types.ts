@@ -259,7 +259,7 @@ export interface LeaseState {
   readonly write: number | null;
   readonly offerInFlight: boolean;
   /**
-   * The API has answered the last claim, renewal or release with a status of its own below 500 (401, 403,
+   * The API has answered this node's last write, whatever it was, with a status of its own below 500 (401, 403,
    * 422, 429), and has refused all of them since `sinceMs`. Another node may be able to write then.
    */
   readonly refusal: { readonly status: number; readonly sinceMs: number } | null;

@@ -53,6 +53,11 @@ const SEEDS = [
     name: "a second machine of one name is on nobody's wire before it is switched on",
   },
   {
+    profile: "refused",
+    seed: "5027",
+    name: "a node that serves by proof of death, and whose claim is refused, gives way to the one that is confirmed",
+  },
+  {
     profile: "chaos",
     seed: "1592590386",
     name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",

@@ -125,6 +125,15 @@ describe("provisional by proof", () => {
     assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, false);
   });
 
+  test("stays before a worse claimant while its claim is under way, and gives way once that was refused", () => {
+    const claimed = { kind: "claimed", mac: n3.mac } as const;
+    assert.equal(backup().to(300).hears(silent).hears(claimed).bound, true);
+    const refused = backup().to(300).hears(silent);
+    refused.answer("claim", { kind: "rejected", status: 429, message: "too many requests" });
+    assert.equal(refused.bound, true);
+    assert.equal(refused.hears(claimed).bound, false, "the API may have accepted the claim of the other one");
+  });
+
   test("claims again when its first claim was lost, long before the Lease has run out", () => {
     const subject = backup().to(300).hears(silent);
     const lost = { kind: "no-answer", ambiguous: true, message: "etcd's leader has died" } as const;
