@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { findBinaries, KUBERNETES } from "../control-plane/binaries.ts";
 import { cacheFolder, ensure, goModule } from "../control-plane/go-build.ts";
-import type { GoModule, GoProgram } from "../control-plane/go-build.ts";
+import type { Environment, GoModule, GoProgram } from "../control-plane/go-build.ts";
 
 export interface ClusterPrograms {
   /** Folders with the programs that a node has on its PATH. */
@@ -26,6 +26,12 @@ interface Part {
   readonly programs: readonly GoProgram[];
 }
 
+/** Of the version of etcd in binaries/go.mod. It goes into etcd's image, as in the released one. */
+const ETCDCTL: Part = {
+  name: "etcdctl",
+  module: goModule("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
+  programs: [{ name: "etcdctl", package: "go.etcd.io/etcd/etcdctl/v3" }],
+};
 const PARTS: readonly Part[] = [
   {
     name: "kubelet",
@@ -43,12 +49,7 @@ const PARTS: readonly Part[] = [
     module: goModule("crictl", "sigs.k8s.io/cri-tools"),
     programs: [{ name: "crictl", package: "sigs.k8s.io/cri-tools/cmd/crictl" }],
   },
-  // Of the version of etcd in binaries/go.mod. It goes into etcd's image, as in the released one.
-  {
-    name: "etcdctl",
-    module: goModule("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
-    programs: [{ name: "etcdctl", package: "go.etcd.io/etcd/etcdctl/v3" }],
-  },
+  ETCDCTL,
   {
     name: "pause",
     module: { folder: join(KUBERNETES.folder, "..", "pause"), version: "v1.0.0" },
@@ -68,6 +69,22 @@ export async function findOlderKubeadm(progress: (line: string) => void): Promis
   return folder;
 }
 
+/** Finds etcdctl, building it if it is missing. Returns its path. @throws Error when it cannot be built */
+export async function findEtcdctl(progress: (line: string) => void): Promise<string> {
+  return join(await built(ETCDCTL, process.env, progress), "etcdctl");
+}
+
+/** Returns the folder with the programs of that part. */
+async function built(
+  { name, module, programs }: Part,
+  environment: Environment,
+  progress: (line: string) => void,
+): Promise<string> {
+  const folder = join(cacheFolder(environment), `${name}-${module.version}`);
+  await ensure(module, folder, programs, environment, progress);
+  return folder;
+}
+
 /**
  * Finds the programs, building what is missing.
  * @param progress receives one line where something slow begins
@@ -79,10 +96,6 @@ export async function findPrograms(progress: (line: string) => void): Promise<Cl
   const found = await findBinaries(progress, environment);
   if (found.kind === "unavailable") throw new Error(found.reason);
   const folders = [join(found.binaries.kubeadm, "..")];
-  for (const { name, module, programs } of PARTS) {
-    const folder = join(cacheFolder(environment), `${name}-${module.version}`);
-    await ensure(module, folder, programs, environment, progress);
-    folders.push(folder);
-  }
+  for (const part of PARTS) folders.push(await built(part, environment, progress));
   return { folders, version: found.binaries.version };
 }

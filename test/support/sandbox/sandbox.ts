@@ -108,9 +108,15 @@ const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
  */
 export async function runInSandbox(
   argv: readonly string[],
-  options: { graceMs?: number; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    graceMs?: number;
+    env?: NodeJS.ProcessEnv;
+    /** Is told the process id of `unshare`, whose child is the sandbox's process 1. */
+    started?: (pid: number) => void;
+  } = {},
 ): Promise<number> {
   const child = spawnInSandbox(argv, options.env);
+  if (child.pid !== undefined) options.started?.(child.pid);
   let interrupted: NodeJS.Signals | undefined;
   let killer: NodeJS.Timeout | undefined;
   const forward = (signal: NodeJS.Signals): void => {
