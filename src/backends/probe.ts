@@ -1,5 +1,5 @@
 /**
- * Makes the network part of a health check: `GET /readyz` over a kept-alive TLS connection. It also says what
+ * Makes the network part of a health check: `GET /readyz` over a TLS connection that is kept for some seconds. It also says what
  * a failure means. Each instance has one backend and makes one check at a time (see `health.ts`).
  */
 import { Agent, request, type IncomingMessage } from "node:http";
@@ -39,6 +39,11 @@ export interface ProbeDeps {
   readonly onClosed: () => void;
 }
 
+/**
+ * Milliseconds that one connection is used. A firewall that was closed lets the packets of established connections
+ * through (conntrack), and drops those of every client: only a new connection tells what a client gets.
+ */
+const FRESH_MS = 10_000;
 /** /readyz answers "ok". A failing one lists its checks, which takes a few kilobytes. */
 const MAX_BODY_BYTES = 65_536;
 
@@ -51,6 +56,8 @@ interface Connection {
   readonly agent: Agent;
   /** For the requests on this connection. undefined without one, and for a server that was not verified. */
   readonly token: string | undefined;
+  /** By the probe's clock. */
+  readonly openedAtMs: number;
 }
 
 /** `context` holds our credentials. undefined: there are none, so the server is not verified. */
@@ -121,6 +128,7 @@ export class Probe {
 
   async #check(): Promise<ProbeOutcome> {
     const deadlineMs = this.#deps.clock.now() + this.#deps.timeoutMs;
+    if (this.#kept !== undefined && this.#deps.clock.now() - this.#kept.openedAtMs >= FRESH_MS) this.reset();
     const kept = this.#kept;
     if (kept !== undefined) {
       const answer = await this.#ask(kept, deadlineMs);
@@ -221,7 +229,7 @@ export class Probe {
           agent.createConnection = () => socket;
           // A server that failed the verification never gets here: its handshake ends in an error.
           const token = socket.authorized ? trust.token : undefined;
-          resolve({ kind: "open", connection: { socket, agent, token } });
+          resolve({ kind: "open", connection: { socket, agent, token, openedAtMs: clock.now() } });
         });
       });
     });

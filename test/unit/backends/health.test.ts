@@ -105,6 +105,29 @@ describe("one check", () => {
     assert.equal(server.authenticated, 20);
   });
 
+  test("takes another connection every 10 s, because a closed firewall spares the established ones", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    let laterMs = 0;
+    const probe = new Probe({
+      clock: { ...clock, now: () => clock.now() + laterMs },
+      backend: backendAt(server.port),
+      path: "/readyz",
+      timeoutMs: TIMEOUT_MS,
+      tls: () => checkTls,
+      onClosed: () => assert.fail("the end of an old connection is no news of the server"),
+    });
+    t.after(() => probe.close());
+    await probe.check();
+    const [first] = server.sockets;
+    laterMs = 9_000;
+    assert.equal((await probe.check()).kind, "ready");
+    assert.equal(server.accepted(), 1);
+    laterMs = 10_500;
+    assert.equal((await probe.check()).kind, "ready");
+    assert.equal(server.accepted(), 2);
+    await until("the old one is closed", () => first?.destroyed === true);
+  });
+
   test("uses new credentials on a new connection after a reset", async (t) => {
     const server = await apiServer(t, { kind: "status", status: 200 });
     const probe = probeAt(t, server.port);
