@@ -173,8 +173,6 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
    * failure ranks worse than an answer of 403, because a health check can use a 403 as an answer.
    */
   function trouble(source: Source, atMs: number): number {
-    const expired =
-      (source.credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
     const { rejected } = source;
     const turnedAway =
       rejected === undefined || rejected.untilMs <= atMs || !mayOtherServe(source, rejected.why)
@@ -182,7 +180,11 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
         : typeof rejected.why === "number"
           ? 1
           : 2;
-    return (expired ? 1 : 0) + turnedAway;
+    return (hasEnded(source) ? 1 : 0) + turnedAway;
+  }
+
+  function hasEnded({ credentials }: Source): boolean {
+    return (credentials?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) <= clock.wall().getTime();
   }
 
   const mayOtherServe = (source: Source, why: number | string): boolean =>
@@ -214,6 +216,9 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       return last?.kind === "broken"
         ? last.error.message
         : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
+    // The end explains a refusal, and not the other way round.
+    if (hasEnded(source))
+      return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
     if (rejected !== undefined && isRejected(source)) {
       const { why } = rejected;
       const after = mayOtherServe(source, why)
@@ -221,8 +226,6 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
         : ", and this user could use the Lease before, so no other kubeconfig is tried";
       return `${path}: ${typeof why === "number" ? `an API server answered ${why}${after}` : why}`;
     }
-    if (trouble(source, clock.now()) > 0)
-      return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
     return null;
   }
 
@@ -375,12 +378,13 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   }
 
   function reasonForAdmin(): string {
+    if (hasEnded(own)) return "ours has expired";
     if (own.rejected !== undefined)
       return typeof own.rejected.why === "number"
         ? `ours was answered ${own.rejected.why}`
         : `ours failed in TLS: ${own.rejected.why}`;
     if (own.last?.kind === "broken") return own.last.error.message;
-    return own.credentials === undefined ? "ours is missing" : "ours has expired";
+    return "ours is missing";
   }
 
   return {

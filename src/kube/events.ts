@@ -171,9 +171,10 @@ export function createEventRecorder(deps: EventRecorderDeps): EventRecorder {
         : { reason: outcome.message };
     if (outcome.kind === "answer" && !complained) {
       complained = true;
+      // Only RBAC is mended by the manifest. Other refusals are those of the Lease, whose line says what to do.
       log.warn(
-        why,
-        "The API refuses this agent's Events, and the agent goes on without them: apply manifests/rbac.yaml",
+        outcome.response.status === 403 ? { ...why, hint: "apply manifests/rbac.yaml" } : why,
+        "The API refuses this agent's Events, and the agent goes on without them",
       );
     } else {
       log.debug(why, "An Event was not recorded");

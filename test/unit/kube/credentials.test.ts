@@ -290,6 +290,12 @@ describe("which credentials", () => {
     const tomorrow = new Date(Date.now() + 3 * 86_400_000);
     const { inUse, credentials, lines, adminPath } = await setUp({ own: ownText }, tomorrow);
     assert.deepEqual(inUse(), ["leasehold.conf"]);
+    credentials.rejected(credentials.current() ?? assert.fail(), 401);
+    assert.match(
+      credentials.problem() ?? "",
+      /leasehold\.conf: the client certificate ended at .*Z; /,
+      "the end, and not the 401 that comes of it",
+    );
     await writeFile(
       adminPath,
       kubeconfigText(ca, issue(ca, "admin")).replace(

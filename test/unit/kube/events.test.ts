@@ -5,6 +5,7 @@ import { createEventRecorder } from "../../../src/kube/events.ts";
 import type { KubeEvent } from "../../../src/kube/events.ts";
 import type { ApiRequest } from "../../../src/kube/transport.ts";
 import { isObject } from "../../../src/kube/record-codec.ts";
+import type { LogFields } from "../../../src/log.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { ScriptedTransport, settle } from "./scripted-transport.ts";
@@ -86,6 +87,32 @@ describe("events on the Lease", () => {
       isObject(body) ? JSON.stringify(body["metadata"]) : "",
     );
     assert.equal(new Set(names).size, 12, "every event has a name of its own");
+  });
+
+  test("that are refused: RBAC is told to be applied for a 403 and for nothing else", async () => {
+    for (const [status, hint] of [
+      [403, "apply manifests/rbac.yaml"],
+      [401, undefined],
+    ] as const) {
+      const parts = setUp();
+      const warnings: LogFields[] = [];
+      const log = { ...silentLogger, warn: (fields: LogFields) => void warnings.push(fields) };
+      const { api, clock } = parts;
+      parts.transport.expect({ method: "POST", reply: { status } });
+      createEventRecorder({
+        api,
+        clock,
+        log,
+        namespace: "kube-system",
+        leaseName: "leasehold",
+        node: "n1",
+      }).record(numbered(), LEASE);
+      await settle();
+      assert.deepEqual(
+        warnings.map((fields) => [fields["status"], fields["hint"]]),
+        [[status, hint]],
+      );
+    }
   });
 
   test("a note that is too long ends at a whole character", async () => {
