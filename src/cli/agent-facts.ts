@@ -19,6 +19,8 @@ export interface CandidateFacts {
   readonly ip: string;
   readonly version: string;
   readonly fastPath: boolean;
+  /** Sorted; null: its agent is too old to say. */
+  readonly vips: readonly string[] | null;
   /** False when its counter has stood still; undefined where one look cannot tell. */
   readonly fresh: boolean | undefined;
 }
@@ -58,6 +60,8 @@ export interface AgentFacts {
     readonly readAgoMs: number | null;
     /** How long ago the last accepted renewal was sent, ms; null unless it holds the Lease. */
     readonly renewedAgoMs: number | null;
+    /** The machine that is no candidate and that last claimed the VIP; null: none did. */
+    readonly stranger: { readonly mac: string; readonly agoMs: number } | null;
     readonly candidates: readonly CandidateFacts[];
   } | null;
   readonly vip: {
@@ -115,6 +119,15 @@ export function parsePeerList(
   return peers?.every(({ node }) => isNodeName(node)) === true ? peers : [];
 }
 
+/** The requests whose names say too little, in words. */
+const REQUESTS: Readonly<Record<string, string>> = {
+  candidate: "annotation of its node on the Lease",
+  read: "read of the Lease",
+  watch: "watch of the Lease",
+  renew: "renewal of the Lease",
+  claim: "claim of the Lease",
+};
+
 function agentFacts(status: JsonObject): AgentFacts {
   const nowMs = number(status["nowMs"]);
   const refusal = nullable(object(status["api"])["lastRefusal"], object);
@@ -154,7 +167,7 @@ function agentFacts(status: JsonObject): AgentFacts {
     refusal:
       refusal === null || refusal["over"] === true
         ? null
-        : `${text(refusal["request"])}: ${number(refusal["status"])} ${text(refusal["message"])}`,
+        : `${REQUESTS[text(refusal["request"])] ?? text(refusal["request"])}: ${number(refusal["status"])} ${text(refusal["message"])}`,
     credentials: nullable(object(status["credentials"])["problem"], text),
   };
 }
@@ -174,6 +187,7 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
     leaseTransitions: nullable(value["leaseTransitions"], number),
     readAgoMs: nullable(value["lastReadAgeMs"], number),
     renewedAgoMs: renewedAtMs === null ? null : nowMs - renewedAtMs,
+    stranger: strangerOf(nullable(value["contender"] ?? null, object)),
     candidates: list(value["candidates"], (one) => {
       const seen = object(one);
       return {
@@ -187,10 +201,17 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
         ip: text(seen["ip"]),
         version: text(seen["version"]),
         fastPath: seen["fastPath"] !== null,
+        vips: nullable(seen["vips"] ?? null, (value) => list(value, text)),
         fresh: boolean(seen["fresh"]),
       };
     }),
   };
+}
+
+function strangerOf(contender: JsonObject | null): { readonly mac: string; readonly agoMs: number } | null {
+  return contender === null || contender["node"] !== null
+    ? null
+    : { mac: text(contender["mac"]), agoMs: number(contender["agoMs"]) };
 }
 
 function vip(value: JsonObject): NonNullable<AgentFacts["vip"]> {

@@ -105,6 +105,8 @@ export interface ClusterView {
 
 /** Milliseconds by which the clocks of two nodes may differ before a renewal of the other one looks old. */
 const CLOCKS_MS = 5_000;
+/** Milliseconds for which a stranger that has claimed the VIP is told of. */
+const STRANGER_MS = 120_000;
 /** Most moves that are shown. */
 const MOST_MOVES = 5;
 
@@ -228,7 +230,7 @@ function nodesOf(
     const self = node === selfName;
     const failed = self ? agent.kind === "failed" : peers.get(node)?.kind === "failed";
     if (facts !== undefined && facts.election !== null)
-      return [fromAgent(facts, facts.election, candidate, self, self ? boundHere : null)];
+      return [fromAgent(facts, facts.election, candidates, self, self ? boundHere : null)];
     if (candidate === undefined) return [];
     const silence =
       candidate.fresh === false ? "its agent is silent" : failed ? "its agent does not answer" : "";
@@ -239,10 +241,11 @@ function nodesOf(
 function fromAgent(
   facts: AgentFacts,
   election: NonNullable<AgentFacts["election"]>,
-  candidate: CandidateFacts | undefined,
+  candidates: readonly CandidateFacts[],
   self: boolean,
   boundHere: boolean | null,
 ): NodeView {
+  const candidate = candidates.find(({ node }) => node === facts.node);
   const { state, confirmed, reason, base, effective, eligible, faults } = election;
   // Agents of version 0.1.0 and earlier call it MASTER, with `confirmed: false`.
   const provisional = state === "MASTER" && !confirmed;
@@ -255,7 +258,9 @@ function fromAgent(
     eligible,
     why:
       faults.length > 0
-        ? [`FAULT ${faults.join(", ")}`, detailOf(facts, faults)].filter((part) => part !== "").join(": ")
+        ? [`FAULT ${faults.join(", ")}`, detailOf(facts, faults, candidates)]
+            .filter((part) => part !== "")
+            .join(": ")
         : reason,
     vipBound: boundHere ?? facts.vip?.addresses.every(({ bound }) => bound) ?? null,
     sinceMs: election.sinceMs,
@@ -267,9 +272,27 @@ function fromAgent(
   };
 }
 
-function detailOf({ failing, vip }: AgentFacts, faults: readonly string[]): string {
+function detailOf(
+  { node, failing, vip }: AgentFacts,
+  faults: readonly string[],
+  candidates: readonly CandidateFacts[],
+): string {
   const found = failing.find(({ name }) => faults.includes(name))?.detail ?? "";
-  return found !== "" ? found : faults.includes("vip") ? (vip?.failure ?? "") : "";
+  if (found !== "") return found;
+  if (faults.includes("vip")) return vip?.failure ?? "";
+  return faults.includes("vip-mismatch")
+    ? mismatch(node, vip?.addresses.map(({ address }) => address) ?? [], candidates)
+    : "";
+}
+
+/** Which VIPs a node has, and which the others have. */
+function mismatch(node: string, own: readonly string[], candidates: readonly CandidateFacts[]): string {
+  const key = own.toSorted().join(", ");
+  const others = candidates.flatMap(({ node: other, vips }) => {
+    const theirs = vips?.toSorted().join(", ") ?? key;
+    return other === node || theirs === key ? [] : [`${other} has ${theirs}`];
+  });
+  return `${node} has ${key}, and ${others.join(", ")}`;
 }
 
 function fromLease(candidate: CandidateFacts, silence: string): Omit<NodeView, "self" | "vipBound"> {
@@ -353,6 +376,11 @@ function warningsOf(
       `A person wants the VIP on ${wish}. It stays there while that node is fit: \`leasehold unpin\` ends that.`,
     );
   if (local === undefined) return warnings;
+  const stranger = local.election?.stranger ?? null;
+  if (stranger !== null && stranger.agoMs < STRANGER_MS)
+    warnings.push(
+      `The machine ${stranger.mac}, which is no candidate, claimed the VIP ${duration(stranger.agoMs)} ago: see LH_VIP_CONFLICT in docs/operations.md.`,
+    );
   const { noBackend, refusal, credentials, fastPath } = local;
   if (noBackend !== null) warnings.push(`No API server to balance to: ${noBackend}`);
   if (refusal !== null) warnings.push(`The API refuses the agent's ${refusal}`);

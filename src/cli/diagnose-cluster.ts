@@ -1,5 +1,5 @@
 /** Judges what `leasehold doctor` heard from the API and from the other nodes. Pure. */
-import { endsSoon } from "../kube/credentials.ts";
+import { endsSoon, renewalAdvice } from "../kube/credentials.ts";
 import { duration } from "../recorder/explain.ts";
 import { line, noVip } from "./diagnosis.ts";
 import type { Diagnosis } from "./diagnosis.ts";
@@ -26,6 +26,11 @@ export function diagnoseCluster(examined: Examined): readonly Diagnosis[] {
 
 function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] {
   const step = "Do step 5 of the README's quick start on this node.";
+  const renew = ({ path, isMissing }: KubeconfigFacts): string => {
+    if (path !== admin?.path) return step;
+    const how = isMissing ? "Mend the other one first" : renewalAdvice({ kubeconfig: "admin", path });
+    return `It is only the fallback. ${how.slice(0, 1).toUpperCase()}${how.slice(1)}.`;
+  };
   if (agent.kind === "none" && own.isMissing && admin?.isMissing !== false)
     return [
       line(
@@ -35,8 +40,10 @@ function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] 
         `Before \`kubeadm init\` or \`join\` this is as it must be. Afterwards: ${step}`,
       ),
     ];
-  const one = ({ path, problem, startsAt, expiresAt }: KubeconfigFacts, usable: boolean): Diagnosis => {
-    if (problem !== null) return line("kubeconfig", usable ? "warn" : "FAIL", `${path}: ${problem}`, step);
+  const one = (facts: KubeconfigFacts, usable: boolean): Diagnosis => {
+    const { path, problem, startsAt, expiresAt } = facts;
+    if (problem !== null)
+      return line("kubeconfig", usable ? "warn" : "FAIL", `${path}: ${problem}`, renew(facts));
     if (expiresAt === null) return line("kubeconfig", "ok", `${path} has a token`);
     const leftMs = expiresAt.getTime() - at.getTime();
     if (leftMs <= 0)
@@ -44,11 +51,11 @@ function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] 
         "kubeconfig",
         usable ? "warn" : "FAIL",
         `${path} expired on ${expiresAt.toISOString()}`,
-        step,
+        renew(facts),
       );
     const ends = `${path} is valid until ${expiresAt.toISOString()}, ${duration(leftMs)} more`;
     return endsSoon(startsAt, expiresAt, at.getTime())
-      ? line("kubeconfig", "warn", ends, step)
+      ? line("kubeconfig", "warn", ends, renew(facts))
       : line("kubeconfig", "ok", ends);
   };
   const isGood = ({ problem, expiresAt }: KubeconfigFacts): boolean =>

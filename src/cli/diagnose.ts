@@ -13,6 +13,12 @@ import { table } from "./render-status.ts";
 const OLDEST_KERNEL = [5, 10] as const;
 const OLDEST_NFT = [1, 0, 6] as const;
 
+/** Ten recordings of the decisions and what is remembered of the cluster have room in this. */
+const SPARE_BYTES = 16 * 2 ** 20;
+/** No recording has room in less. */
+const FULL_BYTES = 2 ** 20;
+const SPARE_INODES = 32;
+
 /** What concerns only a machine that may have the VIP. */
 const NOT_ON_WORKERS: ReadonlySet<string> = new Set([
   "wire",
@@ -37,6 +43,7 @@ function everything(examined: Examined): readonly Diagnosis[] {
     ...software(examined),
     ...takeOver(examined),
     ...ports(examined),
+    ...disks(examined),
     sysctls(examined),
     nft(examined),
     ...firewall(examined),
@@ -113,7 +120,7 @@ function address({ foreign, vips, takeOver: expected }: Examined): Diagnosis {
       );
 }
 
-function wire({ wire: asked, vips, takeOver: expected }: Examined): readonly Diagnosis[] {
+function wire({ wire: asked, vips, takeOver: expected, candidates }: Examined): readonly Diagnosis[] {
   if (vips.length === 0) return [noVip("wire")];
   return asked.map(({ vip, owner }) => {
     if (owner.kind === "failed")
@@ -127,6 +134,14 @@ function wire({ wire: asked, vips, takeOver: expected }: Examined): readonly Dia
     const { mac, node } = owner.value;
     if (node !== null) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
     if (expected) return line("wire", "ok", `other software on the machine ${mac} has ${vip}, ${STANDS_BY}`);
+    // Without the Lease the MAC addresses of the nodes are not known, and the machine may well be the holder.
+    if (candidates.kind === "failed")
+      return line(
+        "wire",
+        "unknown",
+        `the machine ${mac} answers for ${vip}; whether it is a node is not known, because the Lease could not be read`,
+        "Compare it with `ip -br link` on each node. If no node has it, see LH_VIP_CONFLICT in docs/operations.md.",
+      );
     return line(
       "wire",
       "FAIL",
@@ -227,6 +242,32 @@ function ports({ ports: found, agent: running }: Examined): readonly Diagnosis[]
           `\`ss -ltnp\` names the program. Or set ${setting}.`,
         ),
   );
+}
+
+function disks({ disks: found }: Examined): readonly Diagnosis[] {
+  const short = found.filter(
+    ({ freeBytes, freeInodes }) =>
+      freeBytes < SPARE_BYTES || (freeInodes !== null && freeInodes < SPARE_INODES),
+  );
+  if (found.length === 0)
+    return [
+      line(
+        "disk",
+        "unknown",
+        "the agent's directories are not there yet",
+        "After the installation, run this again.",
+      ),
+    ];
+  if (short.length === 0) return [line("disk", "ok", "the agent's directories have room")];
+  return short.map(({ setting, path, freeBytes, freeInodes }) => {
+    const inodes = freeInodes !== null && freeInodes < SPARE_INODES ? ` and ${freeInodes} inodes` : "";
+    return line(
+      "disk",
+      freeBytes < FULL_BYTES || freeInodes === 0 ? "FAIL" : "warn",
+      `the disk of ${path} (${setting}) has ${Math.floor(freeBytes / 1024)} KiB${inodes} left`,
+      `\`df -h ${path}\`, \`df -i ${path}\` and \`du -ah ${path}\`: make room. The agent writes again by itself.`,
+    );
+  });
 }
 
 function sysctls({ sysctls: found, vips }: Examined): Diagnosis {

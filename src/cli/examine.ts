@@ -12,6 +12,7 @@ import { askNode, askRights, askServer, askSoftware, kubeconfig } from "./examin
 import {
   NO_INTERFACE,
   agentOf,
+  disks,
   failed,
   firewallOf,
   foreignOn,
@@ -75,6 +76,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     foreign: foreignOn(config, network),
     wire,
     ports: agent.kind === "none" ? await tryPorts(config) : [],
+    disks: disks(config),
     sysctls: worker ? NOT_ASKED : sysctls(config, place),
     nft,
     firewall: worker

@@ -123,6 +123,14 @@ export interface Examined {
     readonly port: number;
     readonly error: string | null;
   }[];
+  /** The directories that the agent writes to, as far as they are there, with the room on their disks. */
+  readonly disks: readonly {
+    readonly setting: string;
+    readonly path: string;
+    readonly freeBytes: number;
+    /** null: the file system has no fixed number of them. */
+    readonly freeInodes: number | null;
+  }[];
   /** What of the kernel's settings is not as the fast path needs it. */
   readonly sysctls: Asking<readonly string[]>;
   readonly nft: {

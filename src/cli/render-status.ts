@@ -72,7 +72,8 @@ function nodes(view: ClusterView, wide: boolean): string {
     `${one.node}${one.self ? "*" : ""}`,
     one.alive === false ? `${one.state}?` : one.state,
     `${one.effective}/${one.base}`,
-    yesNo(one.eligible),
+    // What a silent node said of itself is old.
+    yesNo(one.alive === false && one.eligible ? null : one.eligible),
     one.vipBound === null ? "-" : one.vipBound ? "bound" : "no",
     ...(wide ? [one.ip, one.version, yesNo(one.fastPath), one.from] : []),
     one.why,

@@ -58,8 +58,9 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
       ];
     case "FAULT":
       return [
-        `${name} cannot hold the VIP: it is in ${node.why === "" ? "FAULT" : node.why}.`,
-        "docs/architecture.md says what each fault means. The node takes part again when the fault has gone.",
+        ...silence(node),
+        `${name} cannot hold the VIP: it is in ${node.why.startsWith("FAULT") ? node.why : "FAULT"}.`,
+        "LeaseholdFault in docs/operations.md says what to do about it. The node takes part again when the fault has gone.",
       ];
     case "INIT":
       return [

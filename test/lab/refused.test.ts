@@ -9,11 +9,15 @@ import { describe, test } from "node:test";
 import { failure } from "../support/embedded-api/status.ts";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import {
+  HELD_MS,
   SERVED_MS,
+  assertStayedOn,
   cluster,
   everyServer,
   refuse,
   refusedEverywhere,
+  restartAll,
+  serving,
   settled,
   since,
   writes,

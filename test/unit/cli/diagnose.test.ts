@@ -43,6 +43,10 @@ const WELL: Examined = {
     { setting: "LEASEHOLD_BALANCER_PORT", port: 8443, error: null },
     { setting: "LEASEHOLD_OPS_ADDRESS", port: 10081, error: null },
   ],
+  disks: [
+    { setting: "LEASEHOLD_DATA_DIR", path: "/var/lib/leasehold", freeBytes: 2 ** 30, freeInodes: 1_000 },
+    { setting: "LEASEHOLD_STATE_DIR", path: "/run/leasehold", freeBytes: 2 ** 30, freeInodes: null },
+  ],
   sysctls: ok([]),
   nft: { version: "1.0.6", kernel: "6.1.0-13-amd64", lacks: [] },
   firewall: {
@@ -479,6 +483,46 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     /step 5/,
   ],
   [
+    "a disk without room",
+    {
+      disks: [
+        { setting: "LEASEHOLD_DATA_DIR", path: "/var/lib/leasehold", freeBytes: 4_096, freeInodes: 99 },
+      ],
+    },
+    "disk",
+    "FAIL",
+    /^the disk of \/var\/lib\/leasehold \(LEASEHOLD_DATA_DIR\) has 4 KiB left$/,
+    /df -h \/var\/lib\/leasehold.*make room/,
+  ],
+  [
+    "a disk without inodes",
+    { disks: [{ setting: "LEASEHOLD_DATA_DIR", path: "/d", freeBytes: 2 ** 30, freeInodes: 0 }] },
+    "disk",
+    "FAIL",
+    /and 0 inodes left/,
+    /df -i/,
+  ],
+  [
+    "a disk that is nearly full",
+    { disks: [{ setting: "LEASEHOLD_DATA_DIR", path: "/d", freeBytes: 2 ** 21, freeInodes: null }] },
+    "disk",
+    "warn",
+    /2048 KiB left/,
+    /make room/,
+  ],
+  ["no directories yet", { disks: [] }, "disk", "unknown", /not there yet/, /installation/],
+  [
+    "a machine with the VIP while the Lease cannot be read",
+    {
+      wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: null }) }],
+      candidates: failed("the Lease", "401"),
+    },
+    "wire",
+    "unknown",
+    /02:00:00:00:00:02 answers for 192\.0\.2\.10; whether it is a node is not known/,
+    /ip -br link/,
+  ],
+  [
     "admin.conf alone",
     { own: MISSING, admin: { ...WELL.own, path: "/a" } },
     "kubeconfig",
@@ -767,6 +811,7 @@ describe("doctor", () => {
         "address",
         "software",
         "ports",
+        "disk",
         "nft",
         "kubeconfig",
         "rights",
@@ -789,6 +834,27 @@ describe("doctor", () => {
     for (const [what, change] of CASES)
       for (const { verdict, check, todo } of diagnose({ ...WELL, ...change }))
         assert.equal(verdict === "ok", todo === "", `${what}: ${check}`);
+  });
+
+  test("does not send a person to step 5 for admin.conf, which that step does not make", () => {
+    const lines = diagnose({ ...WELL, own: MISSING, agent: { kind: "answers", failing: [] } }).filter(
+      ({ check }) => check === "kubeconfig",
+    );
+    assert.deepEqual(
+      lines.map(({ verdict }) => verdict),
+      ["FAIL", "FAIL"],
+    );
+    assert.match(lines[0]?.todo ?? "", /step 5/);
+    const ended = { ...WELL.own, path: "/etc/kubernetes/admin.conf", expiresAt: EARLIER };
+    const [, expired] = diagnose({ ...WELL, own: MISSING, admin: ended }).filter(
+      ({ check }) => check === "kubeconfig",
+    );
+    assert.match(
+      expired?.todo ?? "",
+      /^It is only the fallback\. Renew it with `kubeadm certs renew admin\.conf`\.$/,
+    );
+    assert.match(lines[1]?.found ?? "", /admin\.conf: no such file/);
+    assert.match(lines[1]?.todo ?? "", /^It is only the fallback\. Mend the other one first\.$/);
   });
 
   test("does not try the ports that the agent itself has", () => {

@@ -11,7 +11,9 @@ import { clusterView } from "../../../src/cli/cluster-view.ts";
 import { document } from "../../../src/cli/output.ts";
 import { statusExit, statusText } from "../../../src/cli/render-status.ts";
 import { why, whyText } from "../../../src/cli/why.ts";
+import type { ElectionStatus } from "../../../src/election/status.ts";
 import { exampleStatus } from "../ops/example.ts";
+import { candidate, held } from "../election/harness.ts";
 import { agentOf, answers, leaseOf, ok, recordingOf } from "./answers.ts";
 import { goldenCommands, NO_AGENT, NO_API } from "./golden.ts";
 
@@ -40,6 +42,18 @@ describe("the exit status of status", () => {
   ] as const) {
     test(`with ${what} is ${expected}`, () => assert.equal(statusExit(viewOf(change)), expected));
   }
+});
+
+test("status tells of a stranger that claims the VIP, for two minutes", () => {
+  const shown = (contender: ElectionStatus["contender"]): string =>
+    statusText(viewOf({ agent: ok(agentOf({ election: { contender } })) }), false);
+  const stranger = { mac: "02:00:00:00:00:99", node: null, agoMs: 4_000 };
+  assert.match(
+    shown(stranger),
+    /Look at:\n.*The machine 02:00:00:00:00:99, which is no candidate, claimed the VIP 4 s ago: see LH_VIP_CONFLICT/s,
+  );
+  assert.doesNotMatch(shown({ ...stranger, agoMs: 150_000 }), /no candidate/);
+  assert.doesNotMatch(shown({ ...stranger, node: "n2" }), /no candidate/);
 });
 
 describe("what came from outside", () => {
@@ -101,6 +115,19 @@ describe("why", () => {
     assert.match(last({ lease: ok(leaseOf("n1", { "leasehold.dev/move-to": "n1" })) }), /leasehold unpin/);
     const waits = last({ lease: ok(leaseOf("n1", { "leasehold.dev/move-to": "n2" })) }, "n2");
     assert.match(waits, /n1 has not handed over yet/);
+  });
+
+  test("says which VIPs a node has that is in FAULT vip-mismatch, and which the others have", () => {
+    const agent = agentOf({ election: { state: "FAULT", eligible: false, faults: ["vip-mismatch"] } });
+    const lease = held("n2", 1, [
+      candidate("n1", { vips: ["192.0.2.10"] }),
+      candidate("n2", { vips: ["192.0.2.20"] }),
+      candidate("n3", { vips: ["192.0.2.20"] }),
+    ]);
+    assert.match(
+      last({ agent: ok(agent), lease: ok(lease) }),
+      /it is in FAULT vip-mismatch: n1 has 192\.0\.2\.10, 2001:db8::10, and n2 has 192\.0\.2\.20, n3 has 192\.0\.2\.20\. LeaseholdFault in docs\/operations\.md/,
+    );
   });
 
   test("of another node tells what this recorder has of that node, and not of one with a longer name", () => {
