@@ -421,7 +421,7 @@ function gapsOf({ agent, peers, kernel, lease, recording, config }: Answers): re
     ...gap(kernel, ["ip -br address"]),
     ...gap(lease, [
       `kubectl --kubeconfig ${config.adminKubeconfig ?? config.kubeconfig} --server https://NODE:${config.backendPort} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
-      "crictl ps -a --name kube-apiserver",
+      "crictl ps -a --name 'kube-apiserver|etcd'",
     ]),
     // While the agent is down and was never written, there is one thing to repair and not two.
     ...(agent.kind === "ok" ? gap(recording, [`ls ${config.dataDir}/decisions`]) : []),
