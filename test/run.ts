@@ -8,6 +8,7 @@ import { spawnSync } from "node:child_process";
 import { dirname, join, delimiter } from "node:path";
 import { findBinaries } from "./support/control-plane/binaries.ts";
 import { prepareCluster } from "./support/e2e/prepare.ts";
+import { findEtcdctl } from "./support/e2e/programs.ts";
 import { LAYERS, ROOT, filesOf, runLayer } from "./support/runner/layers.ts";
 import type { Layer, Outcome } from "./support/runner/layers.ts";
 import { setUp } from "./support/set-up/set-up.ts";
@@ -83,6 +84,13 @@ async function prepareAndRun(layer: Layer, files: readonly string[]): Promise<Ou
         ? `${found.binaries.version} from ${dirname(found.binaries.kubeApiserver)}`
         : found.reason;
     process.stdout.write(`control plane: ${line}\n`);
+  }
+  if (layer.needs.includes("etcdctl")) {
+    try {
+      await findEtcdctl((line) => process.stdout.write(`etcdctl: ${line}\n`));
+    } catch (error) {
+      return { ...nothing(layer), problems: [error instanceof Error ? error.message : String(error)] };
+    }
   }
   if (layer.needs.includes("cluster")) {
     try {

@@ -224,11 +224,11 @@ mv leasehold.yaml manifests/`);
   },
   {
     name: "full-disk",
-    options: { dataSize: { n1: "1m", n2: "1m", n3: "1m" } },
+    options: { dataSize: { n1: "32m", n2: "32m", n3: "32m" } },
     async stage(cluster) {
       const { backup } = await roles(cluster);
-      await backup.try("dd if=/dev/zero of=/var/lib/leasehold/trace.pcap bs=4k count=1024 2>/dev/null");
-      await backup.type("kill -USR1 $(pgrep -f 'leasehold.js run')");
+      await backup.try("dd if=/dev/zero of=/var/lib/leasehold/trace.pcap bs=64k count=1024 2>/dev/null");
+      await backup.type("kill -USR1 $(pgrep -f 'leasehold[.]js run')");
       return {
         node: backup,
         symptom: [

@@ -22,7 +22,7 @@ export interface Layer {
   /** required: needs namespaces. preferred: leaves nothing behind there, runs without as well. */
   readonly sandbox: "none" | "preferred" | "required";
   /** `cluster`: what a kubeadm cluster needs, and cgroups for its nodes. */
-  readonly needs: readonly ("build" | "control-plane" | "cluster" | "older-kubeadm")[];
+  readonly needs: readonly ("build" | "control-plane" | "etcdctl" | "cluster" | "older-kubeadm")[];
   /** Its scenarios take minutes of waiting: runs when it is named, and is no part of `npm test`. */
   readonly onlyWhenNamed?: boolean;
 }
@@ -77,9 +77,9 @@ export const LAYERS: readonly Layer[] = [
     name: "long",
     concurrency: 1,
     testTimeoutMs: 900_000,
-    limitMs: 90 * 60_000,
+    limitMs: 120 * 60_000,
     sandbox: "required",
-    needs: ["control-plane", "build"],
+    needs: ["control-plane", "etcdctl", "build"],
     onlyWhenNamed: true,
   },
 ];
