@@ -1,10 +1,10 @@
 /**
- * Three bundles: the entry, which any Node can read, the agent and the balancer's worker thread. All
- * dependencies are inside but koffi, whose native part is found next to it in node_modules.
+ * The bundles, one for each of {@link ENTRIES}, and the page's files. All dependencies are inside but koffi,
+ * whose native part is found next to it in node_modules.
  *
  * `npm run build -- [OUTDIR]`, default dist/.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -15,6 +15,36 @@ import { PAGE_FILES } from "../src/ops/page-files.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const outdir = resolve(process.argv[2] ?? `${root}dist`);
 const { version }: { readonly version: string } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
+
+/**
+ * The source of each bundle, by the bundle's name. The first one can be read by any Node. What the sources
+ * import dynamically is a bundle of its own, which a process loads when it needs it: the agent (`run`), all
+ * other commands, and the picture of the page.
+ */
+const ENTRIES: Readonly<Record<string, string>> = {
+  leasehold: "src/leasehold.js",
+  main: "src/main.ts",
+  agent: "src/cli/agent-process.ts",
+  commands: "src/cli/command-process.ts",
+  "page-picture": "src/cli/page-picture.ts",
+  "proxy-worker": "src/proxy/worker.ts",
+};
+
+const bundles = new Map(Object.entries(ENTRIES).map(([name, source]) => [`${root}${source}`, name]));
+
+/** Lets a dynamic import load the bundle that was made of that source. */
+const ownBundles: Plugin = {
+  name: "own-bundles",
+  setup(bundler) {
+    bundler.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
+      if (kind !== "dynamic-import") return undefined;
+      const name = bundles.get(resolve(resolveDir, path));
+      return name === undefined
+        ? { errors: [{ text: `${path} is imported dynamically, and is not in ENTRIES` }] }
+        : { path: `./${name}.js`, external: true };
+    });
+  },
+};
 
 /**
  * What the agent uses of packages that are one CommonJS graph, from which a bundler can leave nothing out.
@@ -49,18 +79,15 @@ const staging = mkdtempSync(join(dirname(outdir), ".build-"));
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { leasehold: "src/leasehold.js", agent: "src/main.ts", "proxy-worker": "src/proxy/worker.ts" },
+  entryPoints: { ...ENTRIES },
   outdir: staging,
   bundle: true,
   platform: "node",
   target: `node${NEEDED_NODE}`,
   format: "esm",
   external: ["koffi"],
-  plugins: [usedParts],
-  define: {
-    LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version),
-    LEASEHOLD_BUNDLE_PAGE: JSON.stringify([...PAGE_FILES]),
-  },
+  plugins: [usedParts, ownBundles],
+  define: { LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version) },
   // CommonJS dependencies ask for Node's own modules with require, which an ES module does not have.
   banner: {
     js: 'import { createRequire as bundleRequire } from "node:module"; const require = bundleRequire(import.meta.url);',
@@ -73,6 +100,7 @@ const result = await build({
   metafile: true,
 });
 
+for (const name of PAGE_FILES) copyFileSync(`${root}src/ops/${name}`, join(staging, name));
 mkdirSync(outdir, { recursive: true });
 for (const name of readdirSync(staging)) {
   renameSync(join(staging, name), join(outdir, name));

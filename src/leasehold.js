@@ -1,13 +1,13 @@
 #!/usr/bin/env -S node --max-semi-space-size=1
 /**
  * The bundle's entry (dist/leasehold.js): says which Node is needed where this one is too old, and otherwise
- * starts the agent's own file, which an old Node cannot read.
+ * starts the file that an old Node cannot read.
  */
 import { EX_UNAVAILABLE, nodeObstacle, startModule } from "./needed-node.js";
 
 const obstacle = nodeObstacle(process.versions.node);
 if (obstacle === undefined) {
-  startModule(new URL("./agent.js", import.meta.url).href);
+  startModule(new URL("./main.js", import.meta.url).href);
 } else {
   process.stderr.write(`leasehold: ${obstacle}.\n`);
   process.exitCode = EX_UNAVAILABLE;

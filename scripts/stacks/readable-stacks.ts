@@ -3,7 +3,7 @@ import { SourceMap } from "node:module";
 import type { SourceMapPayload } from "node:module";
 
 /** A bundle, line and column as V8 writes them into a stack, after whatever folder the bundle lies in. */
-const PLACE = /(?:file:\/\/)?[^\s()"\\]*\/(agent|proxy-worker)\.js:(\d+):(\d+)/g;
+const PLACE = /(?:file:\/\/)?[^\s()"\\]*\/(main|agent|commands|page-picture|proxy-worker)\.js:(\d+):(\d+)/g;
 
 /**
  * Returns `text` with every place that `mapOf` has a map for replaced. `mapOf` is asked once for each bundle,

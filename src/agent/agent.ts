@@ -80,7 +80,7 @@ export interface AgentDeps {
   /** The settings as the page shows them. */
   readonly settings: readonly ShownSetting[];
   /** Makes the page's table of the cluster; see {@link OpsPage}. */
-  readonly picture: (input: PictureInput) => object;
+  readonly picture: (input: PictureInput) => Promise<object>;
 }
 
 export interface Agent {

@@ -11,7 +11,6 @@ import { createLogOutput } from "../log-output.ts";
 import type { WriteBytes } from "../log-output.ts";
 import { createLogger } from "../pino-logger.ts";
 import type { LevelLogger } from "../pino-logger.ts";
-import { pagePicture } from "./page-picture.ts";
 import { PROXY_WORKER, VERSION } from "../version.ts";
 
 export interface RunDeps {
@@ -97,7 +96,11 @@ function runAgent(
     workerUrl: PROXY_WORKER,
     droppedLines,
     settings: shownSettings(deps.env),
-    picture: (input) => pagePicture(config, input),
+    async picture(input) {
+      // Seldom wanted: a bundle of its own, which is loaded with the first person who looks at the page.
+      const { pagePicture } = await import("./page-picture.ts");
+      return pagePicture(config, input);
+    },
   });
 
   return new Promise((resolve) => {

@@ -1,4 +1,7 @@
-/** The page's three files. Running from source they are read. scripts/build.ts puts the map into the bundle. */
+/**
+ * The page's three files. scripts/build.ts puts them next to the bundle. The agent reads them when the first
+ * person looks at the page, and not before.
+ */
 import { readFileSync } from "node:fs";
 
 export interface PageFile {
@@ -6,22 +9,25 @@ export interface PageFile {
   readonly text: string;
 }
 
-type Entry = readonly [path: string, file: PageFile];
+/** What each path leads to: a file's name and type. */
+const FILES: Readonly<Partial<Record<string, readonly [name: string, type: string]>>> = {
+  "/": ["page.html", "text/html; charset=utf-8"],
+  "/page.css": ["page.css", "text/css; charset=utf-8"],
+  "/page.js": ["page.js", "text/javascript; charset=utf-8"],
+};
 
-declare const LEASEHOLD_BUNDLE_PAGE: readonly Entry[] | undefined;
+/** The files' names. */
+export const PAGE_FILES: readonly string[] = Object.values(FILES).flatMap((file) => file?.[0] ?? []);
 
-const entry = (path: string, name: string, type: string): Entry => [
-  path,
-  { type, text: readFileSync(new URL(name, import.meta.url), "utf8") },
-];
+const kept = new Map<string, PageFile>();
 
-/** The files by the path that leads to them. */
-export const PAGE_FILES: ReadonlyMap<string, PageFile> = new Map(
-  typeof LEASEHOLD_BUNDLE_PAGE === "object"
-    ? LEASEHOLD_BUNDLE_PAGE
-    : [
-        entry("/", "page.html", "text/html; charset=utf-8"),
-        entry("/page.css", "page.css", "text/css; charset=utf-8"),
-        entry("/page.js", "page.js", "text/javascript; charset=utf-8"),
-      ],
-);
+/** Returns the file that a path of a page leads to. undefined if there is none. */
+export function pageFile(path: string): PageFile | undefined {
+  const known = kept.get(path);
+  const file = Object.hasOwn(FILES, path) ? FILES[path] : undefined;
+  if (known !== undefined || file === undefined) return known;
+  const [name, type] = file;
+  const read = { type, text: readFileSync(new URL(name, import.meta.url), "utf8") };
+  kept.set(path, read);
+  return read;
+}

@@ -12,7 +12,7 @@ import type { Sample } from "./history.ts";
 import { MOST_MOVES, parseMoves, parsePageFacts } from "./page-facts.ts";
 import type { Move, PageFacts } from "./page-facts.ts";
 import type { PeerAnswer } from "../peers/ask-peer.ts";
-import type { PageFile } from "./page-files.ts";
+import { pageFile } from "./page-files.ts";
 import type { PeerDesk, PeerPath } from "./peers.ts";
 import { readable } from "./strict.ts";
 
@@ -32,12 +32,11 @@ export interface PageDeps {
   readonly log: Logger;
   /** This node. */
   readonly node: string;
-  readonly files: ReadonlyMap<string, PageFile>;
   /** What this agent tells on a path of its peers' port, as text. */
   readonly own: (path: PeerPath) => Promise<string>;
   readonly desk: () => PeerDesk | undefined;
   /** Makes the table of the cluster, as JSON, from what the nodes say. */
-  readonly picture: (input: PictureInput) => object;
+  readonly picture: (input: PictureInput) => Promise<object>;
 }
 
 export interface Page {
@@ -70,7 +69,7 @@ interface Audience {
 }
 
 export function createPage(deps: PageDeps): Page {
-  const { clock, log, files, desk } = deps;
+  const { clock, log, desk } = deps;
   const audiences = new Map<string, Audience>();
   let stopped = false;
 
@@ -91,7 +90,7 @@ export function createPage(deps: PageDeps): Page {
     const own = statuses.get(node);
     return {
       home: deps.node,
-      ...deps.picture({ at, node, statuses, places }),
+      ...(await deps.picture({ at, node, statuses, places })),
       moves: movesOf(moves, at),
       sample: own?.kind === "ok" ? (sampleIn(own.text, at) ?? null) : null,
     };
@@ -147,7 +146,7 @@ export function createPage(deps: PageDeps): Page {
   return {
     find(node, path) {
       if (path === "/events") return events(node);
-      const file = files.get(path);
+      const file = pageFile(path);
       return file && { status: 200, type: file.type, body: file.text, headers: SAFE };
     },
     stop() {

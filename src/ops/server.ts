@@ -25,7 +25,6 @@ import type { AgentMetrics } from "./metrics.ts";
 import { createPage } from "./page.ts";
 import type { PictureInput } from "./page.ts";
 import type { Move } from "./page-facts.ts";
-import { PAGE_FILES } from "./page-files.ts";
 import { createPeerDesk, isPeerPath } from "./peers.ts";
 import type { PeerDesk, PeerPath } from "./peers.ts";
 import type { AgentStatus, ListenerStatus } from "./status.ts";
@@ -38,7 +37,7 @@ export interface OpsPage {
   /** The last changes of this node's role, the last one first. */
   readonly moves: () => readonly Move[];
   /** Makes the table of the cluster, as JSON, from what the nodes say. */
-  readonly picture: (input: PictureInput) => object;
+  readonly picture: (input: PictureInput) => Promise<object>;
 }
 
 export interface OpsDeps {
@@ -256,7 +255,6 @@ export function createOps(deps: OpsDeps): Ops {
     clock,
     log,
     node: deps.page.node,
-    files: PAGE_FILES,
     own: async (path) => tells[path](),
     desk: () => desk,
     picture: deps.page.picture,

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { startsAgent } from "../../../src/cli/agent-words.ts";
 import { parseArgs } from "../../../src/cli/args.ts";
 import { COMMANDS, synopsis } from "../../../src/cli/commands.ts";
 import type { CommandSpec } from "../../../src/cli/commands.ts";
@@ -111,6 +112,20 @@ describe("the command line", () => {
       assert.match(command.message, pattern);
     });
   }
+
+  test("starts the agent for exactly the words that the parser takes for run", () => {
+    const vocabulary = ["run", "--", "", "-h", "--help", "status", "--watch=false", "-o", "Run", "run --"];
+    let lines: readonly (readonly string[])[] = [[]];
+    const started: string[] = [];
+    for (let length = 0; length <= 4; length++) {
+      for (const line of lines) {
+        assert.equal(parseArgs(line).kind === "run", startsAgent(line), JSON.stringify(line));
+        if (startsAgent(line)) started.push(line.join(" "));
+      }
+      lines = lines.flatMap((line) => vocabulary.map((word) => [...line, word]));
+    }
+    assert.deepEqual(started, ["", "run", "run --", "-- run"]);
+  });
 
   test("of any kind is an answer, never an exception", () => {
     fc.assert(

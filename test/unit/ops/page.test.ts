@@ -22,7 +22,7 @@ async function started(t: TestContext, picture?: (input: PictureInput) => object
         { section: "Lease", name: "LEASEHOLD_VIP", value: "192.0.2.10", isSet: true, doc: "The VIP." },
       ],
       moves: () => [{ at: "2026-01-01T00:00:00.000Z", from: "BACKUP", to: "MASTER", reason: "claimed" }],
-      picture(input) {
+      async picture(input) {
         inputs.push(input);
         return picture?.(input) ?? { nodes: [] };
       },

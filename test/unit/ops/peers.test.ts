@@ -29,7 +29,7 @@ async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Ag
   const rig = await startedOps(t, {
     status: () => exampleStatus({ agent: { node } }),
     decisions: () => Promise.resolve(decisions),
-    page: { node, settings: [], moves: () => [], picture: () => ({}) },
+    page: { node, settings: [], moves: () => [], picture: () => Promise.resolve({}) },
   });
   await rig.ops.meetPeers({ host: "127.0.0.1", port: 0, identity, known });
   t.after(() => rmSync(directory, { recursive: true }));

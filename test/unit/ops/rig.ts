@@ -22,7 +22,7 @@ export function makeOps(options: Partial<OpsDeps> = {}): Ops {
     charted: () => exampleStatus(),
     decisions: () => Promise.resolve("{}"),
     metrics: exampleMetrics(),
-    page: { node: "n1", settings: [], moves: () => [], picture: () => ({}) },
+    page: { node: "n1", settings: [], moves: () => [], picture: () => Promise.resolve({}) },
     log: silentLogger,
     clock: new FakeClock(),
     ...options,
