@@ -47,12 +47,10 @@ const ownBundles: Plugin = {
 };
 
 /**
- * What the agent uses of packages that are one CommonJS graph, from which a bundler can leave nothing out.
- * All of undici and prom-client would cost an agent 35 MB of resident memory. An import that is not listed
- * here fails the build.
+ * What the agent uses of a package that is one CommonJS graph, from which a bundler can leave nothing out. An
+ * import that is not listed here fails the build.
  */
 const USED_PARTS: Readonly<Record<string, string>> = {
-  undici: 'export { default as Pool } from "undici/lib/dispatcher/pool.js";',
   "prom-client": `
     export { default as Counter } from "prom-client/lib/counter.js";
     export { default as Gauge } from "prom-client/lib/gauge.js";

@@ -20,8 +20,8 @@ import { createEventRecorder } from "../kube/events.ts";
 import type { ClientCredentials } from "../kube/kubeconfig.ts";
 import { createServerAnswers } from "../kube/server-answers.ts";
 import { apiServerList } from "../kube/servers.ts";
-import { createUndiciTransport } from "../kube/undici-transport.ts";
-import type { UndiciTransport } from "../kube/undici-transport.ts";
+import { createHttpsTransport } from "../kube/https-transport.ts";
+import type { HttpsTransport } from "../kube/https-transport.ts";
 import { closeSocket, makeFifo } from "../linux/libc.ts";
 import { readNetwork } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
@@ -106,7 +106,7 @@ const REVIEW_MS = 3_000;
 
 /** The parts that need to know the node's place on the network. */
 interface Parts {
-  readonly transport: UndiciTransport;
+  readonly transport: HttpsTransport;
   readonly credentials: Credentials;
   readonly balancer: Balancer;
   readonly candidacy: Candidacy | undefined;
@@ -239,7 +239,7 @@ export function createAgent(deps: AgentDeps): Agent {
     parts?.fastPath?.close();
     parts?.candidacy?.close();
     parts?.credentials.stop();
-    await parts?.transport.close();
+    parts?.transport.close();
     await ops.stop();
     await told;
     orphans?.close();
@@ -376,7 +376,7 @@ function createParts(
     provenFile: { path: provenFile(config), mode: "write" },
     onChange: () => balancer.updateTls(),
   });
-  const transport = createUndiciTransport({
+  const transport = createHttpsTransport({
     clock,
     log,
     credentials,

@@ -7,7 +7,7 @@ import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
 import { createCredentials, provenFile } from "../kube/credentials.ts";
 import { apiServerList } from "../kube/servers.ts";
-import { createUndiciTransport } from "../kube/undici-transport.ts";
+import { createHttpsTransport } from "../kube/https-transport.ts";
 import { silentLogger } from "../log.ts";
 import { VERSION } from "../version.ts";
 
@@ -39,7 +39,7 @@ export function connect(config: Config, clock: Clock, candidates: readonly strin
     provenFile: { path: provenFile(config), mode: "read" },
     onChange: () => {},
   });
-  const transport = createUndiciTransport({
+  const transport = createHttpsTransport({
     clock,
     log,
     credentials,
@@ -64,7 +64,7 @@ export function connect(config: Config, clock: Clock, candidates: readonly strin
     problem: () => credentials.problem(),
     async [Symbol.asyncDispose]() {
       credentials.stop();
-      await transport.close();
+      transport.close();
     },
   };
 }

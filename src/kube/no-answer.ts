@@ -2,8 +2,7 @@
 import type { NoAnswer } from "./transport.ts";
 
 /** A host is there: a reset, a refusal, a connection closed in mid-answer, or an answer that is not HTTP. */
-const REFUSED =
-  /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ECONNABORTED|UND_ERR_SOCKET|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_\w+|HPE_\w+|HTTPParserError)$/;
+const REFUSED = /^(?:ECONNREFUSED|ECONNRESET|EPIPE|ECONNABORTED|HPE_\w+)$/;
 /**
  * Node's names of OpenSSL's verdicts on a certificate, and OpenSSL's own errors. OpenSSL 3.5 has a slash in
  * some of them: ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE.
@@ -65,8 +64,7 @@ function wordsFor(code: string): string {
 }
 
 /**
- * Returns the codes of the error and its causes, outermost first, or the name of an error that has no code
- * (undici's parser errors).
+ * Returns the codes of the error and its causes, outermost first, or the name of an error that has no code.
  */
 function codes(error: unknown): readonly string[] {
   const found: string[] = [];

@@ -1,9 +1,9 @@
 /**
- * Opens one watch over undici with one set of credentials. The answer is a stream with one JSON object per
+ * Opens one watch with one set of credentials. The answer is a stream with one JSON object per
  * line.
  */
-import type { Dispatcher } from "undici";
 import type { Clock } from "../clock.ts";
+import type { Exchange, ExchangeHandlers } from "./connections.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { noAnswerReason } from "./no-answer.ts";
 import { plainText } from "./plain-text.ts";
@@ -19,7 +19,7 @@ export type WatchEnd = Parameters<WatchHandlers["onEnd"]>[0];
 
 export interface WatchDeps {
   readonly clock: Clock;
-  readonly dispatch: (handler: Dispatcher.DispatchHandler) => void;
+  readonly request: (handlers: ExchangeHandlers) => Exchange;
   /** Called when the HTTP status has come. */
   readonly onAnswer: (status: number) => void;
   readonly onEvent: WatchHandlers["onEvent"];
@@ -28,37 +28,30 @@ export interface WatchDeps {
 }
 
 /** Opens the watch. `close()` of the returned object ends it without a call of `onEnd`. */
-export function openWatch(server: string, path: string, deps: WatchDeps): { close(): void } {
+export function openWatch(server: string, deps: WatchDeps): { close(): void } {
   let over = false;
   let sent = false;
   let status = 0;
-  let controller: Dispatcher.DispatchController | undefined;
   const lines = new LineSplitter(MAX_EVENT_BYTES);
   const end = (reason: WatchEnd | undefined, error?: ApiNoAnswer): void => {
     if (over) return;
     over = true;
     opening.cancel();
     if (reason !== undefined) deps.onEnd(reason, error);
-    controller?.abort(new Error(`watch of ${path} ended`));
+    call.abort();
   };
   const fail = (message: string, error?: ApiNoAnswer): void =>
     end({ kind: "error", message: `${server}: ${message}` }, error);
   const opening = deps.clock.after(WATCH_OPEN_MS, () => fail(`no answer within ${WATCH_OPEN_MS} ms`));
-  deps.dispatch({
-    onRequestStart(started) {
-      if (over) throw new Error("the watch was closed before it was sent");
-      controller = started;
-      sent = true;
-    },
-    onResponseStart(_controller, statusCode) {
-      if (over || statusCode < 200) return;
-      status = statusCode;
+  const call = deps.request({
+    onSent: () => void (sent = true),
+    onStatus(code) {
+      status = code;
       opening.cancel();
       deps.onAnswer(status);
       if (status !== 200) end({ kind: "status", status });
     },
-    onResponseData(_controller, chunk) {
-      if (over || status !== 200) return;
+    onData(chunk) {
       const complete = lines.push(chunk);
       if (complete === undefined) return fail(`an event exceeds ${MAX_EVENT_BYTES} bytes`);
       for (const line of complete) {
@@ -68,8 +61,8 @@ export function openWatch(server: string, path: string, deps: WatchDeps): { clos
         if (over) return;
       }
     },
-    onResponseEnd: () => end({ kind: "end" }),
-    onResponseError(_controller, error) {
+    onEnd: () => end({ kind: "end" }),
+    onError(error) {
       const message = plainText(error.message);
       const unheard =
         status > 0

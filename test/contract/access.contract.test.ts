@@ -10,8 +10,8 @@ import { createApiClient } from "../../src/kube/api.ts";
 import { createCredentials } from "../../src/kube/credentials.ts";
 import type { Credentials } from "../../src/kube/credentials.ts";
 import { readKubeconfig } from "../../src/kube/kubeconfig.ts";
-import { createUndiciTransport } from "../../src/kube/undici-transport.ts";
-import type { UndiciTransport } from "../../src/kube/undici-transport.ts";
+import { createHttpsTransport } from "../../src/kube/https-transport.ts";
+import type { HttpsTransport } from "../../src/kube/https-transport.ts";
 import { silentLogger } from "../../src/log.ts";
 import { MONITORING_RBAC } from "../../src/manifests/monitoring.ts";
 import { createAccess } from "../../src/ops/access.ts";
@@ -27,7 +27,7 @@ const NOBODY: Shown = { certificate: undefined, token: undefined };
 let cluster: ControlPlane;
 let directory: string;
 let credentials: Credentials;
-let transport: UndiciTransport;
+let transport: HttpsTransport;
 
 before(async () => {
   if (found.kind !== "found") return;
@@ -43,7 +43,7 @@ before(async () => {
     onChange: () => {},
   });
   await credentials.start();
-  transport = createUndiciTransport({
+  transport = createHttpsTransport({
     clock,
     log: silentLogger,
     credentials,
@@ -53,7 +53,7 @@ before(async () => {
 });
 after(async () => {
   if (found.kind !== "found") return;
-  await transport.close();
+  transport.close();
   credentials.stop();
   await cluster[Symbol.asyncDispose]();
   await rm(directory, { recursive: true, force: true });

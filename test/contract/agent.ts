@@ -4,7 +4,7 @@ import { createApiClient } from "../../src/kube/api.ts";
 import { createCredentials } from "../../src/kube/credentials.ts";
 import { createLeaseStore } from "../../src/kube/lease-store.ts";
 import type { ApiLeaseStore } from "../../src/kube/lease-store.ts";
-import { createUndiciTransport } from "../../src/kube/undici-transport.ts";
+import { createHttpsTransport } from "../../src/kube/https-transport.ts";
 import { silentLogger } from "../../src/log.ts";
 import type { Logger } from "../../src/log.ts";
 
@@ -29,7 +29,7 @@ export async function startAgent(
     onChange: () => {},
   });
   await credentials.start();
-  const transport = createUndiciTransport({
+  const transport = createHttpsTransport({
     clock,
     log,
     credentials,
@@ -49,7 +49,7 @@ export async function startAgent(
   return {
     store,
     async [Symbol.asyncDispose]() {
-      await transport.close();
+      transport.close();
       credentials.stop();
     },
   };

@@ -6,7 +6,7 @@ import { createApiClient } from "../../src/kube/api.ts";
 import { createCredentials } from "../../src/kube/credentials.ts";
 import { formatCandidate, parseLease } from "../../src/kube/record-codec.ts";
 import type { Candidate } from "../../src/kube/record.ts";
-import { createUndiciTransport } from "../../src/kube/undici-transport.ts";
+import { createHttpsTransport } from "../../src/kube/https-transport.ts";
 import { systemClock } from "../../src/clock.ts";
 import { silentLogger } from "../../src/log.ts";
 import { rawClient, targetKinds } from "./target.ts";
@@ -68,7 +68,7 @@ for (const kind of await targetKinds()) {
       });
       await credentials.start();
       const servers = (): readonly string[] => [target.server];
-      const transport = createUndiciTransport({
+      const transport = createHttpsTransport({
         clock,
         log,
         credentials,
@@ -84,7 +84,7 @@ for (const kind of await targetKinds()) {
       };
       closeApi = async () => {
         credentials.stop();
-        await transport.close();
+        transport.close();
       };
     });
     after(async () => {

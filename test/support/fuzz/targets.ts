@@ -12,6 +12,7 @@ import { pagePicture } from "../../../src/cli/page-picture.ts";
 import { parseConfig } from "../../../src/config/config.ts";
 import { readPeers } from "../../../src/fastpath/remembered-peers.ts";
 import { parseFlow } from "../../../src/fastpath/nft.ts";
+import type { ExchangeHandlers } from "../../../src/kube/connections.ts";
 import { drainedServers } from "../../../src/kube/drain.ts";
 import { parseEndpointSlices } from "../../../src/kube/endpoints.ts";
 import { readKubeconfig } from "../../../src/kube/kubeconfig.ts";
@@ -305,7 +306,9 @@ const api: readonly Target[] = [
     ],
     read(input) {
       let ends = 0;
-      openWatch("192.0.2.1:6443", "/watch", {
+      let isAborted = false;
+      let handlers: ExchangeHandlers | undefined;
+      openWatch("192.0.2.1:6443", {
         clock: new FakeClock(),
         onAnswer: () => {},
         onEvent: (type, object) => {
@@ -314,29 +317,17 @@ const api: readonly Target[] = [
           parseLease(object);
         },
         onEnd: () => void (ends += 1),
-        dispatch(handler) {
-          const controller = {
-            abort() {},
-            pause() {},
-            resume() {},
-            get aborted() {
-              return false;
-            },
-            get paused() {
-              return false;
-            },
-            get reason() {
-              return null;
-            },
-          };
-          handler.onRequestStart?.(controller, {});
-          handler.onResponseStart?.(controller, 200, {}, "OK");
-          // Cut where no character and no line ends.
-          for (let at = 0; at < input.length; at += 997)
-            handler.onResponseData?.(controller, Buffer.from(input.subarray(at, at + 997)));
-          handler.onResponseEnd?.(controller, {});
+        request(given) {
+          handlers = given;
+          return { abort: () => void (isAborted = true) };
         },
       });
+      handlers?.onSent();
+      handlers?.onStatus(200);
+      // Cut where no character and no line ends. Nothing is called after an abort.
+      for (let at = 0; at < input.length && !isAborted; at += 997)
+        handlers?.onData(Buffer.from(input.subarray(at, at + 997)));
+      if (!isAborted) handlers?.onEnd();
       assert.equal(ends, 1);
     },
   },

@@ -10,7 +10,7 @@ import { systemClock } from "../../../src/clock.ts";
 import type { ClientCredentials } from "../../../src/kube/kubeconfig.ts";
 import { ApiNoAnswer } from "../../../src/kube/transport.ts";
 import type { ApiRequest, WatchHandlers } from "../../../src/kube/transport.ts";
-import { createUndiciTransport } from "../../../src/kube/undici-transport.ts";
+import { createHttpsTransport } from "../../../src/kube/https-transport.ts";
 import type { LogFields } from "../../../src/log.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { authority, issue, issueServing } from "../../support/backends/pki.ts";
@@ -102,7 +102,7 @@ function userOf({ socket }: IncomingMessage): string {
 function transportWith(...usable: ClientCredentials[]) {
   const verdicts: string[] = [];
   const warnings: LogFields[] = [];
-  const transport = createUndiciTransport({
+  const transport = createHttpsTransport({
     clock: systemClock(() => performance.now()),
     log: { ...silentLogger, warn: (fields) => void warnings.push(fields) },
     credentials: {

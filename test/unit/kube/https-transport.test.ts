@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
+import type { ServerOptions } from "node:https";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer as createTcpServer } from "node:net";
 import type { Server, Socket } from "node:net";
@@ -14,8 +15,8 @@ import { createCredentials } from "../../../src/kube/credentials.ts";
 import type { ClientCredentials } from "../../../src/kube/kubeconfig.ts";
 import { ApiNoAnswer } from "../../../src/kube/transport.ts";
 import type { ApiRequest, WatchHandlers } from "../../../src/kube/transport.ts";
-import { createUndiciTransport } from "../../../src/kube/undici-transport.ts";
-import type { UndiciTransport } from "../../../src/kube/undici-transport.ts";
+import { createHttpsTransport } from "../../../src/kube/https-transport.ts";
+import type { HttpsTransport } from "../../../src/kube/https-transport.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { authority, issue, issueServing } from "../../support/backends/pki.ts";
 import { kubeconfigText } from "./kubeconfig-fixture.ts";
@@ -56,9 +57,10 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void | Pr
  */
 async function apiServer(
   handler: Handler,
+  more: ServerOptions = {},
 ): Promise<{ readonly address: string; readonly connections: () => number }> {
   const server = createServer(
-    { ...serving, ca: ca.cert, requestCert: true, rejectUnauthorized: false },
+    { ...serving, ca: ca.cert, requestCert: true, rejectUnauthorized: false, ...more },
     (request, response) => {
       void handler(request, response);
     },
@@ -91,7 +93,7 @@ function addressOf(server: Server): string {
 
 function transportWith(...usable: ClientCredentials[]) {
   const verdicts: string[] = [];
-  const transport: UndiciTransport = createUndiciTransport({
+  const transport: HttpsTransport = createHttpsTransport({
     clock: systemClock(() => performance.now()),
     log: silentLogger,
     credentials: {
@@ -119,7 +121,7 @@ async function withFiles(address: string) {
   const onChange = (): void => {};
   const credentials = createCredentials({ clock, log: silentLogger, ownPath, adminPath, onChange });
   await credentials.start();
-  const transport = createUndiciTransport({
+  const transport = createHttpsTransport({
     clock,
     log: silentLogger,
     credentials,
@@ -128,7 +130,7 @@ async function withFiles(address: string) {
   });
   cleanups.push(async () => {
     credentials.stop();
-    await transport.close();
+    transport.close();
     await rm(directory, { recursive: true });
   });
   return {
@@ -163,7 +165,7 @@ function peerName(request: IncomingMessage): string {
   return String(tlsOf(request).getPeerCertificate().subject.CN);
 }
 
-describe("one request over undici", () => {
+describe("one request", () => {
   test("goes out as it should, over one kept connection, with our certificate and the name kubernetes", async () => {
     const seen: unknown[] = [];
     const server = await apiServer(async (request, response) => {
@@ -191,8 +193,6 @@ describe("one request over undici", () => {
       body: [{ op: "test" }],
     };
     const answer = await transport.send(server.address, patch, 5000);
-    // undici takes a connection back into its pool a few ticks after the answer.
-    await settle();
     await transport.send(server.address, GET, 5000);
     assert.deepEqual(answer, { server: server.address, status: 200, body: { a: 1 } });
     assert.deepEqual(seen, [
@@ -346,6 +346,105 @@ describe("one request over undici", () => {
   });
 });
 
+describe("connections", () => {
+  test("one that is still being opened when its request is given up serves the next request", async () => {
+    const urls: (string | undefined)[] = [];
+    let slow = true;
+    let goOn = (): void => {};
+    const server = await apiServer(
+      (request, response) => {
+        urls.push(request.url);
+        response.end("{}");
+      },
+      { SNICallback: (_name, done) => (slow ? void (goOn = () => done(null)) : done(null)) },
+    );
+    const { transport } = transportWith(credentialsOf("leasehold"));
+    const givenUp = transport.send(server.address, { ...GET, path: "/late" }, 100);
+    assert.deepEqual(await noAnswer(givenUp), { reason: "silent", sent: false });
+    slow = false;
+    goOn();
+    while (server.connections() === 0) await settle();
+    assert.equal((await transport.send(server.address, GET, 5000)).status, 200);
+    assert.deepEqual([urls, server.connections()], [["/x"], 1]);
+  });
+
+  test("are not used again after an answer that closes them, nor after the server has closed them", async () => {
+    const sockets: Socket[] = [];
+    const server = await apiServer((request, response) => {
+      sockets.push(request.socket);
+      if (request.url === "/last") response.setHeader("connection", "close");
+      response.end("{}");
+    });
+    const { transport } = transportWith(credentialsOf("leasehold"));
+    for (let count = 0; count < 2; count++) {
+      assert.equal((await transport.send(server.address, { ...GET, path: "/last" }, 5000)).status, 200);
+      assert.equal((await transport.send(server.address, GET, 5000)).status, 200);
+      const idle = sockets.at(-1) ?? assert.fail("no socket");
+      const closed = new Promise((resolve) => idle.once("close", resolve));
+      idle.end();
+      await closed;
+      await settle();
+    }
+    assert.equal(server.connections(), 4);
+  });
+
+  test("of one server are 32 at most: what finds none waits, and is never sent once it is given up", async () => {
+    const held: ServerResponse[] = [];
+    const urls = new Set<string | undefined>();
+    const server = await apiServer((request, response) => {
+      urls.add(request.url);
+      held.push(response);
+    });
+    const { transport } = transportWith(credentialsOf("leasehold"));
+    const ask = (path: string, timeoutMs = 10_000): Promise<unknown> =>
+      transport.send(server.address, { ...GET, path }, timeoutMs);
+    const first = Array.from({ length: 32 }, (_, index) => ask(`/${index}`));
+    while (held.length < 32) await settle();
+    const givenUp = ask("/given-up", 50);
+    const later = ask("/later");
+    assert.deepEqual(await noAnswer(givenUp), { reason: "silent", sent: false });
+    assert.deepEqual([held.length, server.connections()], [32, 32]);
+    for (const response of held.splice(0)) response.end("{}");
+    await Promise.all(first);
+    while (held.length === 0) await settle();
+    held[0]?.end("{}");
+    await later;
+    assert.deepEqual([urls.has("/later"), urls.has("/given-up"), server.connections()], [true, false, 32]);
+  });
+
+  test("keep no listener of an earlier request", async () => {
+    const server = await apiServer((_request, response) => void response.end("{}"));
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", warned);
+    const { transport } = transportWith(credentialsOf("leasehold"));
+    for (let count = 0; count < 50; count++) await transport.send(server.address, GET, 5000);
+    await settle();
+    process.off("warning", warned);
+    assert.deepEqual([warnings, server.connections()], [[], 1]);
+  });
+
+  test("a header that cannot be sent is a failure of its request alone", async () => {
+    const server = await apiServer((_request, response) => void response.end("{}"));
+    const broken = credentialsOf("t", { clientCertificate: undefined, token: "a\nb" });
+    const { transport, usable } = transportWith(broken);
+    assert.equal((await noAnswer(transport.send(server.address, GET, 5000))).reason, "silent");
+    usable.splice(0, 1, credentialsOf("leasehold"));
+    assert.equal((await transport.send(server.address, GET, 5000)).status, 200);
+  });
+
+  test("end with the transport, and so does every request", async () => {
+    const begun = Promise.withResolvers<void>();
+    const server = await apiServer(() => begun.resolve());
+    const { transport } = transportWith(credentialsOf("leasehold"));
+    const hung = noAnswer(transport.send(server.address, GET, 5000));
+    await begun.promise;
+    transport.close();
+    assert.deepEqual(await hung, { reason: "silent", sent: true });
+    assert.equal((await noAnswer(transport.send(server.address, GET, 5000))).reason, "credentials");
+  });
+});
+
 describe("credentials", () => {
   test("ours are turned away on the Lease: the same request goes out as admin", async () => {
     const server = await apiServer((request, response) => {
@@ -441,13 +540,16 @@ describe("credentials", () => {
     usable.splice(0, 1, credentialsOf("new"));
     assert.equal((await transport.send(server.address, GET, 5000)).status, 200);
     waiting[0]?.end('{"done":true}');
+    const ended = new Promise((resolve) => waiting[0]?.socket?.once("close", resolve));
     assert.deepEqual((await slow).body, { done: true });
     assert.deepEqual(names, ["old", "new"]);
+    // The connection of credentials that are gone is not kept.
+    await ended;
   });
 });
 
-describe("a watch over undici", () => {
-  function watched(transport: UndiciTransport, address: string) {
+describe("a watch", () => {
+  function watched(transport: HttpsTransport, address: string) {
     const events: unknown[] = [];
     const ended = Promise.withResolvers<Parameters<WatchHandlers["onEnd"]>[0]>();
     const first = Promise.withResolvers<void>();

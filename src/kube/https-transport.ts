@@ -1,12 +1,13 @@
 /**
- * Implements `ApiTransport` over undici. It keeps one pool of kept-alive TLS connections per API server and
- * credentials, one deadline per try that covers everything, and gives an exact reason for every failure. See
+ * Implements `ApiTransport` over HTTPS. It keeps TLS connections for each API server and set of credentials
+ * (`connections.ts`), one deadline per try that covers everything, and gives an exact reason for every failure. See
  * docs/adr/0002-transport-under-client-node.md.
  */
-import { Pool } from "undici";
-import type { Dispatcher } from "undici";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import { parseServer } from "../net.ts";
+import { Connections } from "./connections.ts";
+import type { Exchange } from "./connections.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClientCredentials } from "./kubeconfig.ts";
 import { noAnswerReason, nobodyListens, tlsTrouble } from "./no-answer.ts";
@@ -20,19 +21,9 @@ import type { ApiRequest, ApiResponse, ApiTransport, WatchHandlers } from "./tra
 
 /** A Lease takes a few kilobytes, and so does the EndpointSlice of the API servers. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** A connection attempt may outlive the request it was made for by no more than this. */
-const CONNECT_TIMEOUT_MS = 5000;
-/** A hung request occupies a connection until its deadline. There are never this many. */
-const MAX_CONNECTIONS = 32;
-/**
- * Shorter than the 90 s after which Go's HTTP server closes an idle connection, so no request meets a closing
- * connection.
- */
-const IDLE_MS = 60_000;
-const TCP_KEEPALIVE_MS = 10_000;
 const NO_KUBECONFIG = "there is no usable kubeconfig";
 
-export interface UndiciTransportDeps {
+export interface HttpsTransportDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly credentials: Pick<Credentials, "usable" | "rejected" | "accepted" | "proved" | "mayTryOther">;
@@ -42,55 +33,40 @@ export interface UndiciTransportDeps {
 }
 
 /** A transport whose connections can be closed. */
-export interface UndiciTransport extends ApiTransport {
+export interface HttpsTransport extends ApiTransport {
   /** Ends every connection and every request. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 /** Creates a transport without connections. They are opened when they are needed. */
-export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTransport {
-  const { clock, log, credentials } = deps;
+export function createHttpsTransport(deps: HttpsTransportDeps): HttpsTransport {
+  const { clock, credentials } = deps;
   const trust = createTrust(deps);
-  const pools = new Map<string, Pool>();
+  const pools = new Map<string, Connections>();
   let closed = false;
 
-  function poolFor(server: string, used: ClientCredentials): Pool {
+  /** @throws {TypeError} for a server that is no address with a port */
+  function connectionsTo(server: string, used: ClientCredentials): Connections {
     const key = `${server} ${used.fingerprint}`;
     const known = pools.get(key);
     if (known !== undefined) return known;
     retire(key);
-    const pool = new Pool(`https://${server}`, {
-      allowH2: false,
-      connections: MAX_CONNECTIONS,
-      pipelining: 1,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: IDLE_MS,
-      keepAliveMaxTimeout: IDLE_MS,
-      connect: {
-        ca: used.ca,
-        ...used.clientCertificate,
-        servername: used.servername,
-        keepAlive: true,
-        keepAliveInitialDelay: TCP_KEEPALIVE_MS,
-      },
-    });
-    pools.set(key, pool);
-    return pool;
+    const address = parseServer(server);
+    if (address === undefined) throw new TypeError(`${server} is no address with a port`);
+    const made = new Connections(clock, address, used);
+    pools.set(key, made);
+    return made;
   }
 
-  /** Closes the pools of servers and credentials that no longer exist, once their requests have ended. */
+  /** Closes the connections of servers and credentials that no longer exist, once their requests have ended. */
   function retire(except: string): void {
     const servers = new Set(deps.servers());
     const fingerprints = new Set(credentials.usable().map((each) => each.fingerprint));
-    for (const [key, pool] of pools) {
+    for (const [key, connections] of pools) {
       const [server = "", fingerprint = ""] = key.split(" ");
       if (key === except || (servers.has(server) && fingerprints.has(fingerprint))) continue;
       pools.delete(key);
-      pool
-        .close()
-        .catch((error: unknown) => log.debug({ err: error, server }, "Closing the API connections failed"));
+      connections.retire();
     }
   }
 
@@ -119,7 +95,6 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       let status = 0;
       let length = 0;
       const chunks: Buffer[] = [];
-      let controller: Dispatcher.DispatchController | undefined;
       const fail = (error: ApiNoAnswer): void => {
         if (settled) return;
         settled = true;
@@ -129,63 +104,51 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
           error,
           doubt: doubtOf(error, { used, heard: status > 0, read: request.method === "GET" }),
         });
-        controller?.abort(error);
+        // A request that waits for a connection is never sent then.
+        call.abort();
       };
       const deadline = clock.after(timeoutMs, () =>
         fail(
           new ApiNoAnswer(server, "silent", sent, `${server}: no answer within ${Math.round(timeoutMs)} ms`),
         ),
       );
-      const options: Dispatcher.DispatchOptions = {
-        method: request.method,
-        path: request.path,
-        headers: headersFor(used, request),
-        body: request.body === undefined ? null : JSON.stringify(request.body),
-      };
-      poolFor(server, used).dispatch(options, {
-        onRequestStart(started) {
-          // The deadline passed while the request waited for a connection, so it must never be sent. An
-          // exception stops it. An abort would cost the connection.
-          if (settled) throw new Error("the deadline has passed");
-          controller = started;
-          sent = true;
+      const call: Exchange = connectionsTo(server, used).request(
+        {
+          method: request.method,
+          path: request.path,
+          headers: headersFor(used, request),
+          body: request.body === undefined ? undefined : JSON.stringify(request.body),
         },
-        onResponseStart(_controller, statusCode) {
-          if (statusCode >= 200) status = statusCode;
-        },
-        onResponseData(_controller, chunk) {
-          length += chunk.length;
-          if (length > MAX_BODY_BYTES) {
+        {
+          onSent: () => void (sent = true),
+          onStatus: (code) => void (status = code),
+          onData(chunk) {
+            length += chunk.length;
+            if (length <= MAX_BODY_BYTES) {
+              chunks.push(chunk);
+              return;
+            }
+            const tooLong = `${server}: its answer exceeds ${MAX_BODY_BYTES} bytes`;
+            fail(new ApiNoAnswer(server, "refused", true, tooLong));
+          },
+          onEnd() {
+            if (settled) return;
+            settled = true;
+            deadline.cancel();
+            const user = used.user === undefined ? {} : { user: used.user };
+            resolve({
+              kind: "answer",
+              response: { server, status, body: parseBody(Buffer.concat(chunks)), ...user },
+            });
+          },
+          onError: (error) =>
             fail(
-              new ApiNoAnswer(
-                server,
-                "refused",
-                true,
-                `${server}: its answer exceeds ${MAX_BODY_BYTES} bytes`,
-              ),
-            );
-          } else {
-            chunks.push(chunk);
-          }
+              new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${plainText(error.message)}`, {
+                cause: error,
+              }),
+            ),
         },
-        onResponseEnd() {
-          if (settled) return;
-          settled = true;
-          deadline.cancel();
-          const user = used.user === undefined ? {} : { user: used.user };
-          resolve({
-            kind: "answer",
-            response: { server, status, body: parseBody(Buffer.concat(chunks)), ...user },
-          });
-        },
-        onResponseError(_controller, error) {
-          fail(
-            new ApiNoAnswer(server, noAnswerReason(error), sent, `${server}: ${plainText(error.message)}`, {
-              cause: error,
-            }),
-          );
-        },
-      });
+      );
     });
   }
 
@@ -253,10 +216,13 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       const used = candidates[index];
       if (used === undefined) return end(first ?? { kind: "error", message: NO_KUBECONFIG });
       streams.push(
-        openWatch(server, path, {
+        openWatch(server, {
           clock,
-          dispatch: (handler) =>
-            poolFor(server, used).dispatch({ method: "GET", path, headers: headersFor(used, {}) }, handler),
+          request: (handlers) =>
+            connectionsTo(server, used).request(
+              { method: "GET", path, headers: headersFor(used, {}) },
+              handlers,
+            ),
           onAnswer(status) {
             verdict = judge(server, used, { status, path }, doubts.splice(0));
           },
@@ -301,11 +267,11 @@ export function createUndiciTransport(deps: UndiciTransportDeps): UndiciTranspor
       const soon = clock.after(0, () => handlers.onEnd({ kind: "error", message: NO_KUBECONFIG }));
       return { close: () => soon.cancel() };
     },
-    async close() {
+    close() {
       closed = true;
       const open = [...pools.values()];
       pools.clear();
-      await Promise.all(open.map((pool) => pool.destroy(new Error("closed"))));
+      for (const connections of open) connections.close(new Error("closed"));
     },
   };
 }
