@@ -5,6 +5,7 @@
  * `npm run build -- [OUTDIR]`, default dist/.
  */
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -71,6 +72,23 @@ const usedParts: Plugin = {
   },
 };
 
+/**
+ * Takes Node's own modules as CommonJS has them. An `import` of one reads every property of it, to make the
+ * names that an ES module exports. For node:http that loads the whole of Node's own undici, for the sake of a
+ * `WebSocket` that nothing here uses: megabytes in each agent and each worker thread.
+ */
+const builtins: Plugin = {
+  name: "builtins",
+  setup(bundler) {
+    bundler.onResolve({ filter: /.*/ }, ({ path }) =>
+      isBuiltin(path) ? { path, namespace: "builtin" } : undefined,
+    );
+    bundler.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    }));
+  },
+};
+
 // Written beside and renamed: whoever starts an agent meanwhile gets the old bundle or the new one, never
 // none.
 const staging = mkdtempSync(join(dirname(outdir), ".build-"));
@@ -84,12 +102,8 @@ const result = await build({
   target: `node${NEEDED_NODE}`,
   format: "esm",
   external: ["koffi"],
-  plugins: [usedParts, ownBundles],
+  plugins: [builtins, usedParts, ownBundles],
   define: { LEASEHOLD_BUNDLE_VERSION: JSON.stringify(version) },
-  // CommonJS dependencies ask for Node's own modules with require, which an ES module does not have.
-  banner: {
-    js: 'import { createRequire as bundleRequire } from "node:module"; const require = bundleRequire(import.meta.url);',
-  },
   sourcemap: "linked",
   sourcesContent: false,
   // Licences of what is inside travel with it.

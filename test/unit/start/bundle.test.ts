@@ -1,7 +1,7 @@
 /** What a process loads: an agent runs for months, and keeps in memory whatever is in its bundle. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -21,6 +21,8 @@ describe("the bundle", () => {
       encoding: "utf8",
     });
     assert.equal(built.stderr, "");
+    writeFileSync(join(directory, "package.json"), '{ "type": "module" }');
+    symlinkSync(join(ROOT, "node_modules"), join(directory, "node_modules"));
   });
   after(() => rmSync(directory, { recursive: true }));
 
@@ -67,6 +69,24 @@ describe("the bundle", () => {
   test("of the agent is no larger than it has to be", () => {
     const kib = statSync(join(directory, "agent.js")).size / 1024;
     assert.ok(kib <= MOST_OF_AGENT, `${kib.toFixed(0)} KiB`);
+  });
+
+  test("of the agent and of the proxy's thread do not make Node load its own undici", () => {
+    const told = join(directory, "told.cjs");
+    writeFileSync(
+      told,
+      'process.on("exit", () => console.log(process.moduleLoadList.filter((name) => /http|undici/.test(name)).join()));\n',
+    );
+    for (const [bundle, ...args] of [["leasehold", "run"], ["proxy-worker"]] as const) {
+      const script = join(directory, `${bundle}.js`);
+      // Without settings and without its main thread both end at once, when everything is loaded.
+      const { stdout } = spawnSync(process.execPath, ["--require", told, script, ...args], {
+        encoding: "utf8",
+        env: {},
+      });
+      if (bundle === "leasehold") assert.match(stdout, /NativeModule _?http/);
+      assert.doesNotMatch(stdout, /undici/, bundle);
+    }
   });
 
   test("of the first file that every process loads has next to nothing", () => {
