@@ -1,12 +1,14 @@
 /** Makes the agent's process of `leasehold run`: its clock, its signals and where its log goes. */
 import { hostname } from "node:os";
 import { systemClock } from "../clock.ts";
+import { compileLate } from "../compile-late.ts";
 import { bootTimeMs, sendNow, setNonBlocking } from "../linux/libc.ts";
 import { openWithoutWaiting } from "../log-output.ts";
 import { run } from "./run.ts";
 
 /** Resolves with the exit status. */
 export function agentProcess(process: NodeJS.Process): Promise<number> {
+  compileLate();
   return run({
     env: process.env,
     hostname: hostname(),

@@ -9,6 +9,7 @@
  */
 import { createServer } from "node:net";
 import type { Timer } from "../clock.ts";
+import { compileAsUsual } from "../compile-late.ts";
 import type { PendingListener } from "../linux/listener.ts";
 import { connectionCountMemory } from "./connection-count.ts";
 import { sum } from "./counters.ts";
@@ -150,6 +151,7 @@ export class ProxyThreads {
 
   async #runThreads(port: number, listener?: number): Promise<void> {
     this.#state = { kind: "running" };
+    compileAsUsual();
     const { settings, workers } = this.#deps;
     const memory = connectionCountMemory(workers);
     this.#threads = Array.from(
