@@ -59,6 +59,6 @@ ENV MALLOC_TRIM_THRESHOLD_=65536
 # uid 0, and of its capabilities only NET_ADMIN and NET_RAW (manifests/leasehold.yaml): addresses, raw frames, admin.conf.
 USER 0
 # `ctr run IMAGE ID leasehold manifest pod ...` puts a command in place of this one. The system has `leasehold` on its PATH.
-# Objects that live long leave a nursery of 1 MiB early, which costs little here and saves memory.
-ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/dist/leasehold.js"]
+# Node's flags are in the first line of src/leasehold.js.
+ENTRYPOINT ["/app/dist/leasehold.js"]
 CMD ["run"]

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { IMAGE_NODE_FLAGS } from "../../support/lab/image-start.ts";
 import { VERSION } from "../../../src/version.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -97,7 +98,10 @@ describe("the image", () => {
   test("starts the bundle itself, has nft, and is of this version", () => {
     const final = steps.filter(({ stage }) => stage === "final");
     const entry: unknown = JSON.parse(final.find(({ word }) => word === "ENTRYPOINT")?.args ?? "");
-    assert.deepEqual(entry, ["node", "--max-semi-space-size=1", "/app/dist/leasehold.js"]);
+    // Its first line has Node's flags: for the agent, for `leasehold COMMAND` in the image, and for the lab.
+    assert.deepEqual(entry, ["/app/dist/leasehold.js"]);
+    assert.match(read("src/leasehold.js"), /^#!\/usr\/bin\/env -S node --max-semi-space-size=1\n/);
+    assert.deepEqual(IMAGE_NODE_FLAGS, ["--max-semi-space-size=1"]);
     const system = steps
       .filter(({ stage, word }) => stage === "system" && word === "RUN")
       .map(({ args }) => args)
