@@ -244,7 +244,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
   }
 
   async function readAll(): Promise<void> {
-    for (const source of sources) take(source, await readKubeconfig(source.path));
+    for (const source of sources) take(source, await readKubeconfig(source.path, source.last));
     // admin.conf may be absent for good. Its absence is worth a log line only while our own kubeconfig is
     // absent too.
     for (const source of sources) complain(source);

@@ -59,12 +59,18 @@ export type KubeconfigRead =
        * that user, as the kubelet renews its own.
        */
       readonly contentHash: string;
+      /** All that was read, by the absolute or given path of each file: the kubeconfig and what it refers to. */
+      readonly texts: ReadonlyMap<string, string>;
     }
   | { readonly kind: "missing"; readonly why: string }
   | { readonly kind: "broken"; readonly error: LeaseholdError };
 
-/** Reads and checks one kubeconfig file. Never rejects: a fault is part of the result (`LH_KUBECONFIG`). */
-export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
+/**
+ * Reads and checks one kubeconfig file. Never rejects: a fault is part of the result (`LH_KUBECONFIG`).
+ * @param earlier what an earlier read of the same path found. It is returned if every file still has the same
+ *   text: checking certificates and keys takes milliseconds, and the agent reads for ever
+ */
+export async function readKubeconfig(path: string, earlier?: KubeconfigRead): Promise<KubeconfigRead> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -75,9 +81,13 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
       return { kind: "missing", why: "it is a directory, as a hostPath of a missing file becomes" };
     return { kind: "broken", error: broken(path, `cannot be read: ${code}`) };
   }
+  if (earlier?.kind === "ok" && earlier.texts.get(path) === text && (await areUnchanged(earlier.texts, path)))
+    return earlier;
   try {
-    const credentials = await credentialsOf(path, text);
-    return { kind: "ok", credentials, contentHash: hashOf([path, text, credentials.user ?? ""]) };
+    const texts = new Map([[path, text]]);
+    const credentials = await credentialsOf(path, text, texts);
+    const contentHash = hashOf([path, text, credentials.user ?? ""]);
+    return { kind: "ok", credentials, contentHash, texts };
   } catch (error) {
     if (error instanceof LeaseholdError) return { kind: "broken", error };
     return { kind: "broken", error: broken(path, "is not a kubeconfig") };
@@ -87,7 +97,22 @@ export async function readKubeconfig(path: string): Promise<KubeconfigRead> {
 const hashOf = (parts: readonly string[]): string =>
   createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 
-async function credentialsOf(path: string, text: string): Promise<ClientCredentials> {
+/** Tells whether the files, except the one at `read`, have these texts. */
+async function areUnchanged(texts: ReadonlyMap<string, string>, read: string): Promise<boolean> {
+  for (const [path, text] of texts) {
+    if (path === read) continue;
+    const now = await readFile(path, "utf8").catch(() => undefined);
+    if (now !== text) return false;
+  }
+  return true;
+}
+
+/** @param texts gets the text of each file that the kubeconfig refers to */
+async function credentialsOf(
+  path: string,
+  text: string,
+  texts: Map<string, string>,
+): Promise<ClientCredentials> {
   // The shell truncates the file after a `>` before it runs the command, and leaves it empty when the command
   // fails.
   if (text.trim() === "")
@@ -96,7 +121,7 @@ async function credentialsOf(path: string, text: string): Promise<ClientCredenti
   if (cluster === undefined) throw broken(path, "its current-context names no cluster");
   if (user === undefined) throw broken(path, "its current-context names no user");
   if (cluster.skipTLSVerify) throw broken(path, "insecure-skip-tls-verify is not accepted");
-  const read = referenced(path);
+  const read = referenced(path, texts);
   const ca = await read("certificate-authority", cluster.caData, cluster.caFile);
   if (ca === undefined) throw broken(path, "the cluster has no certificate-authority");
   const authority = checked(path, "certificate-authority", () => new X509Certificate(ca));
@@ -234,16 +259,16 @@ type Material = (member: string, data: unknown, file: unknown) => Promise<string
  * certificate and key, and the kubelet replaces it when it rotates them. If it were read twice, one half
  * could come from the old file.
  */
-function referenced(path: string): Material {
-  const files = new Map<string, Promise<string>>();
+function referenced(path: string, texts: Map<string, string>): Material {
   return async (member, data, file) => {
     if (typeof data === "string" && data !== "") return Buffer.from(data, "base64").toString("utf8");
     if (typeof file !== "string" || file === "") return undefined;
     // Relative to the kubeconfig, as kubectl reads it.
-    const content = files.get(file) ?? readFile(resolve(dirname(path), file), "utf8");
-    files.set(file, content);
+    const absolute = resolve(dirname(path), file);
     try {
-      return await content;
+      const content = texts.get(absolute) ?? (await readFile(absolute, "utf8"));
+      texts.set(absolute, content);
+      return content;
     } catch (error) {
       throw broken(path, `${member} ${file} cannot be read: ${codeOf(error)}`);
     }

@@ -587,6 +587,39 @@ describe("reading a kubeconfig", () => {
     assert.notEqual(first.result.credentials.fingerprint, second.credentials.fingerprint);
   });
 
+  test("what has not changed is not checked again, and each file counts", async () => {
+    const client = issue(ca, "leasehold");
+    const [cert, key] = [join(directory, "again.crt"), join(directory, "again.key")];
+    await writeFile(cert, client.cert);
+    await writeFile(key, client.key);
+    const text = ownText
+      .replace(/client-certificate-data: .*/, "client-certificate: again.crt")
+      .replace(/client-key-data: .*/, `client-key: ${key}`);
+    const { path, result: first } = await read(text);
+    assert.equal(first.kind, "ok");
+    // Written again with the same text, as a tool does that renews what need not be renewed.
+    await writeFile(key, client.key);
+    assert.equal(await readKubeconfig(path, first), first);
+
+    const next = issue(ca, "leasehold");
+    await writeFile(cert, next.cert);
+    await writeFile(key, next.key);
+    const second = await readKubeconfig(path, first);
+    assert.ok(second.kind === "ok" && second.credentials.clientCertificate?.cert === next.cert);
+    await writeFile(key, client.key);
+    const third = await readKubeconfig(path, second);
+    assert.equal(third.kind, "broken");
+    await rm(key);
+    assert.equal((await readKubeconfig(path, second)).kind, "broken");
+    await writeFile(key, next.key);
+    assert.equal((await readKubeconfig(path, third)).kind, "ok");
+    await writeFile(path, text.replace("    server:", "    tls-server-name: other\n    server:"));
+    const named = await readKubeconfig(path, second);
+    assert.equal(named.kind === "ok" && named.credentials.servername, "other");
+    await rm(path);
+    assert.equal((await readKubeconfig(path, named)).kind, "missing");
+  });
+
   test("tls-server-name of the file is heeded", async () => {
     const { result } = await read(ownText.replace("    server:", "    tls-server-name: other\n    server:"));
     assert.equal(result.kind === "ok" && result.credentials.servername, "other");
