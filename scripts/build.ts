@@ -4,7 +4,16 @@
  *
  * `npm run build -- [OUTDIR]`, default dist/.
  */
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { isBuiltin } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -112,6 +121,8 @@ const result = await build({
   metafile: true,
 });
 
+// Wherever the folder lies, Node need not read a bundle twice to find out that it is an ES module.
+writeFileSync(join(staging, "package.json"), '{ "type": "module" }\n');
 for (const name of PAGE_FILES) copyFileSync(`${root}src/ops/${name}`, join(staging, name));
 mkdirSync(outdir, { recursive: true });
 for (const name of readdirSync(staging)) {

@@ -21,7 +21,6 @@ describe("the bundle", () => {
       encoding: "utf8",
     });
     assert.equal(built.stderr, "");
-    writeFileSync(join(directory, "package.json"), '{ "type": "module" }');
     symlinkSync(join(ROOT, "node_modules"), join(directory, "node_modules"));
   });
   after(() => rmSync(directory, { recursive: true }));
@@ -87,6 +86,13 @@ describe("the bundle", () => {
       if (bundle === "leasehold") assert.match(stdout, /NativeModule _?http/);
       assert.doesNotMatch(stdout, /undici/, bundle);
     }
+  });
+
+  test("runs wherever its folder lies", () => {
+    const { stdout } = spawnSync(process.execPath, [join(directory, "leasehold.js"), "version"], {
+      encoding: "utf8",
+    });
+    assert.match(stdout, /^leasehold \d/);
   });
 
   test("of the first file that every process loads has next to nothing", () => {
