@@ -269,8 +269,13 @@ describe("one node has another LEASEHOLD_VIP than the others", () => {
     const line =
       (first.agent?.log() ?? "").split("\n").find((each) => each.includes("LH_VIP_MISMATCH")) ?? "";
     assert.match(line, /"level":"error"/u);
-    for (const part of [wrongVip(), cluster.lab.vip4, ...others.map(({ name }) => name)])
+    for (const part of [wrongVip(), cluster.lab.vip4])
       assert.ok(line.includes(part), `${part} is not in: ${line}`);
+    // All three started at one time: the holder decides, and the third may not have written itself down yet.
+    assert.ok(
+      others.some(({ name }) => line.includes(name)),
+      line,
+    );
     assert.equal(ownership.timeline(wrongVip()).intervals().at(-1)?.holders.join() ?? "", "");
 
     await first.endAgent();
