@@ -131,12 +131,17 @@ function ownNodeIp(config: NetworkSettings, network: Network, link: Network["lin
 /**
  * Refuses a VIP that no agent may bind on this machine, for a worker: there the VIP is not bound, but the
  * rules would take packets that are meant for the machine itself, for its gateway or for everybody.
+ * @param takeOver other software has the VIP, see LEASEHOLD_TAKE_OVER
  * @throws {LeaseholdError} LH_ADDRESS_OWNER, LH_VIP_RESERVED; LH_CONFIG when it is more than one of these
  */
-export function refuseVips(vips: readonly IpAddress[], reader: Omit<NetworkReader, "linkRoutes">): void {
+export function refuseVips(
+  vips: readonly IpAddress[],
+  reader: Omit<NetworkReader, "linkRoutes">,
+  takeOver = false,
+): void {
   const network = reader.readNetwork();
   const errors = [
-    ...ownErrors(network, vips, false),
+    ...ownErrors(network, vips, takeOver),
     ...reservedErrors(network, network.links, vips, reader),
   ];
   if (errors.length > 0) throw together(errors);

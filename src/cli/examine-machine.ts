@@ -101,7 +101,7 @@ export function placeOf(config: Config, network: Asking<Network>): Place | Compl
   if (network.kind === "failed")
     return { code: "LH_NATIVE", message: network.why, hint: "Run this as root in the host's network." };
   try {
-    refuseVips(config.vips, { readNetwork: () => network.value, gateways });
+    refuseVips(config.vips, { readNetwork: () => network.value, gateways }, config.takeOver);
     const link = chooseInterface(network.value, config.vips, config.interface);
     return { network: network.value, link };
   } catch (error) {

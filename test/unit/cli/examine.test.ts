@@ -10,9 +10,11 @@ import {
   softwareOfManifest,
   softwareOfProcess,
 } from "../../../src/cli/other-software.ts";
+import { foreignOn, placeOf } from "../../../src/cli/examine-machine.ts";
 import { parseConfig } from "../../../src/config/config.ts";
 import { rbac } from "../../../src/manifests/rbac.ts";
 import { neededRights } from "../../../src/manifests/rights.ts";
+import { parseIp } from "../../../src/net.ts";
 
 describe("the kubelet's --node-ip", () => {
   test("is read from its arguments in each of their forms, the last one counts", () => {
@@ -134,4 +136,43 @@ test("doctor asks for each verb that manifests/rbac.yaml grants to the agents' u
   );
   assert.deepEqual(asked.toSorted(), granted.toSorted());
   assert.ok(neededRights(config).some(({ needed }) => needed));
+});
+
+test("an address that keepalived has bound with its subnet is the machine's own, but for a take-over", () => {
+  const entry = { linkIndex: 1, flags: 0, validSeconds: null, ours: false, prefixLength: 24 };
+  const network = {
+    kind: "ok" as const,
+    value: {
+      links: [
+        {
+          index: 1,
+          name: "eth0",
+          altNames: [],
+          macBytes: new Uint8Array(6),
+          up: true,
+          carrier: true,
+          loopback: false,
+          ethernet: true,
+          ipv6Forwarding: false,
+        },
+      ],
+      addresses: ["192.0.2.11", "192.0.2.10"].map((text) => ({
+        ...entry,
+        address: parseIp(text) ?? assert.fail(text),
+      })),
+    },
+  };
+  for (const [takeOver, code] of [
+    ["false", "LH_ADDRESS_OWNER"],
+    ["true", "fits"],
+  ] as const) {
+    const parsed = parseConfig({ LEASEHOLD_VIP: "192.0.2.10", LEASEHOLD_TAKE_OVER: takeOver }, "n1");
+    assert.ok(parsed.kind === "ok");
+    const place = placeOf(parsed.config, network);
+    assert.equal("code" in place ? place.code : "fits", code);
+    assert.deepEqual(foreignOn(parsed.config, network), {
+      kind: "ok",
+      value: [{ text: "192.0.2.10/24 on eth0", ofMachine: takeOver === "false" }],
+    });
+  }
 });
