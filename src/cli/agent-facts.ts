@@ -53,6 +53,8 @@ export interface AgentFacts {
     readonly effective: number;
     readonly eligible: boolean;
     readonly faults: readonly string[];
+    /** Other software has the VIP, and this node stands by for it (LEASEHOLD_TAKE_OVER). */
+    readonly taken: boolean;
     /** "" when the Lease names none, null while it has not been read. */
     readonly holder: string | null;
     readonly leaseTransitions: number | null;
@@ -183,6 +185,8 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
     effective: number(value["effectivePriority"]),
     eligible: boolean(value["eligible"]),
     faults: list(value["faults"], text),
+    // An agent before LEASEHOLD_TAKE_OVER has no such member.
+    taken: value["taken"] === true,
     holder: nullable(value["holder"], text),
     leaseTransitions: nullable(value["leaseTransitions"], number),
     readAgoMs: nullable(value["lastReadAgeMs"], number),

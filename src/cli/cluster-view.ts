@@ -355,7 +355,11 @@ function warningsOf(
 ): readonly string[] {
   const warnings: string[] = [];
   const holder = record?.holder ?? local?.election?.holder ?? "";
-  if (here !== undefined && here.vipBound !== null) {
+  if (local?.election?.taken === true)
+    warnings.push(
+      "A take-over is under way: other software has the VIP, and the agents wait until step 3 of docs/guides/take-over.md stops it.",
+    );
+  else if (here !== undefined && here.vipBound !== null) {
     const holds = here.state === "MASTER" || here.state === "PROVISIONAL";
     if (local?.vip?.foreign === true)
       warnings.push(

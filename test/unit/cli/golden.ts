@@ -26,6 +26,20 @@ const foreign = agentOf({
   election: { state: "FAULT", eligible: false, faults: ["vip"], holder: "n2", renewedAtMs: null },
   vip: { foreign: true, failure: "192.0.2.10 on eth0 is another program's", addresses: released },
 });
+const standingBy = agentOf({
+  election: {
+    state: "BACKUP",
+    confirmed: false,
+    eligible: false,
+    taken: true,
+    faults: [],
+    holder: "",
+    renewedAtMs: null,
+    reason:
+      "other software on this machine has the VIP, and this node waits until it lets go (LEASEHOLD_TAKE_OVER)",
+  },
+  vip: { foreign: true, failure: "192.0.2.10 on eth0 is another program's", addresses: released },
+});
 const peer = agentOf({
   agent: { node: "n2" },
   election: { state: "BACKUP", confirmed: false, basePriority: 90, effectivePriority: 90, reason: "waits" },
@@ -43,6 +57,7 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
     agent: ok(foreign),
     lease: ok(leaseOf("n2", { "leasehold.dev/move-to": "n1" })),
   },
+  "take-over": { agent: ok(standingBy), lease: ok(leaseOf("")) },
   drained: {
     agent: ok(
       agentOf({
