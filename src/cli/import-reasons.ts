@@ -90,7 +90,7 @@ const OUTSIDE: Readonly<Record<string, string>> = {
 const GLOBAL: readonly (readonly [RegExp, string])[] = [
   [/^router_id$/, "a node has its name in Kubernetes (LEASEHOLD_NODE_NAME)"],
   [/^(?:notification_email|smtp|email)/, NO_MAIL],
-  [/^(?:script_user|enable_script_security|max_auto_priority)$/, IN_CONTAINER],
+  [/^(?:script_user|enable_script_security)$/, IN_CONTAINER],
   [/_fifo_script$/, NO_READER],
   [/^lvs_/, NO_LVS],
   [/^(?:vrrp_notify_priority_changes|fifo_write_vrrp_states_on_reload)$/, STATES_ALONE],

@@ -113,7 +113,8 @@ function checkOf(script: Statement, entry: Statement, draft: Draft): void {
     draft.set("TRACK_HTTP", url, own, "status 2xx or 3xx is success, and https trusts the cluster's CA");
     if (draft.value("TRACK_HTTP") === url) weighed("TRACK_HTTP_WEIGHT", "", [entry]);
   } else if (missing !== undefined) {
-    for (const line of [...own, ...weightLines]) draft.leaveOut(line, missing);
+    for (const line of [...(script.block ?? []), entry]) draft.leaveOut(line, missing);
+    return;
   } else {
     draft.set(
       "TRACK_EXEC",

@@ -194,7 +194,7 @@ describe("keepalived's", () => {
     [
       "track_script of a program that no container can run",
       instance("track_script {\n c\n }", 'vrrp_script c {\n script "killall -0 nginx"\n interval 2\n}'),
-      { NOPREEMPT: "false", TRACK_INTERVAL: "2s" },
+      { NOPREEMPT: "false" },
     ],
     [
       "vrrp_sync_group, whose checks are the instance's",
