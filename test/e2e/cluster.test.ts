@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe } from "node:test";
+import { askFirst } from "../support/e2e/ask-first.ts";
 import { createMachines } from "../support/e2e/cluster.ts";
 import type { Machines } from "../support/e2e/cluster.ts";
 import type { Replacement } from "../support/e2e/kubeadm.ts";
@@ -87,6 +88,20 @@ describe("a kubeadm cluster by the README", () => {
     for (const text of shown) assert.match(text, /^readyz check passed$/m);
     assert.deepEqual([...holders], await machines.holders());
     watch.lap("step 6: the result");
+  });
+
+  part("`leasehold status` answers by the host's script, by crictl, and by kubectl exec", async () => {
+    const holder = await machines.holder();
+    for (const shown of await askFirst(first)) {
+      assert.match(shown, new RegExp(`^Lease: +kube-system/leasehold held by ${holder.name},`, "m"), shown);
+      for (const { name } of nodes)
+        assert.match(
+          shown,
+          new RegExp(`^${name}\\*? +${name === holder.name ? "MASTER" : "BACKUP"} `, "m"),
+          shown,
+        );
+    }
+    watch.lap("the commands of README and the runbook");
   });
 
   part("an agent that is restarted leaves no gap for clients", async () => {

@@ -7,14 +7,23 @@ const CHANGE = "docs/guides/change-the-vip.md";
 const REPLACE = "docs/guides/replace-a-node.md";
 const QUORUM = "docs/guides/quorum-lost.md";
 const SYSTEMD = "docs/guides/systemd.md";
+const OPERATIONS = "docs/operations.md";
 const IPV6 = "docs/guides/ipv6.md";
 
 /** The pages, and their headings whose blocks have to be in the list below; undefined means all of them. */
 export const PAGES: readonly { readonly page: string; readonly headings?: readonly string[] }[] = [
   {
     page: "README.md",
-    headings: ["Quick start: three kubeadm nodes", "An existing cluster", "Upgrade", "Uninstall", "Workers"],
+    headings: [
+      "Quick start: three kubeadm nodes",
+      "An existing cluster",
+      "Upgrade",
+      "Uninstall",
+      "Workers",
+      "Commands",
+    ],
   },
+  { page: OPERATIONS, headings: ["Ask first"] },
   { page: UPGRADE },
   { page: REPLACE },
   { page: EXISTING },
@@ -56,6 +65,11 @@ export const PLAYED: readonly Played[] = [
   { page: README, heading: "Uninstall", has: "delete -k", by: "cluster" },
   { page: README, heading: "Workers", has: "manifest worker-rbac", by: "guides" },
   { page: README, heading: "Workers", has: "manifest worker --vip", by: "guides" },
+  { page: README, heading: "Commands", has: "manifest cli", by: "cluster" },
+  { page: README, heading: "Commands", has: "manifest kubectl-plugin", by: "cluster" },
+  { page: OPERATIONS, heading: "Ask first", has: "manifest cli", by: "cluster" },
+  { page: OPERATIONS, heading: "Ask first", has: "crictl exec", by: "cluster" },
+  { page: OPERATIONS, heading: "Ask first", has: "manifest kubectl-plugin", by: "cluster" },
   ...[1, 2, 3, 4, 5, 6].map((step): Played => ({ page: EXISTING, step, by: "existing-cluster" })),
   { page: CHANGE, step: 1, has: "umask", by: "existing-cluster" },
   { page: CHANGE, step: 1, has: "readyz", by: "existing-cluster" },
