@@ -20,7 +20,7 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       return role;
     case "answering":
       if (facts.wire.proof?.term === evidence.tenure) step.setWire({ proof: null });
-      return role;
+      return answersAgain(step, role, evidence.tenure);
     case "probed":
       noteUnknownOwner(step, evidence.owner);
       step.setWire({
@@ -46,6 +46,16 @@ function foundSilent(step: StepBuilder, term: string): void {
   if (record === null || termOf(record) !== term) return;
   step.setWire({ proof: { term, atMs: step.nowMs } });
   step.effect({ kind: "report", report: { kind: "proof", holder: record.holder } });
+}
+
+/**
+ * The holder that was found dead has the VIP after all. Where this node serves without the Lease by now, that
+ * is a claim like any other: the sentinel tells no other claim of the machine that it watches as the holder.
+ */
+function answersAgain(step: StepBuilder, role: Role, term: string): Role {
+  const holder = step.facts.wire.watched?.holder ?? null;
+  if (role.kind !== "PROVISIONAL" || role.why.kind === "proof" || holder?.tenure !== term) return role;
+  return heardClaim(step, role, holder.mac);
 }
 
 function contenderAfter({ facts, settings, nowMs }: StepBuilder, mac: string): WireState["contender"] {

@@ -58,6 +58,11 @@ const SEEDS = [
     name: "a node that serves by proof of death, and whose claim is refused, gives way to the one that is confirmed",
   },
   {
+    profile: "refused",
+    seed: "5350",
+    name: "a node that has served without the Lease for long gives way when the holder that it found dead answers",
+  },
+  {
     profile: "chaos",
     seed: "1592590386",
     name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",

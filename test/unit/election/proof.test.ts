@@ -125,6 +125,12 @@ describe("provisional by proof", () => {
     assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, false);
   });
 
+  test("gives way after that, too, when the holder answers after all", () => {
+    const subject = backup().to(300).hears(silent).to(30_000);
+    assert.equal(subject.hears({ kind: "answering", tenure }).bound, false);
+    assert.equal(subject.state.reason, "n2 claims the VIP as well");
+  });
+
   test("stays before a worse claimant while its claim is under way, and gives way once that was refused", () => {
     const claimed = { kind: "claimed", mac: n3.mac } as const;
     assert.equal(backup().to(300).hears(silent).hears(claimed).bound, true);
