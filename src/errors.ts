@@ -21,6 +21,9 @@ export const ERRORS = {
   LH_KUBECONFIG: "Create the kubeconfig by step 5 of the README's quick start, and mount its directory.",
   LH_API_UNREACHABLE: "No API server could be reached. Check kube-apiserver on this node and its peers.",
   LH_API_STATUS: "The API server refused the request. Check the RBAC in manifests/rbac.yaml.",
+  LH_LEASE_CHANGED:
+    "An admission webhook or policy changes the Lease while it is written. Exempt the Lease from it. " +
+    "`kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies` lists them.",
   LH_DUPLICATE_NODE: "Two machines use the same node name. Give each its own LEASEHOLD_NODE_NAME.",
   LH_VIP_CONFLICT:
     "Another machine uses the VIP. Find it by its MAC address. It still runs keepalived, belongs to a second " +

@@ -80,7 +80,7 @@ export interface AgentFacts {
   readonly fastPath: { readonly mode: string; readonly reason: string } | null;
   /** The checks that fail, with what they found. */
   readonly failing: readonly { readonly name: string; readonly weight: number; readonly detail: string }[];
-  /** The last refusal of the API that is not over. */
+  /** The last refusal of the API that is not over, as a sentence without a full stop. */
   readonly refusal: string | null;
   readonly credentials: string | null;
 }
@@ -169,9 +169,16 @@ function agentFacts(status: JsonObject): AgentFacts {
     refusal:
       refusal === null || refusal["over"] === true
         ? null
-        : `${REQUESTS[text(refusal["request"])] ?? text(refusal["request"])}: ${number(refusal["status"])} ${text(refusal["message"])}`,
+        : refusalSentence(text(refusal["request"]), number(refusal["status"]), text(refusal["message"])),
     credentials: nullable(object(status["credentials"])["problem"], text),
   };
+}
+
+function refusalSentence(name: string, status: number, message: string): string {
+  const request = REQUESTS[name] ?? name;
+  return status < 300
+    ? `LH_LEASE_CHANGED: ${message} (the agent's ${request})`
+    : `The API refuses the agent's ${request}: ${status} ${message}`;
 }
 
 function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["election"]> {

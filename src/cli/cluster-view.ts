@@ -3,7 +3,7 @@
  * Pure. It is what `leasehold status -o json` prints, so the names of its members are public.
  */
 import { drainedServers } from "../kube/drain.ts";
-import { candidatesIn } from "../kube/record-codec.ts";
+import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
 import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
@@ -12,6 +12,7 @@ import { duration } from "../recorder/explain.ts";
 import type { Recording } from "../recorder/recording.ts";
 import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
 import type { Answers, Asking } from "./ask.ts";
+import { changedHolderText } from "./diagnosis.ts";
 
 export interface NodeView {
   readonly node: string;
@@ -374,6 +375,8 @@ function warningsOf(
         `${here.node} holds the Lease, and its kernel does not have the VIP bound: look at the agent's log.`,
       );
   }
+  const changed = record === null ? null : changedHolder(record);
+  if (changed !== null) warnings.push(changedHolderText(changed));
   const wish = annotation(record, MOVE_TO);
   if (wish !== null)
     warnings.push(
@@ -387,7 +390,7 @@ function warningsOf(
     );
   const { noBackend, refusal, credentials, fastPath } = local;
   if (noBackend !== null) warnings.push(`No API server to balance to: ${noBackend}`);
-  if (refusal !== null) warnings.push(`The API refuses the agent's ${refusal}`);
+  if (refusal !== null) warnings.push(refusal);
   if (credentials !== null) warnings.push(`Credentials: ${credentials}`);
   if (fastPath !== null && fastPath.mode !== "fast-path" && fastPath.mode !== "starting")
     warnings.push(`No fast path (${fastPath.mode}): ${fastPath.reason}`);

@@ -1,7 +1,8 @@
 /** Judges what `leasehold doctor` heard from the API and from the other nodes. Pure. */
+import { ERRORS } from "../errors.ts";
 import { endsSoon, renewalAdvice } from "../kube/credentials.ts";
 import { duration } from "../recorder/explain.ts";
-import { line, noVip } from "./diagnosis.ts";
+import { changedHolderText, line, noVip } from "./diagnosis.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 import type { Examined, KubeconfigFacts, PeerFacts } from "./examined.ts";
 
@@ -21,6 +22,7 @@ export function diagnoseCluster(examined: Examined): readonly Diagnosis[] {
     ...peers(examined),
     versions(examined),
     sameVips(examined),
+    ...lease(examined),
   ];
 }
 
@@ -291,4 +293,9 @@ function sameVips({ candidates, vips, node }: Examined): Diagnosis {
       ? `See LH_VIP_MISMATCH in docs/operations.md. This node's own agent differs as well: ${AGENT_LOG}`
       : "See LH_VIP_MISMATCH in docs/operations.md: give every node the same LEASEHOLD_VIP.",
   );
+}
+
+function lease({ changed }: Examined): readonly Diagnosis[] {
+  if (changed === null) return [];
+  return [line("lease", "FAIL", changedHolderText(changed), ERRORS.LH_LEASE_CHANGED)];
 }

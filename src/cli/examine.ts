@@ -1,7 +1,7 @@
 /** Looks at this machine and asks the API, for `leasehold doctor`. It changes nothing and judges nothing. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { candidatesIn } from "../kube/record-codec.ts";
+import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
 import type { Candidate } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import type { LeaseRead } from "../kube/withdraw.ts";
@@ -104,6 +104,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
             })),
           },
     peers,
+    changed: lease.kind === "lease" ? changedHolder(lease.record) : null,
   };
 }
 

@@ -163,4 +163,9 @@ export interface Examined {
   /** Everybody in the Lease, this node included; none where there is no Lease. */
   readonly candidates: Asking<readonly CandidateSaid[]>;
   readonly peers: Asking<readonly PeerFacts[]>;
+  /**
+   * The holder that a client other than the agents has put into the Lease, in place of the node that has
+   * claimed it; null: none, as far as the Lease could be read.
+   */
+  readonly changed: { readonly holder: string; readonly writer: string } | null;
 }

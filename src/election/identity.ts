@@ -19,13 +19,14 @@ const OVERWRITTEN_LIMIT = 10;
 
 /**
  * `unmarked`: the Lease names this node, and a person has removed the instance. `namesake`: another machine
- * of this node's name.
+ * of this node's name. `rewritten`: an admission webhook or a person has put another name into what this node
+ * wrote, so no agent holds the Lease.
  */
-export type Ownership = "nobody" | "ours" | "unmarked" | "namesake" | "another";
+export type Ownership = "nobody" | "ours" | "unmarked" | "namesake" | "another" | "rewritten";
 
 export function ownershipOf(settings: ElectionSettings, record: LeaseRecord | null): Ownership {
   if (record === null || record.holder === "") return "nobody";
-  if (record.holder !== settings.node) return "another";
+  if (record.holder !== settings.node) return record.rewritten === true ? "rewritten" : "another";
   const instance = record.annotations[INSTANCE];
   if (instance === undefined) return "unmarked";
   return instance === settings.instance ? "ours" : "namesake";

@@ -66,7 +66,9 @@ export function observe(
 ): LeaseView {
   if (view !== null && !supersedes(view, record, source)) return view;
   const before = view?.record ?? null;
-  const changed = view === null || !sameRenewal(before, record);
+  // What this node has written, and a webhook has put another name into, is no sign of life of a holder.
+  const renewed = record?.rewritten !== true && !sameRenewal(before, record);
+  const changed = view === null || renewed;
   const written = view === null || before?.resourceVersion !== record?.resourceVersion;
   const candidates = record === null ? (view?.candidates ?? NOBODY) : observeCandidates(view, record, nowMs);
   const offerBefore = before?.annotations[OFFER];

@@ -146,6 +146,7 @@ function lossReason({ settings, facts }: StepBuilder, role: Master): string | nu
   const ownership: Ownership = ownershipOf(settings, record);
   switch (ownership) {
     case "nobody":
+    case "rewritten":
       // Once the successor has been seen to hold the Lease, this term is over, even if a person empties the
       // Lease while this node lingers.
       return (role.handover?.takenAtMs ?? null) === null ? null : SUCCESSOR_HAS_IT;
@@ -218,9 +219,10 @@ function decideRenewal(step: StepBuilder, role: Master): Master {
     );
     return urgent ? { ...role, urgentAtMs: nowMs } : role;
   }
-  // A person has deleted or emptied the Lease. No other node may claim before this node's fence has run out,
-  // so it is still this node's to write.
-  step.effect({ kind: "report", report: { kind: "recreate" } });
+  // A person has deleted, emptied or changed the Lease. No other node may claim before this node's fence has
+  // run out, so it is still this node's to write. Where a webhook changes every write, the store says so.
+  const isWebhook = record?.rewritten === true && step.facts.lease.unwritten !== null;
+  if (!isWebhook) step.effect({ kind: "report", report: { kind: "recreate" } });
   step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
   return role;
 }

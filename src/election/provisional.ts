@@ -114,7 +114,11 @@ function writeLease(step: StepBuilder, { why }: Provisional, record: LeaseRecord
  */
 function freeAt({ settings, facts }: StepBuilder, view: LeaseView): number {
   const free = vacancy(settings, view, true);
-  return free.kind === "held" && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;
+  // The others take these writes for the renewals of a holder, and leave the VIP to this node.
+  const isRewritten = view.record?.rewritten === true;
+  return free.kind === "held" && !isRewritten && !holderIsDead(facts)
+    ? free.freeAtMs
+    : Number.NEGATIVE_INFINITY;
 }
 
 /**
@@ -164,6 +168,7 @@ function endOf({ facts, settings }: StepBuilder, role: Provisional): string | nu
     case "nobody":
     case "ours":
     case "unmarked":
+    case "rewritten":
       return null;
     case "namesake":
       return `another machine named ${settings.node} holds the Lease`;

@@ -504,7 +504,7 @@ export type Report =
     }
   /** A machine has the VIP, and this node has not read the Lease yet, which would tell which one it is. */
   | { readonly kind: "taken"; readonly mac: string }
-  /** A person has deleted or emptied the Lease, and the holder writes it again. */
+  /** A person has deleted, emptied or changed the Lease, and the holder writes it again. */
   | { readonly kind: "recreate" }
   | { readonly kind: "proof"; readonly holder: string }
   /**

@@ -27,6 +27,8 @@ import type { ApiRequest, ApiResponse } from "./transport.ts";
 
 /** An update or merge patch that conflicts with another write is tried up to this often, if time permits. */
 const MAX_ATTEMPTS = 3;
+/** So many renewTimes that this node has written are remembered, to recognize its own writes. */
+const OWN_TIMES = 32;
 const CHANGED =
   "the API has written something else than was sent: an admission webhook or policy changes the Lease";
 
@@ -73,6 +75,19 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   const path = leasePath(namespace, name);
   const leaseDurationSeconds = Math.max(1, Math.ceil(deps.leaseDurationMs / 1000));
   let lastMicros = 0n;
+  let ownTimes: readonly string[] = [];
+  let ownInstance: string | null = null;
+
+  /**
+   * Two nodes may write in the same millisecond, so the renewTime alone does not tell which one has written a
+   * record. The instance does.
+   */
+  function marked(record: LeaseRecord): LeaseRecord {
+    const { holder, renewTime, annotations } = record;
+    const isOther = holder !== "" && holder !== node;
+    if (!isOther || ownInstance === null || annotations[INSTANCE] !== ownInstance) return record;
+    return renewTime !== null && ownTimes.includes(renewTime) ? { ...record, rewritten: true } : record;
+  }
 
   /**
    * Returns a renewTime that differs from `replaced` and from our last one, even while the wall clock stands
@@ -81,9 +96,10 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   function newRenewTime(replaced: string | null): string {
     let micros = BigInt(clock.wall().getTime()) * 1000n;
     if (micros === lastMicros) micros += 1n;
-    const text = formatMicroTime(micros);
-    lastMicros = text === replaced ? micros + 1n : micros;
-    return text === replaced ? formatMicroTime(lastMicros) : text;
+    lastMicros = formatMicroTime(micros) === replaced ? micros + 1n : micros;
+    const text = formatMicroTime(lastMicros);
+    ownTimes = [...ownTimes.slice(1 - OWN_TIMES), text];
+    return text;
   }
 
   async function fetchLease(timeoutMs: number, urgent = false): Promise<Fetched> {
@@ -95,7 +111,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     const record = parseLease(body);
     if (record === undefined || !isObject(body))
       return { kind: "no-answer", message: `${server} sent something that is no Lease` };
-    return { kind: "ok", record, lease: body };
+    return { kind: "ok", record: marked(record), lease: body };
   }
 
   async function writeChange(change: LeaseChange, timeoutMs: number, urgent: boolean): Promise<Written> {
@@ -206,6 +222,7 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     if (write.kind === "candidate") return annotate(write.candidate, timeoutMs, urgent);
     if (write.kind === "claim") {
       const { replaces, offered, instance } = write;
+      ownInstance = instance;
       const now = newRenewTime(replaces?.renewTime ?? null);
       if (replaces === null) return create(instance, now, timeoutMs, urgent);
       return writeChange(
@@ -222,7 +239,9 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     const { servers, answers } = await api.survey(path, timeoutMs);
     return {
       servers,
-      records: answers.flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : [])),
+      records: answers
+        .flatMap(({ status, body }) => (status === 200 ? (parseLease(body) ?? []) : []))
+        .map((record) => marked(record)),
     };
   }
 
@@ -235,13 +254,16 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       if (outcome.kind === "rejected") return refused(write.kind, outcome);
       // A conflict was found by a read, which does not show whether the API accepts a write.
       if (outcome.kind === "ok") refusals.taken(write.kind);
-      return outcome;
+      if (outcome.kind === "no-answer" || outcome.record === null) return outcome;
+      return { ...outcome, record: marked(outcome.record) };
     },
 
     lastRefusal: () => refusals.last(),
 
     watch(onRecord) {
-      return watchLease({ ...deps, collection, readLease: read, refusals }, onRecord);
+      return watchLease({ ...deps, collection, readLease: read, refusals }, (record) =>
+        onRecord(record === null ? null : marked(record)),
+      );
     },
   };
 }

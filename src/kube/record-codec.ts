@@ -6,7 +6,7 @@
 import { isMacText } from "../linux/mac.ts";
 import { isMachineAddress, parseIp } from "../net.ts";
 import { plainText } from "./plain-text.ts";
-import { CANDIDATE_PREFIX } from "./record.ts";
+import { CANDIDATE_PREFIX, INSTANCE } from "./record.ts";
 import type { Candidate, FastPathOffer, LeaseRecord, PeerOffer, VrrpState } from "./record.ts";
 
 /** A JSON object whose members are not checked yet. */
@@ -170,6 +170,23 @@ export function candidatesIn({ annotations }: Pick<LeaseRecord, "annotations">):
   return candidateNames(annotations).flatMap(
     (node) => parseCandidate(node, annotations[`${CANDIDATE_PREFIX}${node}`] ?? "") ?? [],
   );
+}
+
+/**
+ * Returns the name that an admission webhook, a policy or a person has put into the Lease in place of `writer`,
+ * which has claimed it; null where the Lease names the machine that has claimed it, as far as its marks tell.
+ */
+export function changedHolder(
+  record: Pick<LeaseRecord, "annotations" | "holder">,
+): { readonly holder: string; readonly writer: string } | null {
+  const { annotations, holder } = record;
+  const instance = annotations[INSTANCE];
+  const candidates = candidatesIn(record);
+  const writer = candidates.find((one) => one.instance === instance);
+  if (holder === "" || writer === undefined || writer.node === holder) return null;
+  // A machine that got another node name has the same instance under both for a while.
+  if (candidates.some((one) => one.node === holder && one.instance === instance)) return null;
+  return { holder: plainText(holder), writer: writer.node };
 }
 
 /**

@@ -36,6 +36,12 @@ export interface LeaseRecord {
   /** null when absent: a JSON Patch `test` for null passes on an absent member. */
   readonly leaseTransitions: number | null;
   readonly annotations: Readonly<Record<string, string>>;
+  /**
+   * True if the record names another holder, and has the mark ({@link INSTANCE}) and the renewTime that this
+   * node has written. No agent has claimed it: every claim writes a mark and a renewTime of its own. So an
+   * admission webhook or a person has put that name in.
+   */
+  readonly rewritten?: true;
 }
 
 /** The state of an agent, in VRRP's words as keepalived shows them. */

@@ -18,7 +18,7 @@ export interface RefusedRequest {
 /** Returns one sentence without a full stop, such as `403 on the Lease for user x: apply manifests/rbac.yaml`. */
 export function refusalText({ status, message, user }: RefusedRequest): string {
   if (status < 300)
-    return "the API changes what this node writes into the Lease: an admission webhook or policy does that";
+    return "the API changes what this node writes into the Lease: an admission webhook or policy does that (LH_LEASE_CHANGED)";
   switch (status) {
     case 401:
       return "401 on the Lease: the API servers do not accept the agent's credentials, do step 5 of the README's quick start again";

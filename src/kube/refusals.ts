@@ -5,6 +5,7 @@
  * does not count.
  */
 import type { Clock } from "../clock.ts";
+import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { refusalText } from "./refusal-text.ts";
 import type { LeaseWrite } from "./store.ts";
@@ -15,7 +16,7 @@ export type LeaseRequest = "read" | "watch" | LeaseWrite["kind"];
 /** One refusal of the API. */
 export interface Refusal {
   readonly request: LeaseRequest;
-  /** HTTP status, 400 or more. */
+  /** HTTP status. Below 300: the API has written something else than was sent. */
   readonly status: number;
   /** The API's own words, bounded and printable; "" where it said nothing. */
   readonly message: string;
@@ -92,10 +93,17 @@ export function createRefusals({ clock, log }: { readonly clock: Clock; readonly
       reasons.delete(key);
       reasons.set(key, { toldMs: nowMs, untold: 0 });
       spell.told = true;
-      log.warn(
-        { ...refusal, count: (untold?.untold ?? 0) + 1, meaning: refusalText(refusal) },
-        "The API refuses the agent's request on the Lease",
-      );
+      const count = (untold?.untold ?? 0) + 1;
+      if (refusal.status < 300)
+        log.error(
+          { ...refusal, count, err: new LeaseholdError("LH_LEASE_CHANGED", refusal.message) },
+          "The API changes what this node writes into the Lease",
+        );
+      else
+        log.warn(
+          { ...refusal, count, meaning: refusalText(refusal) },
+          "The API refuses the agent's request on the Lease",
+        );
     },
 
     taken(request) {

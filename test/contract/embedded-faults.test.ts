@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
+import { LeaseholdError } from "../../src/errors.ts";
 import type { LeaseRecord } from "../../src/kube/record.ts";
 import type { WriteOutcome } from "../../src/kube/store.ts";
 import { silentLogger } from "../../src/log.ts";
@@ -88,6 +89,36 @@ describe("two embedded API servers over one store:", { timeout: 60_000 }, () => 
     assert.equal(lines.at(-1)?.[0], "The API takes the agent's request on the Lease again");
     assert.equal(lines.length, 2);
     assert.equal(agent.store.lastRefusal()?.over, true);
+  });
+
+  test("a webhook that puts another holder into every write confirms nobody, and each node knows its own writes", async () => {
+    const errors: LogFields[] = [];
+    const log = { ...silentLogger, error: (fields: LogFields): void => void errors.push(fields) };
+    const servers = api.servers.map(({ address }) => address);
+    const kubeconfig = api.kubeconfigs.get("s1")?.agent ?? "";
+    await using first = await startAgent("n1", servers, kubeconfig, log);
+    await using second = await startAgent("n2", servers, kubeconfig);
+    const take = (by: Agent, instance: string, replaces: LeaseRecord): Promise<WriteOutcome> =>
+      by.store.write({ kind: "claim", replaces, offered: false, instance }, 4000);
+    const seenBy = async (one: Agent): Promise<LeaseRecord> => {
+      const read = await one.store.read(4000);
+      assert.ok(read.kind === "ok" && read.record !== null, JSON.stringify(read));
+      return read.record;
+    };
+    const before = await take(first, "i1", held);
+    assert.ok(before.kind === "ok", JSON.stringify(before));
+    both((faults) => (faults.mutate = (lease) => (lease.spec["holderIdentity"] = "policy")));
+    const mine = await take(first, "i1", before.record);
+    assert.deepEqual([mine.kind, "status" in mine && mine.status], ["rejected", 200]);
+    const record = await seenBy(first);
+    assert.deepEqual([record.holder, record.rewritten], ["policy", true]);
+    assert.equal((await seenBy(second)).rewritten, undefined, "to the other one it is a holder that renews");
+    assert.ok(errors[0]?.["err"] instanceof LeaseholdError && errors[0]["err"].code === "LH_LEASE_CHANGED");
+    assert.equal((await take(second, "i2", record)).kind, "rejected");
+    assert.equal((await seenBy(first)).rewritten, undefined, "the newest write is the other one's");
+    both((faults) => (faults.mutate = undefined));
+    assert.equal((await take(second, "i2", await seenBy(second))).kind, "ok");
+    assert.equal((await seenBy(first)).holder, "n2");
   });
 
   test("stopped, a server takes connections and says nothing; continued, it answers what has waited", async () => {

@@ -10,11 +10,13 @@ import { LEASE_PATH, LeaseTable, status } from "./lease-table.ts";
 import type { Answer, Change } from "./lease-table.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
-import { DISTRUST } from "./plan.ts";
+import { DISTRUST, REWRITES } from "./plan.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Watches } from "./watches.ts";
 
+/** The holder that a mutating webhook puts into the Lease. */
+export const POLICY = "policy";
 /** kube-apiserver gives etcd this long. */
 const ETCD_TIMEOUT_MS = 7_000;
 /** A member stands for election 1 to 2 s after the last word of the leader, and the first one to do so wins. */
@@ -70,7 +72,7 @@ export class ControlPlane {
   readonly powered: boolean[];
   /** Answer to every request of a node (credentials, flow control); 0: none. */
   readonly refusal: number[];
-  /** Answer of an admission webhook to every write; 0: it admits them. */
+  /** Answer of an admission webhook to every write; 0: it admits them. {@link REWRITES}: it changes them. */
   admission = 0;
   /** Faults that take etcd's quorum away altogether. */
   quorumFaults = 0;
@@ -337,7 +339,7 @@ export class ControlPlane {
   #serve({ node, server, request, sentMs }: Call, answer: (status: number, body: unknown) => void): void {
     const refusal = this.refusal[node] ?? 0;
     if (refusal !== 0) return answer(refusal, status(refusal, "refused"));
-    if (request.method !== "GET" && this.admission !== 0)
+    if (request.method !== "GET" && this.admission !== 0 && this.admission !== REWRITES)
       return answer(this.admission, status(this.admission, "denied the request"));
     const run = (): void => {
       const { status: code, body } = this.#apply(node, request, sentMs);
@@ -387,7 +389,9 @@ export class ControlPlane {
     request: ApiRequest,
     sentMs: number,
   ): { readonly status: number; readonly body: unknown } {
-    const { response, change } = this.table.handle(request);
+    const { response, change } = this.table.handle(
+      this.admission === REWRITES ? { ...request, holder: POLICY } : request,
+    );
     if (request.method !== "GET") this.#onWrite({ author, request, response, change, sentMs });
     if (change.changed) this.#tellReaders();
     return response;

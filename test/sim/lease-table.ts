@@ -6,6 +6,7 @@
 import { parseLease } from "../../src/kube/record-codec.ts";
 import type { LeaseRecord } from "../../src/kube/record.ts";
 import type { ApiRequest } from "../../src/kube/transport.ts";
+import { isObject } from "../support/embedded-api/status.ts";
 import { ObjectStore } from "../support/embedded-api/store.ts";
 
 export const COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
@@ -28,6 +29,8 @@ interface TableRequest {
   readonly path: string;
   readonly contentType?: ApiRequest["contentType"];
   readonly body?: unknown;
+  /** An admission webhook puts this name into `spec.holderIdentity`. */
+  readonly holder?: string;
 }
 
 export interface Answer {
@@ -118,12 +121,12 @@ export class LeaseTable {
 
   #write(request: TableRequest): Answer {
     const body = request.body === undefined ? undefined : JSON.stringify(request.body);
-    return this.#store.handle({
-      method: request.method,
-      path: request.path,
-      contentType: request.contentType ?? "application/json",
-      body,
-    });
+    const { method, path, contentType = "application/json", holder } = request;
+    if (holder === undefined) return this.#store.handle({ method, path, contentType, body });
+    return this.#store.handle({ method, path, contentType, body }, (object) => ({
+      ...object,
+      spec: { ...(isObject(object["spec"]) ? object["spec"] : {}), holderIdentity: holder },
+    }));
   }
 
   #note(before: LeaseRecord | null): Change {

@@ -77,8 +77,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes a change of annotations for a sign of the holder's life",
     file: "election/lease-view.ts",
-    from: "const changed = view === null || !sameRenewal(before, record);",
-    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || !sameRenewal(before, record);",
+    from: "const changed = view === null || renewed;",
+    to: "const changed = view === null || before?.resourceVersion !== record?.resourceVersion || renewed;",
     shows: SCENARIOS.lostAndNeverHeard,
     caughtBy: ["boundInTime", "servedWhileANodeLives"],
   },
@@ -114,8 +114,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits for the Lease to run out when its claim by proof was lost",
     file: "election/provisional.ts",
-    from: 'return free.kind === "held" && !holderIsDead(facts) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
-    to: 'return free.kind === "held" && (!holderIsDead(facts) || nowMs > facts.sinceMs + 2_500) ? free.freeAtMs : Number.NEGATIVE_INFINITY;',
+    from: 'return free.kind === "held" && !isRewritten && !holderIsDead(facts)',
+    to: 'return free.kind === "held" && !isRewritten && (!holderIsDead(facts) || nowMs > facts.sinceMs + 2_500)',
     also: {
       from: "function freeAt({ settings, facts }: StepBuilder",
       to: "function freeAt({ settings, facts, nowMs }: StepBuilder",

@@ -91,7 +91,10 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "compact" }
   /** `status`: the answer to every request of this node; {@link DISTRUST}: its TLS handshakes fail. */
   | { readonly kind: "refusal"; readonly node: number; readonly status: number; readonly forMs: number }
-  /** An admission webhook denies every node's write of the Lease. Reads work. */
+  /**
+   * An admission webhook denies every node's write of the Lease, or puts another holder into it ({@link REWRITES}).
+   * Reads work.
+   */
   | { readonly kind: "admission"; readonly status: number; readonly forMs: number }
   | { readonly kind: "wall"; readonly node: number; readonly byMs: number }
   | { readonly kind: "check"; readonly node: number; readonly check: string; readonly forMs: number }
@@ -117,6 +120,9 @@ export type Blow = "pause" | "crash" | "isolate" | "deafen" | "stop";
 
 /** Instead of a status: the node trusts no API server's certificate any more, so it gets no answer at all. */
 export const DISTRUST = -1;
+
+/** Instead of a status of the webhook: it admits every write, and puts another holder into it. */
+export const REWRITES = 200;
 
 export const PROFILES = [
   "chaos",
@@ -377,8 +383,12 @@ function refused(random: Random, size: number, lengthMs: number): readonly Fault
   const admission = random.chance(0.4);
   const refusals =
     admission && random.chance(0.7) ? [] : each.filter((_, node) => (some & (2 ** node)) !== 0);
+  const denies = (): number => {
+    const denied = random.pick([403, 500]);
+    return random.fork("rewrites").chance(0.3) ? REWRITES : denied;
+  };
   const webhook: readonly Fault[] = admission
-    ? [{ atMs: begins(), kind: "admission", status: random.pick([403, 500]), forMs }]
+    ? [{ atMs: begins(), kind: "admission", status: denies(), forMs }]
     : [];
   return [...refusals, ...webhook];
 }

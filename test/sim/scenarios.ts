@@ -2,7 +2,7 @@
  * Histories that once broke something, or that only a deliberate hand composes. Each is a plan with a few
  * faults; the seed varies clocks, delays and losses, so one scenario is many timelines.
  */
-import { DISTRUST } from "./plan.ts";
+import { DISTRUST, REWRITES } from "./plan.ts";
 import type { Fault, Plan } from "./plan.ts";
 import { Random } from "./random.ts";
 
@@ -569,6 +569,27 @@ export const SCENARIOS = {
     profile: "refused",
     faults: [
       { atMs: 40_000, kind: "admission", status: 500, forMs: 180_000 },
+      ...[0, 1, 2].map((node) => ({ atMs: 80_000 + node, kind: "crash", node, forMs: 8_000 }) as const),
+      ...[0, 1, 2].map((node) => ({ atMs: 140_000 + node, kind: "crash", node, forMs: 900 }) as const),
+    ],
+  },
+  webhookRewrites: {
+    name: "when a webhook puts another holder into every write of the Lease, the VIP stays, and another one serves when the holder dies",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: REWRITES, forMs: 180_000 },
+      { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 },
+    ],
+  },
+  webhookRewritesAndAllRestart: {
+    name: "when such a webhook is there and all agents are restarted, one of them serves",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: REWRITES, forMs: 180_000 },
       ...[0, 1, 2].map((node) => ({ atMs: 80_000 + node, kind: "crash", node, forMs: 8_000 }) as const),
       ...[0, 1, 2].map((node) => ({ atMs: 140_000 + node, kind: "crash", node, forMs: 900 }) as const),
     ],

@@ -1,6 +1,7 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
 import { LINGER_MS } from "../../../src/election/handover.ts";
 import { OFFER } from "../../../src/kube/record.ts";
+import { POLICY } from "../control-plane.ts";
 import type { Write } from "../control-plane.ts";
 import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
@@ -284,15 +285,19 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
   const offered = new Set<string>();
   /** Whom a node has found silent. */
   const proved = new Map<SimNode, string>();
-  /** When a holder last wrote its Lease. */
+  /** When a holder last wrote its Lease, and the machine that did. */
   let renewedMs = Number.NEGATIVE_INFINITY;
+  let renewer = -1;
   return {
     proof(node) {
       proved.set(node, node.status()?.holder ?? "");
       return undefined;
     },
     write(write) {
-      if (write.change.before?.renewTime !== write.change.after?.renewTime) renewedMs = world.scheduler.nowMs;
+      if (write.change.before?.renewTime !== write.change.after?.renewTime) {
+        renewedMs = world.scheduler.nowMs;
+        renewer = write.author;
+      }
       const node = newHolder(world, write);
       if (node === undefined) return undefined;
       if (write.change.before?.annotations[OFFER] === node.name) offered.add(node.name);
@@ -309,6 +314,12 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
           holder === node.name ||
           (proved.get(node) === holder && node.provisional === "proof")
         ) {
+          sinceMs[node.index] = undefined;
+          continue;
+        }
+        // A webhook has put that name into what this node wrote, or into what another one has just written.
+        const toldMs = toldFor(health, node, renewedMs, world.scheduler.nowMs);
+        if (holder === POLICY && (renewer === node.index || toldMs < LOOK_MS)) {
           sinceMs[node.index] = undefined;
           continue;
         }

@@ -7,6 +7,7 @@ import { OFFER } from "../../../src/kube/record.ts";
 import { SAMPLE_MS } from "../health.ts";
 import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
+import { REWRITES } from "../plan.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
 import { awake, boundNodes, newHolder, published } from "./common.ts";
@@ -98,14 +99,22 @@ const LIGHT = new Set(["balancer", "unstable"]);
  * Always served: while one healthy node lives on the VIP's network, whatever the API servers answer it, some
  * machine answers for the VIP within LEASE_DURATION + 5 s, by the slowest clock. Not where a person asked for
  * `release`. Where a foreign host answers, or frames are lost, nothing is promised. The time begins again when a
- * person or a late renewal changes the Lease, or when the API begins to do something else to it.
+ * person or a late renewal changes the Lease, or when the API begins to do something else to it. What a webhook
+ * has made of a node's claim is no renewal, unless that node cannot serve any more.
  */
 export const servedWhileANodeLives: Invariant = (world, health) => {
   let unservedMs: number | undefined;
   const wellSince = new Map<SimNode, number>();
+  /** By author, when it last wrote what a webhook has changed. */
+  const rewrittenMs = new Map<SimNode, number>();
   return {
-    write({ change }) {
+    write({ author, change }) {
       const { before, after } = change;
+      const writer = world.machines[author];
+      if (writer !== undefined && world.plane.admission === REWRITES) {
+        if (before?.renewTime !== after?.renewTime) rewrittenMs.set(writer, world.scheduler.nowMs);
+        return undefined;
+      }
       const renewed =
         before?.holder !== after?.holder ||
         before?.renewTime !== after?.renewTime ||
@@ -123,6 +132,11 @@ export const servedWhileANodeLives: Invariant = (world, health) => {
         served || world.segment.foreignHostClaims || isNotDisplaced(world)
           ? undefined
           : (unservedMs ?? nowMs);
+      for (const [writer, writtenMs] of rewrittenMs) {
+        if (isWell(world, health, writer)) continue;
+        rewrittenMs.delete(writer);
+        if (unservedMs !== undefined) unservedMs = Math.max(unservedMs, writtenMs);
+      }
       for (const node of world.nodes) {
         if (!isWell(world, health, node)) wellSince.delete(node);
         else if (!wellSince.has(node)) wellSince.set(node, nowMs);

@@ -192,18 +192,14 @@ export class EmbeddedServer {
   #handle(request: Parameters<ObjectStore["handle"]>[0]): StoreResponse {
     const review = reviewed(request.path, request.body ?? "{}");
     if (review !== undefined) return review;
-    const answer = this.#store.handle(request);
     const { mutate } = this.faults;
-    const written = request.method !== "GET" && answer.status < 300 && request.path.includes("/leases");
-    if (mutate === undefined || !written) return answer;
-    const lease: Lease = JSON.parse(JSON.stringify(answer.body));
-    mutate(lease);
-    const path = `${request.path.split("/leases")[0]}/leases/leasehold`;
-    const body = JSON.stringify(lease);
-    return {
-      ...this.#store.handle({ method: "PUT", path, contentType: "application/json", body }),
-      status: answer.status,
-    };
+    if (mutate === undefined || !request.path.includes("/leases")) return this.#store.handle(request);
+    return this.#store.handle(request, (object) => {
+      const { metadata, spec, ...rest } = object;
+      const lease: Lease = JSON.parse(JSON.stringify({ metadata: metadata ?? {}, spec: spec ?? {} }));
+      mutate(lease);
+      return { ...rest, ...lease };
+    });
   }
 
   /** What is answered without the store: health, version, faults, no credentials. */

@@ -81,8 +81,12 @@ const HISTORY = 1000;
 /** Paths whose meaning is kept: clients ask for the same few again and again. */
 const ROUTES = 100;
 
+/** Changes an object that is about to be written, as a mutating admission webhook does. */
+export type Mutate = (object: JsonObject) => JsonObject;
+
 export class ObjectStore {
   readonly #deps: StoreDeps;
+  #mutate: Mutate = (object) => object;
   /** By plural, namespace and name. */
   readonly #objects = new Map<string, { readonly resource: ResourceType; readonly object: JsonObject }>();
   readonly #watchers = new Set<Watcher>();
@@ -96,7 +100,8 @@ export class ObjectStore {
     this.#deps = deps;
   }
 
-  handle(request: StoreRequest): StoreResponse {
+  handle(request: StoreRequest, mutate: Mutate = (object) => object): StoreResponse {
+    this.#mutate = mutate;
     const route = this.#route(request.path);
     if (route === undefined)
       return failure(404, "the server could not find the requested resource", "NotFound", {});
@@ -207,7 +212,7 @@ export class ObjectStore {
 
   #create(route: Route, body: JsonObject): StoreResponse {
     const { resource, namespace } = route;
-    const { metadata, content } = decode(resource, body);
+    const { metadata, content } = decode(resource, this.#mutate(body));
     if (metadata["namespace"] !== undefined && metadata["namespace"] !== namespace) {
       return badRequest(
         "the namespace of the provided object does not match the namespace sent on the request",
@@ -295,7 +300,7 @@ export class ObjectStore {
 
   #replace(route: Route, name: string, current: JsonObject, body: JsonObject): StoreResponse {
     const { resource } = route;
-    const { metadata, content } = decode(resource, body);
+    const { metadata, content } = decode(resource, this.#mutate(body));
     const old = isObject(current["metadata"]) ? current["metadata"] : {};
     const mismatch = nameMismatch(metadata, name);
     if (mismatch !== undefined) return mismatch;

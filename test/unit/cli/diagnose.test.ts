@@ -86,6 +86,7 @@ const WELL: Examined = {
   holderClock: { node: "n2", skewMs: -900 },
   candidates: ok(CANDIDATES),
   peers: ok([PEER]),
+  changed: null,
 };
 
 const SIX: Partial<Examined> = { vips: ["2001:db8::10"], candidates: ok([]) };
@@ -642,6 +643,14 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "unknown",
     /told a time/,
     /timedatectl/,
+  ],
+  [
+    "a Lease with a holder that no agent has written",
+    { changed: { holder: "policy", writer: "n1" } },
+    "lease",
+    "FAIL",
+    /names policy, and n1 has written it/,
+    /mutatingwebhookconfigurations/,
   ],
   ["no other node", { peers: ok([]) }, "peers", "unknown", /no other node/, /installation/],
   ["a Lease that cannot be read", { peers: failed("the Lease", "403") }, "peers", "unknown", /403/, /Mend/],

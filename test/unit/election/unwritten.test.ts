@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ElectionSettings, SelfFacts } from "../../../src/election/types.ts";
+import { INSTANCE } from "../../../src/kube/record.ts";
 import { candidate, held, record, Subject } from "./harness.ts";
 
 const n1 = candidate("n1", { mac: "02:00:00:00:00:01" });
@@ -188,6 +189,22 @@ describe("a node that serves though it cannot write the Lease", () => {
     const subject = serving();
     const before = subject.asked("defend");
     assert.ok(cannotWrite(subject, 23_000, "read").asked("defend") - before >= 6);
+  });
+
+  const policy = (n: number) =>
+    held("policy", n, all, { annotations: { [INSTANCE]: "i1" }, rewritten: true });
+
+  test("goes on where a webhook has put another name into its claim, and stops for a machine that renews", () => {
+    const subject = serving();
+    for (let n = 2; n <= 40; n += 1) {
+      subject.to(subject.nowMs + 500).watches(policy(n));
+      while (subject.sent("claim").length > 0)
+        subject.answer("claim", { kind: "rejected", status: 200, message: "changed" });
+    }
+    assert.deepEqual([subject.bound, subject.state.role.kind], [true, "PROVISIONAL"]);
+    assert.equal(subject.asked("unbind"), 0);
+    assert.match(subject.state.lease.unwritten?.why ?? "", /an admission webhook or policy does that/);
+    assert.equal(subject.watches(held("n3", 41, all, { leaseTransitions: 4 })).bound, false);
   });
 
   test("stops with its link, and when it is asked to stop", () => {

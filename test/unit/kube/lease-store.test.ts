@@ -308,6 +308,43 @@ describe("a success whose Lease is not what was sent", () => {
     transport.done();
   });
 
+  test("is recognized as this node's own write when it is read; another machine's, of the same moment, is not", async () => {
+    const { transport, write, store } = setUp();
+    const policy = (instance: string, renewTime = NOW) =>
+      lease(held("policy", { renewTime }), { [INSTANCE]: instance });
+    const reply = (body: unknown) => ({ method: "GET", reply: { status: 200, body } }) as const;
+    transport.expect(
+      { method: "PATCH", reply: { status: 200, body: policy("i1") } },
+      reply(policy("i1")),
+      reply(policy("i2")),
+      reply(lease(held("policy", { renewTime: NOW }))),
+      reply(policy("i1", "2026-01-01T00:00:01.000000Z")),
+      reply(lease(held("n2", { renewTime: NOW }), { [INSTANCE]: "i2" })),
+      reply(lease(held("n1", { renewTime: NOW }), { [INSTANCE]: "i1" })),
+    );
+    await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const seen: (boolean | undefined)[] = [];
+    for (let reads = 0; reads < 6; reads += 1) {
+      const read = await store.read(1_000);
+      seen.push(read.kind === "ok" && read.record?.rewritten);
+    }
+    assert.deepEqual(seen, [true, undefined, undefined, undefined, undefined, undefined]);
+    transport.done();
+  });
+
+  test("so it is in the answer to a candidate's annotation", async () => {
+    const { transport, write } = setUp();
+    const note = { ...WRITTEN, [INSTANCE]: "i1" };
+    transport.expect(
+      { method: "PATCH", reply: { status: 200, body: lease(held("n1", { renewTime: NOW }), note) } },
+      { method: "PATCH", reply: { status: 200, body: lease(held("policy", { renewTime: NOW }), note) } },
+    );
+    await write({ kind: "claim", replaces: record(held("n2")), offered: false, instance: "i1" });
+    const outcome = await write({ kind: "candidate", candidate: candidate() });
+    assert.ok(outcome.kind === "ok" && outcome.record.rewritten === true, JSON.stringify(outcome));
+    transport.done();
+  });
+
   test("labels, other annotations and another duration do not matter", async () => {
     const { transport, write } = setUp();
     const changed = lease(held("n1", { renewTime: NOW, leaseDurationSeconds: 60 }), { policy: "audited" });

@@ -30,7 +30,7 @@ describe("a refusal of the API", () => {
     [
       "a change on the way",
       { status: 200, message: "" },
-      "the API changes what this node writes into the Lease: an admission webhook or policy does that",
+      "the API changes what this node writes into the Lease: an admission webhook or policy does that (LH_LEASE_CHANGED)",
     ],
     ["anything else", { status: 507, message: "" }, "507 on the Lease"],
   ] as const)
