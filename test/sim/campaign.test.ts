@@ -144,8 +144,8 @@ describe("coverage", () => {
       "what a run reaches is in the table",
     );
     for (const what of [
-      "role: BACKUP to MASTER",
-      "role: MASTER to RELEASING",
+      "role: BACKUP to MASTER: the API accepts its claim",
+      "role: MASTER to RELEASING: it is stopping, and no candidate has taken its offer",
       "reason: the agent is stopping, and no candidate has taken the Lease",
       "effect: write: release",
       "effect: stopped",
@@ -158,7 +158,7 @@ describe("coverage", () => {
     table.add({ "role: STOPPED to MASTER": 2, "effect: hold": 3 });
     const text = formatCoverage(table.rows(), 1);
     assert.match(text, /^\| effect: hold +\| +3 \| +1 \|$/m);
-    assert.match(text, /^Never reached in 1 runs: role: BACKUP to MASTER; /m);
+    assert.match(text, /^Never reached in 1 runs: role: BACKUP to MASTER: the API accepts its claim; /m);
     assert.match(
       text,
       /^Reached, and not in the table of test\/sim\/coverage.ts: role: STOPPED to MASTER\.$/m,

@@ -61,6 +61,36 @@ const CHANGE = "role: ";
 const REASON = "reason: ";
 const EFFECT = "effect: ";
 
+type When = (typeof TRANSITIONS)[number]["when"];
+
+/**
+ * Where two rows of the table of transitions have the same roles, the reason tells them apart. A change whose
+ * reason is none of these belongs to the row that is not here.
+ */
+const REASONS_OF_ROWS: Readonly<Partial<Record<When, RegExp>>> = {
+  "the holder is silent on the wire, and two holders do no harm": / does not answer on the wire, /,
+  "no API server lets it read the Lease, and no machine has the VIP": /^provisional: no API server lets /,
+  "it cannot write the Lease, and no machine renews it or has the VIP":
+    /^provisional: this node cannot write /,
+  "it gives way to another machine that claims the VIP": / claims the VIP as well$/,
+  "the renew deadline has passed": / before the renew deadline/,
+  "other software has the VIP, which it gives back": / and this node gives it back /,
+  "another candidate claims the VIP, and no server confirms this one": /^provisional: another candidate /,
+};
+
+/** The row of the table of transitions, as the table of what was reached has it. */
+function nameOfChange(from: string, to: string, reason: string): string {
+  const rows = TRANSITIONS.filter((row) => row.from === from && row.to === to);
+  const row =
+    rows.find(({ when }) => REASONS_OF_ROWS[when]?.test(reason) === true) ??
+    rows.find(({ when }) => rows.length === 1 || REASONS_OF_ROWS[when] === undefined);
+  return row === undefined ? `${CHANGE}${from} to ${to}` : nameOfRow(row);
+}
+
+function nameOfRow({ from, to, when }: (typeof TRANSITIONS)[number]): string {
+  return `${CHANGE}${from} to ${to}: ${when}`;
+}
+
 export class Coverage {
   readonly #counts: Record<string, number> = {};
 
@@ -142,7 +172,7 @@ export class Coverage {
       onReport: (report) => {
         this.#effect(`report: ${nameOfReport(report)}`);
         if (report.kind === "transition") {
-          this.#note(`${CHANGE}${report.from} to ${report.to}`);
+          this.#note(nameOfChange(report.from, report.to, report.reason));
           this.#note(`${REASON}${report.reason}`);
         }
         deps.onReport(report);
@@ -210,7 +240,7 @@ export class CoverageTable {
   /** @param reasons those that the product may give for a change of role; see {@link reasonsOf} */
   constructor(reasons: readonly Reason[]) {
     this.#reasons = reasons;
-    for (const { from, to } of TRANSITIONS) this.#row(`${CHANGE}${from} to ${to}`, true);
+    for (const row of TRANSITIONS) this.#row(nameOfRow(row), true);
     for (const { text } of reasons) this.#row(`${REASON}${text}`, true);
     for (const names of Object.values(EFFECTS)) for (const name of names) this.#row(`${EFFECT}${name}`, true);
   }
@@ -256,16 +286,26 @@ const SENTENCE = /"([A-Za-z][^"]* [^"]*)"|`((?:\$\{(?:[^{}"]|"[^"]*")*\}|[A-Za-z
 const WORD = /(?:become|letGo)\(.*"([a-z]+)"\);/g;
 
 const SOMEBODY = "<...>";
-/** Of a node or an address, or "the holder" where no name is known. */
-const NAME = String.raw`\S+(?: \S+)?`;
+/** A name, what an API server has answered, or nothing. */
+const ANYTHING = ".*?";
+/** Parts of reasons, and sentences that are no reasons for a change of role. */
+const PARTS: ReadonlySet<string> = new Set([
+  "another node",
+  "the holder",
+  "no API server answers",
+  "on this machine",
+  "the agent has started",
+  "other software <...> has the VIP, and this node waits until it lets go (LEASEHOLD_TAKE_OVER)",
+]);
+/** They say when a role changes, or what people read in the status, and give no reasons. */
+const NO_REASONS: ReadonlySet<string> = new Set(["transitions.ts", "states.ts", "elector.ts"]);
 
 /**
  * Every reason that the source of the election can give: its sentences, those of the log apart. Read from the
  * source, so that an edited text is known at once.
  */
 export function reasonsOfSource(): readonly Reason[] {
-  // The table of transitions says when a role changes, and is no source of reasons.
-  const files = readdirSync(ELECTION).filter((name) => name.endsWith(".ts") && name !== "transitions.ts");
+  const files = readdirSync(ELECTION).filter((name) => name.endsWith(".ts") && !NO_REASONS.has(name));
   return reasonsOf(files.map((name) => readFileSync(new URL(name, ELECTION), "utf8")).join("\n"));
 }
 
@@ -281,13 +321,15 @@ export function reasonsOf(source: string): readonly Reason[] {
     return [...sentences, ...words];
   });
   const shapes = new Set(texts.map((text) => text.replaceAll(/\$\{(?:[^{}"]|"[^"]*")*\}/g, SOMEBODY)));
-  const reasons = [...shapes].map((text) => ({
+  const isReason = (text: string): boolean =>
+    !PARTS.has(text) && /[a-z]/.test(text.replaceAll(SOMEBODY, "")) && !text.includes("${");
+  const reasons = [...shapes].filter(isReason).map((text) => ({
     text,
     pattern: new RegExp(
       `^${text
         .split(SOMEBODY)
         .map((part) => escaped(part))
-        .join(NAME)}$`,
+        .join(ANYTHING)}$`,
     ),
   }));
   // "n1 holds the Lease" must not hide "another machine named n1 holds the Lease".

@@ -124,6 +124,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["serverByProofHasTheLease"],
   },
   {
+    name: "takes the name that a webhook has put into its own write for another holder",
+    file: "kube/lease-store.ts",
+    from: "return renewTime !== null && ownTimes.includes(renewTime) ? { ...record, rewritten: true } : record;",
+    to: "return record;",
+    shows: SCENARIOS.webhookRewrites,
+    caughtBy: ["servedWhileANodeLives"],
+  },
+  {
     name: "waits for the time-out of a claim before it knows that it cannot write",
     file: "election/step.ts",
     from: "const unwritten = this.facts.lease.unwritten ?? { sinceMs: this.nowMs, why: null };",

@@ -270,6 +270,10 @@ export const QUIET_MS = 60_000;
 
 export function makePlan(seed: string, profile: Profile): Plan {
   const random = new Random(`${profile}/${seed}`);
+  return withTakeOver(drawPlan(seed, profile, random), random.fork("takeOver"));
+}
+
+function drawPlan(seed: string, profile: Profile, random: Random): Plan {
   const size = random.integer(2, random.chance(0.3) ? 7 : 5);
   const samePriority = random.chance(0.4);
   const nodes = Array.from({ length: size }, (): NodePlan => ({
@@ -318,6 +322,28 @@ export function makePlan(seed: string, profile: Profile): Plan {
     case "planned":
       return { ...plan, faults: many(random, profile, size, lengthMs) };
   }
+}
+
+/** How many of the plans of `planned` take the VIP over from other software. */
+const TAKE_OVERS = 0.2;
+
+/**
+ * The agents are to take the VIP over from keepalived and to give it back, and it comes and goes: on a host of
+ * its own, or on a node's machine.
+ */
+function withTakeOver(plan: Plan, random: Random): Plan {
+  if (plan.profile !== "planned" || !random.chance(TAKE_OVERS)) return plan;
+  const faults = plan.faults.map((fault): Fault => {
+    const comes = fault.kind === "foreign" || (fault.kind === "check" && random.chance(0.5));
+    if (!comes) return fault;
+    const { atMs, forMs } = fault;
+    const everyMs = random.logarithmic(500, 30_000);
+    const node = random.integer(0, plan.nodes.length - 1);
+    return random.chance(0.5)
+      ? { atMs, kind: "foreign", everyMs, forMs }
+      : { atMs, kind: "squatter", node, everyMs, forMs };
+  });
+  return { ...plan, takeOver: true, faults };
 }
 
 /** The default pace of 50 ms where frames decide; elsewhere a slower one, to play more. */

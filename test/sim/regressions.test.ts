@@ -63,6 +63,11 @@ const SEEDS = [
     name: "a node that has served without the Lease for long gives way when the holder that it found dead answers",
   },
   {
+    profile: "refused",
+    seed: "2798490471",
+    name: "a claim counts from when a webhook admits it, and not from the next sample of the API's health",
+  },
+  {
     profile: "chaos",
     seed: "1592590386",
     name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",

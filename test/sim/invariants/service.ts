@@ -10,7 +10,7 @@ import type { SimNode } from "../node.ts";
 import { REWRITES } from "../plan.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { awake, boundNodes, newHolder, published } from "./common.ts";
+import { awake, boundNodes, goesFirst, newHolder, published } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
@@ -364,7 +364,8 @@ export const plannedMovesLoseNoTime: Invariant = (world) => {
       if (world.plan.profile !== "planned" || world.scheduler.nowMs > world.plan.lengthMs) return undefined;
       const before = lastBound;
       lastBound = first;
-      if (first !== undefined || before === undefined) return undefined;
+      // Other software has the VIP then.
+      if (first !== undefined || before === undefined || goesFirst(world)) return undefined;
       const record = world.plane.table.record;
       const able = world.nodes.filter(
         (node) => node !== before && node.eligible && published(record, node.name)?.eligible === true,

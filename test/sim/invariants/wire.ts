@@ -218,6 +218,8 @@ export const serverByProofHasTheLease: Invariant = (world, health) => {
   /** Since when each has served by proof, in true ms; NaN: it does not. */
   const servingMs = new Float64Array(world.machines.length).fill(Number.NaN);
   let lostMs = Number.NaN;
+  /** When it was last unclear what the API does. Its health is sampled, and may not know yet that this is over. */
+  let unclearMs = Number.NEGATIVE_INFINITY;
   return {
     step() {
       const { nowMs } = world.scheduler;
@@ -227,6 +229,7 @@ export const serverByProofHasTheLease: Invariant = (world, health) => {
       const unclear =
         world.plane.admission !== 0 ||
         world.plane.modes.some(({ kind }) => kind === "slow" || kind === "mute" || kind === "failing");
+      if (unclear) unclearMs = nowMs;
       for (const node of world.nodes) {
         const { index, agent } = node;
         if (node.provisional === "proof") servingMs[index] = agent?.roleMs ?? nowMs;
@@ -244,6 +247,7 @@ export const serverByProofHasTheLease: Invariant = (world, health) => {
             node.clock.resumedMs,
             health.lossMs,
             health.apiChangedMs,
+            unclearMs,
             world.disturbedUntilMs,
             world.plane.stalledUntilMs,
           );
