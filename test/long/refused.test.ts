@@ -101,6 +101,27 @@ describe("on every node", () => {
     await serving();
   });
 
+  test("a webhook puts another holder into the Lease: the VIP stays, one node serves after a restart of all, and the log says so", async () => {
+    const holder = await settled();
+    const fromMs = monotonicMs();
+    everyServer((faults) => {
+      faults.mutate = (lease) => {
+        lease.spec["holderIdentity"] = "policy";
+      };
+    });
+    await sleep(HELD_MS);
+    assert.equal((await serving()).name, holder.name, story(fromMs));
+    assert.equal(since(fromMs).longestGapMs(), 0, story(fromMs));
+    assert.match(holder.agent?.log() ?? "", /LH_LEASE_CHANGED/u);
+    await restartAll();
+    const next = await serving();
+    const servedMs = monotonicMs();
+    await sleep(HELD_MS);
+    assertStayedOn(next, servedMs);
+    everyServer((faults) => (faults.mutate = undefined));
+    assert.equal((await cluster.holder(SERVED_MS)).name, next.name, story(fromMs));
+  });
+
   test("a policy adds labels and annotations: nothing happens", async () => {
     everyServer((faults) => {
       faults.mutate = (lease) => {

@@ -123,6 +123,7 @@ export class Accidents {
         });
       case "admission":
         plane.admission = fault.status;
+        plane.policy = fault.holder ?? plane.policy;
         return this.#until(fault, fault.forMs, () => {
           plane.admission = 0;
         });

@@ -15,8 +15,6 @@ import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Watches } from "./watches.ts";
 
-/** The holder that a mutating webhook puts into the Lease. */
-export const POLICY = "policy";
 /** kube-apiserver gives etcd this long. */
 const ETCD_TIMEOUT_MS = 7_000;
 /** A member stands for election 1 to 2 s after the last word of the leader, and the first one to do so wins. */
@@ -74,6 +72,8 @@ export class ControlPlane {
   readonly refusal: number[];
   /** Answer of an admission webhook to every write; 0: it admits them. {@link REWRITES}: it changes them. */
   admission = 0;
+  /** The holder that such a webhook puts into the Lease. */
+  policy = "policy";
   /** Faults that take etcd's quorum away altogether. */
   quorumFaults = 0;
   /** etcd elects a leader until then. */
@@ -390,7 +390,7 @@ export class ControlPlane {
     sentMs: number,
   ): { readonly status: number; readonly body: unknown } {
     const { response, change } = this.table.handle(
-      this.admission === REWRITES ? { ...request, holder: POLICY } : request,
+      this.admission === REWRITES ? { ...request, holder: this.policy } : request,
     );
     if (request.method !== "GET") this.#onWrite({ author, request, response, change, sentMs });
     if (change.changed) this.#tellReaders();

@@ -95,7 +95,13 @@ export type Fault = { readonly atMs: number } & (
    * An admission webhook denies every node's write of the Lease, or puts another holder into it ({@link REWRITES}).
    * Reads work.
    */
-  | { readonly kind: "admission"; readonly status: number; readonly forMs: number }
+  | {
+      readonly kind: "admission";
+      readonly status: number;
+      /** The other holder, which may be a node. Default: a name that no node has. */
+      readonly holder?: string;
+      readonly forMs: number;
+    }
   | { readonly kind: "wall"; readonly node: number; readonly byMs: number }
   | { readonly kind: "check"; readonly node: number; readonly check: string; readonly forMs: number }
   | { readonly kind: "priority"; readonly node: number; readonly delta: number; readonly forMs: number }
@@ -409,12 +415,14 @@ function refused(random: Random, size: number, lengthMs: number): readonly Fault
   const admission = random.chance(0.4);
   const refusals =
     admission && random.chance(0.7) ? [] : each.filter((_, node) => (some & (2 ** node)) !== 0);
-  const denies = (): number => {
-    const denied = random.pick([403, 500]);
-    return random.fork("rewrites").chance(0.3) ? REWRITES : denied;
-  };
+  const beginsMs = admission ? begins() : 0;
+  const denied = admission ? random.pick([403, 500]) : 0;
+  const other = random.fork("rewrites");
+  const verdict = other.chance(0.3)
+    ? { status: REWRITES, holder: other.chance(0.5) ? "policy" : `n${other.integer(1, size)}` }
+    : { status: denied };
   const webhook: readonly Fault[] = admission
-    ? [{ atMs: begins(), kind: "admission", status: denies(), forMs }]
+    ? [{ atMs: beginsMs, kind: "admission", ...verdict, forMs }]
     : [];
   return [...refusals, ...webhook];
 }

@@ -583,6 +583,17 @@ export const SCENARIOS = {
       { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 },
     ],
   },
+  webhookNamesANode: {
+    name: "when such a webhook puts a node's own name into the Lease, that node is not confirmed by another one's write",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: REWRITES, holder: "n2", forMs: 180_000 },
+      { atMs: 80_000, kind: "power", node: 0, forMs: 60_000 },
+      { atMs: 110_000, kind: "pause", node: 1, forMs: 20_000 },
+    ],
+  },
   webhookRewritesAndAllRestart: {
     name: "when such a webhook is there and all agents are restarted, one of them serves",
     bases: [100, 90, 80],

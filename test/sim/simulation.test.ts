@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
+import { INVARIANTS } from "./invariants.ts";
+import { ASK_MS, FORCED_MS, OVERLAP_MS } from "./invariants/common.ts";
 import { makePlan, PROFILES } from "./plan.ts";
 import { loadProduction } from "./production.ts";
 import { report, shrink } from "./shrink.ts";
@@ -52,6 +55,25 @@ describe("the election in virtual time", () => {
         trace.filter((line) => !line.includes(" wall ")).join("\n");
       assert.equal(story(withThem.trace), story(without.trace));
     }
+  });
+
+  test("the promises of docs/verification.md are those that are judged, with every LEASEHOLD_ON_API_LOSS", () => {
+    const page = readFileSync(new URL("../../docs/verification.md", import.meta.url), "utf8");
+    const promises = page.slice(
+      page.indexOf("### The two promises"),
+      page.indexOf("### Clients find the VIP"),
+    );
+    for (const words of [
+      `| \`LEASEHOLD_LEASE_DURATION\` / 0.95 + ${ASK_MS / 1_000} s | \`servedWhileANodeLives\` |`,
+      `| ${OVERLAP_MS / 1_000} s, for the successor of an offer | \`oneConfirmedMaster\` |`,
+      `For ${FORCED_MS / 1_000} s after a person wrote the Lease`,
+    ])
+      assert.ok(promises.includes(words), words);
+    for (const [, name = ""] of promises.matchAll(/\| `(\w+)` \|$/gm)) assert.ok(name in INVARIANTS, name);
+    const played = new Set(
+      Array.from({ length: RUNS }, (_, seed) => makePlan(String(seed + 1), "refused").onApiLoss),
+    );
+    assert.deepEqual(played, new Set(["auto", "hold", "release"]));
   });
 
   for (const profile of SHORT) {

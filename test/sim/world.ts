@@ -10,6 +10,7 @@ import type { Coverage } from "./coverage.ts";
 import { COLLECTION } from "./lease-table.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
+import { REWRITES } from "./plan.ts";
 import type { NodePlan, Plan } from "./plan.ts";
 import type { Production } from "./production.ts";
 import { Random } from "./random.ts";
@@ -163,7 +164,7 @@ export class World {
 
   /**
    * The machine that a record makes holder: the one that the mark names, or the one that everybody means by
-   * that name.
+   * that name. None where a webhook has put another node's name beside the mark of the one that claimed.
    */
   holderOf(record: LeaseRecord | null): SimNode | undefined {
     // Asked several times a step about one and the same record.
@@ -175,6 +176,8 @@ export class World {
   }
 
   #findHolder({ holder, annotations }: LeaseRecord): SimNode | undefined {
+    const marked = this.machines.find((machine) => machine.settings.instance === annotations[INSTANCE]);
+    if (this.plane.admission === REWRITES && marked !== undefined && marked.name !== holder) return undefined;
     const named = this.machines.filter((machine) => machine.name === holder);
     return named.find((machine) => machine.settings.instance === annotations[INSTANCE]) ?? named[0];
   }

@@ -26,7 +26,14 @@ export type Invariant = (world: World, health: Health) => Checks;
  * A person who writes a name into the Lease, or rewinds etcd, overrules the fence: for as long as one takes
  * to run out, nothing is promised.
  */
-const FORCED_MS = 12_000;
+export const FORCED_MS = 12_000;
+/** Two nodes may answer for the VIP this long, in one segment. */
+export const OVERLAP_MS = 1_000;
+/**
+ * The wire is asked when the Lease has run out, after a random second; again 2 s later where another one
+ * asked at that moment.
+ */
+export const ASK_MS = 5_000;
 /**
  * What the address of an agent that dies with an offer out lasts, from the offer on, in true time: the
  * shortest lifetime and the kernel's second.

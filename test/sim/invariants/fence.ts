@@ -1,7 +1,6 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
 import { LINGER_MS } from "../../../src/election/handover.ts";
 import { OFFER } from "../../../src/kube/record.ts";
-import { POLICY } from "../control-plane.ts";
 import type { Write } from "../control-plane.ts";
 import type { Health } from "../health.ts";
 import type { SimNode } from "../node.ts";
@@ -14,13 +13,12 @@ import {
   justResumed,
   LEFT_OVER_MS,
   newHolder,
+  OVERLAP_MS,
   RESUMED_LEFT_OVER_MS,
   TIMER_SLACK_MS,
 } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
-/** Two nodes may answer for the VIP this long, in one segment. */
-const OVERLAP_MS = 1_000;
 /**
  * Two that had the VIP already when a cut between them healed hear of each other at the next announcement:
  * 1.5 s by a slow clock, as neither has the Lease.
@@ -319,7 +317,7 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
         }
         // A webhook has put that name into what this node wrote, or into what another one has just written.
         const toldMs = toldFor(health, node, renewedMs, world.scheduler.nowMs);
-        if (holder === POLICY && (renewer === node.index || toldMs < LOOK_MS)) {
+        if (holder === world.plane.policy && (renewer === node.index || toldMs < LOOK_MS)) {
           sinceMs[node.index] = undefined;
           continue;
         }

@@ -10,7 +10,7 @@ import type { SimNode } from "../node.ts";
 import { REWRITES } from "../plan.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { awake, boundNodes, goesFirst, newHolder, published } from "./common.ts";
+import { ASK_MS, awake, boundNodes, goesFirst, newHolder, published } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
@@ -87,11 +87,6 @@ function isNotDisplaced(world: World): boolean {
   );
 }
 
-/**
- * The wire is asked when the Lease has run out, after a random second; again 2 s later where another one
- * asked at that moment.
- */
-const ASK_MS = 5_000;
 /** These faults keep nobody from serving where no node is better. */
 const LIGHT = new Set(["balancer", "unstable"]);
 
