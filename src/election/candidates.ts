@@ -26,7 +26,7 @@ export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Rol
     // The others tell by this fault whose machine has the VIP by other software.
     faults: facts.self.tracking.foreign ? [...faultsOf(facts, role), VIP_FAULT] : faultsOf(facts, role),
     preempt: wantsToPreempt(settings, facts, nowMs),
-    ip: settings.ip,
+    ip: ownIp(settings, facts),
     mac,
     fastPath: fastPath === undefined ? lastFastPath(settings, facts) : fastPath,
     vips: settings.vips,
@@ -35,6 +35,11 @@ export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Rol
     version: settings.version,
     counter: facts.lease.publish.counter,
   };
+}
+
+/** This node's address on the VIP's network, canonical text. */
+export function ownIp(settings: ElectionSettings, { self: { tracking } }: Facts): string {
+  return tracking.ip ?? settings.ip;
 }
 
 /**
@@ -75,9 +80,10 @@ function wantsToPreempt(settings: ElectionSettings, facts: Facts, nowMs: number)
  * first, or the VIP would go to each of them in turn. So a node waits an eighth longer for each better
  * candidate.
  */
-function preemptDelay(settings: ElectionSettings, { lease: { view }, self: { tracking } }: Facts): number {
-  const { preemptDelayMs, node, ip } = settings;
-  const self = { node, ip, effective: tracking.effective };
+function preemptDelay(settings: ElectionSettings, facts: Facts): number {
+  const { view } = facts.lease;
+  const { preemptDelayMs, node } = settings;
+  const self = { node, ip: ownIp(settings, facts), effective: facts.self.tracking.effective };
   const better = view === null ? [] : peers(settings, view).filter((one) => isBetter(one, self));
   return preemptDelayMs * (1 + better.length / 8);
 }

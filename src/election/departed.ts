@@ -9,6 +9,7 @@
 import { CANDIDATE_PREFIX, OFFER } from "../kube/record.ts";
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 import type { Departed } from "../kube/store.ts";
+import { ownIp } from "./candidates.ts";
 import { isFresh } from "./lease-view.ts";
 import type { LeaseView } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
@@ -33,7 +34,7 @@ export function serversAnswered(step: StepBuilder, addresses: readonly string[])
   const { settings, nowMs, facts } = step;
   const { view } = facts.lease;
   const named = new Set(addresses);
-  const own = [settings.ip, ...(facts.self.tracking.fastPath?.addresses ?? [])];
+  const own = [ownIp(settings, facts), ...(facts.self.tracking.fastPath?.addresses ?? [])];
   const counts = view !== null && own.some((address) => named.has(address));
   const before = nowMs - facts.servers.answeredAtMs <= ANSWERS_APART_MS ? facts.servers.unnamedSinceMs : NONE;
   const unnamed = counts ? [...view.candidates.values()].filter(({ candidate }) => isUnnamed(candidate)) : [];

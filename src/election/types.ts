@@ -29,7 +29,7 @@ export interface ElectionSettings {
   readonly node: string;
   /** A hash of the machine id. It tells two machines of one name apart. */
   readonly instance: string;
-  /** The node IP, canonical text. */
+  /** The node IP at the start, canonical text. */
   readonly ip: string;
   /** The VIPs that this node was given, canonical text, sorted. */
   readonly vips: readonly string[];
@@ -58,8 +58,10 @@ export interface SelfFacts {
   readonly faults: readonly string[];
   /** Every check has reported. */
   readonly ready: boolean;
-  /** The MAC of the VIP's interface; "" while it is unknown. */
+  /** The MAC of the VIP's interface; "" while it is unknown, and where the link has none. */
   readonly mac: string;
+  /** The node IP, canonical text, once it is another than at the start ({@link ElectionSettings.ip}). */
+  readonly ip?: string;
   /**
    * null: the fast path is not loaded here. undefined: this is not known yet, so what the Lease says of this
    * node stands.

@@ -610,3 +610,13 @@ describe("what a node says of its fast path", () => {
     });
   }
 });
+
+test("a node that has another address says so in its annotation at once", () => {
+  const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2]));
+  const [first] = subject.sent("candidate");
+  assert.equal(first?.candidate.ip, "10.88.0.11");
+  subject.answer("candidate", { kind: "ok", record: held("n2", 1, [first.candidate, n2]) });
+  assert.equal(subject.sent("candidate").length, 0);
+  subject.healthy({ ip: "10.88.0.77" });
+  assert.equal(subject.sent("candidate")[0]?.candidate.ip, "10.88.0.77");
+});
