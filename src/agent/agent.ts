@@ -13,6 +13,7 @@ import type { ShownSetting } from "../config/shown.ts";
 import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
 import { createCredentials, provenFile } from "../kube/credentials.ts";
+import type { PeerOffer } from "../kube/record.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import { watchEndpoints } from "../kube/endpoints.ts";
 import type { Endpoints } from "../kube/endpoints.ts";
@@ -23,11 +24,13 @@ import { apiServerList } from "../kube/servers.ts";
 import { createHttpsTransport } from "../kube/https-transport.ts";
 import type { HttpsTransport } from "../kube/https-transport.ts";
 import { closeSocket, makeFifo } from "../linux/libc.ts";
-import { readNetwork } from "../linux/links.ts";
+import { readLink, readNetwork } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
 import { mostOpenFiles } from "../linux/open-files.ts";
 import { reapOrphans } from "../linux/orphans.ts";
 import { gateways, linkRoutes } from "../linux/routes.ts";
+import { RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK } from "../linux/rtnetlink.ts";
+import { subscribe } from "../linux/sockets.ts";
 import type { Logger } from "../log.ts";
 import { hostPort, isLoopback } from "../net.ts";
 import type { HostPort } from "../net.ts";
@@ -60,6 +63,8 @@ import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
 import { findNodeNetwork, refuseVips } from "./node-network.ts";
 import type { NodeNetwork } from "./node-network.ts";
+import { followNetwork } from "./network-changes.ts";
+import type { NetworkChanges } from "./network-changes.ts";
 import { createNotifier } from "./notify.ts";
 import type { Notifier } from "./notify.ts";
 import { announcePresence } from "./presence.ts";
@@ -112,8 +117,10 @@ interface Parts {
   readonly candidacy: Candidacy | undefined;
   /** undefined without a VIP (role balancer). */
   readonly fastPath: NodeFastPath | undefined;
-  /** undefined with role balancer, and where LEASEHOLD_PEER_PORT is off. */
-  readonly peers: Peers | undefined;
+  /** Answers undefined with role balancer, and where LEASEHOLD_PEER_PORT is off. */
+  peers(): Peers | undefined;
+  /** Follows the node's network; undefined with role balancer. */
+  readonly network: NetworkChanges | undefined;
   readonly drains: Drains;
   readonly api: ApiClient;
   readonly notifier: Notifier;
@@ -210,10 +217,14 @@ export function createAgent(deps: AgentDeps): Agent {
         { interface: nodeNetwork.interfaceName, nodeIp: nodeNetwork.nodeIp.text },
         "Interface for the VIP found",
       );
-    parts = createParts(deps, nodeNetwork, metrics, identity, shares.balancer);
+    parts = createParts(deps, nodeNetwork, metrics, identity, {
+      mostClients: shares.balancer,
+      meet: (peers) => void ops.meetPeers(peers),
+    });
     // This comes first: an address that a predecessor left must be kept or removed.
     parts.candidacy?.adopt();
-    if (parts.peers !== undefined) await ops.meetPeers(parts.peers);
+    const peers = parts.peers();
+    if (peers !== undefined) await ops.meetPeers(peers);
     await parts.credentials.start();
     // The election does not wait for the listener. A taken port is the balancer's fault, and its check
     // reports it.
@@ -232,6 +243,7 @@ export function createAgent(deps: AgentDeps): Agent {
     await parts?.candidacy?.stop();
     const told = parts?.notifier.close(LAST_HOOK_MS);
     report?.close();
+    parts?.network?.close();
     discovery?.close();
     drainPoll?.close();
     parts?.fastPath?.stop();
@@ -347,27 +359,65 @@ function createParts(
   nodeNetwork: NodeNetwork | undefined,
   metrics: Metrics,
   identity: PeerIdentity | undefined,
-  mostClients: number,
+  { mostClients, meet }: { readonly mostClients: number; readonly meet: (peers: Peers) => void },
 ): Parts {
   const { config, clock, log, version } = deps;
-  const own = nodeNetwork?.nodeIp ?? config.nodeIp;
-  const local =
-    nodeNetwork === undefined
-      ? undefined
-      : toBackend({ host: nodeNetwork.nodeIp.text, port: config.backendPort });
+  const network =
+    nodeNetwork &&
+    followNetwork(config, nodeNetwork, {
+      clock,
+      log,
+      readNetwork,
+      readLink,
+      linkRoutes,
+      gateways,
+      subscribe: (callback) => subscribe(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, callback),
+      holdsVip: () => candidacy?.holdsVip() ?? false,
+      onChange: moved,
+    });
+  const place = network?.current;
   const rememberedFile = join(config.dataDir, "api-servers.json");
   // What an earlier run found is of use only until the cluster names its servers.
   let remembered = readRemembered(rememberedFile, log);
   let discovered: readonly HostPort[] = [];
 
   function toBackend({ host, port }: HostPort): Backend {
+    const own = place?.().nodeIp ?? config.nodeIp;
     return { id: hostPort(host, port), host, port, local: host === own?.text };
   }
 
-  const peers =
-    nodeNetwork === undefined || identity === undefined
+  function local(): Backend | undefined {
+    return place && toBackend({ host: place().nodeIp.text, port: config.backendPort });
+  }
+
+  const known =
+    nodeNetwork === undefined || identity === undefined || config.peerPort === undefined
       ? undefined
-      : openPeers(config, nodeNetwork, identity, log);
+      : createKnownPeers(
+          join(config.dataDir, "peers.json"),
+          { node: config.nodeName, key: identity.id },
+          log,
+        );
+
+  function peers(): Peers | undefined {
+    const { peerPort: port } = config;
+    if (place === undefined || identity === undefined || known === undefined || port === undefined)
+      return undefined;
+    return { host: place().nodeIp.text, port, identity, known };
+  }
+
+  let peersHost = place?.().nodeIp.text;
+
+  /** The node has another interface or address. */
+  function moved(): void {
+    const found = peers();
+    if (found !== undefined && found.host !== peersHost) meet(found);
+    peersHost = found?.host;
+    applyBackends();
+    candidacy?.moved();
+    fastPath?.update();
+  }
+
   const credentials = createCredentials({
     clock,
     log,
@@ -383,7 +433,7 @@ function createParts(
     userAgent: `leasehold/${version}`,
     servers: () =>
       apiServerList({
-        own: nodeNetwork?.nodeIp.text,
+        own: place?.().nodeIp.text,
         configured: config.apiServers,
         discovered: [...config.backends, ...discovered],
         candidates: candidacy?.electionStatus().candidates.map((candidate) => candidate.ip) ?? [],
@@ -438,15 +488,15 @@ function createParts(
     onChange: (servers) => balancer.setDrained(servers),
   });
   const candidacy: Candidacy | undefined =
-    nodeNetwork === undefined
+    place === undefined
       ? undefined
       : createCandidacy({
           config,
           clock,
           log,
           version,
-          nodeNetwork,
-          peer: peers && { port: peers.port, key: peers.identity.id },
+          nodeNetwork: place,
+          peer: peerOffer(peers()),
           instance: machineInstance(config.machineIdFile, config.stateDir, log),
           api,
           balancer,
@@ -455,7 +505,7 @@ function createParts(
           fastPathOffer: () => fastPath?.offer(),
           onLease: (record) => drains.observe(record),
           // After the step: the election's status is of the state before it until then.
-          onCandidates: () => void clock.after(0, () => peers?.known.observe(candidacy?.electionStatus())),
+          onCandidates: () => void clock.after(0, () => known?.observe(candidacy?.electionStatus())),
           failingApiServers: () => serverAnswers.failures(transport.servers()),
           onState: (state) =>
             notifier.tell(state, candidacy?.electionStatus().effectivePriority ?? config.priority),
@@ -488,7 +538,7 @@ function createParts(
           config,
           clock,
           log,
-          nodeNetwork,
+          nodeNetwork: place,
           balancer,
           election: () => candidacy?.electionStatus(),
           link: () => candidacy?.link(),
@@ -519,6 +569,7 @@ function createParts(
     candidacy,
     fastPath,
     peers,
+    network,
     drains,
     api,
     notifier,
@@ -538,20 +589,8 @@ function createParts(
   };
 }
 
-function openPeers(
-  config: Config,
-  { nodeIp }: NodeNetwork,
-  identity: PeerIdentity,
-  log: Logger,
-): Peers | undefined {
-  if (config.peerPort === undefined) return undefined;
-  const self = { node: config.nodeName, key: identity.id };
-  return {
-    host: nodeIp.text,
-    port: config.peerPort,
-    identity,
-    known: createKnownPeers(join(config.dataDir, "peers.json"), self, log),
-  };
+function peerOffer(peers: Peers | undefined): PeerOffer | undefined {
+  return peers && { port: peers.port, key: peers.identity.id };
 }
 
 /**

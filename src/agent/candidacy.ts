@@ -44,7 +44,8 @@ export interface CandidacyDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;
-  readonly nodeNetwork: NodeNetwork;
+  /** Answers the node's place on the network, which may change; see {@link Candidacy.moved}. */
+  readonly nodeNetwork: () => NodeNetwork;
   /** Hash of the machine id, see {@link machineInstance}. */
   readonly instance: string;
   /** How the other nodes' agents can ask this one; undefined: they cannot. */
@@ -86,6 +87,8 @@ export interface Candidacy {
   recheck(): void;
   /** Tells the election that this node's facts may have changed. */
   update(): void;
+  /** Tells that the node has another interface or address. */
+  moved(): void;
   /** Tells the election which API servers the cluster names, by their addresses in canonical text. */
   nameServers(addresses: readonly string[]): void;
   /** Reads the VIP's interface as of now. */
@@ -121,7 +124,9 @@ const STARTUP_MS = 5_000;
 export function createCandidacy(deps: CandidacyDeps): Candidacy {
   const { config, clock, log, version, nodeNetwork, instance, balancer, metrics, events } = deps;
   const node = config.nodeName;
-  const kernel = createVipKernel({ interfaceName: nodeNetwork.interfaceName, log });
+  const interfaceName = (): string => nodeNetwork().interfaceName;
+  const firstIp = nodeNetwork().nodeIp.text;
+  const kernel = createVipKernel({ interfaceName, log });
   const memory = createPersistence({ log, clock, stateDir: config.stateDir, node, instance });
   const vip = createVip({
     clock,
@@ -138,9 +143,9 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
   });
   const families = [...new Set(config.vips.map((address) => address.family))];
   const wire = createLinuxWire({
-    interfaceName: nodeNetwork.interfaceName,
+    interfaceName,
     log,
-    own: nodeNetwork.addresses,
+    own: () => nodeNetwork().addresses,
     families,
   });
   const sentinel = createSentinel({
@@ -148,6 +153,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     log,
     wire,
     ownMac: () => mac,
+    hasArp: () => kernel.link()?.mac !== "",
     addresses: config.vips,
     // With 0 no holder is watched, and a dead holder is replaced when its Lease has run out.
     intervalMs: config.probeIntervalMs > 0 ? config.probeIntervalMs : PROBE_OFF_MS,
@@ -182,7 +188,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     settings: {
       node,
       instance,
-      ip: nodeNetwork.nodeIp.text,
+      ip: firstIp,
       vips: config.vips.map(({ text }) => text).toSorted(),
       ...(deps.peer === undefined ? {} : { peer: deps.peer }),
       version,
@@ -276,7 +282,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
 
   function routers(): Watched["witnesses"] {
     try {
-      return gateways(nodeNetwork.interfaceName, families).map((address) => ({ address, mac: undefined }));
+      return gateways(interfaceName(), families).map((address) => ({ address, mac: undefined }));
     } catch (error) {
       // The process may be out of descriptors. The other candidates are witnesses enough.
       log.debug({ err: error }, "Default routes not read");
@@ -327,12 +333,14 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     const { effective, faults, ready } = tracker.summary();
     const { failure } = vip.status();
     const foreign = config.takeOver && failure?.code === "LH_VIP_FOREIGN";
+    const { nodeIp } = nodeNetwork();
     mac = kernel.link()?.mac ?? mac;
     elector.update({
       effective,
       faults: failure !== undefined && !foreign ? [...faults, VIP_FAULT] : faults,
       ready,
       mac,
+      ...(nodeIp.text === firstIp ? {} : { ip: nodeIp.text }),
       fastPath: deps.fastPathOffer(),
       foreign,
     });
@@ -371,13 +379,18 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     abandon: () => vip.stop(),
     recheck: () => tracker.recheck(),
     update,
+    moved() {
+      watch(watched);
+      tracker.poke("interface");
+      update();
+    },
     nameServers: (addresses) => elector.nameServers(addresses),
     link: () => kernel.link(),
     holdsVip: () => vip.status().bound,
     electionStatus: () => elector.status(),
     vipStatus: () =>
       vipStatus({
-        interfaceName: nodeNetwork.interfaceName,
+        interfaceName: interfaceName(),
         addresses: config.vips,
         kernel,
         vip,

@@ -13,6 +13,7 @@ import { createNft } from "../fastpath/nft.ts";
 import { missingRequirements } from "../fastpath/requirements.ts";
 import { createSessions } from "../fastpath/sessions.ts";
 import { openConntrack } from "../linux/conntrack.ts";
+import { NO_ARP } from "../linux/links.ts";
 import { macBytes } from "../linux/mac.ts";
 import { watchRuleset } from "../linux/nftables-monitor.ts";
 import { createNftables } from "../linux/nftables.ts";
@@ -27,8 +28,8 @@ export interface NodeFastPathDeps {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The network of this node; undefined on a worker. */
-  readonly nodeNetwork: NodeNetwork | undefined;
+  /** Answers the place of this node on the network, which may change; undefined on a worker. */
+  readonly nodeNetwork: (() => NodeNetwork) | undefined;
   readonly balancer: Balancer;
   readonly election: () => ElectionStatus | undefined;
   readonly link: () => LinkState | undefined;
@@ -110,14 +111,14 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     isWorker: nodeNetwork === undefined,
     node() {
       const link = deps.link();
-      if (nodeNetwork === undefined || link === undefined || macBytes(link.mac) === undefined)
-        return undefined;
+      if (nodeNetwork === undefined || link === undefined) return undefined;
+      const { addresses, subnets } = nodeNetwork();
       return {
         name: config.nodeName,
-        interfaceName: nodeNetwork.interfaceName,
+        interfaceName: link.name,
         interfaceIndex: link.index,
-        addresses: nodeNetwork.addresses,
-        subnets: nodeNetwork.subnets,
+        addresses,
+        subnets,
         mac: link.mac,
         backendPort: config.backendPort,
         balancerPort: proxyCannotListen() ? undefined : config.balancerPort,
@@ -129,7 +130,10 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     members: createMembers(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log),
     holdsVip: deps.holdsVip,
     isIdle: otherSoftwareGoesFirst,
-    missing: () => missingRequirements(nodeNetwork?.interfaceName ?? "", vips),
+    missing: () => [
+      ...(deps.link()?.mac === "" ? [`LH_LINK_TYPE: ${nodeNetwork?.().interfaceName}: ${NO_ARP}`] : []),
+      ...missingRequirements(nodeNetwork?.().interfaceName ?? "", vips),
+    ],
     nft,
     watchRuleset,
     sessions: createSessions({

@@ -112,13 +112,28 @@ function look(config: NetworkSettings, reader: NetworkReader): Found {
   if (errors.length > 0) return { kind: "wrong", errors };
   const nodeIp = attempt(() => ownNodeIp(config, network, link));
   if (nodeIp instanceof LeaseholdError) return { kind: "wait", error: nodeIp };
-  const addresses = ([4, 6] as const).flatMap((family) =>
-    nodeIp.family === family ? [nodeIp] : (ownAddress(network, link, vips, family) ?? []),
+  const nodeNetwork = placeOn(network, link, vips, nodeIp, (family) =>
+    ownAddress(network, link, vips, family),
   );
-  // Both families count, whatever the VIPs' families are: an API server is known by an address of one
-  // family, and clients may ask for it by the other.
-  const subnets = subnetsOf(network, link, vips);
-  return { kind: "found", nodeNetwork: { interfaceName: link.name, nodeIp, addresses, subnets } };
+  return { kind: "found", nodeNetwork };
+}
+
+/**
+ * Makes the node's place on a link of its address there and of what `ownOf` answers for the other family. Both
+ * families count, whatever the VIPs' families are: an API server is known by an address of one family, and
+ * clients may ask for it by the other.
+ */
+export function placeOn(
+  network: Network,
+  link: Network["links"][number],
+  vips: readonly IpAddress[],
+  nodeIp: IpAddress,
+  ownOf: (family: Family) => IpAddress | undefined,
+): NodeNetwork {
+  const addresses = ([4, 6] as const).flatMap((family) =>
+    nodeIp.family === family ? [nodeIp] : (ownOf(family) ?? []),
+  );
+  return { interfaceName: link.name, nodeIp, addresses, subnets: subnetsOf(network, link, vips) };
 }
 
 function ownNodeIp(config: NetworkSettings, network: Network, link: Network["links"][number]): IpAddress {
@@ -171,7 +186,7 @@ function ownErrors(network: Network, vips: readonly IpAddress[], takeOver: boole
 }
 
 /** Refuses a VIP that belongs to the network itself or to its router. */
-function reservedErrors(
+export function reservedErrors(
   network: Network,
   links: Network["links"],
   vips: readonly IpAddress[],

@@ -87,6 +87,8 @@ function network({ network: found, vips, isWorker }: Examined): Diagnosis {
   if (isWorker && (!("code" in found) || INTERFACE_CODES.has(found.code)))
     return line("interface", "ok", "a worker binds no VIP, and needs no interface for it");
   if ("code" in found) return line("interface", "FAIL", `${found.code}: ${found.message}`, found.hint);
+  if (found.problem !== undefined)
+    return line("interface", "warn", `${found.problem.code}: ${found.problem.message}`, found.problem.hint);
   return line("interface", "ok", `${found.interface} has the subnet of ${vips.join(", ")}`);
 }
 

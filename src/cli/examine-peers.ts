@@ -42,9 +42,9 @@ export async function askWire(
   try {
     if (!link.up || !link.carrier) return failed(where, `${link.name} is down or has no carrier`);
     const wire = createLinuxWire({
-      interfaceName: link.name,
+      interfaceName: () => link.name,
       log: silentLogger,
-      own: ownAddresses(place.value, vips),
+      own: () => ownAddresses(place.value, vips),
       families: [vip.family],
     });
     const sentinel = createSentinel({
@@ -135,9 +135,9 @@ async function hear(
   try {
     if (!link.up || !link.carrier) return failed("the wire", `${link.name} is down or has no carrier`);
     const wire = createLinuxWire({
-      interfaceName: link.name,
+      interfaceName: () => link.name,
       log: silentLogger,
-      own: ownAddresses(place, vips),
+      own: () => ownAddresses(place, vips),
       families: [...new Set(addresses.map(({ family }) => family))],
     });
     try {

@@ -2,6 +2,8 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
+import { linkTypeProblem } from "../linux/links.ts";
+import type { LinkEntry } from "../linux/rtnetlink.ts";
 import type { Candidate } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import type { LeaseRead } from "../kube/withdraw.ts";
@@ -72,7 +74,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     isWorker: worker,
     takeOver: config.takeOver,
     agent,
-    network: "code" in place ? place : { interface: place.link.name },
+    network: "code" in place ? place : interfaceFacts(place.link),
     foreign: foreignOn(config, network),
     wire,
     ports: agent.kind === "none" ? await tryPorts(config) : [],
@@ -119,6 +121,13 @@ const NO_VIP = {
   message: "LEASEHOLD_VIP is not set",
   hint: "Set it, as the pod has it.",
 } as const;
+
+function interfaceFacts(link: LinkEntry): Examined["network"] {
+  const problem = linkTypeProblem(link);
+  if (problem === undefined) return { interface: link.name };
+  const { code, message, hint } = problem;
+  return { interface: link.name, problem: { code, message, hint } };
+}
 
 function candidatesOf(lease: LeaseRead): Asking<readonly Candidate[]> {
   if (lease.kind === "failed") return failed("the Lease", lease.message);

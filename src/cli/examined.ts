@@ -106,7 +106,7 @@ export interface Examined {
     | { readonly kind: "silent"; readonly port: number; readonly why: string }
     | { readonly kind: "answers"; readonly failing: readonly string[] };
   /** The interface with the VIP's subnet, or what is wrong with the network. */
-  readonly network: { readonly interface: string } | Complaint;
+  readonly network: { readonly interface: string; readonly problem?: Complaint } | Complaint;
   /**
    * Addresses on this machine that equal the VIP and that no agent has bound, with their interface. `ofMachine`:
    * the machine's own network depends on it, so it is no program's that could be stopped.

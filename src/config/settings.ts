@@ -121,7 +121,7 @@ export const SETTINGS = {
     electionOnly: true,
     doc:
       "This node's own address on the VIP's network. Of two nodes with equal priorities, the one with the " +
-      "higher address wins.",
+      "higher address wins. Without this setting the agent follows the interface when that gets another address.",
   }),
   INTERFACE: optional(parsers.interfaceName, "found by subnet", {
     section: "Identity",
@@ -129,7 +129,8 @@ export const SETTINGS = {
     doc:
       "The interface that gets the VIP, by its name, an alternative name, or as `ip` prints it (eth0@if6). Without " +
       "this setting the agent takes the interface that has the VIP in a connected subnet, or in a route without a " +
-      "gateway. Of several it takes one that is up, and then the one with the longest prefix.",
+      "gateway. Of several it takes one that is up, and then the one with the longest prefix. It looks again until " +
+      "this node has had the VIP, and while there is no carrier.",
   }),
 
   LEASE_NAME: withDefault(parsers.dnsSubdomain, "leasehold", {

@@ -246,11 +246,13 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     );
   }
 
-  /** Changes the state, and says so if the mode has changed. */
+  /** Changes the state, and says so if the mode or the offer has changed. */
   function enter(next: Loaded): void {
     const before = modeOf(loaded);
+    const offered = JSON.stringify(offerOf(loaded));
     loaded = next;
-    if (journal.mode(before, modeOf(next))) deps.onChange();
+    const hasNewMode = journal.mode(before, modeOf(next));
+    if (hasNewMode || JSON.stringify(offerOf(next)) !== offered) deps.onChange();
   }
 
   /**
@@ -360,12 +362,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     },
     update: () => void (timer === undefined ? undefined : converge()),
     released: () => sessions.vipGone(),
-    offer() {
-      if (loaded.kind === "none") return undefined;
-      const self = planOf(loaded)?.wire?.self;
-      if (loaded.kind !== "whole" || self === undefined) return null;
-      return { version: FAST_PATH_VERSION, addresses: self.addresses.map((address) => address.text) };
-    },
+    offer: () => offerOf(loaded),
     status() {
       const unheard = proofs.unheard();
       const figures = { counters, restored, told: sessions.told() };
@@ -386,4 +383,12 @@ export function createFastPath(deps: FastPathDeps): FastPath {
       monitor = undefined;
     },
   };
+}
+
+/** What the node offers by what is loaded, as {@link FastPath.offer} answers it. */
+function offerOf(loaded: Loaded): FastPathOffer | null | undefined {
+  if (loaded.kind === "none") return undefined;
+  const self = planOf(loaded)?.wire?.self;
+  if (loaded.kind !== "whole" || self === undefined) return null;
+  return { version: FAST_PATH_VERSION, addresses: self.addresses.map((address) => address.text) };
 }

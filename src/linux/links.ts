@@ -43,13 +43,30 @@ export function readNetwork(): Network {
   try {
     return {
       links: socket.query(dumpLinks(), "list links").flatMap((message) => parseLink(message) ?? []),
-      addresses: socket
-        .query(dumpAddresses(), "list addresses")
-        .flatMap((message) => parseAddress(message) ?? []),
+      addresses: readAddresses(socket),
     };
   } finally {
     socket.close();
   }
+}
+
+/**
+ * Reads one interface and the machine's addresses as of now. There is no link while no interface has that
+ * name.
+ * @throws {LeaseholdError} LH_NATIVE
+ */
+export function readLink(interfaceName: string): Network {
+  const socket = openRouteSocket();
+  try {
+    const link = findLink(socket, interfaceName);
+    return { links: link === undefined ? [] : [link], addresses: readAddresses(socket) };
+  } finally {
+    socket.close();
+  }
+}
+
+function readAddresses(socket: Pick<NetlinkSocket, "query">): readonly AddressEntry[] {
+  return socket.query(dumpAddresses(), "list addresses").flatMap((message) => parseAddress(message) ?? []);
 }
 
 /**
@@ -70,8 +87,7 @@ export function findLink(socket: Pick<NetlinkSocket, "query">, interfaceName: st
  * several, one that is up comes before one that is not, as in the kernel's routing, and then the one with the
  * longest prefixes. An interface is known by any of its names, also as `ip` prints it (`eth0@if6`).
  * @throws {LeaseholdError} LH_INTERFACE when there is none (yet), LH_AMBIGUOUS_INTERFACE when there is more
- * than one (the message names them), LH_LINK_TYPE when it is the loopback or not an Ethernet: no machine can
- * be told there who has the VIP
+ * than one (the message names them), LH_LINK_TYPE when it is the loopback, which no machine can reach
  */
 export function chooseInterface(
   network: Network,
@@ -83,7 +99,7 @@ export function chooseInterface(
     const link =
       network.links.find((candidate) => candidate.name === name) ??
       network.links.find((candidate) => candidate.altNames.includes(name));
-    if (link !== undefined) return ethernet(network, link, `LEASEHOLD_INTERFACE="${configured}" is`);
+    if (link !== undefined) return reachable(network, link, `LEASEHOLD_INTERFACE="${configured}" is`);
     throw new LeaseholdError(
       "LH_INTERFACE",
       `there is no interface ${configured}; this machine has ${describe(network)}`,
@@ -114,7 +130,7 @@ export function chooseInterface(
       `more than one interface has a network that holds ${wanted}: ${names}`,
     );
   }
-  return ethernet(network, only, `the network that holds ${wanted} is on ${only.name},`);
+  return reachable(network, only, `the network that holds ${wanted} is on ${only.name},`);
 }
 
 /** Keeps those that are first by the first criterion, of these those by the second, and so on. */
@@ -144,16 +160,27 @@ function prefixTo(network: Network, link: LinkEntry, vip: IpAddress): number {
   return Math.max(0, ...subnets, ...routes.map(({ prefixLength }) => prefixLength));
 }
 
-/** Returns the link if agents can announce and probe the VIP on it. `begin` begins the error's message. */
-function ethernet(network: Network, link: LinkEntry, begin: string): LinkEntry {
-  if (link.ethernet && !link.loopback) return link;
-  const what = link.loopback
-    ? "the loopback interface, which no other machine can reach"
-    : "not an Ethernet interface with ARP, so no machine could be told there who has the VIP";
-  const others = describe({ ...network, links: network.links.filter((other) => other.ethernet) });
+/** Refuses the loopback. `begin` begins the error's message. */
+function reachable(network: Network, link: LinkEntry, begin: string): LinkEntry {
+  if (!link.loopback) return link;
   throw new LeaseholdError(
     "LH_LINK_TYPE",
-    `${begin} ${what}; use an Ethernet interface: this machine has ${others}`,
+    `${begin} the loopback interface, which no other machine can reach; ` +
+      `use an Ethernet interface: this machine has ${describe({ ...network, links: network.links.filter(({ ethernet }) => ethernet) })}`,
+  );
+}
+
+/** Why a link carries neither announcements nor the fast path. */
+export const NO_ARP =
+  "it is not an Ethernet interface with ARP, so no machine can be told there who has the VIP";
+
+/** Says what is lost on a link where the VIP cannot be announced; undefined on an Ethernet interface. */
+export function linkTypeProblem({ name, ethernet }: LinkEntry): LeaseholdError | undefined {
+  if (ethernet) return undefined;
+  return new LeaseholdError(
+    "LH_LINK_TYPE",
+    `the VIP's interface is ${name}: ${NO_ARP}. The VIP is not announced, the holder's silence is no proof, ` +
+      "and port 6443 leads to the holder's proxy",
   );
 }
 
@@ -253,6 +280,26 @@ export function ownAddress(
   // tentative ones. Otherwise the kernel's order decides.
   const lesser = IFA_F_SECONDARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE;
   return (pool.find((entry) => (entry.flags & lesser) === 0) ?? pool[0])?.address;
+}
+
+/**
+ * True when a node that is known by this address on `link` may go on with it: the link has it, it is not
+ * deprecated, and no other one is nearer to the VIP.
+ */
+export function isStillGood(
+  network: Network,
+  link: LinkEntry,
+  vips: readonly IpAddress[],
+  address: IpAddress,
+): boolean {
+  const isIt = (entry: AddressEntry): boolean => entry.address.text === address.text;
+  const entry = own(network, link, address.family).find(isIt);
+  if (entry === undefined || (entry.flags & IFA_F_DEPRECATED) !== 0) return false;
+  const near = vips
+    .filter(({ family }) => family === address.family)
+    .flatMap((vip) => onSubnet(network, link, vip))
+    .filter((one) => !vips.some(({ text }) => text === one.address.text));
+  return near.length === 0 || near.some(isIt);
 }
 
 /** Lists the subnets of the link that contain one of `vips`. A host address is no subnet. */

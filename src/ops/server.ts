@@ -82,8 +82,8 @@ export interface Ops {
   /** Resolves after both ports were tried once. A port that is taken is tried again, and is no error. */
   start(): Promise<void>;
   /**
-   * Begins to answer the other nodes' agents, and to ask them. Resolves after the port was tried once. It is
-   * called once at most.
+   * Begins to answer the other nodes' agents, and to ask them. Resolves after the port was tried once. Called
+   * again, it does so on another address of this node, and no more on the former.
    */
   meetPeers(peers: OpsPeers): Promise<void>;
   /** Reads the agent's state no more by itself. The parts that it reads are about to be stopped. */
@@ -397,6 +397,7 @@ export function createOps(deps: OpsDeps): Ops {
         known,
         ask: (peer, path, options) => askPeer(identity, peer, path, { ...options, from: host }),
       });
+      const before = forPeers;
       forPeers = createListener({
         name: "peers",
         host,
@@ -411,6 +412,8 @@ export function createOps(deps: OpsDeps): Ops {
         },
         answer: (request) => route((path) => routeOf(told, path), request),
       });
+      // Answers under way end on the former address.
+      void before?.stop();
       return forPeers.start();
     },
     async stop() {

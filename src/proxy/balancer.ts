@@ -48,8 +48,11 @@ export interface BalancerDeps extends Pick<ProxyThreadsDeps, "openPending" | "cl
   readonly clock: Clock;
   readonly log: Logger;
   readonly settings: BalancerSettings;
-  /** The API server of this node, which is always in the pool. undefined on a worker (role `balancer`). */
-  readonly local: Backend | undefined;
+  /**
+   * Answers the API server of this node, which is always in the pool; undefined on a worker (role `balancer`).
+   * It is asked again with each list that is set.
+   */
+  readonly local: () => Backend | undefined;
   /**
    * Returns the credentials now in force, undefined while there are none. Called for every new check
    * connection.
@@ -106,7 +109,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   const { clock, log, settings } = deps;
   const grading = { rise: settings.checkRise, fall: settings.checkFall };
   const listeners = new Set<() => void>();
-  let pool: Pool = withBackends(emptyPool, [], deps.local, clock.now());
+  let pool: Pool = withBackends(emptyPool, [], deps.local(), clock.now());
   let closing: Timer | undefined;
   let sweep: Timer | undefined;
 
@@ -214,7 +217,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     },
     setBackends(list) {
       const before = pool;
-      apply(withBackends(pool, list, deps.local, clock.now()), before);
+      apply(withBackends(pool, list, deps.local(), clock.now()), before);
       if (sweep !== undefined) watch();
     },
     setDrained: (ids) => apply(withDrained(pool, ids), pool),

@@ -50,9 +50,18 @@ export interface SentinelStatus {
   /**
    * Says whether the holder's silence would be proof, and if not, why not. `no-witness`: no third host is
    * named, or none answered when it was needed. `flooded`: answers of the holder may have been lost in the
-   * last second.
+   * last second. `no-arp`: the VIP's interface is not an Ethernet interface with ARP, so nothing can be heard
+   * or asked there.
    */
-  readonly proof: "none" | "calibrating" | "ready" | "no-witness" | "backing-off" | "flooded" | "silent";
+  readonly proof:
+    | "none"
+    | "no-arp"
+    | "calibrating"
+    | "ready"
+    | "no-witness"
+    | "backing-off"
+    | "flooded"
+    | "silent";
   /** The means by which the holder is asked. */
   readonly by: "icmp" | "arp";
   /** The answers in a row that every address has missed. */

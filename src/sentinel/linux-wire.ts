@@ -18,11 +18,14 @@ import { ipFromBytes, type Family, type IpAddress } from "../net.ts";
 import type { Heard, Listening, Wire } from "./wire.ts";
 
 export interface LinuxWireDeps {
-  /** The name of the VIP's interface. An interface that is deleted and created again is found again. */
-  readonly interfaceName: string;
+  /**
+   * Answers the name of the VIP's interface, which may change. An interface that is deleted and created again
+   * is found again.
+   */
+  readonly interfaceName: () => string;
   readonly log: Logger;
-  /** This node's own addresses there, at most one of each family. */
-  readonly own: readonly IpAddress[];
+  /** Answers this node's own addresses there, at most one of each family. */
+  readonly own: () => readonly IpAddress[];
   /** The families of the VIPs. The wire neither sends nor hears the other family. */
   readonly families: readonly Family[];
 }
@@ -68,7 +71,7 @@ type Attachment =
 
 /** Opens the sockets. The interface need not exist yet. @throws {LeaseholdError} LH_NATIVE: no NET_RAW */
 export function createLinuxWire(deps: LinuxWireDeps): Wire {
-  const { interfaceName, log, own, families } = deps;
+  const { log, own, families } = deps;
   let listening: Listening = { identifier: 0, macs: [], vips: [], others: [] };
   let interests = interestsOf(listening);
   const resources: { close(): void }[] = [];
@@ -77,6 +80,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
     return resource;
   };
   let attachment: Attachment = { kind: "detached" };
+  let interfaceName = deps.interfaceName();
   /** The link may have changed since it was looked at. */
   let stale = true;
   /**
@@ -128,8 +132,10 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
 
   /** Answers the link as it is now, with everything open on it. */
   function current(): Attachment {
-    if (!stale) return attachment;
+    const name = deps.interfaceName();
+    if (!stale && name === interfaceName) return attachment;
     stale = false;
+    interfaceName = name;
     try {
       const link = findLink(sockets.route, interfaceName);
       if (link?.ethernet !== true) detach();
@@ -185,7 +191,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
   }
 
   function ownOf(family: Family): IpAddress | undefined {
-    return own.find((address) => address.family === family);
+    return own().find((address) => address.family === family);
   }
 
   /** Answers the link on which frames of that family can go out now. */

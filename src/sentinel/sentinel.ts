@@ -36,6 +36,8 @@ export interface SentinelDeps {
   readonly wire: Wire;
   /** Answers the MAC address of the VIP's interface, which may change. */
   readonly ownMac: () => string;
+  /** Answers false while the VIP's interface has no ARP, so that nothing can be heard there. Default: it has. */
+  readonly hasArp?: () => boolean;
   /** The VIP's addresses, of either family. The holder is silent on all of them or not at all. */
   readonly addresses: readonly IpAddress[];
   /** The length of a turn in milliseconds; 50 by default. */
@@ -69,6 +71,7 @@ export function createSentinel({
   log,
   wire,
   ownMac,
+  hasArp = () => true,
   addresses,
   intervalMs = 50,
   misses = 3,
@@ -272,6 +275,7 @@ export function createSentinel({
   }
 
   function proofStatus(): SentinelStatus["proof"] {
+    if (!hasArp()) return "no-arp";
     if (proof === null) return "none";
     if (proof.kind === "silent") return "silent";
     if (isBackingOff(backOff, clock.now())) return "backing-off";

@@ -8,7 +8,10 @@ import type { IpAddress } from "../net.ts";
 export interface LinkState {
   readonly name: string;
   readonly index: number;
-  /** Text such as aa:bb:cc:dd:ee:ff. */
+  /**
+   * Text such as aa:bb:cc:dd:ee:ff; "" where no machine can be told who has an address: the link is no
+   * Ethernet (a tunnel, IPoIB), or has no ARP.
+   */
   readonly mac: string;
   /** True when the link is administratively up. */
   readonly up: boolean;
@@ -49,7 +52,7 @@ export interface VipKernel {
   /**
    * Announces each address once, by gratuitous ARP in request and reply form or by an unsolicited neighbour
    * advertisement.
-   * @throws {LeaseholdError} LH_LINK_DOWN, LH_NATIVE
+   * @throws {LeaseholdError} LH_LINK_DOWN, LH_NATIVE; LH_LINK_TYPE: nothing is announced on such a link
    */
   announce(addresses: readonly IpAddress[]): void;
   /** Calls back whenever links or addresses may have changed. Spurious calls are harmless. */

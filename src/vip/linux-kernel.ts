@@ -2,7 +2,7 @@
 import { LeaseholdError } from "../errors.ts";
 import { arpAnnouncement } from "../linux/arp.ts";
 import { SystemCallError } from "../linux/libc.ts";
-import { findLink } from "../linux/links.ts";
+import { NO_ARP, findLink } from "../linux/links.ts";
 import { formatMac } from "../linux/mac.ts";
 import { unsolicitedAdvertisement } from "../linux/ndp.ts";
 import {
@@ -24,8 +24,11 @@ import type { LinkState, VipKernel } from "./kernel.ts";
 import { obstacle } from "./owner.ts";
 
 export interface LinuxKernelDeps {
-  /** Name of the VIP's interface. An interface that is deleted and created again is followed. */
-  readonly interfaceName: string;
+  /**
+   * Answers the name of the VIP's interface, which may change. An interface that is deleted and created again
+   * is followed.
+   */
+  readonly interfaceName: () => string;
   readonly log: Logger;
 }
 
@@ -39,9 +42,9 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
   const packet = openPacketSocketOr(() => route.close());
 
   function requireLink(): LinkEntry {
-    const link = findLink(route, interfaceName);
-    if (link === undefined)
-      throw new LeaseholdError("LH_INTERFACE", `there is no interface ${interfaceName}`);
+    const name = interfaceName();
+    const link = findLink(route, name);
+    if (link === undefined) throw new LeaseholdError("LH_INTERFACE", `there is no interface ${name}`);
     return link;
   }
 
@@ -98,7 +101,7 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
 
   return {
     link() {
-      const link = findLink(route, interfaceName);
+      const link = findLink(route, interfaceName());
       return link && linkState(link);
     },
     addresses: () =>
@@ -125,8 +128,8 @@ export function createVipKernel(deps: LinuxKernelDeps): VipKernel & { close(): v
       const link = requireLink();
       if (!link.up || !link.carrier)
         throw new LeaseholdError("LH_LINK_DOWN", `${link.name} is ${link.up ? "without carrier" : "down"}`);
-      // A link without ARP (tunnel, point to point) has no neighbours to tell.
-      if (!link.ethernet) return;
+      if (!link.ethernet)
+        throw new LeaseholdError("LH_LINK_TYPE", `no neighbour can be told on ${link.name}: ${NO_ARP}`);
       for (const address of addresses) {
         for (const frame of announcements(link, address)) send(link, frame);
       }
@@ -173,7 +176,7 @@ function linkState(link: LinkEntry): LinkState {
   return {
     name: link.name,
     index: link.index,
-    mac: formatMac(link.macBytes),
+    mac: link.ethernet ? formatMac(link.macBytes) : "",
     up: link.up,
     carrier: link.carrier,
   };

@@ -288,7 +288,8 @@ export function createVip(deps: VipDeps): Vip {
     } catch (error) {
       // Without a link no neighbour hears it. The schedule restarts when the link returns.
       log.debug({ err: error, addresses: texts }, "VIP could not be announced");
-      deps.onAnnouncementFailed?.();
+      // On a link without ARP there is nothing to announce, and nothing has failed.
+      if (!(error instanceof LeaseholdError && error.code === "LH_LINK_TYPE")) deps.onAnnouncementFailed?.();
     }
     mayHold(held);
   }

@@ -152,7 +152,7 @@ function insideSandbox(): void {
   const open: { close(): void }[] = [];
 
   function openKernel(): ReturnType<typeof createVipKernel> {
-    const kernel = createVipKernel({ interfaceName: "v0", log: silentLogger });
+    const kernel = createVipKernel({ interfaceName: () => "v0", log: silentLogger });
     open.push(kernel);
     return kernel;
   }
@@ -507,7 +507,7 @@ function insideSandbox(): void {
     run("ip", "link", "add", "w0", "type", "veth", "peer", "name", "w1", "netns", "peer");
     try {
       run("ip", "link", "set", "w0", "up");
-      const former = createVipKernel({ interfaceName: "w0", log: silentLogger });
+      const former = createVipKernel({ interfaceName: () => "w0", log: silentLogger });
       open.push(former);
       former.bind([V4, V6], 3);
       openKernel().unbind([V4, V6]);
@@ -600,7 +600,7 @@ function insideSandbox(): void {
          import { createVipKernel } from ${source("vip/linux-kernel.ts")};
          import { createVip } from ${source("vip/vip.ts")};
          const clock = systemClock(bootTimeMs);
-         const kernel = createVipKernel({ interfaceName: "v0", log: silentLogger });
+         const kernel = createVipKernel({ interfaceName: () => "v0", log: silentLogger });
          const vip = createVip({ clock, kernel, log: silentLogger, addresses: [parseIp("192.0.2.100"), parseIp("2001:db8::100")], lifetimeSeconds: 5 });
          vip.hold(clock.now() + 2100);`,
       ],

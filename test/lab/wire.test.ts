@@ -80,7 +80,7 @@ function peerWire(statement: string): void {
   const script = `import { silentLogger } from ${source("log.ts")};
     import { parseIp as ip } from ${source("net.ts")};
     import { createLinuxWire } from ${source("sentinel/linux-wire.ts")};
-    const wire = createLinuxWire({ interfaceName: "v1", log: silentLogger, own: [ip("192.0.2.2"), ip("2001:db8::2")], families: [4, 6] });
+    const wire = createLinuxWire({ interfaceName: () => "v1", log: silentLogger, own: () => [ip("192.0.2.2"), ip("2001:db8::2")], families: [4, 6] });
     ${statement};
     wire.close();`;
   run("ip", "netns", "exec", "peer", process.execPath, "--input-type=module-typescript", "-e", script);
@@ -157,9 +157,9 @@ function insideSandbox(): void {
 
   function openWire(deps: Partial<LinuxWireDeps> = {}): Wire {
     const wire = createLinuxWire({
-      interfaceName: "v0",
+      interfaceName: () => "v0",
       log: silentLogger,
-      own: OWN,
+      own: () => OWN,
       families: [4, 6],
       ...deps,
     });
@@ -405,7 +405,7 @@ function insideSandbox(): void {
   test("without ARP, without an interface, or without an address of its own nothing is sent; an interface may come later", async () => {
     run("ip", "link", "set", "v0", "arp", "off");
     for (const interfaceName of ["v0", "lo", "nope"]) {
-      const wire = openWire({ interfaceName });
+      const wire = openWire({ interfaceName: () => interfaceName });
       assert.deepEqual(
         [
           wire.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1),
@@ -416,7 +416,7 @@ function insideSandbox(): void {
       );
     }
     run("ip", "link", "set", "v0", "arp", "on");
-    const only4 = openWire({ families: [4], own: [] });
+    const only4 = openWire({ families: [4], own: () => [] });
     assert.equal(only4.echo(ip("192.0.2.2"), PEER_MAC, IDENTIFIER, 1), false, "no own address");
     assert.equal(only4.ask(ip("2001:db8::2"), "probe"), false, "not of the VIP's family");
     assert.equal(openWire().echo(ip("192.0.2.2"), "ff:ff:ff:ff:ff:ff", 1, 1), false, "no machine's MAC");
@@ -424,7 +424,7 @@ function insideSandbox(): void {
     await hear(only4, [`owner 192.0.2.2 ${PEER_MAC}`]);
     assert.ok(!inPeer("ip neigh show").includes("192.0.2.1 "));
 
-    const later = openWire({ interfaceName: "v9" });
+    const later = openWire({ interfaceName: () => "v9" });
     assert.equal(later.ask(ip("192.0.2.2"), "probe"), false);
     run("ip", "link", "set", "v0", "down");
     run("ip", "link", "set", "v0", "name", "v9");

@@ -9,6 +9,6 @@ import { createVipKernel } from "../../../src/vip/linux-kernel.ts";
 const [text = "", everyMs = ""] = process.argv.slice(2);
 const address = parseIp(text);
 if (address === undefined) throw new Error(`${text} is no address`);
-const kernel = createVipKernel({ interfaceName: "eth0", log: silentLogger });
+const kernel = createVipKernel({ interfaceName: () => "eth0", log: silentLogger });
 kernel.announce([address]);
 setInterval(() => kernel.announce([address]), Number(everyMs));

@@ -18,9 +18,9 @@ import type { ProberOptions } from "../prober.ts";
 const options: ProberOptions = JSON.parse(process.argv[2] ?? "{}");
 const vips = options.vips.map(address);
 const wire = createLinuxWire({
-  interfaceName: "eth0",
+  interfaceName: () => "eth0",
   log: silentLogger,
-  own: options.own.map(address),
+  own: () => options.own.map(address),
   families: [...new Set(vips.map(({ family }) => family))],
 });
 wire.listen({ identifier: 0, macs: [], vips, others: [] });

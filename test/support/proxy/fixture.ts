@@ -42,7 +42,7 @@ export function makeBalancer(
     clock,
     log: silentLogger,
     settings: { ...settings, ...changes },
-    local: undefined,
+    local: () => undefined,
     tls: () => undefined,
     workerUrl,
     ...deps,

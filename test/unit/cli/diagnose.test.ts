@@ -124,6 +124,23 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     /LEASEHOLD_INTERFACE/,
   ],
   ["a foreign address", { foreign: ok([BOUND]) }, "address", "FAIL", /eth0/, /LH_VIP_FOREIGN/],
+  [
+    "an interface without ARP",
+    {
+      network: {
+        interface: "wg0",
+        problem: {
+          code: "LH_LINK_TYPE",
+          message: "the VIP's interface is wg0",
+          hint: "Set LEASEHOLD_INTERFACE",
+        },
+      },
+    },
+    "interface",
+    "warn",
+    /LH_LINK_TYPE: the VIP's interface is wg0/,
+    /LEASEHOLD_INTERFACE/,
+  ],
   ["no netlink", { foreign: failed("the network", "EPERM") }, "address", "unknown", /EPERM/, /root/],
   [
     "a stranger",

@@ -9,6 +9,7 @@ import type { FastPathNode, Table } from "../../../src/fastpath/tables.ts";
 import type { SetElements } from "../../../src/fastpath/transaction.ts";
 import type { RulesetChange } from "../../../src/linux/nftables-monitor.ts";
 import { silentLogger } from "../../../src/log.ts";
+import type { IpAddress } from "../../../src/net.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { addressIn, macOf, VIP4 } from "../../support/fastpath/plans.ts";
 import { backend, dead, peer } from "./facts.ts";
@@ -59,6 +60,7 @@ class Bench {
   /** Another program's transaction holds up a refresh until then. */
   held: Promise<void> | undefined;
   refreshesAsked = 0;
+  addresses: readonly IpAddress[] = [addressIn(1, 4)];
   readonly refreshes: (readonly SetElements[])[] = [];
   readonly heard = new Set([macOf(2), macOf(3)]);
   readonly told: Told[] = [];
@@ -92,7 +94,7 @@ class Bench {
           name: "n1",
           interfaceName: "eth0",
           interfaceIndex: this.link.index,
-          addresses: [addressIn(1, 4)],
+          addresses: this.addresses,
           subnets: [],
           mac: macOf(1),
           backendPort: 6443,
@@ -234,6 +236,16 @@ describe("at the start", () => {
     assert.deepEqual(bench.fastPath.offer(), { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] });
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.equal(bench.changes, 1, "the others are to be told");
+  });
+
+  test("and tells the others when the node has another address", async () => {
+    const bench = await new Bench().start();
+    bench.addresses = [addressIn(7, 4)];
+    await bench.update();
+    assert.deepEqual(bench.fastPath.offer(), { version: FAST_PATH_VERSION, addresses: ["10.88.0.17"] });
+    assert.equal(bench.changes, 2);
+    await bench.pass(10_000);
+    assert.equal(bench.changes, 2);
   });
 
   const unknown: readonly (readonly [string, (bench: Bench) => void])[] = [

@@ -8,6 +8,7 @@ import type { TestContext } from "node:test";
 import { silentLogger } from "../../../src/log.ts";
 import { createPeerDesk } from "../../../src/ops/peers.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
+import type { PeerIdentity } from "../../../src/peers/identity.ts";
 import { createKnownPeers } from "../../../src/peers/known-peers.ts";
 import type { KnownPeers } from "../../../src/peers/known-peers.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -19,6 +20,7 @@ interface Agent extends OpsRig {
   readonly node: string;
   readonly known: KnownPeers;
   readonly key: string;
+  readonly identity: PeerIdentity;
 }
 
 async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Agent> {
@@ -33,7 +35,7 @@ async function agent(t: TestContext, node: string, decisions = "{}"): Promise<Ag
   });
   await rig.ops.meetPeers({ host: "127.0.0.1", port: 0, identity, known });
   t.after(() => rmSync(directory, { recursive: true }));
-  return { ...rig, node, known, key: identity.id };
+  return { ...rig, node, known, key: identity.id, identity };
 }
 
 function introduce(agents: readonly Agent[]): void {
@@ -93,6 +95,21 @@ describe("through one node", () => {
     assert.match(await refused.text(), /^the agent of n2 at 127\.0\.0\.1:\d+: it closed the connection/);
     introduce([n1, n2]);
     assert.equal((await n1.get("/peers/n2/status")).status, 502);
+    n1.clock.advance(1_000);
+    assert.equal((await n1.get("/peers/n2/status")).status, 200);
+  });
+
+  test("a node that has another address answers there, and no more at the former", async (t) => {
+    const [n1, n2] = [await agent(t, "n1"), await agent(t, "n2")];
+    introduce([n1, n2]);
+    const before = n2.ops.peerPort();
+    assert.equal((await n1.get("/peers/n2/status")).status, 200);
+    await n2.ops.meetPeers({ host: "127.0.0.1", port: 0, identity: n2.identity, known: n2.known });
+    assert.notEqual(n2.ops.peerPort(), before);
+    assert.equal(n2.ops.listeners().filter(({ name }) => name === "peers").length, 1);
+    n1.clock.advance(1_000);
+    assert.equal((await n1.get("/peers/n2/status")).status, 502);
+    introduce([n1, n2]);
     n1.clock.advance(1_000);
     assert.equal((await n1.get("/peers/n2/status")).status, 200);
   });

@@ -152,7 +152,7 @@ describe("the balancer", () => {
   test("has the local one whatever the list says, and takes backends in and out while it runs", async (t) => {
     const [a, b, c] = await apiServers(t, 3);
     assert.ok(a !== undefined && b !== undefined && c !== undefined);
-    const made = await balancer(t, [b], {}, { local: { ...a.backend, local: true } });
+    const made = await balancer(t, [b], {}, { local: () => ({ ...a.backend, local: true }) });
     await until("both are UP", () => gradeIs(made, a, "UP")() && gradeIs(made, b, "UP")());
     assert.equal(status(made, a).local, true);
     const client = await tlsClient(made.status().port);

@@ -36,7 +36,7 @@ interface Told<Kind extends Evidence["kind"] = Evidence["kind"]> {
   readonly evidence: Evidence & { readonly kind: Kind };
 }
 
-function fixture(addresses: readonly IpAddress[] = [V4], misses = 3) {
+function fixture(addresses: readonly IpAddress[] = [V4], misses = 3, hasArp = () => true) {
   const clock = new FakeClock();
   const wire = new FakeWire(clock);
   const holder = wire.host(HOLDER, ...addresses.map(({ text }) => text));
@@ -48,6 +48,7 @@ function fixture(addresses: readonly IpAddress[] = [V4], misses = 3) {
     log: silentLogger,
     wire,
     ownMac: () => OWN,
+    hasArp,
     addresses,
     misses,
     random: () => 0.5,
@@ -70,6 +71,15 @@ function watching(addresses: readonly IpAddress[] = [V4], watched: Watched = WAT
   assert.equal(all.sentinel.status().proof, "ready");
   return all;
 }
+
+test("without ARP there is no proof, and the status says so", () => {
+  let hasArp = false;
+  const { sentinel, start } = fixture([V4], 3, () => hasArp);
+  start();
+  assert.equal(sentinel.status().proof, "no-arp");
+  hasArp = true;
+  assert.equal(sentinel.status().proof, "none");
+});
 
 describe("a holder", () => {
   test("whose power fails is silent 150 to 200 ms later, whenever in a turn it happens", () => {

@@ -87,6 +87,7 @@ export class FakeKernel implements VipKernel {
     const link = this.currentLink;
     if (link?.up !== true || !link.carrier)
       throw new LeaseholdError("LH_LINK_DOWN", "eth0 is without carrier");
+    if (link.mac === "") throw new LeaseholdError("LH_LINK_TYPE", "eth0 has no ARP");
     this.announcedMs.push(this.#clock.now());
     this.#interrupt("announce");
   }

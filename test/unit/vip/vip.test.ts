@@ -27,6 +27,8 @@ interface Bench {
   readonly changes: true[];
   /** One for each call of `onLeftOverGone`. */
   readonly gone: true[];
+  /** One for each call of `onAnnouncementFailed`. */
+  readonly unannounced: true[];
   readonly startMs: number;
   /** Milliseconds from the start. */
   readonly since: (times: readonly number[]) => readonly number[];
@@ -39,6 +41,7 @@ function bench(changed: { readonly takeOver?: boolean } = {}): Bench {
   const lines: string[] = [];
   const changes: true[] = [];
   const gone: true[] = [];
+  const unannounced: true[] = [];
   const write = (level: string) => (_: unknown, message: string) => void lines.push(`${level}: ${message}`);
   const log: Logger = { ...silentLogger, error: write("error"), warn: write("warn") };
   const vip = createVip({
@@ -50,6 +53,7 @@ function bench(changed: { readonly takeOver?: boolean } = {}): Bench {
     onFailure: (error) => failures.push(error),
     onChange: () => changes.push(true),
     onLeftOverGone: () => gone.push(true),
+    onAnnouncementFailed: () => unannounced.push(true),
     ...changed,
   });
   const startMs = clock.now();
@@ -61,6 +65,7 @@ function bench(changed: { readonly takeOver?: boolean } = {}): Bench {
     lines,
     changes,
     gone,
+    unannounced,
     startMs,
     since: (times) => times.map((time) => time - startMs),
   };
@@ -84,6 +89,21 @@ describe("holding", () => {
       fenced: 0,
       strays: 0,
     });
+  });
+
+  test("counts neither announcements nor failures on a link without ARP, where nothing can be announced", () => {
+    for (const [link, announced, failed] of [
+      [{ mac: "" }, false, false],
+      [{ carrier: false }, false, true],
+      [{}, true, false],
+    ] as const) {
+      const { clock, kernel, vip, unannounced } = bench();
+      kernel.currentLink = { ...(kernel.currentLink ?? assert.fail()), ...link };
+      vip.hold(clock.now() + 10_000);
+      clock.advance(5_500);
+      assert.deepEqual(kernel.bound(), BOTH);
+      assert.deepEqual([vip.status().announcements > 0, unannounced.length > 0], [announced, failed]);
+    }
   });
 
   test("refreshes every 500 ms, and no report about that makes it refresh more", () => {
