@@ -20,6 +20,9 @@ export const ERRORS = {
   LH_NODE_IP: "Set LEASEHOLD_NODE_IP to this node's own address on the VIP's network.",
   LH_KUBECONFIG: "Create the kubeconfig by step 5 of the README's quick start, and mount its directory.",
   LH_API_UNREACHABLE: "No API server could be reached. Check kube-apiserver on this node and its peers.",
+  LH_ENDPOINTS:
+    "Give each kube-apiserver its node's address on the VIP's network: --advertise-address (kubeadm: " +
+    "localAPIEndpoint.advertiseAddress). Leave --endpoint-reconciler-type out.",
   LH_API_STATUS: "The API server refused the request. Check the RBAC in manifests/rbac.yaml.",
   LH_LEASE_CHANGED:
     "An admission webhook or policy changes the Lease while it is written. Exempt the Lease from it. " +

@@ -174,3 +174,15 @@ export function isHostOf(subnet: Subnet, address: IpAddress): boolean {
   const host = ipNumber(address) & ((1n << BigInt(size - prefixLength)) - 1n);
   return host !== 0n && (address.family === 6 || host !== (1n << BigInt(size - prefixLength)) - 1n);
 }
+
+/**
+ * True for an address that another machine on the network with these subnets may have. Subnets of the other
+ * family say nothing. Where there is none of its own family, the network is reached by a route alone, and
+ * nothing says which machines are on it.
+ */
+export function isOnNetwork(subnets: readonly Subnet[], address: IpAddress): boolean {
+  const sameFamily = subnets.filter((subnet) => subnet.address.family === address.family);
+  return (
+    isMachineAddress(address) && (sameFamily.length === 0 || sameFamily.some((one) => isHostOf(one, address)))
+  );
+}

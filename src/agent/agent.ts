@@ -7,13 +7,16 @@ import type { Backend, BalancerStatus } from "../backends/backend.ts";
 import type { CheckTls } from "../backends/probe.ts";
 import { openHostLiveness } from "../backends/host-liveness.ts";
 import { readRemembered, writeRemembered } from "../backends/remembered.ts";
+import { listBackends } from "../backends/sources.ts";
+import type { BackendList, ListedServer, Unnamed } from "../backends/sources.ts";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { ShownSetting } from "../config/shown.ts";
 import { createApiClient } from "../kube/api.ts";
 import type { ApiClient } from "../kube/api.ts";
+import type { Candidate, PeerOffer } from "../kube/record.ts";
+import { candidatesIn } from "../kube/record-codec.ts";
 import { createCredentials, provenFile } from "../kube/credentials.ts";
-import type { PeerOffer } from "../kube/record.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import { watchEndpoints } from "../kube/endpoints.ts";
 import type { Endpoints } from "../kube/endpoints.ts";
@@ -24,7 +27,7 @@ import { apiServerList } from "../kube/servers.ts";
 import { createHttpsTransport } from "../kube/https-transport.ts";
 import type { HttpsTransport } from "../kube/https-transport.ts";
 import { closeSocket, makeFifo } from "../linux/libc.ts";
-import { readLink, readNetwork } from "../linux/links.ts";
+import { readLink, readNetwork, subnetsOfVips } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
 import { mostOpenFiles } from "../linux/open-files.ts";
 import { reapOrphans } from "../linux/orphans.ts";
@@ -121,6 +124,8 @@ interface Parts {
   peers(): Peers | undefined;
   /** Follows the node's network; undefined with role balancer. */
   readonly network: NetworkChanges | undefined;
+  /** Answers what the cluster names in place of the API servers of the Lease's nodes; null: it names those. */
+  readonly unnamed: () => Unnamed | null;
   readonly drains: Drains;
   readonly api: ApiClient;
   readonly notifier: Notifier;
@@ -231,7 +236,7 @@ export function createAgent(deps: AgentDeps): Agent {
     parts.candidacy?.start();
     discovery = parts.discover();
     if (parts.candidacy === undefined) drainPoll = parts.drains.poll();
-    report = reportBackends({ clock, log, why: noBackend });
+    report = reportBackends({ clock, log, why: noBackend, unnamed: parts.unnamed });
     parts.fastPath?.start();
     await parts.balancer.start();
   }
@@ -380,10 +385,18 @@ function createParts(
   // What an earlier run found is of use only until the cluster names its servers.
   let remembered = readRemembered(rememberedFile, log);
   let discovered: readonly HostPort[] = [];
+  let answered: readonly HostPort[] | undefined;
+  /** What a worker has read in the Lease. */
+  let leased: readonly Candidate[] = [];
+  let listed: BackendList = { servers: [], unnamed: [] };
+  let listedText: string | undefined;
+  let rememberedText: string | undefined;
+  const workerSubnets = nodeNetwork === undefined ? subnetsOfVips(readNetwork(), config.vips) : [];
 
-  function toBackend({ host, port }: HostPort): Backend {
+  function toBackend({ host, port, claimed }: ListedServer): Backend {
     const own = place?.().nodeIp ?? config.nodeIp;
-    return { id: hostPort(host, port), host, port, local: host === own?.text };
+    const server = { id: hostPort(host, port), host, port, local: host === own?.text };
+    return claimed === true ? { ...server, claimed } : server;
   }
 
   function local(): Backend | undefined {
@@ -486,6 +499,10 @@ function createParts(
     log,
     api,
     onChange: (servers) => balancer.setDrained(servers),
+    onLease(record) {
+      leased = candidatesIn(record);
+      applyBackends();
+    },
   });
   const candidacy: Candidacy | undefined =
     place === undefined
@@ -505,7 +522,11 @@ function createParts(
           fastPathOffer: () => fastPath?.offer(),
           onLease: (record) => drains.observe(record),
           // After the step: the election's status is of the state before it until then.
-          onCandidates: () => void clock.after(0, () => known?.observe(candidacy?.electionStatus())),
+          onCandidates: () =>
+            void clock.after(0, () => {
+              known?.observe(candidacy?.electionStatus());
+              applyBackends();
+            }),
           failingApiServers: () => serverAnswers.failures(transport.servers()),
           onState: (state) =>
             notifier.tell(state, candidacy?.electionStatus().effectivePriority ?? config.priority),
@@ -549,16 +570,47 @@ function createParts(
             candidacy?.update();
           },
         });
-  balancer.onChange(() => fastPath?.update());
+  balancer.onChange(() => {
+    applyBackends();
+    fastPath?.update();
+  });
 
-  /**
-   * Sets the balancer's list: the configured servers or else those that the cluster names, or else those that
-   * it named last.
-   */
+  function remember(list: readonly Backend[]): void {
+    const text = JSON.stringify(list.map(({ id }) => id));
+    if (answered === undefined || config.backends.length > 0 || text === rememberedText) return;
+    rememberedText = text;
+    writeRemembered(rememberedFile, list, log);
+  }
+
+  /** Sets the balancer's list, if it has changed. */
   function applyBackends(): void {
-    const list = [config.backends, discovered, remembered].find((source) => source.length > 0) ?? [];
-    const isVip = ({ host }: HostPort): boolean => config.vips.some((vip) => vip.text === host);
-    balancer.setBackends(list.filter((backend) => !isVip(backend)).map(toBackend));
+    const here = place?.();
+    const candidates = candidacy?.electionStatus().candidates ?? (workerSubnets.length > 0 ? leased : []);
+    const { backends } = balancer.status();
+    const isProven = (host: string): boolean =>
+      backends.some(
+        (one) => one.host === host && (one.claimed === true ? one.unproven !== true : one.grade === "UP"),
+      );
+    listed = listBackends({
+      configured: config.backends,
+      discovered,
+      answered,
+      remembered,
+      own: here && { ip: here.nodeIp.text, all: here.addresses.map(({ text }) => text) },
+      candidates: candidates
+        .filter(({ node }) => node !== config.nodeName)
+        .map(({ ip, fastPath: offer }) => ({ ip, all: offer?.addresses ?? [] })),
+      subnets: here?.subnets ?? workerSubnets,
+      vips: config.vips,
+      port: config.backendPort,
+      isProven,
+    });
+    const list = listed.servers.map(toBackend);
+    remember(list.filter(({ claimed, host }) => claimed !== true || isProven(host)));
+    const text = JSON.stringify([list, local()]);
+    if (text === listedText) return;
+    listedText = text;
+    balancer.setBackends(list);
   }
 
   applyBackends();
@@ -570,6 +622,8 @@ function createParts(
     fastPath,
     peers,
     network,
+    unnamed: () =>
+      listed.unnamed.length === 0 ? null : { named: hostsOf(answered ?? []), servers: listed.unnamed },
     drains,
     api,
     notifier,
@@ -578,12 +632,14 @@ function createParts(
         api,
         clock,
         log,
-        onAnswer: (servers) => candidacy?.nameServers(servers.map(({ host }) => host)),
+        onAnswer: (servers) => {
+          answered = servers;
+          candidacy?.nameServers(hostsOf(servers));
+          applyBackends();
+        },
         onServers: (servers) => {
           discovered = servers;
           remembered = [];
-          writeRemembered(rememberedFile, servers.map(toBackend), log);
-          applyBackends();
         },
       }),
   };
@@ -591,6 +647,10 @@ function createParts(
 
 function peerOffer(peers: Peers | undefined): PeerOffer | undefined {
   return peers && { port: peers.port, key: peers.identity.id };
+}
+
+function hostsOf(servers: readonly HostPort[]): readonly string[] {
+  return servers.map(({ host }) => host);
 }
 
 /**

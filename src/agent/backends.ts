@@ -4,6 +4,8 @@
  */
 import type { BackendStatus } from "../backends/backend.ts";
 import type { Clock } from "../clock.ts";
+import { unnamedError } from "../backends/sources.ts";
+import type { Unnamed } from "../backends/sources.ts";
 import type { Discovery } from "../kube/endpoints.ts";
 import type { Logger } from "../log.ts";
 import { repeatWarning } from "./repeat.ts";
@@ -68,17 +70,41 @@ function advice(status: number, role: BackendFacts["role"]): string {
   return "see the log of that API server";
 }
 
-/** Warns repeatedly while `why` gives a reason, and logs when that is over. */
+/** A list that is a few polls old says nothing: an API server that has just started is not named yet. */
+const UNNAMED_MS = 30_000;
+
+/** Warns repeatedly while something is wrong with the API servers that are known, and logs when that is over. */
 export function reportBackends(deps: {
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "every" | "now">;
   readonly log: Logger;
   readonly why: () => string | null;
+  readonly unnamed: () => Unnamed | null;
 }): { close(): void } {
   const { clock, log } = deps;
-  return repeatWarning({
-    clock,
-    look: deps.why,
-    warn: (reason) => log.warn({ reason }, "No API server to send connections to"),
-    over: () => log.info({}, "An API server takes connections again"),
-  });
+  let namedMs = clock.now();
+  const reports = [
+    repeatWarning({
+      clock,
+      look: deps.why,
+      warn: (reason) => log.warn({ reason }, "No API server to send connections to"),
+      over: () => log.info({}, "An API server takes connections again"),
+    }),
+    repeatWarning({
+      clock,
+      look() {
+        const found = deps.unnamed();
+        if (found === null) namedMs = clock.now();
+        return found !== null && clock.now() < namedMs + UNNAMED_MS ? undefined : found;
+      },
+      warn({ named, servers }) {
+        const error = unnamedError({ named, servers });
+        log.warn(
+          { err: error, code: error.code, hint: error.hint, named, servers },
+          "The cluster does not name the API servers by their nodes' addresses, the agent uses those of the Lease",
+        );
+      },
+      over: () => log.info({}, "The cluster names the API servers by their nodes' addresses now"),
+    }),
+  ];
+  return { close: () => reports.forEach((report) => report.close()) };
 }

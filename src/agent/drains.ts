@@ -21,6 +21,8 @@ export interface DrainsDeps {
   readonly api: ApiClient;
   /** Called at each change with the API servers that get no new connections, as canonical `ip:port`. */
   readonly onChange: (servers: readonly string[]) => void;
+  /** Called with each Lease that {@link Drains.poll} has read. */
+  readonly onLease?: (record: LeaseRecord) => void;
 }
 
 export interface Drains {
@@ -71,7 +73,10 @@ export function createDrains(deps: DrainsDeps): Drains {
       async function ask(): Promise<void> {
         const read = await readLease({ api, namespace: config.leaseNamespace, name: config.leaseName });
         if (closed) return;
-        if (read.kind === "lease") observe(read.record);
+        if (read.kind === "lease") {
+          observe(read.record);
+          deps.onLease?.(read.record);
+        }
         const problem = read.kind === "failed" ? read.message : "";
         if (problem !== "" && problem !== told)
           log.warn(

@@ -125,7 +125,8 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
         wildcardListener: listensOnWildcard(),
       };
     },
-    backends: () => deps.balancer.status().backends,
+    // The rules, and which nodes are members, rest on API servers that there are.
+    backends: () => deps.balancer.status().backends.filter(({ unproven }) => unproven !== true),
     lease: deps.election,
     members: createMembers(join(config.dataDir, "fast-path-peers.json"), config.nodeName, log),
     holdsVip: deps.holdsVip,

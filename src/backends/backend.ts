@@ -19,6 +19,12 @@ export interface Backend {
   readonly port: number;
   /** True for this node's own API server. */
   readonly local: boolean;
+  /**
+   * Only a candidate's annotation in the Lease names it, and the cluster's list of API servers does not. An
+   * annotation is no evidence of an API server, so it takes no connection before a check has verified its
+   * certificate.
+   */
+  readonly claimed?: true;
 }
 
 /** A backend as the status shows it. */
@@ -26,6 +32,8 @@ export interface BackendStatus extends Backend {
   readonly grade: Grade;
   /** True if it takes new connections. False before its first check. */
   readonly serving: boolean;
+  /** It is claimed, and no check has verified its certificate yet. It takes no connections. */
+  readonly unproven?: true;
   /** True if a person has drained it. It serves all the same while no other backend is fit. */
   readonly drained: boolean;
   /** True if TCP or TLS failed in its last check, or its machine was found gone. */

@@ -165,7 +165,8 @@ class Checker {
       { backend: this.#backend.id, result: outcome.kind, reason: outcome.reason, durationMs },
       "Backend checked",
     );
-    this.#deps.onResult(this.#backend.id, { kind: outcome.kind, reason: outcome.reason, durationMs });
+    const { kind, reason, verified = false } = outcome;
+    this.#deps.onResult(this.#backend.id, { kind, reason, durationMs, verified });
   }
 
   #warn(outcome: ProbeOutcome): void {

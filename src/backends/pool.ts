@@ -20,6 +20,8 @@ export interface CheckResult {
   /** The finding in an operator's words: "200", "500", "timeout", "refused", "tls: ...". */
   readonly reason: string;
   readonly durationMs: number;
+  /** True if the server has answered over TLS with a certificate of the cluster's CA. */
+  readonly verified?: boolean;
 }
 
 /** How many results in a row change a grade. */
@@ -60,6 +62,8 @@ export interface Member {
   readonly closed: boolean;
   /** How many times its machine was found gone. */
   readonly gone: number;
+  /** True once a check has verified its certificate. */
+  readonly proven: boolean;
   readonly start: Start;
 }
 
@@ -169,13 +173,18 @@ export function withResult(
  * address away either.
  */
 export function serving(pool: Pool): readonly Member[] {
-  const present = pool.members.filter((member) => !member.leaving);
+  const present = pool.members.filter((member) => !member.leaving && !isUnproven(member));
   const up = present.filter((member) => member.grade === "UP");
   const fit = up.length > 0 ? up : present.filter((member) => member.grade === "UNKNOWN" || answers(member));
   const wanted = fit.filter((member) => !pool.drained.has(member.backend.id));
   // A server that is not checked yet may be away, so it does not stand in for a drained one that is UP.
   const isEnough = up.length > 0 ? wanted.length > 0 : wanted.some(({ grade }) => grade !== "UNKNOWN");
   return isEnough ? wanted : fit;
+}
+
+/** True while only a candidate's annotation says that there is an API server. */
+export function isUnproven({ backend, proven }: Member): boolean {
+  return backend.claimed === true && !proven;
 }
 
 /** Tells whether any checked member is fit to take connections. If so, the balancer works. */
@@ -224,6 +233,7 @@ function newMember(backend: Backend, nowMs: number): Member {
     leaving: false,
     closed: false,
     gone: 0,
+    proven: false,
     start: { kind: "unproven", sinceMs: nowMs },
   };
 }
@@ -256,6 +266,7 @@ function graded(member: Member, result: CheckResult, nowMs: number, settings: Po
     fails: ok ? 0 : member.fails + 1,
     silents: result.kind === "silent" ? member.silents + 1 : 0,
     gone: result.kind === "gone" ? member.gone + 1 : member.gone,
+    proven: member.proven || result.verified === true,
     timeoutsSinceMs: timedOut && member.grade === "DRAIN" ? (member.timeoutsSinceMs ?? nowMs) : undefined,
     start,
   };

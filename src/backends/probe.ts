@@ -23,7 +23,7 @@ export interface CheckTls {
 }
 
 /** What one check found. */
-export type ProbeOutcome = Pick<CheckResult, "kind" | "reason"> & {
+export type ProbeOutcome = Pick<CheckResult, "kind" | "reason" | "verified"> & {
   /** Set if the check passed but an operator should know this. */
   readonly warning?: "unauthorized" | "forbidden" | "unverified";
 };
@@ -167,10 +167,12 @@ export class Probe {
       case "status": {
         if (!answer.reusable) this.reset();
         const reason = String(answer.status);
-        if (answer.status === 200) return { kind: "ready", reason };
-        if (answer.status === 401) return { kind: "denied", reason, warning: "unauthorized" };
-        if (answer.status === 403) return { kind: "denied", reason, warning: "forbidden" };
-        return { kind: "not-ready", reason };
+        // A server that is not verified is asked nothing.
+        const answered = { reason, verified: true };
+        if (answer.status === 200) return { kind: "ready", ...answered };
+        if (answer.status === 401) return { kind: "denied", ...answered, warning: "unauthorized" };
+        if (answer.status === 403) return { kind: "denied", ...answered, warning: "forbidden" };
+        return { kind: "not-ready", ...answered };
       }
       case "malformed":
         this.reset();

@@ -18,6 +18,7 @@ export function diagnoseCluster(examined: Examined): readonly Diagnosis[] {
     ...kubeconfigs(examined),
     rights(examined),
     ...certificates(examined),
+    endpoints(examined),
     ...clocks(examined),
     ...peers(examined),
     versions(examined),
@@ -132,6 +133,20 @@ function certificates({ servers, vips, at }: Examined): readonly Diagnosis[] {
         )
       : line("certificate", "ok", `${server} has a certificate for the VIP and for kubernetes`);
   });
+}
+
+function endpoints({ unnamed }: Examined): Diagnosis {
+  if (unnamed.kind === "failed")
+    return line(
+      "endpoints",
+      "unknown",
+      `${unnamed.where}: ${unnamed.why}`,
+      "Mend that first, and run this again.",
+    );
+  if (unnamed.value === null)
+    return line("endpoints", "ok", "the cluster names the API servers by their nodes' addresses");
+  const { code, message, hint } = unnamed.value;
+  return line("endpoints", "warn", `${code}: ${message}`, hint);
 }
 
 const ahead = (skewMs: number): string =>

@@ -27,6 +27,7 @@ const NOT_ON_WORKERS: ReadonlySet<string> = new Set([
   "firewall",
   "kubelet",
   "peers",
+  "endpoints",
 ]);
 
 export function diagnose(examined: Examined): readonly Diagnosis[] {

@@ -1,8 +1,11 @@
 /** Looks at this machine and asks the API, for `leasehold doctor`. It changes nothing and judges nothing. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { listBackends, unnamedError } from "../backends/sources.ts";
+import type { LeaseholdError } from "../errors.ts";
+import { readApiServers } from "../kube/endpoints.ts";
 import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
-import { linkTypeProblem } from "../linux/links.ts";
+import { linkTypeProblem, ownAddress, subnetsOf } from "../linux/links.ts";
 import type { LinkEntry } from "../linux/rtnetlink.ts";
 import type { Candidate } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
@@ -29,7 +32,7 @@ import {
 } from "./examine-machine.ts";
 import type { Place } from "./examine-machine.ts";
 import { askPeers, askWire } from "./examine-peers.ts";
-import type { Examined, KubeconfigFacts } from "./examined.ts";
+import type { Complaint, Examined, KubeconfigFacts } from "./examined.ts";
 
 /** Never rejects. Takes some 10 s at most. */
 export async function examine(config: Config, clock: Clock): Promise<Examined> {
@@ -52,17 +55,18 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
   const lease = await readLease(connection.lease);
   const candidates = candidatesOf(lease);
   const known = candidates.kind === "ok" ? candidates.value : [];
-  const [wire, peers, rights, servers, asAdmin] = await Promise.all([
+  const [wire, peers, rights, servers, asAdmin, named] = await Promise.all([
     Promise.all(
       vips.map(async (vip) => ({
         vip: vip.text,
-        owner: named(await askWire(config, vip, clock, onWire), known),
+        owner: ownerNamed(await askWire(config, vip, clock, onWire), known),
       })),
     ),
     worker ? NOT_ASKED : candidates.kind === "failed" ? candidates : askPeers(config, known, clock, onWire),
     rightsOf(config, own, clock),
     Promise.all(connection.servers().map((server) => askServer(server, config, clock))),
     askAsAdmin(config, admin, clock),
+    readApiServers(connection.api),
   ]);
   const processes = machineProcesses();
   const software = otherSoftware(config, processes);
@@ -91,6 +95,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     admin,
     rights,
     servers,
+    unnamed: unnamedOf(config, place, { peers, known, named }),
     // The probes of the wire have taken a second, in which the holder has renewed.
     holderClock: holderClock(lease, await readLease(connection.lease), clock.wall()),
     candidates:
@@ -124,9 +129,55 @@ const NO_VIP = {
 
 function interfaceFacts(link: LinkEntry): Examined["network"] {
   const problem = linkTypeProblem(link);
-  if (problem === undefined) return { interface: link.name };
-  const { code, message, hint } = problem;
-  return { interface: link.name, problem: { code, message, hint } };
+  return { interface: link.name, ...(problem === undefined ? {} : { problem: complaint(problem) }) };
+}
+
+const complaint = ({ code, message, hint }: LeaseholdError): Complaint => ({ code, message, hint });
+
+/** As the agent finds it. A node has an API server where its port is open. */
+function unnamedOf(
+  { vips, backends, backendPort: port, nodeName }: Config,
+  place: Place | Complaint,
+  {
+    peers,
+    known,
+    named,
+  }: {
+    readonly peers: Examined["peers"];
+    readonly known: readonly Candidate[];
+    readonly named: Awaited<ReturnType<typeof readApiServers>>;
+  },
+): Examined["unnamed"] {
+  if (named.kind === "failed") return failed("the API servers' list", named.message);
+  if ("code" in place) return failed("the API servers' list", place.message);
+  if (peers.kind === "failed") return peers;
+  const open = peers.value.filter(({ ports }) =>
+    ports.some((one) => one.port === port && one.answer === "open"),
+  );
+  const nodeIp = ownAddress(place.network, place.link, vips, vips[0]?.family ?? 4);
+  const { unnamed } = listBackends({
+    configured: backends,
+    discovered: named.servers,
+    answered: named.servers,
+    remembered: [],
+    own: nodeIp && { ip: nodeIp.text, all: ownTexts(place, vips) },
+    candidates: known
+      .filter(({ node }) => node !== nodeName)
+      .map(({ ip, fastPath }) => ({ ip, all: fastPath?.addresses ?? [] })),
+    subnets: subnetsOf(place.network, place.link, vips),
+    vips,
+    port,
+    isProven: (host) => open.some(({ ip }) => ip === host),
+  });
+  const found =
+    unnamed.length === 0
+      ? null
+      : unnamedError({ named: named.servers.map(({ host }) => host), servers: unnamed });
+  return { kind: "ok", value: found && complaint(found) };
+}
+
+function ownTexts({ network, link }: Place, vips: Config["vips"]): readonly string[] {
+  return ([4, 6] as const).flatMap((family) => ownAddress(network, link, vips, family)?.text ?? []);
 }
 
 function candidatesOf(lease: LeaseRead): Asking<readonly Candidate[]> {
@@ -136,7 +187,7 @@ function candidatesOf(lease: LeaseRead): Asking<readonly Candidate[]> {
   return { kind: "ok", value: candidatesIn(lease.record) };
 }
 
-function named(
+function ownerNamed(
   owner: Asking<string | null>,
   candidates: readonly Candidate[],
 ): Examined["wire"][number]["owner"] {

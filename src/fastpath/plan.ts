@@ -4,7 +4,7 @@
  */
 import type { Grade } from "../backends/backend.ts";
 import type { FastPathOffer } from "../kube/record.ts";
-import { isHostOf, isMachineAddress, parseIp } from "../net.ts";
+import { isOnNetwork, parseIp } from "../net.ts";
 import type { IpAddress, Subnet } from "../net.ts";
 import { FAST_PATH_VERSION, MOST_MEMBERS } from "./ruleset.ts";
 import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
@@ -176,7 +176,7 @@ function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
       continue;
     const addresses = peer.fastPath.addresses.flatMap((text) => parseIp(text) ?? []);
     const partner: FastPathNode = { name: peer.node, addresses, mac: peer.mac };
-    if (!addresses.every((address) => isInSubnet(node, address))) continue;
+    if (!addresses.every((address) => isOnNetwork(node.subnets, address))) continue;
     if (addresses.some((address) => addressesSeen.has(address.text))) continue;
     if (backendOf(partner, facts.backends) === undefined && !(peer.fresh && peer.served)) continue;
     seen.add(peer.mac);
@@ -184,14 +184,6 @@ function partners(node: PlanNode, vips: readonly IpAddress[], facts: PlanFacts):
     result.push(partner);
   }
   return result.sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/** Where the VIP is reached by a route alone, no subnet says which machines are on the VIP's network. */
-function isInSubnet({ subnets }: PlanNode, address: IpAddress): boolean {
-  const sameFamily = subnets.filter((subnet) => subnet.address.family === address.family);
-  return (
-    isMachineAddress(address) && (sameFamily.length === 0 || sameFamily.some((one) => isHostOf(one, address)))
-  );
 }
 
 function backendOf(member: FastPathNode, backends: readonly PlanBackend[]): PlanBackend | undefined {

@@ -309,6 +309,11 @@ export function subnetsOf(network: Network, link: LinkEntry, vips: readonly IpAd
   );
 }
 
+/** Lists the subnets of all links that contain one of `vips`. */
+export function subnetsOfVips(network: Network, vips: readonly IpAddress[]): readonly Subnet[] {
+  return network.links.flatMap((link) => subnetsOf(network, link, vips));
+}
+
 /**
  * Lists the link's usable addresses whose subnet contains `vip`. A VIP bound by an agent (a host address) is
  * no subnet.

@@ -8,6 +8,7 @@ import {
   emptyPool,
   forget,
   isServing,
+  isUnproven,
   nextToClose,
   serving,
   withBackends,
@@ -239,6 +240,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
             grade: member.grade,
             serving: member.grade !== "UNKNOWN" && takesNew.has(member.backend.id),
             drained: pool.drained.has(member.backend.id),
+            ...(isUnproven(member) ? { unproven: true } : {}),
             silent: member.last === "silent" || member.last === "gone",
             gone: member.gone,
             reason: member.reason,
@@ -301,6 +303,7 @@ function signature(pool: Pool): string {
     .join(" ");
 }
 
-function describe({ backend, grade, leaving }: Member, takesNew: boolean, isDrained: boolean): string {
-  return [backend.id, backend.local, grade, leaving, takesNew, isDrained].join("/");
+function describe(member: Member, takesNew: boolean, isDrained: boolean): string {
+  const { backend, grade, leaving } = member;
+  return [backend.id, backend.local, grade, leaving, takesNew, isDrained, isUnproven(member)].join("/");
 }

@@ -143,6 +143,7 @@ describe("doctor", () => {
       "nft",
       "kubeconfig",
       "certificate",
+      "endpoints",
       "sysctl",
       "firewall",
       "clock",

@@ -1,6 +1,6 @@
 /** What is wrong with the agents' own means and not with the cluster: the VIP is served all the same. */
 import assert from "node:assert/strict";
-import { statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
@@ -296,7 +296,7 @@ describe("the machine's network changes while the agents run", () => {
     const translate = (hook: string): string =>
       `chain ${hook} { type nat hook ${hook} priority -110; ip daddr ${after} tcp dport 6443 dnat to ${before}; }`;
     await node.host.run(["nft", "-f", "-"], {
-      input: `table ip renumbered { ${translate("output")} ${translate("prerouting")} }`,
+      input: `table ip renumbered {\n${translate("output")}\n${translate("prerouting")}\n}\n`,
     });
     const fromMs = monotonicMs();
     const change = (to: string, from: string, more: string): Promise<string> =>
@@ -329,6 +329,40 @@ describe("the machine's network changes while the agents run", () => {
       await node.host.run(["nft", "delete", "table", "ip", "renumbered"]);
     }
   });
+
+  for (const [what, named] of [
+    ["every node by an address that all machines have, as in Vagrant", ["10.0.2.15"]],
+    ["no API server, as with --endpoint-reconciler-type=none", []],
+  ] as const)
+    test(`the cluster names ${what}: the candidates' addresses are used`, async () => {
+      const publish = (hosts: readonly string[]): void => {
+        const { status } = cluster.api.store.handle({
+          method: "PATCH",
+          path: "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+          contentType: "application/merge-patch+json",
+          body: JSON.stringify({ endpoints: hosts.map((host) => ({ addresses: [host] })) }),
+        });
+        assert.equal(status, 200);
+      };
+      publish(named);
+      for (const node of cluster.nodes)
+        rmSync(join(node.host.directory, "lib", "api-servers.json"), { force: true });
+      try {
+        await startAll();
+        await cluster.holder(20_000);
+        await everyNodeTakes(addresses());
+        await everyAgent("the other nodes' addresses are proven, and there are no others", async (node) => {
+          const { backends } = (await node.status()).balancer;
+          const found = backends.map(({ host, claimed, unproven }) => `${host} ${claimed} ${unproven}`);
+          const wanted = addresses().map(
+            (host) => `${host} ${host === node.host.ipv4 ? undefined : true} undefined`,
+          );
+          return found.toSorted().join() === wanted.toSorted().join();
+        });
+      } finally {
+        publish(addresses());
+      }
+    });
 });
 
 describe("one node has another LEASEHOLD_VIP than the others", () => {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { reportBackends, whyNoBackend } from "../../../src/agent/backends.ts";
+import { unnamedError } from "../../../src/backends/sources.ts";
+import type { Unnamed } from "../../../src/backends/sources.ts";
 import type { BackendFacts } from "../../../src/agent/backends.ts";
 import type { Logger } from "../../../src/log.ts";
 import { silentLogger } from "../../../src/log.ts";
@@ -98,7 +100,7 @@ test("the log repeats it every half minute while it lasts, and says when it is o
     info: (_fields, message) => void lines.push(`info ${message}`),
   };
   let why: string | null = "no rights";
-  const report = reportBackends({ clock, log, why: () => why });
+  const report = reportBackends({ clock, log, why: () => why, unnamed: () => null });
   clock.advance(64_000);
   const warning = "warn No API server to send connections to: no rights";
   assert.deepEqual(lines, [warning, warning]);
@@ -109,4 +111,38 @@ test("the log repeats it every half minute while it lasts, and says when it is o
   assert.deepEqual(lines.slice(3), ["info An API server takes connections again"]);
   report.close();
   assert.equal(clock.pendingTimers, 0);
+});
+
+test("the log names API servers that the cluster does not name, once that has lasted for half a minute", () => {
+  const clock = new FakeClock();
+  const lines: string[] = [];
+  const log: Logger = {
+    ...silentLogger,
+    warn: (fields, message) =>
+      void lines.push(`${String(fields["code"])} ${message} ${String(fields["err"])}`),
+    info: (_fields, message) => void lines.push(message),
+  };
+  let unnamed: Unnamed | null = { named: ["10.0.2.15"], servers: ["192.0.2.12", "192.0.2.13"] };
+  const report = reportBackends({ clock, log, why: () => null, unnamed: () => unnamed });
+  clock.advance(29_000);
+  assert.deepEqual(lines, []);
+  clock.advance(6_000);
+  assert.equal(lines.length, 1);
+  assert.match(
+    lines[0] ?? "",
+    /^LH_ENDPOINTS The cluster does not name .* name 10\.0\.2\.15; API servers answer at 192\.0\.2\.12, 192\.0\.2\.13, which/,
+  );
+  clock.advance(30_000);
+  assert.equal(lines.length, 2);
+  unnamed = null;
+  clock.advance(5_000);
+  assert.equal(lines.at(-1), "The cluster names the API servers by their nodes' addresses now");
+  // A server that has just started is named a few seconds later.
+  unnamed = { named: [], servers: ["192.0.2.12"] };
+  clock.advance(25_000);
+  unnamed = null;
+  clock.advance(60_000);
+  assert.equal(lines.length, 3);
+  assert.match(unnamedError({ named: [], servers: ["192.0.2.12"] }).message, /name no address; /);
+  report.close();
 });

@@ -37,18 +37,26 @@ async function apiServer(t: TestContext, behaviour: Behaviour, stranger = false)
 
 describe("one check", () => {
   const table: readonly (readonly [string, Behaviour, ProbeOutcome])[] = [
-    ["200 is ready", { kind: "status", status: 200 }, { kind: "ready", reason: "200" }],
-    ["500 is not ready", { kind: "status", status: 500 }, { kind: "not-ready", reason: "500" }],
-    ["429 is not ready", { kind: "status", status: 429 }, { kind: "not-ready", reason: "429" }],
+    ["200 is ready", { kind: "status", status: 200 }, { kind: "ready", reason: "200", verified: true }],
+    [
+      "500 is not ready",
+      { kind: "status", status: 500 },
+      { kind: "not-ready", reason: "500", verified: true },
+    ],
+    [
+      "429 is not ready",
+      { kind: "status", status: 429 },
+      { kind: "not-ready", reason: "429", verified: true },
+    ],
     [
       "401 is a denial, with a warning",
       { kind: "status", status: 401 },
-      { kind: "denied", reason: "401", warning: "unauthorized" },
+      { kind: "denied", reason: "401", verified: true, warning: "unauthorized" },
     ],
     [
       "403 is a denial, with a warning",
       { kind: "status", status: 403 },
-      { kind: "denied", reason: "403", warning: "forbidden" },
+      { kind: "denied", reason: "403", verified: true, warning: "forbidden" },
     ],
     [
       "an answer that comes too late is slow",
@@ -146,7 +154,7 @@ describe("one check", () => {
     await until("the request has come", () => server.requests === 2);
     server.behaviour = { kind: "status", status: 200 };
     for (const socket of server.sockets) socket.resetAndDestroy();
-    assert.deepEqual(await pending, { kind: "ready", reason: "200" });
+    assert.deepEqual(await pending, { kind: "ready", reason: "200", verified: true });
   });
 
   test("a kept connection that stops answering is slow if TLS still works, else silent", async (t) => {
@@ -156,7 +164,11 @@ describe("one check", () => {
     server.behaviour = { kind: "hang" };
     assert.deepEqual(await probe.check(), { kind: "slow", reason: "timeout" });
     server.behaviour = { kind: "status", status: 200 };
-    assert.deepEqual(await probe.check(), { kind: "ready", reason: "200" }, "over the connection just made");
+    assert.deepEqual(
+      await probe.check(),
+      { kind: "ready", reason: "200", verified: true },
+      "over the connection just made",
+    );
     assert.equal(server.accepted(), 2);
     server.behaviour = { kind: "hang" };
     const pending = probe.check();
@@ -169,9 +181,9 @@ describe("one check", () => {
     const server = await apiServer(t, { kind: "status", status: 500 });
     const { ca, servername } = checkTls;
     const probe = probeAt(t, server.port, () => ({ ca, servername, token: "abc" }));
-    assert.deepEqual(await probe.check(), { kind: "not-ready", reason: "500" });
+    assert.deepEqual(await probe.check(), { kind: "not-ready", reason: "500", verified: true });
     server.behaviour = { kind: "status", status: 200 };
-    assert.deepEqual(await probe.check(), { kind: "ready", reason: "200" });
+    assert.deepEqual(await probe.check(), { kind: "ready", reason: "200", verified: true });
     assert.deepEqual([server.accepted(), server.authenticated], [1, 0]);
     assert.deepEqual(server.authorizations, ["Bearer abc", "Bearer abc"]);
   });
@@ -335,6 +347,26 @@ describe("the checks' rhythm", () => {
     health.updateTls();
     await until("the second check", () => results.length === 2);
     assert.equal(results[1]?.result.reason, "200");
+    assert.deepEqual(
+      results.map(({ result }) => result.verified),
+      [false, true],
+      "without a CA nothing is verified",
+    );
+  });
+
+  test("an answer of any status is one of a verified server, and a failed TLS is none", async (t) => {
+    for (const [status, isStranger] of [
+      [401, false],
+      [403, false],
+      [500, false],
+      [200, true],
+    ] as const) {
+      const server = await apiServer(t, { kind: "status", status }, isStranger);
+      const { health, results } = watch(t, HOUR);
+      health.setBackends([server.backend]);
+      await until("the first check", () => results.length > 0);
+      assert.equal(results[0]?.result.verified, !isStranger, `${status} ${isStranger}`);
+    }
   });
 
   test("a backend that is gone from the list is not checked any more", async (t) => {

@@ -9,6 +9,7 @@ import {
   emptyPool,
   forget,
   isServing,
+  isUnproven,
   nextToClose,
   serving,
   START_MS,
@@ -235,6 +236,28 @@ describe("who serves", () => {
   test("not one that has left the list", () => {
     const pool = withBackends(play("+", play("+", three, b), a), [b], undefined, 0);
     assert.deepEqual(ids(pool), [b.id]);
+  });
+});
+
+describe("a server that only the Lease's candidates name", () => {
+  const claimed: Backend = { ...b, claimed: true };
+  const pool = withBackends(emptyPool, [a, claimed], undefined, 0);
+  const answer = (from: Pool, kind: CheckResult["kind"], verified: boolean): Pool =>
+    withResult(from, b.id, { ...result(kind), verified }, 1_000, settings);
+
+  test("takes no connection before its certificate was verified, not even while no other serves", () => {
+    assert.deepEqual(ids(pool), [a.id]);
+    assert.deepEqual(ids(play("rrr", pool, a)), []);
+    assert.deepEqual(ids(play("rrr", answer(pool, "ready", false), a)), []);
+    for (const kind of ["ready", "not-ready"] as const)
+      assert.deepEqual(ids(play("rrr", answer(pool, kind, true), a)), [b.id], kind);
+  });
+
+  test("stays proven when it fails, and in the list of the cluster it needs no proof", () => {
+    const failing = answer(answer(pool, "ready", true), "silent", false);
+    assert.equal(failing.members.some(isUnproven), false);
+    assert.equal(pool.members.some(isUnproven), true);
+    assert.equal(withBackends(pool, [a, b], undefined, 0).members.some(isUnproven), false);
   });
 });
 
