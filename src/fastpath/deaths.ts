@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import type { Flow } from "./nft.ts";
+import type { FlowList } from "./flows.ts";
 import type { PlanBackend } from "./plan.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -47,7 +47,7 @@ export function createDeaths(deps: DeathsDeps): Deaths {
   let grades: ReadonlyMap<string, PlanBackend["grade"]> = new Map();
   let stopped = false;
 
-  async function tellOf(hosts: readonly string[], clients: Promise<readonly Flow[]> | null): Promise<void> {
+  async function tellOf(hosts: readonly string[], clients: Promise<FlowList> | null): Promise<void> {
     try {
       await sessions.backendsDied(deps.addressesOf(hosts), await clients);
     } catch (error) {

@@ -1,31 +1,21 @@
 /**
  * Writes rules into the kernel and reads figures from it. The `nft` program writes, with one call and one
  * transaction for each change. Netlink reads, and reads Leasehold's own tables alone (ADR 0009). All work
- * runs one after the other. Nothing here knows what the rules are for.
+ * runs one after the other, but for the list of the remembered clients: it may take a second, and no change of
+ * the rules waits for it. Nothing here knows what the rules are for.
  */
 import { spawn } from "node:child_process";
 import { LeaseholdError } from "../errors.ts";
 import { formatMac } from "../linux/mac.ts";
 import type { Nftables, SetKeys, TableId } from "../linux/nftables.ts";
-import { ipFromBytes, parseIp } from "../net.ts";
+import { parseIp } from "../net.ts";
 import type { Family } from "../net.ts";
-import { flowSet, heardSet } from "./tables.ts";
+import { joinFlows, packFlows } from "./flows.ts";
+import type { FlowList } from "./flows.ts";
+import { flowSet, heardSet, recentSet } from "./tables.ts";
 import type { Table } from "./tables.ts";
 import { FAMILIES, removal, TABLE_NAME, transaction } from "./transaction.ts";
 import type { PresentChain, SetElements, TableFamily } from "./transaction.ts";
-
-/** A client's connection, as the holder's ingress saw its first packet. */
-export interface Flow {
-  /**
-   * The MAC address that the packet came from: the client's, or that of the router before it. It is the way
-   * back.
-   */
-  readonly mac: string;
-  readonly client: string;
-  readonly clientPort: number;
-  readonly vip: string;
-  readonly vipPort: number;
-}
 
 /** A counter of the rules. */
 export interface Counter {
@@ -75,8 +65,12 @@ export interface Nft {
   isIntact(): Promise<boolean>;
   /** Reads all counters. @throws {LeaseholdError} LH_NATIVE */
   counters(): Promise<readonly Counter[]>;
-  /** Reads the remembered clients. A set that is missing holds none. @throws {LeaseholdError} LH_NATIVE */
-  flows(family: Family): Promise<readonly Flow[]>;
+  /**
+   * Reads the remembered clients: those that are remembered for an hour, then the recent ones. One that comes
+   * from the one set into the other may be in the list twice. A set that is missing holds none. Changes of the
+   * rules do not wait for this. @throws {LeaseholdError} LH_NATIVE
+   */
+  flows(family: Family): Promise<FlowList>;
   /**
    * Reads the MAC addresses of the peers whose probe has come lately. Answers undefined where the set is
    * missing.
@@ -112,14 +106,9 @@ export function createNft(kernel: Nftables): Nft {
    * The fingerprint of what the kernel had after the last load; undefined if the kernel could not be asked.
    */
   let left: string | undefined;
-  let queue: Promise<unknown> = Promise.resolve();
-
-  /** Runs `work` after the work that is under way, whether or not that succeeds. */
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = queue.then(work, work);
-    queue = result.catch(() => {});
-    return result;
-  }
+  const inTurn = createQueue();
+  /** Two lists at once would take twice the memory, and neither would be there sooner. */
+  const inTurnOfLists = createQueue();
 
   function remember(port: number): void {
     ports.push(port);
@@ -227,14 +216,27 @@ export function createNft(kernel: Nftables): Nft {
         return counters;
       }),
     flows: (family) =>
-      inTurn(async () => {
-        const flows = await kernel.elements(tableOf("netdev"), flowSet(family), (key) =>
-          parseFlow(family, key),
-        );
-        return flows ?? [];
+      inTurnOfLists(async () => {
+        const lists = [];
+        for (const set of [flowSet(family), recentSet(family)]) {
+          const flows = packFlows(family);
+          await kernel.elements(tableOf("netdev"), set, (key) => flows.add(key));
+          lists.push(flows);
+        }
+        return joinFlows(lists);
       }),
     heard: (family) => inTurn(() => kernel.elements(tableOf("netdev"), heardSet(family), parseHeard)),
     isOwn: (port) => port !== undefined && ports.includes(port),
+  };
+}
+
+/** Answers a function that runs work after the work that is under way, whether or not that succeeds. */
+function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let queue: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = queue.then(work, work);
+    queue = result.catch(() => {});
+    return result;
   };
 }
 
@@ -250,28 +252,6 @@ function setKeys({ family, set, elements }: SetElements): SetKeys {
 }
 
 const MAC_LENGTH = 6;
-
-/**
- * Reads a key of the flows' set: MAC address, client, its port, VIP, its port. Each part begins at a multiple
- * of four bytes, as in the kernel's registers. Answers undefined for a key of another length.
- */
-export function parseFlow(family: Family, key: Uint8Array): Flow | undefined {
-  const size = family === 4 ? 4 : 16;
-  const client = 8;
-  const clientPort = client + size;
-  const vip = clientPort + 4;
-  const vipPort = vip + size;
-  if (key.length !== vipPort + 4) return undefined;
-  const address = (offset: number): string => ipFromBytes(key.subarray(offset, offset + size)).text;
-  const port = (offset: number): number => ((key[offset] ?? 0) << 8) | (key[offset + 1] ?? 0);
-  return {
-    mac: formatMac(key.subarray(0, MAC_LENGTH)),
-    client: address(client),
-    clientPort: port(clientPort),
-    vip: address(vip),
-    vipPort: port(vipPort),
-  };
-}
 
 function parseHeard(key: Uint8Array): string | undefined {
   return key.length === MAC_LENGTH ? formatMac(key) : undefined;

@@ -10,7 +10,16 @@
  */
 import type { Family, IpAddress } from "../net.ts";
 import { assignSlots, SLOTS } from "./slots.ts";
-import { COUNTERS, OWN_SET, SETTLING_SET, VIPS_SET, flowSet, heardSet, ingressVipsSet } from "./tables.ts";
+import {
+  COUNTERS,
+  OWN_SET,
+  SETTLING_SET,
+  VIPS_SET,
+  flowSet,
+  heardSet,
+  ingressVipsSet,
+  recentSet,
+} from "./tables.ts";
 import type { Chain, FastPathNode, RulesetPlan, Table, WirePlan } from "./tables.ts";
 
 /**
@@ -59,7 +68,33 @@ const FLOW_TIMEOUT = "1h";
  * request would fill the set otherwise, and the list of clients to ask would take seconds.
  */
 const FLOW_END_S = 10;
+/**
+ * Seconds that the holder remembers a flow after its last packet, while it has no place among those that are
+ * remembered for an hour. kube-apiserver asks an idle client every 15 s whether it is there (TCP keepalive),
+ * and the client's answer comes by here.
+ */
+const RECENT_S = 60;
 const MOST_FLOWS = 65_536;
+
+/** How many flows of one origin get a place: `burst` at once, and then `perSecond`. */
+interface Share {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/**
+ * No origin fills a set, whatever addresses and ports it forges. An origin is a MAC address, with the client's
+ * IP address and without: a client alone has few places, and all that comes by one MAC address, from one
+ * machine or by one router, leaves a third of the places to others. A full set of origins limits nobody, so
+ * that filling it keeps no other client out.
+ *
+ * | places of             | among the recent (60 s) | for an hour        |
+ * |-----------------------|-------------------------|--------------------|
+ * | one client            | 1,024 + 60 x 100        | 1,024 + 3,600 x 1  |
+ * | one MAC address       | 8,192 + 60 x 500        | 16,384 + 3,600 x 8 |
+ */
+const RECENT_SHARES = { client: { perSecond: 100, burst: 1_024 }, mac: { perSecond: 500, burst: 8_192 } };
+const FLOW_SHARES = { client: { perSecond: 1, burst: 1_024 }, mac: { perSecond: 8, burst: 16_384 } };
 /**
  * Seconds that conntrack knows a connection that has ended, instead of 120. Meanwhile packets of the next
  * connection from the same client port are `invalid` here, and that connection may live on another node, if
@@ -136,11 +171,8 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
         `${ip} saddr ${vips} ${ip} daddr ${own.text} udp dport ${PROBE_PORT} ether saddr ${fromPeers} ${ip} saddr @${ingressVipsSet(family)} update @${heardSet(family)} { ether saddr } drop`,
       );
     }
-    sets.push({
-      name: flowSet(family),
-      spec: `type ether_addr . ${addressType} . inet_service . ${addressType} . inet_service; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT};`,
-    });
-    const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
+    const memory = flowMemory(family, ip, addressType);
+    sets.push(...memory.sets);
     // Without an address of the family this node can neither deliver nor forward.
     if (own === undefined) continue;
     // The kernel itself would not accept a frame for another host, which is seen while a program captures, or
@@ -152,23 +184,21 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     const acceptsNew = wire.acceptsNew.filter(
       (name) => name === wire.self.name || reachable.some((peer) => peer.name === name),
     );
-    chains.push({
-      name: `spread${family}`,
-      rules: [
-        `${hops} set ${START_TTL}`,
-        // The order matters. `add` does not change an element that is there, so the last ACK of a connection
-        // does not bring its hour back. The next SYN does.
-        `tcp flags & (fin | rst) != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_END_S}s }`,
-        `tcp flags & syn != 0x0 update @${flowSet(family)} { ${flow} timeout ${FLOW_TIMEOUT} }`,
-        `add @${flowSet(family)} { ${flow} }`,
-        spread(
-          slot,
-          acceptsNew,
-          (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)),
-          "mine",
-        ),
-      ],
-    });
+    chains.push(
+      {
+        name: memory.next,
+        rules: [
+          spread(
+            slot,
+            acceptsNew,
+            (name) => (name === wire.self.name ? "mine" : chainTo(reachable, name, family)),
+            "mine",
+          ),
+        ],
+      },
+      ...memory.chains,
+      { name: `spread${family}`, rules: [`${hops} set ${START_TTL}`, ...memory.entry] },
+    );
     for (const peer of reachable) {
       const address = addressOf(peer, family);
       if (address === undefined) continue;
@@ -187,6 +217,82 @@ function ingressTable(plan: RulesetPlan, wire: WirePlan, families: readonly Fami
     rules: entry,
   });
   return { family: "netdev", sets, counters, chains };
+}
+
+/**
+ * Answers the rules that remember a client's flow, so that the client can be told when its API server dies.
+ * Each way through them ends in the chain `next`, which sends the packet on. The first packet of a flow brings
+ * it among the recent ones, and the second one, unless it is a SYN again, among those remembered for an hour.
+ * Packets of a flow that is there change nothing, except its end and its next beginning.
+ */
+function flowMemory(
+  family: Family,
+  ip: string,
+  addressType: string,
+): { sets: Table["sets"][number][]; chains: Chain[]; entry: string[]; next: string } {
+  const [flows, recent, next] = [flowSet(family), recentSet(family), `slots${family}`];
+  const flow = `ether saddr . ${ip} saddr . tcp sport . ${ip} daddr . tcp dport`;
+  // One site with IPv6 has 2^64 addresses.
+  const client = `ether saddr . ${ip} saddr${family === 4 ? "" : " & ffff:ffff:ffff:ffff::"}`;
+  const set = (name: string, key: string, timeout: string): Table["sets"][number] => ({
+    name,
+    spec: `type ${key}; size ${MOST_FLOWS}; flags dynamic,timeout; timeout ${timeout};`,
+  });
+  const flowKey = `ether_addr . ${addressType} . inet_service . ${addressType} . inet_service`;
+  /** What is over its share goes on without a place. `by_client` comes first: one client does not use up its router's share. */
+  const within = (places: string, shares: Readonly<Record<"client" | "mac", Share>>): readonly string[] => {
+    const over = ({ perSecond, burst }: Share): string =>
+      `limit rate over ${perSecond}/second burst ${burst} packets`;
+    return [
+      `update @${places}_by_client { ${client} ${over(shares.client)} } goto ${next}`,
+      `update @${places}_by_mac { ether saddr ${over(shares.mac)} } goto ${next}`,
+    ];
+  };
+  return {
+    next,
+    sets: [
+      set(flows, flowKey, FLOW_TIMEOUT),
+      set(recent, flowKey, `${RECENT_S}s`),
+      // An origin is forgotten when its whole burst is due again.
+      set(`${flows}_by_client`, `ether_addr . ${addressType}`, FLOW_TIMEOUT),
+      set(`${flows}_by_mac`, "ether_addr", FLOW_TIMEOUT),
+      set(`${recent}_by_client`, `ether_addr . ${addressType}`, `${RECENT_S}s`),
+      set(`${recent}_by_mac`, "ether_addr", `${RECENT_S}s`),
+    ],
+    entry: [
+      `tcp flags & (fin | rst) != 0x0 goto ended${family}`,
+      `${flow} != @${flows} goto unknown${family}`,
+      `tcp flags & syn != 0x0 update @${flows} { ${flow} timeout ${FLOW_TIMEOUT} }`,
+      `goto ${next}`,
+    ],
+    chains: [
+      {
+        name: `ended${family}`,
+        rules: [
+          // The last ACK of a connection finds it there, and does not bring its hour back.
+          `${flow} @${recent} update @${flows} { ${flow} timeout ${FLOW_END_S}s } update @${recent} { ${flow} timeout 1s }`,
+          `${flow} @${flows} update @${flows} { ${flow} timeout ${FLOW_END_S}s }`,
+          `goto ${next}`,
+        ],
+      },
+      {
+        name: `first${family}`,
+        rules: [...within(recent, RECENT_SHARES), `add @${recent} { ${flow} }`, `goto ${next}`],
+      },
+      {
+        name: `unknown${family}`,
+        rules: [
+          `${flow} != @${recent} goto first${family}`,
+          `update @${recent} { ${flow} }`,
+          `tcp flags & syn != 0x0 goto ${next}`,
+          ...within(flows, FLOW_SHARES),
+          // In a full set `add` ends the rule, and the flow stays among the recent ones.
+          `add @${flows} { ${flow} } update @${recent} { ${flow} timeout 1s }`,
+          `goto ${next}`,
+        ],
+      },
+    ],
+  };
 }
 
 function chainTo(peers: readonly FastPathNode[], name: string, family: Family): string {

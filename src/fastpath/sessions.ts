@@ -11,7 +11,8 @@ import { strayAck } from "../linux/tcp-frame.ts";
 import type { Logger } from "../log.ts";
 import { hostPort, parseIp } from "../net.ts";
 import type { IpAddress } from "../net.ts";
-import type { Flow } from "./nft.ts";
+import { inTurns, joinFlows } from "./flows.ts";
+import type { Flow, FlowList } from "./flows.ts";
 import type { Told } from "./status.ts";
 
 export interface SessionsDeps {
@@ -20,7 +21,7 @@ export interface SessionsDeps {
   readonly ports: readonly number[];
   readonly sockets: Pick<SockDiag, "list" | "destroy">;
   readonly conntrack: Pick<Conntrack, "list">;
-  readonly flows: (family: 4 | 6) => Promise<readonly Flow[]>;
+  readonly flows: (family: 4 | 6) => Promise<FlowList>;
   /** Sends one whole Ethernet frame out of the VIP's interface; throws when it cannot. */
   readonly send: (frame: Uint8Array) => void;
   /** Answers the MAC address of the VIP's interface; undefined while there is none. */
@@ -40,12 +41,12 @@ export interface Sessions {
    * Lists the clients elsewhere that have sent something to the VIP here within the last hour. This takes
    * some time. It never rejects.
    */
-  clients(): Promise<readonly Flow[]>;
+  clients(): Promise<FlowList>;
   /**
    * Ends connections to these API servers, which no packet reaches any more. @param clients are asked whether
    * their connection lives; null when another node asks them
    */
-  backendsDied(addresses: ReadonlySet<string>, clients: readonly Flow[] | null): Promise<void>;
+  backendsDied(addresses: ReadonlySet<string>, clients: FlowList | null): Promise<void>;
   /** Answers how many clients were told, and how many sockets were ended. */
   told(): Told;
 }
@@ -97,16 +98,18 @@ export function createSessions(deps: SessionsDeps): Sessions {
 
   /**
    * Asks all clients, because it is not known whose server was the dead one. A client whose connection lives
-   * answers with a duplicate ACK, and nothing happens.
+   * answers with a duplicate ACK, and nothing happens. The clients have their turns, because a flood of forged
+   * connections must not keep the others waiting.
    */
-  async function ask(clients: readonly Flow[]): Promise<void> {
+  async function ask(clients: FlowList): Promise<void> {
     const sourceMac = deps.mac();
     if (sourceMac === undefined) return;
     let tried = 0;
     let failed = 0;
     let failure: unknown;
-    for (const flow of clients) {
-      const frame = ackFor(flow, sourceMac);
+    for (const index of await inTurns(clients, deps.pause)) {
+      const flow = clients.at(index);
+      const frame = flow === undefined ? undefined : ackFor(flow, sourceMac);
       if (frame === undefined) continue;
       tried += 1;
       try {
@@ -150,7 +153,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
           }),
         ),
       );
-      return listed.flat();
+      return joinFlows(listed);
     },
     async backendsDied(addresses, clients) {
       try {

@@ -125,7 +125,10 @@ export const VIPS_SET = "vips";
 export const ingressVipsSet = (family: Family): string => `vips${family}`;
 export const SETTLING_SET = "settling";
 export const heardSet = (family: Family): string => `heard${family}`;
+/** The set of the flows that are remembered for an hour. */
 export const flowSet = (family: Family): string => `flows${family}`;
+/** The set of the flows that sent something within the last minute, and are not in the other set. */
+export const recentSet = (family: Family): string => `recent${family}`;
 
 /** Writes an address as a part of a name. nft's names have letters, digits and underscores. */
 function word(address: IpAddress): string {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { monotonicMs, sleep } from "../support/lab/clock.ts";
 import type { HeldConnection } from "../support/lab/hold.ts";
 import { describeAttempts, failures } from "../support/lab/probe.ts";
@@ -17,6 +18,8 @@ import {
   watchesSawAll,
 } from "./fast-path-cluster.ts";
 import { allServed, openClients, openNewConnections, startTicker } from "./watchers.ts";
+
+const FLOOD = fileURLToPath(new URL("children/flood.ts", import.meta.url));
 
 let cluster: Cluster;
 /**
@@ -60,6 +63,15 @@ afterEach(async () => {
   await cluster.reset();
   assert.deepEqual(wrong, [], "machines that were there were said to be gone");
 });
+
+/** Sends the holder 70,000 packets of connections that do not exist, from the client's machine. */
+async function flood(holder: ClusterNode): Promise<void> {
+  const { client } = cluster;
+  const index = (await client.run(["cat", "/sys/class/net/eth0/ifindex"])).trim();
+  await client.run([process.execPath, FLOOD, index, client.mac, holder.host.mac, client.ipv4, cluster.vip], {
+    timeoutMs: 60_000,
+  });
+}
 
 function another(node: ClusterNode): ClusterNode {
   const [other] = cluster.others(node);
@@ -279,9 +291,11 @@ describe("an API server", () => {
 });
 
 describe("a node", () => {
-  test("cut off, not the holder: its clients are told, idle ones too, within two seconds; all others live", async (context) => {
+  test("cut off, not the holder, after a flood: its clients are told, idle ones too, within two seconds; all others live", async (context) => {
     const holder = await startFastPath(cluster);
     const victim = another(holder);
+    // Before shares, this filled the set of remembered clients for an hour.
+    await flood(holder);
     await using ticker = await startTicker(cluster, holder);
     await using clients = await openClients(cluster, cluster.client, { watches: 30, requests: 30 });
     const doomed = await servedBy(victim, cluster.client);

@@ -306,6 +306,7 @@ function parseStep(words: Words): Step {
       return parseMeta(words);
     case "ether":
       words.expect("saddr");
+      if (words.takes(".")) return parseFlow(words);
       return equals(words, ({ packet }) => packet.sourceMac);
     case "ip":
     case "ip6":
@@ -355,12 +356,29 @@ function parseDuplicate(words: Words): Step {
   };
 }
 
-/** `add @flows4 { ... }`: remembers something, and says nothing of the packet's way. */
+/**
+ * `add @flows4 { ... }`: remembers something, and the rule goes on, or ends where the set is full. With
+ * `limit rate over` the rule goes on for what is over the limit alone.
+ */
 function parseNote(words: Words): Step {
-  if (words.takesSet() === undefined) words.unknown("no set");
+  const set = words.takesSet() ?? words.unknown("no set");
   words.expect("{");
-  while (!words.takes("}")) words.next();
-  return () => true;
+  let limited = false;
+  while (!words.takes("}")) limited = words.next() === "limit" || limited;
+  return asked(limited ? `${set} is over its limit` : `${set} has room`);
+}
+
+/** `ether saddr . ... @flows4`: the set has the connection. */
+function parseFlow(words: Words): Step {
+  const rest = Array.from({ length: 3 }, () => [words.next(), words.next(), words.next()]);
+  const [client = [], port = [], vip = []] = rest;
+  const ip = client[0] ?? "";
+  const written = [...client, ...port, ...vip, words.next(), words.next()].join(" ");
+  if (!/^ip6?$/.test(ip) || written !== `${ip} saddr . tcp sport . ${ip} daddr . tcp dport`)
+    words.unknown(written);
+  const negated = words.takes("!=");
+  const step = asked(`the set ${words.takesSet() ?? words.unknown("no set")} has the connection`);
+  return (passage) => passage.packet.payload.kind === "tcp" && step(passage) !== negated;
 }
 
 function parseInterface(words: Words): Step {

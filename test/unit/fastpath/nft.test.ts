@@ -8,6 +8,7 @@ import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { LeaseholdError } from "../../../src/errors.ts";
+import type { Flow, FlowList } from "../../../src/fastpath/flows.ts";
 import { NoVerdict, createNft } from "../../../src/fastpath/nft.ts";
 import type { Table } from "../../../src/fastpath/tables.ts";
 import { removal, transaction } from "../../../src/fastpath/transaction.ts";
@@ -64,7 +65,13 @@ class Kernel implements Nftables {
     return this.tables[family];
   }
 
+  beforeElements: (set: string) => Promise<void> = async () => {};
+  /** How many lists of clients have begun. */
+  lists = 0;
+
   async elements<T>(_: unknown, set: string, parse: (key: Uint8Array) => T | undefined) {
+    if (set === "flows4") this.lists += 1;
+    await this.beforeElements(set);
     if (this.sets instanceof Error) throw this.sets;
     return this.sets[set]?.map(parse).filter((value) => value !== undefined);
   }
@@ -78,6 +85,8 @@ class Kernel implements Nftables {
 }
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(" ", ""), "hex"));
+const listed = (list: FlowList): readonly (Flow | undefined)[] =>
+  Array.from({ length: list.length }, (_, index) => list.at(index));
 const OWN = { family: "ip", set: "own", elements: ["10.88.0.100"] } as const;
 
 describe("the nft program", { concurrency: 1 }, () => {
@@ -186,15 +195,22 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`,
     const kernel = new Kernel();
     kernel.sets = {
       flows4: [hex("020000000009 0000 0a580009 9c40 0000 0a580064 192b 0000"), hex("02")],
+      recent4: [hex("020000000009 0000 0a580009 9c41 0000 0a580064 192b 0000")],
       heard4: [hex("020000000002"), hex("0200")],
     };
     const nft = createNft(kernel);
     assert.deepEqual(await nft.counters(), [{ family: "ip", name: "unknown", packets: 3, bytes: 180 }]);
-    assert.deepEqual(await nft.flows(4), [
-      { mac: "02:00:00:00:00:09", client: "10.88.0.9", clientPort: 40000, vip: "10.88.0.100", vipPort: 6443 },
+    const found = { mac: "02:00:00:00:00:09", client: "10.88.0.9", vip: "10.88.0.100", vipPort: 6443 };
+    assert.deepEqual(listed(await nft.flows(4)), [
+      { ...found, clientPort: 40000 },
+      { ...found, clientPort: 40001 },
     ]);
     assert.deepEqual(await nft.heard(4), ["02:00:00:00:00:02"]);
-    assert.deepEqual([await nft.flows(6), await nft.heard(6)], [[], undefined], "of a set that is not there");
+    assert.deepEqual(
+      [listed(await nft.flows(6)), await nft.heard(6)],
+      [[], undefined],
+      "of a set that is not there",
+    );
     await nft.refresh([
       OWN,
       { family: "ip6", set: "own", elements: ["fd88::100"] },
@@ -231,6 +247,32 @@ delete"*|"") exit 0 ;; *) exit 1 ;; esac`,
     await Promise.resolve();
     assert.equal(nft.isOwn(3_000_000_000), true);
     await assert.rejects(refreshed, /ENOENT/);
+  });
+
+  test("changes the rules, and reads all else, while the list of clients is under way", async (t) => {
+    const { calls } = program(t, "");
+    const kernel = new Kernel();
+    let release = (): void => {};
+    const listing = new Promise<void>((resolve) => (release = resolve));
+    kernel.beforeElements = async (set) => {
+      if (set === "flows4") await listing;
+    };
+    const nft = createNft(kernel);
+    const done: string[] = [];
+    const lists = [nft.flows(4), nft.flows(4)].map((list) => list.then(() => done.push("list")));
+    await nft.load([TABLE], []);
+    await nft.refresh([OWN]);
+    await nft.counters();
+    await nft.heard(4);
+    assert.equal(await nft.isIntact(), true);
+    assert.deepEqual(
+      [done, calls().length, kernel.lists],
+      [[], 1, 1],
+      "and the lists come one after the other",
+    );
+    release();
+    await Promise.all(lists);
+    assert.deepEqual(done, ["list", "list"]);
   });
 
   test("a read that fails is an error, and not an empty set", async () => {

@@ -55,16 +55,72 @@ describe("ingress of the holder", () => {
 
   test("sets the count of hops and notes the flow before the packet goes its way", () => {
     const flow = "ether saddr . ip saddr . tcp sport . ip daddr . tcp dport";
-    assert.deepEqual(rules(three, "netdev", "spread4").slice(0, 4), [
+    assert.deepEqual(rules(three, "netdev", "spread4"), [
       "ip ttl set 200",
-      `tcp flags & (fin | rst) != 0x0 update @flows4 { ${flow} timeout 10s }`,
+      "tcp flags & (fin | rst) != 0x0 goto ended4",
+      `${flow} != @flows4 goto unknown4`,
       `tcp flags & syn != 0x0 update @flows4 { ${flow} timeout 1h }`,
-      `add @flows4 { ${flow} }`,
+      "goto slots4",
     ]);
   });
 
+  test("sends a packet on whatever it notes: no set that is full and no limit takes it out of its way", () => {
+    const { chains } = table(three, "netdev");
+    const memory = chains.filter(({ name }) => /^(?:spread|ended|unknown|first)4$/.test(name));
+    assert.equal(memory.length, 4);
+    for (const { rules: ofChain } of memory) {
+      for (const rule of ofChain) assert.doesNotMatch(rule, /\b(?:accept|drop|reject|return|fwd|dup)\b/);
+      assert.equal(ofChain.at(-1), "goto slots4");
+    }
+  });
+
+  test("gives an hour to what speaks twice and is within its client's and its MAC address's share", () => {
+    const flow = "ether saddr . ip saddr . tcp sport . ip daddr . tcp dport";
+    assert.deepEqual(rules(three, "netdev", "unknown4"), [
+      `${flow} != @recent4 goto first4`,
+      `update @recent4 { ${flow} }`,
+      "tcp flags & syn != 0x0 goto slots4",
+      "update @flows4_by_client { ether saddr . ip saddr limit rate over 1/second burst 1024 packets } goto slots4",
+      "update @flows4_by_mac { ether saddr limit rate over 8/second burst 16384 packets } goto slots4",
+      `add @flows4 { ${flow} } update @recent4 { ${flow} timeout 1s }`,
+      "goto slots4",
+    ]);
+  });
+
+  test("counts a site of IPv6 as one client: it has more addresses than any set has places", () => {
+    const both = ruleset(rulesetPlan({ wire: wirePlan({ self: fastPathNode(1, [4, 6]) }) }, [4, 6]));
+    const first = both[0]?.chains.find(({ name }) => name === "first6")?.rules ?? [];
+    assert.match(
+      first[0] ?? "",
+      /^update @recent6_by_client \{ ether saddr \. ip6 saddr & ffff:ffff:ffff:ffff:: limit /,
+    );
+  });
+
+  test("leaves a third of each set to others, however long one MAC address goes on, and most to other clients", () => {
+    for (const [places, seconds] of [
+      ["flows4", 3_600],
+      ["recent4", 60],
+    ] as const) {
+      const text = table(three, "netdev")
+        .chains.flatMap((chain) => chain.rules)
+        .join("\n");
+      const most = (origin: string): number => {
+        const [, rate, burst] =
+          new RegExp(
+            `@${places}_by_${origin} \\{ .* limit rate over (\\d+)/second burst (\\d+) packets`,
+          ).exec(text) ?? [];
+        return Number(burst) + Number(rate) * seconds;
+      };
+      const size = Number(
+        /size (\d+)/.exec(table(three, "netdev").sets.find(({ name }) => name === places)?.spec ?? "")?.[1],
+      );
+      assert.ok(most("mac") < (size * 7) / 10, `${places}: ${most("mac")} of ${size}`);
+      assert.ok(most("client") < size / 8, `${places}: ${most("client")} of ${size}`);
+    }
+  });
+
   test("gives each slot to the node that every other node gives it to", () => {
-    const rule = rules(three, "netdev", "spread4").at(-1) ?? "";
+    const rule = rules(three, "netdev", "slots4").at(-1) ?? "";
     assert.match(rule, /^jhash ip saddr \. tcp sport mod 1024 seed 0x4c484f4c vmap /);
     const chains = new Map([
       ["n1", "mine"],
@@ -101,16 +157,16 @@ describe("ingress of the holder", () => {
   });
 
   test("gives everything to the one taker without a hash", () => {
-    assert.equal(rules(withWire({ acceptsNew: ["n3"] }), "netdev", "spread4").at(-1), "goto to_10_88_0_13");
-    assert.equal(rules(withWire({ acceptsNew: ["n1"] }), "netdev", "spread4").at(-1), "goto mine");
+    assert.equal(rules(withWire({ acceptsNew: ["n3"] }), "netdev", "slots4").at(-1), "goto to_10_88_0_13");
+    assert.equal(rules(withWire({ acceptsNew: ["n1"] }), "netdev", "slots4").at(-1), "goto mine");
   });
 
   test("keeps everything when nobody takes new connections: the proxy has them", () => {
-    assert.equal(rules(withWire({ acceptsNew: [] }), "netdev", "spread4").at(-1), "goto mine");
+    assert.equal(rules(withWire({ acceptsNew: [] }), "netdev", "slots4").at(-1), "goto mine");
   });
 
   test("sends nothing to a taker that is no peer: it has no rules, the packet would wander", () => {
-    const rule = rules(withWire({ acceptsNew: ["n1", "n2", "ghost"] }), "netdev", "spread4").at(-1) ?? "";
+    const rule = rules(withWire({ acceptsNew: ["n1", "n2", "ghost"] }), "netdev", "slots4").at(-1) ?? "";
     assert.deepEqual(
       slotsOf(rule),
       assignSlots(["n1", "n2"]).map((name) => (name === "n1" ? "mine" : "to_10_88_0_12")),
@@ -124,7 +180,15 @@ describe("ingress of the holder", () => {
     ]);
     assert.deepEqual(
       table(plan, "netdev").sets.map(({ name }) => name),
-      ["vips4", "flows4"],
+      [
+        "vips4",
+        "flows4",
+        "recent4",
+        "flows4_by_client",
+        "flows4_by_mac",
+        "recent4_by_client",
+        "recent4_by_mac",
+      ],
     );
   });
 
@@ -460,14 +524,14 @@ describe("families", () => {
 
   test("a peer without an address of a family takes no slots of it and is no part of its ring", () => {
     assert.deepEqual(
-      new Set(slotsOf(rules(half, "netdev", "spread6").at(-1) ?? "")),
+      new Set(slotsOf(rules(half, "netdev", "slots6").at(-1) ?? "")),
       new Set(["mine", "to_fd88__13"]),
     );
     assert.deepEqual(rules(half, "ip6", "ring").slice(0, 2), [
       "ip6 hoplimit <= 198 goto last",
       'counter name "second_chance" dup to fd88::13 device "eth0"',
     ]);
-    assert.equal(new Set(slotsOf(rules(half, "netdev", "spread4").at(-1) ?? "")).size, 3);
+    assert.equal(new Set(slotsOf(rules(half, "netdev", "slots4").at(-1) ?? "")).size, 3);
   });
 
   test("without an own address of a family nothing is delivered in it", () => {
