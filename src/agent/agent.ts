@@ -61,6 +61,8 @@ import type { Candidacy } from "./candidacy.ts";
 import { divideDescriptors } from "./descriptors.ts";
 import { createDrains } from "./drains.ts";
 import type { Drains } from "./drains.ts";
+import { createStopping, readManifest, watchManifest } from "./stopping.ts";
+import type { Stopping } from "./stopping.ts";
 import type { NodeFastPath } from "./fast-path.ts";
 import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
@@ -127,6 +129,7 @@ interface Parts {
   /** Answers what the cluster names in place of the API servers of the Lease's nodes; null: it names those. */
   readonly unnamed: () => Unnamed | null;
   readonly drains: Drains;
+  readonly stopping: Stopping;
   readonly api: ApiClient;
   readonly notifier: Notifier;
   /** Asks the cluster for its API servers until closed. */
@@ -235,6 +238,7 @@ export function createAgent(deps: AgentDeps): Agent {
     // reports it.
     parts.candidacy?.start();
     discovery = parts.discover();
+    parts.stopping.start();
     if (parts.candidacy === undefined) drainPoll = parts.drains.poll();
     report = reportBackends({ clock, log, why: noBackend, unnamed: parts.unnamed });
     parts.fastPath?.start();
@@ -251,6 +255,7 @@ export function createAgent(deps: AgentDeps): Agent {
     parts?.network?.close();
     discovery?.close();
     drainPoll?.close();
+    parts?.stopping.close();
     parts?.fastPath?.stop();
     await parts?.balancer.stop();
     parts?.fastPath?.close();
@@ -493,12 +498,29 @@ function createParts(
     }),
     onCheck: (id, result) => metrics.backendCheck(id, result.reason, result.durationMs),
   });
+  /** The API servers that a person has drained. */
+  let unwanted: readonly string[] = [];
+  const stopping = createStopping({
+    clock,
+    log,
+    manifest: config.apiServerManifest,
+    read: () => readManifest(config.apiServerManifest),
+    watch: (poke) => watchManifest(config.apiServerManifest, poke),
+    grade: () => balancer.status().backends.find((backend) => backend.local)?.grade,
+    onChange() {
+      applyDrained();
+      candidacy?.update();
+    },
+  });
   const drains = createDrains({
     config,
     clock,
     log,
     api,
-    onChange: (servers) => balancer.setDrained(servers),
+    onChange(servers) {
+      unwanted = servers;
+      applyDrained();
+    },
     onLease(record) {
       leased = candidatesIn(record);
       applyBackends();
@@ -520,7 +542,10 @@ function createParts(
           clusterCa: () => credentials.current()?.ca,
           metrics,
           fastPathOffer: () => fastPath?.offer(),
-          onLease: (record) => drains.observe(record),
+          onLease(record) {
+            drains.observe(record);
+            stopping.observe(record);
+          },
           // After the step: the election's status is of the state before it until then.
           onCandidates: () =>
             void clock.after(0, () => {
@@ -564,6 +589,7 @@ function createParts(
           election: () => candidacy?.electionStatus(),
           link: () => candidacy?.link(),
           holdsVip: () => candidacy?.holdsVip() ?? false,
+          stopping: () => stopping.own(),
           onChange: () => {
             const mode = fastPath?.status().mode;
             if (mode === "proxy" || mode === "off") balancer.wake();
@@ -572,8 +598,16 @@ function createParts(
         });
   balancer.onChange(() => {
     applyBackends();
+    stopping.update();
     fastPath?.update();
   });
+
+  /** Sets which API servers get no new connections: a person wants it, or they are about to stop. */
+  function applyDrained(): void {
+    const here = local();
+    const own = stopping.own() && here !== undefined ? [here.id] : [];
+    balancer.setDrained([...new Set([...unwanted, ...own, ...stopping.others()])]);
+  }
 
   function remember(list: readonly Backend[]): void {
     const text = JSON.stringify(list.map(({ id }) => id));
@@ -625,6 +659,7 @@ function createParts(
     unnamed: () =>
       listed.unnamed.length === 0 ? null : { named: hostsOf(answered ?? []), servers: listed.unnamed },
     drains,
+    stopping,
     api,
     notifier,
     discover: () =>

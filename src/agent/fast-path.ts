@@ -34,6 +34,8 @@ export interface NodeFastPathDeps {
   readonly election: () => ElectionStatus | undefined;
   readonly link: () => LinkState | undefined;
   readonly holdsVip: () => boolean;
+  /** True while this node's API server is about to stop. */
+  readonly stopping: () => boolean;
   readonly onChange: () => void;
 }
 
@@ -148,6 +150,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
       mac,
       pause,
     }),
+    stopping: () => (deps.stopping() ? config.backendPort : undefined),
     probe: createProber({ vips, mac, send }),
     onChange: deps.onChange,
   });

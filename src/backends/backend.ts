@@ -34,7 +34,7 @@ export interface BackendStatus extends Backend {
   readonly serving: boolean;
   /** It is claimed, and no check has verified its certificate yet. It takes no connections. */
   readonly unproven?: true;
-  /** True if a person has drained it. It serves all the same while no other backend is fit. */
+  /** True if a person has drained it, or it is about to stop. It serves all the same while no other backend is fit. */
   readonly drained: boolean;
   /** True if TCP or TLS failed in its last check, or its machine was found gone. */
   readonly silent: boolean;

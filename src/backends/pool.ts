@@ -9,6 +9,7 @@ import type { Backend, BackendId, Grade } from "./backend.ts";
  * What one check found, worst last.
  * - `ready`: 200.
  * - `denied`: 401 or 403. Our credentials are at fault and the server is ready, unless it is starting.
+ * - `stopping`: it says that it shuts down. It still answers, and its listener closes soon.
  * - `not-ready`: it answered something else.
  * - `slow`: TCP and TLS work, but the answer did not come in time.
  * - `silent`: TCP or TLS fail too.
@@ -16,7 +17,7 @@ import type { Backend, BackendId, Grade } from "./backend.ts";
  * - `gone`: its machine answers neither ICMP nor TCP. Not a check but the pulse finds this.
  */
 export interface CheckResult {
-  readonly kind: "ready" | "denied" | "not-ready" | "slow" | "silent" | "refused" | "gone";
+  readonly kind: "ready" | "denied" | "stopping" | "not-ready" | "slow" | "silent" | "refused" | "gone";
   /** The finding in an operator's words: "200", "500", "timeout", "refused", "tls: ...". */
   readonly reason: string;
   readonly durationMs: number;
@@ -83,7 +84,7 @@ export type Start =
 /** All backends. */
 export interface Pool {
   readonly members: readonly Member[];
-  /** The backends that a person has drained. They need not be members. */
+  /** The backends that a person has drained, or that are about to stop. They need not be members. */
   readonly drained: ReadonlySet<BackendId>;
   /** When the old connections of a DOWN backend were last closed, monotonic ms. */
   readonly lastCloseMs: number;
@@ -248,6 +249,7 @@ function answers(member: Member): boolean {
     member.grade === "DRAIN" ||
     member.last === "ready" ||
     member.last === "denied" ||
+    member.last === "stopping" ||
     member.last === "not-ready" ||
     member.last === "slow"
   );
@@ -305,7 +307,8 @@ function nextGrade(
       return result === "ready" ? "UP" : result === "silent" ? "DOWN" : "DRAIN";
     case "UP":
       if (member.silents >= settings.fall) return "DOWN";
-      return member.fails >= settings.fall ? "DRAIN" : "UP";
+      // A server that shuts down means it. Its listener may be closed before the next check.
+      return result === "stopping" || member.fails >= settings.fall ? "DRAIN" : "UP";
     case "DRAIN":
       if (member.passes >= settings.rise) return "UP";
       if (member.silents >= settings.fall) return "DOWN";
@@ -314,6 +317,8 @@ function nextGrade(
         : "DRAIN";
     case "DOWN":
       if (member.passes >= settings.rise) return "UP";
-      return result === "ready" || result === "denied" || result === "not-ready" ? "DRAIN" : "DOWN";
+      return result === "ready" || result === "denied" || result === "stopping" || result === "not-ready"
+        ? "DRAIN"
+        : "DOWN";
   }
 }

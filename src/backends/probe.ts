@@ -67,12 +67,21 @@ interface Trust {
   readonly servername: string;
 }
 
+/** The check of /readyz that fails from SIGTERM on (apiserver/pkg/server, AddReadyzChecks). */
+const SHUTS_DOWN = /^\[-\]shutdown failed/m;
+
 type Opened =
   | { readonly kind: "open"; readonly connection: Connection }
   | { readonly kind: "failed"; readonly outcome: ProbeOutcome };
 
 type Answer =
-  | { readonly kind: "status"; readonly status: number; readonly reusable: boolean }
+  | {
+      readonly kind: "status";
+      readonly status: number;
+      readonly reusable: boolean;
+      /** The answer says that the server shuts down. */
+      readonly stopping: boolean;
+    }
   | { readonly kind: "ended"; readonly reason: string }
   | { readonly kind: "timeout" }
   | { readonly kind: "malformed"; readonly reason: string };
@@ -172,7 +181,9 @@ export class Probe {
         if (answer.status === 200) return { kind: "ready", ...answered };
         if (answer.status === 401) return { kind: "denied", ...answered, warning: "unauthorized" };
         if (answer.status === 403) return { kind: "denied", ...answered, warning: "forbidden" };
-        return { kind: "not-ready", ...answered };
+        return answer.stopping
+          ? { kind: "stopping", ...answered, reason: `${reason} shutdown` }
+          : { kind: "not-ready", ...answered };
       }
       case "malformed":
         this.reset();
@@ -262,14 +273,16 @@ export class Probe {
 function readBody(response: IncomingMessage, done: (answer: Answer) => void): void {
   const status = response.statusCode ?? 0;
   let bytes = 0;
+  let body = "";
   response.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes > MAX_BODY_BYTES) done({ kind: "malformed", reason: "http: the answer is too long" });
+    else if (status !== 200) body += chunk.toString("latin1");
   });
   response.once("end", () => {
     const closing =
       (response.headers.connection ?? "").toLowerCase() === "close" || response.httpVersion !== "1.1";
-    done({ kind: "status", status, reusable: !closing });
+    done({ kind: "status", status, reusable: !closing, stopping: SHUTS_DOWN.test(body) });
   });
   response.once("error", () => done({ kind: "ended", reason: "reset" }));
 }

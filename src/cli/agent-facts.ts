@@ -30,7 +30,7 @@ export interface ApiServerFacts {
   readonly grade: string;
   /** It gets new connections from that node. */
   readonly serving: boolean;
-  /** A person has drained it, and the agent knows. */
+  /** A person has drained it, or it is about to stop, and the agent knows. */
   readonly drained: boolean;
   /** Connections to it through that node's proxy. Those of the fast path are in no program. */
   readonly active: number;

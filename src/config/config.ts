@@ -40,6 +40,7 @@ export interface Config {
   readonly probeMisses: number;
   readonly kubeconfig: string;
   readonly adminKubeconfig: string | null;
+  readonly apiServerManifest: string;
   /**
    * Explicit API servers for the election. Empty means the own node's and those of the peers that are found.
    */
@@ -276,6 +277,7 @@ function assemble(env: Environment, values: Values, nodeName: string, lifetimeSe
     probeMisses: values.PROBE_MISSES,
     kubeconfig: values.KUBECONFIG,
     adminKubeconfig: values.ADMIN_KUBECONFIG,
+    apiServerManifest: values.API_SERVER_MANIFEST,
     apiServers: hostPorts(values.API_SERVERS, values.BACKEND_PORT),
     backends: hostPorts(values.BACKENDS, values.BACKEND_PORT),
     backendPort: values.BACKEND_PORT,

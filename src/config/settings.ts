@@ -282,6 +282,13 @@ export const SETTINGS = {
       "or does not fit the API servers' certificates, and after a 403 until KUBECONFIG has been able to use the " +
       "Lease. none: the agent has no other kubeconfig.",
   }),
+  API_SERVER_MANIFEST: withDefault(parsers.filePath, "/etc/kubernetes/manifests/kube-apiserver.yaml", {
+    section: "Kubernetes",
+    doc:
+      "Manifest of this node's API server. When it changes or goes, kubelet stops the server, so the agents give " +
+      "its new connections to the others before that (docs/fast-path.md). Where there is no such file, they notice " +
+      "it when the server says on /readyz that it shuts down, or refuses a connection.",
+  }),
   API_SERVERS: optional(parsers.endpoints, "own node and its peers", {
     section: "Kubernetes",
     doc:

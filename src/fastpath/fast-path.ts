@@ -50,6 +50,8 @@ export interface FastPathDeps {
   readonly nft: Nft;
   readonly watchRuleset: (onChange: (change: RulesetChange) => void) => { close(): void };
   readonly sessions: Sessions;
+  /** The port of this node's API server while it is about to stop. The others give its slots to others then. */
+  readonly stopping: () => number | undefined;
   /** Sends each peer a packet in the VIP's name, for its network check. */
   readonly probe: (peers: readonly FastPathNode[]) => void;
   /** Called when the offer of this node has changed. */
@@ -362,7 +364,11 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     },
     update: () => void (timer === undefined ? undefined : converge()),
     released: () => sessions.vipGone(),
-    offer: () => offerOf(loaded),
+    offer() {
+      const offer = offerOf(loaded);
+      const stopping = deps.stopping();
+      return offer && { ...offer, ...(stopping === undefined ? {} : { stopping }) };
+    },
     status() {
       const unheard = proofs.unheard();
       const figures = { counters, restored, told: sessions.told() };

@@ -16,7 +16,7 @@ export interface PlanBackend {
   readonly grade: Grade;
   /** True when it accepts new connections; false before its first check. */
   readonly serving: boolean;
-  /** True when a person has drained it. */
+  /** True when a person has drained it, or it is about to stop. */
   readonly drained: boolean;
   /** True when not even TCP answers, so that the machine may be gone and not only the process. */
   readonly silent: boolean;

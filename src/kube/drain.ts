@@ -2,7 +2,7 @@
  * A person's wish that an API server gets no new connections (`leasehold drain`). It is an annotation of the
  * Lease, one for each server, so that two persons who drain two servers do not undo each other's wish. Pure.
  */
-import { parseServer } from "../net.ts";
+import { hostPort, parseServer } from "../net.ts";
 import { candidatesIn } from "./record-codec.ts";
 import { DRAIN_PREFIX } from "./record.ts";
 import type { Candidate, LeaseRecord } from "./record.ts";
@@ -27,6 +27,19 @@ export function drainedServers({ annotations }: Pick<LeaseRecord, "annotations">
     key.startsWith(DRAIN_PREFIX) ? (parseServer(value) ?? []) : [],
   );
   return [...new Set(servers.map(({ id }) => id))].toSorted().slice(0, MOST);
+}
+
+/**
+ * The API servers that are about to stop, by the words of the nodes that they run on, as canonical `ip:port`,
+ * sorted.
+ */
+export function stoppingServers(record: Pick<LeaseRecord, "annotations">): readonly string[] {
+  const servers = candidatesIn(record).flatMap(({ fastPath }) =>
+    fastPath?.stopping === undefined
+      ? []
+      : fastPath.addresses.map((address) => hostPort(address, fastPath.stopping ?? 0)),
+  );
+  return [...new Set(servers)].toSorted().slice(0, MOST);
 }
 
 /**

@@ -195,14 +195,18 @@ export function changedHolder(
  */
 export function parseFastPathOffer(value: unknown): FastPathOffer | null {
   if (!isObject(value)) return null;
-  const { version, addresses } = value;
+  const { version, addresses, stopping } = value;
   if (typeof version !== "number" || !Number.isSafeInteger(version) || version < 1) return null;
   if (!Array.isArray(addresses) || addresses.length === 0 || addresses.length > 2) return null;
   const texts = addresses.filter(isMachine);
   const families = new Set(texts.map((text) => parseIp(text)?.family));
   return texts.length === addresses.length && families.size === texts.length
-    ? { version, addresses: texts }
+    ? { version, addresses: texts, ...(isPort(stopping) ? { stopping } : {}) }
     : null;
+}
+
+function isPort(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
 }
 
 const KEY = /^[0-9a-f]{64}$/;
@@ -214,8 +218,7 @@ const KEY = /^[0-9a-f]{64}$/;
 export function parsePeerOffer(value: unknown): PeerOffer | undefined {
   if (!isObject(value)) return undefined;
   const { port, key } = value;
-  const isPort = typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65_535;
-  return isPort && typeof key === "string" && KEY.test(key) ? { port, key } : undefined;
+  return isPort(port) && typeof key === "string" && KEY.test(key) ? { port, key } : undefined;
 }
 
 const MAX_VIPS = 8;

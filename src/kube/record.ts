@@ -56,6 +56,8 @@ export interface FastPathOffer {
   readonly version: number;
   /** The node's own addresses on the VIP's network, at most one of each family, canonical text. */
   readonly addresses: readonly string[];
+  /** The port of the node's API server while it is about to stop. Absent otherwise, and from older agents. */
+  readonly stopping?: number;
 }
 
 /** What a node writes so that the other nodes' agents can ask its agent (docs/adr/0017). */

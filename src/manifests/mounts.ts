@@ -136,7 +136,7 @@ const writable = (name: string, path: string): Mount => ({
 
 /** The mounts of a control-plane node. */
 export function podMounts(config: Config): Mounts {
-  const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile, trackFile, trackExec, notify, notifyFifo } =
+  const { kubeconfig, adminKubeconfig, stateDir, dataDir, machineIdFile, trackFile, trackExec, notify, notifyFifo, apiServerManifest } =
     config;
   const run = writable("run", stateDir);
   const data = writable("data", dataDir);
@@ -167,6 +167,7 @@ export function podMounts(config: Config): Mounts {
     "The pod mounts the directory and not the file: when a mounted file is replaced, the pod goes on seeing the old one.",
   ]);
   if (adminKubeconfig !== null) found.directoryOf(adminKubeconfig, "admin-kubeconfig", "ADMIN_KUBECONFIG");
+  found.directoryOf(apiServerManifest, "api-server-manifest", "API_SERVER_MANIFEST");
   found.add(run, "STATE_DIR", stateDir);
   found.add(data, "DATA_DIR", dataDir);
   const machineId = posix.normalize(machineIdFile);

@@ -195,7 +195,7 @@ function declare(registry: Registry) {
     backendUp: gauge("leasehold_backend_up", "1 while the backend takes new connections.", ["backend"]),
     backendDrained: gauge(
       "leasehold_backend_drained",
-      "1 while a person has drained the backend, so that it gets no new connections.",
+      "1 while the backend gets no new connections because a person has drained it, or because it is about to stop.",
       ["backend"],
     ),
     backendGrade: gauge("leasehold_backend_grade", "1 for the backend's grade, 0 for the others.", [

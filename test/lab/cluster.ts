@@ -3,8 +3,8 @@
  * client.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { silentLogger } from "../../src/log.ts";
 import type { AgentStatus } from "../../src/ops/status.ts";
@@ -63,16 +63,34 @@ export class ClusterNode {
     this.plane = plane;
     this.#fetcher = fetcher;
     this.#settings = settings;
+    mkdirSync(dirname(this.manifest), { recursive: true });
+    writeFileSync(this.manifest, "# the first one\n");
   }
 
   get name(): string {
     return this.host.name;
   }
 
+  /** What the agent takes for the manifest of this node's API server. No kubelet reads it. */
+  get manifest(): string {
+    return join(this.host.directory, "manifests", "kube-apiserver.yaml");
+  }
+
+  /** What kubeadm does to have kubelet restart the API server. */
+  changeManifest(content: string): void {
+    writeFileSync(`${this.manifest}.new`, content);
+    renameSync(`${this.manifest}.new`, this.manifest);
+  }
+
   async startAgent(env: Readonly<Record<string, string>> = {}): Promise<LabProcess> {
     this.agent = await startAgent(
       this.host,
-      { LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent, ...this.#settings(), ...env },
+      {
+        LEASEHOLD_KUBECONFIG: this.plane.kubeconfigs.agent,
+        LEASEHOLD_API_SERVER_MANIFEST: this.manifest,
+        ...this.#settings(),
+        ...env,
+      },
       this.bundle,
     );
     return this.agent;

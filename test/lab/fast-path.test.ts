@@ -270,6 +270,28 @@ describe("an API server", () => {
     await watchesSawAll(cluster, clients, ticker);
   });
 
+  test("whose manifest has changed gives its slots away while it is UP, and has them again when it is ready", async () => {
+    const holder = await startFastPath(cluster);
+    const victim = another(holder);
+    await using fresh = await openNewConnections(cluster, cluster.client, { intervalMs: 20 });
+    await cluster.lab.until(() => fresh.attempts().length >= 20, 10_000, "20 connections");
+    victim.changeManifest("# another version\n");
+    await fastPathReady(
+      cluster,
+      cluster.others(victim).map(({ name }) => name),
+    );
+    const { balancer } = await victim.status();
+    assert.equal(balancer.backends.find(({ local }) => local)?.grade, "UP");
+    // No connection is left that could notice it.
+    await sleep(500);
+    await victim.plane.apiServer.kill();
+    await victim.plane.apiServer.start();
+    await victim.plane.ready();
+    await fastPathReady(cluster);
+    const attempts = await fresh.stop();
+    assert.deepEqual(failures(attempts), [], describeAttempts(attempts));
+  });
+
   test("hung: once it is DOWN its node ends what it had, and nothing else", async () => {
     const holder = await startFastPath(cluster);
     const victim = another(holder);

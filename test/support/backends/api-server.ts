@@ -8,7 +8,14 @@ import { startServer, type TestServer } from "./servers.ts";
 
 export type Behaviour =
   /** Answers /readyz with this status after `delayMs`; `close`: and ends the connection. */
-  | { readonly kind: "status"; readonly status: number; readonly delayMs?: number; readonly close?: boolean }
+  | {
+      readonly kind: "status";
+      readonly status: number;
+      readonly delayMs?: number;
+      readonly close?: boolean;
+      /** Default "ok". */
+      readonly body?: string;
+    }
   /** TLS works, no answer ever. */
   | { readonly kind: "hang" }
   /** The kernel accepts, the process is stopped. */
@@ -97,7 +104,7 @@ function httpServer(
     const answer = (): void => {
       if (behaviour.close === true) response.setHeader("connection", "close");
       response.writeHead(request.url === "/readyz" ? behaviour.status : 404);
-      response.end("ok");
+      response.end(behaviour.body ?? "ok");
     };
     if (behaviour.delayMs === undefined) answer();
     else setTimeout(answer, behaviour.delayMs);

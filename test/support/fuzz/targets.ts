@@ -11,7 +11,7 @@ import { importFiles, importText } from "../../../src/cli/import.ts";
 import { pagePicture } from "../../../src/cli/page-picture.ts";
 import { parseConfig } from "../../../src/config/config.ts";
 import { readPeers } from "../../../src/fastpath/remembered-peers.ts";
-import { parseFlow } from "../../../src/fastpath/nft.ts";
+import { parseFlow } from "../../../src/fastpath/flows.ts";
 import type { ExchangeHandlers } from "../../../src/kube/connections.ts";
 import { drainedServers } from "../../../src/kube/drain.ts";
 import { parseEndpointSlices } from "../../../src/kube/endpoints.ts";

@@ -44,6 +44,20 @@ describe("one check", () => {
       { kind: "not-ready", reason: "500", verified: true },
     ],
     [
+      "500 by the check that fails from SIGTERM on is its end",
+      {
+        kind: "status",
+        status: 500,
+        body: "[+]ping ok\n[-]shutdown failed: reason withheld\nreadyz check failed\n",
+      },
+      { kind: "stopping", reason: "500 shutdown", verified: true },
+    ],
+    [
+      "500 by another check is not, whatever it says",
+      { kind: "status", status: 500, body: "[+]shutdown ok\n[-]etcd failed: [-]shutdown failed\n" },
+      { kind: "not-ready", reason: "500", verified: true },
+    ],
+    [
       "429 is not ready",
       { kind: "status", status: 429 },
       { kind: "not-ready", reason: "429", verified: true },

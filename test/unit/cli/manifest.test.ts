@@ -271,16 +271,17 @@ describe("what follows from the settings", () => {
       "/etc/machine-id": "FileOrCreate ro",
     };
     const etc = { "/etc/kubernetes": "DirectoryOrCreate ro" };
+    const manifests = { "/etc/kubernetes/manifests": "DirectoryOrCreate ro" };
     for (const [words, expected] of [
       [[], { ...etc, ...standard }],
       [["--kubeconfig", "/srv/k/config"], { ...etc, "/srv/k": "DirectoryOrCreate ro", ...standard }],
       [
         ["--kubeconfig", "/srv/k/config", "--admin-kubeconfig", "/srv/k/admin"],
-        { "/srv/k": "DirectoryOrCreate ro", ...standard },
+        { "/srv/k": "DirectoryOrCreate ro", ...manifests, ...standard },
       ],
       [
         ["--kubeconfig", "/srv/k/config", "--admin-kubeconfig", "/opt/a/admin"],
-        { "/srv/k": "DirectoryOrCreate ro", "/opt/a": "DirectoryOrCreate ro", ...standard },
+        { "/srv/k": "DirectoryOrCreate ro", "/opt/a": "DirectoryOrCreate ro", ...manifests, ...standard },
       ],
       [
         ["--admin-kubeconfig", "/opt/a/admin"],

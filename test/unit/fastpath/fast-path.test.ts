@@ -66,6 +66,7 @@ class Bench {
   readonly told: Told[] = [];
   listed = 0;
   readonly log: string[] = [];
+  stopping: number | undefined;
   readonly probes: (readonly FastPathNode[])[] = [];
   vipGone = 0;
   changes = 0;
@@ -147,6 +148,7 @@ class Bench {
           void this.told.push({ hosts: [...hosts], holder: clients !== null, afterLoads: this.loads.length }),
         told: () => ({ kicked: 0, destroyed: 0 }),
       },
+      stopping: () => this.stopping,
       probe: (nodes) => void this.probes.push(nodes),
       onChange: () => void (this.changes += 1),
       ...changes,
@@ -234,6 +236,12 @@ describe("at the start", () => {
       [["netdev", "ip"]],
     );
     assert.deepEqual(bench.fastPath.offer(), { version: FAST_PATH_VERSION, addresses: ["10.88.0.11"] });
+    bench.stopping = 6443;
+    assert.deepEqual(bench.fastPath.offer(), {
+      version: FAST_PATH_VERSION,
+      addresses: ["10.88.0.11"],
+      stopping: 6443,
+    });
     assert.equal(bench.fastPath.status().mode, "fast-path");
     assert.equal(bench.changes, 1, "the others are to be told");
   });

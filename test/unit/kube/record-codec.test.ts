@@ -117,6 +117,10 @@ describe("candidate annotations", () => {
       JSON.stringify({ ...JSON.parse(formatCandidate(candidate())), fastPath });
     const offer = { version: 1, addresses: ["192.0.2.1", "2001:db8::1"] };
     assert.deepEqual(parseCandidate("n1", text(offer))?.fastPath, offer);
+    const stopping = { ...offer, stopping: 6443 };
+    assert.deepEqual(parseCandidate("n1", text(stopping))?.fastPath, stopping);
+    for (const port of [0, 65_536, 1.5, "6443", true, null])
+      assert.deepEqual(parseCandidate("n1", text({ ...offer, stopping: port }))?.fastPath, offer);
     const odd: readonly unknown[] = [
       undefined,
       2,

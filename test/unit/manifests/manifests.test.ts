@@ -211,10 +211,11 @@ describe("the static pod of an agent that has its own kubeconfig", () => {
     assert.equal(parsed.config.adminKubeconfig, null);
   });
 
-  test("sees no file of the cluster but that kubeconfig", () => {
+  test("sees no file of the cluster but that kubeconfig and the static pods' manifests", () => {
     const hostPaths = pod.spec?.volumes?.map(({ hostPath }) => hostPath?.path);
     assert.deepEqual(hostPaths, [
       "/etc/kubernetes/leasehold",
+      "/etc/kubernetes/manifests",
       "/run/leasehold",
       "/var/lib/leasehold",
       "/etc/machine-id",
@@ -223,7 +224,10 @@ describe("the static pod of an agent that has its own kubeconfig", () => {
       container?.volumeMounts?.map(({ mountPath }) => mountPath),
       hostPaths,
     );
-    assert.equal(container?.volumeMounts?.[0]?.readOnly, true);
+    assert.deepEqual(
+      container?.volumeMounts?.slice(0, 2).map(({ readOnly }) => readOnly),
+      [true, true],
+    );
   });
 
   test("differs from the first one in that alone, so the kubelet puts it in its place", () => {
@@ -231,8 +235,8 @@ describe("the static pod of an agent that has its own kubeconfig", () => {
     for (const each of [pod, first]) {
       const [agent] = each.spec?.containers ?? [];
       assert.ok(each.spec?.volumes !== undefined && agent?.volumeMounts !== undefined);
-      each.spec.volumes = each.spec.volumes.filter(({ name }) => !/kube/.test(name));
-      agent.volumeMounts = agent.volumeMounts.filter(({ name }) => !/kube/.test(name));
+      each.spec.volumes = each.spec.volumes.filter(({ name }) => !/kube|api-server/.test(name));
+      agent.volumeMounts = agent.volumeMounts.filter(({ name }) => !/kube|api-server/.test(name));
       agent.env = (agent.env ?? []).filter(({ name }) => name !== "LEASEHOLD_ADMIN_KUBECONFIG");
     }
     assert.deepEqual(plain(pod), plain(first));
