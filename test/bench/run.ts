@@ -18,8 +18,9 @@ import { proxy } from "./proxy/proxy.ts";
 import { missedGoals, table } from "./report.ts";
 import type { Benchmark, Plan, Sample } from "./report.ts";
 import { select } from "./selection.ts";
+import { upgrade } from "./upgrade/upgrade.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [balancer, failover, idle, moves, proxy];
+const BENCHMARKS: readonly Benchmark[] = [balancer, failover, idle, moves, proxy, upgrade];
 const CANNOT_RUN = 69; // EX_UNAVAILABLE, sysexits.h
 
 process.exit(await main());
