@@ -67,7 +67,7 @@ afterEach(async () => {
 /** Sends the holder 70,000 packets of connections that do not exist, from the client's machine. */
 async function flood(holder: ClusterNode): Promise<void> {
   const { client } = cluster;
-  const index = (await client.run(["cat", "/sys/class/net/eth0/ifindex"])).trim();
+  const [index = ""] = (await client.run(["ip", "-o", "link", "show", "eth0"])).split(":");
   await client.run([process.execPath, FLOOD, index, client.mac, holder.host.mac, client.ipv4, cluster.vip], {
     timeoutMs: 60_000,
   });
