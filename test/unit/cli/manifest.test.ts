@@ -288,13 +288,17 @@ describe("what follows from the settings", () => {
         {
           "/etc/kubernetes/leasehold": "DirectoryOrCreate ro",
           "/opt/a": "DirectoryOrCreate ro",
+          ...manifests,
           ...standard,
         },
       ],
-      [["--admin-kubeconfig", "none"], { "/etc/kubernetes/leasehold": "DirectoryOrCreate ro", ...standard }],
+      [
+        ["--admin-kubeconfig", "none"],
+        { "/etc/kubernetes/leasehold": "DirectoryOrCreate ro", ...manifests, ...standard },
+      ],
       [
         ["--admin-kubeconfig", "none", "--kubeconfig", "/srv/k/config"],
-        { "/srv/k": "DirectoryOrCreate ro", ...standard },
+        { "/srv/k": "DirectoryOrCreate ro", ...manifests, ...standard },
       ],
       // Not below it, though the text begins alike.
       [
