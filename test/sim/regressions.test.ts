@@ -68,6 +68,11 @@ const SEEDS = [
     name: "a claim counts from when a webhook admits it, and not from the next sample of the API's health",
   },
   {
+    profile: "fence",
+    seed: "2798490777",
+    name: "a holder that was cut off, and that died as the cut healed, leaves its kernel's seconds to later claimants too",
+  },
+  {
     profile: "chaos",
     seed: "1592590386",
     name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",

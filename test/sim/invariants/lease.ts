@@ -10,6 +10,7 @@ import {
   newHolder,
   proofWindowMs,
   published,
+  RESUMED_LEFT_OVER_MS,
   testsOf,
 } from "./common.ts";
 import type { Invariant } from "./common.ts";
@@ -55,12 +56,16 @@ const HELD_MS = 4_000 / 0.95;
  *   has just gone on after a suspension;
  * - one that has the VIP provisionally, and lets it go when it hears the claimer announce it, or reads of the
  *   claim: there is no gap on the wire then. How long the two
- *   may have it is atMostOneSecondInTwoPlaces' to say. One that has died since: its kernel's seconds.
+ *   may have it is atMostOneSecondInTwoPlaces' to say. One that has died since: its kernel's seconds;
+ * - one that was out of the reach of its successor, and died before it could hear of that: its kernel's seconds,
+ *   whoever claims after that successor.
  */
 export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
   const offeredMs = new Map<string, number>();
   /** By claimer: whom it could not reach when it found the holder silent. */
   const outOfReach = new Map<SimNode, ReadonlySet<SimNode>>();
+  /** When each was last replaced by a node that could not reach it. */
+  const replacedMs = new Map<SimNode, number>();
   return {
     proof(node) {
       const windowMs = proofWindowMs(world);
@@ -85,8 +90,13 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
         justResumed(world, other) ||
         (other.agent?.process.running !== true &&
           nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < LEFT_OVER_MS) ||
+        (other.agent?.process.running !== true &&
+          nowMs - (replacedMs.get(other) ?? Number.NEGATIVE_INFINITY) < RESUMED_LEFT_OVER_MS) ||
         health.provisionalMs(other) > nowMs - HELD_MS ||
         outOfReach.get(node)?.has(other) === true;
+      const replaced = world.holderOf(before);
+      if (replaced !== undefined && outOfReach.get(node)?.has(replaced) === true)
+        replacedMs.set(replaced, nowMs);
       const others = boundNodes(world).filter((other) => other !== node && !leftOver(other));
       return others.length === 0
         ? undefined
