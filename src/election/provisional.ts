@@ -238,9 +238,13 @@ function rankDecides({ facts, settings, nowMs }: StepBuilder, why: Why): boolean
     case "contested":
       return true;
     case "proof":
-      // While the claims of both are under way, each has as much to show. Once this node's was refused, the
-      // other one's may have been accepted.
-      return facts.lease.refusal === null || settings.onApiLoss === "hold" || nobodyCanClaim(facts, nowMs);
+      // While the claims of both are under way, each has as much to show. Once this node's came to nothing, or
+      // where none of its writes has been carried out for longer, the other one's may have been accepted.
+      return (
+        (facts.lease.unwritten?.why ?? null) === null ||
+        settings.onApiLoss === "hold" ||
+        nobodyCanClaim(facts, nowMs)
+      );
     case "bootstrap":
       return false;
     case "api-loss":

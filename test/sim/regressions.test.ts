@@ -59,6 +59,11 @@ const SEEDS = [
   },
   {
     profile: "refused",
+    seed: "2798491039",
+    name: "so does one that trusts no API server's certificate, and gets no answer at all",
+  },
+  {
+    profile: "refused",
     seed: "5350",
     name: "a node that has served without the Lease for long gives way when the holder that it found dead answers",
   },

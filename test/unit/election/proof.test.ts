@@ -131,13 +131,22 @@ describe("provisional by proof", () => {
     assert.equal(subject.state.reason, "n2 claims the VIP as well");
   });
 
-  test("stays before a worse claimant while its claim is under way, and gives way once that was refused", () => {
+  test("stays before a worse claimant while its claim is under way, and gives way once that came to nothing", () => {
     const claimed = { kind: "claimed", mac: n3.mac } as const;
     assert.equal(backup().to(300).hears(silent).hears(claimed).bound, true);
-    const refused = backup().to(300).hears(silent);
-    refused.answer("claim", { kind: "rejected", status: 429, message: "too many requests" });
-    assert.equal(refused.bound, true);
-    assert.equal(refused.hears(claimed).bound, false, "the API may have accepted the claim of the other one");
+    for (const outcome of [
+      { kind: "rejected", status: 429, message: "too many requests" },
+      { kind: "no-answer", ambiguous: false, message: "no kubeconfig trusts the API servers" },
+    ] as const) {
+      const refused = backup().to(300).hears(silent);
+      refused.answer("claim", outcome);
+      assert.equal(refused.bound, true);
+      assert.equal(
+        refused.hears(claimed).bound,
+        false,
+        "the API may have accepted the claim of the other one",
+      );
+    }
   });
 
   test("claims again when its first claim was lost, long before the Lease has run out", () => {
