@@ -31,6 +31,9 @@ const SURVEY_MS = 500;
  */
 export const SURVEY_TIMEOUT_MS = 500;
 
+/** A refusal is news for so long, ms, when other writes fail for another reason meanwhile. */
+const REFUSAL_MS = 5_000;
+
 /** Why something failed, as people see it, where no API server has answered. */
 export const NO_ANSWER = "no API server answers";
 
@@ -92,10 +95,17 @@ export function seeOutcome(step: StepBuilder, outcome: WriteOutcome, sentAtMs: n
 function noteUnwritten(step: StepBuilder, outcome: WriteOutcome): void {
   const { nowMs } = step;
   const { unwritten, refusal } = step.facts.lease;
-  const refused = outcome.kind === "rejected" && outcome.status < 500;
-  step.setLease({
-    refusal: refused ? { status: outcome.status, sinceMs: refusal?.sinceMs ?? nowMs } : null,
-  });
+  if (outcome.kind === "rejected" && outcome.status < 500)
+    step.setLease({
+      refusal: { status: outcome.status, sinceMs: refusal?.sinceMs ?? nowMs, lastMs: nowMs },
+    });
+  // One of the servers may answer 5xx or nothing now and then, while the others refuse this node.
+  else if (
+    outcome.kind === "ok" ||
+    outcome.kind === "conflict" ||
+    nowMs >= (refusal?.lastMs ?? 0) + REFUSAL_MS
+  )
+    step.setLease({ refusal: null });
   switch (outcome.kind) {
     case "ok":
     case "conflict":

@@ -261,10 +261,11 @@ export interface LeaseState {
   readonly write: number | null;
   readonly offerInFlight: boolean;
   /**
-   * The API has answered this node's last write, whatever it was, with a status of its own below 500 (401, 403,
-   * 422, 429), and has refused all of them since `sinceMs`. Another node may be able to write then.
+   * The API has answered a write of this node with a status of its own below 500 (401, 403, 422, 429), for the
+   * first time at `sinceMs` and for the last time at `lastMs`, and has carried out none since `sinceMs`. Another
+   * node may be able to write then. `lastMs` is at most some seconds ago.
    */
-  readonly refusal: { readonly status: number; readonly sinceMs: number } | null;
+  readonly refusal: { readonly status: number; readonly sinceMs: number; readonly lastMs: number } | null;
   /**
    * Since when the API has carried out none of this node's writes, whatever they were; null: the last one was
    * carried out, or met another one. The time begins when the first claim, renewal or release of them is sent.

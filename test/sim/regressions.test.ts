@@ -78,6 +78,11 @@ const SEEDS = [
     name: "a holder that was cut off, and that died as the cut healed, leaves its kernel's seconds to later claimants too",
   },
   {
+    profile: "api",
+    seed: "2798491162",
+    name: "a holder that is refused knows so, though one of the servers fails with 5xx now and then",
+  },
+  {
     profile: "chaos",
     seed: "1592590386",
     name: "a node that has served without the Lease for 1 ms only gives way to the claim of another one",

@@ -173,6 +173,15 @@ describe("a node that serves though it cannot write the Lease", () => {
     assert.equal(subject.asked("unbind") - before, 0, "that claim is settled, whatever is known later");
   });
 
+  test("gives way to it where the API has just refused this node, though the last answer was a server's own failure", () => {
+    const subject = serving().to(14_000);
+    for (const kind of ["claim", "candidate"] as const)
+      while (subject.sent(kind).length > 0)
+        subject.answer(kind, { kind: "rejected", status: 500, message: "the server is unwell" });
+    subject.surveyed(noneIsWritten);
+    assert.equal(subject.hears({ kind: "claimed", mac: n3.mac }).bound, false);
+  });
+
   test("answers the claims of such a candidate once a second, and not each of them", () => {
     const subject = whereNobodyCanWrite();
     const before = subject.asked("defend");
