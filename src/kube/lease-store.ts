@@ -90,6 +90,16 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   }
 
   /**
+   * This node's write with that renewTime was not carried out. A machine that was cloned has the same instance,
+   * and may have written in the same moment.
+   */
+  function notWritten(renewTime: unknown, found: LeaseRecord): LeaseRecord {
+    ownTimes = ownTimes.filter((time) => time !== renewTime);
+    const { rewritten: _, ...record } = found;
+    return marked(record);
+  }
+
+  /**
    * Returns a renewTime that differs from `replaced` and from our last one, even while the wall clock stands
    * still: it tells our writes apart.
    */
@@ -135,7 +145,13 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
       if (read.kind === "absent") return { kind: "conflict", record: null };
       if (read.kind !== "ok") return undecided(outcome, read, mayBeApplied);
       if (isApplied(change, read.record)) return { kind: "ok", record: read.record };
-      if (!testsPass(change, read.record)) return { kind: "conflict", record: read.record };
+      if (!testsPass(change, read.record)) {
+        const { record } = read;
+        return {
+          kind: "conflict",
+          record: mayBeApplied ? record : notWritten(change.spec["renewTime"], record),
+        };
+      }
       // No other write has changed what we test. So nothing has arrived, or the patch cannot apply here (its
       // parent is missing, RFC 6902 section 4.1), or it conflicted with the write of an annotation. The next
       // try is a PUT with a resourceVersion.
@@ -176,9 +192,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     // "It exists already", and it does not: no other node has written it, so this is a refusal.
     if (read.kind === "absent") return failed(outcome, outcome.uncertain);
     if (read.kind !== "ok") return undecided(outcome, read, outcome.uncertain);
-    return isOurs(read.record)
-      ? { kind: "ok", record: read.record }
-      : { kind: "conflict", record: read.record };
+    if (isOurs(read.record)) return { kind: "ok", record: read.record };
+    return { kind: "conflict", record: outcome.uncertain ? read.record : notWritten(now, read.record) };
   }
 
   async function annotate(candidate: Candidate, timeoutMs: number, urgent: boolean): Promise<Written> {
