@@ -230,141 +230,6 @@ describe("settings that the machine shows to be wrong", () => {
   });
 });
 
-describe("the VIP's interface has no ARP", () => {
-  const CARDS = [
-    [
-      "an Ethernet with `arp off`",
-      "link add card0 type veth peer name card1\nlink set card0 arp off\nlink set card1 up\n",
-      "MASTER",
-    ],
-    // No program has opened the tunnel, so it has no carrier.
-    ["a tunnel, without a MAC address", "tuntap add dev card0 mode tun\n", "FAULT"],
-  ] as const;
-
-  for (const [what, commands, state] of CARDS)
-    test(`${what}: the agent runs, announces nothing and counts nothing, and says what is lost`, async () => {
-      const [node] = cluster.nodes;
-      assert.ok(node !== undefined);
-      await node.host.run(["ip", "-batch", "-"], {
-        input: `${commands}addr add 10.77.0.1/24 dev card0\nlink set card0 up\n`,
-      });
-      try {
-        const env = { LEASEHOLD_INTERFACE: "card0", LEASEHOLD_ANNOUNCE_REFRESH: "1s" };
-        await node.startAgent(env);
-        const status = await cluster.lab.until(
-          async () => {
-            const found = await node.status();
-            return found.election?.state === state && found.fastPath?.mode === "proxy" ? found : undefined;
-          },
-          20_000,
-          `${state} in mode proxy`,
-        );
-        assert.match(status.fastPath?.reason ?? "", /^LH_LINK_TYPE: card0: it is not an Ethernet interface/u);
-        assert.equal(status.wire?.proof, "no-arp");
-        assert.equal(status.election?.candidates.find((one) => one.node === node.name)?.mac, "");
-        await sleep(2_500);
-        assert.equal((await node.status()).vip?.announcements, 0);
-        assert.match((await node.get("/metrics")).body, /leasehold_announcement_errors_total 0/u);
-        assert.match(node.agent?.log() ?? "", /LH_LINK_TYPE.*the VIP's interface is card0/u);
-      } finally {
-        await node.endAgent();
-        await node.host.run(["ip", "link", "del", "card0"]);
-      }
-    });
-});
-
-describe("the machine's network changes while the agents run", () => {
-  /** Every agent sends new connections to each node, at that address. */
-  async function everyNodeTakes(addresses: readonly string[]): Promise<void> {
-    await everyAgent(`slots for ${addresses.join()}`, async (node) => {
-      const { fastPath } = await node.status();
-      const takers = fastPath?.nodes.filter(({ slots }) => slots > 0).flatMap((one) => one.addresses) ?? [];
-      return fastPath?.mode === "fast-path" && addresses.every((address) => takers.includes(address));
-    });
-  }
-
-  const addresses = (): readonly string[] => cluster.nodes.map(({ host }) => host.ipv4);
-
-  test("a node gets another address: it is known by that one, and keeps its priority", async () => {
-    await startAll();
-    const holder = await cluster.holder(20_000);
-    await everyNodeTakes(addresses());
-    const node = cluster.nodes.find((one) => one !== holder) ?? assert.fail();
-    const before = node.host.ipv4;
-    const after = before.replace(/\d+$/u, "77");
-    // The embedded API server listens on the node's first address alone.
-    const translate = (hook: string): string =>
-      `chain ${hook} { type nat hook ${hook} priority -110; ip daddr ${after} tcp dport 6443 dnat to ${before}; }`;
-    await node.host.run(["nft", "-f", "-"], {
-      input: `table ip renumbered {\n${translate("output")}\n${translate("prerouting")}\n}\n`,
-    });
-    const fromMs = monotonicMs();
-    const change = (to: string, from: string, more: string): Promise<string> =>
-      node.host.run(["ip", "-batch", "-"], {
-        input: `addr del ${from}/24 dev eth0\naddr add ${to}/24 dev eth0\naddr ${more} ${before}/32 dev lo\n`,
-      });
-    await change(after, before, "add");
-    try {
-      await everyNodeTakes(addresses().map((address) => (address === before ? after : address)));
-      const { election, balancer, listeners } = await node.status();
-      assert.equal(election?.effectivePriority, 100);
-      assert.deepEqual(
-        balancer.backends.filter(({ local }) => local).map(({ id, grade }) => [id, grade]),
-        [[`${after}:6443`, "UP"]],
-      );
-      assert.ok(
-        listeners.some(
-          ({ name, address, listening }) => name === "peers" && address === `${after}:10085` && listening,
-        ),
-        JSON.stringify(listeners),
-      );
-      const ip = (await holder.status()).election?.candidates.find((one) => one.node === node.name)?.ip;
-      assert.equal(ip, after);
-      const lines = (node.agent?.log() ?? "").split("\n").filter((line) => /has another address/u.test(line));
-      assert.equal(lines.length, 1, node.agent?.log());
-      assert.deepEqual(holdersSince(fromMs), [[holder.name]]);
-    } finally {
-      await node.endAgent();
-      await change(before, after, "del");
-      await node.host.run(["nft", "delete", "table", "ip", "renumbered"]);
-    }
-  });
-
-  for (const [what, named] of [
-    ["every node by an address that all machines have, as in Vagrant", ["10.0.2.15"]],
-    ["no API server, as with --endpoint-reconciler-type=none", []],
-  ] as const)
-    test(`the cluster names ${what}: the candidates' addresses are used`, async () => {
-      const publish = (hosts: readonly string[]): void => {
-        const { status } = cluster.api.store.handle({
-          method: "PATCH",
-          path: "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
-          contentType: "application/merge-patch+json",
-          body: JSON.stringify({ endpoints: hosts.map((host) => ({ addresses: [host] })) }),
-        });
-        assert.equal(status, 200);
-      };
-      publish(named);
-      for (const node of cluster.nodes)
-        rmSync(join(node.host.directory, "lib", "api-servers.json"), { force: true });
-      try {
-        await startAll();
-        await cluster.holder(20_000);
-        await everyNodeTakes(addresses());
-        await everyAgent("the other nodes' addresses are proven, and there are no others", async (node) => {
-          const { backends } = (await node.status()).balancer;
-          const found = backends.map(({ host, claimed, unproven }) => `${host} ${claimed} ${unproven}`);
-          const wanted = addresses().map(
-            (host) => `${host} ${host === node.host.ipv4 ? undefined : true} undefined`,
-          );
-          return found.toSorted().join() === wanted.toSorted().join();
-        });
-      } finally {
-        publish(addresses());
-      }
-    });
-});
-
 describe("one node has another LEASEHOLD_VIP than the others", () => {
   const wrongVip = (): string => cluster.lab.vip4.replace(/\d+$/u, "150");
 
@@ -492,4 +357,140 @@ describe("standard output is a pipe that nobody reads", () => {
     assert.ok(await isMaster());
     assert.deepEqual(holdersSince(fromMs), [[node.name]]);
   });
+});
+
+describe("the VIP's interface has no ARP", () => {
+  const CARDS = [
+    [
+      "an Ethernet with `arp off`",
+      "link add card0 type veth peer name card1\nlink set card0 arp off\nlink set card1 up\n",
+      "MASTER",
+    ],
+    // No program has opened the tunnel, so it has no carrier.
+    ["a tunnel, without a MAC address", "tuntap add dev card0 mode tun\n", "FAULT"],
+  ] as const;
+
+  for (const [what, commands, state] of CARDS)
+    test(`${what}: the agent runs, announces nothing and counts nothing, and says what is lost`, async () => {
+      const [node] = cluster.nodes;
+      assert.ok(node !== undefined);
+      await node.host.run(["ip", "-batch", "-"], {
+        input: `${commands}addr add 10.77.0.1/24 dev card0\nlink set card0 up\n`,
+      });
+      try {
+        const env = { LEASEHOLD_INTERFACE: "card0", LEASEHOLD_ANNOUNCE_REFRESH: "1s" };
+        await node.startAgent(env);
+        const status = await cluster.lab.until(
+          async () => {
+            const found = await node.status();
+            const said = found.election?.candidates.find((one) => one.node === node.name);
+            const isThere = found.election?.state === state && found.fastPath?.mode === "proxy";
+            return isThere && said?.mac === "" ? found : undefined;
+          },
+          20_000,
+          `${state} in mode proxy, and the Lease says that it has no MAC address`,
+        );
+        assert.match(status.fastPath?.reason ?? "", /^LH_LINK_TYPE: card0: it is not an Ethernet interface/u);
+        assert.equal(status.wire?.proof, "no-arp");
+        await sleep(2_500);
+        assert.equal((await node.status()).vip?.announcements, 0);
+        assert.match((await node.get("/metrics")).body, /leasehold_announcement_errors_total 0/u);
+        assert.match(node.agent?.log() ?? "", /LH_LINK_TYPE.*the VIP's interface is card0/u);
+      } finally {
+        await node.endAgent();
+        await node.host.run(["ip", "link", "del", "card0"]);
+      }
+    });
+});
+
+describe("the machine's network changes while the agents run", () => {
+  /** Every agent sends new connections to each node, at that address. */
+  async function everyNodeTakes(addresses: readonly string[]): Promise<void> {
+    await everyAgent(`slots for ${addresses.join()}`, async (node) => {
+      const { fastPath } = await node.status();
+      const takers = fastPath?.nodes.filter(({ slots }) => slots > 0).flatMap((one) => one.addresses) ?? [];
+      return fastPath?.mode === "fast-path" && addresses.every((address) => takers.includes(address));
+    });
+  }
+
+  const addresses = (): readonly string[] => cluster.nodes.map(({ host }) => host.ipv4);
+
+  test("a node gets another address: it is known by that one, and keeps its priority", async () => {
+    await startAll();
+    const holder = await cluster.holder(20_000);
+    await everyNodeTakes(addresses());
+    const node = cluster.nodes.find((one) => one !== holder) ?? assert.fail();
+    const before = node.host.ipv4;
+    const after = before.replace(/\d+$/u, "77");
+    // The embedded API server listens on the node's first address alone.
+    const translate = (hook: string): string =>
+      `chain ${hook} { type nat hook ${hook} priority -110; ip daddr ${after} tcp dport 6443 dnat to ${before}; }`;
+    await node.host.run(["nft", "-f", "-"], {
+      input: `table ip renumbered {\n${translate("output")}\n${translate("prerouting")}\n}\n`,
+    });
+    const fromMs = monotonicMs();
+    const change = (to: string, from: string, more: string): Promise<string> =>
+      node.host.run(["ip", "-batch", "-"], {
+        input: `addr del ${from}/24 dev eth0\naddr add ${to}/24 dev eth0\naddr ${more} ${before}/32 dev lo\n`,
+      });
+    await change(after, before, "add");
+    try {
+      await everyNodeTakes(addresses().map((address) => (address === before ? after : address)));
+      const { election, balancer, listeners } = await node.status();
+      assert.equal(election?.effectivePriority, 100);
+      assert.deepEqual(
+        balancer.backends.filter(({ local }) => local).map(({ id, grade }) => [id, grade]),
+        [[`${after}:6443`, "UP"]],
+      );
+      assert.ok(
+        listeners.some(
+          ({ name, address, listening }) => name === "peers" && address === `${after}:10085` && listening,
+        ),
+        JSON.stringify(listeners),
+      );
+      const ip = (await holder.status()).election?.candidates.find((one) => one.node === node.name)?.ip;
+      assert.equal(ip, after);
+      const lines = (node.agent?.log() ?? "").split("\n").filter((line) => /has another address/u.test(line));
+      assert.equal(lines.length, 1, node.agent?.log());
+      assert.deepEqual(holdersSince(fromMs), [[holder.name]]);
+    } finally {
+      await node.endAgent();
+      await change(before, after, "del");
+      await node.host.run(["nft", "delete", "table", "ip", "renumbered"]);
+    }
+  });
+
+  for (const [what, named] of [
+    ["every node by an address that all machines have, as in Vagrant", ["10.0.2.15"]],
+    ["no API server, as with --endpoint-reconciler-type=none", []],
+  ] as const)
+    test(`the cluster names ${what}: the candidates' addresses are used`, async () => {
+      const publish = (hosts: readonly string[]): void => {
+        const { status } = cluster.api.store.handle({
+          method: "PATCH",
+          path: "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+          contentType: "application/merge-patch+json",
+          body: JSON.stringify({ endpoints: hosts.map((host) => ({ addresses: [host] })) }),
+        });
+        assert.equal(status, 200);
+      };
+      publish(named);
+      for (const node of cluster.nodes)
+        rmSync(join(node.host.directory, "lib", "api-servers.json"), { force: true });
+      try {
+        await startAll();
+        await cluster.holder(20_000);
+        await everyNodeTakes(addresses());
+        await everyAgent("the other nodes' addresses are proven, and there are no others", async (node) => {
+          const { backends } = (await node.status()).balancer;
+          const found = backends.map(({ host, claimed, unproven }) => `${host} ${claimed} ${unproven}`);
+          const wanted = addresses().map(
+            (host) => `${host} ${host === node.host.ipv4 ? undefined : true} undefined`,
+          );
+          return found.toSorted().join() === wanted.toSorted().join();
+        });
+      } finally {
+        publish(addresses());
+      }
+    });
 });
