@@ -26,7 +26,7 @@ export const ERRORS = {
   LH_API_STATUS: "The API server refused the request. Check the RBAC in manifests/rbac.yaml.",
   LH_LEASE_CHANGED:
     "An admission webhook or policy changes the Lease while it is written. Exempt the Lease from it. " +
-    "`kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies` lists them.",
+    "`kubectl get mutatingwebhookconfigurations` and `kubectl get mutatingadmissionpolicies` list them.",
   LH_DUPLICATE_NODE: "Two machines use the same node name. Give each its own LEASEHOLD_NODE_NAME.",
   LH_VIP_CONFLICT:
     "Another machine uses the VIP. Find it by its MAC address. It still runs keepalived, belongs to a second " +

@@ -100,7 +100,7 @@ export function reportBackends(deps: {
         const error = unnamedError({ named, servers });
         log.warn(
           { err: error, code: error.code, hint: error.hint, named, servers },
-          "The cluster does not name the API servers by their nodes' addresses, the agent uses those of the Lease",
+          "The cluster does not name the API servers by their nodes' addresses, so the agent uses those of the Lease",
         );
       },
       over: () => log.info({}, "The cluster names the API servers by their nodes' addresses now"),

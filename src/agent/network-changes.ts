@@ -135,7 +135,7 @@ export function followNetwork(
           nodeIpBefore: before.nodeIp.text,
         },
         before.interfaceName === next.interfaceName
-          ? "This node has another address on the VIP's network, the agent uses it now"
+          ? "This node has another address on the VIP's network, and the agent uses it now"
           : "The VIP's interface is another one now",
       );
     deps.onChange();

@@ -220,7 +220,7 @@ function bind(line: Line, draft: Draft): void {
       { ...line, words: ["bind", "...", option, ...value] },
       ["ssl", "crt", "ca-file", "alpn", "ciphers"].includes(option)
         ? PASSES
-        : "the balancer listens on every address of the node, for both families",
+        : "the balancer listens for both families, and LEASEHOLD_BALANCER_ADDRESSES says at which addresses it serves",
     );
   }
 }
