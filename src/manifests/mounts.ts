@@ -151,8 +151,8 @@ export function podMounts(config: Config): Mounts {
         comment: [
           "The pod mounts the directory and not the files in it. The pod starts before its kubeconfig and admin.conf exist,",
           "and when a mounted file is replaced, the pod goes on seeing the old one. The keys of the cluster's CA, of etcd and",
-          "of service accounts are in there too. When the agents have their own kubeconfig, use the manifest that mounts",
-          "its directory alone: `leasehold manifest pod --admin-kubeconfig none` (docs/guides/least-files.md).",
+          "of service accounts are in there too. When the agents have their own kubeconfig, use the manifest that mounts none",
+          "of these: `leasehold manifest pod --admin-kubeconfig none` (docs/guides/least-files.md).",
         ],
       },
       "KUBECONFIG",

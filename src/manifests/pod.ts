@@ -103,8 +103,8 @@ const FROM_THE_START = [
 ];
 const LEAST_FILES = [
   "Static pod of an agent that has its own kubeconfig (step 5 of the README) and no other. The pod sees the directory of",
-  "that kubeconfig, and neither admin.conf nor the cluster's keys. `leasehold manifest pod --vip ADDRESS",
-  "--admin-kubeconfig none` prints it with your settings. Put this file in place of leasehold.yaml into",
+  "that kubeconfig and the static pods' manifests, and neither admin.conf nor the cluster's keys. `leasehold manifest pod",
+  "--vip ADDRESS --admin-kubeconfig none` prints it with your settings. Put this file in place of leasehold.yaml into",
   "/etc/kubernetes/manifests, under the same name and on one node after the other: docs/guides/least-files.md. Write the",
   "file elsewhere on the same disk and `mv` it there. After you have removed the file and the pod is gone, the pod's rules",
   "are still in the kernel: see Uninstall in the README.",
