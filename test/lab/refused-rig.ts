@@ -133,7 +133,7 @@ export interface Case {
 /** Every node meets the case, all agents start again meanwhile, and then the API accepts everything again. */
 export function refusedEverywhere(cases: readonly Case[]): void {
   for (const { name, begin, status, says } of cases) {
-    test(`${name}: the VIP stays, agents that start anew serve it, and then one is confirmed`, async () => {
+    test(`${name}: the VIP stays, agents that are restarted serve it, and then one is confirmed`, async () => {
       const holder = await settled();
       const fromMs = monotonicMs();
       begin();

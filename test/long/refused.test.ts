@@ -164,7 +164,7 @@ describe("on some nodes", () => {
 });
 
 // The last one: the certificates change for good.
-test("neither kubeconfig trusts the API servers: the VIP stays, agents that start anew serve it, and then one is confirmed", async () => {
+test("neither kubeconfig trusts the API servers: the VIP stays, agents that are restarted serve it, and then one is confirmed", async () => {
   const holder = await settled();
   const fromMs = monotonicMs();
   const mend = await cluster.api.changeAuthority([]);
