@@ -85,7 +85,7 @@ interface Share {
 /**
  * No origin fills a set, whatever addresses and ports it forges. An origin is a MAC address, with the client's
  * IP address and without: a client alone has few places, and all that comes by one MAC address, from one
- * machine or by one router, leaves a third of the places to others. A full set of origins limits nobody, so
+ * machine or by one router, leaves 30 % of the places to others. A full set of origins limits nobody, so
  * that filling it keeps no other client out.
  *
  * | places of             | among the recent (60 s) | for an hour        |

@@ -96,7 +96,7 @@ describe("ingress of the holder", () => {
     );
   });
 
-  test("leaves a third of each set to others, however long one MAC address goes on, and most to other clients", () => {
+  test("leaves 30 % of each set to others, however long one MAC address goes on, and most to other clients", () => {
     for (const [places, seconds] of [
       ["flows4", 3_600],
       ["recent4", 60],
