@@ -103,7 +103,7 @@ export class Connections {
       },
       fail: (error) => finish(() => handlers.onError(error)),
     };
-    const idle = this.#idle.pop();
+    const idle = this.#takeIdle();
     if (idle === undefined) {
       this.#waiting.push(waiting);
       this.#openMissing();
@@ -133,6 +133,15 @@ export class Connections {
     for (const { fail } of this.#waiting.splice(0)) fail(error);
     for (const socket of this.#opening) socket.destroy(error);
     for (const { socket } of this.#busy) socket.destroy(error);
+  }
+
+  /** A connection that the other end has closed is no longer used, though its last event may be still to come. */
+  #takeIdle(): Connection | undefined {
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (isUsable(idle.socket)) return idle;
+      idle.socket.destroy();
+    }
+    return undefined;
   }
 
   /** Opens a connection for each request that waits for one. */
@@ -227,11 +236,16 @@ export class Connections {
         response.on("data", (chunk: Buffer) => handlers.onData(chunk));
         response.once("error", (error) => handlers.onError(error));
         response.once("end", () => {
-          this.#busy.delete(connection);
-          // Not after `Connection: close`, and not while the server has not taken the whole request.
-          if (socket.writable && call.writableFinished) this.#give(connection);
-          else socket.destroy();
-          handlers.onEnd();
+          const isTaken = call.writableFinished;
+          // The agent lets go of the connection in the tick after `end`, or destroys it then, as a `Keep-Alive`
+          // of a second or less makes it do. A request that it gets before would wait for ever.
+          process.nextTick(() => {
+            this.#busy.delete(connection);
+            // Not after `Connection: close`, and not while the server has not taken the whole request.
+            if (isTaken && isUsable(socket)) this.#give(connection);
+            else socket.destroy();
+            handlers.onEnd();
+          });
         });
         handlers.onStatus(response.statusCode ?? 0);
       });
@@ -244,6 +258,10 @@ export class Connections {
       return () => {};
     }
   }
+}
+
+function isUsable(socket: TLSSocket): boolean {
+  return socket.writable && socket.readable;
 }
 
 function asError(error: unknown): Error {

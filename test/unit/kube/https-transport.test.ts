@@ -388,6 +388,16 @@ describe("connections", () => {
     assert.equal(server.connections(), 4);
   });
 
+  test("whose server keeps them for a second are not used again", async () => {
+    const server = await apiServer((_request, response) => {
+      response.writeHead(200, { connection: "keep-alive", "keep-alive": "timeout=1" }).end("{}");
+    });
+    const { transport } = transportWith(credentialsOf("leasehold"));
+    for (let count = 0; count < 3; count++)
+      assert.equal((await transport.send(server.address, GET, 5000)).status, 200);
+    assert.equal(server.connections(), 3);
+  });
+
   test("of one server are 32 at most: what finds none waits, and is never sent once it is given up", async () => {
     const held: ServerResponse[] = [];
     const urls = new Set<string | undefined>();
