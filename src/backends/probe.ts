@@ -195,9 +195,12 @@ export class Probe {
         this.reset();
         if (fresh) return { kind: "slow", reason: "timeout" };
         const generation = this.#generation;
-        const again = await this.#open(this.#trust(), this.#deps.clock.now() + this.#deps.timeoutMs);
+        const trust = this.#trust();
+        const again = await this.#open(trust, this.#deps.clock.now() + this.#deps.timeoutMs);
         if (again.kind === "failed") return again.outcome;
-        this.#keep(again.connection, generation);
+        // Without credentials the server is not verified, and no later check may ask it anything.
+        if (trust.context !== undefined) this.#keep(again.connection, generation);
+        if (this.#kept !== again.connection) again.connection.socket.destroy();
         return { kind: "slow", reason: "timeout" };
       }
     }

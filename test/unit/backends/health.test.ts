@@ -191,6 +191,28 @@ describe("one check", () => {
     assert.deepEqual(await pending, { kind: "silent", reason: "timeout: tls" });
   });
 
+  test("a connection that was opened without credentials, or before a reset, serves no later check", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    let tls: CheckTls | undefined = checkTls;
+    const probe = probeAt(t, server.port, () => tls);
+    await probe.check();
+    server.behaviour = { kind: "hang" };
+    tls = undefined;
+    assert.equal((await probe.check()).kind, "slow");
+    server.behaviour = { kind: "status", status: 200 };
+    assert.equal((await probe.check()).warning, "unverified");
+    assert.equal(server.requests, 2, "nothing is asked of a server that was not verified");
+    tls = checkTls;
+    await probe.check();
+    server.behaviour = { kind: "hang" };
+    const pending = probe.check();
+    await until("TLS is tried by itself", () => server.accepted() === 5);
+    probe.reset();
+    assert.equal((await pending).kind, "slow");
+    probe.close();
+    await until("all are closed", () => [...server.sockets].every(({ destroyed }) => destroyed));
+  });
+
   test("with a token asks in full: an API server that answers 500 is not ready", async (t) => {
     const server = await apiServer(t, { kind: "status", status: 500 });
     const { ca, servername } = checkTls;
