@@ -137,7 +137,8 @@ export class Probe {
 
   async #check(): Promise<ProbeOutcome> {
     const deadlineMs = this.#deps.clock.now() + this.#deps.timeoutMs;
-    if (this.#kept !== undefined && this.#deps.clock.now() - this.#kept.openedAtMs >= FRESH_MS) this.reset();
+    const isOld = this.#kept !== undefined && this.#deps.clock.now() - this.#kept.openedAtMs >= FRESH_MS;
+    if (isOld) this.reset();
     const kept = this.#kept;
     if (kept !== undefined) {
       const answer = await this.#ask(kept, deadlineMs);
@@ -147,7 +148,11 @@ export class Probe {
     }
     const trust = this.#trust();
     const generation = this.#generation;
-    const opened = await this.#open(trust, deadlineMs);
+    let opened = await this.#open(trust, deadlineMs);
+    // A refusal takes the server out at once, and its clients' connections with it. Up to now it was fit, so one
+    // connection that was reset is no refusal yet: a process that has ended refuses the next one too.
+    if (isOld && opened.kind === "failed" && opened.outcome.reason === RESET)
+      opened = await this.#open(trust, deadlineMs);
     if (opened.kind === "failed") return opened.outcome;
     if (trust.context === undefined) {
       opened.connection.socket.destroy();
@@ -287,7 +292,7 @@ function readBody(response: IncomingMessage, done: (answer: Answer) => void): vo
       (response.headers.connection ?? "").toLowerCase() === "close" || response.httpVersion !== "1.1";
     done({ kind: "status", status, reusable: !closing, stopping: SHUTS_DOWN.test(body) });
   });
-  response.once("error", () => done({ kind: "ended", reason: "reset" }));
+  response.once("error", () => done({ kind: "ended", reason: RESET }));
 }
 
 function startTls(socket: Socket, { context, servername }: Trust): TLSSocket {
@@ -297,10 +302,11 @@ function startTls(socket: Socket, { context, servername }: Trust): TLSSocket {
     : tlsConnect({ socket, servername, secureContext: context, ALPNProtocols: ["http/1.1"] });
 }
 
+const RESET = "reset";
 const ENDED: Readonly<Record<string, string>> = {
   ECONNREFUSED: "refused",
-  ECONNRESET: "reset",
-  EPIPE: "reset",
+  ECONNRESET: RESET,
+  EPIPE: RESET,
 };
 
 function failedAsk(error: NodeJS.ErrnoException): Answer {

@@ -150,6 +150,28 @@ describe("one check", () => {
     await until("the old one is closed", () => first?.destroyed === true);
   });
 
+  test("one connection that is reset takes out no server whose old one worked, two do", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    let laterMs = 0;
+    const probe = new Probe({
+      clock: { ...clock, now: () => clock.now() + laterMs },
+      backend: backendAt(server.port),
+      path: "/readyz",
+      timeoutMs: TIMEOUT_MS,
+      tls: () => checkTls,
+      onClosed: () => {},
+    });
+    t.after(() => probe.close());
+    const resets = new Set([2, 4, 5]);
+    Object.defineProperty(server, "behaviour", {
+      get: (): Behaviour =>
+        resets.has(server.accepted()) ? { kind: "reset" } : { kind: "status", status: 200 },
+    });
+    const found: string[] = [];
+    for (; laterMs < 30_000; laterMs += 10_000) found.push((await probe.check()).kind);
+    assert.deepEqual([found, server.accepted()], [["ready", "ready", "refused"], 5]);
+  });
+
   test("uses new credentials on a new connection after a reset", async (t) => {
     const server = await apiServer(t, { kind: "status", status: 200 });
     const probe = probeAt(t, server.port);
