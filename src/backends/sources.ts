@@ -65,8 +65,9 @@ export function listBackends(sources: BackendSources): BackendList {
   const hosts = new Set(discovered.map(({ host }) => host));
   const nodes = [...(own === undefined ? [] : [own]), ...candidates];
   const known = new Set(nodes.flatMap(({ ip, all }) => [ip, ...all]));
-  // While every address is a node's, a node that is not named has no API server now.
-  if (answered.length > 0 && servers.every(({ host }) => known.has(host))) return { servers, unnamed: [] };
+  // While every address is a node's, a node that is not named has no API server now. The VIP is no node's: a
+  // kube-apiserver that was started while its machine had the VIP may have taken that for its own address.
+  if (answered.length > 0 && named.every(({ host }) => known.has(host))) return { servers, unnamed: [] };
   const isNamed = ({ ip, all }: NodeAddresses): boolean => [ip, ...all].some((host) => hosts.has(host));
   const claimed = candidates
     .filter((node) => !isNamed(node) && mayBeNode(sources, node.ip))

@@ -86,6 +86,13 @@ describe("the candidates' addresses are used", () => {
     assert.deepEqual(listBackends(sources([], { remembered })).unnamed, [N1, N2, N3]);
   });
 
+  test("where an API server names the VIP, which it has found on its machine", () => {
+    assert.deepEqual(listOf(["192.0.2.10", N1, N2]), [N1, N2, `${N3} claimed`]);
+    const found = listBackends(sources(["192.0.2.10"]));
+    assert.deepEqual(words(found.servers), CLAIMED);
+    assert.deepEqual(found.unnamed, [N1, N2, N3]);
+  });
+
   test("where a node has got another address and its API server names the old one", () => {
     assert.deepEqual(listOf([N1, N2, N3], { candidates: [node(N2), node("192.0.2.77")] }), [
       N1,
