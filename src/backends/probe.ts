@@ -299,7 +299,14 @@ function startTls(socket: Socket, { context, servername }: Trust): TLSSocket {
   return context === undefined
     ? // This only asks whether the server speaks TLS. Nothing is sent or believed.
       tlsConnect({ socket, servername, rejectUnauthorized: false })
-    : tlsConnect({ socket, servername, secureContext: context, ALPNProtocols: ["http/1.1"] });
+    : // NODE_TLS_REJECT_UNAUTHORIZED=0 would have a stranger's answer count as verified.
+      tlsConnect({
+        socket,
+        servername,
+        secureContext: context,
+        ALPNProtocols: ["http/1.1"],
+        rejectUnauthorized: true,
+      });
 }
 
 const RESET = "reset";

@@ -168,6 +168,8 @@ export class Connections {
       servername,
       secureContext: this.#context,
       ALPNProtocols: ["http/1.1"],
+      // NODE_TLS_REJECT_UNAUTHORIZED=0 would have the token sent to anybody.
+      rejectUnauthorized: true,
     });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, TCP_KEEPALIVE_MS);

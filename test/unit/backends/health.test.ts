@@ -119,6 +119,14 @@ describe("one check", () => {
     assert.equal(server.requests, 0, "nothing is asked of a server that was not verified");
   });
 
+  test("no variable of Node's makes a stranger's answer a verified one", async (t) => {
+    process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
+    t.after(() => delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]);
+    const server = await apiServer(t, { kind: "status", status: 200 }, true);
+    assert.equal((await probeAt(t, server.port).check()).kind, "not-ready");
+    assert.equal(server.requests, 0);
+  });
+
   test("goes over one connection, with our certificate", async (t) => {
     const server = await apiServer(t, { kind: "status", status: 200 });
     const probe = probeAt(t, server.port);

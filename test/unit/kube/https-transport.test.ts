@@ -326,6 +326,15 @@ describe("one request", () => {
     });
   });
 
+  test("no variable of Node's has a token sent to a server of another CA", async (t) => {
+    process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
+    t.after(() => delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]);
+    const server = await apiServer(() => assert.fail("a server that is not verified is asked nothing"));
+    const stranger = { clientCertificate: undefined, token: "abc", ca: authority("other").cert };
+    const { transport } = transportWith(credentialsOf("t", stranger));
+    assert.equal((await noAnswer(transport.send(server.address, GET, 5000))).reason, "tls");
+  });
+
   test("something that is no HTTP at all answers: somebody is there, but refuses", async () => {
     const server = await apiServer((request) => void request.socket.end("SSH-2.0-OpenSSH\r\n\r\n"));
     const { transport } = transportWith(credentialsOf("leasehold"));
