@@ -136,7 +136,10 @@ export function withBackends(
   const kept = pool.members.map((member) => {
     const backend = wanted.get(member.backend.id);
     wanted.delete(member.backend.id);
-    return { ...member, backend: backend ?? member.backend, leaving: backend === undefined };
+    if (backend !== undefined) return { ...member, backend, leaving: false };
+    // This node's own API server is always wanted. What the checks find at a former address of this node says
+    // nothing about it.
+    return { ...member, backend: { ...member.backend, local: false }, leaving: true };
   });
   const added = [...wanted.values()].map((backend) => newMember(backend, nowMs));
   return { ...pool, members: [...kept, ...added] };

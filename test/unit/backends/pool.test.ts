@@ -292,6 +292,16 @@ describe("the list", () => {
     assert.equal(gradeOf(forget(pool, b.id), b), "UNKNOWN");
   });
 
+  test("knows one API server of this node: after a change of its address the former one is not", () => {
+    const moved: Backend = { ...backendAt(8), local: true };
+    const pool = withBackends(withBackends(emptyPool, [a], local, 0), [a], moved, 1);
+    assert.deepEqual(
+      pool.members.filter(({ backend }) => backend.local).map(({ backend }) => backend.id),
+      [moved.id],
+    );
+    assert.equal(gradeOf(pool, local), "UNKNOWN", "it may have sessions yet");
+  });
+
   test("takes one back that had left, as it was", () => {
     const pool = withBackends(withBackends(play("+"), [b], undefined, 1), [a, b], undefined, 2);
     assert.deepEqual(ids(pool), [a.id]);
