@@ -36,7 +36,7 @@ export interface HostLivenessDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly echo: Echo;
-  /** The addresses of this machine, which prove nothing about the network. */
+  /** The addresses of this machine, which prove nothing about the network. It may throw. */
   readonly ownAddresses: () => ReadonlySet<string>;
   /** Tries to connect. Answers false when nothing at all came back in time, not even an error. */
   readonly tcpAnswers: (host: string, port: number, timeoutMs: number) => Promise<boolean>;
@@ -65,12 +65,23 @@ export function createHostLiveness({
   // ours.
   const identifier = randomInt(0x1_0000);
   let machines: ReadonlyMap<string, WatchedMachine> = new Map();
+  let own: ReadonlySet<string> = new Set();
   let state: HostLivenessState = initialHostLiveness(clock.now());
   let unsent = new Set<string>();
   let answers: EchoAnswer[] = [];
   let overrun = false;
   let listener: HostLivenessListener | undefined;
   let timer: Timer | undefined;
+
+  /** The process may be out of descriptors. What it knew of itself counts then. */
+  function readOwn(): ReadonlySet<string> {
+    try {
+      own = ownAddresses();
+    } catch (error) {
+      log.debug({ err: error }, "The machine's addresses were not read");
+    }
+    return own;
+  }
 
   function drain(): void {
     const drained = echo.drain();
@@ -130,7 +141,7 @@ export function createHostLiveness({
       run();
     },
     setBackends(backends) {
-      machines = machinesOf(backends, ownAddresses());
+      machines = machinesOf(backends, readOwn());
       state = withPeers(state, machines.keys());
       run();
     },

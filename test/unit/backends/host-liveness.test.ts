@@ -131,6 +131,33 @@ describe("host liveness", () => {
   });
 });
 
+test("a process that is out of descriptors keeps on with the addresses that it knew as its own", async () => {
+  let own = (): ReadonlySet<string> => new Set([B]);
+  const sent: string[] = [];
+  const clock = new FakeClock();
+  const liveness = createHostLiveness({
+    clock,
+    log: silentLogger,
+    echo: {
+      send(address) {
+        sent.push(address.text);
+        return true;
+      },
+      drain: () => ({ replies: [], overrun: false }),
+      close: () => {},
+    },
+    ownAddresses: () => own(),
+    tcpAnswers: () => Promise.resolve(true),
+  });
+  liveness.setBackends([backend(A), backend(B)]);
+  own = () => assert.fail("EMFILE");
+  liveness.setBackends([backend(A), backend(B), backend("192.0.2.4")]);
+  liveness.start({ gone: () => {}, returned: () => {} });
+  clock.advance(1_000);
+  assert.deepEqual([...new Set(sent)], [A, "192.0.2.4"]);
+  liveness.stop();
+});
+
 describe("TCP answers", () => {
   const answers = tcpAnswers(realClock);
 
