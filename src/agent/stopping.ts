@@ -17,7 +17,7 @@ export interface StoppingDeps {
   readonly log: Logger;
   /** The path of the manifest, for the log. */
   readonly manifest: string;
-  /** Reads the manifest; undefined where there is none, or it cannot be read. */
+  /** Reads the manifest; undefined where there is none. It throws where that cannot be found out. */
   readonly read: () => string | undefined;
   /** Calls `poke` when something has changed in the manifest's directory. It may miss a change. */
   readonly watch: (poke: () => void) => { close(): void };
@@ -57,12 +57,17 @@ const STOPPING_MS = 120_000;
 /** A manifest is some kilobytes. */
 const MOST_CHARACTERS = 1_000_000;
 
-/** Reads a manifest as text, cut where it is longer than any; undefined where there is none that can be read. */
+/**
+ * Reads a manifest as text, cut where it is longer than any; undefined where there is none.
+ * @throws {Error} EMFILE, EACCES and others: it may be there
+ */
 export function readManifest(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").slice(0, MOST_CHARACTERS);
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"))
+      return undefined;
+    throw error;
   }
 }
 
@@ -93,8 +98,18 @@ export function createStopping(deps: StoppingDeps): Stopping {
   let watcher: { close(): void } | undefined;
   let looking: Timer | undefined;
 
+  /** Reads the manifest. One that cannot be read counts as unchanged. */
+  function readNow(): string | undefined {
+    try {
+      return deps.read();
+    } catch (error) {
+      log.debug({ err: error, manifest }, "The manifest of this node's API server was not read");
+      return content;
+    }
+  }
+
   function look(): void {
-    const now = deps.read();
+    const now = readNow();
     if (now === content) return;
     const before = content;
     content = now;
@@ -140,7 +155,7 @@ export function createStopping(deps: StoppingDeps): Stopping {
 
   return {
     start() {
-      content = deps.read();
+      content = readNow();
       watcher = deps.watch(look);
       looking = clock.every(LOOK_MS, look);
     },

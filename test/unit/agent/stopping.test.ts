@@ -105,6 +105,22 @@ describe("a node's own API server", () => {
   });
 });
 
+test("a manifest that cannot be read has not gone: the process may be out of descriptors", (t) => {
+  const state = node();
+  let isReadable = false;
+  Object.defineProperty(state, "manifest", { get: () => (isReadable ? "v1.36.3" : assert.fail("EMFILE")) });
+  state.poke();
+  assert.equal(state.stopping.own(), false);
+  isReadable = true;
+  state.clock.advance(10_000);
+  assert.equal(state.stopping.own(), true, "it has changed meanwhile");
+  const directory = mkdtempSync(join(tmpdir(), "leasehold-manifest-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  assert.throws(() => readManifest(directory), { code: "EISDIR" });
+  writeFileSync(join(directory, "file"), "");
+  assert.equal(readManifest(join(directory, "file", "kube-apiserver.yaml")), undefined);
+});
+
 describe("the others' API servers", () => {
   const lease = (...stopping: readonly (number | undefined)[]): LeaseRecord => ({
     uid: "u",
