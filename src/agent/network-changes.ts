@@ -61,7 +61,10 @@ const LOOK_ANYWAY_MS = 10_000;
  */
 const BETTER_MS = 10_000;
 const BETTER_ANYWAY_MS = 60_000;
-/** A link that has carried the VIP is left after so many milliseconds without carrier, and not for a flap. */
+/**
+ * A link is left after so many milliseconds without carrier, and not for a flap. One that is gone is left at once,
+ * unless it has carried the VIP.
+ */
 const DEAD_LINK_MS = 10_000;
 
 /** Begins to follow the network, from `first` on. */
@@ -74,6 +77,8 @@ export function followNetwork(
   let nodeNetwork = first;
   /** The interface on which this node has had the VIP. */
   let proven = "";
+  /** The interface that this node had to leave because it did not work; "": none. The node goes back to it. */
+  let left = "";
   let changed = true;
   let changedSinceSearch = true;
   let lookedMs = clock.now();
@@ -102,16 +107,26 @@ export function followNetwork(
     const [link] = near.links;
     const works = link !== undefined && isWorking(link);
     deadSinceMs = works ? undefined : (deadSinceMs ?? nowMs);
-    const isSearched =
-      proven === nodeNetwork.interfaceName
-        ? deadSinceMs !== undefined && nowMs >= deadSinceMs + DEAD_LINK_MS
-        : !works || nowMs >= searchedMs + (changedSinceSearch ? BETTER_MS : BETTER_ANYWAY_MS);
+    const isDead = deadSinceMs !== undefined && nowMs >= deadSinceMs + DEAD_LINK_MS;
+    const isDue = nowMs >= searchedMs + (changedSinceSearch ? BETTER_MS : BETTER_ANYWAY_MS);
+    const isProven = proven === nodeNetwork.interfaceName;
+    const isSearched = works ? isDue && (!isProven || isBack()) : isDead || (link === undefined && !isProven);
     if (!isSearched) return lookAgain(config, nodeNetwork, near, "stay");
     searchedMs = nowMs;
     changedSinceSearch = false;
     const families = [...new Set(config.vips.map(({ family }) => family))];
     const network = { ...deps.readNetwork(), routes: deps.linkRoutes(families) };
-    return lookAgain(config, nodeNetwork, network, "move", deps.gateways);
+    const result = lookAgain(config, nodeNetwork, network, "move", deps.gateways);
+    const { interfaceName } = result.nodeNetwork;
+    return works && isProven && interfaceName !== left
+      ? lookAgain(config, nodeNetwork, near, "stay")
+      : result;
+  }
+
+  /** The interface that this node had to leave works again. */
+  function isBack(): boolean {
+    const [link] = left === "" ? [] : deps.readLink(left).links;
+    return link !== undefined && isWorking(link);
   }
 
   function note({ nodeNetwork: next, problem }: Found): void {
@@ -125,6 +140,10 @@ export function followNetwork(
     if (textOf(next) === textOf(nodeNetwork)) return;
     const before = nodeNetwork;
     nodeNetwork = next;
+    if (before.interfaceName !== next.interfaceName) {
+      const isSubstitute = deadSinceMs !== undefined && next.interfaceName !== left;
+      left = isSubstitute ? left || before.interfaceName : "";
+    }
     deadSinceMs = undefined;
     if (before.interfaceName !== next.interfaceName || before.nodeIp.text !== next.nodeIp.text)
       log.warn(
@@ -172,7 +191,10 @@ export function lookAgain(
   const { vips } = config;
   const present = network.links.find(({ name }) => name === before.interfaceName);
   const other = moving === "move" ? betterLink(config, network, present) : undefined;
-  const isFree = other !== undefined && reservedErrors(network, [other], vips, { gateways }).length === 0;
+  const isFree =
+    other !== undefined &&
+    (config.nodeIp === undefined || hasAddress(network, other, config.nodeIp)) &&
+    reservedErrors(network, [other], vips, { gateways }).length === 0;
   const link = isFree ? other : present;
   if (link === undefined) return { nodeNetwork: before, problem: null };
   const still = (known: IpAddress): IpAddress | undefined =>

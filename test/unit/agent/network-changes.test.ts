@@ -154,6 +154,13 @@ describe("the VIP's interface", () => {
     assert.equal(moved("vpn", { vpn: VPN, eth0: ETH }, { ...SETTINGS, interface: "vpn" }), "vpn");
   });
 
+  test("is none that lacks LEASEHOLD_NODE_IP, as at the start", () => {
+    const cards = { vpn: VPN, eth0: { ...ETH, carrier: false } };
+    const at = (nodeIp: string): string => moved("eth0", cards, { ...SETTINGS, nodeIp: ip(nodeIp) });
+    assert.equal(at("192.0.2.11"), "eth0");
+    assert.equal(at("192.0.2.5"), "vpn");
+  });
+
   test("is not one on which the VIP is the gateway or the broadcast address", () => {
     const network = machine({ vpn: VPN, eth0: ETH });
     const at = (gateways: readonly IpAddress[]): string =>
@@ -311,6 +318,75 @@ describe("an agent that follows its network", () => {
     run.report();
     run.clock.advance(30_000);
     assert.deepEqual(run.moves, ["eth0 192.0.2.11"]);
+  });
+
+  test("stays on a link without carrier for a flap also where that has not had the VIP", () => {
+    const vpn = { addresses: ["192.0.2.5/16"] };
+    const eth0 = { addresses: ["192.0.2.11/24"] };
+    const run = follow(machine({ vpn, eth0 }));
+    run.clock.advance(120_000);
+    for (let i = 0; i < 3; i++) {
+      run.machine = machine({ vpn, eth0: { ...eth0, carrier: false } });
+      run.report();
+      run.clock.advance(6_000);
+      run.machine = machine({ vpn, eth0 });
+      run.report();
+      run.clock.advance(6_000);
+    }
+    assert.deepEqual(run.moves, []);
+    run.machine = machine({ vpn, eth0: { ...eth0, carrier: false } });
+    run.report();
+    run.clock.advance(14_000);
+    assert.deepEqual(run.moves, ["vpn 192.0.2.5"]);
+  });
+
+  test("follows an interface that is renamed or deleted at once where that has not had the VIP", () => {
+    const run = follow(machine({ eth0: { addresses: ["192.0.2.11/24"] } }));
+    run.machine = machine({ lan0: { addresses: ["192.0.2.11/24"] } });
+    run.report();
+    run.clock.advance(2_000);
+    assert.deepEqual(run.moves, ["lan0 192.0.2.11"]);
+  });
+
+  for (const holdsVip of [false, true])
+    test(`goes back to the link that it had to leave, ${holdsVip ? "also with" : "also without"} the VIP`, () => {
+      const vpn = { addresses: ["192.0.2.5/16"] };
+      const eth0 = { addresses: ["192.0.2.11/24"] };
+      const run = follow(machine({ vpn, eth0 }));
+      run.holdsVip = true;
+      run.clock.advance(2_000);
+      run.holdsVip = false;
+      run.machine = machine({ vpn, eth0: { ...eth0, carrier: false } });
+      run.report();
+      run.clock.advance(20_000);
+      assert.deepEqual(run.moves, ["vpn 192.0.2.5"]);
+      run.holdsVip = true;
+      run.clock.advance(120_000);
+      run.holdsVip = holdsVip;
+      assert.equal(run.moves.length, 1, "the former link is dead");
+      run.machine = machine({ vpn, eth0 });
+      run.report();
+      run.clock.advance(12_000);
+      assert.deepEqual(run.moves, ["vpn 192.0.2.5", "eth0 192.0.2.11"]);
+      run.holdsVip = true;
+      run.clock.advance(120_000);
+      const { reads } = run;
+      run.clock.advance(120_000);
+      assert.equal(run.reads, reads, "it has had the VIP");
+    });
+
+  test("that has the VIP changes to no other interface than the one that it had to leave", () => {
+    const wide = { addresses: ["192.0.2.5/16"] };
+    const run = follow(machine({ wide, eth0: { addresses: ["192.0.2.11/24"] } }));
+    run.machine = machine({ wide });
+    run.report();
+    run.clock.advance(2_000);
+    run.holdsVip = true;
+    run.clock.advance(2_000);
+    run.machine = machine({ wide, eth1: { addresses: ["192.0.2.12/25"] } });
+    run.report();
+    run.clock.advance(120_000);
+    assert.deepEqual(run.moves, ["wide 192.0.2.5"]);
   });
 
   test("looks again when the network could not be read", () => {
