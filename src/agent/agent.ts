@@ -27,7 +27,7 @@ import { apiServerList } from "../kube/servers.ts";
 import { createHttpsTransport } from "../kube/https-transport.ts";
 import type { HttpsTransport } from "../kube/https-transport.ts";
 import { closeSocket, makeFifo } from "../linux/libc.ts";
-import { readLink, readNetwork, subnetsOfVips } from "../linux/links.ts";
+import { readLink, readNetwork } from "../linux/links.ts";
 import { openPendingListener } from "../linux/listener.ts";
 import { mostOpenFiles } from "../linux/open-files.ts";
 import { reapOrphans } from "../linux/orphans.ts";
@@ -66,7 +66,7 @@ import type { Stopping } from "./stopping.ts";
 import type { NodeFastPath } from "./fast-path.ts";
 import { openFastPath } from "./fast-path.ts";
 import { machineInstance } from "./persistence.ts";
-import { findNodeNetwork, refuseVips } from "./node-network.ts";
+import { findNodeNetwork, followSubnets, refuseVips } from "./node-network.ts";
 import type { NodeNetwork } from "./node-network.ts";
 import { followNetwork } from "./network-changes.ts";
 import type { NetworkChanges } from "./network-changes.ts";
@@ -396,7 +396,7 @@ function createParts(
   let listed: BackendList = { servers: [], unnamed: [] };
   let listedText: string | undefined;
   let rememberedText: string | undefined;
-  const workerSubnets = nodeNetwork === undefined ? subnetsOfVips(readNetwork(), config.vips) : [];
+  const workerSubnets = followSubnets(nodeNetwork === undefined ? config.vips : [], { readNetwork, log });
 
   function toBackend({ host, port, claimed }: ListedServer): Backend {
     const own = place?.().nodeIp ?? config.nodeIp;
@@ -619,7 +619,7 @@ function createParts(
   /** Sets the balancer's list, if it has changed. */
   function applyBackends(): void {
     const here = place?.();
-    const candidates = candidacy?.electionStatus().candidates ?? (workerSubnets.length > 0 ? leased : []);
+    const candidates = candidacy?.electionStatus().candidates ?? (workerSubnets().length > 0 ? leased : []);
     const { backends } = balancer.status();
     const isProven = (host: string): boolean =>
       backends.some(
@@ -634,7 +634,7 @@ function createParts(
       candidates: candidates
         .filter(({ node }) => node !== config.nodeName)
         .map(({ ip, fastPath: offer }) => ({ ip, all: offer?.addresses ?? [] })),
-      subnets: here?.subnets ?? workerSubnets,
+      subnets: here?.subnets ?? workerSubnets(),
       vips: config.vips,
       port: config.backendPort,
       isProven,

@@ -10,6 +10,7 @@ import {
   ownAddress,
   reservedAs,
   subnetsOf,
+  subnetsOfVips,
   wrongNodeIp,
 } from "../linux/links.ts";
 import type { Network } from "../linux/links.ts";
@@ -241,4 +242,25 @@ function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void
     });
     signal.addEventListener("abort", stopped, { once: true });
   });
+}
+
+/**
+ * Answers the subnets that contain a VIP on a worker, which has no interface of its own for it. At boot the agent may
+ * be faster than the network, so it looks again while there are none.
+ */
+export function followSubnets(
+  vips: readonly IpAddress[],
+  { readNetwork, log }: Pick<NodeNetworkDeps, "readNetwork" | "log">,
+): () => readonly Subnet[] {
+  let known: readonly Subnet[] = [];
+  return () => {
+    if (known.length > 0 || vips.length === 0) return known;
+    try {
+      known = subnetsOfVips(readNetwork(), vips);
+    } catch (error) {
+      // The process may be out of descriptors.
+      log.debug({ err: error }, "The machine's network was not read");
+    }
+    return known;
+  };
 }

@@ -1,12 +1,13 @@
 /** What an agent does with the network that it finds at its start, over made-up machines. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { findNodeNetwork, refuseVips } from "../../../src/agent/node-network.ts";
+import { findNodeNetwork, followSubnets, refuseVips } from "../../../src/agent/node-network.ts";
 import type { NodeNetwork, NodeNetworkDeps } from "../../../src/agent/node-network.ts";
 import { parseConfig } from "../../../src/config/config.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
 import type { Network } from "../../../src/linux/links.ts";
 import type { LinkEntry } from "../../../src/linux/rtnetlink.ts";
+import { silentLogger } from "../../../src/log.ts";
 import type { Logger } from "../../../src/log.ts";
 import { parseIp } from "../../../src/net.ts";
 import type { IpAddress } from "../../../src/net.ts";
@@ -202,4 +203,22 @@ describe("settings that the machine shows to be wrong", () => {
     });
     assert.equal((await run.result).nodeIp.text, "10.0.0.1");
   });
+});
+
+test("a worker that started before its network finds the VIP's subnet later, and looks no more then", () => {
+  let network = machine({ eth0: [] });
+  let reads = 0;
+  const read = (): Network => {
+    reads += 1;
+    return network;
+  };
+  let readNetwork = read;
+  const subnets = followSubnets([ip("192.0.2.10")], { readNetwork: () => readNetwork(), log: silentLogger });
+  assert.deepEqual(subnets(), []);
+  readNetwork = () => assert.fail("EMFILE");
+  assert.deepEqual(subnets(), []);
+  readNetwork = read;
+  network = machine({ eth0: ["192.0.2.77/24"], eth1: ["198.51.100.1/24"] });
+  const found = [{ address: ip("192.0.2.77"), prefixLength: 24 }];
+  assert.deepEqual([subnets(), subnets(), reads], [found, found, 2]);
 });
