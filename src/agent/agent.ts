@@ -477,10 +477,7 @@ function createParts(
     settings: {
       ...config,
       maxConnections: mostClients,
-      balancerAddresses: servedAddresses(config.balancerAddresses, [
-        ...config.vips,
-        ...(nodeNetwork?.addresses ?? []),
-      ]),
+      balancerAddresses: servedAddresses(config.balancerAddresses, config.vips),
     },
     workerUrl: deps.workerUrl,
     // Without the kernel's rules the proxy carries the VIP's connections, and must not be started by them.
@@ -490,6 +487,7 @@ function createParts(
         : (port) => openPendingListener(port, BACKLOG),
     closeListener: closeSocket,
     local,
+    own: () => place?.().addresses ?? [],
     tls: () => checkTls(credentials.current()),
     hostLiveness: openHostLiveness({
       clock,
@@ -641,7 +639,7 @@ function createParts(
     });
     const list = listed.servers.map(toBackend);
     remember(list.filter(({ claimed, host }) => claimed !== true || isProven(host)));
-    const text = JSON.stringify([list, local()]);
+    const text = JSON.stringify([list, local(), here?.addresses.map((address) => address.text)]);
     if (text === listedText) return;
     listedText = text;
     balancer.setBackends(list);

@@ -8,7 +8,7 @@ export type ServedAddresses = readonly Subnet[] | undefined;
 /**
  * Adds the addresses that the agent's own rules lead clients to. Without them the VIP would not serve.
  * @param wanted as configured
- * @param needed the VIPs, and this node's addresses on their network
+ * @param needed the VIPs
  */
 export function servedAddresses(wanted: ServedAddresses, needed: readonly IpAddress[]): ServedAddresses {
   return wanted && [...wanted, ...needed.map(wholeAddress)];

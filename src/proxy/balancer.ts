@@ -24,6 +24,8 @@ import type { HostLiveness } from "../backends/host-liveness.ts";
 import type { Clock, Timer } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { Logger } from "../log.ts";
+import { wholeAddress } from "../net.ts";
+import type { IpAddress, Subnet } from "../net.ts";
 import type { ProxyBackend } from "./messages.ts";
 import { ProxyThreads, workersFor, type ProxyThreadsDeps } from "./threads.ts";
 
@@ -54,6 +56,11 @@ export interface BalancerDeps extends Pick<ProxyThreadsDeps, "openPending" | "cl
    * It is asked again with each list that is set.
    */
   readonly local: () => Backend | undefined;
+  /**
+   * Answers this node's addresses on the VIP's network, where the agent's own rules lead clients. The balancer
+   * serves there whatever `balancerAddresses` names. It is asked again with each list that is set. Default: none.
+   */
+  readonly own?: () => readonly IpAddress[];
   /**
    * Returns the credentials now in force, undefined while there are none. Called for every new check
    * connection.
@@ -111,6 +118,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   const grading = { rise: settings.checkRise, fall: settings.checkFall };
   const listeners = new Set<() => void>();
   let pool: Pool = withBackends(emptyPool, [], deps.local(), clock.now());
+  let own = ownSubnets();
   let closing: Timer | undefined;
   let sweep: Timer | undefined;
 
@@ -131,12 +139,21 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     openPending: deps.openPending,
     closeListener: deps.closeListener,
     backends: () => proxyBackends(pool, clock.now()),
+    own: () => own,
     onConnectFailed: (id) => health.probeNow(id),
     onChange: notify,
   });
 
+  function ownSubnets(): readonly Subnet[] {
+    return (deps.own?.() ?? []).map(wholeAddress);
+  }
+
   function notify(): void {
     for (const listener of listeners) listener();
+  }
+
+  function tellThreads(): void {
+    threads.post({ kind: "backends", backends: proxyBackends(pool, clock.now()), own });
   }
 
   /**
@@ -145,7 +162,7 @@ export function createBalancer(deps: BalancerDeps): Balancer {
   function apply(next: Pool, before: Pool): void {
     pool = next;
     if (signature(next) !== signature(before)) {
-      threads.post({ kind: "backends", backends: proxyBackends(pool, clock.now()) });
+      tellThreads();
       notify();
     }
     closeOne();
@@ -218,6 +235,9 @@ export function createBalancer(deps: BalancerDeps): Balancer {
     },
     setBackends(list) {
       const before = pool;
+      const ownBefore = own;
+      own = ownSubnets();
+      if (textOf(own) !== textOf(ownBefore)) tellThreads();
       apply(withBackends(pool, list, deps.local(), clock.now()), before);
       if (sweep !== undefined) watch();
     },
@@ -293,6 +313,10 @@ function proxyBackends(pool: Pool, nowMs: number): readonly ProxyBackend[] {
     serving: servingIds.has(backend.id),
     returnedAgoMs: returnedMs === undefined ? undefined : nowMs - returnedMs,
   }));
+}
+
+function textOf(subnets: readonly Subnet[]): string {
+  return subnets.map(({ address }) => address.text).join();
 }
 
 /** Returns what others act on. The durations and counts of each check are not news. */

@@ -3,6 +3,7 @@ import type { BackendId } from "../backends/backend.ts";
 import type { BalanceAlgorithm } from "../config/config.ts";
 import type { ServedAddresses } from "./addresses.ts";
 import type { ConnectionCountShare } from "./connection-count.ts";
+import type { Subnet } from "../net.ts";
 
 /** The proxy's settings. They are fixed for the life of a worker and the same for all workers. */
 export interface ProxySettings {
@@ -43,9 +44,13 @@ export interface ProxyBackend {
 export type ToProxy =
   /**
    * The whole list of backends from now on. A backend that is missing in it is forgotten with its last
-   * session.
+   * session. Clients at an address of `own` are served whatever the settings name.
    */
-  | { readonly kind: "backends"; readonly backends: readonly ProxyBackend[] }
+  | {
+      readonly kind: "backends";
+      readonly backends: readonly ProxyBackend[];
+      readonly own?: readonly Subnet[];
+    }
   /** Resets every session of a DOWN backend. */
   | { readonly kind: "close-sessions"; readonly id: BackendId }
   /** Stops accepting, gives sessions `drainMs` to end, then ends them and the thread. */

@@ -6,6 +6,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
+import type { Subnet } from "../net.ts";
 import { servesAt } from "./addresses.ts";
 import type { ConnectionCount } from "./connection-count.ts";
 import { retryMs } from "./listen-failure.ts";
@@ -72,6 +73,7 @@ export class Proxy {
   #given: number | undefined;
   #grace: Timer | undefined;
   #turn: number;
+  #own: readonly Subnet[] = [];
   #refused = 0;
   /** Attempts in a row that failed to open the port. */
   #listenFailures = 0;
@@ -121,6 +123,7 @@ export class Proxy {
   handle(message: ToProxy, stopped: () => void): void {
     switch (message.kind) {
       case "backends":
+        this.#own = message.own ?? [];
         this.#setBackends(message.backends);
         return;
       case "close-sessions":
@@ -201,7 +204,7 @@ export class Proxy {
   #accept(client: Socket): void {
     const { addresses, maxConnections } = this.#deps.settings;
     if (
-      !servesAt(addresses, client.localAddress ?? "") ||
+      !servesAt(addresses && [...addresses, ...this.#own], client.localAddress ?? "") ||
       this.#deps.connections.total() >= maxConnections ||
       this.#serving.length === 0
     ) {

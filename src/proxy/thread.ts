@@ -7,6 +7,7 @@ import type { BackendId } from "../backends/backend.ts";
 import type { Clock, Timer } from "../clock.ts";
 import { LeaseholdError } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import type { Subnet } from "../net.ts";
 import { ConnectionCount, type ConnectionCountShare } from "./connection-count.ts";
 import { noCounters, sum, withoutSessions } from "./counters.ts";
 import { listenFailure } from "./listen-failure.ts";
@@ -29,6 +30,8 @@ export interface ProxyThreadDeps {
   readonly workerUrl: URL;
   /** Returns the list for a worker that has just started. */
   readonly backends: () => readonly ProxyBackend[];
+  /** Returns at which addresses clients are served whatever the settings name. Default: at none. */
+  readonly own?: () => readonly Subnet[];
   /** Closes a listening socket that a worker was given and did not take over. */
   readonly closeListener?: ((fd: number) => void) | undefined;
   readonly onConnectFailed: (id: BackendId) => void;
@@ -136,7 +139,7 @@ export class ProxyThread {
     }
     this.#state = { kind: "running", worker, sinceMs: this.#deps.clock.now() };
     this.#heartbeatMs = this.#deps.clock.now();
-    this.post({ kind: "backends", backends: this.#deps.backends() });
+    this.post({ kind: "backends", backends: this.#deps.backends(), own: this.#deps.own?.() ?? [] });
     let cause: unknown;
     worker.on("message", (message: FromProxy) => this.#message(message));
     worker.on("error", (error) => (cause = error));

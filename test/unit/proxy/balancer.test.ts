@@ -5,8 +5,10 @@ import { describe, test, type TestContext } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import type { BackendStatus } from "../../../src/backends/backend.ts";
 import type { HostLiveness, HostLivenessListener } from "../../../src/backends/host-liveness.ts";
+import { networks } from "../../../src/config/parsers.ts";
 import { LeaseholdError } from "../../../src/errors.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
+import { parseIp, type IpAddress } from "../../../src/net.ts";
 import type { Balancer, BalancerDeps, BalancerSettings } from "../../../src/proxy/balancer.ts";
 import {
   checkTls,
@@ -16,6 +18,7 @@ import {
 } from "../../support/backends/api-server.ts";
 import { authority } from "../../support/backends/pki.ts";
 import { backendAt, startServer } from "../../support/backends/servers.ts";
+import { outside } from "../../support/outside.ts";
 import { exchange, makeBalancer, openClient, readAll, until } from "../../support/proxy/fixture.ts";
 
 const ready: Behaviour = { kind: "status", status: 200 };
@@ -50,6 +53,30 @@ function gradeIs(of: Balancer, server: ApiServer, grade: BackendStatus["grade"])
 }
 
 describe("the balancer", () => {
+  test("serves at this node's own address whatever is named, also once that is another one", async (t) => {
+    const address = parseIp(outside() ?? "");
+    if (address === undefined) return t.skip("this machine has no address but loopback");
+    const servers = await apiServers(t, 1);
+    const named = networks.parse("127.0.0.0/8");
+    assert.ok(named.kind === "ok");
+    let own: readonly IpAddress[] = [];
+    const made = await balancer(t, servers, { balancerAddresses: named.value }, { own: () => own });
+    await until("the server is UP", () => made.working().ok);
+    const isServed = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const client = connect({ host: address.text, port: made.status().port, ...checkTls });
+        client.once("secureConnect", () => resolve(true)).once("error", () => resolve(false));
+        t.after(() => client.destroy());
+      });
+    assert.equal(await isServed(), false);
+    own = [address];
+    made.setBackends(servers.map((server) => server.backend));
+    let served = false;
+    // The worker thread learns of it in its own time.
+    for (let tries = 0; tries < 1_000 && !served; tries++) served = await isServed();
+    assert.ok(served);
+  });
+
   test("works once a backend is checked, and says how each is", async (t) => {
     const [a, b] = await apiServers(t, 2);
     assert.ok(a !== undefined && b !== undefined);
