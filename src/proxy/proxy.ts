@@ -34,6 +34,7 @@ export const BACKLOG = 4096;
 const KEEPALIVE_SWEEP_MS = 5000;
 
 interface Entry extends Target {
+  local: boolean;
   readonly held: Set<Session>;
   listed: boolean;
   returnedMs: number | undefined;
@@ -156,6 +157,7 @@ export class Proxy {
     for (const backend of backends) {
       const entry = this.#entries.get(backend.id) ?? newEntry(backend);
       entry.listed = true;
+      entry.local = backend.local;
       entry.returnedMs = backend.returnedAgoMs === undefined ? undefined : nowMs - backend.returnedAgoMs;
       this.#entries.set(backend.id, entry);
       if (backend.serving) serving.push(entry);

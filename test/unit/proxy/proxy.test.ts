@@ -365,6 +365,19 @@ describe("the listener", () => {
     held[1]?.destroy();
   });
 
+  test("prefers this node's own server, also once that is another one of the list", async (t) => {
+    const [a, b] = [await server(t, named("a ")), await server(t, named("b "))];
+    const at = ({ backend }: TestServer, local: boolean): Backend => ({ ...backend, local });
+    const under = await proxy(t, [at(a, true), at(b, false)], { algorithm: "local" });
+    assert.equal((await exchange(under.port, "x")).bytes.toString(), "a x");
+    under.serve([at(a, false), at(b, true)]);
+    let answer = "";
+    // The worker thread learns of it in its own time.
+    for (let tries = 0; tries < 1_000 && answer !== "b x"; tries++)
+      answer = (await exchange(under.port, "x")).bytes.toString();
+    assert.equal(answer, "b x");
+  });
+
   test("resets clients at an address that it does not serve, and the others go on", async (t) => {
     const address = outside();
     if (address === undefined) return t.skip("this machine has no address but loopback");
