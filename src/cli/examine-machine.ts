@@ -160,7 +160,7 @@ const PREROUTING = "type filter hook prerouting priority 0;";
  * What the rules of the fast path are made of: the kernel's module, the table's family, the chain's head and
  * its rule. DEVICE stands for the VIP's interface.
  */
-const STATEMENTS = [
+export const STATEMENTS = [
   // jhash gives a number, which something has to be done with.
   ["nf_tables, nft_hash", "ip", PREROUTING, "tcp dport 6443 jhash ip saddr mod 2 vmap { 0 : accept }"],
   [
@@ -176,6 +176,7 @@ const STATEMENTS = [
   ["nft_nat", "ip", "type nat hook prerouting priority -101;", "tcp dport 6443 dnat to 192.0.2.1"],
   ["nft_masq", "ip", "type nat hook postrouting priority 101;", "masquerade"],
   ["nft_reject_ipv4", "ip", PREROUTING, "meta l4proto tcp reject with tcp reset"],
+  ["nft_limit", "ip", PREROUTING, "limit rate over 1/second burst 5 packets drop"],
 ] as const;
 
 /** Asks nft and the kernel whether they can do what the rules need. Nothing is loaded (nft --check). */

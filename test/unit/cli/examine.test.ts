@@ -10,11 +10,13 @@ import {
   softwareOfManifest,
   softwareOfProcess,
 } from "../../../src/cli/other-software.ts";
-import { foreignOn, placeOf } from "../../../src/cli/examine-machine.ts";
+import { STATEMENTS, foreignOn, placeOf } from "../../../src/cli/examine-machine.ts";
 import { parseConfig } from "../../../src/config/config.ts";
+import { ruleset } from "../../../src/fastpath/ruleset.ts";
 import { rbac } from "../../../src/manifests/rbac.ts";
 import { neededRights } from "../../../src/manifests/rights.ts";
 import { parseIp } from "../../../src/net.ts";
+import { rulesetPlan } from "../../support/fastpath/plans.ts";
 
 describe("the kubelet's --node-ip", () => {
   test("is read from its arguments in each of their forms, the last one counts", () => {
@@ -174,5 +176,16 @@ test("an address that keepalived has bound with its subnet is the machine's own,
       kind: "ok",
       value: [{ text: "192.0.2.10/24 on eth0", ofMachine: takeOver === "false" }],
     });
+  }
+});
+
+test("doctor asks the kernel for all that the rules of the fast path are made of", () => {
+  const rules = ruleset(rulesetPlan()).flatMap(({ chains }) => chains.flatMap((chain) => chain.rules));
+  const asked = STATEMENTS.map(([, , , rule]) => rule);
+  const kinds = ["jhash", "fwd", "dup", "ct state", "fib", "socket", "dnat", "masquerade", "reject", "limit"];
+  for (const kind of kinds) {
+    const has = (rule: string): boolean => new RegExp(`\\b${kind}\\b`).test(rule);
+    assert.ok(rules.some(has), `no rule has ${kind} any more`);
+    assert.ok(asked.some(has), kind);
   }
 });
