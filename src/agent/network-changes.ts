@@ -79,6 +79,8 @@ export function followNetwork(
   let proven = "";
   /** The interface that this node had to leave because it did not work; "": none. The node goes back to it. */
   let left = "";
+  /** The last change has not been taken over yet. */
+  let isUntold = false;
   let changed = true;
   let changedSinceSearch = true;
   let lookedMs = clock.now();
@@ -95,9 +97,11 @@ export function followNetwork(
     lookedMs = nowMs;
     try {
       note(found(nowMs));
+      if (isUntold) deps.onChange();
+      isUntold = false;
     } catch (error) {
       // The process may be out of descriptors. The next look finds what this one has missed.
-      log.debug({ err: error }, "The machine's network was not read");
+      log.debug({ err: error }, "The machine's network was not read, or a change of it was not taken over");
       changed = true;
     }
   }
@@ -157,7 +161,7 @@ export function followNetwork(
           ? "This node has another address on the VIP's network, and the agent uses it now"
           : "The VIP's interface is another one now",
       );
-    deps.onChange();
+    isUntold = true;
   }
 
   const subscription = deps.subscribe(() => (changed = changedSinceSearch = true));

@@ -389,6 +389,18 @@ describe("an agent that follows its network", () => {
     assert.deepEqual(run.moves, ["wide 192.0.2.5"]);
   });
 
+  test("tells of a change again when it could not be taken over", () => {
+    const run = follow(machine({ eth0: { addresses: ["192.0.2.11/24"] } }));
+    let calls = 0;
+    run.moves.push = () => (calls++ === 0 ? assert.fail("out of descriptors") : calls);
+    run.machine = machine({ eth0: { addresses: ["192.0.2.77/24"] } });
+    run.report();
+    run.clock.advance(2_000);
+    assert.equal(calls, 1);
+    run.clock.advance(60_000);
+    assert.equal(calls, 2);
+  });
+
   test("looks again when the network could not be read", () => {
     const run = follow(machine({ eth0: { addresses: ["192.0.2.11/24"] } }));
     const readable = machine({ eth0: { addresses: ["192.0.2.77/24"] } });
