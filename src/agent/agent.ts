@@ -432,6 +432,7 @@ function createParts(
     if (found !== undefined && found.host !== peersHost) meet(found);
     peersHost = found?.host;
     applyBackends();
+    applyDrained();
     candidacy?.moved();
     fastPath?.update();
   }
