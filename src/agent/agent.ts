@@ -42,13 +42,16 @@ import { createMetrics } from "../ops/metrics.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { MOST_MOVES } from "../ops/page-facts.ts";
 import type { PictureInput } from "../ops/page.ts";
-import { createOps } from "../ops/server.ts";
+import { createOps, FLOWS_PATH } from "../ops/server.ts";
+import type { OpsPeers } from "../ops/server.ts";
 import { createAccess } from "../ops/access.ts";
 import type { ReviewAnswer } from "../ops/access.ts";
+import { MOST_MESSAGE_BYTES } from "../fastpath/shared-flows.ts";
+import type { SharedFlowsDeps } from "../fastpath/shared-flows.ts";
+import { followPeer } from "../peers/ask-peer.ts";
 import { peerIdentity } from "../peers/identity.ts";
 import type { PeerIdentity } from "../peers/identity.ts";
 import { createKnownPeers } from "../peers/known-peers.ts";
-import type { KnownPeers } from "../peers/known-peers.ts";
 import type { AgentStatus } from "../ops/status.ts";
 import { servedAddresses } from "../proxy/addresses.ts";
 import { createBalancer } from "../proxy/balancer.ts";
@@ -111,6 +114,9 @@ export interface Agent {
   abandon(): void;
 }
 
+/** A listener of the ops port ends a stream after ten minutes; a stream that no machine ends ends here. */
+const FLOWS_STREAM = { connectMs: 2_000, lifeMs: 660_000, mostBytes: MOST_MESSAGE_BYTES };
+
 /** Milliseconds that the API may take to say who a client of the ops port is. */
 const REVIEW_MS = 3_000;
 
@@ -123,7 +129,7 @@ interface Parts {
   /** undefined without a VIP (role balancer). */
   readonly fastPath: NodeFastPath | undefined;
   /** Answers undefined with role balancer, and where LEASEHOLD_PEER_PORT is off. */
-  peers(): Peers | undefined;
+  peers(): OpsPeers | undefined;
   /** Follows the node's network; undefined with role balancer. */
   readonly network: NetworkChanges | undefined;
   /** Answers what the cluster names in place of the API servers of the Lease's nodes; null: it names those. */
@@ -134,15 +140,6 @@ interface Parts {
   readonly notifier: Notifier;
   /** Asks the cluster for its API servers until closed. */
   discover(): Endpoints;
-}
-
-/** How the other nodes' agents and this one know each other. */
-interface Peers {
-  /** This node's own address. */
-  readonly host: string;
-  readonly port: number;
-  readonly identity: PeerIdentity;
-  readonly known: KnownPeers;
 }
 
 export function createAgent(deps: AgentDeps): Agent {
@@ -369,7 +366,7 @@ function createParts(
   nodeNetwork: NodeNetwork | undefined,
   metrics: Metrics,
   identity: PeerIdentity | undefined,
-  { mostClients, meet }: { readonly mostClients: number; readonly meet: (peers: Peers) => void },
+  { mostClients, meet }: { readonly mostClients: number; readonly meet: (peers: OpsPeers) => void },
 ): Parts {
   const { config, clock, log, version } = deps;
   const network =
@@ -417,11 +414,30 @@ function createParts(
           log,
         );
 
-  function peers(): Peers | undefined {
+  function peers(): OpsPeers | undefined {
     const { peerPort: port } = config;
     if (place === undefined || identity === undefined || known === undefined || port === undefined)
       return undefined;
-    return { host: place().nodeIp.text, port, identity, known };
+    return {
+      host: place().nodeIp.text,
+      port,
+      identity,
+      known,
+      tellFlows: (send, ended) => fastPath?.tellFlows(send, ended),
+    };
+  }
+
+  /** Listens to the connections by the VIP that another node's agent tells. */
+  function listenToFlows(
+    node: string,
+    onText: (text: string) => void,
+    onEnd: () => void,
+  ): ReturnType<SharedFlowsDeps["listen"]> {
+    const own = peers();
+    const peer = own?.known.find(node);
+    if (own === undefined || peer === undefined) return undefined;
+    const options = { ...FLOWS_STREAM, from: own.host };
+    return followPeer(own.identity, peer, FLOWS_PATH, options, onText, onEnd);
   }
 
   let peersHost = place?.().nodeIp.text;
@@ -589,6 +605,7 @@ function createParts(
           link: () => candidacy?.link(),
           holdsVip: () => candidacy?.holdsVip() ?? false,
           stopping: () => stopping.own(),
+          listenToFlows,
           onChange: () => {
             const mode = fastPath?.status().mode;
             if (mode === "proxy" || mode === "off") balancer.wake();
@@ -679,7 +696,7 @@ function createParts(
   };
 }
 
-function peerOffer(peers: Peers | undefined): PeerOffer | undefined {
+function peerOffer(peers: OpsPeers | undefined): PeerOffer | undefined {
   return peers && { port: peers.port, key: peers.identity.id };
 }
 

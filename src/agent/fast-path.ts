@@ -12,6 +12,9 @@ import { createProber } from "../fastpath/network-check.ts";
 import { createNft } from "../fastpath/nft.ts";
 import { missingRequirements } from "../fastpath/requirements.ts";
 import { createSessions } from "../fastpath/sessions.ts";
+import type { Sessions } from "../fastpath/sessions.ts";
+import { createSharedFlows } from "../fastpath/shared-flows.ts";
+import type { SharedFlows, SharedFlowsDeps } from "../fastpath/shared-flows.ts";
 import { openConntrack } from "../linux/conntrack.ts";
 import { NO_ARP } from "../linux/links.ts";
 import { macBytes } from "../linux/mac.ts";
@@ -36,11 +39,15 @@ export interface NodeFastPathDeps {
   readonly holdsVip: () => boolean;
   /** True while this node's API server is about to stop. */
   readonly stopping: () => boolean;
+  /** Listens to another node's agent, see {@link SharedFlowsDeps.listen}. */
+  readonly listenToFlows: SharedFlowsDeps["listen"];
   readonly onChange: () => void;
 }
 
 /** The fast path of this node, with the sockets that it uses. */
 export interface NodeFastPath extends FastPath {
+  /** Tells another node's agent the connections by the VIP, see {@link SharedFlows.tell}. */
+  readonly tellFlows: SharedFlows["tell"];
   /** Closes the sockets. */
   close(): void;
 }
@@ -103,6 +110,28 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     return election === undefined || election.taken || (election.holder ?? "") === "";
   }
 
+  const sharedFlows = createSharedFlows({
+    clock,
+    log,
+    vips,
+    ports: config.vipPorts,
+    list: () => sessions.clients(),
+    holder: () => deps.election()?.holder ?? null,
+    listen: deps.listenToFlows,
+    pause,
+  });
+  const sessions: Sessions = createSessions({
+    log,
+    vips,
+    ports: config.vipPorts,
+    sockets,
+    conntrack,
+    flows: (family) => nft.flows(family),
+    heard: () => sharedFlows.heard(),
+    send,
+    mac,
+    pause,
+  });
   const fastPath = createFastPath({
     clock,
     log,
@@ -139,23 +168,15 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     ],
     nft,
     watchRuleset,
-    sessions: createSessions({
-      log,
-      vips,
-      ports: config.vipPorts,
-      sockets,
-      conntrack,
-      flows: (family) => nft.flows(family),
-      send,
-      mac,
-      pause,
-    }),
+    sessions,
+    sharedFlows,
     stopping: () => (deps.stopping() ? config.backendPort : undefined),
     probe: createProber({ vips, mac, send }),
     onChange: deps.onChange,
   });
   return {
     ...fastPath,
+    tellFlows: (send, ended) => sharedFlows.tell(send, ended),
     close() {
       sockets.close();
       conntrack.close();

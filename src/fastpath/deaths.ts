@@ -1,6 +1,7 @@
 /**
  * Watches for API servers that go DOWN, and ends connections to them. Sockets on this node are ended at once.
- * Idle clients elsewhere are told as soon as it can help them.
+ * Idle clients elsewhere are told as soon as it can help them: by the node that has the VIP then, and by the
+ * one that gets it from a machine that is lost.
  */
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -40,10 +41,18 @@ export interface Deaths {
  * costs half a second.
  */
 const ASK_CLIENTS_MS = [120, 700, 5_000] as const;
+/**
+ * Milliseconds for which a new holder tells the clients of an API server that died before it had the VIP. The
+ * Lease of a lost holder may have to run out first.
+ */
+const LATE_HOLDER_MS = 60_000;
 
 export function createDeaths(deps: DeathsDeps): Deaths {
   const { clock, log, sessions } = deps;
   const died = new Map<string, number>();
+  /** When those that are DOWN died. */
+  const gone = new Map<string, number>();
+  let held = false;
   let grades: ReadonlyMap<string, PlanBackend["grade"]> = new Map();
   let stopped = false;
 
@@ -58,34 +67,57 @@ export function createDeaths(deps: DeathsDeps): Deaths {
     }
   }
 
+  /** Asks the clients while this node has the VIP. The delays count from `sinceMs`. */
+  function ask(dead: readonly string[], sinceMs: number): void {
+    // The list is made while this node waits for the others' verdict. A client that comes later does not come
+    // to the dead API server.
+    let listed = deps.holdsVip() ? sessions.clients() : undefined;
+    for (const delayMs of ASK_CLIENTS_MS) {
+      clock.after(sinceMs + delayMs - clock.now(), () => {
+        const clients = listed;
+        listed = undefined;
+        const still = dead.filter((host) => grades.get(host) === "DOWN");
+        if (!stopped && still.length > 0 && deps.holdsVip())
+          void tellOf(still, clients ?? sessions.clients());
+      });
+    }
+  }
+
   return {
     observe(backends) {
       const now = new Map(backends.map(({ host, grade }) => [host, grade]));
       for (const [host, grade] of now) {
-        if (grade !== "DOWN") died.delete(host);
+        if (grade !== "DOWN") {
+          died.delete(host);
+          gone.delete(host);
+        }
         // The clients of an API server that was DOWN when first seen were told long ago.
-        else if (grades.has(host) && grades.get(host) !== "DOWN") died.set(host, clock.now());
+        else if (grades.has(host) && grades.get(host) !== "DOWN") {
+          died.set(host, clock.now());
+          gone.set(host, clock.now());
+        }
       }
+      for (const host of gone.keys()) if (!now.has(host)) gone.delete(host);
       grades = now;
     },
     async tell() {
-      if (died.size === 0) return;
+      const isNewHolder = !held && deps.holdsVip();
+      held = deps.holdsVip();
       const dead = [...died.keys()];
       const sinceMs = Math.max(...died.values());
       died.clear();
-      await tellOf(dead, null);
-      // The list is made while this node waits for the others' verdict. A client that comes later does not
-      // come to the dead API server.
-      let listed = deps.holdsVip() ? sessions.clients() : undefined;
-      for (const delayMs of ASK_CLIENTS_MS) {
-        clock.after(sinceMs + delayMs - clock.now(), () => {
-          const clients = listed;
-          listed = undefined;
-          const still = dead.filter((host) => grades.get(host) === "DOWN");
-          if (!stopped && still.length > 0 && deps.holdsVip())
-            void tellOf(still, clients ?? sessions.clients());
-        });
+      if (dead.length > 0) {
+        await tellOf(dead, null);
+        ask(dead, sinceMs);
       }
+      const earlier = [...gone].filter(
+        ([host, goneMs]) => !dead.includes(host) && clock.now() - goneMs < LATE_HOLDER_MS,
+      );
+      if (isNewHolder && earlier.length > 0)
+        ask(
+          earlier.map(([host]) => host),
+          clock.now(),
+        );
     },
     stop() {
       stopped = true;

@@ -22,6 +22,7 @@ import type { PlanBackend, PlanNode, PlanPeer } from "./plan.ts";
 import { createProofs } from "./proofs.ts";
 import { FAST_PATH_VERSION, OWN_TIMEOUT_S } from "./ruleset.ts";
 import type { Sessions } from "./sessions.ts";
+import type { SharedFlows } from "./shared-flows.ts";
 import { fastPathStatus } from "./status.ts";
 import type { FastPathStatus } from "./status.ts";
 import type { FastPathNode, RulesetPlan } from "./tables.ts";
@@ -50,6 +51,7 @@ export interface FastPathDeps {
   readonly nft: Nft;
   readonly watchRuleset: (onChange: (change: RulesetChange) => void) => { close(): void };
   readonly sessions: Sessions;
+  readonly sharedFlows: Pick<SharedFlows, "look" | "stop">;
   /** The port of this node's API server while it is about to stop. The others give its slots to others then. */
   readonly stopping: () => number | undefined;
   /** Sends each peer a packet in the VIP's name, for its network check. */
@@ -271,6 +273,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   }
 
   async function tick(): Promise<void> {
+    if (loaded.kind === "whole") deps.sharedFlows.look();
     await converge();
     const plan = planOf(loaded);
     if (plan === undefined || stopped) return;
@@ -383,6 +386,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     stop() {
       stopped = true;
       deaths.stop();
+      deps.sharedFlows.stop();
       timer?.cancel();
       timer = undefined;
       monitor?.close();

@@ -31,6 +31,8 @@ export interface FlowList {
   at(index: number): Flow | undefined;
   /** Saves making the whole connection. */
   originOf?(index: number): Origin | undefined;
+  /** The kernel's key, a byte a character (latin1). Only lists that the kernel's keys were put in have it. */
+  keyAt?(index: number): string | undefined;
 }
 
 /** Connections of one family, packed. */
@@ -47,7 +49,8 @@ function addressLength(family: Family): number {
   return family === 4 ? 4 : 16;
 }
 
-function keyLength(family: Family): number {
+/** Bytes of a key. */
+export function keyLength(family: Family): number {
   return CLIENT_AT + 2 * (addressLength(family) + 4);
 }
 
@@ -56,14 +59,23 @@ export function packFlows(family: Family): PackedFlows {
   const size = keyLength(family);
   let keys = new Uint8Array(size * 64);
   let count = 0;
+
+  function bytesAt(index: number): Uint8Array | undefined {
+    return index < 0 || index >= count ? undefined : keys.subarray(index * size, (index + 1) * size);
+  }
+
   return {
     get length() {
       return count;
     },
-    at: (index) =>
-      index < 0 || index >= count
-        ? undefined
-        : parseFlow(family, keys.subarray(index * size, (index + 1) * size)),
+    at(index) {
+      const key = bytesAt(index);
+      return key && parseFlow(family, key);
+    },
+    keyAt(index) {
+      const key = bytesAt(index);
+      return key && Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
+    },
     originOf(index) {
       if (index < 0 || index >= count) return undefined;
       const client = Buffer.from(keys.buffer, index * size, CLIENT_AT + addressLength(family)).toString(
@@ -98,6 +110,7 @@ export function joinFlows(lists: readonly FlowList[]): FlowList {
     length: lists.reduce((sum, list) => sum + list.length, 0),
     at: (index) => find(index, (list, at) => list.at(at)),
     originOf: (index) => find(index, originOf),
+    keyAt: (index) => find(index, (list, at) => list.keyAt?.(at)),
   };
 }
 

@@ -22,6 +22,8 @@ export interface SessionsDeps {
   readonly sockets: Pick<SockDiag, "list" | "destroy">;
   readonly conntrack: Pick<Conntrack, "list">;
   readonly flows: (family: 4 | 6) => Promise<FlowList>;
+  /** Answers the connections that the former holder's agent has told. */
+  readonly heard: () => FlowList;
   /** Sends one whole Ethernet frame out of the VIP's interface; throws when it cannot. */
   readonly send: (frame: Uint8Array) => void;
   /** Answers the MAC address of the VIP's interface; undefined while there is none. */
@@ -38,8 +40,8 @@ export interface Sessions {
    */
   vipGone(): void;
   /**
-   * Lists the clients elsewhere that have sent something to the VIP here within the last hour. This takes
-   * some time. It never rejects.
+   * Lists the clients elsewhere that have sent something to the VIP here within the last hour, and those that
+   * the former holder's agent has told. This takes some time. It never rejects.
    */
   clients(): Promise<FlowList>;
   /**
@@ -153,7 +155,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
           }),
         ),
       );
-      return joinFlows(listed);
+      return joinFlows([...listed, deps.heard()]);
     },
     async backendsDied(addresses, clients) {
       try {

@@ -76,6 +76,11 @@ export interface OpsPeers {
   readonly port: number;
   readonly identity: PeerIdentity;
   readonly known: KnownPeers;
+  /**
+   * Tells a peer at /flows the client connections by the VIP, in lines, until it ends. Absent: there is no such
+   * path.
+   */
+  readonly tellFlows?: Stream["begin"];
 }
 
 export interface Ops {
@@ -131,6 +136,8 @@ type Route = (query: URLSearchParams, rest: string) => Reply | Promise<Reply>;
 type Routes = ReadonlyMap<string, Route>;
 
 const JSON_TYPE = "application/json";
+/** The path of the connections by the VIP, for peers alone. */
+export const FLOWS_PATH = "/flows";
 
 const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
 
@@ -172,6 +179,10 @@ async function route(find: (path: string) => Route | undefined, request: Incomin
   if (found === undefined) return text(404, "404 page not found\n");
   if (request.method === "GET" || request.method === "HEAD") return await found(url.searchParams, "");
   return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
+}
+
+function flowsRoute(begin: Stream["begin"] | undefined): Route | undefined {
+  return begin === undefined ? undefined : () => ({ type: JSON_TYPE, begin });
 }
 
 function isJson(body: string): boolean {
@@ -391,7 +402,7 @@ export function createOps(deps: OpsDeps): Ops {
       sampling = clock.every(SAMPLE_MS, sample);
       await Promise.all(listeners().map((listener) => listener.start()));
     },
-    meetPeers({ host, port, identity, known }) {
+    meetPeers({ host, port, identity, known, tellFlows }) {
       desk = createPeerDesk({
         clock,
         known,
@@ -410,7 +421,8 @@ export function createOps(deps: OpsDeps): Ops {
           hasAddress: (ip) => known.hasAddress(ip),
           admits: (certificate) => certificate !== undefined && known.hasKey(keyIdOf(certificate) ?? ""),
         },
-        answer: (request) => route((path) => routeOf(told, path), request),
+        answer: (request) =>
+          route((path) => (path === FLOWS_PATH ? flowsRoute(tellFlows) : routeOf(told, path)), request),
       });
       // Answers under way end on the former address.
       void before?.stop();

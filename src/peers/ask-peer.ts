@@ -1,11 +1,13 @@
 /**
  * Asks another node's agent. The connection counts only when the key at its other end is the one that the
  * Lease named for that node: nothing is sent before that is known. What comes back is bounded in bytes and in
- * time, and stays a text that is not trusted.
+ * time, and stays a text that is not trusted. An answer may also be followed while it goes on.
  */
 import { request } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { connect } from "node:tls";
 import type { TLSSocket } from "node:tls";
+import { LineSplitter } from "../kube/line-splitter.ts";
 import { hostPort } from "../net.ts";
 import { keyIdOf } from "./certificate.ts";
 import type { PeerIdentity } from "./identity.ts";
@@ -77,13 +79,36 @@ function connected(
   });
 }
 
-function answer(
+async function answer(
   socket: TLSSocket,
   peer: Peer,
   path: string,
   mostBytes: number,
   signal: AbortSignal,
 ): Promise<string> {
+  const response = await responseOf(socket, peer, path, signal);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    response.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= mostBytes) return void chunks.push(chunk);
+      reject(new Error("the answer is too long"));
+      response.destroy();
+    });
+    response.on("error", reject);
+    response.on("aborted", () => reject(new Error("the answer ended early")));
+    response.on("end", () => resolve(Buffer.concat(chunks).toString("utf8")));
+  });
+}
+
+/** Resolves with the beginning of an answer of status 200. Rejects for every other. */
+function responseOf(
+  socket: TLSSocket,
+  peer: Peer,
+  path: string,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const sent = request(
       {
@@ -94,25 +119,72 @@ function answer(
         signal,
       },
       (response) => {
-        const chunks: Buffer[] = [];
-        let length = 0;
-        response.on("data", (chunk: Buffer) => {
-          length += chunk.length;
-          if (length <= mostBytes) return void chunks.push(chunk);
-          reject(new Error("the answer is too long"));
-          response.destroy();
-        });
-        response.on("error", reject);
-        response.on("aborted", () => reject(new Error("the answer ended early")));
-        response.on("end", () => {
-          if (response.statusCode === 200) resolve(Buffer.concat(chunks).toString("utf8"));
-          else reject(new Error(`it answered ${response.statusCode}`));
-        });
+        if (response.statusCode === 200) return resolve(response);
+        response.destroy();
+        reject(new Error(`it answered ${response.statusCode}`));
       },
     );
     sent.on("error", reject);
     sent.end();
   });
+}
+
+export interface FollowOptions {
+  /** As of {@link AskOptions}. */
+  readonly from?: string;
+  /** Milliseconds until the key at the other end must be known. */
+  readonly connectMs: number;
+  /** Milliseconds after which the stream is ended here. */
+  readonly lifeMs: number;
+  /** The longest line that is taken, in bytes. */
+  readonly mostBytes: number;
+}
+
+/** Milliseconds of silence after which TCP asks whether the peer's machine is there (tcp(7), TCP_KEEPIDLE). */
+const KEEP_ALIVE_MS = 10_000;
+
+/**
+ * Gets `path` from the peer and passes on each line of the answer as it comes. Calls `onEnd` once when the
+ * answer ends or none comes, unless `close` was called before.
+ */
+export function followPeer(
+  identity: PeerIdentity,
+  peer: Peer,
+  path: string,
+  { from, connectMs, lifeMs, mostBytes }: FollowOptions,
+  onLine: (line: string) => void,
+  onEnd: () => void,
+): { close(): void } {
+  const closed = new AbortController();
+  const signal = AbortSignal.any([closed.signal, AbortSignal.timeout(lifeMs)]);
+
+  async function follow(): Promise<void> {
+    let socket: TLSSocket | undefined;
+    try {
+      socket = await connected(
+        identity,
+        peer,
+        from,
+        AbortSignal.any([signal, AbortSignal.timeout(connectMs)]),
+      );
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
+      const response = await responseOf(socket, peer, path, signal);
+      const splitter = new LineSplitter(mostBytes);
+      for await (const chunk of response) {
+        const lines = Buffer.isBuffer(chunk) ? splitter.push(chunk) : undefined;
+        if (lines === undefined) break;
+        for (const line of lines) if (!closed.signal.aborted) onLine(line);
+      }
+    } catch {
+      // Whatever ended it, the caller asks again. `askPeer` says why a peer does not answer.
+    } finally {
+      socket?.destroy();
+    }
+    if (!closed.signal.aborted) onEnd();
+  }
+
+  void follow();
+  return { close: () => closed.abort() };
 }
 
 function reasonOf(error: unknown): string {

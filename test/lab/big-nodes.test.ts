@@ -164,6 +164,7 @@ function insideSandbox(): void {
         backendsDied: async () => {},
         told: () => ({ kicked: 0, destroyed: 0 }),
       },
+      sharedFlows: { look: () => {}, stop: () => {} },
       stopping: () => undefined,
       probe: () => {},
       onChange: () => {},

@@ -38,6 +38,7 @@ const AT_MOST_MS = 25_000;
 const HAPROXY_RISE_MS = 6_000;
 /** An API server that is told to stop says so on /readyz, and goes on serving for this long. */
 const SHUTDOWN_DELAY_MS = 12_000;
+const IDLE_MS = 2_500;
 /** Whoever has not been told of a dead server by now waits for its own time-outs. */
 const TOLD_MS = 10_000;
 const PROBE_EVERY_MS = 50;
@@ -92,7 +93,14 @@ const SCENARIOS: readonly Scenario[] = [
     goals: { live: 100, behindMs: 250 },
     act: (plane, holder) => plane.thereAndBack(holder),
   },
-  { name: "holder's node lost", victim: "holder", deadly: true, goals: { live: 100 }, act: lose, heal: find },
+  {
+    name: "holder's node lost",
+    victim: "holder",
+    deadly: true,
+    goals: { live: 100, toldMs: 1_000 },
+    act: lose,
+    heal: find,
+  },
   {
     name: "other node lost",
     victim: "other",
@@ -275,6 +283,8 @@ async function play(
   await using probe = await ClientProbe.start(client, options, `probe-${(serial += 1)}`);
   await lab.until(() => steady(probe), 20_000, "new connections are answered before the fault");
 
+  // A watch that is idle has been there for a while. Agents tell each other once a second who the clients are.
+  await sleep(IDLE_MS);
   const fromMs = monotonicMs();
   clients.mark();
   try {

@@ -69,6 +69,7 @@ class Bench {
   stopping: number | undefined;
   readonly probes: (readonly FastPathNode[])[] = [];
   vipGone = 0;
+  looks = 0;
   changes = 0;
   /** Other software has the VIP. */
   idle = false;
@@ -148,6 +149,7 @@ class Bench {
           void this.told.push({ hosts: [...hosts], holder: clients !== null, afterLoads: this.loads.length }),
         told: () => ({ kicked: 0, destroyed: 0 }),
       },
+      sharedFlows: { look: () => void (this.looks += 1), stop: () => {} },
       stopping: () => this.stopping,
       probe: (nodes) => void this.probes.push(nodes),
       onChange: () => void (this.changes += 1),
@@ -807,6 +809,34 @@ describe("while it runs", () => {
       bench.told.map((each) => each.holder),
       [false, false],
     );
+  });
+
+  test("a node that gets the VIP after another's death asks that one's clients too, for a minute", async () => {
+    const bench = await new Bench().start();
+    bench.backends = [backend(1), backend(2, dead), backend(3)];
+    await bench.update();
+    await bench.pass(20_000);
+    const holders = (): boolean[] => bench.told.map((each) => each.holder);
+    assert.deepEqual(holders(), [false]);
+    bench.holder = true;
+    await bench.pass(7_000);
+    assert.deepEqual(holders(), [false, true, true, true]);
+    bench.holder = false;
+    await bench.pass(40_000);
+    bench.holder = true;
+    await bench.pass(7_000);
+    assert.deepEqual(holders(), [false, true, true, true], "its clients have found out by themselves");
+  });
+
+  test("the other agents' word is asked for while the whole fast path is loaded", async () => {
+    const bench = await new Bench().start();
+    await bench.pass(3_000);
+    assert.ok(bench.looks >= 3);
+    bench.missing = ["nf_dup_netdev"];
+    await bench.update();
+    const { looks } = bench;
+    await bench.pass(5_000);
+    assert.equal(bench.looks, looks);
   });
 
   test("clients of a node of two families are told by both its addresses", async () => {

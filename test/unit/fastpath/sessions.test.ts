@@ -80,6 +80,7 @@ function machine(parts: {
         ),
     },
     flows: async (family: Family) => flows.filter(({ vip }) => ip(vip).family === family),
+    heard: () => [],
     send: (frame) => void frames.push(frame),
     mac: () => macBytes("02:00:00:00:00:01"),
     pause: async () => void (result.pauses += 1),
@@ -194,6 +195,13 @@ describe("when an API server has died", () => {
     const mute = machine({ flows, changes: { mac: () => undefined } });
     await mute.sessions.backendsDied(dead, await mute.sessions.clients());
     assert.equal(mute.frames.length, 0);
+  });
+
+  test("those that the former holder's agent told are asked as well", async () => {
+    const heard = [flow(40_001), flow(40_002)];
+    const { sessions, frames } = machine({ flows: [flow(40_000)], changes: { heard: () => heard } });
+    await sessions.backendsDied(dead, await sessions.clients());
+    assert.equal(frames.length, 3);
   });
 
   test("many clients are asked in batches, with a pause for other work after each 200", async () => {

@@ -7,6 +7,8 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { silentLogger } from "../../../src/log.ts";
 import { createPeerDesk } from "../../../src/ops/peers.ts";
+import { FLOWS_PATH } from "../../../src/ops/server.ts";
+import { followPeer } from "../../../src/peers/ask-peer.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
 import type { PeerIdentity } from "../../../src/peers/identity.ts";
 import { createKnownPeers } from "../../../src/peers/known-peers.ts";
@@ -112,6 +114,29 @@ describe("through one node", () => {
     introduce([n1, n2]);
     n1.clock.advance(1_000);
     assert.equal((await n1.get("/peers/n2/status")).status, 200);
+  });
+
+  test("the connections by the VIP are told to peers alone, and not to who asks by the ops port", async (t) => {
+    const [n1, n2] = [await agent(t, "n1"), await agent(t, "n2")];
+    const { identity, known } = n2;
+    const told = Promise.withResolvers<string>();
+    await n2.ops.meetPeers({
+      host: "127.0.0.1",
+      port: 0,
+      identity,
+      known,
+      tellFlows: (send) => send("connections\n"),
+    });
+    introduce([n1, n2]);
+    const peer = n1.known.find("n2") ?? assert.fail();
+    const options = { connectMs: 5_000, lifeMs: 60_000, mostBytes: 100 };
+    const stream = followPeer(n1.identity, peer, FLOWS_PATH, options, told.resolve, () =>
+      told.reject(new Error("the stream ended")),
+    );
+    assert.equal(await told.promise, "connections");
+    stream.close();
+    for (const path of [FLOWS_PATH, `/peers/n2${FLOWS_PATH}`])
+      assert.equal((await n1.get(path)).status, 404, path);
   });
 
   test("what is no JSON is not passed on as JSON", async (t) => {

@@ -12,7 +12,7 @@ import { connect as connectTls, createServer as createTlsServer } from "node:tls
 import { silentLogger } from "../../../src/log.ts";
 import { createListener } from "../../../src/ops/listener.ts";
 import type { Answer, Listener } from "../../../src/ops/listener.ts";
-import { askPeer } from "../../../src/peers/ask-peer.ts";
+import { askPeer, followPeer } from "../../../src/peers/ask-peer.ts";
 import type { PeerAnswer } from "../../../src/peers/ask-peer.ts";
 import { keyIdOf } from "../../../src/peers/certificate.ts";
 import { peerIdentity } from "../../../src/peers/identity.ts";
@@ -227,4 +227,111 @@ test("connections that begin no handshake cost a peer its answer no more than th
   for (let index = 0; index < 30; index++)
     assert.equal((await askPeer(asker, peerAt(listener.port()), "/", OPTIONS)).kind, "ok");
   assert.equal(asked.length, 30);
+});
+
+describe("an answer that goes on", () => {
+  const FOLLOW = { connectMs: 5_000, lifeMs: 60_000, mostBytes: 100 };
+
+  async function telling(t: TestContext): Promise<{
+    readonly port: number;
+    readonly told: (chunk: string) => void;
+    readonly begun: Promise<void>;
+    readonly ended: Promise<void>;
+    readonly end: () => Promise<void>;
+  }> {
+    const [begun, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let send: ((chunk: string) => void) | undefined;
+    const listener = createListener({
+      name: "peers",
+      host: HOST,
+      port: 0,
+      log: silentLogger,
+      clock: new FakeClock(),
+      tls: {
+        identity: answerer,
+        hasAddress: () => true,
+        admits: (certificate) => keyIdOf(certificate ?? assert.fail()) === asker.id,
+      },
+      answer: async () => ({
+        type: "application/json",
+        begin: (given, signal) => {
+          send = given;
+          signal.addEventListener("abort", () => ended.resolve());
+          begun.resolve();
+        },
+      }),
+    });
+    await listener.start();
+    t.after(() => listener.stop());
+    return {
+      port: listener.port(),
+      told: (chunk) => send?.(chunk),
+      begun: begun.promise,
+      ended: ended.promise,
+      end: () => listener.stop(),
+    };
+  }
+
+  function follow(
+    by: PeerIdentity,
+    port: number,
+    key?: string,
+  ): {
+    readonly lines: string[];
+    readonly next: () => Promise<string>;
+    readonly ended: Promise<void>;
+    readonly close: () => void;
+  } {
+    const lines: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    let arrived = Promise.withResolvers<string>();
+    const stream = followPeer(
+      by,
+      peerAt(port, key),
+      "/flows",
+      FOLLOW,
+      (line) => {
+        lines.push(line);
+        arrived.resolve(line);
+        arrived = Promise.withResolvers();
+      },
+      () => ended.resolve(),
+    );
+    return { lines, next: () => arrived.promise, ended: ended.promise, close: () => stream.close() };
+  }
+
+  test("is passed on line by line, until either side ends it", async (t) => {
+    const rig = await telling(t);
+    const stream = follow(asker, rig.port);
+    await rig.begun;
+    const first = stream.next();
+    rig.told("one\nt");
+    assert.equal(await first, "one");
+    const second = stream.next();
+    rig.told("wo\n");
+    assert.equal(await second, "two");
+    stream.close();
+    await rig.ended;
+    const again = follow(asker, rig.port);
+    await rig.end();
+    await again.ended;
+    assert.deepEqual(again.lines, []);
+  });
+
+  test("ends at a line that is too long", async (t) => {
+    const rig = await telling(t);
+    const stream = follow(asker, rig.port);
+    await rig.begun;
+    rig.told("x".repeat(101));
+    await Promise.all([stream.ended, rig.ended]);
+    assert.deepEqual(stream.lines, []);
+  });
+
+  test("is none of a peer with another key, nor for a stranger, nor where nobody listens", async (t) => {
+    const rig = await telling(t);
+    await follow(asker, rig.port, stranger.id).ended;
+    await follow(stranger, rig.port).ended;
+    await rig.end();
+    await follow(asker, rig.port).ended;
+  });
 });
