@@ -114,12 +114,31 @@ export function formatCandidate(candidate: Candidate): string {
   });
 }
 
+/** The most annotations of which {@link parseCandidate} remembers what they say. */
+const MOST_REMEMBERED = 64;
+const remembered = new Map<string, Candidate>();
+
 /**
  * Parses a candidate's annotation. undefined if any member is missing or out of its range. Unknown members
  * are ignored: a newer agent may have written them.
+ *
+ * A Lease changes every second, and with each change all candidates are looked at but one has written. So the
+ * same text answers the same value again.
  */
 export function parseCandidate(node: string, value: string): Candidate | undefined {
   if (!isNodeName(node) || value.length > MAX_CANDIDATE_LENGTH) return undefined;
+  const key = `${node} ${value}`;
+  const known = remembered.get(key);
+  if (known !== undefined) return known;
+  const candidate = parseNewCandidate(node, value);
+  if (candidate === undefined) return undefined;
+  const [oldest] = remembered.keys();
+  if (oldest !== undefined && remembered.size >= MOST_REMEMBERED) remembered.delete(oldest);
+  remembered.set(key, candidate);
+  return candidate;
+}
+
+function parseNewCandidate(node: string, value: string): Candidate | undefined {
   let json: unknown;
   try {
     json = JSON.parse(value);

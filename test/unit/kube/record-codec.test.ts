@@ -171,6 +171,19 @@ describe("candidate annotations", () => {
     assert.deepEqual(parseCandidate("n1", text), candidate());
   });
 
+  test("a text that was read before is not parsed again, and each node has its own", () => {
+    const text = formatCandidate(candidate());
+    const first = parseCandidate("n1", text);
+    assert.equal(parseCandidate("n1", text), first);
+    assert.equal(parseCandidate("n2", text)?.node, "n2");
+    for (let counter = 0; counter < 500; counter++) {
+      const next = { ...candidate(), counter };
+      assert.deepEqual(parseCandidate("n1", formatCandidate(next)), next);
+    }
+    assert.notEqual(parseCandidate("n1", text), first, "what is remembered is bounded");
+    assert.deepEqual(parseCandidate("n1", text), first);
+  });
+
   test("names that no node can have, and texts that are too long, are refused", () => {
     const text = formatCandidate(candidate());
     for (const node of ["", "N1", "-n1", "n1/", "n 1", "a".repeat(254)])
