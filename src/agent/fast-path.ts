@@ -20,7 +20,7 @@ import { NO_ARP } from "../linux/links.ts";
 import { macBytes } from "../linux/mac.ts";
 import { watchRuleset } from "../linux/nftables-monitor.ts";
 import { createNftables } from "../linux/nftables.ts";
-import { openSockDiag, TCP_STATE_LISTEN, wildcardListener } from "../linux/sock-diag.ts";
+import { hasWildcard, openSockDiag } from "../linux/sock-diag.ts";
 import { openPacketSocket } from "../linux/sockets.ts";
 import type { Logger } from "../log.ts";
 import type { Balancer } from "../proxy/balancer.ts";
@@ -44,6 +44,12 @@ export interface NodeFastPathDeps {
   readonly onChange: () => void;
 }
 
+/**
+ * Milliseconds for which an answer about the link holds. A round of the fast path asks five times, and each time
+ * the kernel would describe the link with all its counters.
+ */
+const LINK_HOLDS_MS = 20;
+
 /** The fast path of this node, with the sockets that it uses. */
 export interface NodeFastPath extends FastPath {
   /** Tells another node's agent the connections by the VIP, see {@link SharedFlows.tell}. */
@@ -51,8 +57,6 @@ export interface NodeFastPath extends FastPath {
   /** Closes the sockets. */
   close(): void;
 }
-
-const FAMILIES = [4, 6] as const;
 
 /**
  * Opens the sockets; `close` closes them. The rules stay. @throws {LeaseholdError} LH_NATIVE: no NET_ADMIN or
@@ -67,12 +71,13 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
   const packet = nodeNetwork === undefined ? undefined : openPacketSocket();
   const pause = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
   const nft = createNft(createNftables(pause));
-  const mac = (): Uint8Array | undefined => macBytes(deps.link()?.mac ?? "");
+  const link = sameForAWhile(clock, deps.link);
+  const mac = (): Uint8Array | undefined => macBytes(link()?.mac ?? "");
   let onWildcard = false;
 
   function send(frame: Uint8Array): void {
-    const link = deps.link();
-    if (link !== undefined) packet?.send(link.index, frame);
+    const to = link();
+    if (to !== undefined) packet?.send(to.index, frame);
   }
 
   /**
@@ -80,13 +85,10 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
    * and how it listened before still holds for its return.
    */
   function listensOnWildcard(): boolean {
-    const { backendPort } = config;
     try {
-      const isListening = FAMILIES.some((family) =>
-        sockets.list(family, TCP_STATE_LISTEN).some((socket) => socket.local.port === backendPort),
-      );
+      const listeners = sockets.listeners(config.backendPort);
       // One rule serves all of the VIP's families. Where it could never match, it would send every SYN away.
-      if (isListening) onWildcard = vips.every((vip) => wildcardListener(sockets, vip.family, backendPort));
+      if (listeners.length > 0) onWildcard = vips.every(({ family }) => hasWildcard(listeners, family));
     } catch {
       // The kernel has no inet_diag. A dead API server then costs new connections until its check has
       // noticed.
@@ -141,16 +143,16 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     podInterfaces: config.podInterfaces,
     isWorker: nodeNetwork === undefined,
     node() {
-      const link = deps.link();
-      if (nodeNetwork === undefined || link === undefined) return undefined;
+      const vipLink = link();
+      if (nodeNetwork === undefined || vipLink === undefined) return undefined;
       const { addresses, subnets } = nodeNetwork();
       return {
         name: config.nodeName,
-        interfaceName: link.name,
-        interfaceIndex: link.index,
+        interfaceName: vipLink.name,
+        interfaceIndex: vipLink.index,
         addresses,
         subnets,
-        mac: link.mac,
+        mac: vipLink.mac,
         backendPort: config.backendPort,
         balancerPort: proxyCannotListen() ? undefined : config.balancerPort,
         wildcardListener: listensOnWildcard(),
@@ -163,7 +165,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     holdsVip: deps.holdsVip,
     isIdle: otherSoftwareGoesFirst,
     missing: () => [
-      ...(deps.link()?.mac === "" ? [`LH_LINK_TYPE: ${nodeNetwork?.().interfaceName}: ${NO_ARP}`] : []),
+      ...(link()?.mac === "" ? [`LH_LINK_TYPE: ${nodeNetwork?.().interfaceName}: ${NO_ARP}`] : []),
       ...missingRequirements(nodeNetwork?.().interfaceName ?? "", vips),
     ],
     nft,
@@ -182,5 +184,16 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
       conntrack.close();
       packet?.close();
     },
+  };
+}
+
+/** Asks `read` again when its last answer is {@link LINK_HOLDS_MS} old. */
+function sameForAWhile<T>(clock: Pick<Clock, "now">, read: () => T): () => T {
+  let known: { readonly answer: T; readonly readMs: number } | undefined;
+  return () => {
+    const nowMs = clock.now();
+    if (known === undefined || nowMs >= known.readMs + LINK_HOLDS_MS)
+      known = { answer: read(), readMs: nowMs };
+    return known.answer;
   };
 }

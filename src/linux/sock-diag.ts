@@ -78,6 +78,12 @@ export interface SockDiag {
    */
   list(family: Family, states: number): readonly TcpSocket[];
   /**
+   * Lists the TCP listeners on a port, of both families. The kernel leaves out the others, of which a node may
+   * have hundreds.
+   * @throws {SystemCallError} ENOENT on a kernel without inet_diag and tcp_diag
+   */
+  listeners(port: number): readonly TcpSocket[];
+  /**
    * Ends a socket: its owner gets ECONNABORTED at once, its peer RST. Returns false when it is gone already.
    * @throws {SystemCallError} EPERM without CAP_NET_ADMIN, EOPNOTSUPP on a kernel without
    * CONFIG_INET_DIAG_DESTROY
@@ -99,6 +105,17 @@ export function openSockDiag(): SockDiag {
       // connections in AF_INET6 sockets.
       return family === 6 ? of(AF_INET6) : [...of(AF_INET), ...of(AF_INET6)];
     },
+    listeners: (port) =>
+      [AF_INET, AF_INET6].flatMap((socketFamily) =>
+        netlink.collect(
+          dumpTcpSockets(socketFamily, TCP_STATE_LISTEN, port),
+          "list TCP listeners",
+          (message) => {
+            const socket = parseTcpSocket(message);
+            return socket?.local.port === port ? socket : undefined;
+          },
+        ),
+      ),
     destroy(socket) {
       const [fate] = netlink.batch([destroyTcpSocket(socket)], "destroy a TCP socket");
       if (fate?.kind !== "failed") return true;
@@ -110,28 +127,28 @@ export function openSockDiag(): SockDiag {
 }
 
 /**
- * Says whether a program listens on `port` on every address of the family. A listener on :: does so for IPv4
- * too, unless it is for IPv6 only.
+ * Says whether one of the `listeners` on a port has every address of the family. A listener on :: has those of
+ * IPv4 too, unless it is for IPv6 only.
  */
-export function wildcardListener(diag: SockDiag, family: Family, port: number): boolean {
-  const listens = (of: Family, counts: (socket: TcpSocket) => boolean): boolean =>
-    diag
-      .list(of, TCP_STATE_LISTEN)
-      .some(
-        (socket) =>
-          socket.local.port === port &&
-          socket.local.address.bytes.every((byte) => byte === 0) &&
-          counts(socket),
-      );
-  return listens(family, () => true) || (family === 4 && listens(6, (socket) => socket.v6only !== true));
+export function hasWildcard(listeners: readonly TcpSocket[], family: Family): boolean {
+  return listeners.some(
+    (socket) =>
+      socket.local.address.bytes.every((byte) => byte === 0) &&
+      (socket.family === family || (family === 4 && socket.v6only !== true)),
+  );
 }
 
-/** Builds the request for a dump. `socketFamily` is the AF_ of socket(2), not that of the addresses. */
-export function dumpTcpSockets(socketFamily: number, states: number): NetlinkRequest {
+/**
+ * Builds the request for a dump. `socketFamily` is the AF_ of socket(2), not that of the addresses. With a
+ * `port` the dump has the sockets on that port of this machine (inet_diag compares `idiag_sport`, 0 is any).
+ */
+export function dumpTcpSockets(socketFamily: number, states: number, port = 0): NetlinkRequest {
+  const id = new Uint8Array(SOCKID_LENGTH);
+  viewOf(id).setUint16(0, port);
   return {
     type: SOCK_DIAG_BY_FAMILY,
     flags: NLM_F_REQUEST | NLM_F_DUMP,
-    payload: requestV2(socketFamily, states, new Uint8Array(SOCKID_LENGTH)),
+    payload: requestV2(socketFamily, states, id),
   };
 }
 
