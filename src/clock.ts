@@ -24,6 +24,12 @@ export interface Clock {
    * CoalescedTimers}. A run that would overlap a late one is dropped and not queued.
    */
   every(intervalMs: number, callback: () => void): Timer;
+  /**
+   * Runs `callback` once, in a turn of the event loop that periodic work has anyway: when `delayMs` have passed,
+   * less up to 10 ms, or within the next 100 ms. Work that comes back like this every {@link ALONGSIDE_MS}, or a
+   * multiple of it, keeps that interval.
+   */
+  alongside(delayMs: number, callback: () => void): Timer;
 }
 
 /** Resolves once, not before `delayMs` have passed. */
@@ -33,6 +39,8 @@ export function pause(clock: Pick<Clock, "after">, delayMs: number): Promise<voi
 
 /** Milliseconds between two points of a grid. A task uses the coarsest grid that divides its interval. */
 const GRIDS_MS = [100, 50] as const;
+/** Milliseconds between two turns in which {@link Clock.alongside} runs its work. */
+export const ALONGSIDE_MS = GRIDS_MS[0];
 /**
  * Milliseconds that a run may be late without costing the next run its place on the grid: timers count whole
  * milliseconds, and the loop may be busy.
@@ -42,7 +50,8 @@ export const EARLY_MS = 10;
 const SOON_MS = 2;
 
 interface Task {
-  readonly intervalMs: number;
+  /** undefined: the task runs once. */
+  readonly intervalMs: number | undefined;
   readonly gridMs: number;
   readonly callback: () => void;
   dueMs: number;
@@ -56,6 +65,8 @@ interface Task {
 export interface CoalescedTimers {
   /** Runs `callback` every `intervalMs`. Answers undefined for an interval that fits no grid. */
   every(intervalMs: number, callback: () => void): Timer | undefined;
+  /** Runs `callback` once. It has the meaning of {@link Clock.alongside}. */
+  once(delayMs: number, callback: () => void): Timer;
 }
 
 /** Creates timers on the given clock. @param after has the meaning of {@link Clock.after} */
@@ -71,7 +82,8 @@ export function createCoalescedTimers({ now, after }: Pick<Clock, "now" | "after
   }
 
   function arm(): void {
-    const dueMs = Math.min(...[...tasks].map((task) => task.dueMs));
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (const task of tasks) dueMs = Math.min(dueMs, task.dueMs);
     if (timer !== undefined && armedMs === dueMs) return;
     timer?.cancel();
     armedMs = dueMs;
@@ -85,7 +97,8 @@ export function createCoalescedTimers({ now, after }: Pick<Clock, "now" | "after
       // The iteration skips a task that another task cancels. A task that another task starts is not due yet.
       for (const task of tasks) {
         if (task.dueMs > nowMs + SOON_MS) continue;
-        task.dueMs = nextDue(task.intervalMs, task.gridMs, nowMs);
+        if (task.intervalMs === undefined) tasks.delete(task);
+        else task.dueMs = nextDue(task.intervalMs, task.gridMs, nowMs);
         task.callback();
       }
     } finally {
@@ -93,18 +106,26 @@ export function createCoalescedTimers({ now, after }: Pick<Clock, "now" | "after
     }
   }
 
+  function start(task: Task): Timer {
+    tasks.add(task);
+    arm();
+    return {
+      cancel() {
+        if (tasks.delete(task)) arm();
+      },
+    };
+  }
+
   return {
     every(intervalMs, callback) {
       const gridMs = GRIDS_MS.find((grid) => intervalMs > 0 && intervalMs % grid === 0);
       if (gridMs === undefined) return undefined;
-      const task: Task = { intervalMs, gridMs, callback, dueMs: nextDue(intervalMs, gridMs, now()) };
-      tasks.add(task);
-      arm();
-      return {
-        cancel() {
-          if (tasks.delete(task)) arm();
-        },
-      };
+      return start({ intervalMs, gridMs, callback, dueMs: nextDue(intervalMs, gridMs, now()) });
+    },
+    once(delayMs, callback) {
+      // A task that another task starts must not run in the same turn, or it could start itself for ever.
+      const dueMs = nextDue(Math.max(delayMs, EARLY_MS + SOON_MS + 1), ALONGSIDE_MS, now());
+      return start({ intervalMs: undefined, gridMs: ALONGSIDE_MS, callback, dueMs });
     },
   };
 }
@@ -126,5 +147,6 @@ export function systemClock(bootTimeMs: () => number): Clock {
       const handle = setInterval(callback, intervalMs);
       return { cancel: () => clearInterval(handle) };
     },
+    alongside: (delayMs, callback) => coalesced.once(delayMs, callback),
   };
 }

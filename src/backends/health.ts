@@ -2,7 +2,7 @@
  * Schedules the health checks: each backend is probed at its interval, and at once when something says that
  * it changed.
  */
-import type { Clock, Timer } from "../clock.ts";
+import { ALONGSIDE_MS, type Clock, type Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Backend, BackendId } from "./backend.ts";
 import type { CheckResult } from "./pool.ts";
@@ -137,6 +137,16 @@ class Checker {
     this.#phase = { kind: "waiting", timer: this.#deps.clock.after(Math.max(0, ms), then) };
   }
 
+  /** The checks of all backends share a wake-up of this thread, as their answers mostly do. */
+  #waitForNext(): void {
+    const { clock, settings } = this.#deps;
+    const { checkIntervalMs } = settings;
+    const ms = this.#startedMs + checkIntervalMs - clock.now();
+    const run = (): void => this.#run();
+    if (ms <= 0 || checkIntervalMs % ALONGSIDE_MS !== 0) this.#wait(ms, run);
+    else this.#phase = { kind: "waiting", timer: clock.alongside(ms, run) };
+  }
+
   #run(): void {
     this.#startedMs = this.#deps.clock.now();
     const phase = { kind: "checking" as const, again: false };
@@ -152,10 +162,8 @@ class Checker {
 
   #finished(outcome: ProbeOutcome, again: boolean): void {
     const durationMs = this.#deps.clock.now() - this.#startedMs;
-    const { checkIntervalMs } = this.#deps.settings;
-    this.#wait(again ? SIGNAL_GAP_MS : checkIntervalMs - durationMs, () =>
-      again ? this.#signalled() : this.#run(),
-    );
+    if (again) this.#wait(SIGNAL_GAP_MS, () => this.#signalled());
+    else this.#waitForNext();
     const answered = outcome.kind === "ready" || outcome.kind === "denied";
     if (answered && outcome.warning !== this.#warning) {
       this.#warning = outcome.warning;

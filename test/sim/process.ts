@@ -151,6 +151,10 @@ export class SimProcess implements Clock {
     return timer;
   }
 
+  alongside(delayMs: number, callback: () => void): Timer {
+    return this.after(delayMs, callback);
+  }
+
   every(intervalMs: number, callback: () => void): Timer {
     return this.#every(intervalMs, callback, false);
   }
@@ -164,6 +168,7 @@ export class SimProcess implements Clock {
       now: () => this.now(),
       wall: () => this.wall(),
       after: (delayMs, callback) => this.after(delayMs, callback),
+      alongside: (delayMs, callback) => this.after(delayMs, callback),
       every: (ms, callback) => this.#every(ms, callback, true),
     };
   }

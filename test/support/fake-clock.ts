@@ -43,6 +43,10 @@ export class FakeClock implements Clock {
     return this.#add(intervalMs, intervalMs, callback);
   }
 
+  alongside(delayMs: number, callback: () => void): Timer {
+    return this.after(delayMs, callback);
+  }
+
   /** How many timers are set; a stopped component leaves none. */
   get pendingTimers(): number {
     return this.#pending.size;

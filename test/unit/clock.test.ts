@@ -110,6 +110,45 @@ describe("coalesced timers", () => {
     assert.equal(bench.timesOf("bad").length, 2);
   });
 
+  test("runs what is to run once in a wake that there is anyway, and never again", () => {
+    const bench = new Bench();
+    bench.every("fast", 100);
+    bench.clock.advance(137);
+    bench.timers.once(300, () => bench.ran.push(["once", bench.clock.now() - bench.startMs]));
+    bench.clock.advance(1_000);
+    assert.deepEqual(bench.timesOf("once"), [500]);
+    assert.equal(bench.wakes, bench.timesOf("fast").length);
+  });
+
+  test("gives what comes back after part of its interval that whole interval", () => {
+    const bench = new Bench();
+    const work = (): void => {
+      bench.ran.push(["work", bench.clock.now() - bench.startMs]);
+      bench.clock.after(7, () => void bench.timers.once(993, work));
+    };
+    bench.timers.once(0, work);
+    bench.clock.advance(4_150);
+    assert.deepEqual(bench.timesOf("work"), [100, 1_100, 2_100, 3_100, 4_100]);
+  });
+
+  test("runs what starts itself again without a delay once a turn", () => {
+    const bench = new Bench();
+    const work = (): void => {
+      bench.ran.push(["work", bench.clock.now() - bench.startMs]);
+      bench.timers.once(0, work);
+    };
+    bench.timers.once(0, work);
+    bench.clock.advance(350);
+    assert.deepEqual(bench.timesOf("work"), [100, 200, 300]);
+  });
+
+  test("runs nothing once that was cancelled", () => {
+    const bench = new Bench();
+    bench.timers.once(100, () => assert.fail("it was cancelled")).cancel();
+    assert.equal(bench.clock.pendingTimers, 0);
+    bench.clock.advance(500);
+  });
+
   test("leaves odd intervals to others", () => {
     const { timers } = new Bench();
     for (const ms of [0, -50, 30, 75, 120.5])

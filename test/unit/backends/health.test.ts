@@ -4,6 +4,7 @@ import type { BackendId } from "../../../src/backends/backend.ts";
 import { Health } from "../../../src/backends/health.ts";
 import type { CheckResult } from "../../../src/backends/pool.ts";
 import { Probe, type CheckTls, type ProbeOutcome } from "../../../src/backends/probe.ts";
+import type { Clock } from "../../../src/clock.ts";
 import { silentLogger, type LogFields, type Logger } from "../../../src/log.ts";
 import {
   checkTls,
@@ -315,6 +316,7 @@ function watch(
   t: TestContext,
   checkIntervalMs: number,
   tls: () => CheckTls | undefined = () => checkTls,
+  by: Clock = clock,
 ): Watched {
   const results: Watched["results"] = [];
   const warnings: string[] = [];
@@ -323,7 +325,7 @@ function watch(
     warn: (_: LogFields, message: string) => void warnings.push(message),
   };
   const health = new Health({
-    clock,
+    clock: by,
     log,
     settings: { checkPath: "/readyz", checkIntervalMs, checkTimeoutMs: TIMEOUT_MS },
     tls,
@@ -335,6 +337,29 @@ function watch(
 
 describe("the checks' rhythm", () => {
   const HOUR = 3_600_000;
+
+  test("the checks of all backends share a turn, where their interval fits its grid", async (t) => {
+    const server = await apiServer(t, { kind: "status", status: 200 });
+    for (const [intervalMs, shares] of [
+      [200, true],
+      [150, false],
+    ] as const) {
+      const delays: number[] = [];
+      const spy: Clock = {
+        ...clock,
+        alongside(delayMs, callback) {
+          delays.push(delayMs);
+          return clock.alongside(delayMs, callback);
+        },
+      };
+      const { health, results } = watch(t, intervalMs, undefined, spy);
+      health.setBackends([server.backend]);
+      await until("three checks", () => results.length === 3);
+      health.stop();
+      assert.equal(delays.length, shares ? 3 : 0);
+      assert.ok(delays.every((delayMs) => delayMs > 0 && delayMs <= intervalMs));
+    }
+  });
 
   test("a process that dies is noticed without waiting for the interval", async (t) => {
     const server = await startApiServer({ kind: "status", status: 200 });

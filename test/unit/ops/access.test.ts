@@ -87,6 +87,7 @@ function make(bundle: string | undefined = ca.cert): Rig {
         wall: () => new Date(),
         after: (delayMs, callback) => clock.after(delayMs, callback),
         every: (intervalMs, callback) => clock.every(intervalMs, callback),
+        alongside: (delayMs, callback) => clock.alongside(delayMs, callback),
       },
       clusterCa: () => bundle,
       review: async (path, body) => {
