@@ -83,11 +83,14 @@ export function openEcho(): Echo {
     }
   }
   const buffer = new Uint8Array(256);
+  /** The families in which somebody was asked. A socket of another family has no answer for this node. */
+  const asked = new Set<Family>();
   const sender = new Uint8Array(SOCKADDR_IN6_BYTES);
   return {
     send(to, identifier, sequence) {
       const fd = sockets.get(to.family);
       if (fd === undefined) return false;
+      asked.add(to.family);
       try {
         sendDatagram(fd, echoRequest(to.family, identifier, sequence), socketAddress(to));
         return true;
@@ -100,6 +103,7 @@ export function openEcho(): Echo {
       const replies: EchoReply[] = [];
       let left = MOST_AT_ONCE;
       for (const [family, fd] of sockets) {
+        if (!asked.has(family)) continue;
         for (;;) {
           if (left === 0) return { replies, overrun: true };
           const received = receiveDatagram(fd, buffer, sender);

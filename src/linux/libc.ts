@@ -67,6 +67,7 @@ const c = {
   waitpid: libc.func("int waitpid(int pid, void *status, int options)"),
   mkfifo: libc.func("int mkfifo(const char *path, uint32_t mode)"),
   close: libc.func("int close(int fd)"),
+  poll: libc.func("int poll(void *fds, unsigned long count, int timeout)"),
   clock_gettime: libc.func("int clock_gettime(int clock, void *time)"),
 } satisfies Record<string, (...args: never[]) => unknown>;
 
@@ -233,6 +234,28 @@ export function onReadable(fd: Fd, callback: () => void): { close(): void } {
       open = false;
       handle.close();
     },
+  };
+}
+
+/** From poll.h: struct pollfd has the descriptor (int), the events asked for (short), and those found (short). */
+const POLLFD_BYTES = 8;
+const POLLIN = 1;
+
+/**
+ * Creates a function that asks the kernel once, without waiting, which of these descriptors to read. It answers
+ * for each, in their order. A pending error counts, because only reading tells and clears it.
+ * @throws {SystemCallError} when called: ENOMEM
+ */
+export function readiness(fds: readonly Fd[]): () => readonly boolean[] {
+  const entries = new Int32Array((fds.length * POLLFD_BYTES) / 4);
+  const events = new Int16Array(entries.buffer);
+  for (const [index, fd] of fds.entries()) {
+    entries[index * 2] = fd;
+    events[index * 4 + 2] = POLLIN;
+  }
+  return () => {
+    check("poll", () => c.poll(entries, fds.length, 0));
+    return fds.map((_, index) => events[index * 4 + 3] !== 0);
   };
 }
 

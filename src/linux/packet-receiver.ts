@@ -43,6 +43,8 @@ const MOST_AT_ONCE = 256;
 const FRAME_BYTES = 1514;
 
 export interface PacketReceiver {
+  /** The descriptor, for {@link readiness}. */
+  readonly fd: number;
   /**
    * Gives `take` each frame that has come since the last call, in a buffer that the next one overwrites.
    * "lost" means that there were more than one turn may take, or that the kernel had no room. "down" means
@@ -93,6 +95,7 @@ export function openPacketReceiver(
   }
 
   return {
+    fd,
     drain(take) {
       for (let count = 0; count < MOST_AT_ONCE; count++) {
         try {

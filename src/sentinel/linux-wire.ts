@@ -5,7 +5,7 @@
 import { arpRequest, parseArp, type NeighbourFrame } from "../linux/arp.ts";
 import { echoRequestFrame, parseEchoReplyFrame } from "../linux/echo-frame.ts";
 import { openMemberships, type Memberships } from "../linux/groups.ts";
-import { SystemCallError } from "../linux/libc.ts";
+import { readiness, SystemCallError } from "../linux/libc.ts";
 import { findLink } from "../linux/links.ts";
 import { formatMac, parseMac } from "../linux/mac.ts";
 import { neighbourSolicitation, parseNeighbour, solicitedNode } from "../linux/ndp.ts";
@@ -66,6 +66,8 @@ type Attachment =
       readonly link: LinkEntry;
       readonly ownMac: string;
       readonly listeners: readonly Listener[];
+      /** Says of each listener whether it has something to read: most have nothing in most turns. */
+      readonly ready: () => readonly boolean[];
       readonly memberships: Memberships;
     };
 
@@ -180,6 +182,7 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       link,
       ownMac: formatMac(link.macBytes),
       listeners,
+      ready: readiness(listeners.map(({ receiver }) => receiver.fd)),
       memberships: openMemberships(link.index),
     };
   }
@@ -215,6 +218,16 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       // full queue) cost one look at the link.
       stale = true;
       return false;
+    }
+  }
+
+  /** Without an answer every listener is read. */
+  function readyOf({ ready }: Attachment & { readonly kind: "attached" }): readonly boolean[] {
+    try {
+      return ready();
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      return [];
     }
   }
 
@@ -262,7 +275,9 @@ export function createLinuxWire(deps: LinuxWireDeps): Wire {
       const heard: Heard[] = [];
       let flooded = false;
       if (now.kind === "attached") {
-        for (const { kind, interest, receiver } of now.listeners) {
+        const ready = readyOf(now);
+        for (const [index, { kind, interest, receiver }] of now.listeners.entries()) {
+          if (ready[index] === false) continue;
           const outcome = receiver.drain((frame) => {
             const word = understand(kind, interest, frame, now.ownMac);
             if (word !== undefined) heard.push(word);
