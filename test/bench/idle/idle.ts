@@ -165,7 +165,8 @@ function total(pids: readonly number[] | undefined): ProcessFigures {
 function leasehold(cluster: Cluster, settings: Readonly<Record<string, string>>): Resident {
   return {
     async start() {
-      cluster.settings = settings;
+      // The lab's agents log all they do, which is not how the agent comes.
+      cluster.settings = { LEASEHOLD_LOG_LEVEL: "info", ...settings };
       const holder = await cluster.startAgents();
       await fastPathReady(cluster);
       if (settings["LEASEHOLD_PROBE_INTERVAL"] === undefined) await provable(cluster, holder);
