@@ -7,11 +7,14 @@
  * The machine of a candidate may have the VIP by the other software. That candidate says so by the fault
  * `vip`.
  */
+import type { Candidate } from "../kube/record.ts";
 import { askWire, probeAgainMs, probeWire } from "./address-check.ts";
 import { candidateAt } from "./candidates.ts";
+import type { LeaseView } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
 import { VIP_FAULT } from "./types.ts";
 import type { Facts } from "./types.ts";
+import { expiry, vacancy } from "./vacancy.ts";
 
 /** A holder asks this often, in case it did not hear the other software's announcement. */
 const LISTEN_MS = 5_000;
@@ -39,7 +42,7 @@ export function trackOther(step: StepBuilder): void {
   const answer = probed !== null && (claim === null || probed.atMs > claim.atMs) ? probed : null;
   const mac = answer === null ? (claim?.mac ?? null) : answer.owner;
   const atMs = answer?.atMs ?? claim?.atMs ?? Number.NEGATIVE_INFINITY;
-  if (mac !== null && isOther(facts, mac, nowMs - atMs)) return note(step, mac);
+  if (mac !== null && isOther(step, mac, nowMs - atMs)) return note(step, mac);
   // Only an answer shows that the other software has let go: a candidate may claim beside it.
   if (other !== null && answer !== null && facts.wire.probingSinceMs === null) note(step, null);
 }
@@ -69,15 +72,24 @@ function lastClaim({ facts: { wire, lease }, settings, nowMs }: StepBuilder): Cl
  * is removed.
  * @param agoMs when it was heard
  */
-function isOther(facts: Facts, mac: string, agoMs: number): boolean {
+function isOther(step: StepBuilder, mac: string, agoMs: number): boolean {
+  const { facts } = step;
   // Before the Lease was read, no candidate is known.
   if (facts.lease.view === null) return false;
   const isKnown = mac === facts.wire.other;
   const candidate = candidateAt(facts, mac);
   if (candidate === undefined) return isKnown || agoMs === 0;
   // What a killed agent has said of itself stays in the Lease.
-  if (isKnown) return candidate.state !== "MASTER" || facts.lease.view.record?.holder !== candidate.node;
+  if (isKnown) return candidate.state !== "MASTER" || !holdsLease(step, facts.lease.view, candidate);
   return candidate.faults.includes(VIP_FAULT) && agoMs < HEARD_MS;
+}
+
+/** The Lease names the candidate, and as far as this node can read, it has not expired. */
+function holdsLease({ facts, settings, nowMs }: StepBuilder, view: LeaseView, { node }: Candidate): boolean {
+  if (view.record?.holder !== node) return false;
+  const free = vacancy(settings, view, false);
+  if (free.kind !== "held" || facts.lease.read.failingSinceMs !== null) return true;
+  return nowMs < expiry(free, facts.lease.read.goodSinceMs);
 }
 
 function note(step: StepBuilder, mac: string | null): void {
@@ -110,9 +122,18 @@ export function awaitSilence(step: StepBuilder): void {
 
 /**
  * Asks the wire before a claim. True: no machine has had the VIP since `sinceMs`, or this is no take-over.
+ *
+ * A machine that still answers a second after the Lease is free has the VIP by other software, whatever the
+ * candidate there has said of itself: its agent has ended, or was killed, before it could say so.
+ * @param sinceMs when the Lease is free for this node
  */
 export function isFreeSince(step: StepBuilder, sinceMs: number): boolean {
-  return !step.settings.takeOver || askWire(step, false, LISTEN_MS, sinceMs) === "free";
+  if (!step.settings.takeOver) return true;
+  const verdict = askWire(step, false, LISTEN_MS, sinceMs);
+  const { probed } = step.facts.wire;
+  if (verdict === "taken" && probed !== null && probed.owner !== null && probed.atMs >= sinceMs + CONFIRM_MS)
+    note(step, probed.owner);
+  return verdict === "free";
 }
 
 /**

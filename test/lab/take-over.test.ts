@@ -76,11 +76,11 @@ function gapMs(attempts: readonly Attempt[]): number {
   return answers.reduce((worst, atMs, index) => Math.max(worst, atMs - (answers[index - 1] ?? atMs)), 0);
 }
 
-/** Every agent is BACKUP without a fault, and no candidate. */
-async function standsBy(): Promise<void> {
+/** Every agent of `nodes` is BACKUP without a fault, and no candidate. */
+async function standsBy(nodes: readonly ClusterNode[] = cluster.nodes): Promise<void> {
   await cluster.lab.until(
     async () => {
-      for (const node of cluster.nodes) {
+      for (const node of nodes) {
         const { election, fastPath, checks } = await node.status();
         const { state, eligible, taken, faults } = election ?? {};
         const failed = checks.filter((check) => !check.ok).map(({ name }) => name);
@@ -204,7 +204,7 @@ describe("from keepalived and HAProxy", () => {
 
     // keepalived starts on the holder's own machine, and the agent there dies: another agent has the VIP until
     // keepalived takes it.
-    await startVrrp(cluster, last.host, 101);
+    const beneath = await startVrrp(cluster, last.host, 101);
     await sleep(500);
     const killedMs = monotonicMs();
     await last.endAgent("SIGKILL");
@@ -221,6 +221,21 @@ describe("from keepalived and HAProxy", () => {
     const killed = ownership.timeline(cluster.vip).between(killedMs);
     t.diagnostic(`its agent killed: two machines for ${killed.longestDualMs().toFixed(0)} ms`);
     assert.ok(killed.longestDualMs() <= CONFIRMED_MS + BOTH_MS, killed.describe());
+
+    // No agent has said that the address is keepalived's. The others find out all the same, and not only the one
+    // that had the VIP in between.
+    await standsBy(cluster.others(last));
+    // The agent that starts again beside keepalived stands by too, and so does one that is killed once more.
+    for (const signal of [undefined, "SIGTERM", "SIGKILL"] as const) {
+      if (signal !== undefined) await last.endAgent(signal);
+      await last.startAgent();
+      await standsBy();
+    }
+    const goneMs = monotonicMs();
+    await beneath.terminate();
+    await agentHas(goneMs);
+    const unserved = ownership.timeline(cluster.vip).between(goneMs).longestGapMs();
+    assert.ok(unserved <= CLAIMED_MS + SLACK_MS, `${unserved} ms`);
   });
 
   test("that fails over meanwhile keeps the VIP, or gets it back", async (t) => {

@@ -558,6 +558,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.takenOverOnItsMachines,
     caughtBy: ["standsByForOtherSoftware"],
   },
+  {
+    name: "waits for a candidate's machine that has the VIP by other software, and does not say so",
+    file: "election/take-over.ts",
+    from: "probed.atMs >= sinceMs + CONFIRM_MS",
+    to: "false",
+    shows: SCENARIOS.takenOverByAMachineWithoutItsAgent,
+    caughtBy: ["standsByForOtherSoftware"],
+  },
 ];
 
 const MARK = "?mutant=";

@@ -834,6 +834,18 @@ export const SCENARIOS = {
       { atMs: 140_000, kind: "squatter", node: 0, everyMs: 60_000, forMs: 20_000 },
     ],
   },
+  takenOverByAMachineWithoutItsAgent: {
+    name: "every node stands by for other software on a machine whose agent was killed as MASTER, and so does that agent when it is back",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    takeOver: true,
+    lease: "shipped",
+    startsMs: [5_000, 5_500, 6_000],
+    faults: [
+      { atMs: 40_000, kind: "crash", node: 0, forMs: 40_000 },
+      { atMs: 44_000, kind: "squatter", node: 0, everyMs: 60_000, forMs: 60_000 },
+    ],
+  },
   takenOverWhileItFlaps: {
     name: "other software that comes and goes is given way to each time",
     bases: [100, 90, 80],

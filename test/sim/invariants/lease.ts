@@ -5,6 +5,7 @@ import { RENEW_DEADLINE_MS } from "../world.ts";
 import {
   boundNodes,
   forced,
+  goesFirst,
   justResumed,
   LEFT_OVER_MS,
   newHolder,
@@ -126,6 +127,8 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
         return undefined;
       if (node.agent === undefined || node.agent.stopping || sentMs < node.clock.bootMs(node.agent.startedMs))
         return undefined;
+      // Every node stands by for other software then, so none is eligible.
+      if (goesFirst(world)) return undefined;
       // What it knows of the others may be some seconds old.
       const able = world.nodes.some(
         (other) =>

@@ -453,13 +453,28 @@ export const claimsAloneMoveNothing: Invariant = (world) => {
 const TAKEN_OVER_MS = 1_000 / 0.95;
 
 /**
+ * The expiry of a Lease whose holder was killed, the time that a node which has just begun to read grants it, a
+ * second in which its machine goes on answering, and a question, by the slowest clock.
+ */
+const STANDS_BY_MS = 15_000 / 0.95;
+/**
+ * Where the agent of the other software's machine does not run, nothing tells whose the address is: a drain of the
+ * socket, a second in which the machine goes on answering, and a question, by the slowest clock.
+ */
+const UNTOLD_MS = 2_000 / 0.95;
+/** Milliseconds between two looks at what the agents say. */
+const LOOK_MS = 1_000;
+
+/**
  * With takeOver the agents and the other software have the VIP together for moments only, and the agents have
- * it within a second after the other software is silent. Not where frames are lost, an API server is away, or
- * the segment is cut.
+ * it within a second after the other software is silent. Every agent says that it stands by. Not where frames
+ * are lost, an API server is away, or the segment is cut.
  */
 export const standsByForOtherSoftware: Invariant = (world, health) => {
   let bothSinceMs: number | undefined;
   let goneMs: number | undefined;
+  let claimsSinceMs: number | undefined;
+  let askedMs = 0;
   return {
     step(bound) {
       if (world.plan.takeOver !== true) return undefined;
@@ -467,15 +482,40 @@ export const standsByForOtherSoftware: Invariant = (world, health) => {
       const { foreignHostClaims, foreignEndedMs } = world.segment;
       const both = foreignHostClaims && bound.some(({ agent }) => agent?.process.running === true);
       bothSinceMs = both ? (bothSinceMs ?? nowMs) : undefined;
+      claimsSinceMs = foreignHostClaims ? (claimsSinceMs ?? nowMs) : undefined;
       if (foreignHostClaims || bound.length > 0) goneMs = undefined;
       else if (goneMs === undefined && foreignEndedMs === nowMs) goneMs = nowMs;
       const isCalm = nowMs - Math.max(health.lossMs, health.apiChangedMs, health.linksChangedMs) > 2_000;
       if (!isCalm || !world.nodes.some((node) => awake(node))) return undefined;
-      if (bothSinceMs !== undefined && nowMs - bothSinceMs > GIVEN_BACK_MS)
+      const isUntold = world.nodes.some(
+        ({ agent, kernel }) => kernel.squatted && agent?.process.running !== true,
+      );
+      if (bothSinceMs !== undefined && nowMs - bothSinceMs > (isUntold ? UNTOLD_MS : GIVEN_BACK_MS))
         return `${bound[0]?.label} has the VIP beside other software for ${(nowMs - bothSinceMs).toFixed(0)} ms`;
       if (goneMs !== undefined && nowMs - goneMs > TAKEN_OVER_MS)
         return `other software is silent for ${(nowMs - goneMs).toFixed(0)} ms, and no node has the VIP`;
-      return undefined;
+      if (claimsSinceMs === undefined || nowMs < askedMs + LOOK_MS) return undefined;
+      askedMs = nowMs;
+      const calmMs = Math.max(
+        claimsSinceMs,
+        health.lossMs,
+        health.apiChangedMs,
+        health.linksChangedMs,
+        world.forcedAtMs,
+      );
+      const unaware = world.nodes.find((node) => {
+        const awakeMs = health.awakeSince(node) ?? nowMs;
+        const sinceMs = Math.max(
+          calmMs,
+          awakeMs,
+          health.usableSince(node) ?? nowMs,
+          node.agent?.startedMs ?? nowMs,
+        );
+        return nowMs - sinceMs > STANDS_BY_MS && node.status()?.taken === false;
+      });
+      return unaware === undefined
+        ? undefined
+        : `${unaware.label} does not stand by, though other software has the VIP for ${(nowMs - claimsSinceMs).toFixed(0)} ms`;
     },
   };
 };

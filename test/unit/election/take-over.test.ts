@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ElectionSettings } from "../../../src/election/types.ts";
-import { eligible, faultsOf, vrrpState } from "../../../src/election/eligibility.ts";
+import { eligible, faultsOf, isTaken, vrrpState } from "../../../src/election/eligibility.ts";
 import { termOf } from "../../../src/election/identity.ts";
 import { waitsFor } from "../../../src/election/take-over.ts";
 import { candidate, held, record, Subject } from "./harness.ts";
@@ -136,6 +136,70 @@ describe("a node beside other software that has the VIP", () => {
     subject.sees(held("n2", 1, [n1, n2])).hears(claimed(n2.mac));
     subject.to(9_000).watches(held("n3", 2, [n1], { leaseTransitions: 4 }));
     assert.equal(isEligible(subject), true);
+  });
+});
+
+/**
+ * Its agent was killed as MASTER while keepalived ran beside it, so it has not said whose the address is. Seen
+ * with the real keepalived: the node that had been MASTER in between stood by, and the third one did not.
+ */
+describe("a node beside a candidate's machine that answers for the VIP, and whose agent has ended", () => {
+  const ended = { ...n2, state: "MASTER" as const, counter: 9 };
+  const released = held("", 2, [n1, ended], { annotations: { "leasehold.dev/released-by": "n3" } });
+
+  for (const [name, seen, freeMs] of [
+    ["that was released", released, 0],
+    ["that names that candidate and has expired", held("n2", 1, [n1, ended]), 10_000],
+    ["that names this machine", held("n1", 1, [n1, ended]), 0],
+  ] as const) {
+    test(`stands by within two seconds after a Lease is free ${name}`, () => {
+      const subject = new Subject({ takeOver: true });
+      subject.wire = { owner: n2.mac, prober: null };
+      subject
+        .healthy()
+        .sees(seen)
+        .to(freeMs + 900);
+      assert.equal(isTaken(subject.state), false, "a machine that hands over may answer for as long");
+      subject.to(freeMs + 3_500);
+      assert.deepEqual(
+        [isTaken(subject.state), state(subject), isEligible(subject)],
+        [true, "BACKUP", false],
+      );
+      assert.match(waitsFor(subject.state), /on n2 \(02:00:00:00:00:02\)/);
+      assert.deepEqual([subject.to(60_000).sent("claim"), isTaken(subject.state)], [[], true]);
+    });
+  }
+
+  test("takes the VIP within a second of its silence", () => {
+    const subject = new Subject({ takeOver: true });
+    subject.wire = { owner: n2.mac, prober: null };
+    subject.healthy().sees(released).to(20_000);
+    const atMs = subject.nowMs;
+    silence(subject);
+    subject.watches(record({ resourceVersion: "9" }, [{ ...n1, counter: 5 }, ended]));
+    assert.equal(subject.sent("claim").length, 1);
+    assert.ok(subject.nowMs - atMs <= 850, `${subject.nowMs - atMs} ms`);
+  });
+
+  test("finds that it is that candidate's agent, as soon as that agent holds the Lease", () => {
+    const subject = new Subject({ takeOver: true });
+    subject.wire = { owner: n2.mac, prober: null };
+    subject
+      .healthy()
+      .sees(held("n2", 1, [n1, ended]))
+      .to(15_000);
+    assert.equal(isTaken(subject.state), true);
+    subject.watches(held("n2", 2, [n1, { ...ended, counter: 10 }])).to(16_000);
+    assert.deepEqual([isTaken(subject.state), isEligible(subject)], [false, true]);
+  });
+
+  test("takes no holder for other software whose renewals it cannot read", () => {
+    const subject = new Subject({ takeOver: true });
+    subject.wire = { owner: n2.mac, prober: null };
+    subject.healthy().sees(held("n2", 1, [n1, ended]));
+    for (let atMs = 500; atMs <= 40_000; atMs += 500)
+      subject.to(atMs).event({ kind: "read", sentAtMs: atMs, outcome: { kind: "no-answer", message: "no" } });
+    assert.equal(isTaken(subject.state), false);
   });
 });
 
