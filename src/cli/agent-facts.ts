@@ -55,6 +55,8 @@ export interface AgentFacts {
     readonly faults: readonly string[];
     /** Other software has the VIP, and this node stands by for it (LEASEHOLD_TAKE_OVER). */
     readonly taken: boolean;
+    /** The machine on which it has the VIP; null: there is none, or the agent does not say. */
+    readonly other: { readonly mac: string; readonly node: string | null } | null;
     /** "" when the Lease names none, null while it has not been read. */
     readonly holder: string | null;
     readonly leaseTransitions: number | null;
@@ -194,6 +196,10 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
     faults: list(value["faults"], text),
     // An agent before LEASEHOLD_TAKE_OVER has no such member.
     taken: value["taken"] === true,
+    other: nullable(value["other"] ?? null, (one) => {
+      const { mac, node } = object(one);
+      return { mac: text(mac), node: nullable(node, text) };
+    }),
     holder: nullable(value["holder"], text),
     leaseTransitions: nullable(value["leaseTransitions"], number),
     readAgoMs: nullable(value["lastReadAgeMs"], number),

@@ -4,6 +4,7 @@
  */
 import { drainedServers } from "../kube/drain.ts";
 import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
+import { saysOther } from "../election/take-over.ts";
 import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
@@ -48,6 +49,16 @@ export interface MoveView {
   readonly waitedMs: number | null;
 }
 
+/** A machine that has the VIP, and not by an agent. */
+export interface OtherOwner {
+  /** It in words: `n1 (02:00:00:00:00:01)` or `the machine 02:00:00:00:00:99`. */
+  readonly where: string;
+  /** The candidate that runs there; null: the machine is no candidate, or it is not known which it is. */
+  readonly node: string | null;
+  /** The agents stand by for it (LEASEHOLD_TAKE_OVER). */
+  readonly standsBy: boolean;
+}
+
 /** What could not be asked, and what to type then. */
 export interface Gap {
   readonly where: string;
@@ -86,6 +97,8 @@ export interface ClusterView {
   };
   /** Why a node has the VIP without the Lease; null when none has. */
   readonly provisional: string | null;
+  /** The machine that has the VIP while no agent has it; null: an agent has it, or no machine is known. */
+  readonly other: OtherOwner | null;
   readonly nodes: readonly NodeView[];
   readonly apiServers: readonly {
     readonly seenBy: string;
@@ -116,8 +129,9 @@ export function clusterView(answers: Answers): ClusterView {
   const local = agent.kind === "ok" ? agent.value : undefined;
   const record = answers.lease.kind === "ok" ? answers.lease.value : null;
   const candidates = candidatesOf(local, record);
-  const nodes = nodesOf(answers, local, candidates);
   const lease = leaseOf(answers, local, record);
+  const other = otherOwnerOf(agentsOf(answers), candidates, lease.holder);
+  const nodes = nodesOf(answers, local, candidates, other);
   const here = nodes.find(({ self }) => self);
   return {
     at: at.toISOString(),
@@ -125,6 +139,7 @@ export function clusterView(answers: Answers): ClusterView {
     vips: vipsOf(answers, local),
     lease,
     provisional: nodes.find(({ state }) => state === "PROVISIONAL")?.why ?? null,
+    other,
     nodes,
     apiServers: agentsOf(answers).flatMap(({ node, apiServers }) =>
       apiServers.map((server) => ({ seenBy: node, ...server })),
@@ -132,7 +147,7 @@ export function clusterView(answers: Answers): ClusterView {
     moves: recording.kind === "ok" ? movesOf(recording.value, at) : [],
     warnings: [
       ...expiryOf(lease),
-      ...warningsOf(local, here, record),
+      ...warningsOf(local, here, record, other),
       ...drainsOf(local, lease.drained, candidates),
     ],
     notAsked: gapsOf(answers),
@@ -141,6 +156,48 @@ export function clusterView(answers: Answers): ClusterView {
 
 function agentsOf({ agent, peers }: Answers): readonly AgentFacts[] {
   return [agent, ...peers.values()].flatMap((asked) => (asked.kind === "ok" ? [asked.value] : []));
+}
+
+/**
+ * Which machine has the VIP while no agent has it, as the agents say, the asked one first. Where none can be asked,
+ * the Lease tells of a candidate on whose machine other software has it.
+ */
+function otherOwnerOf(
+  agents: readonly AgentFacts[],
+  candidates: readonly CandidateFacts[],
+  holder: string | null,
+): OtherOwner | null {
+  const say = agents.flatMap((one) => (one.election === null ? [] : [{ ...one, election: one.election }]));
+  if (say.some(({ election: { state } }) => state === "MASTER" || state === "PROVISIONAL")) return null;
+  const waits = say.find(({ election }) => election.taken);
+  if (waits !== undefined) {
+    const { node, mac } = waits.election.other ?? {
+      node: waits.vip?.foreign === true ? waits.node : null,
+      mac: "",
+    };
+    return owner(node, mac, true);
+  }
+  // An agent that was not asked may have it.
+  if (holder !== null && holder !== "") return null;
+  const refuses = say.find(({ election: { faults } }) => faults.includes("vip-conflict"))?.election.stranger;
+  if (refuses !== undefined && refuses !== null) return owner(null, refuses.mac, false);
+  const beside = say.find(({ vip }) => vip?.foreign === true);
+  if (beside !== undefined) return owner(beside.node, "", false);
+  const told = candidates.find((one) => one.fresh !== false && saysOther(one));
+  return told === undefined ? null : owner(told.node, "", true);
+}
+
+function owner(node: string | null, mac: string, standsBy: boolean): OtherOwner {
+  const machine = mac === "" ? "another machine" : `the machine ${mac}`;
+  return { where: node === null ? machine : mac === "" ? node : `${node} (${mac})`, node, standsBy };
+}
+
+/** Says who has the VIP while no agent has it: a sentence without a full stop. */
+export function otherOwnerText({ where, node, standsBy }: OtherOwner): string {
+  if (standsBy) return `other software on ${where} has the VIP, and the agents stand by for it`;
+  return node === null
+    ? `${where} has the VIP, which is no candidate, and no agent has it`
+    : `another program on ${where} has the VIP, and no agent has it`;
 }
 
 function vipsOf({ kernel, config }: Answers, local: AgentFacts | undefined): ClusterView["vips"] {
@@ -213,6 +270,7 @@ function nodesOf(
   answers: Answers,
   local: AgentFacts | undefined,
   candidates: readonly CandidateFacts[],
+  other: OtherOwner | null,
 ): readonly NodeView[] {
   const { config, agent, kernel, peers } = answers;
   const selfName = local?.node ?? config.nodeName;
@@ -235,7 +293,7 @@ function nodesOf(
     if (candidate === undefined) return [];
     const silence =
       candidate.fresh === false ? "its agent is silent" : failed ? "its agent does not answer" : "";
-    return [{ ...fromLease(candidate, silence), self, vipBound: self ? boundHere : null }];
+    return [{ ...fromLease(candidate, silence, other), self, vipBound: self ? boundHere : null }];
   });
 }
 
@@ -263,7 +321,9 @@ function fromAgent(
             .filter((part) => part !== "")
             .join(": ")
         : reason,
-    vipBound: boundHere ?? facts.vip?.addresses.every(({ bound }) => bound) ?? null,
+    vipBound:
+      boundHere ??
+      (facts.vip === null ? null : facts.vip.foreign || facts.vip.addresses.every(({ bound }) => bound)),
     sinceMs: election.sinceMs,
     alive: true,
     ip: candidate?.ip ?? "",
@@ -296,7 +356,11 @@ function mismatch(node: string, own: readonly string[], candidates: readonly Can
   return `${node} has ${key}, and ${others.join(", ")}`;
 }
 
-function fromLease(candidate: CandidateFacts, silence: string): Omit<NodeView, "self" | "vipBound"> {
+function fromLease(
+  candidate: CandidateFacts,
+  silence: string,
+  other: OtherOwner | null,
+): Omit<NodeView, "self" | "vipBound"> {
   const { node, state, base, effective, eligible, faults, ip, version, fastPath, fresh } = candidate;
   return {
     node,
@@ -307,11 +371,15 @@ function fromLease(candidate: CandidateFacts, silence: string): Omit<NodeView, "
     why:
       silence !== ""
         ? silence
-        : faults.length > 0
-          ? `FAULT ${faults.join(", ")}`
-          : eligible || state === "MASTER"
-            ? ""
-            : "not every check has reported",
+        : saysOther(candidate)
+          ? "other software on its machine has the VIP, and it stands by"
+          : faults.length > 0
+            ? `FAULT ${faults.join(", ")}`
+            : eligible || state === "MASTER"
+              ? ""
+              : state === "BACKUP" && other?.standsBy === true
+                ? "it stands by for other software that has the VIP"
+                : "not every check has reported",
     sinceMs: null,
     alive: silence !== "" ? false : (fresh ?? null),
     ip,
@@ -353,12 +421,13 @@ function warningsOf(
   local: AgentFacts | undefined,
   here: NodeView | undefined,
   record: LeaseRecord | null,
+  other: OtherOwner | null,
 ): readonly string[] {
   const warnings: string[] = [];
   const holder = record?.holder ?? local?.election?.holder ?? "";
-  if (local?.election?.taken === true)
+  if (other?.standsBy === true)
     warnings.push(
-      "A take-over is under way: other software has the VIP, and the agents wait until step 3 of docs/guides/take-over.md stops it.",
+      `A take-over is under way: ${otherOwnerText(other)}. They take it within a second of its silence: step 3 of docs/guides/take-over.md stops it.`,
     );
   else if (here !== undefined && here.vipBound !== null) {
     const holds = here.state === "MASTER" || here.state === "PROVISIONAL";

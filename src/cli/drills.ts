@@ -1,6 +1,7 @@
 /** Decides whether the cluster is well enough for `leasehold drill`, and writes its report. Pure. */
 import type { LeaseRecord } from "../kube/record.ts";
 import { duration } from "../recorder/explain.ts";
+import { otherOwnerText } from "./cluster-view.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { gapText } from "./gaps.ts";
 import type { Seen } from "./gaps.ts";
@@ -31,7 +32,7 @@ export function judgeDrill(
   else if (statusExit(view) !== 0)
     reasons.push(
       lease.holder === "" || lease.holder === null
-        ? "no node holds the VIP."
+        ? `${view.other === null ? "no node holds the VIP" : otherOwnerText(view.other)}.`
         : `${lease.holder} does not hold both the VIP and the Lease: \`leasehold status\` says more.`,
     );
   for (const { node, alive, eligible, state, why } of nodes) {

@@ -20,7 +20,7 @@ interface Missing {
 
 export interface PagePicture extends Pick<
   ClusterView,
-  "at" | "node" | "lease" | "nodes" | "apiServers" | "warnings"
+  "at" | "node" | "lease" | "other" | "nodes" | "apiServers" | "warnings"
 > {
   readonly vips: readonly string[];
   readonly version: string;
@@ -52,6 +52,7 @@ export function pagePicture(config: Config, { at, node, statuses, places }: Pict
     version: facts?.version ?? "",
     uptimeMs: facts?.uptimeMs ?? null,
     lease: view.lease,
+    other: view.other,
     nodes: view.nodes,
     apiServers: view.apiServers,
     warnings: view.warnings,

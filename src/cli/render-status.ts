@@ -1,6 +1,6 @@
 /** Writes the picture of the cluster for people, as kubectl writes tables. Pure. */
 import { duration } from "../recorder/explain.ts";
-import { isExpired } from "./cluster-view.ts";
+import { isExpired, otherOwnerText } from "./cluster-view.ts";
 import type { ClusterView, NodeView } from "./cluster-view.ts";
 
 type Row = readonly string[];
@@ -41,10 +41,12 @@ function head(view: ClusterView): string {
   return `VIP:    ${vips.length === 0 ? "unknown: set LEASEHOLD_VIP" : vips.join(", ")}\nLease:  ${leaseLine(view)}\n`;
 }
 
-function leaseLine({ lease, provisional }: ClusterView): string {
+function leaseLine({ lease, provisional, other }: ClusterView): string {
   const name = `${lease.namespace}/${lease.name}`;
-  if (lease.from === null) return `${name} could not be read`;
-  if (lease.exists === false) return `${name} does not exist`;
+  const who = provisional ?? (other === null ? null : otherOwnerText(other));
+  const more = who === null ? "" : `\n        ${who}`;
+  if (lease.from === null) return `${name} could not be read${more}`;
+  if (lease.exists === false) return `${name} does not exist${more}`;
   const parts = [lease.holder === "" || lease.holder === null ? "no holder" : `held by ${lease.holder}`];
   if (lease.renewedAgoMs !== null)
     parts.push(
@@ -61,7 +63,7 @@ function leaseLine({ lease, provisional }: ClusterView): string {
     parts.push(
       `as the agent read it ${lease.readAgoMs === null ? "" : `${duration(lease.readAgoMs)} ago`}`.trimEnd(),
     );
-  return `${name} ${parts.join(", ")}${provisional === null ? "" : `\n        ${provisional}`}`;
+  return `${name} ${parts.join(", ")}${more}`;
 }
 
 function nodes(view: ClusterView, wide: boolean): string {

@@ -2,6 +2,7 @@
 import { plainText } from "../kube/plain-text.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording, ToldDecision } from "../recorder/recording.ts";
+import { otherOwnerText } from "./cluster-view.ts";
 import type { ClusterView, NodeView } from "./cluster-view.ts";
 
 export interface WhyOptions {
@@ -87,10 +88,26 @@ function holderSays({ lease, vips }: ClusterView, { node, self }: NodeView): rea
   return lines;
 }
 
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** What a node does meanwhile. What a silent agent has said of itself is old. */
+function standBy({ node, alive, eligible, why }: NodeView): readonly string[] {
+  return alive === false || eligible || why === ""
+    ? []
+    : [
+        `${node} stands by, and may take the VIP within a second of that software's silence: step 3 of docs/guides/take-over.md stops it.`,
+      ];
+}
+
 /** Why a node that is well does not have the VIP. */
 function backup(view: ClusterView, node: NodeView, holder: NodeView | undefined): readonly string[] {
-  const { lease } = view;
+  const { lease, other } = view;
   const name = node.node;
+  if (other !== null)
+    return [
+      `${sentence(otherOwnerText(other))}.`,
+      ...(other.standsBy ? standBy(node) : node.eligible ? [] : [`${name} is not eligible: ${node.why}.`]),
+    ];
   if (lease.from === null)
     return [`${name} is a BACKUP, and neither the API nor an agent could say who holds the Lease.`];
   if (lease.holder === "" || lease.holder === null)

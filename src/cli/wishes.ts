@@ -1,5 +1,6 @@
 /** Decides about the wishes of `move` and `resign` by the Lease, before anything is written. Pure. */
 import { outranks, ranked } from "../election/ranking.ts";
+import { saysOther } from "../election/take-over.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { candidatesIn } from "../kube/record-codec.ts";
 import { MOVE_TO } from "../kube/record.ts";
@@ -17,10 +18,14 @@ const namesOf = (candidates: readonly Candidate[]): string =>
     ? "there is no candidate"
     : `the candidates are ${candidates.map(({ node }) => node).join(", ")}`;
 
-const unfit = ({ faults, state }: Candidate): string =>
-  faults.length > 0
-    ? `it is in FAULT ${faults.join(", ")}`
+function unfit(candidate: Candidate): string {
+  const { faults, state } = candidate;
+  if (saysOther(candidate)) return "other software on its machine has the VIP, and it stands by";
+  if (faults.length > 0) return `it is in FAULT ${faults.join(", ")}`;
+  return state === "BACKUP"
+    ? "it stands by for other software that has the VIP, or its agent is stopping"
     : `it is in ${state}, and not every check has reported`;
+}
 
 /**
  * May the VIP be moved to `to`?
@@ -55,7 +60,14 @@ export function judgeMove(
 /** To which node may the holder resign? */
 export function judgeResign(record: LeaseRecord, silent: ReadonlySet<string>): WishVerdict {
   const { holder } = record;
-  if (holder === "") return refused("no node holds the Lease, so no node can resign.");
+  if (holder === "") {
+    const beside = candidatesIn(record).find(saysOther);
+    return refused(
+      beside === undefined
+        ? "no node holds the Lease, so no node can resign."
+        : `other software on ${beside.node} has the VIP, and no node holds the Lease, so no node can resign.`,
+    );
+  }
   const wish = record.annotations[MOVE_TO] ?? "";
   if (wish !== "")
     return refused(

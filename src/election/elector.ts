@@ -248,6 +248,14 @@ function reasonOf(state: ElectionState): string {
   return `this node cannot read the Lease: ${lease.read.failure}`;
 }
 
+/** The machine on which other software has the VIP that this node is to take over. */
+function otherOwner({ node }: ElectionSettings, state: ElectionState): ElectionStatus["other"] {
+  const { tracking } = state.self;
+  if (tracking.foreign) return { mac: tracking.mac, node };
+  const { other: mac } = state.wire;
+  return mac === null ? null : { mac, node: candidateAt(state, mac)?.node ?? null };
+}
+
 /** Since when no machine is known to have the VIP, as {@link Elector.vacantSinceMs} tells it. */
 function vacantSince(settings: ElectionSettings, state: ElectionState, nowMs: number): number | null {
   // Other software on this machine is not heard on the wire.
@@ -275,6 +283,7 @@ function electionStatus(settings: ElectionSettings, state: ElectionState, nowMs:
     eligible: eligible(state, role),
     faults: faultsOf(state, role),
     taken: isTaken(state),
+    other: otherOwner(settings, state),
     holder: view === null ? null : (view.record?.holder ?? ""),
     leaseTransitions: view?.record?.leaseTransitions ?? null,
     renewedAtMs: role.kind === "MASTER" ? role.renewedAtMs : null,

@@ -16,6 +16,11 @@ export interface ElectionStatus {
   readonly faults: readonly string[];
   /** Other software has the VIP, which this node is to take over. */
   readonly taken: boolean;
+  /**
+   * The machine on which that other software has the VIP; null: there is none. `node` is null for a machine that
+   * is no candidate.
+   */
+  readonly other: { readonly mac: string; readonly node: string | null } | null;
   /** The node that the Lease names; "" when it names none, null while the Lease has not been read. */
   readonly holder: string | null;
   readonly leaseTransitions: number | null;

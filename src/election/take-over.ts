@@ -53,14 +53,24 @@ interface Claim {
 }
 
 /**
+ * A candidate says by its annotation that other software has the VIP on its machine. Only a node that stands by is
+ * BACKUP with that fault.
+ */
+export const saysOther = ({
+  state,
+  faults,
+}: {
+  readonly state: string;
+  readonly faults: readonly string[];
+}): boolean => state === "BACKUP" && faults.includes(VIP_FAULT);
+
+/**
  * The last claim of the VIP by another machine, within {@link HEARD_MS}: on the wire, or by the annotation of a
- * candidate on whose machine other software has it. Only a node that stands by is BACKUP with that fault.
+ * candidate on whose machine other software has it.
  */
 function lastClaim({ facts: { wire, lease }, settings, nowMs }: StepBuilder): Claim | null {
   const said = [...(lease.view?.candidates.values() ?? [])].flatMap(({ candidate, aliveAtMs }) =>
-    candidate.node !== settings.node && candidate.state === "BACKUP" && candidate.faults.includes(VIP_FAULT)
-      ? [{ mac: candidate.mac, atMs: aliveAtMs }]
-      : [],
+    candidate.node !== settings.node && saysOther(candidate) ? [{ mac: candidate.mac, atMs: aliveAtMs }] : [],
   );
   return [...(wire.contender === null ? [] : [wire.contender]), ...said]
     .filter(({ mac, atMs }) => mac !== "" && nowMs < atMs + HEARD_MS)

@@ -37,10 +37,15 @@ const ROWS: readonly Row[] = [
       {
         title: "MASTER",
         type: "stat",
-        description: "The node that says that it is MASTER. Two for longer than a move takes are one too many.",
+        description:
+          "The node that says that it is MASTER. Two for longer than a move takes are one too many. During a take-over " +
+          "other software has the VIP, and these are the nodes that stand by for it (LEASEHOLD_TAKE_OVER).",
         unit: "none",
         width: 6,
-        queries: [{ expr: `leasehold_state{state="MASTER",${NODES}} == 1`, legend: "{{node}}" }],
+        queries: [
+          { expr: `leasehold_state{state="MASTER",${NODES}} == 1`, legend: "{{node}}" },
+          { expr: `leasehold_standing_by{${NODES}} == 1`, legend: "{{node}} stands by" },
+        ],
       },
       {
         title: "By the Lease",

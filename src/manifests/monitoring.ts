@@ -104,7 +104,7 @@ ${LABELS}spec:
           labels: {severity: critical}
           annotations:
             summary: No node holds the control plane's virtual IP.
-            description: No agent says that it is MASTER or PROVISIONAL. Look at \`kubectl get lease -n ${leaseNamespace} ${leaseName} -o yaml\` and the agents' logs.
+            description: No agent says that it is MASTER or PROVISIONAL, and none stands by for other software. Look at \`kubectl get lease -n ${leaseNamespace} ${leaseName} -o yaml\` and the agents' logs.
             runbook_url: ${runbook("LeaseholdNoMaster")}
         - alert: LeaseholdMultipleMasters
           expr: sum(leasehold_state{state=~"MASTER|PROVISIONAL"}) > 1

@@ -94,7 +94,7 @@ function pageOf(node) {
   return node === home ? root : `${root}peers/${encodeURIComponent(node)}/`;
 }
 
-function headline({ nodes, vips, lease, missing }) {
+function headline({ nodes, vips, lease, other, missing }) {
   const vip = vips.length === 0 ? "the VIP" : `the VIP ${listed(vips)}`;
   const named = (state) =>
     nodes.filter((one) => one.state === state && one.alive !== false).map((one) => one.node);
@@ -104,6 +104,13 @@ function headline({ nodes, vips, lease, missing }) {
   if (masters.length + provisional.length > 1)
     return [`${listed([...masters, ...provisional])} have ${vip}`, "warn"];
   if (provisional.length === 1) return [`${provisional[0]} has ${vip} provisionally`, "warn"];
+  if (other?.standsBy)
+    return [`Other software on ${other.where} has ${vip}, and the agents stand by`, "warn"];
+  if (other) {
+    const who =
+      other.node === null ? `${other.where}, which is no candidate,` : `another program on ${other.where}`;
+    return [`${who.charAt(0).toUpperCase()}${who.slice(1)} has ${vip}, and no node holds it`, "bad"];
+  }
   if (nodes.length === 0 && missing.length === 0) return ["This agent takes no part in the election", ""];
   return [
     lease.holder

@@ -8,6 +8,7 @@ import type { Screen, Tab } from "../support/browser/chromium.ts";
 import { pictureOf } from "../support/browser/picture.ts";
 import { createEmbeddedCluster } from "./embedded-cluster.ts";
 import type { EmbeddedCluster, EmbeddedNode } from "./embedded-cluster.ts";
+import { startKeepalived } from "./strangers.ts";
 
 const URL_OF_PAGE = "http://127.0.0.1:10081/";
 const WIDE: Screen = { width: 1_280, height: 900, dark: false };
@@ -247,6 +248,42 @@ test("follows a move and the loss of the API by itself, and says when its agent 
   await keep(tab, "agent-gone");
   await node.startAgent();
   await shows(tab, "#link", /^Live/, 60_000);
+  await tab.close();
+});
+
+test("names the machine on which other software has the VIP during a take-over, and then the agent's", async () => {
+  await Promise.all(cluster.nodes.map((node) => node.endAgent()));
+  const [first] = cluster.nodes;
+  assert.ok(first !== undefined);
+  const keepalived = await startKeepalived({ lab: cluster.lab, vip: cluster.lab.vip4 }, first.host);
+  await Promise.all(cluster.nodes.map((node) => node.startAgent({ LEASEHOLD_TAKE_OVER: "true" })));
+  await cluster.lab.until(
+    async () => (await other().status()).election?.taken === true,
+    30_000,
+    "it stands by",
+  );
+  const tab = await browser.open(URL_OF_PAGE, WIDE);
+  const vip = cluster.lab.vip4.replaceAll(".", "\\.");
+  await shows(
+    tab,
+    "h1",
+    new RegExp(
+      `^Other software on ${first.name} \\([0-9a-f:]{17}\\) has the VIP ${vip}, and the agents stand by$`,
+    ),
+  );
+  for (const { name } of cluster.nodes)
+    await shows(
+      tab,
+      "#node-rows tr",
+      new RegExp(
+        `^${name}\\tBACKUP\\t.*\\tno\\t${name === first.name ? "bound" : "no"}\\tother software on`,
+        "m",
+      ),
+    );
+  await shows(tab, "#warnings", /A take-over is under way: other software on/);
+  await keep(tab, "take-over");
+  await keepalived.terminate();
+  await shows(tab, "h1", /^n\d holds the VIP/);
   await tab.close();
 });
 

@@ -15,8 +15,11 @@ export function startClaims(cluster: Cluster, host: Host, everyMs: number): Prom
   return host.spawn([process.execPath, CLAIM, cluster.vip, String(everyMs)], { name: "claim" });
 }
 
+/** Any cluster of the lab, by what these functions need of it. */
+type WithVip = Pick<Cluster, "lab" | "vip">;
+
 /** Alone on its router id, so that it is MASTER after three tenths of a second. */
-export async function startKeepalived(cluster: Cluster, host: Host): Promise<LabProcess> {
+export async function startKeepalived(cluster: WithVip, host: Host): Promise<LabProcess> {
   const daemon = await spawnKeepalived(
     cluster,
     host,
@@ -47,7 +50,7 @@ export function startVrrp(cluster: Cluster, host: Host, priority: number): Promi
 }
 
 /** keepalived on that machine has the VIP. */
-export async function keepalivedHas(cluster: Cluster, host: Host): Promise<void> {
+export async function keepalivedHas(cluster: WithVip, host: Host): Promise<void> {
   await cluster.lab.until(
     async () => (await addressOn(cluster, host)).includes("valid_lft forever"),
     10_000,
@@ -56,11 +59,11 @@ export async function keepalivedHas(cluster: Cluster, host: Host): Promise<void>
 }
 
 /** The VIP on that machine, as `ip` shows it; "" where it is not. */
-export function addressOn(cluster: Cluster, host: Host): Promise<string> {
+export function addressOn(cluster: WithVip, host: Host): Promise<string> {
   return host.run(["ip", "-o", "-4", "addr", "show", "dev", "eth0", "to", `${cluster.vip}/32`]);
 }
 
-async function spawnKeepalived(cluster: Cluster, host: Host, settings: string): Promise<LabProcess> {
+async function spawnKeepalived(cluster: WithVip, host: Host, settings: string): Promise<LabProcess> {
   const config = join(host.directory, "keepalived.conf");
   writeFileSync(
     config,

@@ -59,6 +59,20 @@ describe("a drill", () => {
     ],
     ["no node holds the VIP", told(held("", 1, [n1, n2, n3]), []), undefined, /no node holds the VIP/],
     [
+      "other software has the VIP",
+      told(held("", 1, [candidate("n1", { eligible: false, faults: ["vip"] }), n2, n3]), [], {
+        election: {
+          state: "BACKUP",
+          confirmed: false,
+          eligible: false,
+          taken: true,
+          other: { mac: "02:00:00:00:00:01", node: "n1" },
+        },
+      }),
+      undefined,
+      /^other software on n1 \(02:00:00:00:00:01\) has the VIP, and the agents stand by for it\.$/m,
+    ],
+    [
       "the holder is provisional",
       told(lease, [], { election: { confirmed: false } }),
       undefined,

@@ -4,6 +4,7 @@ import { clusterView } from "../../../src/cli/cluster-view.ts";
 import { document } from "../../../src/cli/output.ts";
 import { statusExit, statusText } from "../../../src/cli/render-status.ts";
 import { why, whyText } from "../../../src/cli/why.ts";
+import { candidate, held } from "../election/harness.ts";
 import { backend, released } from "../ops/example.ts";
 import { agentOf, answers, failed, leaseOf, ok } from "./answers.ts";
 
@@ -26,20 +27,38 @@ const foreign = agentOf({
   election: { state: "FAULT", eligible: false, faults: ["vip"], holder: "n2", renewedAtMs: null },
   vip: { foreign: true, failure: "192.0.2.10 on eth0 is another program's", addresses: released },
 });
+const waiting = {
+  state: "BACKUP",
+  confirmed: false,
+  eligible: false,
+  taken: true,
+  faults: [],
+  holder: "",
+  renewedAtMs: null,
+} as const;
 const standingBy = agentOf({
   election: {
-    state: "BACKUP",
-    confirmed: false,
-    eligible: false,
-    taken: true,
-    faults: [],
-    holder: "",
-    renewedAtMs: null,
+    ...waiting,
+    other: { mac: "02:00:00:00:00:01", node: "n1" },
     reason:
       "other software on this machine has the VIP, and this node waits until it lets go (LEASEHOLD_TAKE_OVER)",
   },
   vip: { foreign: true, failure: "192.0.2.10 on eth0 is another program's", addresses: released },
 });
+const besideAnother = agentOf({
+  election: {
+    ...waiting,
+    other: { mac: "02:00:00:00:00:99", node: null },
+    reason:
+      "other software on the machine 02:00:00:00:00:99 has the VIP, and this node waits until it lets go (LEASEHOLD_TAKE_OVER)",
+  },
+  vip: { addresses: released },
+});
+/** n1 stands by for keepalived on its machine, and n2 for the same. */
+const waitingLease = held("", 1, [
+  candidate("n1", { ip: "192.0.2.11", eligible: false, faults: ["vip"] }),
+  candidate("n2", { ip: "192.0.2.12", eligible: false }),
+]);
 const peer = agentOf({
   agent: { node: "n2" },
   election: { state: "BACKUP", confirmed: false, basePriority: 90, effectivePriority: 90, reason: "waits" },
@@ -58,6 +77,13 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
     lease: ok(leaseOf("n2", { "leasehold.dev/move-to": "n1" })),
   },
   "take-over": { agent: ok(standingBy), lease: ok(leaseOf("")) },
+  "take-over-from-a-stranger": { agent: ok(besideAnother), lease: NO_API, kernel: NOT_BOUND },
+  "take-over-by-the-lease": {
+    agent: NO_AGENT,
+    recording: NO_RECORDING,
+    kernel: NOT_BOUND,
+    lease: ok(waitingLease),
+  },
   drained: {
     agent: ok(
       agentOf({

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { pagePicture } from "../../../src/cli/page-picture.ts";
 import type { PictureInput } from "../../../src/ops/page.ts";
 import type { PeerAnswer } from "../../../src/peers/ask-peer.ts";
-import { exampleStatus } from "../ops/example.ts";
+import { exampleStatus, released } from "../ops/example.ts";
 import { answers, AT } from "./answers.ts";
 
 const { config } = answers();
@@ -54,6 +54,50 @@ describe("the page's picture", () => {
           why: "the agent of n2 at 192.0.2.12:10085: its answer is not of an agent of this version",
         },
       ]);
+  });
+
+  test("says during a take-over which machine has the VIP, and that its kernel has it", () => {
+    const waits = {
+      state: "BACKUP",
+      confirmed: false,
+      eligible: false,
+      taken: true,
+      holder: "",
+      other: { mac: "02:00:00:00:00:02", node: "n2" },
+    } as const;
+    const here = exampleStatus({ election: waits, vip: { addresses: released } });
+    const there = exampleStatus({
+      agent: { node: "n2" },
+      election: waits,
+      vip: { foreign: true, addresses: released },
+    });
+    const picture = pagePicture(config, input({ n1: told(here), n2: told(there) }));
+    assert.deepEqual(picture.other, { where: "n2 (02:00:00:00:00:02)", node: "n2", standsBy: true });
+    assert.deepEqual(
+      picture.nodes.map(({ node, vipBound }) => [node, vipBound]),
+      [
+        ["n1", false],
+        ["n2", true],
+      ],
+    );
+    const { other } = pagePicture(config, input({ n1: told(n1), n2: told(there) }));
+    assert.equal(other, null, "an agent has the VIP");
+  });
+
+  test("says which stranger has the VIP that no agent may take", () => {
+    const refuses = exampleStatus({
+      election: {
+        state: "FAULT",
+        confirmed: false,
+        eligible: false,
+        faults: ["vip-conflict"],
+        holder: "",
+        contender: { mac: "02:00:00:00:00:99", node: null, agoMs: 400 },
+      },
+      vip: { addresses: released },
+    });
+    const { other } = pagePicture(config, input({ n1: told(refuses) }));
+    assert.deepEqual(other, { where: "the machine 02:00:00:00:00:99", node: null, standsBy: false });
   });
 
   test("is a picture even when nothing answers", () => {

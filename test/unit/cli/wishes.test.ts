@@ -9,6 +9,23 @@ const n2 = candidate("n2");
 const n3 = candidate("n3", { eligible: false, state: "FAULT", faults: ["balancer"] });
 const lease = held("n1", 1, [n1, n2, n3]);
 
+/** keepalived has the VIP on n1's machine (LEASEHOLD_TAKE_OVER). */
+const taken = held("", 1, [
+  candidate("n1", { eligible: false, faults: ["vip"] }),
+  candidate("n2", { eligible: false }),
+]);
+
+test("a wish during a take-over is refused, and names the machine that has the VIP", () => {
+  for (const [verdict, pattern] of [
+    [judgeResign(taken, NONE), /^other software on n1 has the VIP/],
+    [judgeMove(taken, "n1", false, NONE), /other software on its machine has the VIP, and it stands by/],
+    [judgeMove(taken, "n2", false, NONE), /it stands by for other software that has the VIP/],
+  ] as const) {
+    assert.ok(verdict.kind === "refused");
+    assert.match(verdict.message, pattern);
+  }
+});
+
 describe("a move", () => {
   test("to an eligible candidate may be stored", () => {
     assert.deepEqual(judgeMove(lease, "n2", false, NONE), { kind: "go", to: "n2", note: "" });

@@ -85,7 +85,7 @@ test("a node whose turn has come reads first whether another one has taken the V
   assert.equal(await secondBest(true), false);
 });
 
-test("the VIP is not vacant while other software on this machine has it", async () => {
+test("the VIP is not vacant while other software on this machine has it, and the status names the machine", async () => {
   for (const foreign of [true, false]) {
     const clock = new FakeClock();
     const settings = { ...SETTINGS, takeOver: true };
@@ -102,5 +102,17 @@ test("the VIP is not vacant while other software on this machine has it", async 
     await new Promise((resolve) => void setImmediate(resolve));
     clock.advance(60_000);
     assert.equal(elector.vacantSinceMs() === null, foreign);
+    assert.deepEqual(elector.status().other, foreign ? { mac: "02:00:00:00:00:01", node: "n1" } : null);
+    elector.update({
+      effective: 100,
+      faults: [],
+      ready: true,
+      mac: "02:00:00:00:00:01",
+      fastPath: OFFER,
+      foreign: false,
+    });
+    elector.learn({ kind: "claimed", mac: "02:00:00:00:00:99" });
+    const { taken, other } = elector.status();
+    assert.deepEqual([taken, other], [true, { mac: "02:00:00:00:00:99", node: null }]);
   }
 });

@@ -44,6 +44,7 @@ const election: ElectionStatus = {
   eligible: true,
   faults: [],
   taken: false,
+  other: null,
   holder: "n1",
   leaseTransitions: 4,
   renewedAtMs: 999_500,
