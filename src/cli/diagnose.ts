@@ -134,9 +134,17 @@ function wire({ wire: asked, vips, takeOver: expected, candidates }: Examined): 
         "Mend what the line `interface` says, or run this as root with NET_RAW.",
       );
     if (owner.value === null) return line("wire", "ok", `no other machine answers for ${vip}`);
-    const { mac, node } = owner.value;
-    if (node !== null) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
-    if (expected) return line("wire", "ok", `other software on the machine ${mac} has ${vip}, ${STANDS_BY}`);
+    const { mac, node, byAgent } = owner.value;
+    if (node !== null && byAgent) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
+    const where = node === null ? `the machine ${mac}` : `${node} (${mac})`;
+    if (expected) return line("wire", "ok", `other software on ${where} has ${vip}, ${STANDS_BY}`);
+    if (node !== null)
+      return line(
+        "wire",
+        "FAIL",
+        `another program on ${where} has ${vip}`,
+        `Run \`leasehold doctor\` on ${node}, and see LH_VIP_FOREIGN in docs/operations.md.`,
+      );
     // Without the Lease the MAC addresses of the nodes are not known, and the machine may well be the holder.
     if (candidates.kind === "failed")
       return line(
@@ -197,7 +205,7 @@ function takeOver({
   if (!expected || vips.length === 0) return [];
   const bound = foreign.kind === "ok" && foreign.value.length > 0;
   const answers = asked.some(
-    ({ owner }) => owner.kind === "ok" && owner.value !== null && owner.value.node === null,
+    ({ owner }) => owner.kind === "ok" && owner.value !== null && !owner.value.byAgent,
   );
   return bound || answers || others.some((one) => isTakenOver(one))
     ? [

@@ -2,6 +2,7 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { listBackends, unnamedError } from "../backends/sources.ts";
+import { VIP_FAULT } from "../election/types.ts";
 import type { LeaseholdError } from "../errors.ts";
 import { readApiServers } from "../kube/endpoints.ts";
 import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
@@ -59,7 +60,9 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     Promise.all(
       vips.map(async (vip) => ({
         vip: vip.text,
-        owner: ownerNamed(await askWire(config, vip, clock, onWire), known),
+        owner: ownerNamed(await askWire(config, vip, clock, onWire), known, (one) =>
+          hasVipByAgent(config, lease, one, clock.wall()),
+        ),
       })),
     ),
     worker ? NOT_ASKED : candidates.kind === "failed" ? candidates : askPeers(config, known, clock, onWire),
@@ -190,11 +193,32 @@ function candidatesOf(lease: LeaseRead): Asking<readonly Candidate[]> {
 function ownerNamed(
   owner: Asking<string | null>,
   candidates: readonly Candidate[],
+  byAgent: (candidate: Candidate) => boolean,
 ): Examined["wire"][number]["owner"] {
   if (owner.kind === "failed" || owner.value === null)
     return owner.kind === "failed" ? owner : { kind: "ok", value: null };
   const mac = owner.value;
-  return { kind: "ok", value: { mac, node: candidates.find((one) => one.mac === mac)?.node ?? null } };
+  const candidate = candidates.find((one) => one.mac === mac);
+  return {
+    kind: "ok",
+    value: { mac, node: candidate?.node ?? null, byAgent: candidate !== undefined && byAgent(candidate) },
+  };
+}
+
+/** Milliseconds by which a Lease must have expired by this machine's clock, because the clocks may differ. */
+const CLOCKS_MS = 5_000;
+
+/**
+ * Says whether it is its agent by which that candidate's machine has the VIP. The candidate may say that it is not.
+ * During a take-over an agent that was killed says nothing, and the Lease does not name its node, or has expired.
+ */
+function hasVipByAgent({ takeOver }: Config, lease: LeaseRead, candidate: Candidate, at: Date): boolean {
+  if (candidate.faults.includes(VIP_FAULT)) return false;
+  if (!takeOver || lease.kind !== "lease") return true;
+  const { holder, renewTime, leaseDurationMs } = lease.record;
+  const renewedMs = Date.parse(renewTime ?? "");
+  const expired = at.getTime() > renewedMs + leaseDurationMs + CLOCKS_MS;
+  return holder === candidate.node && !expired;
 }
 
 /** Asks with the agent's own kubeconfig and no other: admin.conf may do everything. */

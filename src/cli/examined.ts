@@ -112,10 +112,17 @@ export interface Examined {
    * the machine's own network depends on it, so it is no program's that could be stopped.
    */
   readonly foreign: Asking<readonly { readonly text: string; readonly ofMachine: boolean }[]>;
-  /** For each VIP, the machine that answers for it and the candidate that this is; null: none answers. */
+  /**
+   * For each VIP, the machine that answers for it and the candidate that this is; null: none answers. `byAgent` is
+   * false where the Lease tells that it is not that candidate's agent that has the VIP.
+   */
   readonly wire: readonly {
     readonly vip: string;
-    readonly owner: Asking<{ readonly mac: string; readonly node: string | null } | null>;
+    readonly owner: Asking<{
+      readonly mac: string;
+      readonly node: string | null;
+      readonly byAgent: boolean;
+    } | null>;
   }[];
   /** The ports that the agent would take. They are not tried while it runs. */
   readonly ports: readonly {

@@ -161,7 +161,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
   ["no netlink", { foreign: failed("the network", "EPERM") }, "address", "unknown", /EPERM/, /root/],
   [
     "a stranger",
-    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:09", node: null }) }] },
+    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:09", node: null, byAgent: false }) }] },
     "wire",
     "FAIL",
     /02:00:00:00:00:09/,
@@ -169,7 +169,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
   ],
   [
     "the holder",
-    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: "n2" }) }] },
+    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: "n2", byAgent: true }) }] },
     "wire",
     "ok",
     /^n2 /,
@@ -193,11 +193,44 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
   ],
   [
     "a stranger during a take-over",
-    { takeOver: true, wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:09", node: null }) }] },
+    {
+      takeOver: true,
+      wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:09", node: null, byAgent: false }) }],
+    },
     "wire",
     "ok",
     /02:00:00:00:00:09 has 192\.0\.2\.10, and the agents stand by/,
     /^$/,
+  ],
+  [
+    "other software on another node's machine during a take-over",
+    {
+      takeOver: true,
+      wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: "n2", byAgent: false }) }],
+    },
+    "wire",
+    "ok",
+    /^other software on n2 \(02:00:00:00:00:02\) has 192\.0\.2\.10, and the agents stand by/,
+    /^$/,
+  ],
+  [
+    "what goes on during a take-over from another node's machine",
+    {
+      takeOver: true,
+      wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: "n2", byAgent: false }) }],
+    },
+    "take-over",
+    "ok",
+    /goes first/,
+    /^$/,
+  ],
+  [
+    "another program on another node's machine, without a take-over",
+    { wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: "n2", byAgent: false }) }] },
+    "wire",
+    "FAIL",
+    /^another program on n2 \(02:00:00:00:00:02\) has 192\.0\.2\.10/,
+    /leasehold doctor` on n2.*LH_VIP_FOREIGN/,
   ],
   [
     "keepalived with the VIP during a take-over",
@@ -260,7 +293,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     {
       wire: [
         { vip: "192.0.2.10", owner: ok(null) },
-        { vip: "192.0.2.20", owner: ok({ mac: "02:00:00:00:00:09", node: null }) },
+        { vip: "192.0.2.20", owner: ok({ mac: "02:00:00:00:00:09", node: null, byAgent: false }) },
       ],
     },
     "wire",
@@ -549,7 +582,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
   [
     "a machine with the VIP while the Lease cannot be read",
     {
-      wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: null }) }],
+      wire: [{ vip: "192.0.2.10", owner: ok({ mac: "02:00:00:00:00:02", node: null, byAgent: false }) }],
       candidates: failed("the Lease", "401"),
     },
     "wire",
