@@ -3,6 +3,7 @@
  * the real keepalived and HAProxy. kube-vip is played: what it does on the wire and in the kernel.
  */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { documented, startHaproxy } from "../bench/haproxy.ts";
 import type { ArpCapture } from "../support/lab/capture.ts";
@@ -12,7 +13,7 @@ import type { OwnershipSampler } from "../support/lab/ownership.ts";
 import { ClientProbe, describeAttempts } from "../support/lab/probe.ts";
 import type { Attempt } from "../support/lab/probe.ts";
 import type { LabProcess } from "../support/lab/process.ts";
-import { createCluster } from "./cluster.ts";
+import { BUNDLE, createCluster } from "./cluster.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 import { fastPathReady } from "./fast-path-cluster.ts";
 import { addressOn, endStrangers, keepalivedHas, startClaims, startVrrp } from "./strangers.ts";
@@ -95,6 +96,38 @@ async function standsBy(nodes: readonly ClusterNode[] = cluster.nodes): Promise<
     20_000,
     "every agent stands by",
   );
+}
+
+/** What `leasehold COMMAND` prints on that machine. */
+function prints(node: ClusterNode, command: string): Promise<string> {
+  const environment = {
+    ...node.host.agentEnvironment(),
+    LEASEHOLD_VIP: cluster.vip,
+    LEASEHOLD_DATA_DIR: join(node.host.directory, "lib"),
+    LEASEHOLD_KUBECONFIG: node.plane.kubeconfigs.agent,
+    LEASEHOLD_ADMIN_KUBECONFIG: "none",
+    ...SETTINGS,
+  };
+  const env = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  const script = '"$@" 2>&1; true';
+  return node.host.run(["env", ...env, "sh", "-c", script, "sh", process.execPath, BUNDLE, command], {
+    timeoutMs: 30_000,
+  });
+}
+
+/** Every command on every machine names the machine on which keepalived has the VIP. */
+async function saysWhere(on: ClusterNode): Promise<void> {
+  for (const node of cluster.nodes) {
+    const status = await prints(node, "status");
+    assert.match(status, new RegExp(`\n +other software on ${on.name} \\([0-9a-f:]{17}\\) has the VIP`));
+    const why = await prints(node, "why");
+    assert.match(why, new RegExp(`^Other software on ${on.name} \\(.*\n${node.name} stands by`));
+    const doctor = await prints(node, "doctor");
+    assert.match(doctor, /^take-over +ok +other software goes first/m);
+    const where =
+      node === on ? /^address +ok +other software has bound it here/m : /^wire +ok +other software on n/m;
+    assert.match(doctor, where);
+  }
 }
 
 /** One agent has the VIP. */
@@ -225,12 +258,18 @@ describe("from keepalived and HAProxy", () => {
     // No agent has said that the address is keepalived's. The others find out all the same, and not only the one
     // that had the VIP in between.
     await standsBy(cluster.others(last));
+    for (const other of cluster.others(last)) {
+      const doctor = await prints(other, "doctor");
+      assert.match(doctor, new RegExp(`^wire +ok +other software on ${last.name} `, "m"));
+      assert.match(doctor, /^take-over +ok +/m);
+    }
     // The agent that starts again beside keepalived stands by too, and so does one that is killed once more.
     for (const signal of [undefined, "SIGTERM", "SIGKILL"] as const) {
       if (signal !== undefined) await last.endAgent(signal);
       await last.startAgent();
       await standsBy();
     }
+    await saysWhere(last);
     const goneMs = monotonicMs();
     await beneath.terminate();
     await agentHas(goneMs);
