@@ -333,6 +333,23 @@ const OPENERS: Readonly<Record<string, string>> = {
   Calico: "a GlobalNetworkPolicy or a failsafe inbound port (FELIX_FAILSAFEINBOUNDHOSTPORTS)",
 };
 
+/**
+ * Says how to open a port for TCP.
+ * @param by the program that made the rules; null: none is known
+ * @param culprit what drops the packets: a rule or the policy of a chain
+ */
+function opener(by: string | null, culprit: string, port: number): string {
+  if (by !== null) return `Open the port (${by}: ${(OPENERS[by] ?? "").replaceAll("PORT", String(port))}).`;
+  const [, chain = "", family = "", table = ""] = / chain (\S+) in table (\S+) (\S+)$/.exec(culprit) ?? [];
+  if (chain === "") return "Open the port.";
+  // iptables-nft may not be able to list its table any more when nft has put a rule into it.
+  const isIptables = table === "filter" && chain === "INPUT" && family !== "inet";
+  const command = isIptables
+    ? `${family === "ip6" ? "ip6tables" : "iptables"} -I INPUT -p tcp --dport ${port} -j ACCEPT`
+    : `nft insert rule ${family} ${table} ${chain} tcp dport ${port} accept`;
+  return `Open the port, here and in the firewall's own configuration: ${command}`;
+}
+
 function firewall({ firewall: { verdicts, by, legacy }, vips }: Examined): readonly Diagnosis[] {
   if (vips.length === 0) return [noVip("firewall")];
   const old = legacy
@@ -355,13 +372,12 @@ function firewall({ firewall: { verdicts, by, legacy }, vips }: Examined): reado
       ),
       ...old,
     ];
-  const opener = by === null ? "" : ` (${by}: ${OPENERS[by] ?? ""})`;
   const bad = verdicts.value.flatMap(({ what, port, isNeeded, passing }) => {
     // An echo that is dropped costs time when a node dies, and nothing else.
     const open =
       port === null
         ? "Let ICMP echo requests in from the nodes."
-        : `Open the port${opener.replaceAll("PORT", String(port))}.`;
+        : opener(by, passing.kind === "dropped" ? passing.by : "", port);
     if (passing.kind === "dropped")
       return [line("firewall", isNeeded ? "FAIL" : "warn", `${what}: dropped by ${passing.by}`, open)];
     // Whether an echo is answered shows the line `peers` of another node.

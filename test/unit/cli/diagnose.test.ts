@@ -288,6 +288,39 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     /n2 to 192\.0\.2\.11:10085/,
     /--add-port=10085\/tcp/,
   ],
+  ...(
+    [
+      [
+        "the policy of chain input in table inet filter",
+        /nft insert rule inet filter input tcp dport 6443 accept$/,
+      ],
+      ["rule 7 of chain INPUT in table ip filter", /: iptables -I INPUT -p tcp --dport 6443 -j ACCEPT$/],
+      [
+        "the policy of chain INPUT in table ip6 filter",
+        /: ip6tables -I INPUT -p tcp --dport 6443 -j ACCEPT$/,
+      ],
+    ] as const
+  ).map(([culprit, todo]): (typeof CASES)[number] => [
+    `a port that is closed by ${culprit}, which no known program made`,
+    {
+      firewall: {
+        verdicts: ok([
+          {
+            what: "TCP from clients to 192.0.2.11:6443",
+            port: 6443,
+            isNeeded: true,
+            passing: { kind: "dropped", by: culprit },
+          },
+        ]),
+        by: null,
+        legacy: false,
+      },
+    },
+    "firewall",
+    "FAIL",
+    /dropped by/,
+    todo,
+  ]),
   [
     "a stranger on the second of two VIPs",
     {
