@@ -115,7 +115,7 @@ export interface Agent {
 }
 
 /** A listener of the ops port ends a stream after ten minutes; a stream that no machine ends ends here. */
-const FLOWS_STREAM = { connectMs: 2_000, lifeMs: 660_000, mostBytes: MOST_MESSAGE_BYTES };
+const FLOWS_STREAM = { connectMs: 2_000, lifeMs: 660_000, mostBytes: MOST_MESSAGE_BYTES, betweenMs: 500 };
 
 /** Milliseconds that the API may take to say who a client of the ops port is. */
 const REVIEW_MS = 3_000;

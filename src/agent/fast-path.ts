@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { ElectionStatus } from "../election/status.ts";
+import { joinFlows } from "../fastpath/flows.ts";
 import { createFastPath } from "../fastpath/fast-path.ts";
 import type { FastPath } from "../fastpath/fast-path.ts";
 import { createMembers } from "../fastpath/members.ts";
@@ -12,7 +13,6 @@ import { createProber } from "../fastpath/network-check.ts";
 import { createNft } from "../fastpath/nft.ts";
 import { missingRequirements } from "../fastpath/requirements.ts";
 import { createSessions } from "../fastpath/sessions.ts";
-import type { Sessions } from "../fastpath/sessions.ts";
 import { createSharedFlows } from "../fastpath/shared-flows.ts";
 import type { SharedFlows, SharedFlowsDeps } from "../fastpath/shared-flows.ts";
 import { openConntrack } from "../linux/conntrack.ts";
@@ -112,17 +112,18 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     return election === undefined || election.taken || (election.holder ?? "") === "";
   }
 
+  const families = [...new Set(vips.map((vip) => vip.family))];
   const sharedFlows = createSharedFlows({
     clock,
     log,
     vips,
     ports: config.vipPorts,
-    list: () => sessions.clients(),
+    list: async () => joinFlows(await Promise.all(families.map((family) => nft.flows(family)))),
     holder: () => deps.election()?.holder ?? null,
     listen: deps.listenToFlows,
     pause,
   });
-  const sessions: Sessions = createSessions({
+  const sessions = createSessions({
     log,
     vips,
     ports: config.vipPorts,

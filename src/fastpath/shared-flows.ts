@@ -17,7 +17,7 @@ export interface SharedFlowsDeps {
   readonly log: Logger;
   readonly vips: readonly IpAddress[];
   readonly ports: readonly number[];
-  /** Lists the connections that came by the VIP here. */
+  /** Lists the connections that came by the VIP here, as this kernel knows them. */
   readonly list: () => Promise<FlowList>;
   /** The node that has the VIP by the Lease; null: nobody, or nobody knows. */
   readonly holder: () => string | null;
@@ -52,19 +52,23 @@ const READ_MS = 1_000;
  * thread some 0.3 s.
  */
 const FLOWS_PER_MS = 10;
-/** Bytes that each peer is sent in a millisecond, as a mean. */
-const BYTES_PER_MS = 100;
+/** Bytes that each stream is sent in a millisecond, as a mean. */
+const BYTES_PER_MS = 500;
 /**
- * Most connections that are told. A list of that many has 0.8 MB if all of them are IPv6, and a peer's stream
+ * Most connections that are told. A message of that many has 0.5 MB if all of them are IPv6, and a peer's stream
  * ends when 1 MiB waits for it.
  */
-export const MOST_FLOWS = 8_192;
+export const MOST_FLOWS = 8_000;
 export const MOST_MESSAGE_BYTES = 1_024 * 1_024;
 /**
  * Milliseconds for which the word of a holder counts after it has said it. By then a client that lives has
  * spoken to the next holder: kube-apiserver's TCP keepalive makes each one speak every 15 s.
  */
 const HEARD_MS = 120_000;
+/** Most holders whose word is kept, whatever names the Lease has had. */
+const MOST_HOLDERS = 3;
+/** Connections of a message that are read between two pauses. They take some 2 ms. */
+const BATCH = 256;
 /**
  * Milliseconds until an agent is asked again that told nothing: one of an older version does not know the
  * question, and a TLS handshake takes some milliseconds on both sides.
@@ -84,7 +88,9 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
   const heard = new Map<string, Heard>();
   let last: string | undefined;
   let reading: Timer | "running" | undefined;
-  let source: { readonly node: string; readonly stream: { close(): void } } | undefined;
+  let nextReadMs = Number.NEGATIVE_INFINITY;
+  /** `told`: it has told something in this stream. */
+  let source: { readonly node: string; readonly stream: { close(): void }; told: boolean } | undefined;
   let wanted: string | null = null;
   let retryMs = FIRST_RETRY_MS;
   let retryAtMs = Number.NEGATIVE_INFINITY;
@@ -93,20 +99,30 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
   /** Reads the sets while anybody listens, and tells what has changed. */
   async function read(): Promise<void> {
     reading = "running";
-    let count = 0;
+    let waitMs = READ_MS;
     try {
       const flows = await deps.list();
-      count = flows.length;
       const text = await messageOf(flows, deps.pause);
-      if (text !== last) for (const send of listeners) send(text);
+      waitMs = Math.max(waitMs, flows.length / FLOWS_PER_MS);
+      if (text !== last) {
+        waitMs = Math.max(waitMs, text.length / BYTES_PER_MS);
+        for (const send of listeners) send(text);
+      }
       last = text;
     } catch (error) {
+      // What was told before still holds.
       log.debug({ err: error }, "The connections by the VIP could not be read for the other agents");
     }
-    const waitMs = Math.max(READ_MS, count / FLOWS_PER_MS, (last?.length ?? 0) / BYTES_PER_MS);
     reading = undefined;
-    if (listeners.size > 0 && !stopped) reading = clock.after(waitMs, () => void read());
-    else last = undefined;
+    nextReadMs = clock.now() + waitMs;
+    readLater();
+  }
+
+  /** Reads when that is due and somebody listens. Who comes and goes does not make it due sooner. */
+  function readLater(): void {
+    if (stopped || reading !== undefined) return;
+    if (listeners.size === 0) last = undefined;
+    else reading = clock.after(Math.max(0, nextReadMs - clock.now()), () => void read());
   }
 
   function isPlausible(flow: Flow): boolean {
@@ -122,19 +138,28 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
     );
   }
 
-  function take(node: string, text: string): void {
-    const flows = parseMessage(text, isPlausible);
-    if (flows === undefined)
+  async function take(node: string, text: string): Promise<void> {
+    const flows = await parseMessage(text, isPlausible, deps.pause);
+    if (flows === undefined) {
       log.debug({ node }, "The agent of the holder told connections that cannot be read");
-    else heard.set(node, { flows, untilMs: clock.now() + HEARD_MS });
+      return;
+    }
+    remember(node, flows);
     retryMs = FIRST_RETRY_MS;
+    if (source?.node === node) source.told = true;
   }
 
-  /** A word that is repeated by silence: nothing has changed while the holder's agent is listened to. */
+  function remember(node: string, flows: FlowList): void {
+    heard.delete(node);
+    heard.set(node, { flows, untilMs: clock.now() + HEARD_MS });
+    const [oldest] = heard.keys();
+    if (heard.size > MOST_HOLDERS && oldest !== undefined) heard.delete(oldest);
+  }
+
+  /** While a stream goes on, no message means that nothing has changed. */
   function refresh(): void {
-    const word = source && heard.get(source.node);
-    if (source !== undefined && word !== undefined)
-      heard.set(source.node, { flows: word.flows, untilMs: clock.now() + HEARD_MS });
+    const word = source?.told === true ? heard.get(source.node) : undefined;
+    if (source !== undefined && word !== undefined) remember(source.node, word.flows);
     for (const [node, { untilMs }] of heard) if (untilMs <= clock.now()) heard.delete(node);
   }
 
@@ -149,7 +174,7 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
       listeners.add(send);
       ended.addEventListener("abort", () => listeners.delete(send), { once: true });
       if (last !== undefined) send(last);
-      if (reading === undefined) void read();
+      readLater();
     },
     look() {
       if (stopped) return;
@@ -166,14 +191,14 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
       if (clock.now() < retryAtMs) return;
       const stream = deps.listen(
         holder,
-        (text) => take(holder, text),
+        (text) => void take(holder, text),
         () => {
           if (source?.stream === stream) source = undefined;
           retryAtMs = clock.now() + retryMs;
           retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
         },
       );
-      if (stream !== undefined) source = { node: holder, stream };
+      if (stream !== undefined) source = { node: holder, stream, told: false };
     },
     heard: () => joinFlows([...heard.values()].map(({ flows }) => flows)),
     stop() {
@@ -204,7 +229,11 @@ export async function messageOf(flows: FlowList, pause: () => Promise<void>): Pr
 }
 
 /** Reads a message. Leaves out what `isPlausible` rejects. Answers undefined for what is no message. */
-export function parseMessage(text: string, isPlausible: (flow: Flow) => boolean): FlowList | undefined {
+export async function parseMessage(
+  text: string,
+  isPlausible: (flow: Flow) => boolean,
+  pause: () => Promise<void>,
+): Promise<FlowList | undefined> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -213,15 +242,16 @@ export function parseMessage(text: string, isPlausible: (flow: Flow) => boolean)
   }
   if (!isRecord(parsed)) return undefined;
   const lists: PackedFlows[] = [];
-  let left = MOST_FLOWS;
+  let count = 0;
   for (const family of [4, 6] as const) {
     const packed = parsed[family];
     if (typeof packed !== "string") return undefined;
     const bytes = Buffer.from(packed, "base64");
     const size = keyLength(family);
     const list = packFlows(family);
-    for (let at = 0; at + size <= bytes.length && left > 0; at += size) {
-      left -= 1;
+    for (let at = 0; at + size <= bytes.length && count < MOST_FLOWS; at += size) {
+      count += 1;
+      if (count % BATCH === 0) await pause();
       const key = bytes.subarray(at, at + size);
       const flow = parseFlow(family, key);
       if (flow !== undefined && isPlausible(flow)) list.add(key);

@@ -5,6 +5,7 @@
  */
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
 import type { TLSSocket } from "node:tls";
 import { LineSplitter } from "../kube/line-splitter.ts";
@@ -138,20 +139,25 @@ export interface FollowOptions {
   readonly lifeMs: number;
   /** The longest line that is taken, in bytes. */
   readonly mostBytes: number;
+  /**
+   * Milliseconds between two lines that are passed on. A peer that sends more has to wait, by TCP, and of what
+   * came together the last line counts.
+   */
+  readonly betweenMs: number;
 }
 
 /** Milliseconds of silence after which TCP asks whether the peer's machine is there (tcp(7), TCP_KEEPIDLE). */
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * Gets `path` from the peer and passes on each line of the answer as it comes. Calls `onEnd` once when the
+ * Gets `path` from the peer and passes on the lines of the answer as they come. Calls `onEnd` once when the
  * answer ends or none comes, unless `close` was called before.
  */
 export function followPeer(
   identity: PeerIdentity,
   peer: Peer,
   path: string,
-  { from, connectMs, lifeMs, mostBytes }: FollowOptions,
+  { from, connectMs, lifeMs, mostBytes, betweenMs }: FollowOptions,
   onLine: (line: string) => void,
   onEnd: () => void,
 ): { close(): void } {
@@ -173,7 +179,11 @@ export function followPeer(
       for await (const chunk of response) {
         const lines = Buffer.isBuffer(chunk) ? splitter.push(chunk) : undefined;
         if (lines === undefined) break;
-        for (const line of lines) if (!closed.signal.aborted) onLine(line);
+        const line = lines.at(-1);
+        if (line === undefined) continue;
+        if (signal.aborted) break;
+        onLine(line);
+        await delay(betweenMs, undefined, { signal });
       }
     } catch {
       // Whatever ended it, the caller asks again. `askPeer` says why a peer does not answer.

@@ -58,7 +58,7 @@ describe("a message", () => {
   test("brings the connections of both families, each once, whatever their order", async () => {
     const six = { client: "fd88::9", vip: VIP6.text };
     const text = await messageOf(packed(flow(1), flow(2), flow(1), flow(3, six)), pause);
-    assert.deepEqual(portsOf(parseMessage(text, all)), [1, 2, 3]);
+    assert.deepEqual(portsOf(await parseMessage(text, all, pause)), [1, 2, 3]);
     assert.equal(text, await messageOf(packed(flow(3, six), flow(2), flow(1)), pause));
     assert.match(text, /^[^\n]+\n$/);
   });
@@ -69,7 +69,7 @@ describe("a message", () => {
     );
     const text = await messageOf(packed(...forged, flow(7, { client: "fd88::9", vip: VIP6.text })), pause);
     assert.ok(text.length < MOST_MESSAGE_BYTES, `${text.length} bytes`);
-    const list = parseMessage(text, all);
+    const list = await parseMessage(text, all, pause);
     assert.equal(list?.length, MOST_FLOWS);
     assert.ok(
       Array.from({ length: MOST_FLOWS }, (_, n) => list?.at(n)?.client).includes("fd88::9"),
@@ -77,18 +77,22 @@ describe("a message", () => {
     );
   });
 
-  test("that is none, or has bytes of any kind, throws nothing and makes no more than its limit", () => {
+  test("that is none, or has bytes of any kind, throws nothing and makes no more than its limit", async () => {
     for (const text of ["", "{", "null", "[]", "{}", '{"4":1,"6":""}', '{"4":""}'])
-      assert.equal(parseMessage(text, all), undefined, text);
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.uint8Array({ maxLength: 200 }), (four, six) => {
-        const [a, b] = [Buffer.from(four).toString("base64"), Buffer.from(six).toString("base64")];
-        const list = parseMessage(JSON.stringify({ 4: a, 6: b }), all);
-        assert.equal(list?.length, Math.floor(four.length / 24) + Math.floor(six.length / 48));
-      }),
+      assert.equal(await parseMessage(text, all, pause), undefined, text);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.uint8Array({ maxLength: 200 }),
+        async (four, six) => {
+          const [a, b] = [Buffer.from(four).toString("base64"), Buffer.from(six).toString("base64")];
+          const list = await parseMessage(JSON.stringify({ 4: a, 6: b }), all, pause);
+          assert.equal(list?.length, Math.floor(four.length / 24) + Math.floor(six.length / 48));
+        },
+      ),
     );
     const many = Buffer.alloc(24 * (MOST_FLOWS + 5)).toString("base64");
-    assert.equal(parseMessage(JSON.stringify({ 4: many, 6: "" }), all)?.length, MOST_FLOWS);
+    assert.equal((await parseMessage(JSON.stringify({ 4: many, 6: "" }), all, pause))?.length, MOST_FLOWS);
   });
 });
 
@@ -155,12 +159,12 @@ describe("the holder's agent", () => {
     rig.shared.tell((text) => void told.push(text), end.signal);
     await rig.pass(3_000);
     assert.deepEqual(
-      told.map((text) => portsOf(parseMessage(text, all))),
+      await Promise.all(told.map(async (text) => portsOf(await parseMessage(text, all, pause)))),
       [[1]],
     );
     rig.flows = [flow(1), flow(2)];
     await rig.pass(1_000);
-    assert.deepEqual(portsOf(parseMessage(told.at(-1) ?? "", all)), [1, 2]);
+    assert.deepEqual(portsOf(await parseMessage(told.at(-1) ?? "", all, pause)), [1, 2]);
     const second: string[] = [];
     rig.shared.tell((text) => void second.push(text), end.signal);
     assert.deepEqual(second, told.slice(-1), "who comes later has the same at once");
@@ -169,6 +173,29 @@ describe("the holder's agent", () => {
     const { reads } = rig;
     await rig.pass(10_000);
     assert.equal(rig.reads, reads);
+    for (let n = 0; n < 100; n++) {
+      const visit = new AbortController();
+      rig.shared.tell(() => {}, visit.signal);
+      await rig.pass(0);
+      visit.abort();
+    }
+    assert.ok(rig.reads <= reads + 1, "who comes and goes makes it read no more often");
+  });
+
+  test("that cannot read the kernel's sets leaves what it has told as it is", async () => {
+    let fail = false;
+    const rig = new Rig({
+      list: async () => {
+        if (fail) throw new Error("ENOBUFS");
+        return packed(flow(1));
+      },
+    });
+    const told: string[] = [];
+    rig.shared.tell((text) => void told.push(text), new AbortController().signal);
+    await rig.pass(2_000);
+    fail = true;
+    await rig.pass(5_000);
+    assert.equal(told.length, 1);
   });
 
   test("reads less often when there is much to read, and goes on after a failure", async () => {
@@ -202,6 +229,7 @@ describe("another agent", () => {
     rig.holder = "n3";
     const third = rig.look();
     third?.onText(await messageOf(packed(flow(1), flow(2)), pause));
+    await settle();
     assert.deepEqual(portsOf(rig.shared.heard()), [1, 2]);
     await rig.pass(300_000);
     rig.look();
@@ -213,6 +241,7 @@ describe("another agent", () => {
     const next = rig.look();
     assert.deepEqual([third?.closed, next?.node], [true, "n2"]);
     next?.onText(await messageOf(packed(flow(3)), pause));
+    await settle();
     assert.deepEqual(portsOf(rig.shared.heard()), [1, 2, 3]);
     await rig.pass(121_000);
     rig.look();
@@ -225,6 +254,7 @@ describe("another agent", () => {
     rig.holder = "n2";
     const stream = rig.look();
     stream?.onText(await messageOf(packed(flow(1)), pause));
+    await settle();
     rig.holder = "n1";
     rig.look();
     assert.deepEqual([stream?.closed, rig.streams.length], [true, 1]);
@@ -248,8 +278,10 @@ describe("another agent", () => {
       { mac: "00:00:00:00:00:00" },
     ];
     rig.look()?.onText(await messageOf(packed(...wrong.map((each, n) => flow(n + 2, each)), flow(1)), pause));
+    await settle();
     assert.deepEqual(portsOf(rig.shared.heard()), [1]);
     rig.streams[0]?.onText("no message");
+    await settle();
     assert.deepEqual(portsOf(rig.shared.heard()), [1]);
   });
 
@@ -257,6 +289,7 @@ describe("another agent", () => {
     const rig = new Rig();
     rig.holder = "n2";
     rig.look()?.onText(await messageOf(packed(), pause));
+    await settle();
     rig.streams[0]?.onEnd();
     await rig.pass(1_000);
     rig.look();
@@ -279,6 +312,23 @@ describe("another agent", () => {
     assert.ok(asked > 50 && asked < 70, `${asked} streams in ten minutes`);
     rig.holder = "n3";
     assert.equal(rig.look()?.node, "n3", "another holder is asked at once");
+  });
+
+  test("keeps the word of three holders, and of none that only lets itself be connected to", async () => {
+    const rig = new Rig();
+    for (let n = 2; n < 8; n++) {
+      rig.holder = `n${n}`;
+      rig.look()?.onText(await messageOf(packed(flow(n)), pause));
+      await settle();
+    }
+    assert.deepEqual(portsOf(rig.shared.heard()), [5, 6, 7]);
+    rig.streams.at(-1)?.onEnd();
+    for (let second = 0; second < 130; second++) {
+      await rig.pass(1_000);
+      rig.look();
+    }
+    assert.ok(rig.streams.length > 6, "it was asked again");
+    assert.deepEqual(portsOf(rig.shared.heard()), []);
   });
 
   test("has no stream and begins none after its end", () => {

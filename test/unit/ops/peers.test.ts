@@ -129,7 +129,7 @@ describe("through one node", () => {
     });
     introduce([n1, n2]);
     const peer = n1.known.find("n2") ?? assert.fail();
-    const options = { connectMs: 5_000, lifeMs: 60_000, mostBytes: 100 };
+    const options = { connectMs: 5_000, lifeMs: 60_000, mostBytes: 100, betweenMs: 20 };
     const stream = followPeer(n1.identity, peer, FLOWS_PATH, options, told.resolve, () =>
       told.reject(new Error("the stream ended")),
     );

@@ -230,7 +230,7 @@ test("connections that begin no handshake cost a peer its answer no more than th
 });
 
 describe("an answer that goes on", () => {
-  const FOLLOW = { connectMs: 5_000, lifeMs: 60_000, mostBytes: 100 };
+  const FOLLOW = { connectMs: 5_000, lifeMs: 60_000, mostBytes: 100, betweenMs: 20 };
 
   async function telling(t: TestContext): Promise<{
     readonly port: number;
@@ -316,6 +316,19 @@ describe("an answer that goes on", () => {
     await rig.end();
     await again.ended;
     assert.deepEqual(again.lines, []);
+  });
+
+  test("of a peer that sends without end is passed on now and then, the last line first", async (t) => {
+    const rig = await telling(t);
+    const stream = follow(asker, rig.port);
+    await rig.begun;
+    const first = stream.next();
+    rig.told("1\n2\n3\n");
+    assert.equal(await first, "3");
+    for (let n = 0; n < 10_000; n++) rig.told(`${n}\n`);
+    while (stream.lines.at(-1) !== "9999") await stream.next();
+    assert.ok(stream.lines.length < 100, `${stream.lines.length} lines`);
+    stream.close();
   });
 
   test("ends at a line that is too long", async (t) => {
