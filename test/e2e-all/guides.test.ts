@@ -108,7 +108,7 @@ async function takeOutTheDead(stays: Machine, old: Machine): Promise<void> {
   await old.powerLoss();
   const { text } = blockOf(REPLACE, { heading: OUT, has: "member remove" });
   const printed = await stays.type(replaced(text, instead('"', old.name)), { timeoutMs: PATIENCE_MS });
-  assert.match(printed, /^Member \w+ removed from cluster/m);
+  assert.match(printed, /^Member +\w+ removed from cluster/m);
   await deleteNode(stays, old.name);
   const forget = replaced(blockOf("README.md", { heading: "Uninstall", has: "leasehold forget" }).text, [
     { text: "forget n4", by: `forget ${old.name}`, because: "another node is gone" },
