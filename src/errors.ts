@@ -18,7 +18,8 @@ export const ERRORS = {
     "own, its broadcast address or its gateway.",
   LH_LINK_DOWN: "The VIP's interface is down or has no carrier. Check the cable and the switch port.",
   LH_NODE_IP: "Set LEASEHOLD_NODE_IP to this node's own address on the VIP's network.",
-  LH_KUBECONFIG: "Create the kubeconfig by step 5 of the README's quick start, and mount its directory.",
+  LH_KUBECONFIG:
+    "Make the kubeconfig by the commands of LH_KUBECONFIG in docs/operations.md. The pod has to mount its directory.",
   LH_API_UNREACHABLE: "No API server could be reached. Check kube-apiserver on this node and its peers.",
   LH_ENDPOINTS:
     "Give each kube-apiserver its node's address on the VIP's network: --advertise-address (kubeadm: " +

@@ -28,7 +28,7 @@ export function diagnoseCluster(examined: Examined): readonly Diagnosis[] {
 }
 
 function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] {
-  const step = "Do step 5 of the README's quick start on this node.";
+  const step = "On this node, type the commands of LH_KUBECONFIG in docs/operations.md.";
   const renew = ({ path, isMissing }: KubeconfigFacts): string => {
     if (path !== admin?.path) return step;
     const how = isMissing ? "Mend the other one first" : renewalAdvice({ kubeconfig: "admin", path });
@@ -40,7 +40,7 @@ function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] 
         "kubeconfig",
         "warn",
         admin === null ? `there is no ${own.path}` : `there is neither ${own.path} nor ${admin.path}`,
-        `Before \`kubeadm init\` or \`join\` this is as it must be. Afterwards: ${step}`,
+        "Before `kubeadm init` or `join` this is as it must be. Afterwards, do step 5 of the README's quick start.",
       ),
     ];
   const one = (facts: KubeconfigFacts, usable: boolean): Diagnosis => {

@@ -148,7 +148,7 @@ export function renewalAdvice({ kubeconfig, path }: Pick<CertificateEnd, "kubeco
   if (kubeconfig === "admin" || path.endsWith("/admin.conf"))
     return "renew it with `kubeadm certs renew admin.conf`";
   if (path.endsWith("kubelet.conf")) return "the kubelet renews it: look at the kubelet's log";
-  return "make a new one by step 5 of the README's quick start";
+  return "make a new one as LH_KUBECONFIG in docs/operations.md says";
 }
 
 /** Creates the credentials, which are empty until {@link Credentials.start} has read the files. */
@@ -215,7 +215,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     if (credentials === undefined)
       return last?.kind === "broken"
         ? last.error.message
-        : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}`;
+        : `${path}: ${last?.kind === "missing" ? last.why : "not read yet"}${source === own ? "" : " (the fallback, which need not exist)"}`;
     // The end explains a refusal, and not the other way round.
     if (hasEnded(source))
       return `${path}: the client certificate ended at ${credentials.expiresAt?.toISOString() ?? ""}`;
@@ -276,12 +276,12 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
     if (last?.kind === "broken")
       log.warn(
         { path, err: last.error },
-        "The kubeconfig cannot be used: write it again by step 5 of the README's quick start; the agent reads it when it changes",
+        "The kubeconfig cannot be used: write it again as LH_KUBECONFIG in docs/operations.md says; the agent reads it when it changes",
       );
     else if (last?.kind === "missing" && missed)
       log.warn(
         { path, reason: last.why },
-        "The kubeconfig is missing: do step 5 of the README's quick start; the agent reads it when it is there",
+        "The kubeconfig is missing: make it as LH_KUBECONFIG in docs/operations.md says; the agent reads it when it is there",
       );
   }
 
@@ -426,7 +426,7 @@ export function createCredentials(deps: CredentialsDeps): Credentials {
       if (source.rejected?.why !== why && typeof why === "string")
         log.warn(
           { path: source.path, reason: why },
-          "TLS fails with this kubeconfig and not with the other one: write it again by step 5 of the README's quick start",
+          "TLS fails with this kubeconfig and not with the other one: write it again as LH_KUBECONFIG in docs/operations.md says",
         );
       source.rejected = { why, untilMs: clock.now() + REJECTED_MS };
       tellChange();

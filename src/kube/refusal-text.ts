@@ -21,7 +21,7 @@ export function refusalText({ status, message, user }: RefusedRequest): string {
     return "the API changes what this node writes into the Lease: an admission webhook or policy does that (LH_LEASE_CHANGED)";
   switch (status) {
     case 401:
-      return "401 on the Lease: the API servers do not accept the agent's credentials, do step 5 of the README's quick start again";
+      return "401 on the Lease: the API servers do not accept the agent's credentials, see LH_KUBECONFIG in docs/operations.md";
     case 403: {
       const forbidden = FORBIDDEN.exec(message);
       const named = plainText(forbidden?.[1] ?? user ?? "", MOST_WORDS);

@@ -254,7 +254,7 @@ describe("doctor", () => {
         new RegExp(`^firewall FAIL TCP from clients to \\[${node.host.ipv6}\\]:8443: dropped`),
         new RegExp(`^firewall warn ICMP echo requests to ${FREE}: dropped .*-> Let ICMP`),
         /^kubelet warn --node-ip is not set, .*fd77::177 .*-> Set --node-ip/,
-        /^kubeconfig warn \/nonexistent\/kubeconfig: no such file -> Do step 5/,
+        /^kubeconfig warn \/nonexistent\/kubeconfig: no such file -> .*LH_KUBECONFIG/,
         /^rights unknown \/nonexistent\/kubeconfig: no such file -> Mend/,
         new RegExp(
           `^certificate FAIL ${holder.host.ipv4}:6443 has a certificate that is not valid for ${FREE}, fd77::177 -> Put the names`,

@@ -557,7 +557,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "kubeconfig",
     "warn",
     /valid until/,
-    /step 5/,
+    /LH_KUBECONFIG/,
   ],
   [
     "no kubeconfig before the installation",
@@ -573,7 +573,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "kubeconfig",
     "FAIL",
     /no such file/,
-    /step 5/,
+    /LH_KUBECONFIG/,
   ],
   [
     "a damaged kubeconfig",
@@ -581,7 +581,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "kubeconfig",
     "FAIL",
     /empty/,
-    /step 5/,
+    /LH_KUBECONFIG/,
   ],
   [
     "a disk without room",
@@ -629,7 +629,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "kubeconfig",
     "warn",
     /no such file/,
-    /step 5/,
+    /LH_KUBECONFIG/,
   ],
   [
     "no kubeconfig, and admin.conf is switched off",
@@ -637,7 +637,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "kubeconfig",
     "FAIL",
     /no such file/,
-    /step 5/,
+    /LH_KUBECONFIG/,
   ],
   [
     "an expired kubeconfig",
@@ -645,7 +645,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "kubeconfig",
     "FAIL",
     /expired/,
-    /step 5/,
+    /LH_KUBECONFIG/,
   ],
   [
     "a missing right that is needed",
@@ -945,7 +945,7 @@ describe("doctor", () => {
         assert.equal(verdict === "ok", todo === "", `${what}: ${check}`);
   });
 
-  test("does not send a person to step 5 for admin.conf, which that step does not make", () => {
+  test("does not send a person to LH_KUBECONFIG for admin.conf, which its commands do not make", () => {
     const lines = diagnose({ ...WELL, own: MISSING, agent: { kind: "answers", failing: [] } }).filter(
       ({ check }) => check === "kubeconfig",
     );
@@ -953,7 +953,7 @@ describe("doctor", () => {
       lines.map(({ verdict }) => verdict),
       ["FAIL", "FAIL"],
     );
-    assert.match(lines[0]?.todo ?? "", /step 5/);
+    assert.match(lines[0]?.todo ?? "", /LH_KUBECONFIG/);
     const ended = { ...WELL.own, path: "/etc/kubernetes/admin.conf", expiresAt: EARLIER };
     const [, expired] = diagnose({ ...WELL, own: MISSING, admin: ended }).filter(
       ({ check }) => check === "kubeconfig",

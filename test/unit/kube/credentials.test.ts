@@ -125,7 +125,7 @@ describe("which credentials", () => {
       [
         [
           "warn",
-          "TLS fails with this kubeconfig and not with the other one: write it again by step 5 of the README's quick start",
+          "TLS fails with this kubeconfig and not with the other one: write it again as LH_KUBECONFIG in docs/operations.md says",
           ownPath,
           why,
         ],
@@ -365,7 +365,7 @@ describe("which credentials", () => {
       assert.match(
         credentials.warning() ?? "",
         new RegExp(
-          `^${ownPath}: the client certificate ended at 2027-01-01T00:00:00.000Z; make a new one by step 5`,
+          `^${ownPath}: the client certificate ended at 2027-01-01T00:00:00.000Z; make a new one as LH_KUBECONFIG`,
         ),
       );
       // A new file ends it.
@@ -460,13 +460,18 @@ describe("which credentials", () => {
     const { ownPath, adminPath, credentials, clock } = await setUp({ own: "" });
     assert.match(
       credentials.problem() ?? "",
-      new RegExp(`^${ownPath}: is empty.*; ${adminPath}: no such file$`),
+      new RegExp(
+        `^${ownPath}: is empty.*; ${adminPath}: no such file \\(the fallback, which need not exist\\)$`,
+      ),
     );
     await writeFile(ownPath, ownText);
     await credentials.reload();
     assert.equal(credentials.problem(), null);
     credentials.rejected(credentials.current() ?? assert.fail(), 401);
-    assert.equal(credentials.problem(), `${ownPath}: an API server answered 401; ${adminPath}: no such file`);
+    assert.equal(
+      credentials.problem(),
+      `${ownPath}: an API server answered 401; ${adminPath}: no such file (the fallback, which need not exist)`,
+    );
     clock.advance(30_000);
     assert.equal(credentials.problem(), null);
   });
@@ -706,7 +711,7 @@ describe("reading a kubeconfig", () => {
 
 test("what ends is renewed where its kubeconfig comes from, whichever setting names the file", () => {
   for (const [kubeconfig, path, advice] of [
-    ["own", "/etc/kubernetes/leasehold/kubeconfig", /step 5/],
+    ["own", "/etc/kubernetes/leasehold/kubeconfig", /LH_KUBECONFIG/],
     ["own", "/etc/kubernetes/admin.conf", /kubeadm certs renew admin\.conf/],
     ["admin", "/etc/kubernetes/admin.conf", /kubeadm certs renew admin\.conf/],
     ["own", "/etc/kubernetes/kubelet.conf", /the kubelet renews it/],

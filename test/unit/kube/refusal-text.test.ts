@@ -24,7 +24,7 @@ describe("a refusal of the API", () => {
     [
       "credentials",
       { status: 401, message: "Unauthorized" },
-      "401 on the Lease: the API servers do not accept the agent's credentials, do step 5 of the README's quick start again",
+      "401 on the Lease: the API servers do not accept the agent's credentials, see LH_KUBECONFIG in docs/operations.md",
     ],
     ["an overload", { status: 429, message: "" }, "429 on the Lease: the API servers have too many requests"],
     [
