@@ -40,6 +40,8 @@ export interface Answers {
   readonly kernel: Asking<KernelFacts>;
   /** null: the API has no such Lease. */
   readonly lease: Asking<LeaseRecord | null>;
+  /** The API servers that were asked for the Lease, as `ip:port`. */
+  readonly servers: readonly string[];
   readonly recording: Asking<Recording>;
 }
 
@@ -78,11 +80,12 @@ export async function askAll(config: Config, clock: Clock): Promise<Answers> {
     askAgent(`${base}/status`, LOCAL_MS),
     askRecording(`${base}/decisions`, config.dataDir),
   ]);
-  const [lease, peers] = await Promise.all([
+  const [{ lease, servers }, peers] = await Promise.all([
     askLease(config, clock, candidateHosts(agent.kind === "ok" ? agent.value : undefined)),
     agent.kind === "ok" ? askPeers(base) : new Map<string, Asking<AgentFacts>>(),
   ]);
-  return { at: clock.wall(), config, agent, peers, kernel: askKernel(config, agent), lease, recording };
+  const kernel = askKernel(config, agent);
+  return { at: clock.wall(), config, agent, peers, kernel, lease, servers, recording };
 }
 
 /** The address of loopback where the agent serves this machine's programs, whatever other machines see. */
@@ -145,18 +148,20 @@ async function askLease(
   config: Config,
   clock: Clock,
   candidates: readonly string[],
-): Promise<Asking<LeaseRecord | null>> {
+): Promise<Pick<Answers, "lease" | "servers">> {
   await using connection = connect(config, clock, candidates);
   await connection.ready;
   const read = await readLease(connection.lease);
-  if (read.kind === "lease") return { kind: "ok", value: read.record };
-  if (read.kind === "unknown") return { kind: "ok", value: null };
+  const servers = connection.servers();
+  if (read.kind === "lease") return { lease: { kind: "ok", value: read.record }, servers };
+  if (read.kind === "unknown") return { lease: { kind: "ok", value: null }, servers };
   const problem = connection.problem();
-  return {
+  const lease = {
     kind: "failed",
-    where: `the API (${connection.servers().join(", ") || "no API server is known"})`,
+    where: `the API (${servers.join(", ") || "no API server is known"})`,
     why: problem === null ? read.message : `${read.message}. ${problem}`,
-  };
+  } as const;
+  return { lease, servers };
 }
 
 /** The agent's decisions, or the last file of them while it cannot be asked. */

@@ -8,7 +8,7 @@ import { saysOther } from "../election/take-over.ts";
 import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
-import { parseServer } from "../net.ts";
+import { isLoopback, parseServer } from "../net.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording } from "../recorder/recording.ts";
 import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
@@ -148,9 +148,11 @@ export function clusterView(answers: Answers): ClusterView {
     warnings: [
       ...expiryOf(lease),
       ...warningsOf(local, here, record, other),
+      ...credentialsOf(answers),
+      ...serversOf(answers, local, nodes),
       ...drainsOf(local, lease.drained, candidates),
     ],
-    notAsked: gapsOf(answers),
+    notAsked: gapsOf(answers, local),
   };
 }
 
@@ -457,13 +459,80 @@ function warningsOf(
     warnings.push(
       `The machine ${stranger.mac}, which is no candidate, claimed the VIP ${duration(stranger.agoMs)} ago: see LH_VIP_CONFLICT in docs/operations.md.`,
     );
-  const { noBackend, refusal, credentials, fastPath } = local;
+  const { noBackend, refusal, fastPath } = local;
   if (noBackend !== null) warnings.push(`No API server to balance to: ${noBackend}`);
   if (refusal !== null) warnings.push(refusal);
-  if (credentials !== null) warnings.push(`Credentials: ${credentials}`);
   if (fastPath !== null && fastPath.mode !== "fast-path" && fastPath.mode !== "starting")
     warnings.push(`No fast path (${fastPath.mode}): ${fastPath.reason}`);
   return warnings;
+}
+
+/** What is wrong with the agents' kubeconfigs. Nodes of which the same is true have one sentence. */
+function credentialsOf(answers: Answers): readonly string[] {
+  const ill = agentsOf(answers).filter(({ credentials }) => credentials !== null);
+  return [...Map.groupBy(ill, ({ credentials }) => credentials ?? "")].map(
+    ([what, agents]) =>
+      `Credentials of ${namesOf(agents)}: ${what}. See LH_KUBECONFIG in docs/operations.md.`,
+  );
+}
+
+const namesOf = (nodes: readonly { readonly node: string }[]): string =>
+  nodes.map(({ node }) => node).join(", ");
+
+/** What a grade and an answer in the table of API servers do not say by themselves. */
+function serversOf(
+  answers: Answers,
+  local: AgentFacts | undefined,
+  nodes: readonly NodeView[],
+): readonly string[] {
+  const agents = agentsOf(answers);
+  const denied = agents.filter(({ apiServers }) => apiServers.some(({ reason }) => /^40[13]$/.test(reason)));
+  return [
+    ...(denied.length === 0
+      ? []
+      : [
+          `401 or 403 in the column ANSWER: that API server lives and takes connections, and does not accept the credentials of ${namesOf(denied)}.`,
+        ]),
+    ...nodes.flatMap((node) => [...walledOff(node, answers, agents), ...unnamedServer(node, local)]),
+  ];
+}
+
+/** A firewall on a node, which lets the node's own agent reach its API server and no other agent. */
+function walledOff(
+  { node, ip }: NodeView,
+  { agent, peers }: Answers,
+  agents: readonly AgentFacts[],
+): readonly string[] {
+  const seen = agents.flatMap(({ node: by, apiServers }) =>
+    apiServers.filter(({ server }) => parseServer(server)?.host === ip).map((one) => ({ node: by, ...one })),
+  );
+  const own = seen.find((one) => one.node === node);
+  const others = seen.filter((one) => one.node !== node);
+  if (others.length === 0 || !others.every(({ reason }) => reason === "timeout: tcp")) return [];
+  const server = others[0]?.server ?? "";
+  const by = namesOf(others);
+  if (own?.grade === "UP")
+    return [
+      `${node} reaches its own API server ${server}, which does not answer ${by}: a firewall on ${node}? Run \`leasehold doctor\` on ${node}.`,
+    ];
+  // A node that writes the Lease lives.
+  const writes =
+    agent.kind === "ok" &&
+    agent.value.election?.candidates.some((one) => one.node === node && one.fresh === true) === true;
+  return writes && peers.get(node)?.kind === "failed"
+    ? [
+        `The agent of ${node} wrote the Lease within the last half minute, and its API server ${server} does not answer ${by}: a firewall on ${node}? Run \`leasehold doctor\` on ${node}.`,
+      ]
+    : [];
+}
+
+/** A node whose API server the cluster does not name any more has lost it, or is gone. */
+function unnamedServer({ node, ip, alive }: NodeView, local: AgentFacts | undefined): readonly string[] {
+  if (alive !== false || local === undefined || local.apiServers.length === 0) return [];
+  if (local.apiServers.some(({ server }) => parseServer(server)?.host === ip)) return [];
+  return [
+    `The cluster does not name an API server of ${node} (${ip}), whose agent is silent. If the machine is gone for good, see "A dead node" in docs/operations.md.`,
+  ];
 }
 
 /** One sentence for each API server that a person has drained. */
@@ -484,7 +553,26 @@ function drainsOf(
   });
 }
 
-function gapsOf({ agent, peers, kernel, lease, recording, config }: Answers): readonly Gap[] {
+/** Where kubeadm, k3s and RKE2 put the administrator's kubeconfig on the node itself. The pod may have it elsewhere. */
+function adminConf({ adminKubeconfig, kubeconfig }: Answers["config"]): string {
+  const own = [adminKubeconfig, kubeconfig].find(
+    (path) => path?.startsWith("/etc/rancher/") === true || path?.endsWith("/kubelet.conf") === true,
+  );
+  return own ?? "/etc/kubernetes/admin.conf";
+}
+
+/** The API server to ask by hand: one that answers, or else the first. A certificate is not valid for loopback. */
+function serverByHand({ servers, config }: Answers, local: AgentFacts | undefined): string {
+  const alive = local?.apiServers.find(({ grade }) => grade === "UP")?.server;
+  const first = servers.find((server) => !isLoopback(parseServer(server)?.host ?? ""));
+  return alive ?? first ?? `NODE:${config.backendPort}`;
+}
+
+/** Words of an address that no machine answers for. A refused connection comes from a machine that lives. */
+const UNREACHABLE = /EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ETIMEDOUT|no answer/;
+
+function gapsOf(answers: Answers, local: AgentFacts | undefined): readonly Gap[] {
+  const { agent, peers, kernel, lease, recording, config } = answers;
   const gap = (asked: Asking<unknown>, type: readonly string[]): Gap[] =>
     asked.kind === "ok" ? [] : [{ where: plainText(asked.where), why: plainText(asked.why), type }];
   const crictl = [
@@ -493,11 +581,21 @@ function gapsOf({ agent, peers, kernel, lease, recording, config }: Answers): re
   ];
   return [
     ...gap(agent, crictl),
-    ...[...peers].flatMap(([node, asked]) => gap(asked, [`ssh ${node} leasehold status`])),
+    ...[...peers].flatMap(([node, asked]) =>
+      gap(asked, [
+        `ssh ${node} leasehold status`,
+        ...(asked.kind === "failed" && UNREACHABLE.test(asked.why)
+          ? [`# If the machine is gone for good: "A dead node" in docs/operations.md`]
+          : []),
+      ]),
+    ),
     ...gap(kernel, ["ip -br address"]),
     ...gap(lease, [
-      `kubectl --kubeconfig ${config.adminKubeconfig ?? config.kubeconfig} --server https://NODE:${config.backendPort} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
-      "crictl ps -a --name 'kube-apiserver|etcd'",
+      `kubectl --kubeconfig ${adminConf(config)} --server https://${serverByHand(answers, local)} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
+      // A server that turned the agent away lives, and its container tells nothing more.
+      ...(lease.kind === "failed" && /answered 40[13]\b/.test(lease.why)
+        ? []
+        : ["crictl ps -a --name 'kube-apiserver|etcd'"]),
     ]),
     // While the agent is down and was never written, there is one thing to repair and not two.
     ...(agent.kind === "ok" ? gap(recording, [`ls ${config.dataDir}/decisions`]) : []),

@@ -42,6 +42,7 @@ export function pagePicture(config: Config, { at, node, statuses, places }: Pict
     peers: new Map([...asked].filter(([name]) => name !== node)),
     kernel: NOT_ASKED,
     lease: NOT_ASKED,
+    servers: [],
     recording: NOT_ASKED,
   });
   const facts = own.kind === "ok" ? own.value : undefined;

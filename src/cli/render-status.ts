@@ -72,9 +72,9 @@ function nodes(view: ClusterView, wide: boolean): string {
   const more = wide ? ["IP", "VERSION", "FAST-PATH", "TOLD-BY"] : [];
   const cells = (one: NodeView): Row => [
     `${one.node}${one.self ? "*" : ""}`,
-    one.alive === false ? `${one.state}?` : one.state,
+    // What a silent node said of itself is old, and its MASTER is no second one.
+    one.alive === false ? `was ${one.state}` : one.state,
     `${one.effective}/${one.base}`,
-    // What a silent node said of itself is old.
     yesNo(one.alive === false && one.eligible ? null : one.eligible),
     one.vipBound === null ? "-" : one.vipBound ? "bound" : "no",
     ...(wide ? [one.ip, one.version, yesNo(one.fastPath), one.from] : []),

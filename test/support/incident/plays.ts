@@ -77,7 +77,7 @@ export const PLAYS: Readonly<Record<string, Play>> = {
       {
         on: "node",
         type: "leasehold status",
-        says: /Credentials: \S+\/kubeconfig: the client certificate ended at/,
+        says: /Credentials of n\d.*: \S+\/kubeconfig: the client certificate ended at/,
       },
       { on: "node", type: LOG, says: /The client certificate has ended/ },
     ],

@@ -76,6 +76,7 @@ export function answers(change: Partial<Answers> = {}): Answers {
     peers: new Map(),
     kernel: ok({ addresses: [{ address: "192.0.2.10", interface: "eth0" }] }),
     lease: ok(leaseOf()),
+    servers: ["192.0.2.11:6443", "192.0.2.12:6443"],
     recording: ok(recordingOf()),
     ...change,
   };

@@ -65,6 +65,33 @@ const peer = agentOf({
   vip: { addresses: released },
 });
 
+const ENDED = "the client certificate ended at 2025-12-31T00:00:00.000Z";
+const fallback = "/etc/kubernetes/leasehold/admin.conf: no such file (the fallback, which need not exist)";
+const withoutCredentials = (node: string) =>
+  agentOf({
+    agent: {
+      node,
+      credentials: {
+        source: "",
+        expiresAt: null,
+        problem: `/etc/kubernetes/leasehold/kubeconfig: ${ENDED}; ${fallback}`,
+        warning: null,
+        certificates: [],
+      },
+    },
+    balancer: { backends: [{ ...backend, reason: "401" }] },
+  });
+const far = { ...backend, id: "192.0.2.12:6443", host: "192.0.2.12", local: false };
+/** How n1 and n3 see the API server of n2 behind a closed firewall. */
+const closed = {
+  backends: [backend, { ...far, grade: "DOWN", serving: false, reason: "timeout: tcp" }],
+} as const;
+const writing = ["n1", "n2"].map((node) => ({
+  ...candidate(node, { ip: node === "n1" ? "192.0.2.11" : "192.0.2.12" }),
+  counter: 1,
+  fresh: true,
+}));
+
 /** The situations of a runbook, and what could be asked in each. */
 export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
   well: {},
@@ -115,6 +142,29 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
     peers: new Map([
       ["n2", ok(peer)],
       ["n3", failed("the agent at http://192.0.2.13:10081/status", "no answer in 1500 ms")],
+    ]),
+  },
+  "expired-credentials": {
+    agent: ok(withoutCredentials("n1")),
+    peers: new Map([["n2", ok(withoutCredentials("n2"))]]),
+    lease: failed("the API (192.0.2.11:6443, 192.0.2.12:6443)", "192.0.2.11:6443 answered 401: Unauthorized"),
+  },
+  "closed-firewall": {
+    agent: ok(agentOf({ election: { candidates: writing }, balancer: closed })),
+    peers: new Map([
+      ["n2", failed("the agent of n2 at 192.0.2.12:10085", "no answer in 1500 ms")],
+      ["n3", ok({ ...peer, node: "n3", apiServers: agentOf({ balancer: closed }).apiServers })],
+    ]),
+  },
+  "closed-firewall-seen-from-behind": {
+    agent: ok(agentOf({ balancer: closed })),
+    peers: new Map([
+      ["n2", ok({ ...peer, apiServers: agentOf({ balancer: { backends: [far] } }).apiServers })],
+    ]),
+  },
+  "dead-node": {
+    peers: new Map([
+      ["n2", failed("the agent of n2 at 192.0.2.12:10085", "connect EHOSTUNREACH 192.0.2.12:10085")],
     ]),
   },
   "expired-lease": { at: new Date("2026-01-01T00:01:00.000Z"), agent: NO_AGENT, kernel: NOT_BOUND },
