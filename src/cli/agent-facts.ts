@@ -84,7 +84,10 @@ export interface AgentFacts {
   readonly failing: readonly { readonly name: string; readonly weight: number; readonly detail: string }[];
   /** The last refusal of the API that is not over, as a sentence without a full stop. */
   readonly refusal: string | null;
+  /** What is wrong with the kubeconfigs; null: one is good. */
   readonly credentials: string | null;
+  /** Which certificates have ended or end soon, and what to do; null: none does. */
+  readonly ending: string | null;
 }
 
 /** Where the API servers of the candidates are that the agent knows; none while it cannot be asked. */
@@ -173,6 +176,8 @@ function agentFacts(status: JsonObject): AgentFacts {
         ? null
         : refusalSentence(text(refusal["request"]), number(refusal["status"]), text(refusal["message"])),
     credentials: nullable(object(status["credentials"])["problem"], text),
+    // An agent before the warning has no such member.
+    ending: nullable(object(status["credentials"])["warning"] ?? null, text),
   };
 }
 

@@ -467,13 +467,20 @@ function warningsOf(
   return warnings;
 }
 
-/** What is wrong with the agents' kubeconfigs. Nodes of which the same is true have one sentence. */
+/**
+ * What is wrong with the agents' kubeconfigs. Nodes of which the same is true have one sentence, also where their
+ * certificates were made one after the other on one day.
+ */
 function credentialsOf(answers: Answers): readonly string[] {
-  const ill = agentsOf(answers).filter(({ credentials }) => credentials !== null);
-  return [...Map.groupBy(ill, ({ credentials }) => credentials ?? "")].map(
-    ([what, agents]) =>
-      `Credentials of ${namesOf(agents)}: ${what}. See LH_KUBECONFIG in docs/operations.md.`,
-  );
+  const ill = agentsOf(answers).flatMap(({ node, credentials, ending }) => {
+    const what = credentials === null ? ending : `${credentials}. See LH_KUBECONFIG in docs/operations.md`;
+    return what === null ? [] : [{ node, what }];
+  });
+  const days = Map.groupBy(ill, ({ what }) => what.replaceAll(/(\d{4}-\d\d-\d\d)T[\d:.]+Z/g, "$1"));
+  return [...days].map(([day, agents]) => {
+    const [first] = new Set(agents.map(({ what }) => what)).size === 1 ? agents : [];
+    return `Credentials of ${namesOf(agents)}: ${first?.what ?? day}.`;
+  });
 }
 
 const namesOf = (nodes: readonly { readonly node: string }[]): string =>

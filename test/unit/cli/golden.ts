@@ -65,16 +65,15 @@ const peer = agentOf({
   vip: { addresses: released },
 });
 
-const ENDED = "the client certificate ended at 2025-12-31T00:00:00.000Z";
 const fallback = "/etc/kubernetes/leasehold/admin.conf: no such file (the fallback, which need not exist)";
-const withoutCredentials = (node: string) =>
+const withoutCredentials = (node: string, ended: string) =>
   agentOf({
     agent: {
       node,
       credentials: {
         source: "",
         expiresAt: null,
-        problem: `/etc/kubernetes/leasehold/kubeconfig: ${ENDED}; ${fallback}`,
+        problem: `/etc/kubernetes/leasehold/kubeconfig: the client certificate ended at ${ended}; ${fallback}`,
         warning: null,
         certificates: [],
       },
@@ -145,8 +144,8 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
     ]),
   },
   "expired-credentials": {
-    agent: ok(withoutCredentials("n1")),
-    peers: new Map([["n2", ok(withoutCredentials("n2"))]]),
+    agent: ok(withoutCredentials("n1", "2025-12-31T00:00:00.000Z")),
+    peers: new Map([["n2", ok(withoutCredentials("n2", "2025-12-31T00:02:00.000Z"))]]),
     lease: failed("the API (192.0.2.11:6443, 192.0.2.12:6443)", "192.0.2.11:6443 answered 401: Unauthorized"),
   },
   "closed-firewall": {

@@ -56,6 +56,20 @@ test("status tells of a stranger that claims the VIP, for two minutes", () => {
   assert.doesNotMatch(shown({ ...stranger, node: "n2" }), /no candidate/);
 });
 
+test("status names the nodes whose certificate ends while admin.conf serves in its place", () => {
+  const warning =
+    "/etc/kubernetes/leasehold/kubeconfig: the client certificate ends at 2026-01-03T00:00:00.000Z; make a new one";
+  const ending = (node: string) => {
+    const agent = agentOf({ agent: { node } });
+    return ok({ ...agent, ending: warning });
+  };
+  assert.match(
+    statusText(viewOf({ agent: ending("n1"), peers: new Map([["n2", ending("n2")]]) }), false),
+    /Look at:\n.*Credentials of n1, n2: \S+: the client certificate ends at 2026-01-03T00:00:00\.000Z; make a new one\.\n/s,
+  );
+  assert.doesNotMatch(statusText(viewOf(), false), /Credentials/);
+});
+
 describe("what came from outside", () => {
   test("of an agent of another version, or of another program, is no agent's status", () => {
     const good = JSON.stringify(exampleStatus());
