@@ -65,6 +65,26 @@ describe("the runbook", () => {
     assert.deepEqual(sections.toSorted(), [...alerts, ...Object.keys(ERRORS)].toSorted());
   });
 
+  test("has every section to which a text of the program sends somebody", () => {
+    const named = globSync("src/**/*.ts", { cwd: ROOT }).flatMap((path) =>
+      [
+        ...read(path).matchAll(/(?:"([A-Z][\w ]+)\\?"|\b((?:LH_|Leasehold)\w+)) in docs\/operations\.md/g),
+      ].map(([, title, code]) => title ?? code ?? ""),
+    );
+    assert.ok(named.includes("A dead node") && named.includes("LH_KUBECONFIG"));
+    const anchors = anchorsOf(RUNBOOK);
+    for (const name of named) assert.ok(anchors.includes(anchor(name)), name);
+  });
+
+  test("takes a dead node out of etcd, the cluster and the Lease, in commands to paste", () => {
+    assert.match(
+      section("A dead node"),
+      /export KUBECONFIG=[^]*endpoint health[^]*member remove[^]*kubectl delete node[^]*leasehold forget[^]*leasehold status/,
+    );
+    for (const alert of ["LeaseholdAgentDown", "LeaseholdBackendDown"])
+      assert.match(section(alert), /#a-dead-node/, alert);
+  });
+
   test("names every code of a reason for a move", () => {
     const text = section("LeaseholdFlapping");
     for (const code of REASON_CODES) assert.ok(text.includes(`\`${code}\``), code);
