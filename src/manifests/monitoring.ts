@@ -197,8 +197,8 @@ ${LABELS}spec:
           expr: leasehold_client_certificate_expiration_timestamp_seconds - time() and leasehold_client_certificate_expires_soon == 1
           labels: {severity: warning}
           annotations:
-            summary: A client certificate of the agent on {{ $labels.node }} expires in {{ $value | humanizeDuration }}.
-            description: /status of that agent says under credentials.warning which one it is and what to do. After the end of its own certificate the agent uses admin.conf.
+            summary: "A client certificate of the agent on {{ $labels.node }} {{ if gt $value 0.0 }}expires in {{ $value | humanizeDuration }}{{ else }}has expired{{ end }}."
+            description: The line Credentials of \`leasehold status\` there says which one it is and what to do. After the end of its own certificate the agent uses admin.conf.
             runbook_url: ${runbook("LeaseholdCertificateExpiresSoon")}
         - alert: LeaseholdAgentDown
           # The second part fires when Prometheus has no agent to ask: the PodMonitor selects none, or no Prometheus

@@ -397,6 +397,22 @@ const CASES: readonly Case[] = [
       },
     ],
   },
+  {
+    alert: "LeaseholdCertificateExpiresSoon",
+    what: "four minutes ago",
+    series: {
+      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="own"')]:
+        "60+0x40",
+      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="own"')]: "1+0x40",
+    },
+    at: "5m",
+    fires: [
+      {
+        labels: on("n1", { kubeconfig: "own" }),
+        summary: "A client certificate of the agent on n1 has expired.",
+      },
+    ],
+  },
 
   {
     alert: "LeaseholdAgentDown",
