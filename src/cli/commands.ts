@@ -296,8 +296,10 @@ export const COMMANDS = [
     argument: { name: "NODE", required: true },
     summary: "take a node that is gone for good out of the Lease",
     details: [
-      "It watches that node for half a minute first, and changes nothing while the node is alive. Run it on any " +
-        "control-plane node that stays.",
+      "It watches that node for half a minute first, and changes nothing while the node is alive, holds the Lease, or " +
+        "has an API server that the cluster still names. Run it on any control-plane node that stays.",
+      "It changes the Lease alone. etcd and Kubernetes have to forget the node too: `etcdctl member remove` and " +
+        '`kubectl delete node`, as "A dead node" in docs/operations.md says.',
     ],
     flags: [],
     examples: [["leasehold forget n4", "n4 has left the cluster and cannot run `leasehold cleanup`"]],

@@ -187,7 +187,7 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
     if (successor !== undefined && (before === now || before.annotations[successor[0]] !== successor[1]))
       return;
     throw new Refusal(
-      `the cluster still names the API server of ${node}, ${named} (kubectl get endpointslices). Nothing was changed.\n` +
+      `the cluster still names the API server of ${node}, ${named} (kubectl get endpointslices -n default). Nothing was changed.\n` +
         "If that node is to leave, stop its agent and run `leasehold cleanup` there. If it is lost, the cluster no longer\n" +
         `names it after a minute: then run this again. ${byHand}`,
     );
@@ -212,7 +212,8 @@ export async function forgetNode(deps: ForgetNodeDeps): Promise<void> {
         : "";
     return (
       `${node} was taken out of ${which}. It names ${others.length === 0 ? "no node" : others.join(", ")} now.\n` +
-      `If ${node} comes back, its agent joins again by itself.\n${moved}`
+      `If ${node} comes back, its agent joins again by itself. If it is gone for good, etcd and Kubernetes have to forget it too\n` +
+      `(etcdctl member remove, kubectl delete node ${node}): see "A dead node" in docs/operations.md.\n${moved}`
     );
   }
 }

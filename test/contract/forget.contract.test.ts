@@ -155,6 +155,7 @@ for (const kind of await targetKinds()) {
       assert.match(printed, /names n4, last at 192\.0\.2\.14\. Watching for 30 s/);
       assert.match(printed, /n4 was taken out of the Lease kube-system\/leasehold\. It names n1, n2 now/);
       assert.match(printed, /comes back, its agent joins again by itself/);
+      assert.match(printed, /etcdctl member remove, kubectl delete node n4\): see "A dead node" in docs/);
       assert.deepEqual(await names(), ["n1", "n2"]);
       assert.match(await run("n4"), /does not name n4\. Nothing was changed\. It names n1, n2/);
     });
