@@ -55,7 +55,7 @@ export function writeRememberedItems(
   } catch (error) {
     log.warn(
       { path, what, err: error },
-      "The agent could not write a file of LEASEHOLD_DATA_DIR: check the disk",
+      "The agent could not write a file of LEASEHOLD_DATA_DIR: `err` says why, and the line `disk` of `leasehold doctor`",
     );
   }
 }

@@ -81,7 +81,7 @@ export function createRecordings({ clock, log, dataDir, text }: RecordingsDeps):
     } catch (error) {
       log.warn(
         { err: error, file, cause },
-        "The agent could not write the flight recorder: check LEASEHOLD_DATA_DIR",
+        "The agent could not write the flight recorder: `err` says why, and the line `disk` of `leasehold doctor`",
       );
       await rm(`${file}.new`, { force: true }).catch(() => {});
     }

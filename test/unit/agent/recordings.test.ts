@@ -82,6 +82,8 @@ describe("the recordings of the flight recorder", () => {
     const { recordings, dataDir, warnings } = setUp(t);
     writeFileSync(join(dataDir, "decisions"), "a file in the place of the directory");
     await recordings.now("SIGUSR1");
-    assert.deepEqual(warnings, ["The agent could not write the flight recorder: check LEASEHOLD_DATA_DIR"]);
+    assert.deepEqual(warnings, [
+      "The agent could not write the flight recorder: `err` says why, and the line `disk` of `leasehold doctor`",
+    ]);
   });
 });
