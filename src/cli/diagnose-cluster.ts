@@ -17,6 +17,7 @@ export function diagnoseCluster(examined: Examined): readonly Diagnosis[] {
   return [
     ...kubeconfigs(examined),
     rights(examined),
+    ...ownServer(examined),
     ...certificates(examined),
     endpoints(examined),
     ...clocks(examined),
@@ -81,6 +82,29 @@ function rights({ rights: asked, isWorker }: Examined): Diagnosis {
   const needed = asked.value.some((one) => one.needed);
   const list = asked.value.map(({ right }) => right).join(", ");
   return line("rights", needed ? "FAIL" : "warn", `the agent's user may not: ${list}`, apply);
+}
+
+/** Only where it fails, and only where an agent has been set up: before that there need be no API server. */
+function ownServer({ servers, ownServer: own, agent, isWorker }: Examined): readonly Diagnosis[] {
+  const asked = servers.find((one) => one.kind === "failed" && one.where === own);
+  if (asked?.kind !== "failed" || agent.kind === "none" || isWorker) return [];
+  return asked.why === "no answer"
+    ? [
+        line(
+          "api-server",
+          "FAIL",
+          `the API server of this node (${own}) does not answer, so it hangs if its container runs`,
+          "crictl ps -a --name kube-apiserver. If it is Running: crictl stop $(crictl ps --name kube-apiserver -q)",
+        ),
+      ]
+    : [
+        line(
+          "api-server",
+          "FAIL",
+          `the API server of this node (${own}): ${asked.why}`,
+          "crictl ps -a --name kube-apiserver, and its log: it has ended, or has not been started",
+        ),
+      ];
 }
 
 function certificates({ servers, vips, at }: Examined): readonly Diagnosis[] {
@@ -300,13 +324,16 @@ function sameVips({ candidates, vips, node }: Examined): Diagnosis {
   const others = said.filter((one) => one.vips?.toSorted().join(", ") !== own);
   if (others.length === 0) return line("vips", "ok", `every node has ${own}`);
   const list = others.map((one) => `${one.node} has ${one.vips?.join(", ") ?? ""}`).join("; ");
+  const whose = said.some((one) => one.node === node && !others.includes(one))
+    ? `LEASEHOLD_VIP of this node is ${own}`
+    : `this command was given ${own}`;
   return line(
     "vips",
     "FAIL",
-    `this command was given ${own}, and ${list}`,
+    `${whose}, and ${list}`,
     others.some((one) => one.node === node)
       ? `See LH_VIP_MISMATCH in docs/operations.md. This node's own agent differs as well: ${AGENT_LOG}`
-      : "See LH_VIP_MISMATCH in docs/operations.md: give every node the same LEASEHOLD_VIP.",
+      : "See LH_VIP_MISMATCH in docs/operations.md: give every node the same LEASEHOLD_VIP, in its manifest.",
   );
 }
 

@@ -31,9 +31,30 @@ const NOT_ON_WORKERS: ReadonlySet<string> = new Set([
 ]);
 
 export function diagnose(examined: Examined): readonly Diagnosis[] {
-  const all = everything(examined);
+  const all = wrongVipFirst(everything(examined), examined);
   return examined.isWorker ? all.filter(({ check }) => !NOT_ON_WORKERS.has(check)) : all;
 }
+
+/**
+ * With a wrong LEASEHOLD_VIP the lines about that address are its consequences. To do what they say, such as to put the
+ * address into certificates, would make things worse.
+ */
+function wrongVipFirst(all: readonly Diagnosis[], { vips }: Examined): readonly Diagnosis[] {
+  const wrong = all.filter(({ check, verdict }) => check === "vips" && verdict === "FAIL");
+  if (wrong.length === 0) return all;
+  const rest = all.filter((one) => !wrong.includes(one));
+  return [
+    ...wrong,
+    ...rest.map((one) =>
+      one.verdict !== "ok" && vips.some((vip) => one.found.includes(vip))
+        ? { ...one, todo: "Mend the line `vips` first. This line is about the same address." }
+        : one,
+    ),
+  ];
+}
+
+/** The worst lines first: one cause may leave many others unknown. */
+const ORDER = ["FAIL", "warn", "unknown", "ok"];
 
 function everything(examined: Examined): readonly Diagnosis[] {
   return [
@@ -276,7 +297,7 @@ function disks({ disks: found }: Examined): readonly Diagnosis[] {
       "disk",
       freeBytes < FULL_BYTES || freeInodes === 0 ? "FAIL" : "warn",
       `the disk of ${path} (${setting}) has ${Math.floor(freeBytes / 1024)} KiB${inodes} left`,
-      `\`df -h ${path}\`, \`df -i ${path}\` and \`du -ah ${path}\`: make room. The agent writes again by itself.`,
+      `\`df -h ${path}\`, \`df -i ${path}\` and \`du -ax ${path} | sort -n | tail\` show what fills it. "A full disk" in docs/operations.md says what may be deleted.`,
     );
   });
 }
@@ -458,9 +479,10 @@ function kubelet({ kubelet: { nodeIp, node }, vips }: Examined): readonly Diagno
   ];
 }
 
-/** One line for each check, and below it what to do. */
+/** One line for each check, the worst first, and below each what to do. */
 export function diagnosisText(diagnoses: readonly Diagnosis[]): string {
-  const rows = diagnoses.flatMap(({ check, verdict, found, todo }) => [
+  const worstFirst = diagnoses.toSorted((a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict));
+  const rows = worstFirst.flatMap(({ check, verdict, found, todo }) => [
     [check, verdict, found],
     ...(todo === "" ? [] : [["", "", `-> ${todo}`]]),
   ]);

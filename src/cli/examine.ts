@@ -11,6 +11,7 @@ import type { LinkEntry } from "../linux/rtnetlink.ts";
 import type { Candidate } from "../kube/record.ts";
 import { readLease } from "../kube/withdraw.ts";
 import type { LeaseRead } from "../kube/withdraw.ts";
+import { hostPort } from "../net.ts";
 import { VERSION } from "../version.ts";
 import type { Asking } from "./ask.ts";
 import { connect } from "./connection.ts";
@@ -98,6 +99,7 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     admin,
     rights,
     servers,
+    ownServer: hostPort(config.nodeIp?.text ?? "127.0.0.1", config.backendPort),
     unnamed: unnamedOf(config, place, { peers, known, named }),
     // The probes of the wire have taken a second, in which the holder has renewed.
     holderClock: holderClock(lease, await readLease(connection.lease), clock.wall()),

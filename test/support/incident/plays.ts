@@ -146,7 +146,7 @@ export const PLAYS: Readonly<Record<string, Play>> = {
       {
         on: "node",
         type: "leasehold doctor",
-        says: /^vips +FAIL +this command was given \S+110, and .*\n.*LH_VIP_MISMATCH/m,
+        says: /^vips +FAIL +LEASEHOLD_VIP of this node is \S+110, and .*\n.*LH_VIP_MISMATCH/m,
       },
       { on: "node", type: "leasehold why", says: /FAULT vip-mismatch: n\d has \S+110, and n\d has \S+100/ },
       { on: "node", type: LOG, says: /LH_VIP_MISMATCH/ },
@@ -176,7 +176,7 @@ mv leasehold.yaml manifests/`);
       {
         on: "node",
         type: "leasehold doctor",
-        says: /^certificate +unknown +\S+:6443: no answer\n.*crictl ps -a --name kube-apiserver/m,
+        says: /^api-server +FAIL +.* does not answer, so it hangs .*\n.*crictl stop/m,
       },
     ],
     async mend(_, { node }) {

@@ -83,6 +83,7 @@ const WELL: Examined = {
   },
   rights: ok([]),
   servers: [ok(SERVER)],
+  ownServer: "127.0.0.1:6443",
   unnamed: ok(null),
   holderClock: { node: "n2", skewMs: -900 },
   candidates: ok(CANDIDATES),
@@ -593,7 +594,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "disk",
     "FAIL",
     /^the disk of \/var\/lib\/leasehold \(LEASEHOLD_DATA_DIR\) has 4 KiB left$/,
-    /df -h \/var\/lib\/leasehold.*make room/,
+    /df -h \/var\/lib\/leasehold.*may be deleted/,
   ],
   [
     "a disk without inodes",
@@ -609,7 +610,7 @@ const CASES: readonly (readonly [string, Partial<Examined>, string, string, RegE
     "disk",
     "warn",
     /2048 KiB left/,
-    /make room/,
+    /may be deleted/,
   ],
   ["no directories yet", { disks: [] }, "disk", "unknown", /not there yet/, /installation/],
   [
@@ -964,6 +965,48 @@ describe("doctor", () => {
     );
     assert.match(lines[1]?.found ?? "", /admin\.conf: no such file/);
     assert.match(lines[1]?.todo ?? "", /^It is only the fallback\. Mend the other one first\.$/);
+  });
+
+  test("tells the worst first, and a wrong VIP before what follows from it", () => {
+    const diagnoses = diagnose({
+      ...WELL,
+      vips: ["192.0.2.110"],
+      servers: [ok({ ...SERVER, missing: ["192.0.2.110"] })],
+      candidates: ok(CANDIDATES.map((one) => (one.node === "n1" ? { ...one, vips: ["192.0.2.110"] } : one))),
+    });
+    const rows = diagnosisText(diagnoses).split("\n").slice(1);
+    assert.match(
+      rows[0] ?? "",
+      /^vips +FAIL +LEASEHOLD_VIP of this node is 192\.0\.2\.110, and n2 has 192\.0\.2\.10$/,
+    );
+    assert.match(rows[1] ?? "", /LH_VIP_MISMATCH/);
+    assert.match(rows[2] ?? "", /^certificate +FAIL .*192\.0\.2\.110/);
+    assert.match(rows[3] ?? "", /-> Mend the line `vips` first/);
+    const verdicts = rows.flatMap((row) => / (FAIL|warn|unknown|ok) /.exec(row.slice(0, 40))?.[1] ?? []);
+    assert.deepEqual(
+      verdicts,
+      verdicts.toSorted(
+        (a, b) => "FWUO".indexOf(a.toUpperCase()[0] ?? "") - "FWUO".indexOf(b.toUpperCase()[0] ?? ""),
+      ),
+    );
+  });
+
+  test("says that the API server of this node hangs or has ended, and of no machine that has none", () => {
+    const told = (why: string, change: Partial<Examined> = {}) =>
+      diagnose({
+        ...WELL,
+        agent: { kind: "answers", failing: [] },
+        servers: [failed("127.0.0.1:6443", why)],
+        ...change,
+      })
+        .filter(({ check }) => check === "api-server")
+        .map(({ verdict, found, todo }) => `${verdict} ${found} -> ${todo}`)
+        .join();
+    assert.match(told("no answer"), /^FAIL .*it hangs.* -> .*crictl stop/);
+    assert.match(told("connect ECONNREFUSED"), /^FAIL .*ECONNREFUSED -> .*its log/);
+    assert.equal(told("no answer", { agent: { kind: "none" } }), "");
+    assert.equal(told("no answer", { isWorker: true }), "");
+    assert.equal(told("no answer", { servers: [failed("192.0.2.12:6443", "no answer")] }), "");
   });
 
   test("does not try the ports that the agent itself has", () => {
