@@ -8,11 +8,15 @@ import { saysOther } from "../election/take-over.ts";
 import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
-import { isLoopback, parseServer } from "../net.ts";
+import { parseServer } from "../net.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording } from "../recorder/recording.ts";
 import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
-import type { Answers, Asking } from "./ask.ts";
+import { agentsOf } from "./ask.ts";
+import type { Answers } from "./ask.ts";
+import { byHand } from "./by-hand.ts";
+import type { Gap } from "./by-hand.ts";
+import { credentialsHints, serverHints } from "./cluster-hints.ts";
 import { changedHolderText } from "./diagnosis.ts";
 
 export interface NodeView {
@@ -57,13 +61,6 @@ export interface OtherOwner {
   readonly node: string | null;
   /** The agents stand by for it (LEASEHOLD_TAKE_OVER). */
   readonly standsBy: boolean;
-}
-
-/** What could not be asked, and what to type then. */
-export interface Gap {
-  readonly where: string;
-  readonly why: string;
-  readonly type: readonly string[];
 }
 
 export interface ClusterView {
@@ -148,16 +145,12 @@ export function clusterView(answers: Answers): ClusterView {
     warnings: [
       ...expiryOf(lease),
       ...warningsOf(local, here, record, other),
-      ...credentialsOf(answers),
-      ...serversOf(answers, local, nodes),
+      ...credentialsHints(answers),
+      ...serverHints(answers, nodes),
       ...drainsOf(local, lease.drained, candidates),
     ],
-    notAsked: gapsOf(answers, local),
+    notAsked: byHand(answers, local),
   };
-}
-
-function agentsOf({ agent, peers }: Answers): readonly AgentFacts[] {
-  return [agent, ...peers.values()].flatMap((asked) => (asked.kind === "ok" ? [asked.value] : []));
 }
 
 /**
@@ -467,81 +460,6 @@ function warningsOf(
   return warnings;
 }
 
-/**
- * What is wrong with the agents' kubeconfigs. Nodes of which the same is true have one sentence, also where their
- * certificates were made one after the other on one day.
- */
-function credentialsOf(answers: Answers): readonly string[] {
-  const ill = agentsOf(answers).flatMap(({ node, credentials, ending }) => {
-    const what = credentials === null ? ending : `${credentials}. See LH_KUBECONFIG in docs/operations.md`;
-    return what === null ? [] : [{ node, what }];
-  });
-  const days = Map.groupBy(ill, ({ what }) => what.replaceAll(/(\d{4}-\d\d-\d\d)T[\d:.]+Z/g, "$1"));
-  return [...days].map(([day, agents]) => {
-    const [first] = new Set(agents.map(({ what }) => what)).size === 1 ? agents : [];
-    return `Credentials of ${namesOf(agents)}: ${first?.what ?? day}.`;
-  });
-}
-
-const namesOf = (nodes: readonly { readonly node: string }[]): string =>
-  nodes.map(({ node }) => node).join(", ");
-
-/** What a grade and an answer in the table of API servers do not say by themselves. */
-function serversOf(
-  answers: Answers,
-  local: AgentFacts | undefined,
-  nodes: readonly NodeView[],
-): readonly string[] {
-  const agents = agentsOf(answers);
-  const denied = agents.filter(({ apiServers }) => apiServers.some(({ reason }) => /^40[13]$/.test(reason)));
-  return [
-    ...(denied.length === 0
-      ? []
-      : [
-          `401 or 403 in the column ANSWER: that API server lives and takes connections, and does not accept the credentials of ${namesOf(denied)}.`,
-        ]),
-    ...nodes.flatMap((node) => [...walledOff(node, answers, agents), ...unnamedServer(node, local)]),
-  ];
-}
-
-/** A firewall on a node, which lets the node's own agent reach its API server and no other agent. */
-function walledOff(
-  { node, ip }: NodeView,
-  { agent, peers }: Answers,
-  agents: readonly AgentFacts[],
-): readonly string[] {
-  const seen = agents.flatMap(({ node: by, apiServers }) =>
-    apiServers.filter(({ server }) => parseServer(server)?.host === ip).map((one) => ({ node: by, ...one })),
-  );
-  const own = seen.find((one) => one.node === node);
-  const others = seen.filter((one) => one.node !== node);
-  if (others.length === 0 || !others.every(({ reason }) => reason === "timeout: tcp")) return [];
-  const server = others[0]?.server ?? "";
-  const by = namesOf(others);
-  if (own?.grade === "UP")
-    return [
-      `${node} reaches its own API server ${server}, which does not answer ${by}: a firewall on ${node}? Run \`leasehold doctor\` on ${node}.`,
-    ];
-  // A node that writes the Lease lives.
-  const writes =
-    agent.kind === "ok" &&
-    agent.value.election?.candidates.some((one) => one.node === node && one.fresh === true) === true;
-  return writes && peers.get(node)?.kind === "failed"
-    ? [
-        `The agent of ${node} wrote the Lease within the last half minute, and its API server ${server} does not answer ${by}: a firewall on ${node}? Run \`leasehold doctor\` on ${node}.`,
-      ]
-    : [];
-}
-
-/** A node whose API server the cluster does not name any more has lost it, or is gone. */
-function unnamedServer({ node, ip, alive }: NodeView, local: AgentFacts | undefined): readonly string[] {
-  if (alive !== false || local === undefined || local.apiServers.length === 0) return [];
-  if (local.apiServers.some(({ server }) => parseServer(server)?.host === ip)) return [];
-  return [
-    `The cluster does not name an API server of ${node} (${ip}), whose agent is silent. If the machine is gone for good, see "A dead node" in docs/operations.md.`,
-  ];
-}
-
 /** One sentence for each API server that a person has drained. */
 function drainsOf(
   local: AgentFacts | undefined,
@@ -558,53 +476,4 @@ function drainsOf(
       ? `The API server ${name} is drained, and gets connections all the same, because no other one is UP.`
       : `The API server ${name} is drained: it gets no new connections until \`leasehold undrain ${node ?? server}\`.`;
   });
-}
-
-/** Where kubeadm, k3s and RKE2 put the administrator's kubeconfig on the node itself. The pod may have it elsewhere. */
-function adminConf({ adminKubeconfig, kubeconfig }: Answers["config"]): string {
-  const own = [adminKubeconfig, kubeconfig].find(
-    (path) => path?.startsWith("/etc/rancher/") === true || path?.endsWith("/kubelet.conf") === true,
-  );
-  return own ?? "/etc/kubernetes/admin.conf";
-}
-
-/** The API server to ask by hand: one that answers, or else the first. A certificate is not valid for loopback. */
-function serverByHand({ servers, config }: Answers, local: AgentFacts | undefined): string {
-  const alive = local?.apiServers.find(({ grade }) => grade === "UP")?.server;
-  const first = servers.find((server) => !isLoopback(parseServer(server)?.host ?? ""));
-  return alive ?? first ?? `NODE:${config.backendPort}`;
-}
-
-/** Words of an address that no machine answers for. A refused connection comes from a machine that lives. */
-const UNREACHABLE = /EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ETIMEDOUT|no answer/;
-
-function gapsOf(answers: Answers, local: AgentFacts | undefined): readonly Gap[] {
-  const { agent, peers, kernel, lease, recording, config } = answers;
-  const gap = (asked: Asking<unknown>, type: readonly string[]): Gap[] =>
-    asked.kind === "ok" ? [] : [{ where: plainText(asked.where), why: plainText(asked.why), type }];
-  const crictl = [
-    "crictl ps -a --name leasehold",
-    "crictl logs $(crictl ps -a --name leasehold -q | head -n 1)",
-  ];
-  return [
-    ...gap(agent, crictl),
-    ...[...peers].flatMap(([node, asked]) =>
-      gap(asked, [
-        `ssh ${node} leasehold status`,
-        ...(asked.kind === "failed" && UNREACHABLE.test(asked.why)
-          ? [`# If the machine is gone for good: "A dead node" in docs/operations.md`]
-          : []),
-      ]),
-    ),
-    ...gap(kernel, ["ip -br address"]),
-    ...gap(lease, [
-      `kubectl --kubeconfig ${adminConf(config)} --server https://${serverByHand(answers, local)} get lease -n ${config.leaseNamespace} ${config.leaseName} -o yaml`,
-      // A server that turned the agent away lives, and its container tells nothing more.
-      ...(lease.kind === "failed" && /answered 40[13]\b/.test(lease.why)
-        ? []
-        : ["crictl ps -a --name 'kube-apiserver|etcd'"]),
-    ]),
-    // While the agent is down and was never written, there is one thing to repair and not two.
-    ...(agent.kind === "ok" ? gap(recording, [`ls ${config.dataDir}/decisions`]) : []),
-  ];
 }

@@ -9,7 +9,7 @@ import { createRecorder } from "../../../src/recorder/recorder.ts";
 import { formatRecording, parseRecording } from "../../../src/recorder/recording.ts";
 import type { Recording } from "../../../src/recorder/recording.ts";
 import { candidate, held, Subject } from "../election/harness.ts";
-import { exampleStatus } from "../ops/example.ts";
+import { backend, exampleStatus } from "../ops/example.ts";
 import type { Changes } from "../ops/example.ts";
 
 export const AT = new Date("2026-01-01T00:00:01.400Z");
@@ -31,9 +31,16 @@ export function leaseOf(holder = "n1", annotations: Readonly<Record<string, stri
   return held(holder, 1, [n1, n2, n3], { annotations });
 }
 
+/** Every node of {@link leaseOf} has an API server. */
+const servers = [
+  backend,
+  ...["192.0.2.12", "192.0.2.13"].map((host) => ({ ...backend, id: `${host}:6443`, host, local: false })),
+];
+
 export function agentOf(changes: Changes = {}): AgentFacts {
   const status: AgentStatus = exampleStatus({
     ...changes,
+    balancer: { backends: servers, ...changes.balancer },
     agent: { api: { lastRefusal: null }, ...changes.agent },
   });
   const facts = parseAgentFacts(JSON.stringify(status));

@@ -65,6 +65,8 @@ const peer = agentOf({
   vip: { addresses: released },
 });
 
+const far = { ...backend, id: "192.0.2.12:6443", host: "192.0.2.12", local: false };
+const third = { ...far, id: "192.0.2.13:6443", host: "192.0.2.13" };
 const fallback = "/etc/kubernetes/leasehold/admin.conf: no such file (the fallback, which need not exist)";
 const withoutCredentials = (node: string, ended: string) =>
   agentOf({
@@ -78,12 +80,11 @@ const withoutCredentials = (node: string, ended: string) =>
         certificates: [],
       },
     },
-    balancer: { backends: [{ ...backend, reason: "401" }] },
+    balancer: { backends: [backend, far, third].map((one) => ({ ...one, reason: "401" })) },
   });
-const far = { ...backend, id: "192.0.2.12:6443", host: "192.0.2.12", local: false };
 /** How n1 and n3 see the API server of n2 behind a closed firewall. */
 const closed = {
-  backends: [backend, { ...far, grade: "DOWN", serving: false, reason: "timeout: tcp" }],
+  backends: [backend, third, { ...far, grade: "DOWN", serving: false, reason: "timeout: tcp" }],
 } as const;
 const writing = ["n1", "n2"].map((node) => ({
   ...candidate(node, { ip: node === "n1" ? "192.0.2.11" : "192.0.2.12" }),
@@ -125,6 +126,7 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
               serving: false,
               drained: true,
             },
+            third,
           ],
         },
       }),
@@ -158,13 +160,58 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
   "closed-firewall-seen-from-behind": {
     agent: ok(agentOf({ balancer: closed })),
     peers: new Map([
-      ["n2", ok({ ...peer, apiServers: agentOf({ balancer: { backends: [far] } }).apiServers })],
+      [
+        "n2",
+        ok({ ...peer, apiServers: agentOf({ balancer: { backends: [backend, far, third] } }).apiServers }),
+      ],
     ]),
   },
   "dead-node": {
+    agent: ok(agentOf({ balancer: { backends: [backend, third] } })),
     peers: new Map([
       ["n2", failed("the agent of n2 at 192.0.2.12:10085", "connect EHOSTUNREACH 192.0.2.12:10085")],
     ]),
+  },
+  "no-rights": {
+    lease: failed(
+      "the API (127.0.0.1:6443, 192.0.2.12:6443)",
+      '127.0.0.1:6443 answered 403: leases is forbidden: User "leasehold" cannot get resource',
+    ),
+  },
+  "hung-api-server": {
+    agent: ok(agentOf({ election: { candidates: writing }, balancer: { backends: [backend, third] } })),
+    peers: new Map([
+      [
+        "n2",
+        ok({
+          ...peer,
+          apiServers: agentOf({
+            balancer: {
+              backends: [backend, { ...far, grade: "DOWN", serving: false, reason: "timeout: tls" }],
+            },
+          }).apiServers,
+        }),
+      ],
+    ]),
+    lease: ok(
+      held("n1", 1, [
+        candidate("n1", { ip: "192.0.2.11", state: "MASTER" }),
+        candidate("n2", { ip: "192.0.2.12" }),
+      ]),
+    ),
+  },
+  "no-quorum": {
+    agent: ok(
+      agentOf({
+        balancer: {
+          backends: [
+            { ...backend, grade: "DRAIN", serving: false, reason: "500" },
+            { ...far, grade: "DOWN", serving: false, reason: "refused" },
+          ],
+        },
+      }),
+    ),
+    lease: NO_API,
   },
   "expired-lease": { at: new Date("2026-01-01T00:01:00.000Z"), agent: NO_AGENT, kernel: NOT_BOUND },
 };
