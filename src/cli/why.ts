@@ -47,6 +47,10 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
       `${name} is no candidate, so it cannot hold the VIP: ${names === "" ? "no candidate is known" : `the candidates are ${names}`}. A node becomes one when its agent reaches the API for the first time.`,
     ];
   }
+  // What a silent node said of itself is old, and another one may hold the Lease by now.
+  const wasHolder = node.alive === false && view.lease.from !== null && view.lease.holder !== name;
+  if (wasHolder && (node.state === "MASTER" || node.state === "PROVISIONAL"))
+    return [...silence(node), ...backup(view, node, undefined)];
   switch (node.state) {
     case "MASTER": {
       const reason = ["", "this node holds the Lease"].includes(node.why) ? "" : `: ${node.why}`;
@@ -61,7 +65,7 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
       return [
         ...silence(node),
         `${name} cannot hold the VIP: it is in ${node.why.startsWith("FAULT") ? node.why : "FAULT"}.`,
-        "LeaseholdFault in docs/operations.md says what to do about it. The node takes part again when the fault has gone.",
+        `${sectionOf(node.why)} in docs/operations.md says what to do about it. The node takes part again when the fault has gone.`,
       ];
     case "INIT":
       return [
@@ -70,6 +74,21 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
     default:
       return [...silence(node), ...backup(view, node, holder)];
   }
+}
+
+/** The sections of the runbook for faults that have one of their own. LeaseholdFault has the others. */
+const SECTIONS = [
+  ["vip-mismatch", "LH_VIP_MISMATCH"],
+  ["vip-conflict", "LH_VIP_CONFLICT"],
+  ["vip", "LH_VIP_FOREIGN"],
+  ["duplicate-node-name", "LH_DUPLICATE_NODE"],
+] as const;
+
+function sectionOf(why: string): string {
+  const faults = /^FAULT ([a-z, -]+)/.exec(why)?.[1]?.split(", ") ?? [];
+  const [only, ...more] = faults;
+  const section = more.length > 0 ? undefined : SECTIONS.find(([fault]) => fault === only)?.[1];
+  return section ?? "LeaseholdFault";
 }
 
 const since = ({ sinceMs }: NodeView): string => (sinceMs === null ? "" : `, for ${duration(sinceMs)}`);
@@ -141,6 +160,10 @@ function backup(view: ClusterView, node: NodeView, holder: NodeView | undefined)
 }
 
 function ranks(node: NodeView, holder: NodeView): readonly string[] {
+  if (holder.state === "PROVISIONAL")
+    return [
+      `${holder.node} has the VIP provisionally: it cannot renew the Lease. An eligible node takes the VIP over when the API accepts its claim.`,
+    ];
   const compared = `${node.node} has the effective priority ${node.effective}, and ${holder.node} ${holder.effective}.`;
   if (node.effective > holder.effective)
     return [

@@ -14,7 +14,7 @@ import { why, whyText } from "../../../src/cli/why.ts";
 import type { ElectionStatus } from "../../../src/election/status.ts";
 import { exampleStatus } from "../ops/example.ts";
 import { candidate, held } from "../election/harness.ts";
-import { agentOf, answers, leaseOf, ok, recordingOf } from "./answers.ts";
+import { agentOf, answers, failed, leaseOf, ok, recordingOf } from "./answers.ts";
 import { goldenCommands, NO_AGENT, NO_API } from "./golden.ts";
 
 const viewOf = (change: Partial<Answers> = {}) => clusterView(answers(change));
@@ -140,7 +140,29 @@ describe("why", () => {
     ]);
     assert.match(
       last({ agent: ok(agent), lease: ok(lease) }),
-      /it is in FAULT vip-mismatch: n1 has 192\.0\.2\.10, 2001:db8::10, and n2 has 192\.0\.2\.20, n3 has 192\.0\.2\.20\. LeaseholdFault in docs\/operations\.md/,
+      /it is in FAULT vip-mismatch: n1 has 192\.0\.2\.10, 2001:db8::10, and n2 has 192\.0\.2\.20, n3 has 192\.0\.2\.20\. LH_VIP_MISMATCH in docs\/operations\.md/,
+    );
+  });
+
+  test("does not say of a silent node that it holds the VIP, while another one holds the Lease", () => {
+    const lease = held("n1", 1, [
+      candidate("n1", { state: "MASTER" }),
+      candidate("n3", { state: "MASTER", eligible: true }),
+    ]);
+    const peers = new Map([["n3", failed("the agent of n3", "no answer in 1500 ms")]]);
+    assert.match(
+      last({ lease: ok(lease), peers }, "n3"),
+      /^The agent of n3 is silent, .* n3 does not hold the VIP, because n1 holds the Lease\./,
+    );
+  });
+
+  test("says of a holder without the API that it is no healthy one", () => {
+    const peer = agentOf({ agent: { node: "n2" }, election: { confirmed: false } });
+    const lease = ok(leaseOf("n2"));
+    const self = agentOf({ election: { state: "BACKUP", confirmed: false, holder: "n2" } });
+    assert.match(
+      last({ agent: ok(self), peers: new Map([["n2", ok(peer)]]), lease }),
+      /n2 has the VIP provisionally: it cannot renew the Lease/,
     );
   });
 
