@@ -207,7 +207,7 @@ function software({ others, othersUnseen, takeOver: expected }: Examined): reado
         "software",
         "unknown",
         othersUnseen,
-        "On the host: pgrep -a 'keepalived|kube-vip|speaker'. Or run this by the script of `leasehold manifest cli`.",
+        "Only if the line `address` fails, on this host: pgrep -a 'keepalived|kube-vip|speaker'. Where `wire` fails, on the machine with that MAC address.",
       ),
     ];
   return found.length > 0
