@@ -16,6 +16,8 @@ import { readNetwork } from "../linux/links.ts";
 import { hostPort } from "../net.ts";
 import { parseRecording } from "../recorder/recording.ts";
 import type { Recording } from "../recorder/recording.ts";
+import { disks } from "./agent-disks.ts";
+import type { DiskFacts } from "./agent-disks.ts";
 import { candidateHosts, parseAgentFacts, parsePeerList, vipsOf } from "./agent-facts.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import { connect } from "./connection.ts";
@@ -43,6 +45,8 @@ export interface Answers {
   /** The API servers that were asked for the Lease, as `ip:port`. */
   readonly servers: readonly string[];
   readonly recording: Asking<Recording>;
+  /** The disks of this node's agent. */
+  readonly disks: readonly DiskFacts[];
 }
 
 /** The agents that answered, this node's first. */
@@ -90,7 +94,7 @@ export async function askAll(config: Config, clock: Clock): Promise<Answers> {
     agent.kind === "ok" ? askPeers(base) : new Map<string, Asking<AgentFacts>>(),
   ]);
   const kernel = askKernel(config, agent);
-  return { at: clock.wall(), config, agent, peers, kernel, lease, servers, recording };
+  return { at: clock.wall(), config, agent, peers, kernel, lease, servers, recording, disks: disks(config) };
 }
 
 /** The address of loopback where the agent serves this machine's programs, whatever other machines see. */

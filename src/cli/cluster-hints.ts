@@ -3,6 +3,7 @@ import { parseServer } from "../net.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import { agentsOf } from "./ask.ts";
 import type { Answers } from "./ask.ts";
+import { shortDisks } from "./disk-room.ts";
 
 /** A node of the Lease. `alive` is false when its agent is silent, and null where that cannot be told. */
 interface NodeSeen {
@@ -76,6 +77,12 @@ function walledOff(
       ]
     : [];
 }
+
+/** Everything but the recordings works without room. */
+export const diskHints = ({ disks }: Answers): readonly string[] =>
+  shortDisks(disks)
+    .filter(({ isFull }) => isFull)
+    .map(({ text }) => `No recording can be written: ${text}. See "A full disk" in docs/operations.md.`);
 
 /** What an API server answers without etcd. Its own health check waits for etcd too. */
 const WITHOUT_ETCD = /^(?:500|timeout)$/;

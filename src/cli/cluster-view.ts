@@ -16,7 +16,7 @@ import { agentsOf } from "./ask.ts";
 import type { Answers } from "./ask.ts";
 import { byHand } from "./by-hand.ts";
 import type { Gap } from "./by-hand.ts";
-import { credentialsHints, serverHints } from "./cluster-hints.ts";
+import { credentialsHints, diskHints, serverHints } from "./cluster-hints.ts";
 import { changedHolderText } from "./diagnosis.ts";
 
 export interface NodeView {
@@ -121,6 +121,9 @@ const STRANGER_MS = 120_000;
 /** Most moves that are shown. */
 const MOST_MOVES = 5;
 
+/** The reason of a state that nothing has changed since the agent's start. It explains nothing for long. */
+const STARTED = "the agent has started";
+
 export function clusterView(answers: Answers): ClusterView {
   const { at, config, agent, recording } = answers;
   const local = agent.kind === "ok" ? agent.value : undefined;
@@ -147,6 +150,7 @@ export function clusterView(answers: Answers): ClusterView {
       ...warningsOf(local, here, record, other),
       ...credentialsHints(answers),
       ...serverHints(answers, nodes),
+      ...diskHints(answers),
       ...drainsOf(local, lease.drained, candidates),
     ],
     notAsked: byHand(answers, local),
@@ -315,7 +319,9 @@ function fromAgent(
         ? [`FAULT ${faults.join(", ")}`, detailOf(facts, faults, candidates)]
             .filter((part) => part !== "")
             .join(": ")
-        : reason,
+        : state === "BACKUP" && reason === STARTED
+          ? (facts.refusal ?? "")
+          : reason,
     vipBound:
       boundHere ??
       (facts.vip === null ? null : facts.vip.foreign || facts.vip.addresses.every(({ bound }) => bound)),

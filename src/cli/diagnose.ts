@@ -7,17 +7,12 @@ import { diagnoseCluster } from "./diagnose-cluster.ts";
 import { line, noVip } from "./diagnosis.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 import type { Examined, OtherSoftware } from "./examined.ts";
+import { shortDisks } from "./disk-room.ts";
 import { table } from "./render-status.ts";
 
 /** The oldest kernel and the oldest nft that load the rules (docs/fast-path.md). */
 const OLDEST_KERNEL = [5, 10] as const;
 const OLDEST_NFT = [1, 0, 6] as const;
-
-/** Ten recordings of the decisions and what is remembered of the cluster have room in this. */
-const SPARE_BYTES = 16 * 2 ** 20;
-/** No recording has room in less. */
-const FULL_BYTES = 2 ** 20;
-const SPARE_INODES = 32;
 
 /** What concerns only a machine that may have the VIP. */
 const NOT_ON_WORKERS: ReadonlySet<string> = new Set([
@@ -172,7 +167,7 @@ function wire({ wire: asked, vips, takeOver: expected, candidates }: Examined): 
         "wire",
         "unknown",
         `the machine ${mac} answers for ${vip}; whether it is a node is not known, because the Lease could not be read`,
-        "Compare it with `ip -br link` on each node. If no node has it, see LH_VIP_CONFLICT in docs/operations.md.",
+        "`leasehold status` says in its column VIP which node has it. If none has, compare the MAC address with `ip -br link` on each node, and see LH_VIP_CONFLICT in docs/operations.md.",
       );
     return line(
       "wire",
@@ -277,10 +272,7 @@ function ports({ ports: found, agent: running }: Examined): readonly Diagnosis[]
 }
 
 function disks({ disks: found }: Examined): readonly Diagnosis[] {
-  const short = found.filter(
-    ({ freeBytes, freeInodes }) =>
-      freeBytes < SPARE_BYTES || (freeInodes !== null && freeInodes < SPARE_INODES),
-  );
+  const short = shortDisks(found);
   if (found.length === 0)
     return [
       line(
@@ -291,15 +283,14 @@ function disks({ disks: found }: Examined): readonly Diagnosis[] {
       ),
     ];
   if (short.length === 0) return [line("disk", "ok", "the agent's directories have room")];
-  return short.map(({ setting, path, freeBytes, freeInodes }) => {
-    const inodes = freeInodes !== null && freeInodes < SPARE_INODES ? ` and ${freeInodes} inodes` : "";
-    return line(
+  return short.map(({ path, isFull, text }) =>
+    line(
       "disk",
-      freeBytes < FULL_BYTES || freeInodes === 0 ? "FAIL" : "warn",
-      `the disk of ${path} (${setting}) has ${Math.floor(freeBytes / 1024)} KiB${inodes} left`,
+      isFull ? "FAIL" : "warn",
+      text,
       `\`df -h ${path}\`, \`df -i ${path}\` and \`du -ax ${path} | sort -n | tail\` show what fills it. "A full disk" in docs/operations.md says what may be deleted.`,
-    );
-  });
+    ),
+  );
 }
 
 function sysctls({ sysctls: found, vips }: Examined): Diagnosis {

@@ -1,6 +1,6 @@
 /** Looks at this machine, for `leasehold doctor`. It changes nothing and judges nothing. */
 import { execFile } from "node:child_process";
-import { readdirSync, statfsSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { get } from "node:http";
 import { createServer } from "node:net";
 import { release } from "node:os";
@@ -244,22 +244,6 @@ export async function firewallOf(
   } catch (error) {
     return { verdicts: failed(where, firstLine(error)), by: null, legacy };
   }
-}
-
-/** The room on the disks of the agent's directories. One that is not there is left out. */
-export function disks({ dataDir, stateDir }: Pick<Config, "dataDir" | "stateDir">): Examined["disks"] {
-  const directories = [
-    { setting: "LEASEHOLD_DATA_DIR", path: dataDir },
-    { setting: "LEASEHOLD_STATE_DIR", path: stateDir },
-  ];
-  return directories.flatMap(({ setting, path }) => {
-    try {
-      const { bavail, bsize, files, ffree } = statfsSync(path);
-      return [{ setting, path, freeBytes: bavail * bsize, freeInodes: files === 0 ? null : ffree }];
-    } catch {
-      return [];
-    }
-  });
 }
 
 /** The processes that can be seen from here. */

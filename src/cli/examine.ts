@@ -14,12 +14,12 @@ import type { LeaseRead } from "../kube/withdraw.ts";
 import { hostPort } from "../net.ts";
 import { VERSION } from "../version.ts";
 import type { Asking } from "./ask.ts";
+import { disks } from "./agent-disks.ts";
 import { connect } from "./connection.ts";
 import { askNode, askRights, askServer, askSoftware, kubeconfig } from "./examine-api.ts";
 import {
   NO_INTERFACE,
   agentOf,
-  disks,
   failed,
   firewallOf,
   foreignOn,

@@ -1,5 +1,6 @@
 /** What `leasehold doctor` found: plain data, from `examine.ts`, which judges nothing, for `diagnose.ts`. */
 import type { ErrorCode } from "../errors.ts";
+import type { DiskFacts } from "./agent-disks.ts";
 import type { Asking } from "./ask.ts";
 import type { Passing } from "./firewall.ts";
 
@@ -131,13 +132,7 @@ export interface Examined {
     readonly error: string | null;
   }[];
   /** The directories that the agent writes to, as far as they are there, with the room on their disks. */
-  readonly disks: readonly {
-    readonly setting: string;
-    readonly path: string;
-    readonly freeBytes: number;
-    /** null: the file system has no fixed number of them. */
-    readonly freeInodes: number | null;
-  }[];
+  readonly disks: readonly DiskFacts[];
   /** What of the kernel's settings is not as the fast path needs it. */
   readonly sysctls: Asking<readonly string[]>;
   readonly nft: {

@@ -44,6 +44,7 @@ export function pagePicture(config: Config, { at, node, statuses, places }: Pict
     lease: NOT_ASKED,
     servers: [],
     recording: NOT_ASKED,
+    disks: [],
   });
   const facts = own.kind === "ok" ? own.value : undefined;
   return {

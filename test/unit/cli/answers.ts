@@ -85,6 +85,7 @@ export function answers(change: Partial<Answers> = {}): Answers {
     lease: ok(leaseOf()),
     servers: ["192.0.2.11:6443", "192.0.2.12:6443"],
     recording: ok(recordingOf()),
+    disks: [],
     ...change,
   };
 }

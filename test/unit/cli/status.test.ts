@@ -56,6 +56,28 @@ test("status tells of a stranger that claims the VIP, for two minutes", () => {
   assert.doesNotMatch(shown({ ...stranger, node: "n2" }), /no candidate/);
 });
 
+test("status says that the disk of the recordings is full", () => {
+  const disk = { setting: "LEASEHOLD_DATA_DIR", path: "/var/lib/leasehold", freeBytes: 0, freeInodes: 900 };
+  assert.match(
+    statusText(viewOf({ disks: [disk] }), false),
+    /No recording can be written: the disk of \/var\/lib\/leasehold \(LEASEHOLD_DATA_DIR\) has 0 KiB left\. See "A full disk"/,
+  );
+  assert.doesNotMatch(
+    statusText(viewOf({ disks: [{ ...disk, freeBytes: 4 * 2 ** 20 }] }), false),
+    /recording/,
+  );
+});
+
+test("status does not explain a BACKUP by the start of its agent, and says what the API refuses it", () => {
+  const agent = agentOf({ election: { state: "BACKUP", confirmed: false, reason: "the agent has started" } });
+  const whyOf = (refusal: string | null) => viewOf({ agent: ok({ ...agent, refusal }) }).nodes[0]?.why;
+  assert.equal(whyOf(null), "");
+  assert.equal(
+    whyOf("The API refuses the agent's read of the Lease: 403"),
+    "The API refuses the agent's read of the Lease: 403",
+  );
+});
+
 test("status names the nodes whose certificate ends while admin.conf serves in its place", () => {
   const warning =
     "/etc/kubernetes/leasehold/kubeconfig: the client certificate ends at 2026-01-03T00:00:00.000Z; make a new one";
