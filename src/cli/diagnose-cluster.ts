@@ -237,7 +237,7 @@ function peerLines({ node, ip, mac, heard, echo, ports }: PeerFacts): readonly D
         `${who} does not answer ${ip.includes(":") ? "neighbour solicitations" : "ARP"} on the VIP's interface${open ? ", and answers TCP: a router is between the two" : ""}`,
         open
           ? "The VIP needs one layer-2 network with all nodes in it: LEASEHOLD_INTERFACE, VLAN, LEASEHOLD_NODE_IP."
-          : "Is the machine up? Look at its cable, switch port and VLAN. If it is gone for good: leasehold forget NODE",
+          : 'Is the machine up? Look at its cable, switch port and VLAN. If it is gone for good, see "A dead node" in docs/operations.md.',
       ),
     ];
   const lines: Diagnosis[] = [];

@@ -43,26 +43,30 @@ export const PLAYS: Readonly<Record<string, Play>> = {
       {
         on: "other",
         type: "leasehold doctor",
-        says: /^peers +FAIL +n\d \(\S+\) does not answer ARP.*\n.*If it is gone for good: leasehold forget/m,
+        says: /^peers +FAIL +n\d \(\S+\) does not answer ARP.*\n.*If it is gone for good, see "A dead node"/m,
       },
       {
         on: "other",
         type: "leasehold status",
-        says: /MASTER\? +\S+ +\? +- +its agent (is silent|does not answer)/,
+        says: /was MASTER +\S+ +\? +- +its agent (is silent|does not answer)/,
       },
     ],
     async mend(cluster, staged) {
       const node = other(cluster, staged);
       const { name } = staged.node;
-      const commands = runbook("Replace a node", "member remove");
-      const list = await node.type(commands.replace(/^.*member remove.*$/m, ""));
+      // The health of all members is an error while one is dead.
+      const commands = runbook("A dead node", "member remove")
+        .replaceAll("NODE", name)
+        .replace(/^\$etcdctl endpoint health.*$/m, "");
+      const list = await node.type(commands.replace(/^\$etcdctl member remove[^]*/m, ""));
       const id =
         list
           .split("\n")
           .find((line) => line.includes(`, ${name},`))
           ?.split(",")[0] ?? "";
-      await node.type(commands.replace("member remove ID", `member remove ${id}`));
-      await node.type(`kubectl --kubeconfig /etc/kubernetes/admin.conf delete node ${name}`);
+      await node.type(
+        commands.replace("member remove ID", `member remove ${id}`).replace(/^leasehold forget[^]*/m, ""),
+      );
       // Its API server leaves the endpoints 15 s after its last sign of life.
       await cluster.lab.until(
         async () => (await node.try(`leasehold forget ${name}`)).code === 0,
