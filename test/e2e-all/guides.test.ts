@@ -284,11 +284,21 @@ describe("the guides on a kubeadm cluster", () => {
     );
     const container = await stays.container("etcd");
     await stays.type(blockOf(QUORUM, { step: 3, has: "sed" }).text);
-    const [ready = "", lease = "", ...more] = commandsOf(blockOf(QUORUM, { step: 3, has: "get lease" }).text);
+    const [look = "", ready = "", lease = "", ...more] = commandsOf(
+      blockOf(QUORUM, { step: 3, has: "get lease" }).text,
+    );
     assert.deepEqual(more, []);
+    // Until the kubelet has stopped it, the former etcd answers, and the API server says that it is ready.
     await machines.lab.until(
-      async () =>
-        (await stays.container("etcd")) !== container && (await stays.try(ready)).stdout.trim() === "ok",
+      async () => {
+        const shown = await stays.type(look);
+        return shown.includes("Running") && !shown.includes(container?.slice(0, 13) ?? "none");
+      },
+      PATIENCE_MS,
+      "etcd runs without the option",
+    );
+    await machines.lab.until(
+      async () => (await stays.try(ready)).stdout.trim() === "ok",
       PATIENCE_MS,
       "the API server is ready",
     );
