@@ -84,16 +84,24 @@ function rights({ rights: asked, isWorker }: Examined): Diagnosis {
   return line("rights", needed ? "FAIL" : "warn", `the agent's user may not: ${list}`, apply);
 }
 
-/** Only where it fails, and only where an agent has been set up: before that there need be no API server. */
-function ownServer({ servers, ownServer: own, agent, isWorker }: Examined): readonly Diagnosis[] {
-  const asked = servers.find((one) => one.kind === "failed" && one.where === own);
-  if (asked?.kind !== "failed" || agent.kind === "none" || isWorker) return [];
-  return asked.why === "no answer"
+/**
+ * Only where it fails, and only where an agent has been set up: before that there need be no API server. It may listen
+ * on the node's address alone (kube-apiserver's --bind-address), so one address that answers is enough.
+ */
+function ownServer({ servers, ownServers, agent, isWorker }: Examined): readonly Diagnosis[] {
+  if (agent.kind === "none" || isWorker) return [];
+  const whereOf = (one: Examined["servers"][number]): string =>
+    one.kind === "failed" ? one.where : one.value.server;
+  const own = servers.filter((one) => ownServers.includes(whereOf(one)));
+  const failed = own.flatMap((one) => (one.kind === "failed" ? [one] : []));
+  if (failed.length === 0 || failed.length < own.length) return [];
+  const said = failed.map(({ where, why }) => `${where}: ${why}`).join("; ");
+  return failed.some(({ why }) => why === "no answer")
     ? [
         line(
           "api-server",
           "FAIL",
-          `the API server of this node (${own}) does not answer, so it hangs if its container runs`,
+          `the API server of this node does not answer, so it hangs if its container runs (${said})`,
           "crictl ps -a --name kube-apiserver. If it is Running: crictl stop $(crictl ps --name kube-apiserver -q)",
         ),
       ]
@@ -101,7 +109,7 @@ function ownServer({ servers, ownServer: own, agent, isWorker }: Examined): read
         line(
           "api-server",
           "FAIL",
-          `the API server of this node (${own}): ${asked.why}`,
+          `the API server of this node has no open port (${said})`,
           "crictl ps -a --name kube-apiserver, and its log: it has ended, or has not been started",
         ),
       ];

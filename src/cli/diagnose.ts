@@ -31,8 +31,8 @@ export function diagnose(examined: Examined): readonly Diagnosis[] {
 }
 
 /**
- * With a wrong LEASEHOLD_VIP the lines about that address are its consequences. To do what they say, such as to put the
- * address into certificates, would make things worse.
+ * With a wrong LEASEHOLD_VIP no certificate has that address, and to put it into one would make things worse. What the
+ * other lines say of the address is true, whichever is the right one.
  */
 function wrongVipFirst(all: readonly Diagnosis[], { vips }: Examined): readonly Diagnosis[] {
   const wrong = all.filter(({ check, verdict }) => check === "vips" && verdict === "FAIL");
@@ -41,7 +41,7 @@ function wrongVipFirst(all: readonly Diagnosis[], { vips }: Examined): readonly 
   return [
     ...wrong,
     ...rest.map((one) =>
-      one.verdict !== "ok" && vips.some((vip) => one.found.includes(vip))
+      one.check === "certificate" && one.verdict === "FAIL" && vips.some((vip) => one.found.includes(vip))
         ? { ...one, todo: "Mend the line `vips` first. This line is about the same address." }
         : one,
     ),

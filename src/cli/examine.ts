@@ -99,7 +99,9 @@ export async function examine(config: Config, clock: Clock): Promise<Examined> {
     admin,
     rights,
     servers,
-    ownServer: hostPort(config.nodeIp?.text ?? "127.0.0.1", config.backendPort),
+    ownServers: ["127.0.0.1", ...("code" in place ? [] : ownTexts(place, vips))].map((host) =>
+      hostPort(host, config.backendPort),
+    ),
     unnamed: unnamedOf(config, place, { peers, known, named }),
     // The probes of the wire have taken a second, in which the holder has renewed.
     holderClock: holderClock(lease, await readLease(connection.lease), clock.wall()),

@@ -160,8 +160,8 @@ export interface Examined {
   /** The rights of manifests/rbac.yaml that the agent's own user lacks, each in kubectl's words. */
   readonly rights: Asking<readonly { readonly right: string; readonly needed: boolean }[]>;
   readonly servers: readonly Asking<ServerFacts>[];
-  /** The API server of this node, as `ip:port`, whether it has one or not. */
-  readonly ownServer: string;
+  /** Where this node's API server may listen, as `ip:port`, whether it has one or not. */
+  readonly ownServers: readonly string[];
   /** What is wrong with the cluster's list of API servers, compared with the Lease's nodes; null: nothing. */
   readonly unnamed: Asking<Complaint | null>;
   /** How far the clock of the Lease's holder is before this machine's, in milliseconds; null: not known. */

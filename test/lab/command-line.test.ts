@@ -153,7 +153,7 @@ describe("doctor", () => {
     ])
       assert.equal(verdicts.get(check), "ok", out);
     assert.match(checks.find(({ check }) => check === "wire")?.found ?? "", new RegExp(`^${holder.name} `));
-    assert.equal(status, 0);
+    assert.equal(status, 0, out);
   });
 
   test("finds a VIP that a person has bound, and a machine that is no candidate", async () => {
@@ -257,7 +257,7 @@ describe("doctor", () => {
         /^kubeconfig warn \/nonexistent\/kubeconfig: no such file -> .*LH_KUBECONFIG/,
         /^rights unknown \/nonexistent\/kubeconfig: no such file -> Mend/,
         new RegExp(
-          `^certificate FAIL ${holder.host.ipv4}:6443 has a certificate that is not valid for ${FREE}, fd77::177 -> Put the names`,
+          `^certificate FAIL ${holder.host.ipv4}:6443 has a certificate that is not valid for ${FREE}, fd77::177 -> Mend the line .vips. first`,
         ),
         /^clock ok /,
         new RegExp(

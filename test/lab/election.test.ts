@@ -308,8 +308,12 @@ describe("preemption", () => {
     const target = cluster.node("n3");
     const told = hooksOf(target);
     await using _reader = told.startReader();
-    const holder = await cluster.startAgents({ n1: { LEASEHOLD_PRIORITY: "200" }, n3: told.settings });
-    assert.notEqual(holder, target);
+    const first = cluster.node("n1");
+    const holder = await cluster.startAgentsAfter(first, {
+      n1: { LEASEHOLD_PRIORITY: "200" },
+      n3: told.settings,
+    });
+    assert.equal(holder, first);
     await cluster.kubectl(["annotate", ...LEASE, `leasehold.dev/move-to=${target.name}`]);
     await cluster.lab.until(
       async () => (await cluster.settled()).name === target.name,

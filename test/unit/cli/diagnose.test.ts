@@ -83,7 +83,7 @@ const WELL: Examined = {
   },
   rights: ok([]),
   servers: [ok(SERVER)],
-  ownServer: "127.0.0.1:6443",
+  ownServers: ["127.0.0.1:6443", "192.0.2.11:6443"],
   unnamed: ok(null),
   holderClock: { node: "n2", skewMs: -900 },
   candidates: ok(CANDIDATES),
@@ -1003,10 +1003,15 @@ describe("doctor", () => {
         .map(({ verdict, found, todo }) => `${verdict} ${found} -> ${todo}`)
         .join();
     assert.match(told("no answer"), /^FAIL .*it hangs.* -> .*crictl stop/);
-    assert.match(told("connect ECONNREFUSED"), /^FAIL .*ECONNREFUSED -> .*its log/);
+    assert.match(told("connect ECONNREFUSED"), /^FAIL .*ECONNREFUSED\) -> .*its log/);
     assert.equal(told("no answer", { agent: { kind: "none" } }), "");
     assert.equal(told("no answer", { isWorker: true }), "");
     assert.equal(told("no answer", { servers: [failed("192.0.2.12:6443", "no answer")] }), "");
+    const [well] = WELL.servers;
+    assert.ok(well?.kind === "ok");
+    const bound = ok({ ...well.value, server: "192.0.2.11:6443" });
+    const servers = [failed("127.0.0.1:6443", "connect ECONNREFUSED"), bound];
+    assert.equal(told("", { servers }), "", "it listens on the node's address alone");
   });
 
   test("does not try the ports that the agent itself has", () => {
