@@ -49,11 +49,6 @@ export interface Answers {
   readonly disks: readonly DiskFacts[];
 }
 
-/** The agents that answered, this node's first. */
-export function agentsOf({ agent, peers }: Pick<Answers, "agent" | "peers">): readonly AgentFacts[] {
-  return [agent, ...peers.values()].flatMap((asked) => (asked.kind === "ok" ? [asked.value] : []));
-}
-
 /** Milliseconds that an agent on this machine may take. */
 const LOCAL_MS = 2_000;
 /** Milliseconds that this node's agent may take to ask another one: it gives up sooner. */

@@ -1,9 +1,13 @@
 /** Says what the tables of `leasehold status` do not say by themselves, each with what to do. Pure. */
 import { parseServer } from "../net.ts";
 import type { AgentFacts } from "./agent-facts.ts";
-import { agentsOf } from "./ask.ts";
 import type { Answers } from "./ask.ts";
 import { shortDisks } from "./disk-room.ts";
+
+/** The agents that answered, this node's first. */
+export function agentsOf({ agent, peers }: Pick<Answers, "agent" | "peers">): readonly AgentFacts[] {
+  return [agent, ...peers.values()].flatMap((asked) => (asked.kind === "ok" ? [asked.value] : []));
+}
 
 /** A node of the Lease. `alive` is false when its agent is silent, and null where that cannot be told. */
 interface NodeSeen {

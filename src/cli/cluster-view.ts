@@ -12,11 +12,10 @@ import { parseServer } from "../net.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording } from "../recorder/recording.ts";
 import type { AgentFacts, CandidateFacts } from "./agent-facts.ts";
-import { agentsOf } from "./ask.ts";
 import type { Answers } from "./ask.ts";
 import { byHand } from "./by-hand.ts";
 import type { Gap } from "./by-hand.ts";
-import { credentialsHints, diskHints, serverHints } from "./cluster-hints.ts";
+import { agentsOf, credentialsHints, diskHints, serverHints } from "./cluster-hints.ts";
 import { changedHolderText } from "./diagnosis.ts";
 
 export interface NodeView {

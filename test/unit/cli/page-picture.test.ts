@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { pagePicture } from "../../../src/cli/page-picture.ts";
 import type { PictureInput } from "../../../src/ops/page.ts";
@@ -108,4 +109,23 @@ describe("the page's picture", () => {
     );
     assert.deepEqual([node, nodes, missing, version], ["n2", [], [{ node: "n2", why }], ""]);
   });
+});
+
+test("the picture's modules have no native code, which an agent cannot load a second time", () => {
+  const seen = new Set<string>();
+  const open = [new URL("../../../src/cli/page-picture.ts", import.meta.url)];
+  for (let url = open.pop(); url !== undefined; url = open.pop()) {
+    if (seen.has(url.pathname)) continue;
+    seen.add(url.pathname);
+    // A bundle has what is imported for its value, and not what is imported as a type.
+    for (const [, path = ""] of readFileSync(url, "utf8").matchAll(
+      /^(?:import|export) (?!type )[^;]*from "(\..*)"/gm,
+    ))
+      open.push(new URL(path, url));
+  }
+  assert.ok(seen.size > 5);
+  assert.deepEqual(
+    [...seen].filter((path) => path.endsWith("/linux/libc.ts")),
+    [],
+  );
 });
