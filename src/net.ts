@@ -77,6 +77,11 @@ export function ipFromBytes(bytes: Uint8Array): IpAddress {
   return parsed;
 }
 
+/** Returns the families of these addresses, each once, in the order in which they come. */
+export function familiesOf(addresses: readonly IpAddress[]): readonly Family[] {
+  return [...new Set(addresses.map(({ family }) => family))];
+}
+
 /** Returns 32 or 128: the prefix that covers this address and no other. */
 export function hostPrefix(address: IpAddress): number {
   return address.bytes.length * 8;

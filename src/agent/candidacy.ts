@@ -14,6 +14,7 @@ import type { FastPathOffer, LeaseRecord, PeerOffer } from "../kube/record.ts";
 import type { RefusalStatus } from "../kube/refusals.ts";
 import { gateways } from "../linux/routes.ts";
 import type { Logger } from "../log.ts";
+import { familiesOf } from "../net.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Balancer } from "../proxy/balancer.ts";
 import { roleChanges } from "../recorder/changes.ts";
@@ -141,7 +142,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     onFailure: update,
     onAnnouncementFailed: () => metrics.announcementFailed(),
   });
-  const families = [...new Set(config.vips.map((address) => address.family))];
+  const families = familiesOf(config.vips);
   const wire = createLinuxWire({
     interfaceName,
     log,

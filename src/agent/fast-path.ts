@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { ElectionStatus } from "../election/status.ts";
-import { joinFlows } from "../fastpath/flows.ts";
+import type { FlowList } from "../fastpath/flows.ts";
 import { createFastPath } from "../fastpath/fast-path.ts";
 import type { FastPath } from "../fastpath/fast-path.ts";
 import { createMembers } from "../fastpath/members.ts";
@@ -23,6 +23,7 @@ import { createNftables } from "../linux/nftables.ts";
 import { hasWildcard, openSockDiag } from "../linux/sock-diag.ts";
 import { openPacketSocket } from "../linux/sockets.ts";
 import type { Logger } from "../log.ts";
+import type { Family } from "../net.ts";
 import type { Balancer } from "../proxy/balancer.ts";
 import type { LinkState } from "../vip/kernel.ts";
 import type { NodeNetwork } from "./node-network.ts";
@@ -112,13 +113,13 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     return election === undefined || election.taken || (election.holder ?? "") === "";
   }
 
-  const families = [...new Set(vips.map((vip) => vip.family))];
+  const flows = (family: Family): Promise<FlowList> => nft.flows(family);
   const sharedFlows = createSharedFlows({
     clock,
     log,
     vips,
     ports: config.vipPorts,
-    list: async () => joinFlows(await Promise.all(families.map((family) => nft.flows(family)))),
+    flows,
     holder: () => deps.election()?.holder ?? null,
     listen: deps.listenToFlows,
     pause,
@@ -129,7 +130,7 @@ export function openFastPath(deps: NodeFastPathDeps): NodeFastPath {
     ports: config.vipPorts,
     sockets,
     conntrack,
-    flows: (family) => nft.flows(family),
+    flows,
     heard: () => sharedFlows.heard(),
     send,
     mac,

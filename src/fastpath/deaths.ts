@@ -49,9 +49,10 @@ const LATE_HOLDER_MS = 60_000;
 
 export function createDeaths(deps: DeathsDeps): Deaths {
   const { clock, log, sessions } = deps;
-  const died = new Map<string, number>();
   /** When those that are DOWN died. */
   const gone = new Map<string, number>();
+  /** Those of them whose clients have not been told since. */
+  const untold = new Set<string>();
   let held = false;
   let grades: ReadonlyMap<string, PlanBackend["grade"]> = new Map();
   let stopped = false;
@@ -88,36 +89,30 @@ export function createDeaths(deps: DeathsDeps): Deaths {
       const now = new Map(backends.map(({ host, grade }) => [host, grade]));
       for (const [host, grade] of now) {
         if (grade !== "DOWN") {
-          died.delete(host);
           gone.delete(host);
+          untold.delete(host);
         }
         // The clients of an API server that was DOWN when first seen were told long ago.
         else if (grades.has(host) && grades.get(host) !== "DOWN") {
-          died.set(host, clock.now());
           gone.set(host, clock.now());
+          untold.add(host);
         }
       }
-      for (const host of gone.keys()) if (!now.has(host)) gone.delete(host);
       grades = now;
     },
     async tell() {
       const isNewHolder = !held && deps.holdsVip();
       held = deps.holdsVip();
-      const dead = [...died.keys()];
-      const sinceMs = Math.max(...died.values());
-      died.clear();
+      const dead = [...untold];
+      const sinceMs = Math.max(...dead.map((host) => gone.get(host) ?? clock.now()));
+      untold.clear();
       if (dead.length > 0) {
         await tellOf(dead, null);
         ask(dead, sinceMs);
       }
-      const earlier = [...gone].filter(
-        ([host, goneMs]) => !dead.includes(host) && clock.now() - goneMs < LATE_HOLDER_MS,
-      );
-      if (isNewHolder && earlier.length > 0)
-        ask(
-          earlier.map(([host]) => host),
-          clock.now(),
-        );
+      for (const [host, goneMs] of gone) if (clock.now() - goneMs >= LATE_HOLDER_MS) gone.delete(host);
+      const earlier = [...gone.keys()].filter((host) => !dead.includes(host));
+      if (isNewHolder && earlier.length > 0) ask(earlier, clock.now());
     },
     stop() {
       stopped = true;

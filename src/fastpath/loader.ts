@@ -5,6 +5,7 @@
 import type { Clock } from "../clock.ts";
 import { errorMessage } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { familiesOf } from "../net.ts";
 import { NoVerdict } from "./nft.ts";
 import type { Nft } from "./nft.ts";
 import { ruleset } from "./ruleset.ts";
@@ -111,7 +112,7 @@ export function createLoader({
  * They have to be refreshed before they time out. The sets of idle rules have none.
  */
 export function timedElements(plan: RulesetPlan): readonly SetElements[] {
-  return familiesOf(plan).flatMap(({ family, version }) => {
+  return tableFamiliesOf(plan).flatMap(({ family, version }) => {
     const vips = plan.vips.filter((vip) => vip.family === version).map((vip) => vip.text);
     const elements = plan.idle === true ? [] : vips;
     const timed: SetElements[] = [{ family, set: VIPS_SET, elements }];
@@ -130,7 +131,7 @@ export function timedElements(plan: RulesetPlan): readonly SetElements[] {
  */
 function settlingElements(plan: RulesetPlan, before: RulesetPlan | undefined): readonly SetElements[] {
   if (plan.wire === undefined || before === undefined || membersOf(plan) === membersOf(before)) return [];
-  return familiesOf(plan).map(({ family }) => ({
+  return tableFamiliesOf(plan).map(({ family }) => ({
     family,
     set: SETTLING_SET,
     elements: plan.ports.map(String),
@@ -141,10 +142,10 @@ function membersOf({ wire }: RulesetPlan): string {
   return JSON.stringify(wire?.peers.map((peer) => [peer.name, peer.mac]) ?? null);
 }
 
-function familiesOf({
+function tableFamiliesOf({
   vips,
 }: RulesetPlan): readonly { readonly family: "ip" | "ip6"; readonly version: 4 | 6 }[] {
-  return [...new Set(vips.map((vip) => vip.family))].map((version) => ({
+  return familiesOf(vips).map((version) => ({
     family: version === 4 ? "ip" : "ip6",
     version,
   }));

@@ -4,7 +4,7 @@
  */
 import type { Grade } from "../backends/backend.ts";
 import type { FastPathOffer } from "../kube/record.ts";
-import { isOnNetwork, parseIp } from "../net.ts";
+import { familiesOf, isOnNetwork, parseIp } from "../net.ts";
 import type { IpAddress, Subnet } from "../net.ts";
 import { FAST_PATH_VERSION, MOST_MEMBERS } from "./ruleset.ts";
 import type { FastPathNode, OwnTarget, RulesetPlan } from "./tables.ts";
@@ -203,8 +203,7 @@ function ownTargets(
   const { node } = settings;
   const serving = facts.backends.filter((backend) => backend.serving);
   if (serving.length === 0) return [];
-  const families = new Set(settings.vips.map((vip) => vip.family));
-  return [...families].flatMap((family) => {
+  return familiesOf(settings.vips).flatMap((family) => {
     const targets = serving.flatMap((backend): readonly OwnTarget[] => {
       const address = [backend.host, ...alsoKnownAs(backend, settings, others)]
         .flatMap((text) => parseIp(text) ?? [])

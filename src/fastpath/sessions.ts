@@ -9,7 +9,7 @@ import type { SockDiag, TcpSocket } from "../linux/sock-diag.ts";
 import { TCP_STATES_CONNECTED } from "../linux/sock-diag.ts";
 import { strayAck } from "../linux/tcp-frame.ts";
 import type { Logger } from "../log.ts";
-import { hostPort, parseIp } from "../net.ts";
+import { familiesOf, hostPort, parseIp } from "../net.ts";
 import type { IpAddress } from "../net.ts";
 import { inTurns, joinFlows } from "./flows.ts";
 import type { Flow, FlowList } from "./flows.ts";
@@ -58,7 +58,7 @@ const BATCH = 200;
 
 export function createSessions(deps: SessionsDeps): Sessions {
   const { log, vips, ports, sockets } = deps;
-  const families = [...new Set(vips.map((vip) => vip.family))];
+  const families = familiesOf(vips);
   let kicked = 0;
   let destroyed = 0;
 

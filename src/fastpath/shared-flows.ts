@@ -6,7 +6,7 @@
 import type { Clock, Timer } from "../clock.ts";
 import { isMacText } from "../linux/mac.ts";
 import type { Logger } from "../log.ts";
-import { isMachineAddress, parseIp } from "../net.ts";
+import { familiesOf, isMachineAddress, parseIp } from "../net.ts";
 import type { Family, IpAddress } from "../net.ts";
 import { isRecord } from "../remembered-file.ts";
 import { inTurns, joinFlows, keyLength, packFlows, parseFlow } from "./flows.ts";
@@ -17,8 +17,8 @@ export interface SharedFlowsDeps {
   readonly log: Logger;
   readonly vips: readonly IpAddress[];
   readonly ports: readonly number[];
-  /** Lists the connections that came by the VIP here, as this kernel knows them. */
-  readonly list: () => Promise<FlowList>;
+  /** Lists the connections that came by the VIPs of a family here, as this kernel knows them. */
+  readonly flows: (family: Family) => Promise<FlowList>;
   /** The node that has the VIP by the Lease; null: nobody, or nobody knows. */
   readonly holder: () => string | null;
   /**
@@ -82,18 +82,32 @@ interface Heard {
 }
 
 export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
-  const { clock, log } = deps;
-  const vips = new Set(deps.vips.map((vip) => vip.text));
+  const teller = createTeller(deps);
+  const hearer = createHearer(deps);
+  return {
+    tell: (send, ended) => teller.tell(send, ended),
+    look: () => hearer.look(),
+    heard: () => hearer.heard(),
+    stop() {
+      teller.stop();
+      hearer.stop();
+    },
+  };
+}
+
+/** The holder's side. */
+function createTeller({
+  clock,
+  log,
+  vips,
+  flows,
+  pause,
+}: SharedFlowsDeps): Pick<SharedFlows, "tell" | "stop"> {
+  const families = familiesOf(vips);
   const listeners = new Set<(text: string) => void>();
-  const heard = new Map<string, Heard>();
   let last: string | undefined;
   let reading: Timer | "running" | undefined;
   let nextReadMs = Number.NEGATIVE_INFINITY;
-  /** `told`: it has told something in this stream. */
-  let source: { readonly node: string; readonly stream: { close(): void }; told: boolean } | undefined;
-  let wanted: string | null = null;
-  let retryMs = FIRST_RETRY_MS;
-  let retryAtMs = Number.NEGATIVE_INFINITY;
   let stopped = false;
 
   /** Reads the sets while anybody listens, and tells what has changed. */
@@ -101,9 +115,9 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
     reading = "running";
     let waitMs = READ_MS;
     try {
-      const flows = await deps.list();
-      const text = await messageOf(flows, deps.pause);
-      waitMs = Math.max(waitMs, flows.length / FLOWS_PER_MS);
+      const list = joinFlows(await Promise.all(families.map(flows)));
+      const text = await messageOf(list, pause);
+      waitMs = Math.max(waitMs, list.length / FLOWS_PER_MS);
       if (text !== last) {
         waitMs = Math.max(waitMs, text.length / BYTES_PER_MS);
         for (const send of listeners) send(text);
@@ -124,6 +138,33 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
     if (listeners.size === 0) last = undefined;
     else reading = clock.after(Math.max(0, nextReadMs - clock.now()), () => void read());
   }
+
+  return {
+    tell(send, ended) {
+      if (stopped || ended.aborted) return;
+      listeners.add(send);
+      ended.addEventListener("abort", () => listeners.delete(send), { once: true });
+      if (last !== undefined) send(last);
+      readLater();
+    },
+    stop() {
+      stopped = true;
+      if (typeof reading === "object") reading.cancel();
+    },
+  };
+}
+
+/** The others' side. */
+function createHearer(deps: SharedFlowsDeps): Pick<SharedFlows, "look" | "heard" | "stop"> {
+  const { clock, log } = deps;
+  const vips = new Set(deps.vips.map((vip) => vip.text));
+  const heard = new Map<string, Heard>();
+  /** `told`: it has told something in this stream. */
+  let source: { readonly node: string; readonly stream: { close(): void }; told: boolean } | undefined;
+  let wanted: string | null = null;
+  let retryMs = FIRST_RETRY_MS;
+  let retryAtMs = Number.NEGATIVE_INFINITY;
+  let stopped = false;
 
   function isPlausible(flow: Flow): boolean {
     const client = parseIp(flow.client);
@@ -169,13 +210,6 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
   }
 
   return {
-    tell(send, ended) {
-      if (stopped || ended.aborted) return;
-      listeners.add(send);
-      ended.addEventListener("abort", () => listeners.delete(send), { once: true });
-      if (last !== undefined) send(last);
-      readLater();
-    },
     look() {
       if (stopped) return;
       refresh();
@@ -203,7 +237,6 @@ export function createSharedFlows(deps: SharedFlowsDeps): SharedFlows {
     heard: () => joinFlows([...heard.values()].map(({ flows }) => flows)),
     stop() {
       stopped = true;
-      if (typeof reading === "object") reading.cancel();
       leave();
     },
   };

@@ -181,10 +181,6 @@ async function route(find: (path: string) => Route | undefined, request: Incomin
   return { ...text(405, "405 method not allowed\n"), headers: { allow: "GET, HEAD" } };
 }
 
-function flowsRoute(begin: Stream["begin"] | undefined): Route | undefined {
-  return begin === undefined ? undefined : () => ({ type: JSON_TYPE, begin });
-}
-
 function isJson(body: string): boolean {
   try {
     JSON.parse(body);
@@ -408,6 +404,10 @@ export function createOps(deps: OpsDeps): Ops {
         known,
         ask: (peer, path, options) => askPeer(identity, peer, path, { ...options, from: host }),
       });
+      const toPeers: Routes =
+        tellFlows === undefined
+          ? told
+          : new Map([...told, [FLOWS_PATH, () => ({ type: JSON_TYPE, begin: tellFlows })]]);
       const before = forPeers;
       forPeers = createListener({
         name: "peers",
@@ -421,8 +421,7 @@ export function createOps(deps: OpsDeps): Ops {
           hasAddress: (ip) => known.hasAddress(ip),
           admits: (certificate) => certificate !== undefined && known.hasKey(keyIdOf(certificate) ?? ""),
         },
-        answer: (request) =>
-          route((path) => (path === FLOWS_PATH ? flowsRoute(tellFlows) : routeOf(told, path)), request),
+        answer: (request) => route((path) => routeOf(toPeers, path), request),
       });
       // Answers under way end on the former address.
       void before?.stop();

@@ -9,6 +9,7 @@ import type { TcpSocket } from "../../../src/linux/sock-diag.ts";
 import { silentLogger } from "../../../src/log.ts";
 import type { Family } from "../../../src/net.ts";
 import { ip, VIP4, VIP6 } from "../../support/fastpath/plans.ts";
+import { flow } from "./facts.ts";
 
 function endpoint(text: string): { address: ReturnType<typeof ip>; port: number } {
   const [, host = "", port] = /^(.*) (\d+)$/.exec(text) ?? [];
@@ -34,15 +35,6 @@ function connection(client: string, server: string, { vip = VIP4, port = 6443 } 
     reply: { source: to.address, sourcePort: to.port, destination: from.address, destinationPort: from.port },
   };
 }
-
-const flow = (clientPort: number, changes: Partial<Flow> = {}): Flow => ({
-  mac: "02:00:00:00:00:09",
-  client: "10.88.0.9",
-  clientPort,
-  vip: VIP4.text,
-  vipPort: 6443,
-  ...changes,
-});
 
 interface Machine {
   readonly sessions: Sessions;
