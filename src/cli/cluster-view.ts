@@ -16,7 +16,7 @@ import type { Answers } from "./ask.ts";
 import { byHand } from "./by-hand.ts";
 import type { Gap } from "./by-hand.ts";
 import { agentsOf, credentialsHints, diskHints, serverHints } from "./cluster-hints.ts";
-import { changedHolderText } from "./diagnosis.ts";
+import { changedHolderText, machineText } from "./diagnosis.ts";
 
 export interface NodeView {
   readonly node: string;
@@ -186,8 +186,7 @@ function otherOwnerOf(
 }
 
 function owner(node: string | null, mac: string, standsBy: boolean): OtherOwner {
-  const machine = mac === "" ? "another machine" : `the machine ${mac}`;
-  return { where: node === null ? machine : mac === "" ? node : `${node} (${mac})`, node, standsBy };
+  return { where: machineText(node, mac), node, standsBy };
 }
 
 /** Says who has the VIP while no agent has it: a sentence without a full stop. */
@@ -295,6 +294,19 @@ function nodesOf(
   });
 }
 
+/** The reason of a node's state in its agent's own words. */
+function whyByAgent(
+  facts: AgentFacts,
+  { state, reason, faults }: NonNullable<AgentFacts["election"]>,
+  candidates: readonly CandidateFacts[],
+): string {
+  if (faults.length > 0)
+    return [`FAULT ${faults.join(", ")}`, detailOf(facts, faults, candidates)]
+      .filter((part) => part !== "")
+      .join(": ");
+  return state === "BACKUP" && reason === STARTED ? (facts.refusal ?? "") : reason;
+}
+
 function fromAgent(
   facts: AgentFacts,
   election: NonNullable<AgentFacts["election"]>,
@@ -303,7 +315,7 @@ function fromAgent(
   boundHere: boolean | null,
 ): NodeView {
   const candidate = candidates.find(({ node }) => node === facts.node);
-  const { state, confirmed, reason, base, effective, eligible, faults } = election;
+  const { state, confirmed, base, effective, eligible } = election;
   // Agents of version 0.1.0 and earlier call it MASTER, with `confirmed: false`.
   const provisional = state === "MASTER" && !confirmed;
   return {
@@ -313,14 +325,7 @@ function fromAgent(
     base,
     effective,
     eligible,
-    why:
-      faults.length > 0
-        ? [`FAULT ${faults.join(", ")}`, detailOf(facts, faults, candidates)]
-            .filter((part) => part !== "")
-            .join(": ")
-        : state === "BACKUP" && reason === STARTED
-          ? (facts.refusal ?? "")
-          : reason,
+    why: whyByAgent(facts, election, candidates),
     vipBound:
       boundHere ??
       (facts.vip === null ? null : facts.vip.foreign || facts.vip.addresses.every(({ bound }) => bound)),
@@ -356,30 +361,30 @@ function mismatch(node: string, own: readonly string[], candidates: readonly Can
   return `${node} has ${key}, and ${others.join(", ")}`;
 }
 
+/** The reason of a node's state, as far as the Lease alone tells it. */
+function whyByLease(candidate: CandidateFacts, other: OtherOwner | null): string {
+  const { state, eligible, faults } = candidate;
+  if (saysOther(candidate)) return "other software on its machine has the VIP, and it stands by";
+  if (faults.length > 0) return `FAULT ${faults.join(", ")}`;
+  if (eligible || state === "MASTER") return "";
+  return state === "BACKUP" && other?.standsBy === true
+    ? "it stands by for other software that has the VIP"
+    : "not every check has reported";
+}
+
 function fromLease(
   candidate: CandidateFacts,
   silence: string,
   other: OtherOwner | null,
 ): Omit<NodeView, "self" | "vipBound"> {
-  const { node, state, base, effective, eligible, faults, ip, version, fastPath, fresh } = candidate;
+  const { node, state, base, effective, eligible, ip, version, fastPath, fresh } = candidate;
   return {
     node,
     state,
     base,
     effective,
     eligible,
-    why:
-      silence !== ""
-        ? silence
-        : saysOther(candidate)
-          ? "other software on its machine has the VIP, and it stands by"
-          : faults.length > 0
-            ? `FAULT ${faults.join(", ")}`
-            : eligible || state === "MASTER"
-              ? ""
-              : state === "BACKUP" && other?.standsBy === true
-                ? "it stands by for other software that has the VIP"
-                : "not every check has reported",
+    why: silence === "" ? whyByLease(candidate, other) : silence,
     sinceMs: null,
     alive: silence !== "" ? false : (fresh ?? null),
     ip,

@@ -2,7 +2,7 @@
 import { ERRORS } from "../errors.ts";
 import { endsSoon, renewalAdvice } from "../kube/credentials.ts";
 import { duration } from "../recorder/explain.ts";
-import { changedHolderText, line, noVip } from "./diagnosis.ts";
+import { capitalized, changedHolderText, line, noVip } from "./diagnosis.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 import type { Examined, KubeconfigFacts, PeerFacts } from "./examined.ts";
 
@@ -33,7 +33,7 @@ function kubeconfigs({ own, admin, at, agent }: Examined): readonly Diagnosis[] 
   const renew = ({ path, isMissing }: KubeconfigFacts): string => {
     if (path !== admin?.path) return step;
     const how = isMissing ? "Mend the other one first" : renewalAdvice({ kubeconfig: "admin", path });
-    return `It is only the fallback. ${how.slice(0, 1).toUpperCase()}${how.slice(1)}.`;
+    return `It is only the fallback. ${capitalized(how)}.`;
   };
   if (agent.kind === "none" && own.isMissing && admin?.isMissing !== false)
     return [
@@ -96,26 +96,24 @@ function ownServer({ servers, ownServers, agent, isWorker }: Examined): readonly
   const failed = own.flatMap((one) => (one.kind === "failed" ? [one] : []));
   if (failed.length === 0 || failed.length < own.length) return [];
   const said = failed.map(({ where, why }) => `${where}: ${why}`).join("; ");
-  return failed.some(({ why }) => why === "no answer")
+  const [what, todo] = failed.some(({ why }) => why === "no answer")
     ? [
-        line(
-          "api-server",
-          "FAIL",
-          `the API server of this node does not answer, so it hangs if its container runs (${said})`,
-          "crictl ps -a --name kube-apiserver. If it is Running: crictl stop $(crictl ps --name kube-apiserver -q)",
-        ),
+        "does not answer, so it hangs if its container runs",
+        ". If it is Running: crictl stop $(crictl ps --name kube-apiserver -q)",
       ]
-    : [
-        line(
-          "api-server",
-          "FAIL",
-          `the API server of this node has no open port (${said})`,
-          "crictl ps -a --name kube-apiserver, and its log: it has ended, or has not been started",
-        ),
-      ];
+    : ["has no open port", ", and its log: it has ended, or has not been started"];
+  return [
+    line(
+      "api-server",
+      "FAIL",
+      `the API server of this node ${what} (${said})`,
+      `crictl ps -a --name kube-apiserver${todo}`,
+    ),
+  ];
 }
 
-function certificates({ servers, vips, at }: Examined): readonly Diagnosis[] {
+function certificates(examined: Examined): readonly Diagnosis[] {
+  const { servers, vips, at } = examined;
   if (servers.length === 0)
     return [
       line(
@@ -134,7 +132,11 @@ function certificates({ servers, vips, at }: Examined): readonly Diagnosis[] {
         "crictl ps -a --name kube-apiserver, on the node of that address",
       );
     const { server, missing, startsAt, expiresAt } = one.value;
-    const renew = "Put the names into apiServer.certSANs, and renew it: kubeadm init phase certs apiserver.";
+    // With a wrong LEASEHOLD_VIP no certificate has that address, and to put it into one would make things worse.
+    const isOfWrongVip = sameVips(examined).verdict === "FAIL" && missing.some((name) => vips.includes(name));
+    const renew = isOfWrongVip
+      ? "Mend the line `vips` first. This line is about the same address."
+      : "Put the names into apiServer.certSANs, and renew it: kubeadm init phase certs apiserver.";
     if (missing.length > 0)
       return line(
         "certificate",

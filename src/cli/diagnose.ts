@@ -4,7 +4,7 @@
  */
 import { parseIp } from "../net.ts";
 import { diagnoseCluster } from "./diagnose-cluster.ts";
-import { line, noVip } from "./diagnosis.ts";
+import { line, machineText, noVip } from "./diagnosis.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 import type { Examined, OtherSoftware } from "./examined.ts";
 import { shortDisks } from "./disk-room.ts";
@@ -26,26 +26,14 @@ const NOT_ON_WORKERS: ReadonlySet<string> = new Set([
 ]);
 
 export function diagnose(examined: Examined): readonly Diagnosis[] {
-  const all = wrongVipFirst(everything(examined), examined);
+  const all = wrongVipFirst(everything(examined));
   return examined.isWorker ? all.filter(({ check }) => !NOT_ON_WORKERS.has(check)) : all;
 }
 
-/**
- * With a wrong LEASEHOLD_VIP no certificate has that address, and to put it into one would make things worse. What the
- * other lines say of the address is true, whichever is the right one.
- */
-function wrongVipFirst(all: readonly Diagnosis[], { vips }: Examined): readonly Diagnosis[] {
-  const wrong = all.filter(({ check, verdict }) => check === "vips" && verdict === "FAIL");
-  if (wrong.length === 0) return all;
-  const rest = all.filter((one) => !wrong.includes(one));
-  return [
-    ...wrong,
-    ...rest.map((one) =>
-      one.check === "certificate" && one.verdict === "FAIL" && vips.some((vip) => one.found.includes(vip))
-        ? { ...one, todo: "Mend the line `vips` first. This line is about the same address." }
-        : one,
-    ),
-  ];
+/** A wrong LEASEHOLD_VIP is the cause of other lines. */
+function wrongVipFirst(all: readonly Diagnosis[]): readonly Diagnosis[] {
+  const isWrongVip = ({ check, verdict }: Diagnosis): boolean => check === "vips" && verdict === "FAIL";
+  return [...all.filter(isWrongVip), ...all.filter((one) => !isWrongVip(one))];
 }
 
 /** The worst lines first: one cause may leave many others unknown. */
@@ -151,8 +139,8 @@ function wire({ wire: asked, vips, takeOver: expected, candidates }: Examined): 
       );
     if (owner.value === null) return line("wire", "ok", `no other machine answers for ${vip}`);
     const { mac, node, byAgent } = owner.value;
-    if (node !== null && byAgent) return line("wire", "ok", `${node} (${mac}) has ${vip}`);
-    const where = node === null ? `the machine ${mac}` : `${node} (${mac})`;
+    const where = machineText(node, mac);
+    if (node !== null && byAgent) return line("wire", "ok", `${where} has ${vip}`);
     if (expected) return line("wire", "ok", `other software on ${where} has ${vip}, ${STANDS_BY}`);
     if (node !== null)
       return line(

@@ -23,6 +23,15 @@ export const line = (check: string, verdict: Verdict, found: string, todo = ""):
 export const noVip = (check: string): Diagnosis =>
   line(check, "unknown", "LEASEHOLD_VIP is not set", "Set it, as the pod has it.");
 
+/** Returns a machine in words. @param node the candidate that it is; null: none. @param mac "" if it is not known */
+export function machineText(node: string | null, mac: string): string {
+  if (node === null) return mac === "" ? "another machine" : `the machine ${mac}`;
+  return mac === "" ? node : `${node} (${mac})`;
+}
+
+/** Returns the text with a capital, as a sentence begins. */
+export const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** Says that another client has put a holder into the Lease: see {@link changedHolder}. */
 export function changedHolderText({
   holder,

@@ -2,6 +2,7 @@
 import { PREFIX, SECTIONS, SETTING_NAMES, SETTINGS } from "../config/settings.ts";
 import { commandSpec, COMMANDS, synopsis } from "./commands.ts";
 import type { CommandName, CommandSpec } from "./commands.ts";
+import { capitalized } from "./diagnosis.ts";
 import { manifestHelp } from "./manifest.ts";
 
 const WIDTH = 100;
@@ -77,7 +78,7 @@ function commandHelp(spec: CommandSpec): string {
   const width = Math.max(0, ...flagNames.map((name) => name.length)) + 3;
   const sections = [
     `Usage: leasehold ${synopsis(spec)}`,
-    wrap(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`, ""),
+    wrap(`${capitalized(summary)}.`, ""),
     ...details.map((paragraph) => wrap(paragraph, "")),
     flags.length === 0
       ? ""

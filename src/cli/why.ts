@@ -2,6 +2,7 @@
 import { plainText } from "../kube/plain-text.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording, ToldDecision } from "../recorder/recording.ts";
+import { capitalized } from "./diagnosis.ts";
 import { otherOwnerText } from "./cluster-view.ts";
 import type { ClusterView, NodeView } from "./cluster-view.ts";
 
@@ -107,8 +108,6 @@ function holderSays({ lease, vips }: ClusterView, { node, self }: NodeView): rea
   return lines;
 }
 
-const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
-
 /** What a node does meanwhile. What a silent agent has said of itself is old. */
 function standBy({ node, alive, eligible, why }: NodeView): readonly string[] {
   return alive === false || eligible || why === ""
@@ -124,7 +123,7 @@ function backup(view: ClusterView, node: NodeView, holder: NodeView | undefined)
   const name = node.node;
   if (other !== null)
     return [
-      `${sentence(otherOwnerText(other))}.`,
+      `${capitalized(otherOwnerText(other))}.`,
       ...(other.standsBy ? standBy(node) : node.eligible ? [] : [`${name} is not eligible: ${node.why}.`]),
     ];
   if (lease.from === null)

@@ -991,6 +991,19 @@ describe("doctor", () => {
     );
   });
 
+  test("with a wrong LEASEHOLD_VIP, withdraws the advice on certificates that lack it, and no other", () => {
+    const ended = ok({ ...SERVER, server: "192.0.2.11:6443", expiresAt: new Date(0) });
+    const without = ok({ ...SERVER, server: "192.0.2.12:6443", missing: ["192.0.2.1"] });
+    // The VIP's text is a part of the first server's address.
+    const vips = ["192.0.2.1"];
+    const candidates = ok(CANDIDATES.map((one) => (one.node === "n1" ? { ...one, vips } : one)));
+    const advice = diagnose({ ...WELL, vips, candidates, servers: [ended, without] })
+      .filter(({ check }) => check === "certificate")
+      .map(({ todo }) => todo);
+    assert.match(advice[0] ?? "", /^kubeadm certs renew/);
+    assert.match(advice[1] ?? "", /^Mend the line `vips` first/);
+  });
+
   test("says that the API server of this node hangs or has ended, and of no machine that has none", () => {
     const told = (why: string, change: Partial<Examined> = {}) =>
       diagnose({
@@ -1007,9 +1020,7 @@ describe("doctor", () => {
     assert.equal(told("no answer", { agent: { kind: "none" } }), "");
     assert.equal(told("no answer", { isWorker: true }), "");
     assert.equal(told("no answer", { servers: [failed("192.0.2.12:6443", "no answer")] }), "");
-    const [well] = WELL.servers;
-    assert.ok(well?.kind === "ok");
-    const bound = ok({ ...well.value, server: "192.0.2.11:6443" });
+    const bound = ok({ ...SERVER, server: "192.0.2.11:6443" });
     const servers = [failed("127.0.0.1:6443", "connect ECONNREFUSED"), bound];
     assert.equal(told("", { servers }), "", "it listens on the node's address alone");
   });
