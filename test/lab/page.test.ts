@@ -84,7 +84,7 @@ test("shows who holds the VIP, every node's own word, and what each sees of the 
     const state = name === holder.name ? "MASTER" : "BACKUP";
     const vip = name === holder.name ? "bound" : "no";
     // That its agent has started is no reason that a BACKUP's row would give.
-    const why = name === holder.name ? "\\S" : "";
+    const why = name === holder.name ? "\\S" : "$";
     // An agent learns the key of another one when it next reads the Lease. Only then the row has its word.
     await shows(
       tab,

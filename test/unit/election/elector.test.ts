@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { createElector } from "../../../src/election/elector.ts";
 import type { Elector, ElectorDeps } from "../../../src/election/elector.ts";
 import { termOf } from "../../../src/election/identity.ts";
+import type { SelfFacts } from "../../../src/election/types.ts";
 import type { LeaseRecord } from "../../../src/kube/record.ts";
 import type { LeaseStore } from "../../../src/kube/store.ts";
 import { silentLogger } from "../../../src/log.ts";
@@ -14,6 +15,15 @@ import { FakeClock } from "../../support/fake-clock.ts";
 import { candidate, held, SETTINGS } from "./harness.ts";
 
 const OFFER = { version: 1, addresses: ["10.88.0.11"] };
+/** What n1 knows of itself. */
+const WELL: SelfFacts = {
+  effective: 100,
+  faults: [],
+  ready: true,
+  mac: "02:00:00:00:00:01",
+  fastPath: OFFER,
+  foreign: false,
+};
 const n2 = candidate("n2", { mac: "02:00:00:00:00:02" });
 const n3 = candidate("n3", { mac: "02:00:00:00:00:03" });
 const record = held("n2", 1, [candidate("n1", { mac: "02:00:00:00:00:01", fastPath: OFFER }), n2, n3]);
@@ -64,14 +74,7 @@ async function secondBest(inSocket: boolean): Promise<boolean> {
     },
   });
   elector.start(null, null);
-  elector.update({
-    effective: 100,
-    faults: [],
-    ready: true,
-    mac: "02:00:00:00:00:01",
-    fastPath: OFFER,
-    foreign: false,
-  });
+  elector.update(WELL);
   await new Promise((resolve) => void setImmediate(resolve));
   elector.learn({ kind: "silent", tenure: termOf(record) });
   assert.equal(bound, false, "the better one has the first 100 ms");
@@ -91,26 +94,12 @@ test("the VIP is not vacant while other software on this machine has it, and the
     const settings = { ...SETTINGS, takeOver: true };
     const elector = createElector({ ...IDLE, settings, clock, store: storeOf(held("", 1, [n2])) });
     elector.start(null, null);
-    elector.update({
-      effective: 100,
-      faults: [],
-      ready: true,
-      mac: "02:00:00:00:00:01",
-      fastPath: OFFER,
-      foreign,
-    });
+    elector.update({ ...WELL, foreign });
     await new Promise((resolve) => void setImmediate(resolve));
     clock.advance(60_000);
     assert.equal(elector.vacantSinceMs() === null, foreign);
     assert.deepEqual(elector.status().other, foreign ? { mac: "02:00:00:00:00:01", node: "n1" } : null);
-    elector.update({
-      effective: 100,
-      faults: [],
-      ready: true,
-      mac: "02:00:00:00:00:01",
-      fastPath: OFFER,
-      foreign: false,
-    });
+    elector.update(WELL);
     elector.learn({ kind: "claimed", mac: "02:00:00:00:00:99" });
     const { taken, other } = elector.status();
     assert.deepEqual([taken, other], [true, { mac: "02:00:00:00:00:99", node: null }]);

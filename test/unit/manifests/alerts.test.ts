@@ -52,6 +52,12 @@ const on = (
   node: string,
   labels: Readonly<Record<string, string>> = {},
 ): Readonly<Record<string, string>> => ({ job: "leasehold", node, ...labels });
+/** A client certificate that ends at that second, and whether this is soon. */
+const certificate = (node: string, kubeconfig: "own" | "admin", endsAt: string, isSoon: "0" | "1"): Series => ({
+  [target("leasehold_client_certificate_expiration_timestamp_seconds", node, `kubeconfig="${kubeconfig}"`)]:
+    `${endsAt}+0x40`,
+  [target("leasehold_client_certificate_expires_soon", node, `kubeconfig="${kubeconfig}"`)]: `${isSoon}+0x40`,
+});
 /** As three agents are when all is well: n1 holds. */
 const MASTER_N1: Series = {
   [state("n1", "MASTER")]: ALWAYS,
@@ -368,12 +374,8 @@ const CASES: readonly Case[] = [
     alert: "LeaseholdCertificateExpiresSoon",
     what: "in 40 days, and one of the kubelet in 5 days of 30",
     series: {
-      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="own"')]:
-        "3456000+0x40",
-      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="own"')]: "0+0x40",
-      [target("leasehold_client_certificate_expiration_timestamp_seconds", "w1", 'kubeconfig="own"')]:
-        "432000+0x40",
-      [target("leasehold_client_certificate_expires_soon", "w1", 'kubeconfig="own"')]: "0+0x40",
+      ...certificate("n1", "own", "3456000", "0"),
+      ...certificate("w1", "own", "432000", "0"),
     },
     at: "0m",
     fires: [],
@@ -382,12 +384,8 @@ const CASES: readonly Case[] = [
     alert: "LeaseholdCertificateExpiresSoon",
     what: "in 29 days",
     series: {
-      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="own"')]:
-        "2505600+0x40",
-      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="own"')]: "1+0x40",
-      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="admin"')]:
-        "2505600+0x40",
-      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="admin"')]: "0+0x40",
+      ...certificate("n1", "own", "2505600", "1"),
+      ...certificate("n1", "admin", "2505600", "0"),
     },
     at: "0m",
     fires: [
@@ -401,9 +399,7 @@ const CASES: readonly Case[] = [
     alert: "LeaseholdCertificateExpiresSoon",
     what: "four minutes ago",
     series: {
-      [target("leasehold_client_certificate_expiration_timestamp_seconds", "n1", 'kubeconfig="own"')]:
-        "60+0x40",
-      [target("leasehold_client_certificate_expires_soon", "n1", 'kubeconfig="own"')]: "1+0x40",
+      ...certificate("n1", "own", "60", "1"),
     },
     at: "5m",
     fires: [
