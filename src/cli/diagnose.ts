@@ -190,7 +190,7 @@ function software({ others, othersUnseen, takeOver: expected }: Examined): reado
         "software",
         "unknown",
         othersUnseen,
-        "Only if the line `address` fails, on this host: pgrep -a 'keepalived|kube-vip|speaker'. Where `wire` fails, on the machine with that MAC address.",
+        "Only if the line `address` fails, on this host: pgrep -af 'keepalived|kube-vip|speaker'. Where `wire` fails, on the machine with that MAC address.",
       ),
     ];
   return found.length > 0
