@@ -45,8 +45,11 @@ function broadcast(
  * segment can send it without leaving its own switch port.
  */
 export type NeighbourFrame =
-  /** "`ip` is at `mac`." */
-  | { readonly kind: "owner"; readonly ip: Uint8Array; readonly mac: Uint8Array }
+  /**
+   * "`ip` is at `mac`." `reply`: it answers the question of one machine, so that machine's own frames arrive as
+   * well. A request or an announcement shows only one direction.
+   */
+  | { readonly kind: "owner"; readonly ip: Uint8Array; readonly mac: Uint8Array; readonly reply: boolean }
   /** "Does a machine have `ip`? I would like to." */
   | { readonly kind: "probe"; readonly ip: Uint8Array; readonly mac: Uint8Array };
 
@@ -66,7 +69,9 @@ export function parseArp(frame: Uint8Array): NeighbourFrame | undefined {
   const sender = arp.subarray(14, 18);
   const target = arp.subarray(24, 28);
   if (!isOneMachine(mac) || !sameBytes(mac, frame.subarray(6, 12))) return undefined;
-  if (isSet(sender)) return { kind: "owner", ip: sender, mac };
+  // A reply to one machine is sent to its MAC address, and an announcement in the form of a reply to all.
+  const reply = operation === OPERATION.reply && isOneMachine(frame.subarray(0, 6));
+  if (isSet(sender)) return { kind: "owner", ip: sender, mac, reply };
   return operation === OPERATION.request && isSet(target) ? { kind: "probe", ip: target, mac } : undefined;
 }
 

@@ -101,11 +101,11 @@ export function parseNeighbour(frame: Uint8Array): NeighbourFrame | undefined {
   if (options === undefined || isMulticast(ip)) return undefined;
   if (message[0] === NEIGHBOR_ADVERTISEMENT) {
     // An advertisement to a group cannot answer one machine's question.
-    if (isMulticast(source) || (isMulticast(destination) && ((message[4] ?? 0) & FLAG_SOLICITED) !== 0))
-      return undefined;
+    const reply = ((message[4] ?? 0) & FLAG_SOLICITED) !== 0;
+    if (isMulticast(source) || (isMulticast(destination) && reply)) return undefined;
     // Only an answer to a unicast question may leave the option out. Then the frame's own source counts.
     const mac = options.get(OPTION_TARGET_LINK_LAYER_ADDRESS) ?? sourceMac;
-    return sameBytes(mac, sourceMac) ? { kind: "owner", ip, mac } : undefined;
+    return sameBytes(mac, sourceMac) ? { kind: "owner", ip, mac, reply } : undefined;
   }
   if (message[0] !== NEIGHBOR_SOLICITATION || options.has(OPTION_SOURCE_LINK_LAYER_ADDRESS)) return undefined;
   return sameBytes(source, UNSPECIFIED) && sameBytes(destination, solicitedNode(ip))

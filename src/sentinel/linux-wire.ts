@@ -361,7 +361,9 @@ function neighbour(
   if (frame === undefined) return undefined;
   const mac = formatMac(frame.mac);
   if (mac === ownMac) return undefined;
-  return interest === "hosts"
-    ? { kind: "host", mac }
-    : { kind: frame.kind, address: ipFromBytes(frame.ip), mac };
+  if (interest === "hosts") return { kind: "host", mac };
+  const address = ipFromBytes(frame.ip);
+  return frame.kind === "owner"
+    ? { kind: "owner", address, mac, reply: frame.reply }
+    : { kind: "probe", address, mac };
 }

@@ -177,7 +177,8 @@ export function createSentinel({
       case "owner": {
         if (index === undefined) {
           const asked = witnesses.owner(heard.address.text, heard.mac, proof?.sequence ?? 0);
-          if (asked && third) witnessed = true;
+          // What a third host asks or announces does not show that this node's frames arrive anywhere.
+          if (asked && third && heard.reply) witnessed = true;
           return;
         }
         const target = seen[index];

@@ -19,9 +19,14 @@ export type Heard =
     }
   /**
    * "`address` is at `mac`": any ARP with that sender (RFC 5227 section 2.4), request, reply or announcement;
-   * a neighbour advertisement.
+   * a neighbour advertisement. `reply`: it answers this node's question.
    */
-  | { readonly kind: "owner"; readonly address: IpAddress; readonly mac: string }
+  | {
+      readonly kind: "owner";
+      readonly address: IpAddress;
+      readonly mac: string;
+      readonly reply: boolean;
+    }
   /**
    * "Does anybody have `address`? I would like to": an ARP probe (sender 0.0.0.0) or duplicate address
    * detection (RFC 4862 section 5.4.2).

@@ -111,7 +111,7 @@ export class Ether {
 
   /** "The VIP is at my MAC." */
   announced(by: Station): void {
-    for (const address of this.#vips) this.#tell(by, { kind: "owner", address, mac: by.mac });
+    for (const address of this.#vips) this.#tell(by, { kind: "owner", address, mac: by.mac, reply: false });
   }
 
   #ask(asker: Station, socket: Socket, address: IpAddress, own: IpAddress | undefined): void {
@@ -119,7 +119,7 @@ export class Ether {
       asker,
       own === undefined
         ? { kind: "probe", address, mac: asker.mac }
-        : { kind: "owner", address: own, mac: asker.mac },
+        : { kind: "owner", address: own, mac: asker.mac, reply: false },
     );
     for (const other of this.#stations()) {
       if (
@@ -129,7 +129,7 @@ export class Ether {
         !this.#passes(other, asker)
       )
         continue;
-      this.#arrives(socket, { kind: "owner", address, mac: other.mac }, 2);
+      this.#arrives(socket, { kind: "owner", address, mac: other.mac, reply: true }, 2);
     }
   }
 

@@ -81,6 +81,10 @@ describe("an ARP frame", () => {
       "00".repeat(18),
     );
     assert.equal(said(parseArp(reply)), owner);
+    const answers = (frame: ReturnType<typeof parseArp>): boolean => frame?.kind === "owner" && frame.reply;
+    assert.ok(answers(parseArp(reply)), "a reply to one machine");
+    assert.ok(!answers(parseArp(arpAnnouncement("reply", MAC, vip))), "an announcement to all");
+    assert.ok(!answers(parseArp(arpRequest(MAC, vip, bytesOf("192.0.2.7")))), "a question");
   });
 
   test("without a sender is a probe", () => {

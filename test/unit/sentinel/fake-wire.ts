@@ -73,7 +73,7 @@ export class FakeWire implements Wire {
     const frame: Sent = { kind: "ask", atMs: this.#clock.now(), address: address.text, as };
     if (!this.#sends(frame)) return this.linkUp;
     for (const host of this.#reached(address, (each) => each.answersAsks))
-      this.say({ kind: "owner", address, mac: host.mac }, host.delayMs);
+      this.say({ kind: "owner", address, mac: host.mac, reply: true }, host.delayMs);
     return true;
   }
 

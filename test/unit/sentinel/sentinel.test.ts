@@ -188,9 +188,25 @@ describe("a holder", () => {
     wire.cut = true;
     // Said in the turns after the first and the second miss; in the first of them it was asked by an echo
     // only.
-    for (const ms of [110, 160]) wire.say({ kind: "owner", address: PEER, mac: PEER_MAC }, ms);
+    for (const ms of [110, 160]) wire.say({ kind: "owner", address: PEER, mac: PEER_MAC, reply: true }, ms);
     clock.advance(5_000);
     assert.deepEqual(kinds(), []);
+  });
+
+  test("is not silent by what a third host asks or announces, which shows that it is heard and not that it hears", () => {
+    for (const reply of [false, true]) {
+      const { clock, wire, holder, kinds } = watching([V4], {
+        ...WATCHED,
+        witnesses: [{ address: PEER, mac: PEER_MAC }],
+      });
+      holder.alive = false;
+      wire.cut = true;
+      // In each turn, so also when it was just asked.
+      for (let ms = 60; ms < 2_000; ms += 50)
+        wire.say({ kind: "owner", address: PEER, mac: PEER_MAC, reply }, ms);
+      clock.advance(2_000);
+      assert.deepEqual(kinds(), reply ? ["silent"] : []);
+    }
   });
 
   test("is asked for in time, however many questions a witness that is away has cost", () => {
@@ -416,7 +432,7 @@ describe("a dead holder that shows up", () => {
       clock.advance(1_000);
       expected = [...expected, "silent"];
       assert.deepEqual(kinds(), expected);
-      if (minutes === 2) wire.say({ kind: "owner", address: V4, mac: HOLDER });
+      if (minutes === 2) wire.say({ kind: "owner", address: V4, mac: HOLDER, reply: false });
       else holder.alive = true;
       clock.advance(110);
       expected = [...expected, "answering"];
@@ -442,7 +458,7 @@ describe("a dead holder that shows up", () => {
     const { clock, wire, holder, kinds } = watching([V4], { ...WATCHED, pace: "slow" });
     holder.alive = false;
     clock.advance(2_610);
-    wire.say({ kind: "owner", address: V4, mac: HOLDER });
+    wire.say({ kind: "owner", address: V4, mac: HOLDER, reply: false });
     clock.advance(100);
     assert.deepEqual(kinds(), ["silent", "answering"]);
   });
@@ -452,13 +468,13 @@ describe("claims", () => {
   test("another machine that says it has the VIP: once for each burst and MAC, again when it says so again", () => {
     const { clock, wire, of } = watching();
     const burst = (mac: string): void => {
-      for (let i = 0; i < 5; i++) wire.say({ kind: "owner", address: V4, mac });
+      for (let i = 0; i < 5; i++) wire.say({ kind: "owner", address: V4, mac, reply: false });
     };
     burst(STRANGER);
     burst(PEER_MAC);
     burst(HOLDER);
-    wire.say({ kind: "owner", address: V4, mac: OWN });
-    wire.say({ kind: "owner", address: GATEWAY, mac: STRANGER });
+    wire.say({ kind: "owner", address: V4, mac: OWN, reply: false });
+    wire.say({ kind: "owner", address: GATEWAY, mac: STRANGER, reply: false });
     clock.advance(60);
     assert.deepEqual(
       of("claimed").map(({ evidence }) => evidence.mac),
@@ -476,13 +492,14 @@ describe("claims", () => {
   test("with no holder anybody's counts, within 100 ms; a flood of MACs is told in part", () => {
     const { clock, wire, of, start } = fixture();
     start();
-    wire.say({ kind: "owner", address: V4, mac: HOLDER });
+    wire.say({ kind: "owner", address: V4, mac: HOLDER, reply: false });
     clock.advance(100);
     assert.deepEqual(
       of("claimed").map(({ evidence }) => evidence.mac),
       [HOLDER],
     );
-    for (let i = 10; i < 99; i++) wire.say({ kind: "owner", address: V4, mac: `02:00:00:00:01:${i}` });
+    for (let i = 10; i < 99; i++)
+      wire.say({ kind: "owner", address: V4, mac: `02:00:00:00:01:${i}`, reply: false });
     clock.advance(100);
     assert.equal(of("claimed").length, 9);
   });
@@ -566,7 +583,7 @@ describe("a probe", () => {
   test("an owner that is heard before the first was sent counts as well", () => {
     const { clock, wire, of, sentinel } = probing();
     sentinel.probe(true);
-    wire.say({ kind: "owner", address: V4, mac: STRANGER });
+    wire.say({ kind: "owner", address: V4, mac: STRANGER, reply: false });
     clock.advance(100);
     assert.equal(of("probed")[0]?.evidence.owner, STRANGER);
     assert.deepEqual(wire.asks(), []);
@@ -583,7 +600,7 @@ describe("a probe", () => {
     clock.advance(30);
     sentinel.probe(false);
     clock.advance(185);
-    wire.say({ kind: "owner", address: V4, mac: STRANGER });
+    wire.say({ kind: "owner", address: V4, mac: STRANGER, reply: false });
     clock.advance(5_000);
     assert.equal(told, 2);
     assert.deepEqual(
@@ -695,7 +712,7 @@ describe("neighbours", () => {
     assert.ok(wire.sent.length <= 11);
     wire.sent.length = 0;
     for (let i = 0; i < 20; i++) {
-      wire.say({ kind: "owner", address: ip("192.0.2.77"), mac: STRANGER });
+      wire.say({ kind: "owner", address: ip("192.0.2.77"), mac: STRANGER, reply: false });
       clock.advance(500);
     }
     assert.deepEqual(wire.sent, []);
@@ -726,7 +743,7 @@ describe("neighbours", () => {
     const { clock, wire, gateway, peer, of, start } = quiet();
     gateway.alive = peer.alive = false;
     start();
-    wire.say({ kind: "owner", address: GATEWAY, mac: OWN });
+    wire.say({ kind: "owner", address: GATEWAY, mac: OWN, reply: false });
     clock.advance(500);
     assert.deepEqual(of("neighbours"), []);
   });
@@ -747,8 +764,8 @@ describe("its life", () => {
     const second = fixture();
     second.sentinel.start(() => second.sentinel.stop());
     second.sentinel.watch(WATCHED);
-    second.wire.say({ kind: "owner", address: V4, mac: STRANGER });
-    second.wire.say({ kind: "owner", address: V4, mac: STRANGER });
+    second.wire.say({ kind: "owner", address: V4, mac: STRANGER, reply: false });
+    second.wire.say({ kind: "owner", address: V4, mac: STRANGER, reply: false });
     second.clock.advance(1_000);
     assert.equal(second.clock.pendingTimers, 0);
     assert.deepEqual(second.wire.sent, []);
@@ -786,7 +803,7 @@ describe("its life", () => {
 
   test("what has come is told when asked for, without waiting for the turn, and judges nobody", () => {
     const { wire, kinds, sentinel } = watching();
-    wire.say({ kind: "owner", address: V4, mac: PEER_MAC });
+    wire.say({ kind: "owner", address: V4, mac: PEER_MAC, reply: false });
     assert.deepEqual(kinds(), []);
     sentinel.poll();
     assert.deepEqual(kinds(), ["claimed"]);
