@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
-import { text } from "node:stream/consumers";
 import { describe, test } from "node:test";
 import { createLogOutput } from "../../src/log-output.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -106,11 +105,15 @@ describe("an agent whose standard output nobody reads goes on", () => {
     const { child, told } = await flood("pipe");
     assert.ok(told.beats >= 40 && told.dropped > 3_000, JSON.stringify(told));
     assert.ok(child.stdout !== null);
-    const read = text(child.stdout);
-    await once(child, "message");
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    child.send("end");
-    const lines = (await read).trimEnd().split("\n");
+    let read = "";
+    child.stdout.setEncoding("utf8");
+    // The child has written what waited when it says how many lines it dropped.
+    for await (const chunk of child.stdout) {
+      const told = read.includes("\ndropped ");
+      read += String(chunk);
+      if (!told && read.includes("\ndropped ")) child.send("end");
+    }
+    const lines = read.trimEnd().split("\n");
     assert.equal(lines.at(-1), "after the flood");
     assert.equal(lines.at(-2), `dropped ${told.dropped}`);
     assert.deepEqual(
