@@ -8,7 +8,7 @@ import { CoverageTable, formatCoverage, reasonsOfSource } from "../test/sim/cove
 import { differences, formatEntries, parseEntries } from "../test/sim/fingerprint-file.ts";
 import type { Entry } from "../test/sim/fingerprint-file.ts";
 import { INVARIANTS } from "../test/sim/invariants.ts";
-import { makePlan, PROFILES } from "../test/sim/plan.ts";
+import { makePlan, profileOf, PROFILES } from "../test/sim/plan.ts";
 import type { Profile } from "../test/sim/plan.ts";
 import { loadProduction } from "../test/sim/production.ts";
 import { ProgressFile } from "../test/sim/progress-file.ts";
@@ -26,7 +26,8 @@ the summary of what has been played.
   --seeds N           how many seeds (100)
   --from S            the first one (1); also as 0xHEX, such as a commit's first digits
   --profile P         one of ${PROFILES.join(", ")};
-                      without it each seed has one of them in turn
+                      without it each seed has one of them in turn, and one in
+                      16 the long persistent
   --jobs N            threads (one for each CPU: ${availableParallelism()})
   --minutes M         begin no run after so long
   --resume FILE       keep in FILE what has been done; go on there if it exists
@@ -183,8 +184,7 @@ interface Seed {
 }
 
 function* seedsOf({ from, seeds, profile }: Range): Generator<Seed, undefined> {
-  for (let seed = from; seed < from + seeds; seed += 1)
-    yield { seed, profile: profile ?? PROFILES[seed % PROFILES.length] ?? "chaos" };
+  for (let seed = from; seed < from + seeds; seed += 1) yield { seed, profile: profile ?? profileOf(seed) };
 }
 
 function* taken(seeds: Iterable<Seed>, wanted: (seed: Seed) => boolean): Generator<Seed, undefined> {

@@ -12,6 +12,7 @@ export function compareVips(step: StepBuilder): void {
   const { settings, facts } = step;
   const mismatch = mismatchOf(facts, settings.node, settings.vips);
   const before = facts.self.mismatch;
+  if (mismatch === before) return;
   if (keyOf(mismatch?.vips ?? []) === keyOf(before?.vips ?? [])) return;
   step.setSelf({ mismatch });
   if (mismatch === null) return;
@@ -26,6 +27,9 @@ export function compareVips(step: StepBuilder): void {
  */
 function mismatchOf({ lease: { view } }: Facts, self: string, own: readonly string[]): VipMismatch | null {
   if (view === null) return null;
+  const others = freshCandidates(view).filter(({ node, state }) => node !== self && state !== "INIT");
+  // The usual case, which every step asks about.
+  if (others.every(({ vips }) => vips === null || areSame(vips, own))) return null;
   const groups = new Map<string, { readonly vips: readonly string[]; readonly nodes: string[] }>();
   const count = (vips: readonly string[], node: string): void => {
     const group = groups.get(keyOf(vips)) ?? { vips, nodes: [] };
@@ -33,9 +37,7 @@ function mismatchOf({ lease: { view } }: Facts, self: string, own: readonly stri
     groups.set(keyOf(vips), group);
   };
   count(own, self);
-  for (const { node, vips, state } of freshCandidates(view)) {
-    if (node !== self && vips !== null && state !== "INIT") count(vips, node);
-  }
+  for (const { node, vips } of others) if (vips !== null) count(vips, node);
   const holder = view.record?.holder ?? "";
   const [right] = [...groups.entries()].toSorted(([keyA, a], [keyB, b]) => {
     if (a.nodes.length !== b.nodes.length) return b.nodes.length - a.nodes.length;
@@ -44,6 +46,10 @@ function mismatchOf({ lease: { view } }: Facts, self: string, own: readonly stri
   });
   if (right === undefined || right[0] === keyOf(own)) return null;
   return { vips: right[1].vips, nodes: right[1].nodes.toSorted() };
+}
+
+function areSame(vips: readonly string[], own: readonly string[]): boolean {
+  return vips.length === own.length && vips.every((vip, index) => vip === own[index]);
 }
 
 function keyOf(vips: readonly string[]): string {
