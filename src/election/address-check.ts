@@ -38,7 +38,7 @@ export function linkCarriesFrames(step: StepBuilder, role: Role): boolean {
   const { facts, nowMs } = step;
   if (faultsOf(facts, role).includes(INTERFACE_FAULT)) return false;
   const atMs = facts.startedAtMs + ALONE_MS;
-  if (facts.wire.met || nowMs >= atMs) return true;
+  if (facts.wire.metAtMs !== null || nowMs >= atMs) return true;
   step.wakeAt(atMs);
   return false;
 }

@@ -34,8 +34,13 @@ export function contestMaster(step: StepBuilder, role: Master, mac: string): Mas
   if (candidateAt(step.facts, mac) === undefined) return role;
   // The claim comes from a successor that this node has offered the Lease to, or from the previous holder,
   // whose last words are late.
-  if (role.handover !== null || role.contestedAtMs !== null || role.linkLoss !== null) return role;
+  if (mayBeSuccessor(role) || role.contestedAtMs !== null || role.linkLoss !== null) return role;
   return askAllServers(step, { ...role, contestedAtMs: step.nowMs });
+}
+
+/** An offer of this node may be out, also one that it is withdrawing. */
+function mayBeSuccessor({ handover, offered }: Master): boolean {
+  return handover !== null || offered !== null;
 }
 
 /** The next renewal goes to all API servers at once, as soon as the last such one is a second ago. */
@@ -70,7 +75,7 @@ export function decideDefence(step: StepBuilder, role: Master): void {
   // What was heard before this node became holder was answered by its first announcement.
   if (contender === null || contender.atMs <= defendedAtMs || contender.atMs < facts.sinceMs) return;
   const other = candidateAt(facts, contender.mac);
-  if (other !== undefined && role.handover !== null) return;
+  if (other !== undefined && mayBeSuccessor(role)) return;
   if (mayBeOther(step, contender.atMs)) return;
   const askedUntilMs = (role.contestedAtMs ?? Number.NEGATIVE_INFINITY) + ASK_LEASE_MS;
   const atMs = Math.max(defendAgainAt(facts, other), other === undefined ? nowMs : askedUntilMs);

@@ -25,7 +25,12 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       noteUnknownOwner(step, evidence.owner);
       step.setWire({
         probingSinceMs: null,
-        probed: { atMs: nowMs, owner: evidence.owner, prober: evidence.prober },
+        probed: {
+          atMs: nowMs,
+          askedAtMs: facts.wire.probingSinceMs ?? nowMs,
+          owner: evidence.owner,
+          prober: evidence.prober,
+        },
       });
       if (evidence.owner !== null) step.setWire({ answeredAtMs: nowMs });
       if (evidence.owner !== null || evidence.prober === null) step.setWire({ prober: null });
@@ -34,7 +39,7 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       return heardClaim(step, role, evidence.mac);
     case "neighbours":
       if (!evidence.heard) return role;
-      step.setWire({ met: true });
+      step.setWire({ metAtMs: step.facts.wire.metAtMs ?? nowMs });
       if (role.kind === "PROVISIONAL") announceNow(step);
       return role;
   }
@@ -85,7 +90,7 @@ function heardClaim(step: StepBuilder, role: Role, mac: string): Role {
   step.setWire({ contender: contenderAfter(step, mac), answeredAtMs: step.nowMs });
   // This is what the wire says now, whatever it has answered before.
   if (step.facts.wire.probed !== null)
-    step.setWire({ probed: { atMs: step.nowMs, owner: mac, prober: null } });
+    step.setWire({ probed: { atMs: step.nowMs, askedAtMs: step.nowMs, owner: mac, prober: null } });
   switch (role.kind) {
     case "MASTER":
       return contestMaster(step, role, mac);

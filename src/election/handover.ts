@@ -15,7 +15,7 @@ import { ranked } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
 import { releaseLease } from "./stopping.ts";
 import { INTERFACE_FAULT, UNSTABLE_FAULT } from "./types.ts";
-import type { Backup, Handover, HandoverReason, Master, Releasing } from "./types.ts";
+import type { Backup, Handover, HandoverReason, Master, Offered, Releasing } from "./types.ts";
 
 /** A successor that has not claimed by then is passed over. */
 const OFFER_MS = 300;
@@ -53,16 +53,16 @@ export function offeredToUs({ settings, facts, nowMs }: StepBuilder, role: Backu
 }
 
 /**
- * The Lease names `holder`. If it has taken this node's offer, this node lingers: the role to linger in, or
- * null.
+ * The Lease names another node. While an offer of this node may be out, also one that it is withdrawing, that
+ * node has taken it, and this node lingers: the role to linger in, or null.
  */
-export function linger(step: StepBuilder, role: Master, holder: string): Master | null {
-  const { handover } = role;
-  if (handover?.offer?.to !== holder || role.linkLoss !== null) return null;
-  const takenAtMs = handover.takenAtMs ?? step.nowMs;
+export function linger(step: StepBuilder, role: Master): Master | null {
+  const { offered } = role;
+  if (offered?.unbound !== false || role.linkLoss !== null) return null;
+  const takenAtMs = offered.takenAtMs ?? step.nowMs;
   if (step.nowMs >= takenAtMs + LINGER_MS) return null;
   step.wakeAt(takenAtMs + LINGER_MS);
-  return { ...role, handover: { ...handover, takenAtMs } };
+  return { ...role, offered: { ...offered, takenAtMs } };
 }
 
 /** Begins, continues or ends a hand-over. Returns the role after it. */
@@ -78,7 +78,6 @@ export function decideHandover(step: StepBuilder, role: Master, view: LeaseView)
     startedAtMs: nowMs,
     tried: [],
     offer: null,
-    takenAtMs: null,
   };
   const overAtMs = handover.startedAtMs + HANDOVER_MS;
   const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));
@@ -193,7 +192,7 @@ export function withdrawOffer(step: StepBuilder, role: Master): Master {
   const { view, offerInFlight, write } = facts.lease;
   if (role.handover !== null || offerInFlight || write !== null) return role;
   if (view?.record?.holder !== settings.node || view.record.annotations[OFFER] === undefined) return role;
-  const offered = role.offered ?? { sinceMs: nowMs, unbound: false, retryAtMs: nowMs };
+  const offered = role.offered ?? offeredAt(nowMs);
   if (nowMs < offered.retryAtMs) {
     step.wakeAt(offered.retryAtMs);
     return role;
@@ -209,12 +208,16 @@ export function withdrawOffer(step: StepBuilder, role: Master): Master {
  * it is written.
  */
 function sendOffer(step: StepBuilder, role: Master, write: Extract<LeaseWrite, { kind: "offer" }>): Master {
-  const offered = role.offered ?? { sinceMs: step.nowMs, unbound: false, retryAtMs: step.nowMs };
+  const offered = { ...(role.offered ?? offeredAt(step.nowMs)), takenAtMs: null };
   const next: Master = { ...role, offered };
   if (write.to !== null && role.offered === null) step.effect({ kind: "forget" });
   if (write.to !== null && !offered.unbound) limitVip(step, next);
   step.sendBeside(write, HANDOVER_MS);
   return next;
+}
+
+function offeredAt(nowMs: number): Offered {
+  return { sinceMs: nowMs, unbound: false, retryAtMs: nowMs, takenAtMs: null };
 }
 
 /** The API has answered an offer of this node. Returns the role after it. */

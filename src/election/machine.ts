@@ -131,7 +131,7 @@ export function initialState(settings: ElectionSettings, nowMs: number): Electio
       answeredAtMs: NEVER_MS,
       prober: null,
       probingSinceMs: null,
-      met: false,
+      metAtMs: null,
       stranger: null,
       other: null,
       defendedAtMs: NEVER_MS,

@@ -117,7 +117,7 @@ export function decideMaster(step: StepBuilder, role: Master): Role {
   if (isTaken(step.facts)) return letGo(step, role, GIVEN_BACK);
   // 1. Does the Lease still name this machine?
   const loss = lossReason(step, role);
-  if (loss !== null) return linger(step, role, view?.record?.holder ?? "") ?? letGo(step, role, loss);
+  if (loss !== null) return linger(step, role) ?? letGo(step, role, loss);
   if (role.offered?.unbound === false) step.wakeAt(offerEnd(role.offered));
   // 2. Does the link carry frames?
   const linked = trackLink(step, role, view);
@@ -149,7 +149,7 @@ function lossReason({ settings, facts }: StepBuilder, role: Master): string | nu
     case "rewritten":
       // Once the successor has been seen to hold the Lease, this term is over, even if a person empties the
       // Lease while this node lingers.
-      return (role.handover?.takenAtMs ?? null) === null ? null : SUCCESSOR_HAS_IT;
+      return (role.offered?.takenAtMs ?? null) === null ? null : SUCCESSOR_HAS_IT;
     case "namesake":
       return `another machine named ${settings.node} holds the Lease`;
     case "another":

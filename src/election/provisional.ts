@@ -19,7 +19,7 @@ import { compareCandidates } from "./ranking.ts";
 import type { StepBuilder } from "./step.ts";
 import { GIVEN_BACK, mayBeOther } from "./take-over.ts";
 import { INTERFACE_FAULT } from "./types.ts";
-import type { Backup, Master, Provisional, Report, Why } from "./types.ts";
+import type { Backup, Facts, Master, Provisional, Report, Why } from "./types.ts";
 import { holderIsDead, vacancy } from "./vacancy.ts";
 
 /**
@@ -27,6 +27,12 @@ import { holderIsDead, vacancy } from "./vacancy.ts";
  * one then.
  */
 const WRITE_MS = 2_000;
+/**
+ * A claim that no API server has answered for so long may be one that none will answer, while another node's
+ * was accepted. The other one announces the VIP again 0.8 s after it bound it, and within that second this
+ * node has to give way.
+ */
+const UNDER_WAY_MS = 500;
 /** A PROVISIONAL node says this often that it has the VIP. */
 const ANNOUNCE_MS = 1_500;
 /** The VIP is bound from now until `untilMs`, and longer if the reason is found to last. */
@@ -164,17 +170,19 @@ function endOf({ facts, settings }: StepBuilder, role: Provisional): string | nu
   if (facts.stopping !== null) return AGENT_STOPS;
   if (faultsOf(facts, role).includes(INTERFACE_FAULT)) return "the VIP's link is dead";
   if (facts.self.namesake !== null) return "another machine has this node's name";
-  switch (ownershipOf(settings, record)) {
+  const ownership = ownershipOf(settings, record);
+  switch (ownership) {
     case "nobody":
     case "ours":
     case "unmarked":
     case "rewritten":
       return null;
+    // A webhook may have put this node's name into what another machine wrote.
     case "namesake":
-      return `another machine named ${settings.node} holds the Lease`;
     case "another": {
       const isOld = why.kind === "bootstrap" || (why.kind === "unwritten" && why.seen !== null);
       if (isOld && record !== null && unchangedSince(why.seen ?? record, record)) return null;
+      if (ownership === "namesake") return `another machine named ${settings.node} holds the Lease`;
       const holder = record?.holder ?? "another node";
       if (why.kind !== "proof" || record === null || termOf(record) !== why.term)
         return `${holder} holds the Lease`;
@@ -240,17 +248,18 @@ function rankDecides({ facts, settings, nowMs }: StepBuilder, why: Why): boolean
     case "proof":
       // While the claims of both are under way, each has as much to show. Once this node's came to nothing, or
       // where none of its writes has been carried out for longer, the other one's may have been accepted.
-      return (
-        (facts.lease.unwritten?.why ?? null) === null ||
-        settings.onApiLoss === "hold" ||
-        nobodyCanClaim(facts, nowMs)
-      );
+      return isUnderWay(facts, nowMs) || settings.onApiLoss === "hold" || nobodyCanClaim(facts, nowMs);
     case "bootstrap":
       return false;
     case "api-loss":
     case "unwritten":
       return settings.onApiLoss === "hold" || nobodyCanClaim(facts, nowMs);
   }
+}
+
+function isUnderWay({ lease: { unwritten } }: Facts, nowMs: number): boolean {
+  if (unwritten === null) return true;
+  return unwritten.why === null && nowMs < unwritten.sinceMs + UNDER_WAY_MS;
 }
 
 function extend(step: StepBuilder, role: Provisional, untilMs: number): Provisional {

@@ -95,6 +95,8 @@ export interface Offered {
   readonly unbound: boolean;
   /** No withdrawal is tried before this. */
   readonly retryAtMs: number;
+  /** When another node was first seen to hold the Lease: it has taken an offer. */
+  readonly takenAtMs: number | null;
 }
 
 /**
@@ -106,8 +108,6 @@ export interface Handover {
   /** The candidates that were offered the Lease. */
   readonly tried: readonly string[];
   readonly offer: PendingOffer | null;
-  /** When the successor was first seen to have claimed. */
-  readonly takenAtMs: number | null;
 }
 
 /** A holder that has let the VIP go because its link is, or was, dead; see link-loss.ts. */
@@ -200,6 +200,8 @@ export type Why =
 /** What the wire has answered to the question which machine has the VIP. */
 export interface Probed {
   readonly atMs: number;
+  /** When this node began to ask. */
+  readonly askedAtMs: number;
   /** The MAC of a machine that has the VIP; null: none has. */
   readonly owner: string | null;
   /** The MAC of a machine that asks for the VIP as this node does; null: none does. */
@@ -310,8 +312,8 @@ export interface WireState {
   readonly prober: { readonly sinceMs: number; readonly ignored: boolean } | null;
   /** Since when a verdict of the wire is awaited. */
   readonly probingSinceMs: number | null;
-  /** Another machine has been heard on the VIP's link: the link carries frames. */
-  readonly met: boolean;
+  /** When another machine was first heard on the VIP's link: it carries frames. null: none was. */
+  readonly metAtMs: number | null;
   /** A machine that is no candidate has the VIP. This node came later and does not claim it. */
   readonly stranger: string | null;
   /** The machine that has the VIP by the other software from which this node takes it over. */

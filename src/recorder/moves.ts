@@ -85,7 +85,7 @@ function lost(from: Role, stopping: boolean): "fault" | "vip-lost" | null {
   if (stopping) return null;
   if (from.kind === "PROVISIONAL") return "vip-lost";
   if (from.kind !== "MASTER") return null;
-  const { handover } = from;
-  if (handover === null || handover.takenAtMs === null) return "vip-lost";
-  return handover.reason === "fault" ? "fault" : null;
+  const { handover, offered } = from;
+  if (offered === null || offered.takenAtMs === null) return "vip-lost";
+  return handover?.reason === "fault" ? "fault" : null;
 }

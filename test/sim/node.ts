@@ -73,6 +73,8 @@ interface Agent {
   roleMs: number;
   /** Send time of its last accepted claim or renewal, machine's clock. */
   renewedAtMs: number | null;
+  /** When it last heard another machine claim the VIP as MASTER, machine's clock. */
+  claimedAtMs: number;
   stopping: boolean;
   /** When it last began, or gave up, to hand over. */
   handoverMs: number;
@@ -274,6 +276,7 @@ export class SimNode {
       role: "BACKUP",
       roleMs: scheduler.nowMs,
       renewedAtMs: null,
+      claimedAtMs: Number.NEGATIVE_INFINITY,
       stopping: false,
       handoverMs: Number.NEGATIVE_INFINITY,
       startedMs: scheduler.nowMs,
@@ -293,6 +296,14 @@ export class SimNode {
         process.stir();
         if (evidence.kind === "neighbours") this.#neighbours(evidence.heard, generation);
         this.#trace(evidence);
+        // The successor claims the VIP in a hand-over, which takes a second at most.
+        const agent = this.agent;
+        if (
+          evidence.kind === "claimed" &&
+          agent?.role === "MASTER" &&
+          scheduler.nowMs > agent.handoverMs + 1_100
+        )
+          agent.claimedAtMs = process.now();
         elector.learn(evidence);
       });
       elector.update(this.facts);
@@ -396,11 +407,18 @@ export class SimNode {
     const change = (by: number): void => {
       const count = (this.#faults.get(check) ?? 0) + by;
       this.#faults.set(check, count);
-      if (check === "interface" && count === 0) this.upsets.push(this.#deps.scheduler.nowMs);
+      if (check === "interface" && count === 0) this.#upset();
       this.#tell();
     };
     change(1);
     return () => change(-1);
+  }
+
+  /** The trouble counts from when its process sees it, which may be frozen. */
+  #upset(): void {
+    const note = (): void => void this.upsets.push(this.#deps.scheduler.nowMs);
+    if (this.agent === undefined) note();
+    else this.agent.process.deliver(note);
   }
 
   weigh(by: number): void {
@@ -429,7 +447,11 @@ export class SimNode {
       this.#deps.onBug(`metrics have no code for the reason "${report.reason}"`);
     if (!isTransition(report.from, report.to))
       this.#deps.onBug(`${report.from} to ${report.to} is not in the table of transitions`);
-    if (report.from === "MASTER" && report.to === "PROVISIONAL") this.upsets.push(this.#deps.scheduler.nowMs);
+    // A claim that no renewal has answered counts as trouble once the Lease has given the VIP to another node.
+    const { claimedAtMs, renewedAtMs } = this.agent;
+    const contested = report.to === "BACKUP" && claimedAtMs > (renewedAtMs ?? 0);
+    if (report.from === "MASTER" && (report.to === "PROVISIONAL" || contested))
+      this.upsets.push(this.#deps.scheduler.nowMs);
     this.agent.role = report.to;
     this.agent.roleMs = this.#deps.scheduler.nowMs;
   }

@@ -92,6 +92,116 @@ const SEEDS = [
     seed: "1592590361",
     name: "a holder that has met nobody on its link since it began does not keep the VIP beyond its right",
   },
+  {
+    profile: "chaos",
+    seed: "3869570320",
+    name: "a provisional node that is killed within the call that binds the VIP has had the right to it",
+  },
+  {
+    profile: "chaos",
+    seed: "3869570385",
+    name: "a node that lost the VIP with a claim of another one unanswered counts that as trouble",
+  },
+  {
+    profile: "fence",
+    seed: "3869570399",
+    name: "a node that serves by proof of death does not wait for its claim while another one has the Lease",
+  },
+  {
+    profile: "api",
+    seed: "3869570518",
+    name: "a node whose link has flapped serves where no API server lets it read the Lease",
+  },
+  {
+    profile: "refused",
+    seed: "3869570295",
+    name: "a refused node that the Lease names waits until another one has been silent, and then asks the wire",
+  },
+  {
+    profile: "people",
+    seed: "3869570375",
+    name: "a Lease that is deleted in a hand-over is written again by the successor",
+  },
+  {
+    profile: "people",
+    seed: "3869570382",
+    name: "a name that a person wrote beside the instance of another machine is not this machine's",
+  },
+  {
+    profile: "planned",
+    seed: "20077",
+    name: "where there is no Lease, a node that has just started takes nothing over before its duration",
+  },
+  {
+    profile: "planned",
+    seed: "20916",
+    name: "a holder that stops does not know of a candidate which has said so within the same millisecond",
+  },
+  {
+    profile: "planned",
+    seed: "21088",
+    name: "a holder that withdraws its offer too late lingers",
+  },
+  {
+    profile: "fence",
+    seed: "5000704",
+    name: "an agent that starts at the moment in which its suspended machine goes on has the time of one that finds the VIP bound",
+  },
+  {
+    profile: "fence",
+    seed: "5000707",
+    name: "a holder that stood still, and that no API server answers, knows the others as they were",
+  },
+  {
+    profile: "fence",
+    seed: "5000969",
+    name: "two nodes without an API that a short cut parts again have until the next announcement",
+  },
+  {
+    profile: "fence",
+    seed: "5001117",
+    name: "a node that serves without an API, and of which the others cannot know, is a stranger to them",
+  },
+  {
+    profile: "refused",
+    seed: "5000329",
+    name: "a node whose name a webhook writes serves by it, and is found dead by those whom it has answered",
+  },
+  {
+    profile: "refused",
+    seed: "5000644",
+    name: "two refused nodes hear of each other at the next announcement after a cut has healed",
+  },
+  {
+    profile: "chaos",
+    seed: "5000379",
+    name: "a holder that is found silent because frames were lost, and then frozen, leaves its kernel's seconds",
+  },
+  {
+    profile: "api",
+    seed: "5000779",
+    name: "what a third host asks is no answer to the node that finds the holder silent",
+  },
+  {
+    profile: "api",
+    seed: "5001324",
+    name: "a node that is made behind a cut asks again when it hears the others, before it serves without an API",
+  },
+  {
+    profile: "people",
+    seed: "5000064",
+    name: "a node that a person names without its instance does not hold the Lease",
+  },
+  {
+    profile: "people",
+    seed: "5000615",
+    name: "a hand-over may be under way when the run ends",
+  },
+  {
+    profile: "people",
+    seed: "5000817",
+    name: "a frozen node counts the flap of its link from when it sees it",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

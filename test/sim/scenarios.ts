@@ -863,6 +863,51 @@ export const SCENARIOS = {
       { atMs: 72_000, kind: "crash", node: 0, forMs: 1_000 },
     ],
   },
+  withdrawnOfferIsTaken: {
+    name: "a holder whose successor takes the offer that it is withdrawing keeps the VIP until that one has bound it",
+    bases: [100, 90, 80],
+    nopreempt: false,
+    profile: "planned",
+    // While the offer is under way the holder is the best again.
+    faults: Array.from({ length: 24 }, (_, n): Fault => ({
+      atMs: 40_000 + n * 15_000,
+      kind: "priority",
+      node: 0,
+      delta: -15,
+      forMs: 3 + n * 0.5,
+    })),
+  },
+  provenByOneThatCannotClaim: {
+    name: "a node that serves by proof of death, and whose claim is not answered, gives way within a second to the one that took the holder's offer",
+    bases: [100, 95, 90],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 39_500, kind: "partition", mask: 2, layer: "routed", forMs: 15_000 },
+      { atMs: 40_000, kind: "link", node: 0, api: false, forMs: 10_000 },
+    ],
+  },
+  namedByAWebhook: {
+    name: "a node whose name a webhook puts beside the instance of the holder serves when that one has lost power",
+    bases: [100, 90],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: 200, holder: "n2", forMs: 100_000 },
+      { atMs: 70_000, kind: "power", node: 0, forMs: 60_000 },
+    ],
+  },
+  aloneAfterItsLinkFlapped: {
+    name: "a node whose link has flapped serves again when it is the only one, though its agent was restarted and has never read the Lease",
+    bases: [100, 90],
+    nopreempt: true,
+    faults: [
+      { atMs: 40_000, kind: "power", node: 0, forMs: 120_000 },
+      { atMs: 50_000, kind: "crash", node: 1, forMs: 3_000 },
+      { atMs: 55_000, kind: "flap", node: 1, everyMs: 3_000, downMs: 1_000, forMs: 16_000 },
+    ],
+  },
 } satisfies Readonly<Record<string, Scenario>>;
 
 export function scenarioPlan(scenario: Scenario, seed: string): Plan {

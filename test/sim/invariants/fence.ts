@@ -30,6 +30,8 @@ const BURST_MS = 5_000 / 0.95 + 500;
 const PROVISIONAL_MS = 3_000;
 /** A node reads every 2 s, and whatever it asked before may take 4 s to fail. */
 const LOOK_MS = 6_500;
+/** The time-out of one read. */
+const TIMEOUT_MS = 4_000;
 /** What the kernel's whole seconds may add to the end of a right: rounding up, and being late. */
 const KERNEL_MS = 2_000;
 
@@ -175,7 +177,9 @@ function tooLong(
   const sleepers = pair.filter((node) => !awake(node));
   if (sleepers.length > 0) {
     const [a, b] = pair;
-    const cut = health.cutMs(a.index, b.index) > startMs - RENEW_DEADLINE_MS - 2_000;
+    // Where frames are lost, a proof of death may be wrong as behind a cut.
+    const cutMs = Math.max(health.cutMs(a.index, b.index), health.lossMs);
+    const cut = cutMs > startMs - RENEW_DEADLINE_MS - 2_000;
     const lifetime =
       cut ||
       sleepers.some(
@@ -186,27 +190,29 @@ function tooLong(
   const holder = world.holderOf(world.plane.table.record);
   // Started since: it lets be what it found until it has asked, or, without an API, keeps it until it hears
   // the other one's next announcement.
-  const restarted = pair.find((node) => node.agent !== undefined && node.agent.startedMs > startMs);
+  const restarted = pair.find((node) => node.agent !== undefined && node.agent.startedMs >= startMs);
   if (restarted !== undefined)
     return (
       nowMs - startMs >
       (restarted.provisional === "bootstrap" ? BURST_MS : RESUMED_LEFT_OVER_MS) + TIMER_SLACK_MS
     );
-  const told = pair.filter(
-    (node) =>
-      node !== holder &&
-      overFor(health, node, node.provisional === "" ? takenMs(node) : undefined, startMs, nowMs) >
-        OVERLAP_MS + TIMER_SLACK_MS,
-  );
+  const [a, b] = pair;
+  const limitMs = health.cutMs(a.index, b.index) > startMs - OVERLAP_MS ? MEET_MS : OVERLAP_MS;
+  // What a provisional one asked between two cuts it asks again only after a time-out. Where the API writes for
+  // nobody, it tells nothing. Then the wire does, at the next announcement.
+  const untold = health.apiChangedBeforeMs > startMs - TIMEOUT_MS || world.plane.admission !== 0;
+  const told = pair.filter((node) => {
+    const provisional = node.provisional !== "";
+    const overMs = overFor(health, node, provisional ? undefined : takenMs(node), startMs, nowMs);
+    return node !== holder && overMs > (provisional && untold ? limitMs : OVERLAP_MS) + TIMER_SLACK_MS;
+  });
   if (told.length > 0) return true;
   // Whatever the API tells, a provisional one gives way to the other's word, or the other one to its word.
-  const [a, b] = pair;
   const stubborn = world.plan.onApiLoss === "hold";
   const unpapered = stubborn
     ? pair.every((node) => node.provisional !== "")
     : pair.some((node) => node.provisional !== "");
   const awakeMs = Math.max(...pair.map((node) => health.awakeSince(node) ?? nowMs));
-  const limitMs = health.cutMs(a.index, b.index) > startMs - OVERLAP_MS ? MEET_MS : OVERLAP_MS;
   return unpapered && nowMs - Math.max(startMs, awakeMs, health.lossMs) > limitMs + TIMER_SLACK_MS;
 }
 
@@ -218,7 +224,7 @@ function tooLong(
  * long as it hears no other claimant (`atMostOneSecondInTwoPlaces`). A machine that was suspended begins to
  * count again when it goes on: see `justResumed`.
  */
-export const theKernelIsTheFence: Invariant = (world) => {
+export const theKernelIsTheFence: Invariant = (world, health) => {
   const granted = new Map<SimNode, number>();
   return {
     step(bound) {
@@ -228,7 +234,7 @@ export const theKernelIsTheFence: Invariant = (world) => {
         const until = Math.max(
           granted.get(node) ?? Number.NEGATIVE_INFINITY,
           node.lastRenewedAtMs + RENEW_DEADLINE_MS,
-          unpaperedUntil(world, node, nowMs),
+          unpaperedUntil(world, health, node),
         );
         granted.set(node, until);
         if (justResumed(world, node)) continue;
@@ -247,8 +253,10 @@ export const theKernelIsTheFence: Invariant = (world) => {
 };
 
 /** Machine's clock. */
-function unpaperedUntil(world: World, node: SimNode, nowMs: number): number {
-  if (node.agent === undefined) return Number.NEGATIVE_INFINITY;
+function unpaperedUntil(world: World, health: Health, node: SimNode): number {
+  const { nowMs } = world.scheduler;
+  // Killed within the very call that binds it.
+  if (node.agent === undefined) return node.clock.bootMs(health.provisionalMs(node)) + PROVISIONAL_MS;
   // Frozen within the very call that binds it.
   if (!awake(node))
     return node.provisional === ""

@@ -1,5 +1,5 @@
 /** What may be written into the Lease, by whom, and when. */
-import { OFFER } from "../../../src/kube/record.ts";
+import { INSTANCE, OFFER } from "../../../src/kube/record.ts";
 import type { SimNode } from "../node.ts";
 import { RENEW_DEADLINE_MS } from "../world.ts";
 import {
@@ -9,6 +9,7 @@ import {
   justResumed,
   LEFT_OVER_MS,
   newHolder,
+  OVERLAP_MS,
   proofWindowMs,
   published,
   RESUMED_LEFT_OVER_MS,
@@ -58,6 +59,8 @@ const HELD_MS = 4_000 / 0.95;
  * - one that has the VIP provisionally, and lets it go when it hears the claimer announce it, or reads of the
  *   claim: there is no gap on the wire then. How long the two
  *   may have it is atMostOneSecondInTwoPlaces' to say. One that has died since: its kernel's seconds;
+ * - one that has offered the Lease to the claimer, which has it and writes it again because a person has deleted
+ *   it: the previous one is still letting its moment pass;
  * - one that was out of the reach of its successor, and died before it could hear of that: its kernel's seconds,
  *   whoever claims after that successor.
  */
@@ -94,6 +97,7 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
         (other.agent?.process.running !== true &&
           nowMs - (replacedMs.get(other) ?? Number.NEGATIVE_INFINITY) < RESUMED_LEFT_OVER_MS) ||
         health.provisionalMs(other) > nowMs - HELD_MS ||
+        (node.confirmed && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS) ||
         outOfReach.get(node)?.has(other) === true;
       const replaced = world.holderOf(before);
       if (replaced !== undefined && outOfReach.get(node)?.has(replaced) === true)
@@ -110,7 +114,7 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
  * Invariant 7, and "move only to a better node": a holder that is not stopping gives the Lease away only
  * where another could serve.
  */
-export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
+export const keepsTheVipWhenNobodyIsBetter: Invariant = (world, health) => {
   const lastEligible = new Map<SimNode, number>();
   return {
     write({ author, change, sentMs }) {
@@ -127,6 +131,12 @@ export const keepsTheVipWhenNobodyIsBetter: Invariant = (world) => {
         return undefined;
       if (node.agent === undefined || node.agent.stopping || sentMs < node.clock.bootMs(node.agent.startedMs))
         return undefined;
+      // What one that stood still, or that no API server answered, knows of the others is from before that.
+      const informedMs = Math.max(
+        health.usableSince(node) ?? Number.POSITIVE_INFINITY,
+        health.awakeSince(node) ?? Number.POSITIVE_INFINITY,
+      );
+      if (sentMs < node.clock.bootMs(informedMs)) return undefined;
       // Every node stands by for other software then, so none is eligible.
       if (goesFirst(world)) return undefined;
       // What it knows of the others may be some seconds old.
@@ -232,6 +242,8 @@ export const healthyHoldersStay: Invariant = (world, health) => {
       const before = write.change.before;
       const node = world.holderOf(before);
       if (successor === undefined || node === undefined || forced(world)) return undefined;
+      // A person has put its name there, without its instance: it does not hold the Lease.
+      if (before?.annotations[INSTANCE] !== node.settings.instance && !node.confirmed) return undefined;
       const nowMs = world.scheduler.nowMs;
       const goodSince = health.goodSince(node);
       if (

@@ -10,7 +10,7 @@ import type { SimNode } from "../node.ts";
 import { REWRITES } from "../plan.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { ASK_MS, awake, boundNodes, goesFirst, newHolder, published } from "./common.ts";
+import { ASK_MS, awake, boundNodes, goesFirst, newHolder, OVERLAP_MS, published } from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
@@ -51,7 +51,7 @@ export const boundInTime: Invariant = (world, health) => {
       if (serving) unserved = undefined;
       else unserved ??= nowMs;
       if (unserved === undefined) return undefined;
-      if (isNotDisplaced(world)) {
+      if (isNotDisplaced(world) || bound.some((node) => isUnknown(world, node))) {
         unserved = nowMs;
         return undefined;
       }
@@ -75,6 +75,16 @@ export const boundInTime: Invariant = (world, health) => {
     },
   };
 };
+
+/**
+ * It serves without an API, and the Lease of a new cluster does not name it among the candidates: for the others the
+ * VIP is a stranger's, which goes first (RFC 5227, section 2.1).
+ */
+function isUnknown({ plane }: World, { name, powered, kernel }: SimNode): boolean {
+  const { record } = plane.table;
+  const isNew = (record?.holder ?? "") === "" && published(record, name) === undefined;
+  return isNew && powered && kernel.link.carrier;
+}
 
 /**
  * VRRP to the letter: a holder in FAULT is not displaced, and its VIP serves nobody. Without a link it has
@@ -117,10 +127,10 @@ export const servedWhileANodeLives: Invariant = (world, health) => {
       if (change.changed && renewed && unservedMs !== undefined) unservedMs = world.scheduler.nowMs;
       return undefined;
     },
-    step() {
+    step(bound) {
       const { nowMs } = world.scheduler;
       if (world.plan.onApiLoss === "release") return undefined;
-      const served = boundNodes(world).some(
+      const served = bound.some(
         ({ powered, kernel, clock }) => powered && kernel.link.carrier && !clock.suspended,
       );
       unservedMs =
@@ -158,13 +168,15 @@ export const servedWhileANodeLives: Invariant = (world, health) => {
 function isWell(world: World, health: Health, node: SimNode): boolean {
   const { agent, kernel, powered } = node;
   if (!powered || !kernel.link.carrier || agent === undefined || agent.stopping || !awake(node)) return false;
-  if (world.disputed(node) || !node.facts.ready || !node.facts.faults.every((fault) => LIGHT.has(fault)))
-    return false;
+  if (world.disputed(node)) return false;
+  const { ready, faults } = node.facts;
+  if (!ready || !faults.every((fault) => LIGHT.has(fault))) return false;
   // Where it has met nobody since it began, it waits for the spanning tree: servesBeforeThereIsAnApi.
   const { nowMs } = world.scheduler;
-  return [...world.machines, world.router].some(
-    (other) => other !== node && health.reachedMs(node.index, other.index) > nowMs - 200,
-  );
+  const reached = (index: number): boolean => health.reachedMs(node.index, index) > nowMs - 200;
+  if (reached(world.router.index)) return true;
+  for (const { index } of world.machines) if (index !== node.index && reached(index)) return true;
+  return false;
 }
 
 /**
@@ -209,8 +221,9 @@ export const holderServesAgain: Invariant = (world, health) => {
       const agent = holder?.agent;
       if (holder === undefined || agent === undefined || !served.has(agent)) return undefined;
       if (Number.isNaN(unservedMs) || world.plan.onApiLoss === "release") return undefined;
-      // Where a person has taken the instance out, the Lease may be another machine's of this name.
-      if (world.plane.table.record?.annotations[INSTANCE] === undefined) return undefined;
+      // Where a person has taken the instance out, or has put this name beside the instance of another machine, the
+      // Lease may be another machine's of this name.
+      if (world.plane.table.record?.annotations[INSTANCE] !== holder.settings.instance) return undefined;
       // A name of which it has not heard yet may be another machine's.
       if (holder.status()?.holder !== holder.name || world.namesakes.length > 0) return undefined;
       const { index } = holder;
@@ -219,11 +232,14 @@ export const holderServesAgain: Invariant = (world, health) => {
       // Whoever answers for the VIP forbids it for the duration of a Lease. What came while it stood still it
       // hears when it goes on.
       const heardMs = awakeMs - otherMs < 120_000 ? Math.max(awakeMs, otherMs) : otherMs;
-      if (nowMs < heardMs + LEASE_DURATION_MS / 0.95) return undefined;
+      const forbiddenUntilMs = heardMs + LEASE_DURATION_MS / 0.95;
+      if (nowMs < forbiddenUntilMs) return undefined;
       const sinceMs = Math.max(
         unservedMs,
         wellMs,
         awakeMs,
+        // One that was awake when the other one ended knows how long it has to wait, and asks the wire then.
+        otherMs > awakeMs ? forbiddenUntilMs : awakeMs,
         agent.roleMs,
         holder.clock.resumedMs,
         health.apiChangedMs,
@@ -290,8 +306,11 @@ export const endsWellAndWithTheBest: Invariant = (world, health) => ({
   end() {
     // One fault that stays may take the quorum with it.
     if (world.plan.profile === "persistent") return undefined;
-    const bound = boundNodes(world);
     const record = world.plane.table.record;
+    // One that is handing over is about to let go.
+    const handsOver = ({ agent }: SimNode): boolean =>
+      world.scheduler.nowMs - (agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS;
+    const bound = boundNodes(world).filter((node) => node === world.holderOf(record) || !handsOver(node));
     if (bound.length !== 1) return `at the end ${bound.length} nodes have the VIP`;
     const [holder] = bound;
     if (holder === undefined || world.holderOf(record) !== holder)
@@ -348,22 +367,37 @@ export const noFlapping: Invariant = (world) => {
   };
 };
 
+/** A watch tells the holder of a candidate within this time. */
+const KNOWN_MS = 250;
+
 /**
  * Planned moves, restarts within the fence and nothing else: from the first bind on the VIP is never away
- * while another node could have it.
+ * while another node could have it, and has said so for long enough that the holder knows it.
  */
 export const plannedMovesLoseNoTime: Invariant = (world) => {
   let lastBound: SimNode | undefined;
+  /** Since when each node has said in the Lease that it is eligible. */
+  const eligibleSince = new Map<SimNode, number>();
   return {
+    write({ change }) {
+      for (const node of world.nodes) {
+        if (published(change.after, node.name)?.eligible !== true) eligibleSince.delete(node);
+        else if (!eligibleSince.has(node)) eligibleSince.set(node, world.scheduler.nowMs);
+      }
+      return undefined;
+    },
     step([first]) {
       if (world.plan.profile !== "planned" || world.scheduler.nowMs > world.plan.lengthMs) return undefined;
       const before = lastBound;
       lastBound = first;
       // Other software has the VIP then.
       if (first !== undefined || before === undefined || goesFirst(world)) return undefined;
-      const record = world.plane.table.record;
+      const knownMs = world.scheduler.nowMs - KNOWN_MS;
       const able = world.nodes.filter(
-        (node) => node !== before && node.eligible && published(record, node.name)?.eligible === true,
+        (node) =>
+          node !== before &&
+          node.eligible &&
+          (eligibleSince.get(node) ?? Number.POSITIVE_INFINITY) <= knownMs,
       );
       return able.length === 0
         ? undefined

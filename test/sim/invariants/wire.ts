@@ -71,7 +71,12 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
     step() {
       const passedMs = world.scheduler.nowMs - sampledMs;
       sampledMs = world.scheduler.nowMs;
-      const holder = world.holderOf(world.plane.table.record);
+      const { record } = world.plane.table;
+      // A webhook may have put this name beside another machine's instance. Who proves it dead knows the name alone.
+      const holder =
+        world.namesakes.length > 0
+          ? world.holderOf(record)
+          : world.nodes.find(({ name }) => name === record?.holder);
       if (holder === undefined) return undefined;
       for (const node of world.machines) {
         const reached =
@@ -485,6 +490,13 @@ export const standsByForOtherSoftware: Invariant = (world, health) => {
       claimsSinceMs = foreignHostClaims ? (claimsSinceMs ?? nowMs) : undefined;
       if (foreignHostClaims || bound.length > 0) goneMs = undefined;
       else if (goneMs === undefined && foreignEndedMs === nowMs) goneMs = nowMs;
+      // Where there is no Lease, an agent that has just started waits: somebody may have deleted it.
+      if (goneMs !== undefined && world.plane.table.record === null) {
+        const started = world.nodes.flatMap((node) =>
+          awake(node) && node.eligible ? [node.agent?.startedMs ?? nowMs] : [],
+        );
+        goneMs = Math.max(goneMs, Math.min(nowMs, Math.min(...started) + LEASE_DURATION_MS / 0.95));
+      }
       const isCalm = nowMs - Math.max(health.lossMs, health.apiChangedMs, health.linksChangedMs) > 2_000;
       if (!isCalm || !world.nodes.some((node) => awake(node))) return undefined;
       const isUntold = world.nodes.some(
