@@ -52,7 +52,7 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
   const provenMs = provenAt(step, view);
   const unwritten = serveUnwritten(step, role, view, free, provenMs);
   if (unwritten !== null) return unwritten;
-  if (provenMs !== null && free.kind === "held") {
+  if (provenMs !== null && free.kind === "held" && !mayBeTaken(step, view)) {
     const next = takeFrom(step, role, view, provenMs, free);
     if (next !== null) return next;
   }
@@ -129,6 +129,20 @@ function provenAt({ settings, facts, nowMs }: StepBuilder, view: LeaseView): num
   const recent = contender !== null && nowMs < deadlineAfter(settings, contender.sinceMs);
   const other = recent ? candidateAt(facts, contender.mac) : undefined;
   return other !== undefined && other.node !== view.record.holder ? null : proof.atMs;
+}
+
+/**
+ * Another candidate has claimed the VIP since the holder last renewed, and does not get the Lease as far as this node
+ * knows. It may serve where the Lease cannot be written, or cannot be read. So this node takes nothing by its old proof
+ * while a machine answers for the VIP. Claims that went on while the holder renewed are a forger's.
+ */
+function mayBeTaken(step: StepBuilder, view: LeaseView): boolean {
+  const { facts, settings } = step;
+  const { contender } = facts.wire;
+  if (contender === null || contender.sinceMs < view.changedAtMs) return false;
+  const other = candidateAt(facts, contender.mac);
+  if (other === undefined || other.node === view.record?.holder) return false;
+  return askWire(step, false, ASKED_MS, deadlineAfter(settings, contender.sinceMs)) !== "free";
 }
 
 /**

@@ -6,7 +6,8 @@ import { parseIp } from "../net.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { Watched, Witness } from "../sentinel/evidence.ts";
 import { peers } from "./candidates.ts";
-import { eligible } from "./eligibility.ts";
+import { LIGHT_FAULTS } from "./claim-order.ts";
+import { eligible, faultsOf } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
 import type { StepBuilder } from "./step.ts";
 import type { ElectionSettings, Facts, Role } from "./types.ts";
@@ -15,7 +16,9 @@ import { holderIsDead } from "./vacancy.ts";
 /** Tells the sentinel what to watch, when that has changed. */
 export function decideWatch(step: StepBuilder, role: Role): void {
   const target = watchTarget(step.settings, step.facts, role);
-  const { watched } = step.facts.wire;
+  const { watched, proof } = step.facts.wire;
+  // Nobody would notice that the holder answers again.
+  if (proof !== null && proof.term !== target.holder?.tenure) step.setWire({ proof: null });
   if (watched !== null && sameTarget(watched, target)) return;
   step.setWire({ watched: target });
   step.effect({ kind: "watch", target });
@@ -30,7 +33,7 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   const holder = others.find((candidate) => candidate.node === view.record?.holder);
   // The holder may answer after all. Until then this node may claim its Lease.
   const claims = role.kind === "PROVISIONAL" && holderIsDead(facts);
-  const watching = claims || (role.kind === "BACKUP" && eligible(facts, role));
+  const watching = claims || (role.kind === "BACKUP" && mayServe(facts, role));
   const witnesses: Witness[] = [];
   for (const candidate of others) {
     const witness = watching && candidate === holder ? null : witnessOf(candidate);
@@ -39,6 +42,12 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   const watched =
     watching && view.record !== null && holder !== undefined && holder.mac !== "" && holder.mac !== mac;
   return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
+}
+
+/** With light faults a node begins to watch nobody, but it may serve by the proof that it has. */
+function mayServe(facts: Facts, role: Role): boolean {
+  if (eligible(facts, role)) return true;
+  return facts.wire.proof !== null && faultsOf(facts, role).every((fault) => LIGHT_FAULTS.includes(fault));
 }
 
 /**

@@ -439,6 +439,14 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },
   {
+    name: "takes the VIP by an old proof beside the candidate that serves",
+    file: "election/backup.ts",
+    from: 'if (provenMs !== null && free.kind === "held" && !mayBeTaken(step, view)) {',
+    to: 'if (provenMs !== null && free.kind === "held") {',
+    shows: SCENARIOS.provenAndServedByAnother,
+    caughtBy: ["atMostOneSecondInTwoPlaces"],
+  },
+  {
     name: "begins and ends at once to serve where the Lease has its name and another machine's instance",
     file: "election/provisional.ts",
     from: "if (isOld && record !== null && unchangedSince",
@@ -473,7 +481,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "finds nobody fit to claim by proof",
     file: "election/backup.ts",
-    from: 'if (provenMs !== null && free.kind === "held") {',
+    from: 'if (provenMs !== null && free.kind === "held" && !mayBeTaken(step, view)) {',
     to: 'if (provenMs !== null && free.kind === "held" && provenMs < 0) {',
     shows: SCENARIOS.powerLoss,
     caughtBy: ["provenDeathIsReplacedFast"],
@@ -553,8 +561,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits for ever for the claim of a candidate that goes on claiming the VIP and never claims the Lease",
     file: "election/backup.ts",
-    from: "deadlineAfter(settings, contender.sinceMs)",
-    to: "deadlineAfter(settings, contender.atMs)",
+    from: "nowMs < deadlineAfter(settings, contender.sinceMs)",
+    to: "nowMs < deadlineAfter(settings, contender.atMs)",
     shows: SCENARIOS.forgedClaimsAndPowerLoss,
     caughtBy: ["provenDeathIsReplacedFast"],
   },

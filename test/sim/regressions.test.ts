@@ -202,6 +202,91 @@ const SEEDS = [
     seed: "5000817",
     name: "a frozen node counts the flap of its link from when it sees it",
   },
+  {
+    profile: "fence",
+    seed: "7000729",
+    name: "a node that has not read the Lease since another one claimed asks the wire before it takes the VIP by proof",
+  },
+  {
+    profile: "fence",
+    seed: "7001244",
+    name: "so does one whose reads are about to time out",
+  },
+  {
+    profile: "refused",
+    seed: "7000807",
+    name: "and one that can read the Lease, which nobody can write",
+  },
+  {
+    profile: "refused",
+    seed: "7000859",
+    name: "a node that has heard nobody since it began waits for the spanning tree, though a machine without an agent is there",
+  },
+  {
+    profile: "refused",
+    seed: "7001362",
+    name: "a machine that is suspended twice, and whose agent was restarted between, has its kernel's seconds once",
+  },
+  {
+    profile: "refused",
+    seed: "7001931",
+    name: "a machine that is suspended while it lingers goes on lingering",
+  },
+  {
+    profile: "refused",
+    seed: "8501113",
+    name: "a proof of death ends when nobody watches the holder any more",
+  },
+  {
+    profile: "refused",
+    seed: "8501745",
+    name: "with `hold` the kernel's seconds of one that is killed beside another count from its death",
+  },
+  {
+    profile: "chaos",
+    seed: "8000100",
+    name: "whoever has offered the Lease has a second, also when its successor has released it again",
+  },
+  {
+    profile: "chaos",
+    seed: "8000624",
+    name: "a holder that writes its deleted Lease again is as well known as before",
+  },
+  {
+    profile: "chaos",
+    seed: "8001197",
+    name: "a renewal that is lost in an election of etcd counts as a server that is passed over",
+  },
+  {
+    profile: "chaos",
+    seed: "8001379",
+    name: "a process that is started again beside a frozen successor has the time of one that finds the VIP bound",
+  },
+  {
+    profile: "chaos",
+    seed: "8001487",
+    name: "the previous holder is another machine to the one that has the Lease now",
+  },
+  {
+    profile: "chaos",
+    seed: "8001780",
+    name: "renewals of a holder that hears no API server still count for the others",
+  },
+  {
+    profile: "chaos",
+    seed: "8001832",
+    name: "a machine whose agent stands still says nothing by which a new holder could know its link",
+  },
+  {
+    profile: "people",
+    seed: "8000185",
+    name: "a holder whose own record is restored without its instance claims it anew",
+  },
+  {
+    profile: "chaos",
+    seed: "9500910",
+    name: "a suspended node knows a holder as before, though another one had the Lease for a moment",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

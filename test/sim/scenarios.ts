@@ -888,6 +888,19 @@ export const SCENARIOS = {
       { atMs: 40_000, kind: "link", node: 0, api: false, forMs: 10_000 },
     ],
   },
+  provenAndServedByAnother: {
+    name: "candidates that cannot write the Lease take nothing by proof of death while another one of them serves",
+    bases: [100, 90, 80, 70],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    gateway: true,
+    profile: "refused",
+    faults: [
+      { atMs: 40_000, kind: "admission", status: 500, forMs: 60_000 },
+      { atMs: 42_000, kind: "power", node: 0, forMs: 40_000 },
+    ],
+  },
   namedByAWebhook: {
     name: "a node whose name a webhook puts beside the instance of the holder serves when that one has lost power",
     bases: [100, 90],

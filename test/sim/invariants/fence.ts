@@ -3,6 +3,7 @@ import { LINGER_MS } from "../../../src/election/handover.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
 import type { Health } from "../health.ts";
+import { LIFETIME_SECONDS } from "../node.ts";
 import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
@@ -139,6 +140,8 @@ function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number):
  */
 export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
   const since = new Map<string, number>();
+  /** When both were last awake. */
+  const awakeMs = new Map<string, number>();
   const offers = takenOffers(world);
   return {
     write: offers.write,
@@ -156,7 +159,10 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
           present.add(pair);
           const start = since.get(pair) ?? nowMs;
           since.set(pair, start);
-          if (tooLong(world, health, [a, b], start, offers.takenMs))
+          if (awake(a) && awake(b)) awakeMs.set(pair, nowMs);
+          // With `hold` two may have it for long. The kernel counts from when one of them died or froze.
+          const asleepMs = world.plan.onApiLoss === "hold" ? (awakeMs.get(pair) ?? start) : start;
+          if (tooLong(world, health, [a, b], start, Math.max(start, asleepMs), offers.takenMs))
             return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
@@ -171,6 +177,7 @@ function tooLong(
   health: Health,
   pair: readonly [SimNode, SimNode],
   startMs: number,
+  asleepMs: number,
   takenMs: (node: SimNode) => number | undefined,
 ): boolean {
   const { nowMs } = world.scheduler;
@@ -184,8 +191,10 @@ function tooLong(
       cut ||
       sleepers.some(
         (node) => justResumed(world, node) || health.provisionalMs(node) > startMs - RENEW_DEADLINE_MS,
-      );
-    return nowMs - startMs > (lifetime ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS) + TIMER_SLACK_MS;
+      ) ||
+      // It has found its address bound, and keeps it until it has asked.
+      pair.some(({ agent }) => agent !== undefined && agent.startedMs >= startMs);
+    return nowMs - asleepMs > (lifetime ? RESUMED_LEFT_OVER_MS : LEFT_OVER_MS) + TIMER_SLACK_MS;
   }
   const holder = world.holderOf(world.plane.table.record);
   // Started since: it lets be what it found until it has asked, or, without an API, keeps it until it hears
@@ -226,10 +235,13 @@ function tooLong(
  */
 export const theKernelIsTheFence: Invariant = (world, health) => {
   const granted = new Map<SimNode, number>();
+  /** Until when a dead process's address may be left after a suspension, by the time that the kernel counts. */
+  const leftOver = new Map<SimNode, number>();
   return {
     step(bound) {
       const { nowMs } = world.scheduler;
       for (const node of bound) {
+        const countedMs = node.clock.bootMs(nowMs) - node.clock.suspendedMs;
         const bootMs = node.clock.bootMs(nowMs);
         const until = Math.max(
           granted.get(node) ?? Number.NEGATIVE_INFINITY,
@@ -237,7 +249,14 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
           unpaperedUntil(world, health, node),
         );
         granted.set(node, until);
-        if (justResumed(world, node)) continue;
+        if (justResumed(world, node)) {
+          const { agent, clock } = node;
+          const goneMs = clock.bootMs(clock.resumedMs) - clock.suspendedMs + (LIFETIME_SECONDS + 1) * 1_000;
+          if (agent === undefined || agent.startedMs >= clock.resumedMs) leftOver.set(node, goneMs);
+          continue;
+        }
+        // It was suspended once more meanwhile.
+        if (countedMs < (leftOver.get(node) ?? Number.NEGATIVE_INFINITY)) continue;
         const lateMs = bootMs - until;
         if (lateMs > KERNEL_MS)
           return `${node.label} has the VIP ${lateMs.toFixed(0)} ms after its right was over`;
@@ -312,7 +331,8 @@ export const unbindsBeforeAnythingElse: Invariant = (world, health) => {
     },
     step() {
       for (const node of world.nodes) {
-        if (!node.touched) continue;
+        // One that was just suspended goes on with its timers as they were.
+        if (!node.touched || justResumed(world, node)) continue;
         const holder = node.kernel.bound && awake(node) ? (node.status()?.holder ?? "") : "";
         // It knows that the Lease still names the one whose kernel it found silent.
         if (

@@ -59,8 +59,8 @@ const HELD_MS = 4_000 / 0.95;
  * - one that has the VIP provisionally, and lets it go when it hears the claimer announce it, or reads of the
  *   claim: there is no gap on the wire then. How long the two
  *   may have it is atMostOneSecondInTwoPlaces' to say. One that has died since: its kernel's seconds;
- * - one that has offered the Lease to the claimer, which has it and writes it again because a person has deleted
- *   it: the previous one is still letting its moment pass;
+ * - one that has offered the Lease within the last second. Its successor may have released it meanwhile, or may
+ *   write it again because a person has deleted it;
  * - one that was out of the reach of its successor, and died before it could hear of that: its kernel's seconds,
  *   whoever claims after that successor.
  */
@@ -97,7 +97,7 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
         (other.agent?.process.running !== true &&
           nowMs - (replacedMs.get(other) ?? Number.NEGATIVE_INFINITY) < RESUMED_LEFT_OVER_MS) ||
         health.provisionalMs(other) > nowMs - HELD_MS ||
-        (node.confirmed && nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS) ||
+        nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS ||
         outOfReach.get(node)?.has(other) === true;
       const replaced = world.holderOf(before);
       if (replaced !== undefined && outOfReach.get(node)?.has(replaced) === true)

@@ -31,14 +31,14 @@ export const boundInTime: Invariant = (world, health) => {
   let unserved: number | undefined;
   return {
     // Whoever has claimed and dies before it serves starts the wait anew; so does a renewal of one that has
-    // lost its right since it was sent, and that TCP or etcd carried out late.
+    // lost its right since it was sent, and that TCP or etcd carried out late, or that hears no API server.
     write(write) {
       const author = world.machines[write.author];
       const oldMs = (author?.clock.bootMs(world.scheduler.nowMs) ?? 0) - write.sentMs;
       const late =
         write.change.changed &&
         world.holderOf(write.change.before) === author &&
-        (author?.agent?.role !== "MASTER" || oldMs > RENEW_DEADLINE_MS);
+        (author?.agent?.role !== "MASTER" || oldMs > RENEW_DEADLINE_MS || !health.connected(author));
       if ((late || newHolder(world, write) !== undefined) && unserved !== undefined)
         unserved = world.scheduler.nowMs;
       return undefined;
@@ -164,6 +164,9 @@ export const servedWhileANodeLives: Invariant = (world, health) => {
   };
 };
 
+/** The agents that another one, or the router, could be heard by since they began. */
+const met = new WeakSet<object>();
+
 /** It runs, its link is good and not deserted, and no check of its own keeps it from serving. */
 function isWell(world: World, health: Health, node: SimNode): boolean {
   const { agent, kernel, powered } = node;
@@ -174,16 +177,25 @@ function isWell(world: World, health: Health, node: SimNode): boolean {
   // Where it has met nobody since it began, it waits for the spanning tree: servesBeforeThereIsAnApi.
   const { nowMs } = world.scheduler;
   const reached = (index: number): boolean => health.reachedMs(node.index, index) > nowMs - 200;
-  if (reached(world.router.index)) return true;
-  for (const { index } of world.machines) if (index !== node.index && reached(index)) return true;
-  return false;
+  if (reached(world.router.index)) {
+    met.add(agent);
+    return true;
+  }
+  let reachesOne = false;
+  for (const other of world.machines) {
+    if (other === node || !reached(other.index)) continue;
+    reachesOne = true;
+    // A machine whose agent does not run says nothing until it is asked.
+    if (other.agent?.process.running === true) met.add(agent);
+  }
+  return reachesOne && met.has(agent);
 }
 
 /**
  * A claim is unanswered for a second. With a light fault the node waits 2 s more. It asks the wire after a
  * random second, by three probes, and may have done so just too early.
  */
-const AGAIN_MS = (1_000 + 2 * 1_500 + 500) / 0.95;
+const AGAIN_MS = (1_000 + 2 * 1_600 + 500) / 0.95;
 const LIGHT_FAULT_MS = 2_000 / 0.95;
 
 /**
@@ -197,8 +209,8 @@ export const holderServesAgain: Invariant = (world, health) => {
   /** Since when the same node holds the Lease and is well. */
   let holder: SimNode | undefined;
   let wellMs = Number.NaN;
-  /** When a machine that is not the holder last had the VIP. */
-  let otherMs = Number.NEGATIVE_INFINITY;
+  /** When each machine last had the VIP. */
+  const boundMs = new Map<SimNode, number>();
   /** The processes that have had the VIP. */
   const served = new WeakSet<object>();
   return {
@@ -213,22 +225,23 @@ export const holderServesAgain: Invariant = (world, health) => {
       if (serves || world.segment.foreignHostClaims || isNotDisplaced(world)) unservedMs = Number.NaN;
       else if (Number.isNaN(unservedMs)) unservedMs = nowMs;
       const named = world.holderOf(world.plane.table.record);
-      const isSame = named === holder && named !== undefined && isWell(world, health, named);
+      // Where a person has taken the instance out, or has put this name beside the instance of another machine, the
+      // Lease may be another machine's of this name.
+      const marked = world.plane.table.record?.annotations[INSTANCE] === named?.settings.instance;
+      const isSame = named === holder && named !== undefined && marked && isWell(world, health, named);
       holder = named;
       if (!isSame || Number.isNaN(wellMs)) wellMs = nowMs;
-      if (bound.some((node) => node !== named)) otherMs = nowMs;
-      else otherMs = Math.max(otherMs, world.segment.foreignEndedMs);
+      for (const node of bound) boundMs.set(node, nowMs);
       const agent = holder?.agent;
       if (holder === undefined || agent === undefined || !served.has(agent)) return undefined;
       if (Number.isNaN(unservedMs) || world.plan.onApiLoss === "release") return undefined;
-      // Where a person has taken the instance out, or has put this name beside the instance of another machine, the
-      // Lease may be another machine's of this name.
-      if (world.plane.table.record?.annotations[INSTANCE] !== holder.settings.instance) return undefined;
       // A name of which it has not heard yet may be another machine's.
       if (holder.status()?.holder !== holder.name || world.namesakes.length > 0) return undefined;
       const { index } = holder;
       if (world.machines.some((other) => other.index < index && other.agent !== undefined)) return undefined;
       const awakeMs = health.awakeSince(holder) ?? nowMs;
+      let otherMs = world.segment.foreignEndedMs;
+      for (const [node, atMs] of boundMs) if (node !== holder) otherMs = Math.max(otherMs, atMs);
       // Whoever answers for the VIP forbids it for the duration of a Lease. What came while it stood still it
       // hears when it goes on.
       const heardMs = awakeMs - otherMs < 120_000 ? Math.max(awakeMs, otherMs) : otherMs;
@@ -275,7 +288,10 @@ export const renewsWhereItCan: Invariant = (world, health) => ({
     const unclear = world.plane.modes.some(
       ({ kind }) => kind === "slow" || kind === "mute" || kind === "failing",
     );
-    if (unclear || world.plane.admission !== 0 || health.badServers() > PASSED_OVER) return undefined;
+    // A renewal that is lost in an election has to be sent to another server.
+    const elects = world.plane.electionsMs.some((atMs) => nowMs - atMs < RENEWABLE_MS);
+    const passedOver = health.badServers() + (elects ? 1 : 0);
+    if (unclear || world.plane.admission !== 0 || passedOver > PASSED_OVER) return undefined;
     const [lastButOneMs = 0] = [health.apiChangedBeforeMs, health.apiChangedMs, ...world.plane.electionsMs]
       .toSorted((a, b) => a - b)
       .slice(-2);

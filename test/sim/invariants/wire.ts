@@ -61,10 +61,15 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
   const answerableMs = world.machines.map(() => 0);
   let sampledMs = 0;
   let tenureMs = 0;
+  let last: SimNode | undefined;
   return {
     write(write) {
-      if (newHolder(world, write) === undefined) return undefined;
-      answerableMs.fill(0);
+      const holder = newHolder(world, write);
+      if (holder === undefined) return undefined;
+      // One that writes its deleted Lease again is as well known as before. Who is frozen does not see a short term of
+      // another one between two of the same machine.
+      if (holder !== last) for (const node of world.machines) if (awake(node)) answerableMs[node.index] = 0;
+      last = holder;
       tenureMs = world.scheduler.nowMs;
       return undefined;
     },
@@ -337,11 +342,16 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
   };
 };
 
-/** Its agent has had the time to meet another machine, or the router, on the VIP's link. */
+/**
+ * Its agent has had the time to meet another agent, or the router, on the VIP's link. A machine whose agent does not run
+ * says nothing until it is asked.
+ */
 function hasMet(world: World, health: Health, node: SimNode): boolean {
   const metMs = (node.agent?.startedMs ?? 0) + MET_MS;
-  return [...world.machines, world.router].some(
-    (other) => other !== node && health.reachedMs(node.index, other.index) > metMs,
+  const reached = (index: number): boolean => health.reachedMs(node.index, index) > metMs;
+  return (
+    reached(world.router.index) ||
+    world.machines.some((other) => other !== node && awake(other) && reached(other.index))
   );
 }
 
