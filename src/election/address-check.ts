@@ -10,6 +10,8 @@ import type { Probed, Role } from "./types.ts";
 
 /** A verdict of the wire counts for this long. The claim that it is for comes within seconds. */
 const PROBED_FRESH_MS = 10_000;
+/** A verdict of the wire comes so long after the first of its questions, apart from the random second. */
+const QUESTIONS_MS = 600;
 /** After the verdict "taken" the wire is asked again this much later. */
 const PROBE_AGAIN_MS = 2_000;
 /**
@@ -69,7 +71,8 @@ export function askWire(
     return "unknown";
   }
   const taken = probed !== null && (probed.owner !== null || (alone && givesWay(step, probed, readyMs)));
-  const outdated = probed === null || (!taken && probed.atMs < sinceMs);
+  const outdated =
+    probed === null || (!taken && probed.atMs < Math.max(sinceMs, askedOfSomebody(step, probed)));
   const untilMs = outdated ? nowMs : probed.atMs + (taken ? probeAgainMs(step) : freshMs);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
@@ -79,6 +82,15 @@ export function askWire(
   probeWire(step, alone);
   step.wakeAt(nowMs + NO_VERDICT_MS);
   return "unknown";
+}
+
+/**
+ * From when on a verdict "free" counts. What was asked before another machine was heard, behind a cut or a port that
+ * spanning tree had not opened, was asked of nobody.
+ */
+function askedOfSomebody({ facts }: StepBuilder, { askedAtMs }: Probed): number {
+  const { metAtMs } = facts.wire;
+  return metAtMs !== null && askedAtMs < metAtMs ? metAtMs + QUESTIONS_MS : Number.NEGATIVE_INFINITY;
 }
 
 /** How long after the verdict "taken" the wire is asked again. */

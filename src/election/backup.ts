@@ -16,7 +16,7 @@ import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { awaitSilence, isFreeSince } from "./take-over.ts";
 import { BALANCER_FAULT } from "./types.ts";
-import type { Backup, Facts, Provisional } from "./types.ts";
+import type { Backup, Provisional } from "./types.ts";
 import { serveUnwritten, UNABLE_MS } from "./unwritten.ts";
 import { expiry, holderIsDead, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
@@ -26,8 +26,6 @@ import type { Vacancy } from "./vacancy.ts";
  * a machine that has the VIP may have come back from behind a cut.
  */
 const ASKED_MS = 500;
-/** A verdict of the wire comes so long after the first of its questions, apart from the random second. */
-const QUESTIONS_MS = 600;
 
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
@@ -254,18 +252,9 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   // The previous process has left the VIP bound here. To let it go and ask would only cost clients a second.
   const adopts = facts.leftOver.adoptable !== null;
   // Nodes that do not know of each other yet hear each other ask, and so learn that the link carries frames.
-  const wire = adopts ? "free" : askWire(step, true, ASKED_MS, askedOfSomebody(facts));
+  const wire = adopts ? "free" : askWire(step, true, ASKED_MS);
   if (wire !== "free" || (!adopts && !linkCarriesFrames(step, role))) return role;
   return becomeProvisional(step, role, { kind: "bootstrap", seen: null }, nowMs + UNWRITTEN_HOLD_MS);
-}
-
-/**
- * From when on a verdict of the wire counts. What was asked before another machine was heard, behind a cut or a port
- * that spanning tree had not opened, was asked of nobody.
- */
-function askedOfSomebody({ wire: { metAtMs, probed } }: Facts): number {
-  const before = metAtMs !== null && probed !== null && probed.askedAtMs < metAtMs;
-  return before ? metAtMs + QUESTIONS_MS : Number.NEGATIVE_INFINITY;
 }
 
 /**

@@ -9,7 +9,7 @@ import { deadlineAfter } from "./fence.ts";
 import { termOf } from "./identity.ts";
 import { announceNow, contestProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
-import type { Role, WireState } from "./types.ts";
+import type { Master, Role, WireState } from "./types.ts";
 
 /** Returns the role after it. */
 export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence): Role {
@@ -39,10 +39,20 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       return heardClaim(step, role, evidence.mac);
     case "neighbours":
       if (!evidence.heard) return role;
-      step.setWire({ metAtMs: step.facts.wire.metAtMs ?? nowMs });
+      step.setWire({ metAtMs: nowMs });
       if (role.kind === "PROVISIONAL") announceNow(step);
+      // This answers no claim, so the next one is answered at once.
+      if (role.kind === "MASTER" && hasVip(role)) step.effect({ kind: "defend" });
       return role;
   }
+}
+
+/**
+ * Neighbours may believe that another machine has the VIP, which had it behind the cut that has healed. A holder that
+ * has let the VIP go asks first (link-loss.ts).
+ */
+function hasVip({ linkLoss, offered }: Master): boolean {
+  return linkLoss === null && offered === null;
 }
 
 function foundSilent(step: StepBuilder, term: string): void {

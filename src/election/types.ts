@@ -312,7 +312,7 @@ export interface WireState {
   readonly prober: { readonly sinceMs: number; readonly ignored: boolean } | null;
   /** Since when a verdict of the wire is awaited. */
   readonly probingSinceMs: number | null;
-  /** When another machine was first heard on the VIP's link: it carries frames. null: none was. */
+  /** Since when other machines are heard on the VIP's link, or were last: it carries frames. null: none was. */
   readonly metAtMs: number | null;
   /** A machine that is no candidate has the VIP. This node came later and does not claim it. */
   readonly stranger: string | null;

@@ -373,7 +373,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes the VIP for want of an API and does not ask who has it",
     file: "election/backup.ts",
-    from: 'const wire = adopts ? "free" : askWire(step, true, ASKED_MS, askedOfSomebody(facts));',
+    from: 'const wire = adopts ? "free" : askWire(step, true, ASKED_MS);',
     to: 'const wire: string = "free";',
     shows: SCENARIOS.joinsMeanwhile,
     caughtBy: ["asksBeforeItServes", "atMostOneSecondInTwoPlaces"],
@@ -381,7 +381,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks nobody on a link where it has heard nobody",
     file: "election/backup.ts",
-    from: 'adopts ? "free" : askWire(step, true, ASKED_MS, askedOfSomebody(facts));',
+    from: 'adopts ? "free" : askWire(step, true, ASKED_MS);',
     to: 'adopts || !linkCarriesFrames(step, role) ? "free" : askWire(step, true, ASKED_MS);',
     shows: SCENARIOS.switchedOnWithoutARouter,
     caughtBy: ["servedWhileANodeLives"],
@@ -545,7 +545,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "believes what the wire has answered before the API servers fell silent",
     file: "election/backup.ts",
-    from: "askWire(step, true, ASKED_MS, askedOfSomebody(facts))",
+    from: "askWire(step, true, ASKED_MS)",
     to: "askWire(step, true)",
     shows: SCENARIOS.askedBeforeTheCutHealed,
     caughtBy: ["asksBeforeItServes"],

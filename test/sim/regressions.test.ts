@@ -287,6 +287,21 @@ const SEEDS = [
     seed: "9500910",
     name: "a suspended node knows a holder as before, though another one had the Lease for a moment",
   },
+  {
+    profile: "api",
+    seed: "2790149138",
+    name: "a confirmed node and a better one that takes a hung server for a starting one meet within a renew deadline",
+  },
+  {
+    profile: "fence",
+    seed: "2790149401",
+    name: "a node whose link comes back asks again before it serves without an API",
+  },
+  {
+    profile: "chaos",
+    seed: "2790149688",
+    name: "a node that is confirmed in the moment in which a cut heals announces the VIP",
+  },
 ] as const;
 
 describe("seeds that failed once", () => {

@@ -222,6 +222,12 @@ function tooLong(
     ? pair.every((node) => node.provisional !== "")
     : pair.some((node) => node.provisional !== "");
   const awakeMs = Math.max(...pair.map((node) => health.awakeSince(node) ?? nowMs));
+  // A server that was down and is hung looks as if it were starting. Until the confirmed one's right is over the better
+  // one of the two cannot know of it (docs/verification.md).
+  const starting =
+    pair.some(({ provisional }) => provisional === "") &&
+    pair.some((node) => node.provisional !== "" && health.holdableSince(node) !== undefined);
+  if (starting) return nowMs - startMs > RENEW_DEADLINE_MS / 0.95 + MEET_MS;
   return unpapered && nowMs - Math.max(startMs, awakeMs, health.lossMs) > limitMs + TIMER_SLACK_MS;
 }
 
