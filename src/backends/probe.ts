@@ -93,6 +93,11 @@ export class Probe {
    * The kept connection: it is open, TLS is done, and there is no request on it unless a check is under way.
    */
   #kept: Connection | undefined;
+  /**
+   * What the credentials were made into. Node frees a context only in a major garbage collection, and a probe opens
+   * a connection every ten seconds.
+   */
+  #made: { readonly of: CheckTls; readonly context: SecureContext | undefined } | undefined;
   #busy = false;
   #closed = false;
   /** Ends the step that is under way. */
@@ -168,12 +173,11 @@ export class Probe {
   #trust(): Trust {
     const tls = this.#deps.tls();
     if (tls === undefined) return { context: undefined, servername: "kubernetes" };
-    try {
-      const { ca, cert, key, token, servername } = tls;
-      return { context: createSecureContext({ ca, cert, key }), token, servername };
-    } catch {
-      return { context: undefined, servername: tls.servername };
-    }
+    const { token, servername } = tls;
+    if (this.#made === undefined || !isSame(this.#made.of, tls))
+      this.#made = { of: tls, context: contextOf(tls) };
+    const { context } = this.#made;
+    return context === undefined ? { context, servername } : { context, token, servername };
   }
 
   async #judge(answer: Answer, fresh: boolean): Promise<ProbeOutcome> {
@@ -275,6 +279,19 @@ export class Probe {
       call.once("response", (response) => readBody(response, done));
       call.end();
     });
+  }
+}
+
+function isSame(a: CheckTls, b: CheckTls): boolean {
+  return a.ca === b.ca && a.cert === b.cert && a.key === b.key;
+}
+
+/** undefined: the credentials do not parse, or do not belong together. */
+function contextOf({ ca, cert, key }: CheckTls): SecureContext | undefined {
+  try {
+    return createSecureContext({ ca, cert, key });
+  } catch {
+    return undefined;
   }
 }
 

@@ -50,7 +50,7 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
   const provenMs = provenAt(step, view);
   const unwritten = serveUnwritten(step, role, view, free, provenMs);
   if (unwritten !== null) return unwritten;
-  if (provenMs !== null && free.kind === "held" && !mayBeTaken(step, view)) {
+  if (provenMs !== null && free.kind === "held") {
     const next = takeFrom(step, role, view, provenMs, free);
     if (next !== null) return next;
   }
@@ -132,12 +132,13 @@ function provenAt({ settings, facts, nowMs }: StepBuilder, view: LeaseView): num
 /**
  * Another candidate has claimed the VIP since the holder last renewed, and does not get the Lease as far as this node
  * knows. It may serve where the Lease cannot be written, or cannot be read. So this node takes nothing by its old proof
- * while a machine answers for the VIP. Claims that went on while the holder renewed are a forger's.
+ * while a machine answers for the VIP. Claims that went on while the holder lived and renewed are a forger's.
  */
-function mayBeTaken(step: StepBuilder, view: LeaseView): boolean {
+function mayBeTaken(step: StepBuilder, view: LeaseView, provenMs: number): boolean {
   const { facts, settings } = step;
   const { contender } = facts.wire;
-  if (contender === null || contender.sinceMs < view.changedAtMs) return false;
+  // The last renewal may be seen late, when the holder has been found dead already.
+  if (contender === null || contender.sinceMs < Math.min(view.changedAtMs, provenMs)) return false;
   const other = candidateAt(facts, contender.mac);
   if (other === undefined || other.node === view.record?.holder) return false;
   return askWire(step, false, ASKED_MS, deadlineAfter(settings, contender.sinceMs)) !== "free";
@@ -164,6 +165,7 @@ function takeFrom(
     step.wakeAt(atMs);
     return role;
   }
+  if (mayBeTaken(step, view, provenMs)) return null;
   const { fastPath } = facts.self.tracking;
   if (fastPath !== null && fastPath !== undefined) {
     const term = facts.wire.proof?.term ?? "";
@@ -244,7 +246,8 @@ function decideBootstrap(step: StepBuilder, role: Backup): Backup | Provisional 
   if (!faults.every((fault) => LIGHT_FAULTS.includes(fault))) return role;
   // A node without faults goes first. This one cannot read whether there is one.
   const unreadSinceMs = Math.min(read.failingSinceMs ?? nowMs, refusal?.sinceMs ?? nowMs);
-  const patientUntilMs = unreadSinceMs + (faults.length > 0 && withoutApi ? ALL_FAULT_MS : 0);
+  const vacantSinceMs = Math.max(unreadSinceMs, facts.wire.answeredAtMs);
+  const patientUntilMs = vacantSinceMs + (faults.length > 0 && withoutApi ? ALL_FAULT_MS : 0);
   if (nowMs < patientUntilMs) {
     step.wakeAt(patientUntilMs);
     return role;

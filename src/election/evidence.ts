@@ -5,7 +5,7 @@
 import type { Evidence } from "../sentinel/evidence.ts";
 import { candidateAt } from "./candidates.ts";
 import { contestMaster } from "./contention.ts";
-import { deadlineAfter } from "./fence.ts";
+import { deadlineAfter, overdueAfter } from "./fence.ts";
 import { termOf } from "./identity.ts";
 import { announceNow, contestProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
@@ -42,17 +42,17 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       step.setWire({ metAtMs: nowMs });
       if (role.kind === "PROVISIONAL") announceNow(step);
       // This answers no claim, so the next one is answered at once.
-      if (role.kind === "MASTER" && hasVip(role)) step.effect({ kind: "defend" });
+      if (role.kind === "MASTER" && hasVip(step, role)) step.effect({ kind: "defend" });
       return role;
   }
 }
 
 /**
  * Neighbours may believe that another machine has the VIP, which had it behind the cut that has healed. A holder that
- * has let the VIP go asks first (link-loss.ts).
+ * has let the VIP go asks first (link-loss.ts). One that has not renewed lately may have been replaced meanwhile.
  */
-function hasVip({ linkLoss, offered }: Master): boolean {
-  return linkLoss === null && offered === null;
+function hasVip({ settings, nowMs }: StepBuilder, { linkLoss, offered, renewedAtMs }: Master): boolean {
+  return linkLoss === null && offered === null && nowMs < overdueAfter(settings, renewedAtMs);
 }
 
 function foundSilent(step: StepBuilder, term: string): void {

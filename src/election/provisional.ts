@@ -135,7 +135,8 @@ function freeAt({ settings, facts }: StepBuilder, view: LeaseView): number {
 function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
   const record = step.facts.lease.view?.record ?? null;
   if (role.why.kind !== "bootstrap" || role.why.seen !== null || record === null) return role;
-  if (ownershipOf(step.settings, record) !== "another") return role;
+  const ownership = ownershipOf(step.settings, record);
+  if (ownership !== "another" && ownership !== "namesake") return role;
   announceNow(step);
   return { ...role, why: { kind: "bootstrap", seen: record } };
 }

@@ -6,10 +6,10 @@ import { parseIp } from "../net.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { Watched, Witness } from "../sentinel/evidence.ts";
 import { peers } from "./candidates.ts";
-import { LIGHT_FAULTS } from "./claim-order.ts";
 import { eligible, faultsOf } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
 import type { StepBuilder } from "./step.ts";
+import { INTERFACE_FAULT } from "./types.ts";
 import type { ElectionSettings, Facts, Role } from "./types.ts";
 import { holderIsDead } from "./vacancy.ts";
 
@@ -44,10 +44,13 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   return { holder: watched ? { tenure: termOf(view.record), mac: holder.mac } : null, witnesses, pace };
 }
 
-/** With light faults a node begins to watch nobody, but it may serve by the proof that it has. */
+/**
+ * With a fault a node begins to watch nobody. It goes on to watch the holder that it has found dead, because a check
+ * that fails for a moment must not cost the proof. On a dead link it would hear nothing.
+ */
 function mayServe(facts: Facts, role: Role): boolean {
   if (eligible(facts, role)) return true;
-  return facts.wire.proof !== null && faultsOf(facts, role).every((fault) => LIGHT_FAULTS.includes(fault));
+  return facts.wire.proof !== null && !faultsOf(facts, role).includes(INTERFACE_FAULT);
 }
 
 /**

@@ -441,8 +441,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "takes the VIP by an old proof beside the candidate that serves",
     file: "election/backup.ts",
-    from: 'if (provenMs !== null && free.kind === "held" && !mayBeTaken(step, view)) {',
-    to: 'if (provenMs !== null && free.kind === "held") {',
+    from: "if (mayBeTaken(step, view, provenMs)) return null;",
+    to: "",
     shows: SCENARIOS.provenAndServedByAnother,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },
@@ -481,7 +481,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "finds nobody fit to claim by proof",
     file: "election/backup.ts",
-    from: 'if (provenMs !== null && free.kind === "held" && !mayBeTaken(step, view)) {',
+    from: 'if (provenMs !== null && free.kind === "held") {',
     to: 'if (provenMs !== null && free.kind === "held" && provenMs < 0) {',
     shows: SCENARIOS.powerLoss,
     caughtBy: ["provenDeathIsReplacedFast"],
@@ -505,8 +505,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "waits for a renewal of the Lease that it reads for the first time, and announces nothing",
     file: "election/provisional.ts",
-    from: 'if (ownershipOf(step.settings, record) !== "another") return role;\n  announceNow(step);\n',
-    to: 'if (ownershipOf(step.settings, record) !== "another") return role;\n',
+    from: 'if (ownership !== "another" && ownership !== "namesake") return role;\n  announceNow(step);\n',
+    to: 'if (ownership !== "another" && ownership !== "namesake") return role;\n',
     shows: SCENARIOS.bootstrapBehindACut,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },

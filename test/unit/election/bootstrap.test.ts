@@ -1,6 +1,7 @@
 /** Before there is an API server, a kubeconfig or its RBAC: who takes the VIP, and what becomes of it. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { INSTANCE } from "../../../src/kube/record.ts";
 import { candidate, held, record, Subject } from "./harness.ts";
 
 const failures = {
@@ -239,6 +240,13 @@ describe("a VIP taken at bootstrap", () => {
         .hears({ kind: "claimed", mac: "02:00:00:00:00:02" }).bound,
       false,
     );
+  });
+
+  test("goes when another machine of its name renews the Lease, and stays while that one does not", () => {
+    const others = { annotations: { [INSTANCE]: "i9" } };
+    const node = holding().sees(held("n1", 1, [], others));
+    assert.equal(node.to(node.nowMs + 1_000).watches(held("n1", 1, [], others)).bound, true);
+    assert.equal(node.to(node.nowMs + 1_000).watches(held("n1", 2, [], others)).bound, false);
   });
 
   test("stays while the Lease names a holder of before the power failure, and claims when it has run out", () => {
