@@ -1,5 +1,6 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
 import { LINGER_MS } from "../../../src/election/handover.ts";
+import { READ_TIMEOUT_MS } from "../../../src/election/lease-traffic.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
 import type { Health } from "../health.ts";
@@ -31,8 +32,6 @@ const BURST_MS = 5_000 / 0.95 + 500;
 const PROVISIONAL_MS = 3_000;
 /** A node reads every 2 s, and whatever it asked before may take 4 s to fail. */
 const LOOK_MS = 6_500;
-/** The time-out of one read. */
-const TIMEOUT_MS = 4_000;
 /** What the kernel's whole seconds may add to the end of a right: rounding up, and being late. */
 const KERNEL_MS = 2_000;
 
@@ -148,6 +147,7 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
     step(bound) {
       if (bound.length < 2 || forced(world)) {
         if (since.size > 0) since.clear();
+        if (awakeMs.size > 0) awakeMs.clear();
         return undefined;
       }
       const nowMs = world.scheduler.nowMs;
@@ -166,7 +166,11 @@ export const atMostOneSecondInTwoPlaces: Invariant = (world, health) => {
             return `${pair} both have the VIP for ${(nowMs - start).toFixed(0)} ms`;
         }
       }
-      for (const pair of since.keys()) if (!present.has(pair)) since.delete(pair);
+      for (const pair of since.keys()) {
+        if (present.has(pair)) continue;
+        since.delete(pair);
+        awakeMs.delete(pair);
+      }
       return undefined;
     },
   };
@@ -209,7 +213,7 @@ function tooLong(
   const limitMs = health.cutMs(a.index, b.index) > startMs - OVERLAP_MS ? MEET_MS : OVERLAP_MS;
   // What a provisional one asked between two cuts it asks again only after a time-out. Where the API writes for
   // nobody, it tells nothing. Then the wire does, at the next announcement.
-  const untold = health.apiChangedBeforeMs > startMs - TIMEOUT_MS || world.plane.admission !== 0;
+  const untold = health.apiChangedBeforeMs > startMs - READ_TIMEOUT_MS || world.plane.admission !== 0;
   const told = pair.filter((node) => {
     const provisional = node.provisional !== "";
     const overMs = overFor(health, node, provisional ? undefined : takenMs(node), startMs, nowMs);
@@ -247,7 +251,6 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
     step(bound) {
       const { nowMs } = world.scheduler;
       for (const node of bound) {
-        const countedMs = node.clock.bootMs(nowMs) - node.clock.suspendedMs;
         const bootMs = node.clock.bootMs(nowMs);
         const until = Math.max(
           granted.get(node) ?? Number.NEGATIVE_INFINITY,
@@ -262,7 +265,7 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
           continue;
         }
         // It was suspended once more meanwhile.
-        if (countedMs < (leftOver.get(node) ?? Number.NEGATIVE_INFINITY)) continue;
+        if (bootMs - node.clock.suspendedMs < (leftOver.get(node) ?? Number.NEGATIVE_INFINITY)) continue;
         const lateMs = bootMs - until;
         if (lateMs > KERNEL_MS)
           return `${node.label} has the VIP ${lateMs.toFixed(0)} ms after its right was over`;

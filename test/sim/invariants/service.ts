@@ -181,14 +181,13 @@ function isWell(world: World, health: Health, node: SimNode): boolean {
     met.add(agent);
     return true;
   }
-  let reachesOne = false;
   for (const other of world.machines) {
     if (other === node || !reached(other.index)) continue;
-    reachesOne = true;
     // A machine whose agent does not run says nothing until it is asked.
     if (other.agent?.process.running === true) met.add(agent);
+    if (met.has(agent)) return true;
   }
-  return reachesOne && met.has(agent);
+  return false;
 }
 
 /**
@@ -396,6 +395,7 @@ export const plannedMovesLoseNoTime: Invariant = (world) => {
   const eligibleSince = new Map<SimNode, number>();
   return {
     write({ change }) {
+      if (world.plan.profile !== "planned") return undefined;
       for (const node of world.nodes) {
         if (published(change.after, node.name)?.eligible !== true) eligibleSince.delete(node);
         else if (!eligibleSince.has(node)) eligibleSince.set(node, world.scheduler.nowMs);
