@@ -206,7 +206,11 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     clock,
     store,
     vip,
-    sentinel: { watch, probe: (spread) => sentinel.probe(spread), poll: () => sentinel.poll() },
+    sentinel: {
+      watch,
+      probe: (spread, claims) => sentinel.probe(spread, claims),
+      poll: () => sentinel.poll(),
+    },
     memory,
     log,
     onReport: (what) => {

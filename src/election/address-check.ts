@@ -54,7 +54,8 @@ type Verdict = "free" | "taken" | "unknown";
  * claimant too
  * @param freshMs a verdict "free" counts for this long
  * @param sinceMs a verdict "free" from before this time does not count
- * @param readyMs this node waits for something else until then. Another machine that asks may do so too
+ * @param readyMs this node waits for something else until then. It does not take the VIP before, and does not ask
+ * like one that would
  */
 export function askWire(
   step: StepBuilder,
@@ -65,23 +66,30 @@ export function askWire(
 ): Verdict {
   const { nowMs } = step;
   const { probed, probingSinceMs } = step.facts.wire;
-  if (probingSinceMs !== null) {
+  const isReady = nowMs >= readyMs;
+  if (probingSinceMs !== null && (probingSinceMs >= readyMs || !isReady)) {
     if (nowMs >= probingSinceMs + NO_VERDICT_MS) return alone ? "unknown" : "free";
     step.wakeAt(probingSinceMs + NO_VERDICT_MS);
     return "unknown";
   }
   const taken = probed !== null && (probed.owner !== null || (alone && givesWay(step, probed, readyMs)));
   const outdated =
-    probed === null || (!taken && probed.atMs < Math.max(sinceMs, askedOfSomebody(step, probed)));
+    probed === null ||
+    (!taken && (askedFrom(probed, alone) < sinceMs || probed.atMs < askedOfSomebody(step, probed)));
   const untilMs = outdated ? nowMs : probed.atMs + (taken ? probeAgainMs(step) : freshMs);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
     noteStranger(step);
     return taken ? "taken" : "free";
   }
-  probeWire(step, alone);
+  probeWire(step, alone, isReady);
   step.wakeAt(nowMs + NO_VERDICT_MS);
   return "unknown";
+}
+
+/** Where another machine that asks may count as a claimant, all questions have to say that this node would go on. */
+function askedFrom({ atMs, askedAtMs }: Probed, alone: boolean): number {
+  return alone ? askedAtMs : atMs;
 }
 
 /**
@@ -120,10 +128,11 @@ function givesWay(step: StepBuilder, probed: Probed, readyMs: number): boolean {
  * Asks which machine has the VIP. A node that is asking already asks once more, because what it has heard by
  * then may be from a time before its link came back.
  * @param spread after a random time, so that nodes which were switched on together do not all ask at once
+ * @param claims this node would take the VIP now
  */
-export function probeWire(step: StepBuilder, spread: boolean): void {
+export function probeWire(step: StepBuilder, spread: boolean, claims = true): void {
   step.setWire({ probingSinceMs: step.nowMs });
-  step.effect({ kind: "probe", spread });
+  step.effect({ kind: "probe", spread, claims });
 }
 
 /**

@@ -11,6 +11,8 @@ import type { ElectionEvent, Facts, SurveyedServer, SurveyState } from "./types.
 const EVIDENCE_MS = 2_000;
 /** An API server that has just started answers 403 to every request, until it has read the RBAC objects. */
 const TURNED_AWAY_MS = 2_000;
+/** The status of a server that works, and has too much to do for this node. */
+const TOO_MANY_REQUESTS = 429;
 /**
  * kube-apiserver listens before it serves: its kernel accepts connections, and the process does not answer on
  * them. 3 s of that were measured, with three of them starting on two cores. Until then a server that refused
@@ -64,5 +66,6 @@ function isSilent({ state, startingSinceMs }: SurveyedServer, nowMs: number): bo
  * it has sent too many requests. It may write for others.
  */
 function isTurnedAway({ lease: { refusal } }: Facts, nowMs: number): boolean {
-  return refusal !== null && nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
+  if (refusal === null) return false;
+  return refusal.status === TOO_MANY_REQUESTS || nowMs >= refusal.sinceMs + TURNED_AWAY_MS;
 }

@@ -15,8 +15,8 @@ import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { awaitSilence, isFreeSince } from "./take-over.ts";
-import { BALANCER_FAULT } from "./types.ts";
-import type { Backup, Provisional } from "./types.ts";
+import { BALANCER_FAULT, INTERFACE_FAULT, VIP_FAULT } from "./types.ts";
+import type { Backup, Facts, Provisional } from "./types.ts";
 import { serveUnwritten, UNABLE_MS } from "./unwritten.ts";
 import { expiry, holderIsDead, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
@@ -26,6 +26,9 @@ import type { Vacancy } from "./vacancy.ts";
  * a machine that has the VIP may have come back from behind a cut.
  */
 const ASKED_MS = 500;
+
+/** With one of these the VIP serves nobody on this node. */
+const USELESS_FAULTS: readonly string[] = [INTERFACE_FAULT, VIP_FAULT];
 
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
@@ -141,7 +144,14 @@ function mayBeTaken(step: StepBuilder, view: LeaseView, provenMs: number): boole
   if (contender === null || contender.sinceMs < Math.min(view.changedAtMs, provenMs)) return false;
   const other = candidateAt(facts, contender.mac);
   if (other === undefined || other.node === view.record?.holder) return false;
-  return askWire(step, false, ASKED_MS, deadlineAfter(settings, contender.sinceMs)) !== "free";
+  // Without the fast path this node only claims the Lease. To ask like one that takes the VIP would keep others from it.
+  const sinceMs = deadlineAfter(settings, contender.sinceMs);
+  const readyMs = hasFastPath(facts) ? sinceMs : Number.POSITIVE_INFINITY;
+  return askWire(step, false, ASKED_MS, sinceMs, readyMs) !== "free";
+}
+
+function hasFastPath({ self: { tracking } }: Facts): boolean {
+  return tracking.fastPath !== null && tracking.fastPath !== undefined;
 }
 
 /**
@@ -165,24 +175,31 @@ function takeFrom(
     step.wakeAt(atMs);
     return role;
   }
+  const isFast = hasFastPath(facts);
+  if (!isFast && facts.lease.write !== null) return role;
+  if (!isFast && nowMs < role.retryAtMs) {
+    step.wakeAt(role.retryAtMs);
+    return role;
+  }
   if (mayBeTaken(step, view, provenMs)) return null;
-  const { fastPath } = facts.self.tracking;
-  if (fastPath !== null && fastPath !== undefined) {
+  if (isFast) {
     const term = facts.wire.proof?.term ?? "";
     return becomeProvisional(step, role, { kind: "proof", term }, deadlineAfter(settings, nowMs));
   }
-  if (facts.lease.write === null) claim(step, view, false);
+  claim(step, view, false);
   return role;
 }
 
 /**
  * The Lease names this node: the agent was restarted, or a claim that it had given up was applied after all.
- * A fit node takes the Lease up (with a `test` on renewTime, so only if no other machine has). An unfit one
- * gives it back, so that the others do not have to wait.
+ * The node takes the Lease up (with a `test` on renewTime, so only if no other machine has). With a fault it then
+ * hands the VIP over like any holder in FAULT, without a gap. Where the VIP cannot be served here at all, the node
+ * gives the Lease back, so that the others do not have to wait.
  */
 function resume(step: StepBuilder, role: Backup, view: LeaseView): void {
   const others = claimants(step, role, view).filter((candidate) => candidate.node !== step.settings.node);
-  if (faultsOf(step.facts, role).length === 0 || others.length === 0) return claim(step, view, false);
+  const isUseless = faultsOf(step.facts, role).some((fault) => USELESS_FAULTS.includes(fault));
+  if (!isUseless || others.length === 0) return claim(step, view, false);
   if (view.record === null) return;
   // The VIP goes first and the Lease after it, never the other way round.
   dropLeftOver(step, view);

@@ -154,7 +154,7 @@ export function createElector(deps: ElectorDeps): Elector {
       case "watch":
         return sentinel.watch(effect.target);
       case "probe":
-        return sentinel.probe(effect.spread);
+        return sentinel.probe(effect.spread, effect.claims);
       case "survey":
         void survey();
         return;

@@ -169,6 +169,16 @@ export function adoptLeftOver(
   step.effect({ kind: "hold", untilMs });
 }
 
+/**
+ * The kernel has removed what a previous process had left bound. Of several VIPs it removes one after the other, and
+ * what is left of them goes now.
+ */
+export function dropAdoptable(step: StepBuilder): void {
+  const { resumeUntilMs, adoptable } = step.facts.leftOver;
+  if (adoptable !== null && resumeUntilMs === null) unbindVip(step);
+  step.setLeftOver({ adoptable: null });
+}
+
 /** What the previous process left is this process's own now, or is gone. */
 export function forgetLeftOver(step: StepBuilder): void {
   step.setLeftOver({ resumeUntilMs: null, adoptable: null });

@@ -4,7 +4,7 @@
  */
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
 import { refusalText } from "../kube/refusal-text.ts";
-import type { ReadOutcome, WriteOutcome } from "../kube/store.ts";
+import type { LeaseWrite, ReadOutcome, WriteOutcome } from "../kube/store.ts";
 import { judgeSurvey } from "./api-loss.ts";
 import { selfCandidate } from "./candidates.ts";
 import { overdueAfter, writeTimeoutMs } from "./fence.ts";
@@ -130,6 +130,19 @@ export function publishAnswered(step: StepBuilder, outcome: WriteOutcome, sentAt
 
 export function offerFinished(step: StepBuilder): void {
   step.setLease({ offerInFlight: false });
+}
+
+/**
+ * How long after an answer the same may be tried again. After a conflict with another record it is tried at once, by
+ * that record. A conflict that shows no other record would come again and again.
+ */
+export function retryAfterMs(
+  write: Extract<LeaseWrite, { kind: "claim" | "renew" }>,
+  outcome: WriteOutcome,
+): number {
+  if (outcome.kind !== "conflict") return RETRY_MS;
+  const before = write.kind === "claim" ? write.replaces : write.held;
+  return before?.resourceVersion === outcome.record?.resourceVersion ? RETRY_MS : 0;
 }
 
 /**

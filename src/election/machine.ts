@@ -74,7 +74,7 @@ import { trackOutranking } from "./candidates.ts";
 import { departedAnswered, serversAnswered } from "./departed.ts";
 import { learnTracking } from "./eligibility.ts";
 import { learnEvidence } from "./evidence.ts";
-import { adoptLeftOver, enforceFence } from "./fence.ts";
+import { adoptLeftOver, dropAdoptable, enforceFence } from "./fence.ts";
 import { settleDispute, settleHoldOff } from "./flap-damping.ts";
 import { offerAnswered } from "./handover.ts";
 import { settleNamesake } from "./identity.ts";
@@ -173,7 +173,7 @@ function apply(step: StepBuilder, role: Role, event: ElectionEvent): Role {
       adoptLeftOver(step, event);
       return role;
     case "left-over-gone":
-      step.setLeftOver({ adoptable: null });
+      dropAdoptable(step);
       return role;
     case "watched":
       traffic.watchAnswered(step, event.record);
@@ -219,8 +219,7 @@ function applyWritten(
     case "claim":
     case "renew":
       if (!traffic.writeAnswered(step, id)) return role;
-      if (outcome.kind === "conflict") return retryAt(role, step.nowMs);
-      if (outcome.kind !== "ok") return retryAt(role, step.nowMs + traffic.RETRY_MS);
+      if (outcome.kind !== "ok") return retryAt(role, step.nowMs + traffic.retryAfterMs(write, outcome));
       if (write.kind === "renew") departedAnswered(step, write.departed, outcome.record);
       // A MASTER claims where the Lease was emptied under it. Another node may have had the VIP, and
       // announced it, in between.

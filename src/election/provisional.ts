@@ -5,12 +5,13 @@
  * to claim the VIP. The reasons differ in how the role begins (backup.ts, unwritten.ts, master.ts) and in
  * what people are told. Everything that prolongs and ends it is here.
  */
-import type { LeaseRecord } from "../kube/record.ts";
+import type { Candidate, LeaseRecord } from "../kube/record.ts";
+import { probeWire } from "./address-check.ts";
 import { nobodyCanClaim } from "./api-loss.ts";
 import { candidateAt, selfCandidate } from "./candidates.ts";
 import { defendAgainAt, defendVip } from "./contention.ts";
 import { faultsOf, isTaken } from "./eligibility.ts";
-import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo, writeTimeoutMs } from "./fence.ts";
+import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo } from "./fence.ts";
 import { dispute } from "./flap-damping.ts";
 import { ownershipOf, termOf } from "./identity.ts";
 import { NO_ANSWER, RETRY_MS } from "./lease-traffic.ts";
@@ -35,6 +36,7 @@ const WRITE_MS = 2_000;
 const UNDER_WAY_MS = 500;
 /** A PROVISIONAL node says this often that it has the VIP. */
 const ANNOUNCE_MS = 1_500;
+
 /** The VIP is bound from now until `untilMs`, and longer if the reason is found to last. */
 export function becomeProvisional(
   step: StepBuilder,
@@ -109,22 +111,27 @@ function writeLease(step: StepBuilder, { why }: Provisional, record: LeaseRecord
   if (record !== null && ownershipOf(settings, record) === "ours") {
     return step.send({ kind: "renew", held: record }, WRITE_MS, why.kind === "contested");
   }
-  const timeoutMs = why.kind === "proof" ? writeTimeoutMs(settings) : WRITE_MS;
-  step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, timeoutMs);
+  step.send({ kind: "claim", replaces: record, offered: false, instance: settings.instance }, WRITE_MS);
 }
 
 /**
  * When the Lease may be written. A Lease that names another node is claimed when it has run out, and that of
  * a dead holder at once. That holds for as long as the holder is silent, also when this node's first claims
- * have come to nothing.
+ * have come to nothing. Where a person has emptied or deleted the Lease of another node, that node has its
+ * right until its fence has run out, and writes the Lease again.
  */
 function freeAt({ settings, facts }: StepBuilder, view: LeaseView): number {
   const free = vacancy(settings, view, true);
-  // The others take these writes for the renewals of a holder, and leave the VIP to this node.
-  const isRewritten = view.record?.rewritten === true;
-  return free.kind === "held" && !isRewritten && !holderIsDead(facts)
-    ? free.freeAtMs
-    : Number.NEGATIVE_INFINITY;
+  const atOnce = Number.NEGATIVE_INFINITY;
+  switch (free.kind) {
+    case "ours":
+      return atOnce;
+    case "held":
+      // The others take these writes for the renewals of a holder, and leave the VIP to this node.
+      return view.record?.rewritten === true || holderIsDead(facts) ? atOnce : free.freeAtMs;
+    case "free":
+      return view.lastHolder === null || view.lastHolder === settings.node ? atOnce : free.sinceMs;
+  }
 }
 
 /**
@@ -144,20 +151,24 @@ function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
 /**
  * A cut may have healed: a machine may hear this node that could not hear it before. If it has the VIP as
  * well, it answers. To wait for the next announcement, or for that machine's next renewal, would take longer.
+ *
+ * The agent of a holder answers a stranger's announcement once in ten seconds (RFC 5227 section 2.4), and this node may
+ * be a stranger to it. The kernel of a machine that has the VIP answers every question. So this node also asks.
  */
 export function announceNow(step: StepBuilder): void {
   defendVip(step);
+  probeWire(step, false, false);
 }
 
 /**
- * Only the wire tells other nodes of this one. Another node may have taken the VIP where it could not hear
- * the first announcement: behind a port that spanning tree opened late, or on the other side of a cut.
+ * Only the wire tells other nodes of this one, and this one of them. Another node may have taken the VIP where it could
+ * not hear the first announcement: behind a port that spanning tree opened late, or on the other side of a cut.
  */
 function announceAgain(step: StepBuilder): void {
   const { facts, nowMs } = step;
   const atMs = Math.max(facts.sinceMs, facts.wire.defendedAtMs) + ANNOUNCE_MS;
   if (nowMs < atMs) return step.wakeAt(atMs);
-  defendVip(step);
+  announceNow(step);
   step.wakeAt(nowMs + ANNOUNCE_MS);
 }
 
@@ -222,6 +233,15 @@ function prolong(step: StepBuilder, role: Provisional): Provisional {
     step.set({ reason: reasonFor(step, lasting) });
   }
   return extend(step, { ...role, why: lasting }, nowMs + UNWRITTEN_HOLD_MS);
+}
+
+/**
+ * This node is better than the other one by what the Lease last said of both. What has changed since, the other one
+ * cannot know, and both would stay.
+ */
+function ranksAbove(step: StepBuilder, role: Provisional, other: Candidate): boolean {
+  const said = step.facts.lease.view?.candidates.get(step.settings.node)?.candidate;
+  return compareCandidates(said ?? selfCandidate(step, role), other) < 0;
 }
 
 /** The reason as it is when the right of a claim or renewal, on which it rested, is over. */
@@ -291,7 +311,7 @@ export function contestProvisional(step: StepBuilder, role: Provisional, mac: st
   const named = other !== undefined && facts.lease.view?.record?.holder === other.node;
   // Without an API another candidate cannot say that the other software is on its machine.
   if (other !== undefined && !named && !isBack && rankDecides(step, role.why)) {
-    if (compareCandidates(selfCandidate(step, role), other) < 0) {
+    if (ranksAbove(step, role, other)) {
       // The other one may not have heard this node: it was the later one on a wire that was cut.
       if (mayDefend) defendVip(step);
       return role;

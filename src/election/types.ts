@@ -384,7 +384,7 @@ export interface ServersState {
  * Invariant: both are null once this process has the VIP itself, and once the Lease was seen to name another
  * machine.
  *
- * Written by: fence.ts, machine.ts.
+ * Written by: fence.ts.
  */
 export interface LeftOver {
   /** The end of the right to the VIP that the previous process had. */
@@ -467,8 +467,8 @@ export type Effect =
     }
   /** Ask every API server what it can do. */
   | { readonly kind: "survey" }
-  /** Ask the wire which machine has the VIP. */
-  | { readonly kind: "probe"; readonly spread: boolean }
+  /** Ask the wire which machine has the VIP. `claims`: this node would take it now. */
+  | { readonly kind: "probe"; readonly spread: boolean; readonly claims: boolean }
   /** From now on the sentinel watches these machines on the wire. */
   | { readonly kind: "watch"; readonly target: Watched }
   /** Bind the VIP, or keep it bound, until then. */

@@ -4,7 +4,8 @@
  * deadline, and the first success counts. So a server that is dead, hung or 2 s slow costs half a second
  * once.
  *
- * When all have been asked, the silent ones are asked once more, 500 ms apart. A write is lost that an etcd
+ * When all have been asked and some are silent, all are asked once more: first those that refused the connection or
+ * the request, because they may have been started meanwhile, and then the silent ones, 500 ms apart. A write is lost that an etcd
  * member has passed on to a leader which is dead already, and its API server finds that out only after etcd's
  * 7 s. The same write succeeds as soon as etcd has another leader, 1 to 2 s after the death. Every write of
  * this agent may be carried out twice.
@@ -27,7 +28,7 @@ import type {
 
 /** A request that has no answer after this long is sent to the next server as well. */
 const HEDGE_MS = 500;
-/** Silent servers are asked again this long after the first one was asked, at the earliest. */
+/** Servers are asked again this long after the first one was asked, at the earliest. */
 const AGAIN_MS = 1000;
 /**
  * A silent or slow server is asked last for this long. A server that refuses keeps its place: its refusal
@@ -175,6 +176,8 @@ class Call {
   readonly #waiting: string[];
   /** The tries that have no answer yet. A server that was asked twice may have two. */
   readonly #asked = new Set<Try>();
+  /** The servers that have answered, and not in a way that counts. */
+  readonly #refused = new Set<string>();
   #askedAgain = false;
   #startMs = 0;
   #endMs = 0;
@@ -211,7 +214,7 @@ class Call {
         return;
       }
       this.#askedAgain = true;
-      this.#waiting.push(...this.#silent());
+      this.#waiting.push(...this.#refused, ...this.#silent());
     }
     this.#next();
   }
@@ -257,6 +260,7 @@ class Call {
     // A server that gave up waiting for etcd may answer 5xx: the write may still be carried out.
     if (response.status >= 500) this.#uncertain = true;
     this.#remembered ??= response;
+    this.#refused.add(server);
     this.#next();
   }
 
@@ -272,6 +276,7 @@ class Call {
     if (failure.reason === "silent" || failure.reason === "tls") this.#deps.suspect(server);
     if (this.#settled) return;
     if (failure.sent) this.#uncertain = true;
+    if (failure.reason === "refused") this.#refused.add(server);
     this.#failure = failure;
     // Every server would refuse our credentials in the same way.
     if (failure.reason === "credentials") this.#waiting.length = 0;

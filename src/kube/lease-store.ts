@@ -184,7 +184,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
     const isOurs = (record: LeaseRecord): boolean =>
       record.holder === node && record.renewTime === now && !markedOtherwise(record, instance);
     const outcome = await api.call(request, timeoutMs, urgent);
-    const done = written(outcome, isOurs);
+    // There is nothing to be found yet: the API does not serve this namespace, or this resource.
+    const done = isAnswer(outcome, 404) ? undefined : written(outcome, isOurs);
     if (done !== undefined) return done;
     if (!isAnswer(outcome, 409) && !outcome.uncertain) return failed(outcome, false);
     if (endMs - clock.now() <= 0) return failed(outcome, outcome.uncertain);

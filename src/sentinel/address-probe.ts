@@ -26,8 +26,11 @@ export interface AddressProbeResult {
 export interface AddressProbeDeps {
   readonly clock: Clock;
   readonly random: () => number;
-  /** Sends one probe for each address. Answers false when none could be sent. */
-  readonly send: () => boolean;
+  /**
+   * Sends one question for each address, as a probe of one that would take it or as any node. Answers false when
+   * none could be sent.
+   */
+  readonly send: (as: "node" | "probe") => boolean;
   /** Reads the frames that have come in. */
   readonly drain: () => void;
   readonly done: (probed: AddressProbeResult) => void;
@@ -35,8 +38,11 @@ export interface AddressProbeDeps {
 
 /** The probe for the VIP's addresses. */
 export interface AddressProbe {
-  /** Starts a probe, in place of one that is under way. */
-  start(spread: boolean): void;
+  /**
+   * Starts a probe, in place of one that is under way.
+   * @param claims this node would take the VIP now
+   */
+  start(spread: boolean, claims: boolean): void;
   /** Another machine has the VIP. */
   owner(mac: string): void;
   /** Another machine asks for the VIP as well. */
@@ -56,6 +62,7 @@ interface Running {
 
 export function createAddressProbe({ clock, random, send, drain, done }: AddressProbeDeps): AddressProbe {
   let running: Running | null = null;
+  let as: "node" | "probe" = "probe";
   let prober: string | null = null;
   let overran = false;
 
@@ -71,7 +78,7 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
       return;
     }
     overran = false;
-    arm(SPACING_MS, unanswered, send() ? clock.now() : null);
+    arm(SPACING_MS, unanswered, send(as) ? clock.now() : null);
   }
 
   function arm(delayMs: number, unanswered: number, sentMs: number | null): void {
@@ -85,8 +92,9 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
   }
 
   return {
-    start(spread) {
+    start(spread, claims) {
       running?.timer.cancel();
+      as = claims ? "probe" : "node";
       prober = null;
       overran = false;
       arm(spread ? random() * SPREAD_MS : 0, 0, null);

@@ -28,10 +28,11 @@ export interface ArpBudget {
    */
   ask(address: IpAddress, reserve?: number): Asked;
   /**
-   * Sends one probe for `address`. A probe is never put off, because the three of RFC 5227 come only once. It
-   * counts, so other questions wait for it. Answers false when it could not be sent.
+   * Sends one question of three for `address`. It is never put off, because the three of RFC 5227 come only once.
+   * It counts, so other questions wait for it. Answers false when it could not be sent.
+   * @param as a probe says that this node would take the address
    */
-  probe(address: IpAddress): boolean;
+  probe(address: IpAddress, as: "node" | "probe"): boolean;
 }
 
 export function createArpBudget(clock: Clock, wire: Wire): ArpBudget {
@@ -53,6 +54,6 @@ export function createArpBudget(clock: Clock, wire: Wire): ArpBudget {
       if (recent(nowMs).length + reserve >= MOST_QUESTIONS) return "later";
       return send(address, "node", nowMs) ? "sent" : "failed";
     },
-    probe: (address) => send(address, "probe", clock.now()),
+    probe: (address, as) => send(address, as, clock.now()),
   };
 }

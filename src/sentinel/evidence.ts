@@ -87,8 +87,10 @@ export interface Sentinel {
    * nothing before {@link start}.
    * @param spread delays the first question by up to 1 s at random, so that nodes that were switched on
    * together do not all ask at once
+   * @param claims this node would take the VIP now, and says so: it sends probes, which others that ask for the VIP
+   * give way to. Otherwise it asks as any host that looks for a neighbour. Default: true
    */
-  probe(spread: boolean): void;
+  probe(spread: boolean, claims?: boolean): void;
   /**
    * Reads the frames that have come and reports them before it returns. A node that is about to take the VIP
    * calls it, because another node may have taken the VIP while this process stood still.

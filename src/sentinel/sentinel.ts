@@ -94,7 +94,7 @@ export function createSentinel({
     clock,
     random,
     // Each address is sent, also after one that could be sent.
-    send: () => addresses.map((address) => arp.probe(address)).includes(true),
+    send: (as) => addresses.map((address) => arp.probe(address, as)).includes(true),
     drain: () => void drain(),
     done: (probed) => tell({ kind: "probed", ...probed }),
   });
@@ -309,11 +309,13 @@ export function createSentinel({
       }
       arm();
     },
-    probe(spread) {
-      if (listener !== undefined) probe.start(spread);
+    probe(spread, claims = true) {
+      if (listener !== undefined) probe.start(spread, claims);
     },
     poll() {
-      if (listener !== undefined) drain();
+      if (listener === undefined) return;
+      drain();
+      if (proof !== null && contradicted(proof)) judge(proof, clock.now());
     },
     status: () => ({
       proof: proofStatus(),

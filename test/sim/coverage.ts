@@ -154,9 +154,9 @@ export class Coverage {
           this.#effect("watch");
           sentinel.watch(target);
         },
-        probe: (spread) => {
+        probe: (spread, claims) => {
           this.#effect(spread ? "probe after a random time" : "probe");
-          sentinel.probe(spread);
+          sentinel.probe(spread, claims);
         },
       },
       memory: {

@@ -84,6 +84,12 @@ export class Health {
     return begun(this.#usableSince, node);
   }
 
+  /** The same, and etcd has had a leader, so that it was answered. */
+  answeredSince(node: SimNode): number | undefined {
+    const usableMs = this.usableSince(node);
+    return usableMs === undefined ? undefined : Math.max(usableMs, this.#world.plane.stalledUntilMs);
+  }
+
   /**
    * Since when nobody at all has been able to claim, and this node can see that: no API server is silent to
    * it, or at least half answer and do not write.
@@ -262,7 +268,9 @@ export class Health {
         (plane.refusal[node.index] ?? 0) === 0;
       this.#since(this.#goodSince, node, good);
     }
-    const reach = nodes.map((node) => nodes.map((other) => network.both(node.index, other.index)).join());
+    const reach = network.whole
+      ? []
+      : nodes.map((node) => nodes.map((other) => network.both(node.index, other.index)).join());
     const modes = plane.modes.map(({ kind }) => kind).join();
     const api = `${modes} ${this.#quorate.join()} ${plane.refusal.join()} ${plane.admission} ${reach.join()}`;
     if (api !== this.#api) [this.apiChangedBeforeMs, this.apiChangedMs] = [this.apiChangedMs, nowMs];

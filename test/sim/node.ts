@@ -110,6 +110,8 @@ export class SimNode {
    * while.
    */
   readonly upsets: number[] = [];
+  /** What its agent says since it last took a step; undefined: nobody has asked since. */
+  #status: ElectionStatus | undefined;
   /** Set when this node's process ran in the present step. */
   touched = false;
 
@@ -158,14 +160,15 @@ export class SimNode {
     return this.agent !== undefined && !this.agent.stopping && this.#ready && !this.inFault;
   }
 
+  /** As of its last step: what counts from now in it, such as an age, is as old as that. */
   status(): ElectionStatus | undefined {
-    return this.agent?.elector.status();
+    return (this.#status ??= this.agent?.elector.status());
   }
 
   /** It has the VIP bound without a Lease to show for it, and that is why; "" when it does not. */
   get provisional(): "proof" | "bootstrap" | "hold" | "unwritten" | "contested" | "" {
     if (this.agent?.role !== "PROVISIONAL") return "";
-    const reason = this.agent.elector.status().reason;
+    const reason = this.status()?.reason ?? "";
     if (reason.includes("does not answer on the wire")) return "proof";
     if (reason.includes("no API server lets this node read")) return "bootstrap";
     if (reason.includes("cannot write the Lease")) return "unwritten";
@@ -250,7 +253,7 @@ export class SimNode {
       vip,
       sentinel: {
         watch: (target) => sentinel.watch({ ...target, witnesses: [...target.witnesses, ...gateways] }),
-        probe: (spread) => sentinel.probe(spread),
+        probe: (spread, claims) => sentinel.probe(spread, claims),
         poll: () => sentinel.poll(),
       },
       memory: {
@@ -265,8 +268,10 @@ export class SimNode {
       log,
       onReport: (report) => this.#report(report),
       onWrite: (write, outcome, durationMs) => this.#wrote(write, outcome, durationMs),
+      onStep: () => void (this.#status = undefined),
     };
     const elector = production.createElector(coverage?.watch(electorDeps) ?? electorDeps);
+    this.#status = undefined;
     this.agent = {
       process,
       elector,
@@ -353,6 +358,7 @@ export class SimNode {
     agent.process.kill();
     agent.wire.close();
     this.agent = undefined;
+    this.#status = undefined;
     this.#generation += 1;
     this.#loneliness += 1;
     this.#heardAgain?.();
@@ -434,6 +440,7 @@ export class SimNode {
   }
 
   #report(report: Report): void {
+    this.#status = undefined;
     const { kind, ...rest } = report;
     this.#deps.trace(`${kind} ${JSON.stringify(rest)}`);
     if (report.kind === "handover" && this.agent !== undefined)

@@ -17,6 +17,7 @@ export interface Scenario {
   readonly fastPath?: boolean;
   readonly probeMs?: number;
   readonly gateway?: boolean;
+  readonly nopreemptStrict?: boolean;
   readonly lease?: Plan["lease"];
   readonly onApiLoss?: Plan["onApiLoss"];
   readonly preemptDelayMs?: number;
@@ -34,6 +35,11 @@ const everyServer = (
 
 const refuseAll = (status: number, forMs: number): readonly Fault[] =>
   [0, 1, 2].map((node) => ({ atMs: 40_000, kind: "refusal", node, status, forMs }));
+
+const resumedInAnOutage: readonly Fault[] = [
+  { atMs: 40_000, kind: "suspend", node: 0, forMs: 1_100 },
+  { atMs: 41_050, kind: "outage", forMs: 8_000 },
+];
 
 export const SCENARIOS = {
   answersLostAfterAnOffer: {
@@ -344,7 +350,7 @@ export const SCENARIOS = {
     fastPath: true,
     probeMs: 50,
     faults: [
-      { atMs: 79_500, kind: "leader", dead: false, forMs: 3_000 },
+      { atMs: 79_500, kind: "leader", dead: false, forMs: 5_500 },
       { atMs: 80_000, kind: "estranged", nodes: [0, 1], forMs: 1_500 },
     ],
   },
@@ -921,6 +927,100 @@ export const SCENARIOS = {
       { atMs: 55_000, kind: "flap", node: 1, everyMs: 3_000, downMs: 1_000, forMs: 16_000 },
     ],
   },
+  emptiedAsACutHeals: {
+    name: "a node that serves behind a cut leaves the Lease to its holder when the cut heals, though a person has just emptied it",
+    bases: [100, 90, 80, 70, 60],
+    nopreempt: true,
+    gateway: true,
+    faults: [
+      { atMs: 40_000, kind: "partition", mask: 24, layer: "both", forMs: 40_000 },
+      { atMs: 79_600, kind: "person", does: { kind: "empty" } },
+    ],
+  },
+  serversRestartAsTheHolderDies: {
+    name: "a claim by proof of death that every living server has refused is sent to them again, though the dead one is silent",
+    bases: [100, 90, 80, 70, 60],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 60_000, kind: "power", node: 0, forMs: 40_000 },
+      { atMs: 60_050, kind: "outage", forMs: 300 },
+    ],
+  },
+  waitsAndAsks: {
+    name: "a node that has to wait before it may serve keeps no other one from it, though it asks the wire meanwhile",
+    bases: [100, 90, 80, 70],
+    nopreempt: true,
+    profile: "refused",
+    faults: [
+      ...[0, 1, 2, 3].map((node): Fault => ({
+        atMs: 40_000,
+        kind: "refusal",
+        node,
+        status: 403,
+        forMs: 90_000,
+      })),
+      // n2 serves, whom the Lease does not name.
+      { atMs: 42_000, kind: "power", node: 0, forMs: 80_000 },
+      { atMs: 66_000, kind: "pause", node: 2, forMs: 11_000 },
+      { atMs: 70_000, kind: "stop", node: 1, forMs: 50_000 },
+    ],
+  },
+  faultyAndRestarted: {
+    name: "a holder in FAULT that is not displaced keeps the VIP when its agent is restarted",
+    bases: [100, 90],
+    nopreempt: true,
+    profile: "planned",
+    nopreemptStrict: true,
+    faults: [
+      { atMs: 40_000, kind: "check", node: 0, check: "exec", forMs: 60_000 },
+      { atMs: 60_000, kind: "crash", node: 0, forMs: 1_200 },
+    ],
+  },
+  unknownBehindACut: {
+    name: "a node that no Lease names finds out that a holder has the VIP as well, though that one may not answer it yet",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    gateway: true,
+    profile: "birth",
+    lease: "shipped",
+    startsMs: [0, 15_000, 15_500],
+    faults: [
+      { atMs: 0, kind: "refusal", node: 0, status: 401, forMs: 100_000 },
+      ...[1, 2].map((node): Fault => ({ atMs: 45_000, kind: "estranged", nodes: [0, node], forMs: 20_000 })),
+      { atMs: 60_000, kind: "outage", forMs: 3_600 },
+    ],
+  },
+  betterThanTheLeaseSays: {
+    name: "of two that serve without an API one gives way, though its priority has risen since the Lease could be written",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: [
+      { atMs: 40_000, kind: "outage", forMs: 40_000 },
+      { atMs: 41_000, kind: "estranged", nodes: [1, 2], forMs: 17_000 },
+      { atMs: 42_000, kind: "crash", node: 0, forMs: 60_000 },
+      { atMs: 50_000, kind: "priority", node: 2, delta: 20, forMs: 40_000 },
+    ],
+  },
+  resumedInAnOutage: {
+    name: "a holder that was suspended and replaced, and that no API server tells so, gives way to the better one at its renew deadline",
+    bases: [100, 100, 100],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: resumedInAnOutage,
+  },
+  resumedInAnOutageAndBetter: {
+    name: "so does the one that has replaced it when it is the worse one",
+    bases: [100, 90, 80],
+    nopreempt: true,
+    fastPath: true,
+    probeMs: 50,
+    faults: resumedInAnOutage,
+  },
 } satisfies Readonly<Record<string, Scenario>>;
 
 export function scenarioPlan(scenario: Scenario, seed: string): Plan {
@@ -940,7 +1040,7 @@ export function scenarioPlan(scenario: Scenario, seed: string): Plan {
       startMs: scenario.startsMs?.[index] ?? (index === 0 ? 0 : random.between(15_000, 17_000)),
     })),
     nopreempt: scenario.nopreempt,
-    nopreemptStrict: false,
+    nopreemptStrict: scenario.nopreemptStrict ?? false,
     preemptDelayMs: scenario.preemptDelayMs ?? 0,
     vips: ["10.0.0.100"],
     fastPath: scenario.fastPath ?? wire.chance(0.5),

@@ -118,6 +118,18 @@ export function awake(node: SimNode): boolean {
   return process?.running === true && !process.catchingUp;
 }
 
+/** These faults keep nobody from serving where no node is better. */
+export const LIGHT = new Set(["balancer", "unstable"]);
+
+/**
+ * Its agent sends frames on the VIP's link that nobody asked for. One that has never read the Lease knows no neighbour
+ * to ask, and does not ask for the VIP while a fault keeps it from serving.
+ */
+export function speaks(node: SimNode): boolean {
+  if (node.agent?.process.running !== true) return false;
+  return node.status()?.holder !== null || node.facts.faults.every((fault) => LIGHT.has(fault));
+}
+
 /** The node that a write makes holder in another's place; undefined when it is no such write. */
 export function newHolder(world: World, { author, change }: Write): SimNode | undefined {
   if (!change.changed || author < 0) return undefined;

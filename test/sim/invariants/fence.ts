@@ -1,6 +1,7 @@
 /** Where the VIP may be bound, and for how long: the right, the fence and the kernel. */
 import { LINGER_MS } from "../../../src/election/handover.ts";
 import { READ_TIMEOUT_MS } from "../../../src/election/lease-traffic.ts";
+import { compareCandidates } from "../../../src/election/ranking.ts";
 import { OFFER } from "../../../src/kube/record.ts";
 import type { Write } from "../control-plane.ts";
 import type { Health } from "../health.ts";
@@ -16,6 +17,7 @@ import {
   LEFT_OVER_MS,
   newHolder,
   OVERLAP_MS,
+  published,
   RESUMED_LEFT_OVER_MS,
   TIMER_SLACK_MS,
 } from "./common.ts";
@@ -32,6 +34,12 @@ const BURST_MS = 5_000 / 0.95 + 500;
 const PROVISIONAL_MS = 3_000;
 /** A node reads every 2 s, and whatever it asked before may take 4 s to fail. */
 const LOOK_MS = 6_500;
+/** A holder decides so long before its renew deadline whether it goes on without the Lease, by the slowest clock. */
+const DECIDED_MS = 500 / 0.95;
+/** What a server answers that has just started and does not know who may do what yet. */
+const TURNED_AWAY: readonly number[] = [401, 403, 404];
+/** It is taken for such a server for two seconds. Then the next question is answered. By the slowest clock. */
+const STARTED_MS = 3_500 / 0.95;
 /** What the kernel's whole seconds may add to the end of a right: rounding up, and being late. */
 const KERNEL_MS = 2_000;
 
@@ -46,11 +54,14 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
   const offers = takenOffers(world);
   /** When another node last took each node's Lease. */
   const lostMs = new Map<SimNode, number>();
+  /** The last one that the Lease named: a person may have emptied it. */
+  let last: SimNode | undefined;
   return {
     write(write) {
       const before = world.holderOf(write.change.before);
-      if (newHolder(world, write) !== undefined && before !== undefined)
-        lostMs.set(before, world.scheduler.nowMs);
+      const holder = newHolder(world, write);
+      if (holder !== undefined && before !== undefined) lostMs.set(before, world.scheduler.nowMs);
+      last = holder ?? last;
       return offers.write(write);
     },
     step() {
@@ -65,7 +76,7 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
       const start = since;
       const told = confirmed.filter(
         (node) =>
-          world.holderOf(world.plane.table.record) !== node &&
+          (world.holderOf(world.plane.table.record) ?? last) !== node &&
           overFor(health, node, offers.takenMs(node), Math.max(start, lostMs.get(node) ?? start), nowMs) >
             OVERLAP_MS,
       );
@@ -101,7 +112,10 @@ function takenOffers(world: World): {
   };
 }
 
-/** For how long this node may have known that its right is over: by its own offer, or because it was told. */
+/**
+ * For how long this node may have known that its right is over: by its own offer, or because it was told. Where frames
+ * are lost, what tells it comes late.
+ */
 function overFor(
   health: Health,
   node: SimNode,
@@ -109,7 +123,9 @@ function overFor(
   sinceMs: number,
   nowMs: number,
 ): number {
-  return takenMs === undefined ? toldFor(health, node, sinceMs, nowMs) : nowMs - Math.max(sinceMs, takenMs);
+  return takenMs === undefined
+    ? toldFor(health, node, Math.max(sinceMs, health.lossMs), nowMs)
+    : nowMs - Math.max(sinceMs, takenMs);
 }
 
 /**
@@ -117,9 +133,11 @@ function overFor(
  * Lease says.
  */
 function toldFor(health: Health, node: SimNode, sinceMs: number, nowMs: number): number {
-  const usableMs = health.usableSince(node);
+  const answeredMs = health.answeredSince(node);
   const awakeMs = health.awakeSince(node);
-  return usableMs === undefined || awakeMs === undefined ? 0 : nowMs - Math.max(sinceMs, usableMs, awakeMs);
+  return answeredMs === undefined || awakeMs === undefined
+    ? 0
+    : nowMs - Math.max(sinceMs, answeredMs, awakeMs);
 }
 
 /**
@@ -232,7 +250,32 @@ function tooLong(
     pair.some(({ provisional }) => provisional === "") &&
     pair.some((node) => node.provisional !== "" && health.holdableSince(node) !== undefined);
   if (starting) return nowMs - startMs > RENEW_DEADLINE_MS / 0.95 + MEET_MS;
-  return unpapered && nowMs - Math.max(startMs, awakeMs, health.lossMs) > limitMs + TIMER_SLACK_MS;
+  // Of two that no API server answers each has its right until its renew deadline. Then the worse one gives way.
+  const worse = worseOf(world, pair);
+  const alone = pair.every((node) => node.provisional !== "" && health.usableSince(node) === undefined);
+  const giveWay = alone ? (worse === undefined ? pair : [worse]) : [];
+  const rightMs = Math.max(...giveWay.map((node) => rightEndMs(node)));
+  // A server that has just started refuses everybody, so a refusal says nothing of the others for a while.
+  const refused = pair.some(
+    ({ provisional, index }) => provisional !== "" && TURNED_AWAY.includes(world.plane.refusal[index] ?? 0),
+  );
+  const startingMs = refused ? health.apiChangedMs + STARTED_MS : Number.NEGATIVE_INFINITY;
+  const fromMs = Math.max(startMs, awakeMs, health.lossMs, rightMs, startingMs);
+  return unpapered && nowMs - fromMs > limitMs + TIMER_SLACK_MS;
+}
+
+/** Of two candidates, the worse one by what the Lease says of them; undefined: it does not know both. */
+function worseOf(world: World, [a, b]: readonly [SimNode, SimNode]): SimNode | undefined {
+  const { record } = world.plane.table;
+  const [left, right] = [published(record, a.name), published(record, b.name)];
+  if (left === undefined || right === undefined) return undefined;
+  return compareCandidates(left, right) < 0 ? b : a;
+}
+
+/** Until when a node has a right by its last renewal, at most, that decided before its renew deadline to go on. */
+function rightEndMs({ provisional, agent }: SimNode): number {
+  const held = provisional === "contested" || provisional === "hold";
+  return held ? (agent?.roleMs ?? 0) + DECIDED_MS : Number.NEGATIVE_INFINITY;
 }
 
 /**
@@ -283,8 +326,10 @@ export const theKernelIsTheFence: Invariant = (world, health) => {
 /** Machine's clock. */
 function unpaperedUntil(world: World, health: Health, node: SimNode): number {
   const { nowMs } = world.scheduler;
-  // Killed within the very call that binds it.
-  if (node.agent === undefined) return node.clock.bootMs(health.provisionalMs(node)) + PROVISIONAL_MS;
+  // Killed within the very call that binds it, and perhaps started again since.
+  const provisionalMs = health.provisionalMs(node);
+  if (node.agent === undefined || node.agent.startedMs > provisionalMs)
+    return node.clock.bootMs(provisionalMs) + PROVISIONAL_MS;
   // Frozen within the very call that binds it.
   if (!awake(node))
     return node.provisional === ""

@@ -10,7 +10,17 @@ import type { SimNode } from "../node.ts";
 import { REWRITES } from "../plan.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
-import { ASK_MS, awake, boundNodes, goesFirst, newHolder, OVERLAP_MS, published } from "./common.ts";
+import {
+  ASK_MS,
+  awake,
+  boundNodes,
+  goesFirst,
+  LIGHT,
+  newHolder,
+  OVERLAP_MS,
+  published,
+  speaks,
+} from "./common.ts";
 import type { Invariant } from "./common.ts";
 
 /** Moves in an hour under one fault that stays: the first away from it, and some while it comes and goes. */
@@ -97,9 +107,6 @@ function isNotDisplaced(world: World): boolean {
   );
 }
 
-/** These faults keep nobody from serving where no node is better. */
-const LIGHT = new Set(["balancer", "unstable"]);
-
 /**
  * Always served: while one healthy node lives on the VIP's network, whatever the API servers answer it, some
  * machine answers for the VIP within LEASE_DURATION + 5 s, by the slowest clock. Not where a person asked for
@@ -183,8 +190,7 @@ function isWell(world: World, health: Health, node: SimNode): boolean {
   }
   for (const other of world.machines) {
     if (other === node || !reached(other.index)) continue;
-    // A machine whose agent does not run says nothing until it is asked.
-    if (other.agent?.process.running === true) met.add(agent);
+    if (speaks(other)) met.add(agent);
     if (met.has(agent)) return true;
   }
   return false;
@@ -243,15 +249,16 @@ export const holderServesAgain: Invariant = (world, health) => {
       for (const [node, atMs] of boundMs) if (node !== holder) otherMs = Math.max(otherMs, atMs);
       // Whoever answers for the VIP forbids it for the duration of a Lease. What came while it stood still it
       // hears when it goes on.
-      const heardMs = awakeMs - otherMs < 120_000 ? Math.max(awakeMs, otherMs) : otherMs;
+      const hears = awakeMs - otherMs < 120_000;
+      const heardMs = hears ? Math.max(awakeMs, otherMs) : otherMs;
       const forbiddenUntilMs = heardMs + LEASE_DURATION_MS / 0.95;
       if (nowMs < forbiddenUntilMs) return undefined;
       const sinceMs = Math.max(
         unservedMs,
         wellMs,
         awakeMs,
-        // One that was awake when the other one ended knows how long it has to wait, and asks the wire then.
-        otherMs > awakeMs ? forbiddenUntilMs : awakeMs,
+        // It asks the wire when that time is over.
+        hears ? forbiddenUntilMs : awakeMs,
         agent.roleMs,
         holder.clock.resumedMs,
         health.apiChangedMs,

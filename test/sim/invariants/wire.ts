@@ -15,6 +15,7 @@ import {
   newHolder,
   proofWindowMs,
   published,
+  speaks,
   turnMs,
 } from "./common.ts";
 import type { Invariant } from "./common.ts";
@@ -52,6 +53,8 @@ export const provesOnlyTheDead: Invariant = (world, health) => ({
 
 /** Answers that a proof needs of the holder, in its tenure. */
 const ANSWERS = 20;
+/** A node reads every 2 s. What changed and changed back between two reads it may not have seen. */
+const UNSEEN_MS = 2_000 / 0.95;
 
 /**
  * Nor of a holder whose kernel cannot have answered twenty times in this tenure: what was never heard may be
@@ -62,13 +65,18 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
   let sampledMs = 0;
   let tenureMs = 0;
   let last: SimNode | undefined;
+  /** When each last lost the Lease. */
+  const lostMs = new Map<SimNode, number>();
   return {
     write(write) {
       const holder = newHolder(world, write);
       if (holder === undefined) return undefined;
-      // One that writes its deleted Lease again is as well known as before. Who is frozen does not see a short term of
-      // another one between two of the same machine.
-      if (holder !== last) for (const node of world.machines) if (awake(node)) answerableMs[node.index] = 0;
+      // One that writes its deleted Lease again is as well known as before. Who is frozen, or whose watch is silent, does
+      // not see a short term of another one between two of the same machine.
+      const { nowMs } = world.scheduler;
+      const isKnown = holder === last || nowMs - (lostMs.get(holder) ?? Number.NEGATIVE_INFINITY) < UNSEEN_MS;
+      if (!isKnown) for (const node of world.machines) if (awake(node)) answerableMs[node.index] = 0;
+      if (last !== undefined && last !== holder) lostMs.set(last, nowMs);
       last = holder;
       tenureMs = world.scheduler.nowMs;
       return undefined;
@@ -214,8 +222,8 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
   };
 };
 
-/** Its claim is sent again to a silent server. */
-const CLAIM_AGAIN_MS = 2_500 / 0.95;
+/** Its claim is over after 2 s, and is sent again half a second later. It is sent twice to each server meanwhile. */
+const CLAIM_AGAIN_MS = 1_600 / 0.95;
 /** So much longer for each API server that is passed over twice. */
 const PASSED_OVER_MS = 500 / 0.95;
 
@@ -347,11 +355,13 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
  * says nothing until it is asked.
  */
 function hasMet(world: World, health: Health, node: SimNode): boolean {
-  const metMs = (node.agent?.startedMs ?? 0) + MET_MS;
-  const reached = (index: number): boolean => health.reachedMs(node.index, index) > metMs;
+  const startedMs = node.agent?.startedMs ?? 0;
+  const reached = (index: number): boolean =>
+    health.reachedMs(node.index, index) - Math.max(startedMs, health.reachedSince(node.index, index)) >
+    MET_MS;
   return (
     reached(world.router.index) ||
-    world.machines.some((other) => other !== node && awake(other) && reached(other.index))
+    world.machines.some((other) => other !== node && awake(other) && speaks(other) && reached(other.index))
   );
 }
 

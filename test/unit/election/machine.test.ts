@@ -113,6 +113,14 @@ describe("claiming", () => {
     assert.equal(subject.to(20_100).sent("claim").length, 1);
   });
 
+  test("a claim that is refused without any other record is tried again after half a second, and not in a loop", () => {
+    const same = held("n2", 1, [n1, n2]);
+    const subject = new Subject().healthy().sees(same).to(10_000);
+    subject.answer("claim", { kind: "conflict", record: same });
+    assert.equal(subject.to(10_499).sent("claim").length, 0);
+    assert.equal(subject.to(10_500).sent("claim").length, 1);
+  });
+
   test("when every candidate is in FAULT, one whose only fault is its balancer serves after 2 s", () => {
     const faulty = candidate("n1", { eligible: false, faults: ["balancer"] });
     const subject = new Subject()

@@ -94,12 +94,13 @@ describe("call rules", () => {
     transport.done();
   });
 
-  test("asks the silent ones once more: a write is lost with the etcd leader that it was passed on to", async () => {
+  test("asks once more: a server may be up again, and a write is lost with the etcd leader that it was passed on to", async () => {
     const { transport, call, clock } = setUp();
     transport.expect(
       { server: A, method: "PATCH", reply: { hang: true } },
       { server: B, method: "PATCH", reply: { fail: "refused", sent: false } },
       { server: C, method: "PATCH", reply: { hang: true } },
+      { server: B, method: "PATCH", reply: { fail: "refused", sent: false } },
       { server: A, method: "PATCH", reply: { hang: true } },
       { server: C, method: "PATCH", reply: { hang: true } },
     );
@@ -111,6 +112,7 @@ describe("call rules", () => {
         [A, 0],
         [B, 500],
         [C, 500],
+        [B, 1000],
         [A, 1000],
         [C, 1500],
       ],

@@ -365,6 +365,14 @@ test("a Lease that exists already (409), and that a read does not find, is a ref
   transport.done();
 });
 
+test("a Lease that cannot be created for want of its namespace (404) is a refusal", async () => {
+  const { transport, write } = setUp();
+  transport.expect({ method: "POST", reply: { status: 404, body: NOT_FOUND } });
+  const outcome = await write({ kind: "claim", replaces: null, offered: false, instance: "i1" });
+  assert.deepEqual([outcome.kind, "status" in outcome && outcome.status], ["rejected", 404]);
+  transport.done();
+});
+
 describe("an urgent renewal", () => {
   const B = "192.0.2.2:6443";
 

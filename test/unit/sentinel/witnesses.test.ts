@@ -92,11 +92,11 @@ test("five questions in any second, not counting what was not sent; probes alway
   assert.equal(asks.ask(A, 2), "later");
   for (let i = 0; i < 2; i++) assert.equal(asks.ask(A), "sent");
   assert.equal(asks.ask(A), "later");
-  assert.ok(asks.probe(A));
+  assert.ok(asks.probe(A, "probe"));
   clock.advance(999);
   assert.equal(asks.ask(A), "later");
   clock.advance(1);
-  for (let i = 0; i < 5; i++) assert.ok(asks.probe(A));
+  for (let i = 0; i < 5; i++) assert.ok(asks.probe(A, "probe"));
   assert.equal(asks.ask(A), "later");
 });
 
