@@ -646,14 +646,6 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.unknownBehindACut,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },
-  {
-    name: "waits for a silent API server, and does not ask those again that refused",
-    file: "kube/api.ts",
-    from: "this.#waiting.push(...this.#refused, ...this.#silent());",
-    to: "this.#waiting.push(...this.#silent());",
-    shows: SCENARIOS.serversRestartAsTheHolderDies,
-    caughtBy: ["serverByProofHasTheLease"],
-  },
 ];
 
 const MARK = "?mutant=";

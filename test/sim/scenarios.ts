@@ -945,7 +945,7 @@ export const SCENARIOS = {
     probeMs: 50,
     faults: [
       { atMs: 60_000, kind: "power", node: 0, forMs: 40_000 },
-      { atMs: 60_050, kind: "outage", forMs: 300 },
+      { atMs: 60_100, kind: "outage", forMs: 700 },
     ],
   },
   waitsAndAsks: {

@@ -223,7 +223,7 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
 };
 
 /** Its claim is over after 2 s, and is sent again half a second later. It is sent twice to each server meanwhile. */
-const CLAIM_AGAIN_MS = 1_600 / 0.95;
+const CLAIM_AGAIN_MS = 1_700 / 0.95;
 /** So much longer for each API server that is passed over twice. */
 const PASSED_OVER_MS = 500 / 0.95;
 
