@@ -53,17 +53,32 @@ function positiveSeconds(value: unknown): number {
   return typeof value === "number" && value > 0 && value <= MAX_INT32 ? value * 1000 : 0;
 }
 
-function stringMap(value: unknown): Readonly<Record<string, string>> {
-  if (!isObject(value)) return {};
-  // Every record that comes by watch passes here, and an API server sends only text.
-  if (hasOnlyText(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-  );
+/** The most annotations whose text is kept, and how long such a text is at least. */
+const MOST_TEXTS = 64;
+const LONG_TEXT = 64;
+const texts = new Map<string, string>();
+
+/**
+ * The recorder keeps a thousand records of the Lease, and nearly all of their annotations are equal. So equal texts are
+ * one and the same string.
+ */
+function sameText(value: string): string {
+  if (value.length < LONG_TEXT) return value;
+  const known = texts.get(value);
+  if (known !== undefined) return known;
+  const [oldest] = texts.keys();
+  if (oldest !== undefined && texts.size >= MOST_TEXTS) texts.delete(oldest);
+  texts.set(value, value);
+  return value;
 }
 
-function hasOnlyText(value: JsonObject): value is Readonly<Record<string, string>> {
-  return Object.values(value).every((member) => typeof member === "string");
+function stringMap(value: unknown): Readonly<Record<string, string>> {
+  if (!isObject(value)) return {};
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, member]): readonly [string, string][] =>
+      typeof member === "string" ? [[name, sameText(member)]] : [],
+    ),
+  );
 }
 
 const MAX_CANDIDATE_LENGTH = 2048;

@@ -41,6 +41,8 @@ export const ASK_MS = 5_000;
 export const LEFT_OVER_MS = 2_000 / 0.95;
 const RESUMED_MS = 500 / 0.95 + 10;
 export const RESUMED_LEFT_OVER_MS = ((LIFETIME_SECONDS + 1) * 1_000) / 0.95;
+/** A call asks the next API server after so long, by the slowest clock. */
+export const PASSED_OVER_MS = 500 / 0.95;
 /** Slack for timers that fire late by what ran before them. */
 export const TIMER_SLACK_MS = 10;
 

@@ -10,6 +10,7 @@ import type { SimNode } from "../node.ts";
 import { LEASE_DURATION_MS, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
 import {
+  PASSED_OVER_MS,
   awake,
   forced,
   goesFirst,
@@ -114,7 +115,7 @@ function takenOffers(world: World): {
 
 /**
  * For how long this node may have known that its right is over: by its own offer, or because it was told. Where frames
- * are lost, what tells it comes late.
+ * are lost, what tells it comes late; each API server that is silent costs half a second.
  */
 function overFor(
   health: Health,
@@ -124,7 +125,7 @@ function overFor(
   nowMs: number,
 ): number {
   return takenMs === undefined
-    ? toldFor(health, node, Math.max(sinceMs, health.lossMs), nowMs)
+    ? toldFor(health, node, Math.max(sinceMs, health.lossMs), nowMs) - health.badServers() * PASSED_OVER_MS
     : nowMs - Math.max(sinceMs, takenMs);
 }
 

@@ -9,6 +9,7 @@ import { LEASE_DURATION_MS, MISSES, RENEW_DEADLINE_MS } from "../world.ts";
 import type { World } from "../world.ts";
 import {
   GIVEN_BACK_MS,
+  PASSED_OVER_MS,
   awake,
   forced,
   justResumed,
@@ -224,9 +225,6 @@ export const provenDeathIsReplacedFast: Invariant = (world, health) => {
 
 /** Its claim is over after 2 s, and is sent again half a second later. It is sent twice to each server meanwhile. */
 const CLAIM_AGAIN_MS = 1_700 / 0.95;
-/** So much longer for each API server that is passed over twice. */
-const PASSED_OVER_MS = 500 / 0.95;
-
 /**
  * A node that serves by proof of death has the Lease soon: from when the holder is dead in truth, and an API
  * server would write for this node, until an accepted claim. A claim that is lost is no reason to wait until
