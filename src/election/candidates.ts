@@ -56,6 +56,13 @@ export function peers(settings: ElectionSettings, view: LeaseView): readonly Can
   return freshCandidates(view).filter((candidate) => candidate.node !== settings.node);
 }
 
+/** The same, and those of whose agents nothing was heard lately. */
+export function everyPeer(settings: ElectionSettings, view: LeaseView): readonly Candidate[] {
+  return [...view.candidates.values()]
+    .map(({ candidate }) => candidate)
+    .filter((candidate) => candidate.node !== settings.node);
+}
+
 /** The candidates that may claim, best first. This node is among them by what it knows of itself. */
 export function claimants(step: StepBuilder, role: Role, view: LeaseView): readonly Candidate[] {
   return ranked(

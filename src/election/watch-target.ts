@@ -5,7 +5,7 @@
 import { parseIp } from "../net.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { Watched, Witness } from "../sentinel/evidence.ts";
-import { peers } from "./candidates.ts";
+import { everyPeer, peers } from "./candidates.ts";
 import { eligible, faultsOf } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
 import type { StepBuilder } from "./step.ts";
@@ -35,7 +35,9 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   const claims = role.kind === "PROVISIONAL" && holderIsDead(facts);
   const watching = claims || (role.kind === "BACKUP" && mayServe(facts, role));
   const witnesses: Witness[] = [];
-  for (const candidate of others) {
+  // Without a Lease, or after a long outage, no agent is known to be alive. Then any machine will do: a node that asks
+  // nobody hears nobody, and would take its link for dead.
+  for (const candidate of others.length > 0 ? others : everyPeer(settings, view)) {
     const witness = watching && candidate === holder ? null : witnessOf(candidate);
     if (witness !== null) witnesses.push(witness);
   }

@@ -646,6 +646,14 @@ export const MUTANTS: readonly Mutant[] = [
     shows: SCENARIOS.unknownBehindACut,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
   },
+  {
+    name: "asks nobody who is there when no agent is known to be alive",
+    file: "election/watch-target.ts",
+    from: "others.length > 0 ? others : everyPeer(settings, view)",
+    to: "others",
+    shows: SCENARIOS.deletedWhileAllWereAlone,
+    caughtBy: ["endsWellAndWithTheBest", "boundInTime"],
+  },
 ];
 
 const MARK = "?mutant=";

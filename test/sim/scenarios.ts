@@ -927,6 +927,19 @@ export const SCENARIOS = {
       { atMs: 55_000, kind: "flap", node: 1, everyMs: 3_000, downMs: 1_000, forMs: 16_000 },
     ],
   },
+  deletedWhileAllWereAlone: {
+    name: "nodes that heard nobody when the Lease was deleted ask one another again, and one of them serves",
+    bases: [100, 90],
+    nopreempt: true,
+    gateway: false,
+    faults: [
+      // They learn of it a minute later.
+      ...everyServer("deaf", 39_000, 61_000, [0, 1]),
+      { atMs: 40_000, kind: "person", does: { kind: "delete" } },
+      { atMs: 40_020, kind: "quorum", forMs: 60_000 },
+      { atMs: 41_000, kind: "partition", mask: 1, layer: "segment", forMs: 79_000 },
+    ],
+  },
   emptiedAsACutHeals: {
     name: "a node that serves behind a cut leaves the Lease to its holder when the cut heals, though a person has just emptied it",
     bases: [100, 90, 80, 70, 60],
