@@ -67,6 +67,7 @@ const HELD_MS = 4_000 / 0.95;
  *   may have it is atMostOneSecondInTwoPlaces' to say. One that has died since: its kernel's seconds;
  * - one that has offered the Lease within the last second. Its successor may have released it meanwhile, or may
  *   write it again because a person has deleted it;
+ * - a holder that had let the VIP go, was found silent, and has bound it again beside the claimer, which had it first;
  * - one that was out of the reach of its successor, and died before it could hear of that: its kernel's seconds,
  *   whoever claims after that successor.
  */
@@ -76,7 +77,14 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
   const outOfReach = new Map<SimNode, ReadonlySet<SimNode>>();
   /** When each was last replaced by a node that could not reach it. */
   const replacedMs = new Map<SimNode, number>();
+  /** Since when each has the VIP. */
+  const boundMs = new Map<SimNode, number>();
   return {
+    step(bound) {
+      for (const node of boundMs.keys()) if (!bound.includes(node)) boundMs.delete(node);
+      for (const node of bound) if (!boundMs.has(node)) boundMs.set(node, world.scheduler.nowMs);
+      return undefined;
+    },
     proof(node) {
       const windowMs = proofWindowMs(world);
       const { nowMs } = world.scheduler;
@@ -104,6 +112,7 @@ export const claimsOnlyWhatIsFree: Invariant = (world, health) => {
           nowMs - (replacedMs.get(other) ?? Number.NEGATIVE_INFINITY) < RESUMED_LEFT_OVER_MS) ||
         health.provisionalMs(other) > nowMs - HELD_MS ||
         nowMs - (offeredMs.get(other.name) ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS ||
+        (boundMs.get(other) ?? nowMs) > (boundMs.get(node) ?? nowMs) ||
         outOfReach.get(node)?.has(other) === true;
       const replaced = world.holderOf(before);
       if (replaced !== undefined && outOfReach.get(node)?.has(replaced) === true)
