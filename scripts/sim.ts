@@ -27,7 +27,7 @@ the summary of what has been played.
   --from S            the first one (1); also as 0xHEX, such as a commit's first digits
   --profile P         one of ${PROFILES.join(", ")};
                       without it each seed has one of them in turn, and one in
-                      16 the long persistent
+                      32 the long persistent
   --jobs N            threads (one for each CPU: ${availableParallelism()})
   --minutes M         begin no run after so long
   --resume FILE       keep in FILE what has been done; go on there if it exists
