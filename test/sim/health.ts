@@ -45,6 +45,8 @@ export class Health {
   lossMs = Number.NEGATIVE_INFINITY;
   /** When any node's effective priority last changed. */
   priorityChangedMs = 0;
+  /** When an API server last answered 5xx now and then. */
+  failingMs = Number.NEGATIVE_INFINITY;
   /** When it last changed which API servers serve whom. */
   apiChangedMs = 0;
   /** When it had changed before that. */
@@ -247,6 +249,7 @@ export class Health {
       if (!works) badServers += 1;
     }
     this.#badServers = badServers;
+    if (plane.modes.some(({ kind }) => kind === "failing")) this.failingMs = nowMs;
     this.#silentWatches = plane.deafWatch.includes(true) || badServers > 0;
     if (network.lossRate > 0 || network.extraMs > 0) this.lossMs = nowMs;
     for (const machine of machines) this.#sampleMachine(machine);

@@ -23,6 +23,11 @@ describe("what has gone wrong once", () => {
 /** Seeds that failed once, as they were found: what they need is too particular to compose by hand. */
 const SEEDS = [
   {
+    profile: "api",
+    seed: "14003858",
+    name: "the better one of two takes an API server that answers 5xx now and then for one without etcd",
+  },
+  {
     profile: "fence",
     seed: "13001577",
     name: "a holder that binds the VIP again beside the one that has found it silent is claimed from by that one",

@@ -261,7 +261,8 @@ function tooLong(
     ({ provisional, index }) => provisional !== "" && TURNED_AWAY.includes(world.plane.refusal[index] ?? 0),
   );
   const startingMs = refused ? health.apiChangedMs + STARTED_MS : Number.NEGATIVE_INFINITY;
-  const fromMs = Math.max(startMs, awakeMs, health.lossMs, rightMs, startingMs);
+  // One that answers 5xx now and then looks as if it had no etcd, for as long as it does so.
+  const fromMs = Math.max(startMs, awakeMs, health.lossMs, rightMs, startingMs, health.failingMs);
   return unpapered && nowMs - fromMs > limitMs + TIMER_SLACK_MS;
 }
 
