@@ -28,7 +28,7 @@ export interface Layer {
 }
 
 export const LAYERS: readonly Layer[] = [
-  { name: "unit", concurrency: 2, testTimeoutMs: 30_000, limitMs: 5 * 60_000, sandbox: "none", needs: [] },
+  { name: "unit", concurrency: 2, testTimeoutMs: 30_000, limitMs: 10 * 60_000, sandbox: "none", needs: [] },
   { name: "sim", concurrency: 2, testTimeoutMs: 180_000, limitMs: 15 * 60_000, sandbox: "none", needs: [] },
   {
     name: "contract",
