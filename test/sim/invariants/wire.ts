@@ -37,9 +37,13 @@ export const provesOnlyTheDead: Invariant = (world, health) => ({
     const name = node.status()?.holder;
     if (nowMs - health.lossMs < windowMs * MISSES) return undefined;
     const others = world.machines.filter((other) => other !== node);
+    // A second machine of that name is not the holder.
+    const holder = world.holderOf(world.plane.table.record);
+    const isMeant = (other: SimNode): boolean =>
+      holder?.name === name ? other === holder : other.name === name;
     const alive = others.find(
       (other) =>
-        other.name === name &&
+        isMeant(other) &&
         !justResumed(world, other) &&
         Math.max(health.cutMs(node.index, other.index), health.unboundMs(other)) < nowMs - windowMs,
     );
