@@ -208,7 +208,7 @@ export function createCandidacy(deps: CandidacyDeps): Candidacy {
     vip,
     sentinel: {
       watch,
-      probe: (spread, claims) => sentinel.probe(spread, claims),
+      probe: (spread, claims, questions) => sentinel.probe(spread, claims, questions),
       poll: () => sentinel.poll(),
     },
     memory,

@@ -20,8 +20,9 @@ const PROBE_AGAIN_MS = 2_000;
  */
 const PROBER_MS = 10_000;
 /**
- * During a take-over (take-over.ts) the VIP is to be claimed within a second after the other's silence. With a
- * drain of the socket this makes some five questions a second, a third of what shuts a port with ARP inspection.
+ * During a take-over (take-over.ts) the VIP is to be claimed within a second after the other's silence. With
+ * a drain of the socket this makes some five questions a second, a third of what shuts a port with ARP
+ * inspection.
  */
 const TAKE_OVER_AGAIN_MS = 150;
 /** When there is no verdict for this long, the wire has no say: the link has no ARP, or there is no link. */
@@ -67,7 +68,9 @@ export function askWire(
   const { nowMs } = step;
   const { probed, probingSinceMs } = step.facts.wire;
   const isReady = nowMs >= readyMs;
-  if (probingSinceMs !== null && (probingSinceMs >= readyMs || !isReady)) {
+  // What this node asked in another role says nothing: it may have had the VIP itself.
+  const fromMs = Math.max(readyMs, step.facts.sinceMs);
+  if (probingSinceMs !== null && (probingSinceMs >= fromMs || !isReady)) {
     if (nowMs >= probingSinceMs + NO_VERDICT_MS) return alone ? "unknown" : "free";
     step.wakeAt(probingSinceMs + NO_VERDICT_MS);
     return "unknown";
@@ -75,7 +78,7 @@ export function askWire(
   const taken = probed !== null && (probed.owner !== null || (alone && givesWay(step, probed, readyMs)));
   const outdated =
     probed === null ||
-    (!taken && (askedFrom(probed, alone) < sinceMs || probed.atMs < askedOfSomebody(step, probed)));
+    (!taken && (isFromBefore(step, probed, alone, sinceMs) || probed.atMs < askedOfSomebody(step, probed)));
   const untilMs = outdated ? nowMs : probed.atMs + (taken ? probeAgainMs(step) : freshMs);
   if (nowMs < untilMs) {
     step.wakeAt(untilMs);
@@ -87,14 +90,22 @@ export function askWire(
   return "unknown";
 }
 
-/** Where another machine that asks may count as a claimant, all questions have to say that this node would go on. */
-function askedFrom({ atMs, askedAtMs }: Probed, alone: boolean): number {
-  return alone ? askedAtMs : atMs;
+/**
+ * A verdict counts from its last question. Where other machines that ask may count as claimants, it counts
+ * from its first one, and only in the role in which it was asked.
+ */
+function isFromBefore(
+  { facts }: StepBuilder,
+  { atMs, askedAtMs }: Probed,
+  alone: boolean,
+  sinceMs: number,
+): boolean {
+  return alone ? askedAtMs < Math.max(sinceMs, facts.sinceMs) : atMs < sinceMs;
 }
 
 /**
- * From when on a verdict "free" counts. What was asked before another machine was heard, behind a cut or a port that
- * spanning tree had not opened, was asked of nobody.
+ * From when on a verdict "free" counts. What was asked before another machine was heard, behind a cut or a
+ * port that spanning tree had not opened, was asked of nobody.
  */
 function askedOfSomebody({ facts }: StepBuilder, { askedAtMs }: Probed): number {
   const { metAtMs } = facts.wire;
@@ -132,7 +143,17 @@ function givesWay(step: StepBuilder, probed: Probed, readyMs: number): boolean {
  */
 export function probeWire(step: StepBuilder, spread: boolean, claims = true): void {
   step.setWire({ probingSinceMs: step.nowMs });
-  step.effect({ kind: "probe", spread, claims });
+  step.effect({ kind: "probe", spread, claims, questions: 3 });
+}
+
+/**
+ * A node that has the VIP asks which other machine has it. Once is enough: it asks again soon. Three
+ * questions for each of several VIPs would be more ARP frames in a second than a switch allows
+ * (sentinel/arp-budget.ts).
+ */
+export function lookAround(step: StepBuilder): void {
+  step.setWire({ probingSinceMs: step.nowMs });
+  step.effect({ kind: "probe", spread: false, claims: false, questions: 1 });
 }
 
 /**

@@ -15,7 +15,7 @@ import type { LeaseView } from "./lease-view.ts";
 import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { awaitSilence, isFreeSince } from "./take-over.ts";
-import { BALANCER_FAULT, INTERFACE_FAULT, VIP_FAULT } from "./types.ts";
+import { BALANCER_FAULT, INTERFACE_FAULT, MISMATCH_FAULT, VIP_FAULT } from "./types.ts";
 import type { Backup, Facts, Provisional } from "./types.ts";
 import { serveUnwritten, UNABLE_MS } from "./unwritten.ts";
 import { expiry, holderIsDead, vacancy } from "./vacancy.ts";
@@ -27,8 +27,8 @@ import type { Vacancy } from "./vacancy.ts";
  */
 const ASKED_MS = 500;
 
-/** With one of these the VIP serves nobody on this node. */
-const USELESS_FAULTS: readonly string[] = [INTERFACE_FAULT, VIP_FAULT];
+/** With one of these the VIP serves nobody on this node, or is not the one that clients use. */
+const USELESS_FAULTS: readonly string[] = [INTERFACE_FAULT, VIP_FAULT, MISMATCH_FAULT];
 
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
@@ -133,9 +133,10 @@ function provenAt({ settings, facts, nowMs }: StepBuilder, view: LeaseView): num
 }
 
 /**
- * Another candidate has claimed the VIP since the holder last renewed, and does not get the Lease as far as this node
- * knows. It may serve where the Lease cannot be written, or cannot be read. So this node takes nothing by its old proof
- * while a machine answers for the VIP. Claims that went on while the holder lived and renewed are a forger's.
+ * Another candidate has claimed the VIP since the holder last renewed, and does not get the Lease as far as
+ * this node knows. It may serve where the Lease cannot be written, or cannot be read. So this node takes
+ * nothing by its old proof while a machine answers for the VIP. Claims that went on while the holder lived
+ * and renewed are a forger's.
  */
 function mayBeTaken(step: StepBuilder, view: LeaseView, provenMs: number): boolean {
   const { facts, settings } = step;
@@ -144,7 +145,8 @@ function mayBeTaken(step: StepBuilder, view: LeaseView, provenMs: number): boole
   if (contender === null || contender.sinceMs < Math.min(view.changedAtMs, provenMs)) return false;
   const other = candidateAt(facts, contender.mac);
   if (other === undefined || other.node === view.record?.holder) return false;
-  // Without the fast path this node only claims the Lease. To ask like one that takes the VIP would keep others from it.
+  // Without the fast path this node only claims the Lease. To ask like one that takes the VIP would keep the
+  // others from it.
   const sinceMs = deadlineAfter(settings, contender.sinceMs);
   const readyMs = hasFastPath(facts) ? sinceMs : Number.POSITIVE_INFINITY;
   return askWire(step, false, ASKED_MS, sinceMs, readyMs) !== "free";
@@ -192,9 +194,9 @@ function takeFrom(
 
 /**
  * The Lease names this node: the agent was restarted, or a claim that it had given up was applied after all.
- * The node takes the Lease up (with a `test` on renewTime, so only if no other machine has). With a fault it then
- * hands the VIP over like any holder in FAULT, without a gap. Where the VIP cannot be served here at all, the node
- * gives the Lease back, so that the others do not have to wait.
+ * The node takes the Lease up (with a `test` on renewTime, so only if no other machine has). With a fault it
+ * then hands the VIP over like any holder in FAULT, without a gap. Where the VIP cannot be served here at
+ * all, the node gives the Lease back, so that the others do not have to wait.
  */
 function resume(step: StepBuilder, role: Backup, view: LeaseView): void {
   const others = claimants(step, role, view).filter((candidate) => candidate.node !== step.settings.node);

@@ -154,7 +154,7 @@ export function createElector(deps: ElectorDeps): Elector {
       case "watch":
         return sentinel.watch(effect.target);
       case "probe":
-        return sentinel.probe(effect.spread, effect.claims);
+        return sentinel.probe(effect.spread, effect.claims, effect.questions);
       case "survey":
         void survey();
         return;

@@ -22,7 +22,7 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
       if (facts.wire.proof?.term === evidence.tenure) step.setWire({ proof: null });
       return answersAgain(step, role, evidence.tenure);
     case "probed":
-      noteUnknownOwner(step, evidence.owner);
+      if (role.kind === "BACKUP") noteUnknownOwner(step, evidence.owner);
       step.setWire({
         probingSinceMs: null,
         probed: {
@@ -48,8 +48,9 @@ export function learnEvidence(step: StepBuilder, role: Role, evidence: Evidence)
 }
 
 /**
- * Neighbours may believe that another machine has the VIP, which had it behind the cut that has healed. A holder that
- * has let the VIP go asks first (link-loss.ts). One that has not renewed lately may have been replaced meanwhile.
+ * Neighbours may believe that another machine has the VIP, which had it behind the cut that has healed. A
+ * holder that has let the VIP go asks first (link-loss.ts). One that has not renewed lately may have been
+ * replaced meanwhile.
  */
 function hasVip({ settings, nowMs }: StepBuilder, { linkLoss, offered, renewedAtMs }: Master): boolean {
   return linkLoss === null && offered === null && nowMs < overdueAfter(settings, renewedAtMs);

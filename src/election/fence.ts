@@ -170,8 +170,8 @@ export function adoptLeftOver(
 }
 
 /**
- * The kernel has removed what a previous process had left bound. Of several VIPs it removes one after the other, and
- * what is left of them goes now.
+ * The kernel has removed what a previous process had left bound. Of several VIPs it removes one after the
+ * other, and what is left of them goes now.
  */
 export function dropAdoptable(step: StepBuilder): void {
   const { resumeUntilMs, adoptable } = step.facts.leftOver;

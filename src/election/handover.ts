@@ -24,14 +24,21 @@ const OFFER_MS = 300;
  */
 const OFFER_FRESH_MS = 300;
 /**
+ * A holder that has let the VIP go with its link has nothing to lose by an offer that stands. A candidate whose watch is
+ * silent sees it in its next read, which comes within 2 s.
+ */
+const LINK_LOSS_OFFER_MS = 2_500;
+/**
  * A hand-over is over after this long. If no candidate took the Lease, a stopping holder releases it, and any
  * other holder stays.
  */
 const HANDOVER_MS = 1_000;
 /** A healthy holder whose offer no candidate took waits this long before it offers again. */
 const CALM_MS = 10_000;
-/** A holder whose link flaps waits only this long. */
-const UNSTABLE_CALM_MS = 1_000;
+/** The same for a holder that has let the VIP go with its link: two candidates in turn. */
+const LINK_LOSS_HANDOVER_MS = 6_000;
+/** A holder whose link flaps, or has lost its carrier, waits only this long. */
+const SHORT_CALM_MS = 1_000;
 /**
  * A holder that sees its offer taken stays bound this much longer. The watch that tells it may be faster than
  * the answer that lets the successor bind. The holder's own fence still holds.
@@ -79,9 +86,12 @@ export function decideHandover(step: StepBuilder, role: Master, view: LeaseView)
     tried: [],
     offer: null,
   };
-  const overAtMs = handover.startedAtMs + HANDOVER_MS;
+  // A node that stops has no time for this.
+  const isLost = role.linkLoss !== null && !stopping;
+  const offerMs = isLost ? LINK_LOSS_OFFER_MS : OFFER_MS;
+  const overAtMs = handover.startedAtMs + (isLost ? LINK_LOSS_HANDOVER_MS : HANDOVER_MS);
   const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));
-  const offerUntilMs = handover.offer === null ? nowMs : handover.offer.sentAtMs + OFFER_MS;
+  const offerUntilMs = handover.offer === null ? nowMs : handover.offer.sentAtMs + offerMs;
   if (nowMs < overAtMs && nowMs < offerUntilMs) {
     step.wakeAt(Math.min(offerUntilMs, overAtMs));
     return role;
@@ -100,7 +110,7 @@ export function decideHandover(step: StepBuilder, role: Master, view: LeaseView)
     handover: { ...handover, tried: [...handover.tried, next.node], offer },
   };
   step.effect({ kind: "report", report: { kind: "handover", reason: wish.reason, to: next.node } });
-  step.wakeAt(nowMs + OFFER_MS);
+  step.wakeAt(nowMs + offerMs);
   return sendOffer(step, offering, { kind: "offer", held: view.record, to: next.node });
 }
 
@@ -160,8 +170,8 @@ function withoutDisplaced(
 /** After an offer that no candidate took, the holder does not offer again at once. */
 function unlessCalm(step: StepBuilder, role: Master, wish: Wish): Wish | null {
   // A link that comes and goes has lost offers in its bad moments, and has to use the good ones.
-  const unstable = faultsOf(step.facts, role).includes(UNSTABLE_FAULT);
-  const untilMs = unstable ? role.calmUntilMs - CALM_MS + UNSTABLE_CALM_MS : role.calmUntilMs;
+  const isShort = role.linkLoss !== null || faultsOf(step.facts, role).includes(UNSTABLE_FAULT);
+  const untilMs = isShort ? role.calmUntilMs - CALM_MS + SHORT_CALM_MS : role.calmUntilMs;
   if (role.handover !== null || step.nowMs >= untilMs) return wish;
   step.wakeAt(untilMs);
   return null;

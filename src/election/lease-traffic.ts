@@ -133,8 +133,8 @@ export function offerFinished(step: StepBuilder): void {
 }
 
 /**
- * How long after an answer the same may be tried again. After a conflict with another record it is tried at once, by
- * that record. A conflict that shows no other record would come again and again.
+ * How long after an answer the same may be tried again. After a conflict with another record it is tried at
+ * once, on the basis of that one. A conflict that shows no other record would come again and again.
  */
 export function retryAfterMs(
   write: Extract<LeaseWrite, { kind: "claim" | "renew" }>,

@@ -6,7 +6,7 @@
  * what people are told. Everything that prolongs and ends it is here.
  */
 import type { Candidate, LeaseRecord } from "../kube/record.ts";
-import { probeWire } from "./address-check.ts";
+import { lookAround } from "./address-check.ts";
 import { nobodyCanClaim } from "./api-loss.ts";
 import { candidateAt, selfCandidate } from "./candidates.ts";
 import { defendAgainAt, defendVip } from "./contention.ts";
@@ -96,7 +96,7 @@ export function decideProvisional(step: StepBuilder, role: Provisional): Backup 
     return next;
   }
   if (view === null) return next;
-  const freeAtMs = freeAt(step, view);
+  const freeAtMs = freeAt(step, next, view);
   if (nowMs < freeAtMs) {
     step.wakeAt(freeAtMs);
     return next;
@@ -120,17 +120,21 @@ function writeLease(step: StepBuilder, { why }: Provisional, record: LeaseRecord
  * have come to nothing. Where a person has emptied or deleted the Lease of another node, that node has its
  * right until its fence has run out, and writes the Lease again.
  */
-function freeAt({ settings, facts }: StepBuilder, view: LeaseView): number {
+function freeAt({ settings, facts }: StepBuilder, { why }: Provisional, view: LeaseView): number {
   const free = vacancy(settings, view, true);
   const atOnce = Number.NEGATIVE_INFINITY;
+  const { lastHolder } = view;
   switch (free.kind) {
     case "ours":
       return atOnce;
     case "held":
       // The others take these writes for the renewals of a holder, and leave the VIP to this node.
       return view.record?.rewritten === true || holderIsDead(facts) ? atOnce : free.freeAtMs;
-    case "free":
-      return view.lastHolder === null || view.lastHolder === settings.node ? atOnce : free.sinceMs;
+    case "free": {
+      const isOwn = lastHolder === null || lastHolder === settings.node;
+      const isDead = why.kind === "proof" && why.term.startsWith(`${lastHolder}/`);
+      return isOwn || isDead ? atOnce : free.sinceMs;
+    }
   }
 }
 
@@ -152,17 +156,19 @@ function noteFirstSeen(step: StepBuilder, role: Provisional): Provisional {
  * A cut may have healed: a machine may hear this node that could not hear it before. If it has the VIP as
  * well, it answers. To wait for the next announcement, or for that machine's next renewal, would take longer.
  *
- * The agent of a holder answers a stranger's announcement once in ten seconds (RFC 5227 section 2.4), and this node may
- * be a stranger to it. The kernel of a machine that has the VIP answers every question. So this node also asks.
+ * The agent of a holder answers a stranger's announcement once in ten seconds (RFC 5227 section 2.4), and
+ * this node may be a stranger to it. The kernel of a machine that has the VIP answers every question. So this
+ * node also asks.
  */
 export function announceNow(step: StepBuilder): void {
   defendVip(step);
-  probeWire(step, false, false);
+  lookAround(step);
 }
 
 /**
- * Only the wire tells other nodes of this one, and this one of them. Another node may have taken the VIP where it could
- * not hear the first announcement: behind a port that spanning tree opened late, or on the other side of a cut.
+ * Only the wire tells other nodes of this one, and this one of them. Another node may have taken the VIP
+ * where it could not hear the first announcement: behind a port that spanning tree opened late, or on the
+ * other side of a cut.
  */
 function announceAgain(step: StepBuilder): void {
   const { facts, nowMs } = step;
@@ -236,8 +242,8 @@ function prolong(step: StepBuilder, role: Provisional): Provisional {
 }
 
 /**
- * This node is better than the other one by what the Lease last said of both. What has changed since, the other one
- * cannot know, and both would stay.
+ * This node is better than the other one by what the Lease last said of both. What has changed since, the
+ * other one cannot know, and both would stay.
  */
 function ranksAbove(step: StepBuilder, role: Provisional, other: Candidate): boolean {
   const said = step.facts.lease.view?.candidates.get(step.settings.node)?.candidate;
@@ -267,8 +273,8 @@ function rankDecides({ facts, settings, nowMs }: StepBuilder, why: Why): boolean
     case "contested":
       return true;
     case "proof":
-      // While the claims of both are under way, each has as much to show. Once this node's came to nothing, or
-      // where none of its writes has been carried out for longer, the other one's may have been accepted.
+      // While the claims of both are under way, each has as much to show. Once this node's came to nothing,
+      // or where none of its writes has been carried out for longer, the other one's may have been accepted.
       return isUnderWay(facts, nowMs) || settings.onApiLoss === "hold" || nobodyCanClaim(facts, nowMs);
     case "bootstrap":
       return false;

@@ -263,15 +263,15 @@ export interface LeaseState {
   readonly write: number | null;
   readonly offerInFlight: boolean;
   /**
-   * The API has answered a write of this node with a status of its own below 500 (401, 403, 422, 429), for the
-   * first time at `sinceMs` and for the last time at `lastMs`, and has carried out none since `sinceMs`. Another
-   * node may be able to write then. `lastMs` is at most some seconds ago.
+   * The API has answered a write of this node with a status of its own below 500 (401, 403, 422, 429), for
+   * the first time at `sinceMs` and for the last time at `lastMs`, and has carried out none since `sinceMs`.
+   * Another node may be able to write then. `lastMs` is at most some seconds ago.
    */
   readonly refusal: { readonly status: number; readonly sinceMs: number; readonly lastMs: number } | null;
   /**
    * Since when the API has carried out none of this node's writes, whatever they were; null: the last one was
-   * carried out, or met another one. The time begins when the first claim, renewal or release of them is sent.
-   * `why` says how the last one ended; null: none has been answered or given up yet.
+   * carried out, or met another one. The time begins when the first claim, renewal or release of them is
+   * sent. `why` says how the last one ended; null: none has been answered or given up yet.
    */
   readonly unwritten: { readonly sinceMs: number; readonly why: string | null } | null;
   readonly read: ReadState;
@@ -303,7 +303,10 @@ export interface WireState {
     readonly sinceMs: number;
   } | null;
   readonly probed: Probed | null;
-  /** When another machine was last heard to have the VIP. The holder that is watched does not count here. */
+  /**
+   * When another machine was last heard to have the VIP. What the holder that is watched announces does not
+   * count here.
+   */
   readonly answeredAtMs: number;
   /**
    * A machine with a lower MAC address asks for the VIP as this node does, and no machine has it. This node
@@ -467,8 +470,13 @@ export type Effect =
     }
   /** Ask every API server what it can do. */
   | { readonly kind: "survey" }
-  /** Ask the wire which machine has the VIP. `claims`: this node would take it now. */
-  | { readonly kind: "probe"; readonly spread: boolean; readonly claims: boolean }
+  /** Ask the wire so often which machine has the VIP. `claims`: this node would take it now. */
+  | {
+      readonly kind: "probe";
+      readonly spread: boolean;
+      readonly claims: boolean;
+      readonly questions: 1 | 3;
+    }
   /** From now on the sentinel watches these machines on the wire. */
   | { readonly kind: "watch"; readonly target: Watched }
   /** Bind the VIP, or keep it bound, until then. */

@@ -8,6 +8,7 @@ import type { Watched, Witness } from "../sentinel/evidence.ts";
 import { everyPeer, peers } from "./candidates.ts";
 import { eligible, faultsOf } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
+import type { LeaseView } from "./lease-view.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT } from "./types.ts";
 import type { ElectionSettings, Facts, Role } from "./types.ts";
@@ -35,9 +36,7 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   const claims = role.kind === "PROVISIONAL" && holderIsDead(facts);
   const watching = claims || (role.kind === "BACKUP" && mayServe(facts, role));
   const witnesses: Witness[] = [];
-  // Without a Lease, or after a long outage, no agent is known to be alive. Then any machine will do: a node that asks
-  // nobody hears nobody, and would take its link for dead.
-  for (const candidate of others.length > 0 ? others : everyPeer(settings, view)) {
+  for (const candidate of neighbours(settings, facts, role, view, others)) {
     const witness = watching && candidate === holder ? null : witnessOf(candidate);
     if (witness !== null) witnesses.push(witness);
   }
@@ -47,8 +46,24 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
 }
 
 /**
- * With a fault a node begins to watch nobody. It goes on to watch the holder that it has found dead, because a check
- * that fails for a moment must not cost the proof. On a dead link it would hear nothing.
+ * Whom this node asks. Without a Lease, or after a long outage, no agent is known to be alive. A node that
+ * has taken its link for dead then asks every machine: who asks nobody hears nobody. A good link is not
+ * condemned by the silence of machines that may be gone for good.
+ */
+function neighbours(
+  settings: ElectionSettings,
+  facts: Facts,
+  role: Role,
+  view: LeaseView,
+  alive: readonly Candidate[],
+): readonly Candidate[] {
+  const isAlone = alive.length === 0 && faultsOf(facts, role).includes(INTERFACE_FAULT);
+  return isAlone ? everyPeer(settings, view) : alive;
+}
+
+/**
+ * With a fault a node begins to watch nobody. It goes on to watch the holder that it has found dead, because
+ * a check that fails for a moment must not cost the proof. On a dead link it would hear nothing.
  */
 function mayServe(facts: Facts, role: Role): boolean {
   if (eligible(facts, role)) return true;

@@ -90,8 +90,8 @@ export function createLeaseStore(deps: LeaseStoreDeps): ApiLeaseStore {
   }
 
   /**
-   * This node's write with that renewTime was not carried out. A machine that was cloned has the same instance,
-   * and may have written in the same moment.
+   * This node's write with that renewTime was not carried out. A machine that was cloned has the same
+   * instance, and may have written in the same moment.
    */
   function notWritten(renewTime: unknown, found: LeaseRecord): LeaseRecord {
     ownTimes = ownTimes.filter((time) => time !== renewTime);

@@ -1,7 +1,7 @@
 /**
- * Converts Lease JSON and candidate annotations to values and back. Pure. The input was written by another
- * agent, another version of it, or a person with kubectl. So every member is checked, and input that does not
- * fit is ignored as a whole.
+ * Converts Lease JSON and candidate annotations to values and back. Pure, apart from what it remembers of
+ * texts. The input was written by another agent, another version of it, or a person with kubectl. So every
+ * member is checked, and input that does not fit is ignored as a whole.
  */
 import { isMacText } from "../linux/mac.ts";
 import { isMachineAddress, parseIp } from "../net.ts";
@@ -59,8 +59,8 @@ const LONG_TEXT = 64;
 const texts = new Map<string, string>();
 
 /**
- * The recorder keeps a thousand records of the Lease, and nearly all of their annotations are equal. So equal texts are
- * one and the same string.
+ * The recorder keeps a thousand records of the Lease, and nearly all of their annotations are equal. So equal
+ * texts are one and the same string.
  */
 function sameText(value: string): string {
   if (value.length < LONG_TEXT) return value;
@@ -207,8 +207,9 @@ export function candidatesIn({ annotations }: Pick<LeaseRecord, "annotations">):
 }
 
 /**
- * Returns the name that an admission webhook, a policy or a person has put into the Lease in place of `writer`,
- * which has claimed it; null where the Lease names the machine that has claimed it, as far as its marks tell.
+ * Returns the name that an admission webhook, a policy or a person has put into the Lease in place of
+ * `writer`, which has claimed it; null where the Lease names the machine that has claimed it, as far as its
+ * marks tell.
  */
 export function changedHolder(
   record: Pick<LeaseRecord, "annotations" | "holder">,

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from "../clock.ts";
 
-const PROBES = 3;
+export const PROBES = 3;
 /** Milliseconds between two probes. */
 const SPACING_MS = 200;
 /** The longest random delay before the first probe, in milliseconds. */
@@ -27,8 +27,8 @@ export interface AddressProbeDeps {
   readonly clock: Clock;
   readonly random: () => number;
   /**
-   * Sends one question for each address, as a probe of one that would take it or as any node. Answers false when
-   * none could be sent.
+   * Sends one question for each address, as a probe of one that would take it or as any node. Answers false
+   * when none could be sent.
    */
   readonly send: (as: "node" | "probe") => boolean;
   /** Reads the frames that have come in. */
@@ -41,8 +41,9 @@ export interface AddressProbe {
   /**
    * Starts a probe, in place of one that is under way.
    * @param claims this node would take the VIP now
+   * @param questions how often it asks
    */
-  start(spread: boolean, claims: boolean): void;
+  start(spread: boolean, claims: boolean, questions: number): void;
   /** Another machine has the VIP. */
   owner(mac: string): void;
   /** Another machine asks for the VIP as well. */
@@ -63,6 +64,7 @@ interface Running {
 export function createAddressProbe({ clock, random, send, drain, done }: AddressProbeDeps): AddressProbe {
   let running: Running | null = null;
   let as: "node" | "probe" = "probe";
+  let wanted = PROBES;
   let prober: string | null = null;
   let overran = false;
 
@@ -73,7 +75,7 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
     if (was === null || running !== was) return;
     const late = was.sentMs !== null && clock.now() - was.sentMs > SPACING_MS + LATE_PROBE_MS;
     const unanswered = was.sentMs === null || late || overran ? was.unanswered : was.unanswered + 1;
-    if (unanswered >= PROBES) {
+    if (unanswered >= wanted) {
       finish(null);
       return;
     }
@@ -92,9 +94,10 @@ export function createAddressProbe({ clock, random, send, drain, done }: Address
   }
 
   return {
-    start(spread, claims) {
+    start(spread, claims, questions) {
       running?.timer.cancel();
       as = claims ? "probe" : "node";
+      wanted = questions;
       prober = null;
       overran = false;
       arm(spread ? random() * SPREAD_MS : 0, 0, null);

@@ -28,8 +28,8 @@ export interface ArpBudget {
    */
   ask(address: IpAddress, reserve?: number): Asked;
   /**
-   * Sends one question of three for `address`. It is never put off, because the three of RFC 5227 come only once.
-   * It counts, so other questions wait for it. Answers false when it could not be sent.
+   * Sends one of the questions of RFC 5227 for `address`. It is never put off, because clients wait for the
+   * verdict. It counts, so other questions wait for it. Answers false when it could not be sent.
    * @param as a probe says that this node would take the address
    */
   probe(address: IpAddress, as: "node" | "probe"): boolean;

@@ -89,8 +89,9 @@ export interface Sentinel {
    * together do not all ask at once
    * @param claims this node would take the VIP now, and says so: it sends probes, which others that ask for the VIP
    * give way to. Otherwise it asks as any host that looks for a neighbour. Default: true
+   * @param questions how often it asks: 1 to 3. Default: 3
    */
-  probe(spread: boolean, claims?: boolean): void;
+  probe(spread: boolean, claims?: boolean, questions?: number): void;
   /**
    * Reads the frames that have come and reports them before it returns. A node that is about to take the VIP
    * calls it, because another node may have taken the VIP while this process stood still.

@@ -7,7 +7,7 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { IpAddress } from "../net.ts";
-import { createAddressProbe } from "./address-probe.ts";
+import { PROBES, createAddressProbe } from "./address-probe.ts";
 import { createArpBudget } from "./arp-budget.ts";
 import { afterContradiction, isBackingOff } from "./back-off.ts";
 import type { BackOff } from "./back-off.ts";
@@ -309,8 +309,8 @@ export function createSentinel({
       }
       arm();
     },
-    probe(spread, claims = true) {
-      if (listener !== undefined) probe.start(spread, claims);
+    probe(spread, claims = true, questions = PROBES) {
+      if (listener !== undefined) probe.start(spread, claims, questions);
     },
     poll() {
       if (listener === undefined) return;

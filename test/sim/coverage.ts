@@ -154,9 +154,9 @@ export class Coverage {
           this.#effect("watch");
           sentinel.watch(target);
         },
-        probe: (spread, claims) => {
+        probe: (spread, claims, questions) => {
           this.#effect(spread ? "probe after a random time" : "probe");
-          sentinel.probe(spread, claims);
+          sentinel.probe(spread, claims, questions);
         },
       },
       memory: {

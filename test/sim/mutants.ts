@@ -142,7 +142,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks each API server only once",
     file: "kube/api.ts",
-    from: "this.#waiting.push(...this.#refused, ...this.#silent());",
+    from: "this.#waiting.push(...this.#silent());",
     to: "",
     shows: SCENARIOS.etcdLosesItsLeader,
     caughtBy: ["renewsWhereItCan"],
@@ -609,8 +609,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "claims a Lease that a person has emptied though its holder has its right still",
     file: "election/provisional.ts",
-    from: "view.lastHolder === settings.node ? atOnce : free.sinceMs",
-    to: "view.lastHolder === settings.node ? atOnce : atOnce",
+    from: "return isOwn || isDead ? atOnce : free.sinceMs;",
+    to: "return atOnce;",
     shows: SCENARIOS.emptiedAsACutHeals,
     caughtBy: ["claimsOnlyWhatIsFree"],
   },
@@ -641,7 +641,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "serves without the Lease, and does not ask who else has the VIP",
     file: "election/provisional.ts",
-    from: "probeWire(step, false, false);",
+    from: "  lookAround(step);",
     to: "",
     shows: SCENARIOS.unknownBehindACut,
     caughtBy: ["atMostOneSecondInTwoPlaces"],
@@ -649,10 +649,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "asks nobody who is there when no agent is known to be alive",
     file: "election/watch-target.ts",
-    from: "others.length > 0 ? others : everyPeer(settings, view)",
-    to: "others",
+    from: "return isAlone ? everyPeer(settings, view) : alive;",
+    to: "return alive;",
     shows: SCENARIOS.deletedWhileAllWereAlone,
     caughtBy: ["endsWellAndWithTheBest", "boundInTime"],
+  },
+  {
+    name: "offers the Lease for a moment only when its link is dead",
+    file: "election/handover.ts",
+    from: "const isLost = role.linkLoss !== null && !stopping;",
+    to: "const isLost = false && !stopping;",
+    also: {
+      from: "const isShort = role.linkLoss !== null || ",
+      to: "const isShort = ",
+    },
+    shows: SCENARIOS.linkLostAndWatchesSilent,
+    caughtBy: ["boundInTime", "servedWhileANodeLives"],
   },
 ];
 

@@ -253,7 +253,7 @@ export class SimNode {
       vip,
       sentinel: {
         watch: (target) => sentinel.watch({ ...target, witnesses: [...target.witnesses, ...gateways] }),
-        probe: (spread, claims) => sentinel.probe(spread, claims),
+        probe: (spread, claims, questions) => sentinel.probe(spread, claims, questions),
         poll: () => sentinel.poll(),
       },
       memory: {
@@ -454,7 +454,8 @@ export class SimNode {
       this.#deps.onBug(`metrics have no code for the reason "${report.reason}"`);
     if (!isTransition(report.from, report.to))
       this.#deps.onBug(`${report.from} to ${report.to} is not in the table of transitions`);
-    // A claim that no renewal has answered counts as trouble once the Lease has given the VIP to another node.
+    // A claim that no renewal has answered counts as trouble once the Lease has given the VIP to another
+    // node.
     const { claimedAtMs, renewedAtMs } = this.agent;
     const contested = report.to === "BACKUP" && claimedAtMs > (renewedAtMs ?? 0);
     if (report.from === "MASTER" && (report.to === "PROVISIONAL" || contested))

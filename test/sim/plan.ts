@@ -92,8 +92,8 @@ export type Fault = { readonly atMs: number } & (
   /** `status`: the answer to every request of this node; {@link DISTRUST}: its TLS handshakes fail. */
   | { readonly kind: "refusal"; readonly node: number; readonly status: number; readonly forMs: number }
   /**
-   * An admission webhook denies every node's write of the Lease, or puts another holder into it ({@link REWRITES}).
-   * Reads work.
+   * An admission webhook denies every node's write of the Lease, or puts another holder into it ({@link
+   * REWRITES}). Reads work.
    */
   | {
       readonly kind: "admission";
@@ -143,8 +143,9 @@ export const PROFILES = [
 export type Profile = (typeof PROFILES)[number];
 
 /**
- * The profile of a seed in a search over all of them. A run of `persistent` is an hour and costs as much as twenty
- * others, so one seed in 32 has it, and three more have `chaos`. Nearly half of the simulated time is still its.
+ * The profile of a seed in a search over all of them. A run of `persistent` is an hour and costs as much as
+ * twenty others, so one seed in 32 has it, and three more have `chaos`. Nearly half of the simulated time is
+ * still its.
  */
 export function profileOf(seed: number): Profile {
   const profile = PROFILES[seed % PROFILES.length] ?? "chaos";
@@ -343,8 +344,8 @@ function drawPlan(seed: string, profile: Profile, random: Random): Plan {
 const TAKE_OVERS = 0.2;
 
 /**
- * The agents are to take the VIP over from keepalived and to give it back, and it comes and goes: on a host of
- * its own, or on a node's machine.
+ * The agents are to take the VIP over from keepalived and to give it back, and it comes and goes: on a host
+ * of its own, or on a node's machine.
  */
 function withTakeOver(plan: Plan, random: Random): Plan {
   if (plan.profile !== "planned" || !random.chance(TAKE_OVERS)) return plan;

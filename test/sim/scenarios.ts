@@ -940,6 +940,17 @@ export const SCENARIOS = {
       { atMs: 41_000, kind: "partition", mask: 1, layer: "segment", forMs: 79_000 },
     ],
   },
+  linkLostAndWatchesSilent: {
+    name: "a holder without a link gives the VIP to a candidate whose watch is silent",
+    bases: [100, 90],
+    nopreempt: true,
+    fastPath: false,
+    probeMs: 500,
+    faults: [
+      ...everyServer("deaf", 39_000, 60_000, [0, 1]),
+      { atMs: 40_000, kind: "link", node: 0, api: false, forMs: 60_000 },
+    ],
+  },
   emptiedAsACutHeals: {
     name: "a node that serves behind a cut leaves the Lease to its holder when the cut heals, though a person has just emptied it",
     bases: [100, 90, 80, 70, 60],

@@ -124,8 +124,8 @@ export function awake(node: SimNode): boolean {
 export const LIGHT = new Set(["balancer", "unstable"]);
 
 /**
- * Its agent sends frames on the VIP's link that nobody asked for. One that has never read the Lease knows no neighbour
- * to ask, and does not ask for the VIP while a fault keeps it from serving.
+ * Its agent sends frames on the VIP's link that nobody asked for. One that has never read the Lease knows no
+ * neighbour to ask, and does not ask for the VIP while a fault keeps it from serving.
  */
 export function speaks(node: SimNode): boolean {
   if (node.agent?.process.running !== true) return false;

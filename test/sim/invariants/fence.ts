@@ -114,8 +114,8 @@ function takenOffers(world: World): {
 }
 
 /**
- * For how long this node may have known that its right is over: by its own offer, or because it was told. Where frames
- * are lost, what tells it comes late; each API server that is silent costs half a second.
+ * For how long this node may have known that its right is over: by its own offer, or because it was told.
+ * Where frames are lost, what tells it comes late; each API server that is silent costs half a second.
  */
 function overFor(
   health: Health,
@@ -230,8 +230,8 @@ function tooLong(
     );
   const [a, b] = pair;
   const limitMs = health.cutMs(a.index, b.index) > startMs - OVERLAP_MS ? MEET_MS : OVERLAP_MS;
-  // What a provisional one asked between two cuts it asks again only after a time-out. Where the API writes for
-  // nobody, it tells nothing. Then the wire does, at the next announcement.
+  // What a provisional one asked between two cuts it asks again only after a time-out. Where the API writes
+  // for nobody, it tells nothing. Then the wire does, at the next announcement.
   const untold = health.apiChangedBeforeMs > startMs - READ_TIMEOUT_MS || world.plane.admission !== 0;
   const told = pair.filter((node) => {
     const provisional = node.provisional !== "";
@@ -245,13 +245,14 @@ function tooLong(
     ? pair.every((node) => node.provisional !== "")
     : pair.some((node) => node.provisional !== "");
   const awakeMs = Math.max(...pair.map((node) => health.awakeSince(node) ?? nowMs));
-  // A server that was down and is hung looks as if it were starting. Until the confirmed one's right is over the better
-  // one of the two cannot know of it (docs/verification.md).
+  // A server that was down and is hung looks as if it were starting. Until the confirmed one's right is over
+  // the better one of the two cannot know of it (docs/verification.md).
   const starting =
     pair.some(({ provisional }) => provisional === "") &&
     pair.some((node) => node.provisional !== "" && health.holdableSince(node) !== undefined);
   if (starting) return nowMs - startMs > RENEW_DEADLINE_MS / 0.95 + MEET_MS;
-  // Of two that no API server answers each has its right until its renew deadline. Then the worse one gives way.
+  // Of two that no API server answers each has its right until its renew deadline. Then the worse one gives
+  // way.
   const worse = worseOf(world, pair);
   const alone = pair.every((node) => node.provisional !== "" && health.usableSince(node) === undefined);
   const giveWay = alone ? (worse === undefined ? pair : [worse]) : [];

@@ -87,8 +87,8 @@ export const boundInTime: Invariant = (world, health) => {
 };
 
 /**
- * It serves without an API, and the Lease of a new cluster does not name it among the candidates: for the others the
- * VIP is a stranger's, which goes first (RFC 5227, section 2.1).
+ * It serves without an API, and the Lease of a new cluster does not name it among the candidates: for the
+ * others the VIP is a stranger's, which goes first (RFC 5227, section 2.1).
  */
 function isUnknown({ plane }: World, { name, powered, kernel }: SimNode): boolean {
   const { record } = plane.table;
@@ -110,9 +110,9 @@ function isNotDisplaced(world: World): boolean {
 /**
  * Always served: while one healthy node lives on the VIP's network, whatever the API servers answer it, some
  * machine answers for the VIP within LEASE_DURATION + 5 s, by the slowest clock. Not where a person asked for
- * `release`. Where a foreign host answers, or frames are lost, nothing is promised. The time begins again when a
- * person or a late renewal changes the Lease, or when the API begins to do something else to it. What a webhook
- * has made of a node's claim is no renewal, unless that node cannot serve any more.
+ * `release`. Where a foreign host answers, or frames are lost, nothing is promised. The time begins again
+ * when a person or a late renewal changes the Lease, or when the API begins to do something else to it. What
+ * a webhook has made of a node's claim is no renewal, unless that node cannot serve any more.
  */
 export const servedWhileANodeLives: Invariant = (world, health) => {
   let unservedMs: number | undefined;
@@ -206,8 +206,8 @@ const LIGHT_FAULT_MS = 2_000 / 0.95;
 /**
  * A holder that stood still until its right was over, or that let the VIP go for a moment, does not wait for
  * the Lease to run out: where the Lease still names it, and no other machine has had the VIP, it serves again
- * soon, whatever the API does. Of several that ask the wire at once the one with the lowest MAC address goes on, so
- * it may have to give way to others that ask.
+ * soon, whatever the API does. Of several that ask the wire at once the one with the lowest MAC address goes
+ * on, so it may have to give way to others that ask.
  */
 export const holderServesAgain: Invariant = (world, health) => {
   let unservedMs = Number.NaN;
@@ -230,8 +230,8 @@ export const holderServesAgain: Invariant = (world, health) => {
       if (serves || world.segment.foreignHostClaims || isNotDisplaced(world)) unservedMs = Number.NaN;
       else if (Number.isNaN(unservedMs)) unservedMs = nowMs;
       const named = world.holderOf(world.plane.table.record);
-      // Where a person has taken the instance out, or has put this name beside the instance of another machine, the
-      // Lease may be another machine's of this name.
+      // Where a person has taken the instance out, or has put this name beside the instance of another
+      // machine, the Lease may be another machine's of this name.
       const marked = world.plane.table.record?.annotations[INSTANCE] === named?.settings.instance;
       const isSame = named === holder && named !== undefined && marked && isWell(world, health, named);
       holder = named;

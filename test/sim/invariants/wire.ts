@@ -76,8 +76,8 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
     write(write) {
       const holder = newHolder(world, write);
       if (holder === undefined) return undefined;
-      // One that writes its deleted Lease again is as well known as before. Who is frozen, or whose watch is silent, does
-      // not see a short term of another one between two of the same machine.
+      // One that writes its deleted Lease again is as well known as before. Who is frozen, or whose watch is
+      // silent, does not see a short term of another one between two of the same machine.
       const { nowMs } = world.scheduler;
       const isKnown = holder === last || nowMs - (lostMs.get(holder) ?? Number.NEGATIVE_INFINITY) < UNSEEN_MS;
       if (!isKnown) for (const node of world.machines) if (awake(node)) answerableMs[node.index] = 0;
@@ -90,7 +90,8 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
       const passedMs = world.scheduler.nowMs - sampledMs;
       sampledMs = world.scheduler.nowMs;
       const { record } = world.plane.table;
-      // A webhook may have put this name beside another machine's instance. Who proves it dead knows the name alone.
+      // A webhook may have put this name beside another machine's instance. Who proves it dead knows the name
+      // alone.
       const holder =
         world.namesakes.length > 0
           ? world.holderOf(record)
@@ -353,8 +354,8 @@ export const nothingMovesWhileNobodyCanClaim: Invariant = (world, health) => {
 };
 
 /**
- * Its agent has had the time to meet another agent, or the router, on the VIP's link. A machine whose agent does not run
- * says nothing until it is asked.
+ * Its agent has had the time to meet another agent, or the router, on the VIP's link. A machine whose agent
+ * does not run says nothing until it is asked.
  */
 function hasMet(world: World, health: Health, node: SimNode): boolean {
   const startedMs = node.agent?.startedMs ?? 0;
@@ -417,8 +418,8 @@ const ASKED_MS = 500;
 
 /**
  * A node that takes the VIP for want of an API server, or because it cannot write the Lease, has asked the
- * wire. All that time no machine that could hear it had the VIP. To adopt what an earlier process left bound is
- * no taking.
+ * wire. All that time no machine that could hear it had the VIP. To adopt what an earlier process left bound
+ * is no taking.
  */
 export const asksBeforeItServes: Invariant = (world, health) => {
   const roles = world.machines.map(() => "");
@@ -480,13 +481,13 @@ export const claimsAloneMoveNothing: Invariant = (world) => {
 const TAKEN_OVER_MS = 1_000 / 0.95;
 
 /**
- * The expiry of a Lease whose holder was killed, the time that a node which has just begun to read grants it, a
- * second in which its machine goes on answering, and a question, by the slowest clock.
+ * The expiry of a Lease whose holder was killed, the time that a node which has just begun to read grants it,
+ * a second in which its machine goes on answering, and a question, by the slowest clock.
  */
 const STANDS_BY_MS = 15_000 / 0.95;
 /**
- * Where the agent of the other software's machine does not run, nothing tells whose the address is: a drain of the
- * socket, a second in which the machine goes on answering, and a question, by the slowest clock.
+ * Where the agent of the other software's machine does not run, nothing tells whose the address is: a drain
+ * of the socket, a second in which the machine goes on answering, and a question, by the slowest clock.
  */
 const UNTOLD_MS = 2_000 / 0.95;
 /** Milliseconds between two looks at what the agents say. */

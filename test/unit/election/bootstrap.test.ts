@@ -45,7 +45,7 @@ describe("a node that no API server lets read the Lease", () => {
       assert.equal(node.bound, true);
       assert.deepEqual(
         node.log.filter(({ kind }) => kind === "probe"),
-        [{ kind: "probe", spread: true, claims: true }],
+        [{ kind: "probe", spread: true, claims: true, questions: 3 }],
       );
       assert.equal(node.failing(60_000, failure).bound, true, "for as long as it takes");
     });

@@ -268,7 +268,7 @@ describe("a node that brought trouble", () => {
     flap(subject.to(700));
     assert.deepEqual(
       [subject.bound, subject.log.filter(({ kind }) => kind === "probe")],
-      [false, [{ kind: "probe", spread: false, claims: true }]],
+      [false, [{ kind: "probe", spread: false, claims: true, questions: 3 }]],
     );
     assert.equal(subject.to(899).bound, false);
     assert.equal(subject.to(900).bound, true);

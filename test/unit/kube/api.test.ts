@@ -114,7 +114,7 @@ describe("call rules", () => {
         [C, 500],
         [B, 1000],
         [A, 1000],
-        [C, 1500],
+        [C, 1000],
       ],
     );
     assert.equal(state.outcome?.kind === "no-answer" && state.outcome.uncertain, true);
