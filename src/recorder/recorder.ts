@@ -139,7 +139,14 @@ export function createRecorder(most = MOST_DECISIONS, mostCharacters = MOST_CHAR
  * Effects of a step that is a change in any case. Every other effect may be repeated for a long time: a node
  * that serves without the Lease announces the VIP again and again.
  */
-const CHANGES: ReadonlySet<Effect["kind"]> = new Set(["report", "limit", "unbind", "stopped"]);
+const CHANGES: ReadonlySet<Effect["kind"]> = new Set(["limit", "unbind", "stopped"]);
+
+function isChange(effect: Effect): boolean {
+  if (effect.kind === "write") return effect.write.kind === "offer" || effect.write.kind === "release";
+  if (effect.kind !== "report") return CHANGES.has(effect.kind);
+  // Against a machine that goes on claiming the VIP, the holder defends it every 10 s for as long as that runs.
+  return effect.report.kind !== "conflict" || effect.report.outcome !== "defended";
+}
 
 /**
  * `idle`: the step decided nothing, and nothing that people see has changed. `same`: two steps with the same
@@ -149,15 +156,13 @@ function kindOf({ before, event, next }: StepTaken): "idle" | "change" | { reado
   const { state, effects } = next;
   if (seenBy(before) !== seenBy(state)) return "change";
   if (event.kind === "start" || event.kind === "stop") return "change";
-  const isChange = (effect: Effect): boolean =>
-    CHANGES.has(effect.kind) ||
-    (effect.kind === "write" && (effect.write.kind === "offer" || effect.write.kind === "release"));
   if (effects.some(isChange)) return "change";
   const trouble = troubleOf(event);
   if (effects.length === 0 && trouble === "") return "idle";
-  const wanted = effects.map((effect) =>
-    effect.kind === "write" ? `${effect.kind} ${effect.write.kind}` : effect.kind,
-  );
+  const wanted = effects.map((effect) => {
+    if (effect.kind === "write") return `${effect.kind} ${effect.write.kind}`;
+    return effect.kind === "report" ? Object.values(effect.report).join() : effect.kind;
+  });
   return { same: [event.kind, trouble, ...wanted].join(" ") };
 }
 

@@ -51,6 +51,28 @@ describe("the flight recorder", () => {
     assert.ok((renewals[0]?.lastAtMs ?? 0) > subject.nowMs - 2_000);
   });
 
+  test("has few entries for a machine that goes on claiming the VIP, and one more for each other machine", () => {
+    const entries = (macs: readonly string[]): readonly (readonly [number, number])[] => {
+      const subject = new Subject().master([n2]);
+      for (let turn = 1; turn <= 600; turn += 1) {
+        const mac = macs[Math.floor(turn / 100) % macs.length] ?? "";
+        subject.to(turn * 1_000).hears({ kind: "claimed", mac });
+        while (subject.sent("renew").length > 0)
+          subject.answer("renew", { kind: "ok", record: held("n1", turn, [n1, n2]) });
+      }
+      return recorded(subject)
+        .decisions()
+        .filter(({ effects }) =>
+          effects.some(({ kind, ...more }) => kind === "report" && JSON.stringify(more).includes("defended")),
+        )
+        .map(({ repeats, lastAtMs }) => [repeats, lastAtMs]);
+    };
+    const one = entries(["02:00:00:00:00:99"]);
+    assert.ok(one.length >= 1 && one.length <= 2, `${one.length} entries`);
+    assert.ok(one.some(([repeats, lastAtMs]) => repeats > 40 && lastAtMs > 580_000));
+    assert.ok(entries(["02:00:00:00:00:98", "02:00:00:00:00:99"]).length > one.length);
+  });
+
   test("drops a step that decides nothing", () => {
     const subject = new Subject().healthy().sees(held("n2", 1, [n1, n2]));
     subject.sent("candidate").forEach(() => {});
