@@ -36,7 +36,7 @@ export const ERRORS = {
     "Another program has bound the VIP on this machine. Stop it (keepalived, kube-vip), or remove the address " +
     "from its configuration. The agent then takes part in the election.",
   LH_VIP_MISMATCH:
-    "Give every node the same LEASEHOLD_VIP. This node is no candidate until it agrees with most of them.",
+    "Give every node the same LEASEHOLD_VIP. A node that differs from most of them is no candidate.",
   LH_LISTEN:
     "The port is taken, or may not be opened. Stop the other program (`ss -ltnp` names it), or choose another " +
     "LEASEHOLD_BALANCER_PORT, LEASEHOLD_OPS_ADDRESS, LEASEHOLD_HEALTH_PORT or LEASEHOLD_PEER_PORT.",
@@ -63,6 +63,9 @@ export class LeaseholdError extends Error {
     this.hint = ERRORS[code];
   }
 }
+
+/** Returns what the operator can do about it, and where the runbook has the commands. */
+export const whatToDo = (code: ErrorCode): string => `${ERRORS[code]} See ${code} in docs/operations.md.`;
 
 /** Returns the error's message, or the value as text if it is not an Error. */
 export function errorMessage(error: unknown): string {

@@ -64,8 +64,8 @@ export interface AgentFacts {
     readonly readAgoMs: number | null;
     /** How long ago the last accepted renewal was sent, ms; null unless it holds the Lease. */
     readonly renewedAgoMs: number | null;
-    /** The machine that is no candidate and that last claimed the VIP; null: none did. */
-    readonly stranger: { readonly mac: string; readonly agoMs: number } | null;
+    /** The machine that last claimed the VIP, with the candidate that it is (null: it is none); null: none did. */
+    readonly contender: { readonly mac: string; readonly node: string | null; readonly agoMs: number } | null;
     readonly candidates: readonly CandidateFacts[];
   } | null;
   readonly vip: {
@@ -209,7 +209,10 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
     leaseTransitions: nullable(value["leaseTransitions"], number),
     readAgoMs: nullable(value["lastReadAgeMs"], number),
     renewedAgoMs: renewedAtMs === null ? null : nowMs - renewedAtMs,
-    stranger: strangerOf(nullable(value["contender"] ?? null, object)),
+    contender: nullable(value["contender"] ?? null, (one) => {
+      const { mac, node, agoMs } = object(one);
+      return { mac: text(mac), node: nullable(node, text), agoMs: number(agoMs) };
+    }),
     candidates: list(value["candidates"], (one) => {
       const seen = object(one);
       return {
@@ -228,12 +231,6 @@ function election(value: JsonObject, nowMs: number): NonNullable<AgentFacts["ele
       };
     }),
   };
-}
-
-function strangerOf(contender: JsonObject | null): { readonly mac: string; readonly agoMs: number } | null {
-  return contender === null || contender["node"] !== null
-    ? null
-    : { mac: text(contender["mac"]), agoMs: number(contender["agoMs"]) };
 }
 
 function vip(value: JsonObject): NonNullable<AgentFacts["vip"]> {

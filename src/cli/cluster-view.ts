@@ -5,6 +5,7 @@
 import { drainedServers } from "../kube/drain.ts";
 import { candidatesIn, changedHolder } from "../kube/record-codec.ts";
 import { saysOther } from "../election/take-over.ts";
+import { CONFLICT_FAULT, MISMATCH_FAULT, VIP_FAULT } from "../election/types.ts";
 import { MOVE_TO, OFFER } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { plainText } from "../kube/plain-text.ts";
@@ -35,11 +36,21 @@ export interface NodeView {
   readonly sinceMs: number | null;
   /** False when its agent is silent; null where that cannot be told. */
   readonly alive: boolean | null;
+  /**
+   * The machine that is no candidate and that this node heard claim the VIP within the last two minutes; null: it
+   * heard none, or only its agent knows.
+   */
+  readonly stranger: Stranger | null;
   readonly ip: string;
   readonly version: string;
   readonly fastPath: boolean;
   /** Who says so: its own agent, or the Lease. */
   readonly from: "agent" | "lease";
+}
+
+export interface Stranger {
+  readonly mac: string;
+  readonly agoMs: number;
 }
 
 export interface MoveView {
@@ -177,8 +188,8 @@ function otherOwnerOf(
   }
   // An agent that was not asked may have it.
   if (holder !== null && holder !== "") return null;
-  const refuses = say.find(({ election: { faults } }) => faults.includes("vip-conflict"))?.election.stranger;
-  if (refuses !== undefined && refuses !== null) return owner(null, refuses.mac, false);
+  const refuses = say.find(({ election: { faults } }) => faults.includes(CONFLICT_FAULT))?.election.contender;
+  if (refuses?.node === null) return owner(null, refuses.mac, false);
   const beside = say.find(({ vip }) => vip?.foreign === true);
   if (beside !== undefined) return owner(beside.node, "", false);
   const told = candidates.find((one) => one.fresh !== false && saysOther(one));
@@ -286,22 +297,40 @@ function nodesOf(
     const self = node === selfName;
     const failed = self ? agent.kind === "failed" : peers.get(node)?.kind === "failed";
     if (facts !== undefined && facts.election !== null)
-      return [fromAgent(facts, facts.election, candidates, self, self ? boundHere : null)];
+      return [
+        {
+          ...fromAgent(facts, facts.election, candidates, self, self ? boundHere : null),
+          stranger: other?.standsBy === true ? null : strangerOf(facts.election),
+        },
+      ];
     if (candidate === undefined) return [];
     const silence =
       candidate.fresh === false ? "its agent is silent" : failed ? "its agent does not answer" : "";
-    return [{ ...fromLease(candidate, silence, other), self, vipBound: self ? boundHere : null }];
+    const told = fromLease(candidate, silence, other);
+    return [{ ...told, self, vipBound: self ? boundHere : null, stranger: null }];
   });
+}
+
+/** During a take-over the machine that claims the VIP is no stranger: it goes first. */
+function strangerOf({ contender }: NonNullable<AgentFacts["election"]>): Stranger | null {
+  if (contender === null || contender.node !== null || contender.agoMs >= STRANGER_MS) return null;
+  return { mac: contender.mac, agoMs: contender.agoMs };
+}
+
+/** Says which machine claims the VIP: a sentence without a full stop. */
+export function strangerText({ mac, agoMs }: Stranger): string {
+  return `The machine ${mac}, which is no candidate, claimed the VIP ${duration(agoMs)} ago`;
 }
 
 /** The reason of a node's state in its agent's own words. */
 function whyByAgent(
   facts: AgentFacts,
-  { state, reason, faults }: NonNullable<AgentFacts["election"]>,
+  election: NonNullable<AgentFacts["election"]>,
   candidates: readonly CandidateFacts[],
 ): string {
+  const { state, reason, faults } = election;
   if (faults.length > 0)
-    return [`FAULT ${faults.join(", ")}`, detailOf(facts, faults, candidates)]
+    return [`FAULT ${faults.join(", ")}`, detailOf(facts, election, candidates)]
       .filter((part) => part !== "")
       .join(": ");
   return state === "BACKUP" && reason === STARTED ? (facts.refusal ?? "") : reason;
@@ -313,7 +342,7 @@ function fromAgent(
   candidates: readonly CandidateFacts[],
   self: boolean,
   boundHere: boolean | null,
-): NodeView {
+): Omit<NodeView, "stranger"> {
   const candidate = candidates.find(({ node }) => node === facts.node);
   const { state, confirmed, base, effective, eligible } = election;
   // Agents of version 0.1.0 and earlier call it MASTER, with `confirmed: false`.
@@ -340,14 +369,16 @@ function fromAgent(
 
 function detailOf(
   { node, failing, vip }: AgentFacts,
-  faults: readonly string[],
+  { faults, contender }: NonNullable<AgentFacts["election"]>,
   candidates: readonly CandidateFacts[],
 ): string {
   const found = failing.find(({ name }) => faults.includes(name))?.detail ?? "";
   if (found !== "") return found;
-  if (faults.includes("vip")) return vip?.failure ?? "";
-  return faults.includes("vip-mismatch")
-    ? mismatch(node, vip?.addresses.map(({ address }) => address) ?? [], candidates)
+  if (faults.includes(VIP_FAULT)) return vip?.failure ?? "";
+  if (faults.includes(MISMATCH_FAULT))
+    return mismatch(node, vip?.addresses.map(({ address }) => address) ?? [], candidates);
+  return faults.includes(CONFLICT_FAULT) && contender !== null
+    ? `${machineText(contender.node, contender.mac)}${contender.node === null ? ", which is no candidate," : ""} had the VIP ${duration(contender.agoMs)} ago`
     : "";
 }
 
@@ -376,7 +407,7 @@ function fromLease(
   candidate: CandidateFacts,
   silence: string,
   other: OtherOwner | null,
-): Omit<NodeView, "self" | "vipBound"> {
+): Omit<NodeView, "self" | "vipBound" | "stranger"> {
   const { node, state, base, effective, eligible, ip, version, fastPath, fresh } = candidate;
   return {
     node,
@@ -457,11 +488,9 @@ function warningsOf(
       `A person wants the VIP on ${wish}. It stays there while that node is fit: \`leasehold unpin\` ends that.`,
     );
   if (local === undefined) return warnings;
-  const stranger = local.election?.stranger ?? null;
-  if (stranger !== null && stranger.agoMs < STRANGER_MS)
-    warnings.push(
-      `The machine ${stranger.mac}, which is no candidate, claimed the VIP ${duration(stranger.agoMs)} ago: see LH_VIP_CONFLICT in docs/operations.md.`,
-    );
+  const stranger = here?.stranger ?? null;
+  if (stranger !== null)
+    warnings.push(`${strangerText(stranger)}: see LH_VIP_CONFLICT in docs/operations.md.`);
   const { noBackend, refusal, fastPath } = local;
   if (noBackend !== null) warnings.push(`No API server to balance to: ${noBackend}`);
   if (refusal !== null) warnings.push(refusal);

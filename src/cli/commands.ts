@@ -106,12 +106,12 @@ export const COMMANDS = [
     argument: { name: "NODE", required: false },
     summary: "say why a node holds the VIP or does not (default: this node)",
     details: [
-      "It tells the last changes from this node's flight recorder: what the node was told, what it knew, which " +
-        "rule decided and what was refused. Of another node it says what the Lease says, and what this node's " +
+      "It tells the last changes and conflicts from this node's flight recorder: what the node was told, what it " +
+        "knew, which rule decided, what was refused and what a person should do. Of another node it says what the Lease says, and what this node's " +
         "recorder has about it. While the agent is down it reads the last recording in LEASEHOLD_DATA_DIR.",
     ],
     flags: [
-      { name: "--all", doc: "tell every decision, not only changes and refusals" },
+      { name: "--all", doc: "tell every decision, not only changes, refusals and conflicts" },
       { name: "--last", value: "N", doc: "tell the last N of them, 1 to 1000 (default 5)" },
       { name: "--file", short: "-f", value: "FILE", doc: "read this recording instead of asking the agent" },
       { ...OUTPUT, values: ["text", "json", "yaml"], doc: "json and yaml are for programs" },

@@ -1,9 +1,14 @@
 /** `leasehold why`: says in sentences why a node holds the VIP or does not. Pure. */
+import { CONFLICT_FAULT, MISMATCH_FAULT, NAMESAKE_FAULT, VIP_FAULT } from "../election/types.ts";
+import { ERRORS, whatToDo } from "../errors.ts";
+import type { ErrorCode } from "../errors.ts";
 import { plainText } from "../kube/plain-text.ts";
 import { duration } from "../recorder/explain.ts";
 import type { Recording, ToldDecision } from "../recorder/recording.ts";
+import { RULES } from "../recorder/reports.ts";
+import type { Rule } from "../recorder/reports.ts";
 import { capitalized } from "./diagnosis.ts";
-import { otherOwnerText } from "./cluster-view.ts";
+import { otherOwnerText, strangerText } from "./cluster-view.ts";
 import type { ClusterView, NodeView } from "./cluster-view.ts";
 
 export interface WhyOptions {
@@ -52,10 +57,19 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
   const wasHolder = node.alive === false && view.lease.from !== null && view.lease.holder !== name;
   if (wasHolder && (node.state === "MASTER" || node.state === "PROVISIONAL"))
     return [...silence(node), ...backup(view, node, undefined)];
+  return [...stateText(view, node, holder), ...claimedBeside(node)];
+}
+
+function stateText(view: ClusterView, node: NodeView, holder: NodeView | undefined): readonly string[] {
+  const name = node.node;
   switch (node.state) {
     case "MASTER": {
       const reason = ["", "this node holds the Lease"].includes(node.why) ? "" : `: ${node.why}`;
-      return [`${name} holds the VIP and the Lease${since(node)}${reason}.`, ...holderSays(view, node)];
+      return [
+        `${name} holds the VIP and the Lease${since(node)}${reason}.`,
+        ...holderSays(view, node),
+        ...faultsIn(node.why).flatMap(ruleOf),
+      ];
     }
     case "PROVISIONAL":
       return [
@@ -66,6 +80,7 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
       return [
         ...silence(node),
         `${name} cannot hold the VIP: it is in ${node.why.startsWith("FAULT") ? node.why : "FAULT"}.`,
+        ...faultsIn(node.why).flatMap(ruleOf),
         `${sectionOf(node.why)} in docs/operations.md says what to do about it. The node takes part again when the fault has gone.`,
       ];
     case "INIT":
@@ -77,19 +92,41 @@ function nowOf(view: ClusterView, name: string): readonly string[] {
   }
 }
 
-/** The sections of the runbook for faults that have one of their own. LeaseholdFault has the others. */
-const SECTIONS = [
-  ["vip-mismatch", "LH_VIP_MISMATCH"],
-  ["vip-conflict", "LH_VIP_CONFLICT"],
-  ["vip", "LH_VIP_FOREIGN"],
-  ["duplicate-node-name", "LH_DUPLICATE_NODE"],
-] as const;
+/** The faults that have a section of their own in the runbook. LeaseholdFault has the others. */
+const FAULTS: readonly { readonly fault: string; readonly section: ErrorCode; readonly rule?: Rule }[] = [
+  { fault: MISMATCH_FAULT, section: "LH_VIP_MISMATCH", rule: RULES.mismatch },
+  { fault: CONFLICT_FAULT, section: "LH_VIP_CONFLICT", rule: RULES.refused },
+  { fault: VIP_FAULT, section: "LH_VIP_FOREIGN" },
+  { fault: NAMESAKE_FAULT, section: "LH_DUPLICATE_NODE" },
+];
+
+function faultsIn(why: string): readonly string[] {
+  return /^FAULT ([a-z, -]+)/.exec(why)?.[1]?.split(", ") ?? [];
+}
 
 function sectionOf(why: string): string {
-  const faults = /^FAULT ([a-z, -]+)/.exec(why)?.[1]?.split(", ") ?? [];
-  const [only, ...more] = faults;
-  const section = more.length > 0 ? undefined : SECTIONS.find(([fault]) => fault === only)?.[1];
+  const [only, ...more] = faultsIn(why);
+  const section = more.length > 0 ? undefined : FAULTS.find(({ fault }) => fault === only)?.section;
   return section ?? "LeaseholdFault";
+}
+
+/** By which rule of the election the node has that fault, and what to do; none where a check of the node found it. */
+function ruleOf(fault: string): readonly string[] {
+  const known = FAULTS.find((one) => one.fault === fault);
+  return known?.rule === undefined ? [] : [ruleText(known.rule), ERRORS[known.section]];
+}
+
+const ruleText = ({ when, file }: Rule): string => `The rule: ${when} (src/election/${file}).`;
+
+/** Which machine claims the VIP beside the holder, by which rule the nodes meet it, and what to do. */
+function claimedBeside({ stranger, state, why }: NodeView): readonly string[] {
+  // The fault has told of it.
+  if (stranger === null || faultsIn(why).includes(CONFLICT_FAULT)) return [];
+  return [
+    `${strangerText(stranger)}.`,
+    ruleText(state === "PROVISIONAL" ? RULES.covered : RULES.defended),
+    whatToDo("LH_VIP_CONFLICT"),
+  ];
 }
 
 const since = ({ sinceMs }: NodeView): string => (sinceMs === null ? "" : `, for ${duration(sinceMs)}`);
@@ -124,7 +161,12 @@ function backup(view: ClusterView, node: NodeView, holder: NodeView | undefined)
   if (other !== null)
     return [
       `${capitalized(otherOwnerText(other))}.`,
-      ...(other.standsBy ? standBy(node) : node.eligible ? [] : [`${name} is not eligible: ${node.why}.`]),
+      ...(other.standsBy
+        ? standBy(node)
+        : [
+            ...(node.eligible || node.why === "" ? [] : [`${name} is not eligible: ${node.why}.`]),
+            `${other.node === null ? "LH_VIP_CONFLICT" : "LH_VIP_FOREIGN"} in docs/operations.md says what to do about it.`,
+          ]),
     ];
   if (lease.from === null)
     return [`${name} is a BACKUP, and neither the API nor an agent could say who holds the Lease.`];
@@ -182,7 +224,7 @@ function pointer(view: ClusterView, recording: Recording | undefined, name: stri
 function chosen(recording: Recording, name: string, { all, last }: WhyOptions): readonly ToldDecision[] {
   const own = recording.node === name;
   const matters = (one: ToldDecision): boolean =>
-    own ? one.from !== one.to || one.refused.length > 0 : mentions(one, name);
+    own ? one.from !== one.to || one.refused.length + one.todo.length > 0 : mentions(one, name);
   return recording.decisions.filter((one) => all || matters(one)).slice(-last);
 }
 
@@ -203,19 +245,25 @@ export function whyText({ now, recorder, decisions }: WhyAnswer): string {
   return `${now.join("\n")}\n${title}${told}`;
 }
 
+function again({ repeats, lastAgoMs }: ToldDecision): string {
+  if (repeats === 0) return "";
+  return ` And ${repeats === 1 ? "once" : `${repeats} times`} more, the last time ${duration(lastAgoMs)} ago.`;
+}
+
 function decisionText(one: ToldDecision): string {
-  const { at, agoMs, from, to, state, told, evidence, rule, did, refused, repeats, waitedMs } = one;
+  const { at, agoMs, from, to, state, told, evidence, rule, did, refused, todo, waitedMs } = one;
   const role = from === to ? to : `${from} -> ${to}`;
   const line = (label: string, text: string): string => `  ${label.padEnd(9)}${plainText(text)}\n`;
   const lines = (label: string, texts: readonly string[]): string =>
     texts.map((text, position) => line(position === 0 ? label : "", text)).join("");
   return [
     `${plainText(at)} (${duration(agoMs)} ago)  ${plainText(role)} (${plainText(state)})\n`,
-    line("event", `${told}${repeats > 0 ? ` And ${repeats} times more.` : ""}`),
+    line("event", `${told}${again(one)}`),
     lines("knew", evidence),
     rule === null ? "" : line("rule", `${rule.when} (src/election/${rule.file})`),
     lines("did", did),
     lines("refused", refused),
+    lines("to do", todo),
     waitedMs === null
       ? ""
       : line(

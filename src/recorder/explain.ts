@@ -8,22 +8,33 @@ import { eligible, faultsOf, isTaken } from "../election/eligibility.ts";
 import { GIVEN_BACK, waitsFor } from "../election/take-over.ts";
 import { TRANSITIONS } from "../election/transitions.ts";
 import type { Transition } from "../election/transitions.ts";
-import type { Effect, ElectionEvent, ElectionSettings, ElectionState, Role } from "../election/types.ts";
+import type {
+  Effect,
+  ElectionEvent,
+  ElectionSettings,
+  ElectionState,
+  Report,
+  Role,
+} from "../election/types.ts";
 import { plainText } from "../kube/plain-text.ts";
 import type { LeaseWrite } from "../kube/store.ts";
 import type { Decision } from "./recorder.ts";
+import { reported, ruleOfReport, todo, whose } from "./reports.ts";
+import type { Rule } from "./reports.ts";
 
 export interface Explanation {
   /** The event. */
   readonly told: string;
   /** What the machine knew before it, most important first. */
   readonly evidence: readonly string[];
-  /** The rule that changed the role, and its file; null when the role stayed. */
-  readonly rule: { readonly when: string; readonly file: string } | null;
+  /** The rule that changed the role, or by which the node met a conflict; null: there was neither. */
+  readonly rule: Rule | null;
   /** What the agent did. */
   readonly did: readonly string[];
   /** What the API, another node or a rule did not let happen. */
   readonly refused: readonly string[];
+  /** What a person should do about it. */
+  readonly todo: readonly string[];
   /** How long clients waited at most for the VIP that this decision took, ms; see {@link waited}. */
   readonly waitedMs: number | null;
 }
@@ -35,6 +46,7 @@ export function explain(settings: ElectionSettings, decision: Decision): Explana
     rule: ruleOf(settings, decision),
     did: decision.effects.flatMap(did),
     refused: refused(decision),
+    todo: reportsOf(decision).flatMap(todo),
     waitedMs: waited(settings, decision),
   };
 }
@@ -158,7 +170,7 @@ function heard(
         return `The wire was asked: no machine has the VIP, and ${evidence.prober} asks for it as well.`;
       return "The wire was asked: no machine has the VIP.";
     case "claimed":
-      return `The machine ${evidence.mac}${nodeAt(lease, evidence.mac)} claimed the VIP on the wire.`;
+      return `The machine ${evidence.mac}${whose(nodeAt(lease, evidence.mac))} claimed the VIP on the wire.`;
     case "neighbours":
       return evidence.heard
         ? "Another machine was heard on the VIP's interface."
@@ -166,10 +178,11 @@ function heard(
   }
 }
 
-function nodeAt({ view }: ElectionState["lease"], mac: string): string {
+/** The candidate with that MAC address; null: the machine is none. */
+function nodeAt({ view }: ElectionState["lease"], mac: string): string | null {
   for (const { candidate } of view?.candidates.values() ?? [])
-    if (candidate.mac === mac) return ` (${candidate.node})`;
-  return " (no candidate)";
+    if (candidate.mac === mac) return candidate.node;
+  return null;
 }
 
 function evidence(settings: ElectionSettings, { before, atMs }: Decision): readonly string[] {
@@ -181,10 +194,13 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
     lines.push(`The holder had been found dead on the wire ${ago(wire.proof.atMs)} before.`);
   if (wire.contender !== null)
     lines.push(
-      `The machine ${wire.contender.mac}${nodeAt(lease, wire.contender.mac)} had claimed the VIP on the wire ${ago(wire.contender.atMs)} before.`,
+      `The machine ${wire.contender.mac}${whose(nodeAt(lease, wire.contender.mac))} had claimed the VIP on the wire ${ago(wire.contender.atMs)} before.`,
     );
   if (isTaken(before)) lines.push(`Before, ${waitsFor(before)}.`);
-  if (wire.stranger !== null) lines.push(`The machine ${wire.stranger}, which is no candidate, had the VIP.`);
+  if (wire.stranger !== null)
+    lines.push(
+      `The machine ${wire.stranger}${whose(nodeAt(lease, wire.stranger))} had the VIP, and not by an agent.`,
+    );
   if (view === null) lines.push("This node had not read the Lease yet.");
   else if (view.record === null) lines.push("There was no Lease.");
   else
@@ -219,11 +235,12 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
   return lines;
 }
 
-/** The row of the table of transitions by which the role changed. */
-function ruleOf(settings: ElectionSettings, decision: Decision): Explanation["rule"] {
+/** The row of the table of transitions by which the role changed, or the rule about what the node reports. */
+function ruleOf(settings: ElectionSettings, decision: Decision): Rule | null {
   const from = decision.before.role;
   const to = decision.after.role;
-  if (from.kind === to.kind) return null;
+  if (from.kind === to.kind)
+    return reportsOf(decision).flatMap((report) => ruleOfReport(report, to.kind) ?? [])[0] ?? null;
   const rows: readonly Transition[] = TRANSITIONS.filter(
     (row) => row.from === from.kind && row.to === to.kind,
   );
@@ -232,6 +249,10 @@ function ruleOf(settings: ElectionSettings, decision: Decision): Explanation["ru
   return row === undefined
     ? { when: decision.after.reason, file: "machine.ts" }
     : { when: row.when, file: row.file };
+}
+
+function reportsOf({ effects }: Decision): readonly Report[] {
+  return effects.flatMap((effect) => (effect.kind === "report" ? [effect.report] : []));
 }
 
 /** Tells apart the rows of the table that lead from and to the same roles. */
@@ -302,49 +323,6 @@ function did(effect: Effect): readonly string[] {
     case "remember":
     case "forget":
       return [];
-  }
-}
-
-function reported(report: Extract<Effect, { kind: "report" }>["report"]): readonly string[] {
-  switch (report.kind) {
-    case "transition":
-      return [`It went from ${report.from} to ${report.to}: ${report.reason}.`];
-    case "handover":
-      return report.to === null
-        ? []
-        : [`It began to hand over to ${plainText(report.to)} (${report.reason}).`];
-    case "namesake":
-      return ["It found that another machine has its node name."];
-    case "recreate":
-      return ["It wrote the Lease again, because a client other than the agents had deleted or emptied it."];
-    case "vip-mismatch":
-      return [`It was given the VIPs ${report.own.join(", ")}, and most nodes ${report.vips.join(", ")}.`];
-    case "departed":
-      return [`It removed ${report.nodes.map((node) => plainText(node)).join(", ")} from the Lease.`];
-    case "prober":
-      return [
-        report.outcome === "waits"
-          ? `It waited, because ${report.mac} asked for the VIP as well.`
-          : `It waited no longer for ${report.mac}, which asked for the VIP and did not take it.`,
-      ];
-    case "proof":
-      return [`It took ${plainText(report.holder)} for dead.`];
-    case "taken":
-      return [`It heard that ${report.mac} has the VIP, before it had read the Lease.`];
-    case "other-owner":
-      return [
-        report.mac === null
-          ? "It found that no other software has the VIP any more."
-          : `It found that the machine ${report.mac} has the VIP by other software, which goes first.`,
-      ];
-    case "conflict":
-      return [
-        {
-          refused: `It did not claim the VIP, because ${report.mac} has it.`,
-          defended: `It kept the VIP against ${report.mac}.`,
-          yielded: `It let the VIP go to ${report.mac}.`,
-        }[report.outcome],
-      ];
   }
 }
 

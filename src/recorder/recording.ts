@@ -43,7 +43,9 @@ export interface ToldDecision extends Explanation {
   /** The VRRP state after it. */
   readonly state: string;
   readonly reason: string;
+  /** How often the same was decided again, and how many milliseconds before the writing the last time was. */
   readonly repeats: number;
+  readonly lastAgoMs: number;
 }
 
 /** A recording as {@link parseRecording} reads it. */
@@ -96,6 +98,7 @@ export function* recordingParts(
       reason: after.reason,
       ...(settings === undefined ? {} : explain(settings, decision)),
       repeats,
+      lastAgoMs: Math.round(nowMs - lastAtMs),
       lastAtMs,
       machine: {
         atMs,
@@ -135,11 +138,15 @@ export function parseRecording(text: string): Recording {
       state: string(one, "state"),
       reason: string(one, "reason"),
       repeats: number(one, "repeats"),
+      // An older recording does not say.
+      lastAgoMs: typeof one["lastAgoMs"] === "number" ? one["lastAgoMs"] : number(one, "agoMs"),
       told: string(one, "told"),
       evidence: strings(one, "evidence"),
       rule: ruleIn(one["rule"]),
       did: strings(one, "did"),
       refused: strings(one, "refused"),
+      // An older recording does not say.
+      todo: one["todo"] === undefined ? [] : strings(one, "todo"),
       // An older recording does not say.
       waitedMs: typeof one["waitedMs"] === "number" ? one["waitedMs"] : null,
     })),

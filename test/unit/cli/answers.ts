@@ -62,11 +62,16 @@ export function recordingOf(): Recording {
     kind: "ok",
     record: held("n1", 2, [self, candidate("n2"), witness], { leaseTransitions: 4 }),
   });
+  return recorded(subject, 5_000);
+}
+
+/** What the recorder of n1 has of this machine, asked at {@link AT}. */
+export function recorded(subject: Subject, nowMs: number): Recording {
   const recorder = createRecorder();
   for (const taken of subject.taken) recorder.note(taken);
   return parseRecording(
     formatRecording(
-      { node: "n1", agent: "0.1.0", cause: "asked", wall: AT, nowMs: 5_000 },
+      { node: "n1", agent: "0.1.0", cause: "asked", wall: AT, nowMs },
       recorder.settings(),
       recorder.decisions(),
     ),

@@ -4,9 +4,9 @@ import { clusterView } from "../../../src/cli/cluster-view.ts";
 import { document } from "../../../src/cli/output.ts";
 import { statusExit, statusText } from "../../../src/cli/render-status.ts";
 import { why, whyText } from "../../../src/cli/why.ts";
-import { candidate, held } from "../election/harness.ts";
+import { candidate, held, record, Subject } from "../election/harness.ts";
 import { backend, released } from "../ops/example.ts";
-import { agentOf, answers, failed, leaseOf, ok } from "./answers.ts";
+import { agentOf, answers, failed, leaseOf, ok, recorded } from "./answers.ts";
 
 export const NO_AGENT = failed(
   "the agent at http://127.0.0.1:10081/status",
@@ -54,6 +54,57 @@ const besideAnother = agentOf({
   },
   vip: { addresses: released },
 });
+const STRANGER = "02:00:00:00:00:99";
+const contender = { mac: STRANGER, node: null, agoMs: 400 } as const;
+/** n1 found the VIP in use before the first claim. */
+const refusing = agentOf({
+  election: {
+    state: "FAULT",
+    confirmed: false,
+    eligible: false,
+    faults: ["vip-conflict"],
+    holder: "",
+    renewedAtMs: null,
+    contender,
+  },
+  vip: { addresses: released },
+});
+function refused(): Subject {
+  const subject = new Subject().healthy();
+  subject.wire = { owner: STRANGER, prober: null };
+  subject.sees(record({}, [candidate("n1")]));
+  return subject.to(1_000);
+}
+/** n1 holds the VIP, and a machine that is no candidate claims it once a second. */
+function defended(): Subject {
+  const subject = new Subject().master([candidate("n2")]);
+  const all = [candidate("n1"), candidate("n2")];
+  for (let n = 1; n <= 25; n += 1) {
+    subject.to(n * 1_000).hears({ kind: "claimed", mac: STRANGER });
+    while (subject.sent("renew").length > 0)
+      subject.answer("renew", { kind: "ok", record: held("n1", n, all) });
+  }
+  return subject;
+}
+/** n1 was given another VIP than n2 and n3. */
+const OTHER_VIPS = held("n2", 1, [
+  candidate("n1", { ip: "192.0.2.11", vips: ["192.0.2.10"], eligible: false, faults: ["vip-mismatch"] }),
+  candidate("n2", { ip: "192.0.2.12", vips: ["192.0.2.20"], state: "MASTER" }),
+  candidate("n3", { ip: "192.0.2.13", vips: ["192.0.2.20"] }),
+]);
+const differing = agentOf({
+  election: {
+    state: "FAULT",
+    confirmed: false,
+    eligible: false,
+    faults: ["vip-mismatch"],
+    holder: "n2",
+    renewedAtMs: null,
+  },
+  vip: { addresses: [{ address: "192.0.2.10", bound: false }] },
+});
+const mismatched = (): Subject => new Subject({ vips: ["192.0.2.10"] }).healthy().sees(OTHER_VIPS).to(4_000);
+
 /** n1 stands by for keepalived on its machine, and n2 for the same. */
 const waitingLease = held("", 1, [
   candidate("n1", { ip: "192.0.2.11", eligible: false, faults: ["vip"] }),
@@ -110,6 +161,22 @@ export const SITUATIONS: Readonly<Record<string, Partial<Answers>>> = {
     recording: NO_RECORDING,
     kernel: NOT_BOUND,
     lease: ok(waitingLease),
+  },
+  "vip-conflict": {
+    agent: ok(refusing),
+    lease: ok(leaseOf("")),
+    kernel: NOT_BOUND,
+    recording: ok(recorded(refused(), 5_000)),
+  },
+  "address-conflict": {
+    agent: ok(agentOf({ election: { contender } })),
+    recording: ok(recorded(defended(), 26_000)),
+  },
+  "vip-mismatch": {
+    agent: ok(differing),
+    lease: ok(OTHER_VIPS),
+    kernel: NOT_BOUND,
+    recording: ok(recorded(mismatched(), 5_000)),
   },
   drained: {
     agent: ok(

@@ -162,8 +162,77 @@ describe("why", () => {
     ]);
     assert.match(
       last({ agent: ok(agent), lease: ok(lease) }),
-      /it is in FAULT vip-mismatch: n1 has 192\.0\.2\.10, 2001:db8::10, and n2 has 192\.0\.2\.20, n3 has 192\.0\.2\.20\. LH_VIP_MISMATCH in docs\/operations\.md/,
+      /it is in FAULT vip-mismatch: n1 has 192\.0\.2\.10, 2001:db8::10, and n2 has 192\.0\.2\.20, n3 has 192\.0\.2\.20\. The rule: the VIPs that most nodes were given are the right ones .*vip-agreement\.ts\)\. Give every node the same LEASEHOLD_VIP\. .*LH_VIP_MISMATCH in docs\/operations\.md/,
     );
+    const holder = { ...agent, election: { ...(agent.election ?? assert.fail()), state: "MASTER" } };
+    assert.match(
+      last({ agent: ok(holder), lease: ok(lease) }),
+      /^n1 holds the VIP .* FAULT vip-mismatch: n1 has .* The rule: the VIPs that most nodes .* Give every node/,
+    );
+  });
+
+  const STRANGER = { mac: "02:00:00:00:00:99", node: null, agoMs: 4_000 };
+  const hears = (change: Partial<ElectionStatus>): Partial<Answers> => ({
+    agent: ok(agentOf({ election: { contender: STRANGER, ...change } })),
+  });
+  const TOLD = /The machine 02:00:00:00:00:99, which is no candidate, claimed the VIP 4 s ago\. The rule: /;
+
+  test("says which machine a node in FAULT vip-conflict gives way to, when it was heard, and what to do", () => {
+    const fault = { state: "FAULT", eligible: false, faults: ["vip-conflict"], holder: "" } as const;
+    const here = last({ ...hears(fault), lease: ok(leaseOf("")) });
+    assert.match(
+      here,
+      /^n1 cannot hold the VIP: it is in FAULT vip-conflict: the machine 02:00:00:00:00:99, which is no candidate, had the VIP 4 s ago\. The rule: .*address-check\.ts\)\. Another machine uses the VIP\. Find it by its MAC address\. .*LH_VIP_CONFLICT in docs/,
+    );
+    assert.doesNotMatch(here, TOLD);
+    assert.match(
+      last(hears({ ...fault, contender: { ...STRANGER, node: "n2" } })),
+      /vip-conflict: n2 \(02:00:00:00:00:99\) had the VIP 4 s ago\. The rule/,
+    );
+    assert.match(
+      last({ ...hears(fault), lease: ok(leaseOf("")) }, "n2"),
+      /02:00:00:00:00:99 has the VIP, which is no candidate.* LH_VIP_CONFLICT in docs/,
+    );
+  });
+
+  test("says of a node which machine claims the VIP beside the holder, by which rule it stays, and what to do", () => {
+    assert.match(
+      last(hears({})),
+      new RegExp(`^n1 holds the VIP .*${TOLD.source}.*contention\\.ts.*LH_VIP_CONFLICT`),
+    );
+    assert.match(
+      last(hears({ confirmed: false })),
+      new RegExp(`provisionally.*${TOLD.source}.*provisional\\.ts`),
+    );
+    const waits = { state: "BACKUP", confirmed: false, holder: "n2" } as const;
+    assert.match(
+      last({ ...hears(waits), lease: ok(leaseOf("n2")) }),
+      new RegExp(`^n1 does not hold .*${TOLD.source}`),
+    );
+    for (const contender of [null, { ...STRANGER, node: "n2" }, { ...STRANGER, agoMs: 150_000 }])
+      assert.doesNotMatch(last(hears({ contender })), TOLD);
+    // It goes first there.
+    assert.doesNotMatch(
+      last({ ...hears({ ...waits, holder: "", taken: true }), lease: ok(leaseOf("")) }),
+      /no candidate/,
+    );
+  });
+
+  test("shows what the recorder has to say of a conflict, though no role changed", () => {
+    const decisions = recordingOf().decisions.map((one) => ({
+      ...one,
+      from: "MASTER",
+      to: "MASTER",
+      refused: [],
+      todo: ["Find it."],
+      repeats: 3,
+      lastAgoMs: 2_000,
+    }));
+    const text = whyText(why(viewOf(), { ...recordingOf(), decisions }, options));
+    assert.match(text, / And 3 times more, the last time 2 s ago\.\n/);
+    assert.match(text, /^ {2}to do {4}Find it\.$/m);
+    const quiet = decisions.map((one) => ({ ...one, todo: [] }));
+    assert.deepEqual(why(viewOf(), { ...recordingOf(), decisions: quiet }, options).decisions, []);
   });
 
   test("does not say of a silent node that it holds the VIP, while another one holds the Lease", () => {

@@ -111,6 +111,25 @@ describe("a recording", () => {
     });
   });
 
+  test("says when the same was decided last, and what to do; an older one does neither", () => {
+    const subject = new Subject().master([n2]);
+    for (let n = 1; n <= 25; n += 1) {
+      subject.to(n * 1_000).hears({ kind: "claimed", mac: "02:00:00:00:00:99" });
+      while (subject.sent("renew").length > 0)
+        subject.answer("renew", { kind: "ok", record: held("n1", n, [candidate("n1"), n2]) });
+    }
+    const text = recordingOf(subject);
+    const claims = (from: string) =>
+      parseRecording(from).decisions.filter(({ repeats, told }) => repeats > 0 && told.includes("claimed"));
+    const [claim] = claims(text);
+    assert.ok(claim !== undefined && claim.agoMs > 20_000 && claim.lastAgoMs === 0, JSON.stringify(claim));
+    assert.ok(parseRecording(text).decisions.some(({ todo }) => todo.length > 0));
+    const old = text.replaceAll(/"todo":\[[^\]]*\],/g, "").replaceAll(/"lastAgoMs":\d+,/g, "");
+    assert.ok(claims(old).every(({ agoMs, lastAgoMs, todo }) => lastAgoMs === agoMs && todo.length === 0));
+    assert.ok(parseRecording(old).decisions.every(({ todo }) => todo.length === 0));
+    assert.ok(replay(text).every(({ differences }) => differences.length === 0));
+  });
+
   test("has the same decisions when they are taken again", () => {
     const replayed = replay(recordingOf(takeover()));
     assert.ok(replayed.length > 5);
