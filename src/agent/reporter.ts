@@ -244,7 +244,7 @@ export function createReporter(deps: ReporterDeps): Reporter {
   }
 
   function reportConflict({ mac: other, node: peer, outcome }: Extract<Report, { kind: "conflict" }>): void {
-    metrics.addressConflict();
+    metrics.addressConflict(other, peer);
     const message = `${peer ?? "a machine that is no candidate"} (${other}) has the VIP as well; ${CONFLICT_OUTCOMES[outcome]}`;
     const fields = { mac: other, peer, outcome };
     // Two candidates settle it by the election's rules.

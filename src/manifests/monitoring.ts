@@ -178,11 +178,12 @@ ${LABELS}spec:
             description: The agent's log names the program. Each time, connections may be reset.
             runbook_url: ${runbook("LeaseholdRulesChanged")}
         - alert: LeaseholdAddressConflict
+          # The machine is no label of the alert: one that changes its MAC address would be a new alert each time.
           expr: increase(leasehold_address_conflicts_total[5m]) > 0
           labels: {severity: critical}
           annotations:
-            summary: Another machine answers for the virtual IP of {{ $labels.node }}.
-            description: The agent's log names its MAC address.
+            summary: Another machine{{ with printf "leasehold_address_conflict_info{node='%s',instance='%s'}" $labels.node $labels.instance | query }}{{ with (first .).Labels }} ({{ .mac }}{{ with .peer }}, {{ . }}{{ end }}){{ end }}{{ end }} answers for the virtual IP of {{ $labels.node }}.
+            description: On that node \`leasehold why\` says which machine it is by its MAC address, when it was heard, and what to do.
             runbook_url: ${runbook("LeaseholdAddressConflict")}
         - alert: LeaseholdFault
           expr: leasehold_state{state=~"FAULT|INIT"} == 1

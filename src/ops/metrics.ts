@@ -25,8 +25,8 @@ export interface Metrics {
   apiRequest(server: string, verb: string, code: number | string, durationMs: number): void;
   backendCheck(backend: string, result: string, durationMs: number): void;
   announcementFailed(): void;
-  /** Counts that another machine answered for the VIP. */
-  addressConflict(): void;
+  /** Counts that another machine answered for the VIP. `peer` is the candidate that it is; null: it is none. */
+  addressConflict(mac: string, peer: string | null): void;
   /** Counts that the sentinel found the holder dead. */
   holderSilent(): void;
   /** Notes for how long at most no node had the VIP before this one took it over. */
@@ -163,6 +163,11 @@ function declare(registry: Registry) {
     conflicts: counter(
       "leasehold_address_conflicts_total",
       "Times that another machine answered for the VIP.",
+    ),
+    conflictInfo: gauge(
+      "leasehold_address_conflict_info",
+      "Always 1; the labels tell which machine last answered for the VIP, and which candidate it is; absent before the first one.",
+      ["mac", "peer"],
     ),
 
     holderSilent: counter(
@@ -506,7 +511,12 @@ export function createMetrics(options: MetricsOptions): AgentMetrics {
       metrics.backendCheckSeconds.observe({ backend }, durationMs / 1_000);
     },
     announcementFailed: () => metrics.announcementErrors.inc(),
-    addressConflict: () => metrics.conflicts.inc(),
+    addressConflict(mac, peer) {
+      metrics.conflicts.inc();
+      // One series at a time: anybody on the segment can forge as many MAC addresses as they like.
+      metrics.conflictInfo.reset();
+      metrics.conflictInfo.set(peer === null ? { mac } : { mac, peer }, 1);
+    },
     holderSilent: () => metrics.holderSilent.inc(),
     failoverGap: (durationMs) => metrics.failoverGap.observe(durationMs / 1_000),
     render(status, wallMs) {

@@ -35,7 +35,7 @@ function setUp() {
     metrics: {
       transition: (to) => void counted.push(to),
       holderSilent: () => void counted.push("silent"),
-      addressConflict: () => void counted.push("conflict"),
+      addressConflict: (mac, peer) => void counted.push(`conflict ${mac} ${peer}`),
     },
     events: { record: (event, { kind }) => void events.push({ ...event, on: kind }) },
     now: () => now,
@@ -185,7 +185,7 @@ describe("a conflict", () => {
       const { report, said, counted, events } = setUp();
       report({ kind: "conflict", mac: "02:00:00:00:00:99", node: null, outcome });
       assert.deepEqual(said, ["error: Address conflict"]);
-      assert.deepEqual(counted, ["conflict"]);
+      assert.deepEqual(counted, ["conflict 02:00:00:00:00:99 null"]);
       assert.deepEqual(
         events.map((event) => [event.on, event.type, event.reason, event.action]),
         [
@@ -198,8 +198,9 @@ describe("a conflict", () => {
   }
 
   test("with another candidate is theirs to settle: a warning, no Event", () => {
-    const { report, said, events } = setUp();
+    const { report, said, counted, events } = setUp();
     report({ kind: "conflict", mac: "02:00:00:00:00:02", node: "n2", outcome: "yielded" });
+    assert.deepEqual(counted, ["conflict 02:00:00:00:00:02 n2"]);
     assert.deepEqual(said, ["warn: Another candidate claims the VIP"]);
     assert.deepEqual(events, []);
   });

@@ -334,10 +334,49 @@ const CASES: readonly Case[] = [
   },
   {
     alert: "LeaseholdAddressConflict",
-    what: "once",
-    series: { [target("leasehold_address_conflicts_total", "n1")]: "0+0x8 1+0x20" },
+    what: "once, seen by an agent that does not say which machine",
+    series: {
+      [target("leasehold_address_conflicts_total", "n1")]: "0+0x8 1+0x20",
+      [target("leasehold_address_conflict_info", "n2", 'mac="02:00:00:00:00:99"')]: ALWAYS,
+    },
     at: "4m",
     fires: [{ labels: on("n1"), summary: "Another machine answers for the virtual IP of n1." }],
+  },
+  {
+    alert: "LeaseholdAddressConflict",
+    what: "by a second machine after a first one",
+    series: {
+      [target("leasehold_address_conflicts_total", "n1")]: "0+0x8 1+0x3 2+0x20",
+      [target("leasehold_address_conflict_info", "n1", 'mac="02:00:00:00:00:98"')]: "_x9 1+0x3 stale",
+      [target("leasehold_address_conflict_info", "n1", 'mac="02:00:00:00:00:99"')]: "_x13 1+0x20",
+    },
+    at: "4m",
+    fires: [
+      {
+        labels: on("n1"),
+        summary: "Another machine (02:00:00:00:00:99) answers for the virtual IP of n1.",
+      },
+    ],
+  },
+  {
+    alert: "LeaseholdAddressConflict",
+    what: "by a candidate, seen by one of two agents",
+    series: {
+      [target("leasehold_address_conflicts_total", "n1", 'instance="192.0.2.11:10081"')]: "0+0x8 1+0x20",
+      [target("leasehold_address_conflicts_total", "n3", 'instance="192.0.2.13:10081"')]: NEVER,
+      [target(
+        "leasehold_address_conflict_info",
+        "n1",
+        'instance="192.0.2.11:10081",mac="02:00:00:00:00:02",peer="n2"',
+      )]: "_x9 1+0x20",
+    },
+    at: "4m",
+    fires: [
+      {
+        labels: on("n1", { instance: "192.0.2.11:10081" }),
+        summary: "Another machine (02:00:00:00:00:02, n2) answers for the virtual IP of n1.",
+      },
+    ],
   },
 
   {

@@ -50,7 +50,7 @@ export function busy(): AgentMetrics {
   metrics.apiRequest("192.0.2.11:6443", "PATCH", 200, 5);
   metrics.backendCheck("192.0.2.11:6443", "tls: certificate has expired", 5);
   metrics.announcementFailed();
-  metrics.addressConflict();
+  metrics.addressConflict("02:00:00:00:00:02", "n2");
   metrics.holderSilent();
   metrics.failoverGap(180);
   return metrics;

@@ -90,7 +90,7 @@ describe("/metrics", () => {
     const confirmed = await metrics.render(exampleStatus(), WALL_MS);
     assert.deepEqual(lines(confirmed, "leasehold_confirmed"), ["leasehold_confirmed 1"]);
     metrics.holderSilent();
-    metrics.addressConflict();
+    metrics.addressConflict("02:00:00:00:00:99", null);
     const wire = { proof: "silent", by: "icmp", missed: 3, neighbours: false, flooded: true } as const;
     const provisional = await metrics.render(
       exampleStatus({ election: { confirmed: false }, agent: { wire } }),
@@ -229,10 +229,22 @@ describe("/metrics", () => {
       'leasehold_failover_gap_seconds_bucket{le="0.2"} 1',
       "leasehold_announcement_errors_total 1",
       "leasehold_address_conflicts_total 1",
+      'leasehold_address_conflict_info{mac="02:00:00:00:00:02",peer="n2"} 1',
     ]) {
       assert.ok(text.includes(`${line}\n`), line);
     }
     assert.doesNotMatch(text, /request_duration_seconds_count\{[^}]*WATCH/);
+  });
+
+  test("name the machine that last answered for the VIP, and no other one", async () => {
+    const metrics = exampleMetrics();
+    const shown = async () =>
+      lines(await metrics.render(exampleStatus(), WALL_MS), "leasehold_address_conflict_info");
+    assert.deepEqual(await shown(), [], "none has");
+    for (let i = 10; i < 90; i++) metrics.addressConflict(`02:00:00:00:00:${i}`, i === 20 ? "n2" : null);
+    assert.deepEqual(await shown(), ['leasehold_address_conflict_info{mac="02:00:00:00:00:89"} 1']);
+    metrics.addressConflict("02:00:00:00:00:02", "n2");
+    assert.deepEqual(await shown(), ['leasehold_address_conflict_info{mac="02:00:00:00:00:02",peer="n2"} 1']);
   });
 
   test("have codes for reasons, and never a sentence", async () => {
@@ -269,7 +281,7 @@ describe("/metrics", () => {
 
   test("of two agents in one process do not meet", async () => {
     const [one, other] = [exampleMetrics(), exampleMetrics()];
-    one.addressConflict();
+    one.addressConflict("02:00:00:00:00:99", null);
     assert.deepEqual(
       lines(await other.render(exampleStatus(), WALL_MS), "leasehold_address_conflicts_total"),
       ["leasehold_address_conflicts_total 0"],
