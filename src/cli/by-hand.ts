@@ -1,13 +1,19 @@
-/** Says what could not be asked for `leasehold status`, and what a person can type instead. Pure. */
+/**
+ * Says what gave `leasehold status` no usable answer, what is missing without it, and what a person can type instead.
+ * Pure.
+ */
 import { plainText } from "../kube/plain-text.ts";
 import { isLoopback, parseServer } from "../net.ts";
 import type { AgentFacts } from "./agent-facts.ts";
 import type { Answers, Asking } from "./ask.ts";
 
-/** What could not be asked, and what to type then. */
+/** What gave no usable answer. */
 export interface Gap {
   readonly where: string;
   readonly why: string;
+  /** What is missing or old without it: sentences. */
+  readonly missing: string;
+  /** The commands that ask it by hand, or that mend it. */
   readonly type: readonly string[];
 }
 
@@ -29,29 +35,43 @@ function serverByHand({ servers, config }: Answers, local: AgentFacts | undefine
 /** Words of an address that no machine answers for. A refused connection comes from a machine that lives. */
 const UNREACHABLE = /EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ETIMEDOUT|no answer/;
 
-/** What could not be asked. */
+/** What gave no usable answer, this node's agent first. */
 export function byHand(answers: Answers, local: AgentFacts | undefined): readonly Gap[] {
   const { agent, peers, kernel, lease, recording, config } = answers;
-  const gap = (asked: Asking<unknown>, type: readonly string[]): Gap[] =>
-    asked.kind === "ok" ? [] : [{ where: plainText(asked.where), why: plainText(asked.why), type }];
+  const gap = (asked: Asking<unknown>, missing: string, type: readonly string[]): Gap[] =>
+    asked.kind === "ok" ? [] : [{ where: plainText(asked.where), why: plainText(asked.why), missing, type }];
   const crictl = [
     "crictl ps -a --name leasehold",
     "crictl logs $(crictl ps -a --name leasehold -q | head -n 1)",
   ];
   return [
-    ...gap(agent, crictl),
+    ...gap(
+      agent,
+      `Without it no other node's agent was asked. ${lease.kind === "ok" ? "What is said above of the nodes is from the Lease" : "Nothing is known of the nodes"}. \`leasehold status\` on another node asks the agents from there.`,
+      crictl,
+    ),
     ...[...peers].flatMap(([node, asked]) =>
-      gap(asked, [
+      gap(asked, `What is said above of ${node} is from the Lease, and may be old.`, [
         `ssh ${node} leasehold status`,
         ...(asked.kind === "failed" && UNREACHABLE.test(asked.why)
           ? [`# If the machine is gone for good: "A dead node" in docs/operations.md`]
           : []),
       ]),
     ),
-    ...gap(kernel, ["ip -br address"]),
-    ...gap(lease, leaseByHand(answers, local)),
+    ...gap(kernel, "It is not known whether this machine has the VIP bound.", ["ip -br address"]),
+    ...gap(
+      lease,
+      agent.kind === "ok"
+        ? "What is said above of the Lease is what this node's agent read last."
+        : "Nothing is known of the Lease.",
+      leaseByHand(answers, local),
+    ),
     // While the agent is down and was never written, there is one thing to repair and not two.
-    ...(agent.kind === "ok" ? gap(recording, [`ls ${config.dataDir}/decisions`]) : []),
+    ...(agent.kind === "ok"
+      ? gap(recording, "The last changes of this node's role are not known.", [
+          `ls ${config.dataDir}/decisions`,
+        ])
+      : []),
   ];
 }
 

@@ -121,6 +121,7 @@ export interface ClusterView {
   readonly moves: readonly MoveView[];
   /** What an operator should know besides, each with what to do. */
   readonly warnings: readonly string[];
+  /** What gave no usable answer. */
   readonly notAsked: readonly Gap[];
 }
 

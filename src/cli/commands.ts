@@ -83,9 +83,9 @@ export const COMMANDS = [
     name: "status",
     summary: "show who holds the VIP, and every node",
     details: [
-      "It asks this node's agent, this node's kernel and the API, and says what it could not ask and what to " +
-        "type then. This node's agent asks the other nodes' agents, also while no API server answers. Without " +
-        "the agent it shows what the Lease says.",
+      "It asks this node's agent, this node's kernel and the API. This node's agent asks the other nodes' agents, " +
+        "also while no API server answers. Without the agent it shows what the Lease says. It lists what gave no " +
+        "usable answer, what is missing without it, and what to type then.",
     ],
     flags: [OUTPUT, { name: "--watch", short: "-w", doc: "show it again every 2 s until interrupted" }],
     examples: [

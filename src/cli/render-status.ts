@@ -119,9 +119,10 @@ function bullets(title: string, lines: readonly string[]): string {
 export function gaps({ notAsked }: Pick<ClusterView, "notAsked">): string {
   if (notAsked.length === 0) return "";
   const lines = notAsked.map(
-    ({ where, why, type }) => `  * ${where}: ${why}\n${type.map((command) => `      ${command}\n`).join("")}`,
+    ({ where, why, missing, type }) =>
+      `  * ${where}: ${why}\n    ${missing}\n${type.map((command) => `      ${command}\n`).join("")}`,
   );
-  return `Could not be asked, and what to type:\n${lines.join("")}`;
+  return `No usable answer came from these. Each has what is missing without it, and what to type:\n${lines.join("")}`;
 }
 
 /** The exit status of `leasehold status`. */

@@ -198,7 +198,13 @@ function showSettings() {
 }
 
 function showAttention({ warnings, missing }) {
-  const lines = [...warnings, ...missing.map(({ why }) => `Could not be asked: ${why}`)];
+  const lines = [
+    ...warnings,
+    ...missing.map(
+      ({ node, why }) =>
+        `No usable answer: ${why}. What is said here of ${node} is from the Lease. Run leasehold status on ${node}.`,
+    ),
+  ];
   byId("attention").hidden = lines.length === 0;
   children(byId("warnings"), lines.length, () => element("li")).forEach((item, at) =>
     setText(item, lines[at]),

@@ -56,6 +56,35 @@ test("status tells of a stranger that claims the VIP, for two minutes", () => {
   assert.doesNotMatch(shown({ ...stranger, node: "n2" }), /no candidate/);
 });
 
+describe("what gave no usable answer", () => {
+  const missing = (change: Partial<Answers>): readonly string[] =>
+    viewOf(change).notAsked.map((gap) => gap.missing);
+
+  test("is named with what is missing without it, and how to ask it", () => {
+    const peers = new Map([["n2", failed("the agent of n2 at 192.0.2.12:10085", "connect ECONNREFUSED")]]);
+    assert.match(
+      statusText(viewOf({ peers }), false),
+      /\nNo usable answer came from these\. Each has .*:\n {2}\* the agent of n2 at 192\.0\.2\.12:10085: connect ECONNREFUSED\n {4}What is said above of n2 is from the Lease, and may be old\.\n {6}ssh n2 leasehold status\n$/,
+    );
+    assert.doesNotMatch(statusText(viewOf(), false), /No usable answer/);
+  });
+
+  test("is as much as the others have not told either", () => {
+    const agent =
+      /^Without it no other node's agent was asked\. What is said above of the nodes is from the Lease\./;
+    assert.match(missing({ agent: NO_AGENT })[0] ?? "", agent);
+    assert.match(
+      missing({ agent: NO_AGENT, lease: NO_API })[0] ?? "",
+      /asked\. Nothing is known of the nodes\./,
+    );
+    assert.deepEqual(missing({ agent: NO_AGENT, lease: NO_API })[1], "Nothing is known of the Lease.");
+    assert.match(missing({ lease: NO_API })[0] ?? "", /is what this node's agent read last/);
+    const none = failed("there", "there is none");
+    assert.match(missing({ recording: none })[0] ?? "", /last changes of this node's role are not known/);
+    assert.match(missing({ kernel: none })[0] ?? "", /whether this machine has the VIP bound/);
+  });
+});
+
 test("status says that the disk of the recordings is full", () => {
   const disk = { setting: "LEASEHOLD_DATA_DIR", path: "/var/lib/leasehold", freeBytes: 0, freeInodes: 900 };
   assert.match(
