@@ -18,6 +18,7 @@ import type {
 } from "../election/types.ts";
 import { plainText } from "../kube/plain-text.ts";
 import type { LeaseWrite } from "../kube/store.ts";
+import { tookUnoffered } from "./moves.ts";
 import type { Decision } from "./recorder.ts";
 import { reported, ruleOfReport, todo, whose } from "./reports.ts";
 import type { Rule } from "./reports.ts";
@@ -207,6 +208,7 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
     lines.push(
       `The Lease ${view.record.holder === "" ? "named no holder" : `named ${plainText(view.record.holder)}`}. Its last renewal had been seen ${ago(view.changedAtMs)} before, and it lasts ${duration(settings.leaseDurationMs)}.`,
     );
+  lines.push(...unoffered(settings, before));
   if (role.kind === "MASTER")
     lines.push(
       `The last renewal that the API accepted had been sent ${ago(role.renewedAtMs)} before. The renew deadline is ${duration(settings.renewDeadlineMs)}.`,
@@ -233,6 +235,17 @@ function evidence(settings: ElectionSettings, { before, atMs }: Decision): reado
   const wish = view === null ? "" : moveTarget(view);
   if (wish !== "") lines.push(`A person wanted the VIP on ${plainText(wish)} (annotation move-to).`);
   return lines;
+}
+
+/** Which node took the Lease that was on offer to another one. */
+function unoffered({ node }: ElectionSettings, before: ElectionState): readonly string[] {
+  const { role } = before;
+  const taker = tookUnoffered(before, node);
+  if (taker === null || role.kind !== "MASTER") return [];
+  const offer = role.handover?.offer ?? null;
+  return [
+    `The Lease had been offered${offer === null ? "" : ` to ${plainText(offer.to)}`}. ${plainText(taker)} took it without an offer, as from a holder that is dead, cut off or cannot renew.`,
+  ];
 }
 
 /** The row of the table of transitions by which the role changed, or the rule about what the node reports. */

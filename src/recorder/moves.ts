@@ -1,5 +1,5 @@
 /** Tells an unplanned move of the VIP from one that a person, a priority or a clean stop asked for. Pure. */
-import type { Role, StepTaken } from "../election/types.ts";
+import type { ElectionState, StepTaken } from "../election/types.ts";
 import { RELEASED_BY } from "../kube/record.ts";
 import type { LeaseRecord } from "../kube/record.ts";
 import { turnMs } from "../sentinel/proof-rules.ts";
@@ -38,7 +38,17 @@ export function unplannedMove({ settings, before, event, next }: StepTaken): Unp
     if (from.kind !== "BACKUP" || claim === undefined || claim.offered) return null;
     return taken(claim.replaces, settings.node, before.lease.view?.lastHolder ?? null);
   }
-  return lost(from, before.stopping !== null);
+  return lost(before, settings.node);
+}
+
+/**
+ * Returns the node that has taken the Lease of this MASTER without an offer, while an offer to another node may be out.
+ * It found this node dead on the wire, cut off or unable to renew. null: there is none.
+ */
+export function tookUnoffered({ role, lease: { view } }: ElectionState, node: string): string | null {
+  if (role.kind !== "MASTER" || role.offered === null || view?.displaced?.node !== node) return null;
+  // The record with the offer may have been skipped: it was replaced before this node could read it.
+  return view.lastHolder === role.handover?.offer?.to ? null : view.lastHolder;
 }
 
 /** How the holder is asked whether it lives: the milliseconds between two echoes, and how many may be missed. */
@@ -81,11 +91,13 @@ function taken(
   return replaces.annotations[RELEASED_BY] === undefined ? "lease-gone" : null;
 }
 
-function lost(from: Role, stopping: boolean): "fault" | "vip-lost" | null {
-  if (stopping) return null;
-  if (from.kind === "PROVISIONAL") return "vip-lost";
-  if (from.kind !== "MASTER") return null;
-  const { handover, offered } = from;
-  if (offered === null || offered.takenAtMs === null) return "vip-lost";
+function lost(before: ElectionState, node: string): "fault" | "vip-lost" | null {
+  const { role, stopping } = before;
+  if (stopping !== null) return null;
+  if (role.kind === "PROVISIONAL") return "vip-lost";
+  if (role.kind !== "MASTER") return null;
+  const { handover, offered } = role;
+  if (offered === null || offered.takenAtMs === null || tookUnoffered(before, node) !== null)
+    return "vip-lost";
   return handover?.reason === "fault" ? "fault" : null;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { gapMs, unplannedMove } from "../../../src/recorder/moves.ts";
+import { recorded } from "../cli/answers.ts";
 import { candidate, held, Subject } from "../election/harness.ts";
 
 const OFFER = { version: 1, addresses: ["10.88.0.11"] };
@@ -43,6 +44,26 @@ describe("an unplanned move", () => {
     subject.watches(held("n2", 5, [n1, n2], { leaseTransitions: 4 }));
     assert.deepEqual(movesOf(subject), ["vip-lost"]);
   });
+
+  for (const [what, because, annotations] of [
+    ["that a person asked for", (subject: Subject) => subject.watches(wished()), MOVE_TO_N2],
+    ["because of a fault", (subject: Subject) => subject.healthy({ faults: ["balancer"] }), {}],
+  ] as const) {
+    test(`is a loss by proof of death to a third node, while an offer ${what} is out`, () => {
+      const subject = offers(because, annotations);
+      // n3 has found this node silent, and has seen nothing of the offer to n2.
+      subject.watches(held("n3", 9, [n1, n2, third], { leaseTransitions: 4, annotations }));
+      assert.deepEqual(movesOf(subject.to(subject.nowMs + 1_000)), ["vip-lost"]);
+      const { decisions } = recorded(subject, subject.nowMs);
+      const lost = decisions.find(({ from, to }) => from === "MASTER" && to === "BACKUP");
+      assert.ok(
+        lost?.evidence.includes(
+          "The Lease had been offered to n2. n3 took it without an offer, as from a holder that is dead, cut off or cannot renew.",
+        ),
+        JSON.stringify(lost),
+      );
+    });
+  }
 
   test("is a hand-over because of a fault", () => {
     assert.deepEqual(movesOf(handedOver((subject) => subject.healthy({ faults: ["balancer"] }))), ["fault"]);
@@ -104,6 +125,12 @@ describe("a planned move", () => {
       MOVE_TO_N2,
     );
     assert.deepEqual(movesOf(moved), []);
+    assert.doesNotMatch(JSON.stringify(recorded(moved, moved.nowMs)), /without an offer/);
+  });
+
+  test("is one whose offer this node sees only in the claim that took it", () => {
+    const moved = handedOver((subject) => subject.watches(wished()), MOVE_TO_N2, false);
+    assert.deepEqual(movesOf(moved), []);
   });
 
   test("is one that a clean stop asked for", () => {
@@ -111,19 +138,39 @@ describe("a planned move", () => {
   });
 });
 
+/** Alive, and not the one that is offered the VIP. */
+const third = { ...n3, effective: 90 };
+
+/** The Lease of n1, which a person wants on n2. */
+const wished = () => held("n1", 7, [n1, n2, third], { annotations: MOVE_TO_N2 });
+
+/** A holder that offers the VIP to n2. */
+function offers(
+  because: (subject: Subject) => void,
+  annotations: Readonly<Record<string, string>>,
+  isAnswered = true,
+): Subject {
+  const subject = new Subject().master([n2, third]);
+  because(subject);
+  const [offer] = subject.sent("offer");
+  assert.equal(offer?.to, "n2");
+  if (isAnswered)
+    subject.answer("offer", {
+      kind: "ok",
+      record: held("n1", 8, [n1, n2, third], {
+        annotations: { ...annotations, "leasehold.dev/offer": "n2" },
+      }),
+    });
+  return subject;
+}
+
 /** A holder whose offer n2 takes. */
 function handedOver(
   because: (subject: Subject) => void,
   annotations: Readonly<Record<string, string>> = {},
+  isAnswered = true,
 ): Subject {
-  const subject = new Subject().master([n2]);
-  because(subject);
-  const [offer] = subject.sent("offer");
-  assert.equal(offer?.to, "n2");
-  subject.answer("offer", {
-    kind: "ok",
-    record: held("n1", 8, [n1, n2], { annotations: { ...annotations, "leasehold.dev/offer": "n2" } }),
-  });
+  const subject = offers(because, annotations, isAnswered);
   subject.watches(held("n2", 9, [n1, n2], { leaseTransitions: 4, annotations }));
   return subject.to(subject.nowMs + 1_000);
 }
