@@ -24,8 +24,8 @@ const OFFER_MS = 300;
  */
 const OFFER_FRESH_MS = 300;
 /**
- * A holder that has let the VIP go with its link has nothing to lose by an offer that stands. A candidate whose watch is
- * silent sees it in its next read, which comes within 2 s.
+ * A holder that has let the VIP go with its link has nothing to lose by an offer that stands. When no
+ * candidate took a short one, one whose watch is silent sees this in its next read, which comes within 2 s.
  */
 const LINK_LOSS_OFFER_MS = 2_500;
 /**
@@ -86,8 +86,8 @@ export function decideHandover(step: StepBuilder, role: Master, view: LeaseView)
     tried: [],
     offer: null,
   };
-  // A node that stops has no time for this.
-  const isLost = role.linkLoss !== null && !stopping;
+  // Every candidate was offered the Lease for a moment first. A node that stops has no time for more.
+  const isLost = role.linkLoss !== null && !stopping && handover.startedAtMs < role.calmUntilMs;
   const offerMs = isLost ? LINK_LOSS_OFFER_MS : OFFER_MS;
   const overAtMs = handover.startedAtMs + (isLost ? LINK_LOSS_HANDOVER_MS : HANDOVER_MS);
   const next = wish.successors.find((candidate) => !handover.tried.includes(candidate.node));

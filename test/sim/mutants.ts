@@ -657,8 +657,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "offers the Lease for a moment only when its link is dead",
     file: "election/handover.ts",
-    from: "const isLost = role.linkLoss !== null && !stopping;",
-    to: "const isLost = false && !stopping;",
+    from: "const isLost = role.linkLoss !== null && ",
+    to: "const isLost = false && ",
     also: {
       from: "const isShort = role.linkLoss !== null || ",
       to: "const isShort = ",

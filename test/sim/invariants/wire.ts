@@ -72,6 +72,8 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
   let last: SimNode | undefined;
   /** When each last lost the Lease. */
   const lostMs = new Map<SimNode, number>();
+  /** How well each was known then. */
+  const knownMs = new Map<SimNode, readonly number[]>();
   return {
     write(write) {
       const holder = newHolder(world, write);
@@ -80,8 +82,15 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
       // silent, does not see a short term of another one between two of the same machine.
       const { nowMs } = world.scheduler;
       const isKnown = holder === last || nowMs - (lostMs.get(holder) ?? Number.NEGATIVE_INFINITY) < UNSEEN_MS;
-      if (!isKnown) for (const node of world.machines) if (awake(node)) answerableMs[node.index] = 0;
-      if (last !== undefined && last !== holder) lostMs.set(last, nowMs);
+      if (last !== undefined && last !== holder) {
+        lostMs.set(last, nowMs);
+        knownMs.set(last, [...answerableMs]);
+      }
+      const before = isKnown ? knownMs.get(holder) : undefined;
+      for (const node of world.machines) {
+        if (holder === last || !awake(node)) continue;
+        answerableMs[node.index] = Math.max(before?.[node.index] ?? 0, 0);
+      }
       last = holder;
       tenureMs = world.scheduler.nowMs;
       return undefined;
