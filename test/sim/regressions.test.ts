@@ -5,7 +5,7 @@ import { SCENARIOS, scenarioPlan } from "./scenarios.ts";
 import { report } from "./shrink.ts";
 import { runPlan, runSeed } from "./simulation.ts";
 
-const VARIATIONS = 6;
+const VARIATIONS = 4;
 
 const production = await loadProduction();
 
