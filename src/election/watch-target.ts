@@ -31,7 +31,8 @@ export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role
   const pace = fastPath === null || fastPath === undefined ? "slow" : "fast";
   if (view === null) return { holder: null, witnesses: [], pace };
   const others = peers(settings, view);
-  const holder = others.find((candidate) => candidate.node === view.record?.holder);
+  // Also one whose agent has been silent for long: who found it dead would not notice that it answers again.
+  const holder = everyPeer(settings, view).find((candidate) => candidate.node === view.record?.holder);
   // The holder may answer after all. Until then this node may claim its Lease.
   const claims = role.kind === "PROVISIONAL" && holderIsDead(facts);
   const watching = claims || (role.kind === "BACKUP" && mayServe(facts, role));
