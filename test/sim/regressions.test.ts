@@ -24,6 +24,11 @@ describe("what has gone wrong once", () => {
 const SEEDS = [
   {
     profile: "fence",
+    seed: "15001849",
+    name: "what a killed provisional agent leaves bound beside another machine of its name is its kernel's",
+  },
+  {
+    profile: "fence",
     seed: "15000409",
     name: "a node that serves by proof of death in an outage goes on when the API is back",
   },

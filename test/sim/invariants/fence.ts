@@ -473,17 +473,28 @@ export const holdersHold: Invariant = (world, health) => {
 /**
  * Two machines of one name never both hold, in whatever segments: neither ever offers to the other, so a
  * fence lies between them. At most they meet where a third one is offered the VIP by the one, passes it to
- * the other at once, and the first is still letting its moment pass (LINGER_MS).
+ * the other at once, and the first is still letting its moment pass (LINGER_MS). What a killed provisional one leaves
+ * bound is its kernel's, or the next process's until that one hears the other machine
+ * (`atMostOneSecondInTwoPlaces`).
  */
-export const namesakesNeverBothHold: Invariant = (world) => {
+export const namesakesNeverBothHold: Invariant = (world, health) => {
   const sinceMs = new Map<SimNode, number>();
+  const isLeftOver = (node: SimNode): boolean =>
+    node.provisional === "bootstrap" ||
+    ((node.agent?.startedMs ?? Number.POSITIVE_INFINITY) > health.provisionalMs(node) &&
+      world.scheduler.nowMs - health.provisionalMs(node) < RESUMED_LEFT_OVER_MS);
   return {
     step() {
       const { nowMs } = world.scheduler;
       for (const namesake of world.namesakes) {
         const node = world.nodes.find((one) => one.name === namesake.name);
         const both =
-          node !== undefined && node.kernel.bound && namesake.kernel.bound && !justResumed(world, node);
+          node !== undefined &&
+          node.kernel.bound &&
+          namesake.kernel.bound &&
+          !justResumed(world, node) &&
+          !isLeftOver(node) &&
+          !isLeftOver(namesake);
         if (!both) sinceMs.delete(namesake);
         const since = both ? (sinceMs.get(namesake) ?? nowMs) : nowMs;
         if (both) sinceMs.set(namesake, since);
