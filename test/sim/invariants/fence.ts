@@ -37,9 +37,12 @@ const PROVISIONAL_MS = 3_000;
 const LOOK_MS = 6_500;
 /** A holder decides so long before its renew deadline whether it goes on without the Lease, by the slowest clock. */
 const DECIDED_MS = 500 / 0.95;
-/** What a server answers that has just started and does not know who may do what yet. */
-const TURNED_AWAY: readonly number[] = [401, 403, 404];
-/** It is taken for such a server for two seconds. Then the next question is answered. By the slowest clock. */
+/** Refusals. A server that has just started and does not know who may do what yet answers most of them. */
+const TURNED_AWAY: readonly number[] = [401, 403, 404, 429];
+/**
+ * A refused node takes a server for such a one for two seconds, and a refusal beside a silent server is known
+ * when the write is over, 2 s after it was sent. Then the next question is answered. By the slowest clock.
+ */
 const STARTED_MS = 3_500 / 0.95;
 /** What the kernel's whole seconds may add to the end of a right: rounding up, and being late. */
 const KERNEL_MS = 2_000;
@@ -473,8 +476,8 @@ export const holdersHold: Invariant = (world, health) => {
 /**
  * Two machines of one name never both hold, in whatever segments: neither ever offers to the other, so a
  * fence lies between them. At most they meet where a third one is offered the VIP by the one, passes it to
- * the other at once, and the first is still letting its moment pass (LINGER_MS). What a killed provisional one leaves
- * bound is its kernel's, or the next process's until that one hears the other machine
+ * the other at once, and the first is still letting its moment pass (LINGER_MS). What a killed provisional
+ * one leaves bound is its kernel's, or the next process's until that one hears the other machine
  * (`atMostOneSecondInTwoPlaces`).
  */
 export const namesakesNeverBothHold: Invariant = (world, health) => {
