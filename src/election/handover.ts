@@ -64,11 +64,8 @@ export function offeredToUs({ settings, facts, nowMs }: StepBuilder, role: Backu
  * node has taken it, and this node lingers: the role to linger in, or null.
  */
 export function linger(step: StepBuilder, role: Master): Master | null {
-  const { offered, handover } = role;
+  const { offered } = role;
   if (offered?.unbound !== false || role.linkLoss !== null) return null;
-  const holder = step.facts.lease.view?.record?.holder ?? "";
-  // It was offered to others. This one has found the holder dead, and has the VIP.
-  if (handover !== null && !handover.tried.includes(holder)) return null;
   const takenAtMs = offered.takenAtMs ?? step.nowMs;
   if (step.nowMs >= takenAtMs + LINGER_MS) return null;
   step.wakeAt(takenAtMs + LINGER_MS);

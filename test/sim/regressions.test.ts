@@ -40,7 +40,7 @@ const SEEDS = [
   {
     profile: "api",
     seed: "15000642",
-    name: "a holder that offers the Lease to one node does not linger for another one that has taken it",
+    name: "a holder that offers the Lease to one node lingers for another one that has taken it",
   },
   {
     profile: "birth",

@@ -82,7 +82,7 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
         (node) =>
           (world.holderOf(world.plane.table.record) ?? last) !== node &&
           overFor(health, node, offers.takenMs(node), Math.max(start, lostMs.get(node) ?? start), nowMs) >
-            OVERLAP_MS,
+            OVERLAP_MS + lingerMs(node, nowMs),
       );
       return told.length === 0
         ? undefined
@@ -90,6 +90,11 @@ export const oneConfirmedMaster: Invariant = (world, health) => {
     },
   };
 };
+
+/** One that was just offering it takes any other's claim for the answer. */
+function lingerMs({ agent }: SimNode, nowMs: number): number {
+  return nowMs - (agent?.handoverMs ?? Number.NEGATIVE_INFINITY) < OVERLAP_MS ? LINGER_MS / 0.95 : 0;
+}
 
 /**
  * When each node's own offer was last taken; undefined: it holds the Lease since, or has lost it otherwise.
