@@ -6,7 +6,7 @@ import { candidateAt } from "./candidates.ts";
 import { faultsOf } from "./eligibility.ts";
 import type { StepBuilder } from "./step.ts";
 import { INTERFACE_FAULT, VIP_FAULT } from "./types.ts";
-import type { Probed, Role } from "./types.ts";
+import type { Effect, Probed, Role } from "./types.ts";
 
 /** A verdict of the wire counts for this long. The claim that it is for comes within seconds. */
 const PROBED_FRESH_MS = 10_000;
@@ -142,8 +142,7 @@ function givesWay(step: StepBuilder, probed: Probed, readyMs: number): boolean {
  * @param claims this node would take the VIP now
  */
 export function probeWire(step: StepBuilder, spread: boolean, claims = true): void {
-  step.setWire({ probingSinceMs: step.nowMs });
-  step.effect({ kind: "probe", spread, claims, questions: 3 });
+  ask(step, { spread, claims, questions: 3 });
 }
 
 /**
@@ -152,8 +151,12 @@ export function probeWire(step: StepBuilder, spread: boolean, claims = true): vo
  * (sentinel/arp-budget.ts).
  */
 export function lookAround(step: StepBuilder): void {
+  ask(step, { spread: false, claims: false, questions: 1 });
+}
+
+function ask(step: StepBuilder, how: Omit<Extract<Effect, { kind: "probe" }>, "kind">): void {
   step.setWire({ probingSinceMs: step.nowMs });
-  step.effect({ kind: "probe", spread: false, claims: false, questions: 1 });
+  step.effect({ kind: "probe", ...how });
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import type { LeaseWrite } from "../kube/store.ts";
 import { askWire, linkCarriesFrames } from "./address-check.ts";
-import { candidateAt, claimants } from "./candidates.ts";
+import { candidateAt, claimants, hasFastPath } from "./candidates.ts";
 import { ALL_FAULT_MS, claimOrResortTime, claimTime, LIGHT_FAULTS } from "./claim-order.ts";
 import { eligible, faultsOf, isTaken } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, deadlineAfter, forgetLeftOver, unbindVip, writeTimeoutMs } from "./fence.ts";
@@ -16,7 +16,7 @@ import { becomeProvisional } from "./provisional.ts";
 import type { StepBuilder } from "./step.ts";
 import { awaitSilence, isFreeSince } from "./take-over.ts";
 import { BALANCER_FAULT, INTERFACE_FAULT, MISMATCH_FAULT, VIP_FAULT } from "./types.ts";
-import type { Backup, Facts, Provisional } from "./types.ts";
+import type { Backup, Provisional } from "./types.ts";
 import { serveUnwritten, UNABLE_MS } from "./unwritten.ts";
 import { expiry, holderIsDead, vacancy } from "./vacancy.ts";
 import type { Vacancy } from "./vacancy.ts";
@@ -32,7 +32,7 @@ const USELESS_FAULTS: readonly string[] = [INTERFACE_FAULT, VIP_FAULT, MISMATCH_
 
 /** Returns the role after it. */
 export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisional {
-  const { settings, facts, nowMs } = step;
+  const { settings, facts } = step;
   const { view } = facts.lease;
   if (isTaken(facts)) {
     standBy(step, role, view);
@@ -57,11 +57,7 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
     const next = takeFrom(step, role, view, provenMs, free);
     if (next !== null) return next;
   }
-  if (facts.lease.write !== null) return role;
-  if (nowMs < role.retryAtMs) {
-    step.wakeAt(role.retryAtMs);
-    return role;
-  }
+  if (!mayWrite(step, role)) return role;
   switch (free.kind) {
     case "ours":
       if (isFreeSince(step, view.changedAtMs)) resume(step, role, view);
@@ -84,14 +80,20 @@ export function decideBackup(step: StepBuilder, role: Backup): Backup | Provisio
  * answer beside it, and a Lease that names this node would keep the others waiting later.
  */
 function standBy(step: StepBuilder, role: Backup, view: LeaseView | null): void {
-  const { facts, settings, nowMs } = step;
+  const { facts, settings } = step;
   unbindLeftOver(step);
   awaitSilence(step);
   const record = view?.record ?? null;
-  if (record === null || facts.lease.write !== null || facts.self.namesake !== null) return;
-  if (ownershipOf(settings, record) !== "ours") return;
-  if (nowMs < role.retryAtMs) return step.wakeAt(role.retryAtMs);
-  step.send({ kind: "release", held: record }, writeTimeoutMs(settings));
+  if (record === null || facts.self.namesake !== null || ownershipOf(settings, record) !== "ours") return;
+  if (mayWrite(step, role)) step.send({ kind: "release", held: record }, writeTimeoutMs(settings));
+}
+
+/** No claim or release of this node is under way, and none has failed a moment ago. */
+function mayWrite(step: StepBuilder, { retryAtMs }: Backup): boolean {
+  if (step.facts.lease.write !== null) return false;
+  if (step.nowMs >= retryAtMs) return true;
+  step.wakeAt(retryAtMs);
+  return false;
 }
 
 /** The API answers that there is no Lease, and this node has never seen one. */
@@ -152,10 +154,6 @@ function mayBeTaken(step: StepBuilder, view: LeaseView, provenMs: number): boole
   return askWire(step, false, ASKED_MS, sinceMs, readyMs) !== "free";
 }
 
-function hasFastPath({ self: { tracking } }: Facts): boolean {
-  return tracking.fastPath !== null && tracking.fastPath !== undefined;
-}
-
 /**
  * The holder is dead. Where the fast path makes two holders harmless, this node binds the VIP at once and
  * claims beside it: the write takes 5 ms, but a second when the dead node had etcd's leader. Elsewhere it
@@ -178,11 +176,7 @@ function takeFrom(
     return role;
   }
   const isFast = hasFastPath(facts);
-  if (!isFast && facts.lease.write !== null) return role;
-  if (!isFast && nowMs < role.retryAtMs) {
-    step.wakeAt(role.retryAtMs);
-    return role;
-  }
+  if (!isFast && !mayWrite(step, role)) return role;
   if (mayBeTaken(step, view, provenMs)) return null;
   if (isFast) {
     const term = facts.wire.proof?.term ?? "";

@@ -37,6 +37,11 @@ export function selfCandidate({ settings, facts, nowMs }: StepBuilder, role: Rol
   };
 }
 
+/** The fast path is loaded here, so two holders do no harm for a while. */
+export function hasFastPath({ self: { tracking } }: Facts): boolean {
+  return tracking.fastPath !== null && tracking.fastPath !== undefined;
+}
+
 /** This node's address on the VIP's network, canonical text. */
 export function ownIp(settings: ElectionSettings, { self: { tracking } }: Facts): string {
   return tracking.ip ?? settings.ip;

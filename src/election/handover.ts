@@ -33,10 +33,10 @@ const LINK_LOSS_OFFER_MS = 2_500;
  * other holder stays.
  */
 const HANDOVER_MS = 1_000;
-/** A healthy holder whose offer no candidate took waits this long before it offers again. */
-const CALM_MS = 10_000;
 /** The same for a holder that has let the VIP go with its link: two candidates in turn. */
 const LINK_LOSS_HANDOVER_MS = 6_000;
+/** A healthy holder whose offer no candidate took waits this long before it offers again. */
+const CALM_MS = 10_000;
 /** A holder whose link flaps, or has lost its carrier, waits only this long. */
 const SHORT_CALM_MS = 1_000;
 /**

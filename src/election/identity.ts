@@ -37,6 +37,11 @@ export function termOf(record: LeaseRecord): string {
   return [record.holder, record.acquireTime ?? "", record.leaseTransitions ?? ""].join("/");
 }
 
+/** The term is one of that node. */
+export function isTermOf(term: string, node: string): boolean {
+  return term.startsWith(`${node}/`);
+}
+
 /**
  * Of two machines of one name one serves, and publishes its annotation under that name. The later one finds
  * the annotation of the first, and stands back until its counter has been silent. So a machine that was

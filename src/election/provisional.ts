@@ -13,7 +13,7 @@ import { defendAgainAt, defendVip } from "./contention.ts";
 import { faultsOf, isTaken } from "./eligibility.ts";
 import { UNWRITTEN_HOLD_MS, forgetLeftOver, holdVip, letGo } from "./fence.ts";
 import { dispute } from "./flap-damping.ts";
-import { ownershipOf, termOf } from "./identity.ts";
+import { isTermOf, ownershipOf, termOf } from "./identity.ts";
 import { NO_ANSWER, RETRY_MS } from "./lease-traffic.ts";
 import type { LeaseView } from "./lease-view.ts";
 import { compareCandidates } from "./ranking.ts";
@@ -131,9 +131,9 @@ function freeAt({ settings, facts }: StepBuilder, { why }: Provisional, view: Le
       // The others take these writes for the renewals of a holder, and leave the VIP to this node.
       return view.record?.rewritten === true || holderIsDead(facts) ? atOnce : free.freeAtMs;
     case "free": {
-      const isOwn = lastHolder === null || lastHolder === settings.node;
-      const isDead = why.kind === "proof" && why.term.startsWith(`${lastHolder}/`);
-      return isOwn || isDead ? atOnce : free.sinceMs;
+      if (lastHolder === null || lastHolder === settings.node) return atOnce;
+      const isDead = why.kind === "proof" && isTermOf(why.term, lastHolder);
+      return isDead ? atOnce : free.sinceMs;
     }
   }
 }

@@ -5,7 +5,7 @@
 import { parseIp } from "../net.ts";
 import type { Candidate } from "../kube/record.ts";
 import type { Watched, Witness } from "../sentinel/evidence.ts";
-import { everyPeer, peers } from "./candidates.ts";
+import { everyPeer, hasFastPath, peers } from "./candidates.ts";
 import { eligible, faultsOf } from "./eligibility.ts";
 import { termOf } from "./identity.ts";
 import type { LeaseView } from "./lease-view.ts";
@@ -27,12 +27,13 @@ export function decideWatch(step: StepBuilder, role: Role): void {
 
 export function watchTarget(settings: ElectionSettings, facts: Facts, role: Role): Watched {
   const { view } = facts.lease;
-  const { fastPath, mac } = facts.self.tracking;
-  const pace = fastPath === null || fastPath === undefined ? "slow" : "fast";
+  const { mac } = facts.self.tracking;
+  const pace = hasFastPath(facts) ? "fast" : "slow";
   if (view === null) return { holder: null, witnesses: [], pace };
   const others = peers(settings, view);
   // Also one whose agent has been silent for long: who found it dead would not notice that it answers again.
-  const holder = everyPeer(settings, view).find((candidate) => candidate.node === view.record?.holder);
+  const named = view.record?.holder ?? settings.node;
+  const holder = named === settings.node ? undefined : view.candidates.get(named)?.candidate;
   // The holder may answer after all. Until then this node may claim its Lease.
   const claims = role.kind === "PROVISIONAL" && holderIsDead(facts);
   const watching = claims || (role.kind === "BACKUP" && mayServe(facts, role));

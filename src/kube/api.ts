@@ -4,11 +4,11 @@
  * deadline, and the first success counts. So a server that is dead, hung or 2 s slow costs half a second
  * once.
  *
- * When all have been asked and some are silent, all are asked once more: first those that refused the
- * connection or the request, because they may have been started meanwhile, and then the silent ones, 500 ms
- * apart. A write is lost that an etcd member has passed on to a leader which is dead already, and its API
- * server finds that out only after etcd's 7 s. The same write succeeds as soon as etcd has another leader, 1
- * to 2 s after the death. Every write of this agent may be carried out twice.
+ * When all have been asked and some are silent, all are asked once more. Those that refused the connection or
+ * the request are asked at the same time, because they may have been started meanwhile, and the silent ones
+ * 500 ms apart. A write is lost that an etcd member has passed on to a leader which is dead already, and its
+ * API server finds that out only after etcd's 7 s. The same write succeeds as soon as etcd has another
+ * leader, 1 to 2 s after the death. Every write of this agent may be carried out twice.
  *
  * The clock and the transport are the only sources of asynchrony here.
  */

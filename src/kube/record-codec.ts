@@ -53,8 +53,18 @@ function positiveSeconds(value: unknown): number {
   return typeof value === "number" && value > 0 && value <= MAX_INT32 ? value * 1000 : 0;
 }
 
-/** The most annotations whose text is kept, and how long such a text is at least. */
-const MOST_TEXTS = 64;
+/** The most annotations of which this file remembers something. */
+const MOST_REMEMBERED = 64;
+
+/** Remembers the value, and forgets the oldest one where there are too many. Answers the value. */
+function remember<V>(known: Map<string, V>, key: string, value: V): V {
+  const [oldest] = known.keys();
+  if (oldest !== undefined && known.size >= MOST_REMEMBERED) known.delete(oldest);
+  known.set(key, value);
+  return value;
+}
+
+/** A shorter text is not worth remembering. */
 const LONG_TEXT = 64;
 const texts = new Map<string, string>();
 
@@ -64,12 +74,7 @@ const texts = new Map<string, string>();
  */
 function sameText(value: string): string {
   if (value.length < LONG_TEXT) return value;
-  const known = texts.get(value);
-  if (known !== undefined) return known;
-  const [oldest] = texts.keys();
-  if (oldest !== undefined && texts.size >= MOST_TEXTS) texts.delete(oldest);
-  texts.set(value, value);
-  return value;
+  return texts.get(value) ?? remember(texts, value, value);
 }
 
 function stringMap(value: unknown): Readonly<Record<string, string>> {
@@ -129,9 +134,7 @@ export function formatCandidate(candidate: Candidate): string {
   });
 }
 
-/** The most annotations of which {@link parseCandidate} remembers what they say. */
-const MOST_REMEMBERED = 64;
-const remembered = new Map<string, Candidate>();
+const parsed = new Map<string, Candidate>();
 
 /**
  * Parses a candidate's annotation. undefined if any member is missing or out of its range. Unknown members
@@ -143,14 +146,10 @@ const remembered = new Map<string, Candidate>();
 export function parseCandidate(node: string, value: string): Candidate | undefined {
   if (!isNodeName(node) || value.length > MAX_CANDIDATE_LENGTH) return undefined;
   const key = `${node} ${value}`;
-  const known = remembered.get(key);
+  const known = parsed.get(key);
   if (known !== undefined) return known;
   const candidate = parseNewCandidate(node, value);
-  if (candidate === undefined) return undefined;
-  const [oldest] = remembered.keys();
-  if (oldest !== undefined && remembered.size >= MOST_REMEMBERED) remembered.delete(oldest);
-  remembered.set(key, candidate);
-  return candidate;
+  return candidate === undefined ? undefined : remember(parsed, key, candidate);
 }
 
 function parseNewCandidate(node: string, value: string): Candidate | undefined {

@@ -488,7 +488,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "waits for the answer though two holders would do no harm",
-    file: "election/backup.ts",
+    file: "election/candidates.ts",
     from: "return tracking.fastPath !== null && tracking.fastPath !== undefined;",
     to: "return tracking.fastPath === undefined;",
     shows: SCENARIOS.powerLossOfTheLeader,
@@ -609,7 +609,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "claims a Lease that a person has emptied though its holder has its right still",
     file: "election/provisional.ts",
-    from: "return isOwn || isDead ? atOnce : free.sinceMs;",
+    from: "return isDead ? atOnce : free.sinceMs;",
     to: "return atOnce;",
     shows: SCENARIOS.emptiedAsACutHeals,
     caughtBy: ["claimsOnlyWhatIsFree"],

@@ -89,7 +89,7 @@ export const provesOnlyWhatAnswered: Invariant = (world, health) => {
       const before = isKnown ? knownMs.get(holder) : undefined;
       for (const node of world.machines) {
         if (holder === last || !awake(node)) continue;
-        answerableMs[node.index] = Math.max(before?.[node.index] ?? 0, 0);
+        answerableMs[node.index] = before?.[node.index] ?? 0;
       }
       last = holder;
       tenureMs = world.scheduler.nowMs;
